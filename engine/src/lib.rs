@@ -1,0 +1,18 @@
+//! How it runs: a pipeline file becomes a checked plan, the plan a timely dataflow on some workers.
+//!
+//! The engine owns what sources, operators and sinks do not: threads, bounded queues, retries, flow
+//! control, counters and the end of a run.
+
+mod counters;
+mod dataflow;
+mod error;
+mod pipeline;
+mod run;
+
+pub use crate::counters::{Counters, Counts};
+pub use crate::error::RunError;
+pub use crate::pipeline::{
+    ApiConfig, Mistake, Pipeline, PipelineError, Plan, PlannedOperator, PlannedSink, PlannedSource,
+    StreamName, json_schema,
+};
+pub use crate::run::{Run, RunOptions, Shared, Summary};

@@ -1,0 +1,118 @@
+//! Mistakes in a pipeline file: where, what, what was expected, and what may have been meant.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+
+/// One mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where in the text, in bytes.
+    pub at: Range<usize>,
+    /// What is wrong and what was expected.
+    pub message: String,
+    /// What would fit, or what may have been meant.
+    pub help: Option<String>,
+}
+
+impl Mistake {
+    pub(super) fn new(at: Range<usize>, message: impl Into<String>) -> Self {
+        Self { at, message: message.into(), help: None }
+    }
+
+    pub(super) fn with_help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+
+    /// Adds the candidate that `found` is most like, if one is.
+    pub(super) fn suggesting<'a>(
+        self,
+        found: &str,
+        candidates: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        match closest(found, candidates) {
+            Some(candidate) => self.with_help(format!("did you mean \"{candidate}\"?")),
+            None => self,
+        }
+    }
+}
+
+impl From<toml::de::Error> for Mistake {
+    /// Keeps the place and the words; for an unknown name, the words list the known ones in backticks.
+    fn from(error: toml::de::Error) -> Self {
+        let message = error.message().trim_end().replace('\n', ", ");
+        let mistake = Self::new(error.span().unwrap_or(0..0), message.clone());
+        let mut names = message.split('`').skip(1).step_by(2);
+        match names.next() {
+            Some(found) if message.starts_with("unknown") => mistake.suggesting(found, names),
+            _ => mistake,
+        }
+    }
+}
+
+/// The candidate that is most like `found`, if any is like it at all.
+fn closest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    const LIKENESS: f64 = 0.75;
+    let likeness = |candidate: &&str| strsim::jaro_winkler(found, candidate);
+    let candidates = candidates.into_iter().filter(|candidate| likeness(candidate) > LIKENESS);
+    candidates.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+}
+
+/// Why a pipeline file cannot be used.
+#[derive(Debug)]
+pub enum PipelineError {
+    /// It could not be read.
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// It was read, and makes no sense.
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        text: String,
+        /// What is wrong, in the order of the file; never empty.
+        mistakes: Vec<Mistake>,
+    },
+}
+
+impl std::error::Error for PipelineError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read { source, .. } => Some(source),
+            Self::Invalid { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for PipelineError {
+    /// One mistake a paragraph, each opening with `file:line:column`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, text, mistakes) = match self {
+            Self::Read { path, .. } => {
+                return write!(formatter, "could not read pipeline {}", path.display());
+            }
+            Self::Invalid { path, text, mistakes } => (path, text, mistakes),
+        };
+        for (nth, mistake) in mistakes.iter().enumerate() {
+            let (line, column) = line_and_column(text, mistake.at.start);
+            let new_line = if nth > 0 { "\n" } else { "" };
+            write!(formatter, "{new_line}{}:{line}:{column}: {}", path.display(), mistake.message)?;
+            if let Some(help) = &mistake.help {
+                write!(formatter, "\n  help: {help}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Line and column from 1, in characters, of a byte of a text.
+fn line_and_column(text: &str, at: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(at)];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}

@@ -1,0 +1,212 @@
+//! From text to a [`Pipeline`], with every mistake and its place.
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+use schemas::TickLength;
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+use crate::pipeline::duration::parse_ms;
+use crate::pipeline::tagged::Tagged;
+use crate::{Mistake, Pipeline, PipelineError, Plan};
+
+use super::Component;
+
+const TOP_LEVEL: [&str; 7] = ["name", "tick", "max_lead", "api", "sources", "operators", "sinks"];
+const DEFAULT_TICK_MS: u64 = 10;
+const DEFAULT_MAX_LEAD_MS: u64 = 2_000;
+
+impl Plan {
+    /// Reads and checks a pipeline file.
+    ///
+    /// # Errors
+    ///
+    /// [`PipelineError`] with every mistake that was found.
+    pub fn load(path: &Path) -> Result<Self, PipelineError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| PipelineError::Read { path: path.to_owned(), source })?;
+        Self::parse(path, &text)
+    }
+
+    /// Checks the text of a pipeline file; `path` is what messages call it.
+    ///
+    /// # Errors
+    ///
+    /// [`PipelineError::Invalid`] with every mistake that was found.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, PipelineError> {
+        let plan = Pipeline::parse(text).and_then(Self::new);
+        plan.map_err(|mut mistakes| {
+            mistakes.sort_by_key(|mistake| mistake.at.start);
+            PipelineError::Invalid { path: path.to_owned(), text: text.to_owned(), mistakes }
+        })
+    }
+}
+
+impl Pipeline {
+    /// Reads a pipeline; names are not resolved yet.
+    pub(super) fn parse(text: &str) -> Result<Self, Vec<Mistake>> {
+        let table = DeTable::parse(text).map_err(|error| vec![error.into()])?;
+        let mut reader = Reader { mistakes: Vec::new() };
+        let pipeline = reader.pipeline(table.into_inner());
+        if reader.mistakes.is_empty() { Ok(pipeline) } else { Err(reader.mistakes) }
+    }
+}
+
+/// Reads on after a mistake, so that all are found at once.
+struct Reader {
+    mistakes: Vec<Mistake>,
+}
+
+impl Reader {
+    fn pipeline(&mut self, mut table: DeTable<'_>) -> Pipeline {
+        for key in table.keys().filter(|key| !TOP_LEVEL.contains(&key.as_ref().as_ref())) {
+            let message =
+                format!("unknown key \"{}\", expected one of {}", key.as_ref(), list(TOP_LEVEL));
+            self.mistakes
+                .push(Mistake::new(key.span(), message).suggesting(key.as_ref(), TOP_LEVEL));
+        }
+        let name = self.name(table.remove("name"));
+        let tick_ms = self.duration(table.remove("tick"), DEFAULT_TICK_MS);
+        let max_lead_ms = self.duration(table.remove("max_lead"), DEFAULT_MAX_LEAD_MS);
+        let api = table.remove("api").and_then(|api| self.deserialize(api));
+        let sources = self.components("source", table.remove("sources"), false);
+        let operators = self.components("operator", table.remove("operators"), true);
+        let sinks = self.components("sink", table.remove("sinks"), true);
+        let tick_length = TickLength::from_ms(tick_ms);
+        Pipeline { name, tick_length, max_lead_ms, api, sources, operators, sinks }
+    }
+
+    fn name(&mut self, value: Option<Spanned<DeValue<'_>>>) -> String {
+        let Some(value) = value else {
+            self.mistakes
+                .push(Mistake::new(0..0, "the pipeline has no name: expected name = \"...\""));
+            return String::new();
+        };
+        let span = value.span();
+        let name = self.deserialize::<String>(value).unwrap_or_default();
+        self.check_name(&name, span);
+        name
+    }
+
+    fn check_name(&mut self, name: &str, at: Range<usize>) {
+        let allowed = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
+        if name.is_empty() || !name.chars().all(allowed) {
+            let message = format!("\"{name}\" is no name, expected letters, digits, _ and -");
+            self.mistakes.push(Mistake::new(at, message));
+        }
+    }
+
+    fn duration(&mut self, value: Option<Spanned<DeValue<'_>>>, default_ms: u64) -> u64 {
+        let Some(value) = value else { return default_ms };
+        let parsed = value.as_ref().as_str().and_then(parse_ms);
+        parsed.unwrap_or_else(|| {
+            let message = "expected a length of time such as \"10ms\", \"2s\" or \"1m\"";
+            self.mistakes.push(Mistake::new(value.span(), message));
+            default_ms
+        })
+    }
+
+    fn components<C: DeserializeOwned>(
+        &mut self,
+        kind: &str,
+        section: Option<Spanned<DeValue<'_>>>,
+        takes_inputs: bool,
+    ) -> Vec<Component<C>> {
+        let Some(section) = section else { return Vec::new() };
+        let span = section.span();
+        let DeValue::Table(tables) = section.into_inner() else {
+            self.mistakes.push(Mistake::new(span, format!("expected tables [{kind}s.NAME]")));
+            return Vec::new();
+        };
+        let components = tables.into_iter().filter_map(|(name, table)| {
+            let name_at = name.span();
+            let name = name.into_inner().into_owned();
+            self.check_name(&name, name_at.clone());
+            self.component(kind, name, name_at, table, takes_inputs)
+        });
+        components.collect()
+    }
+
+    fn component<C: DeserializeOwned>(
+        &mut self,
+        kind: &str,
+        name: String,
+        name_at: Range<usize>,
+        table: Spanned<DeValue<'_>>,
+        takes_inputs: bool,
+    ) -> Option<Component<C>> {
+        let span = table.span();
+        let DeValue::Table(mut table) = table.into_inner() else {
+            self.mistakes.push(Mistake::new(span, format!("expected a table [{kind}s.{name}]")));
+            return None;
+        };
+        let tag = table.remove("type");
+        let inputs = if takes_inputs {
+            self.inputs(kind, &name, &name_at, table.remove("inputs"))
+        } else {
+            Vec::new()
+        };
+        let Some(tag) = tag else {
+            let message = format!("{kind} \"{name}\" has no type: expected type = \"...\"");
+            self.mistakes.push(Mistake::new(name_at, message));
+            return None;
+        };
+        let tag_at = tag.span();
+        let tag = self.deserialize::<String>(tag)?;
+        let settings = ValueDeserializer::from(Spanned::new(span, DeValue::Table(table)));
+        match C::deserialize(Tagged { tag: &tag, settings }) {
+            Ok(config) => Some(Component { name, name_at, config, inputs }),
+            Err(error) => {
+                let in_tag =
+                    error.message().starts_with("unknown variant") && error.span().is_none();
+                let mut mistake = Mistake::from(error);
+                if in_tag {
+                    mistake.at = tag_at;
+                    mistake.message = mistake.message.replace("variant", &format!("{kind} type"));
+                } else if mistake.at == (0..0) {
+                    mistake.at = name_at;
+                }
+                mistake.message = format!("{kind} \"{name}\": {}", mistake.message);
+                self.mistakes.push(mistake);
+                None
+            }
+        }
+    }
+
+    fn inputs(
+        &mut self,
+        kind: &str,
+        name: &str,
+        name_at: &Range<usize>,
+        value: Option<Spanned<DeValue<'_>>>,
+    ) -> Vec<(String, Range<usize>)> {
+        let inputs = value.and_then(|value| self.deserialize::<Vec<Spanned<String>>>(value));
+        let inputs = inputs.unwrap_or_default();
+        if inputs.is_empty() {
+            let message = format!("{kind} \"{name}\" has no inputs: expected inputs = [\"...\"]");
+            self.mistakes.push(Mistake::new(name_at.clone(), message));
+        }
+        inputs.into_iter().map(|input| (input.as_ref().clone(), input.span())).collect()
+    }
+
+    fn deserialize<T: DeserializeOwned>(&mut self, value: Spanned<DeValue<'_>>) -> Option<T> {
+        let at = value.span();
+        match T::deserialize(ValueDeserializer::from(value)) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let at = error.span().unwrap_or(at);
+                self.mistakes.push(Mistake { at, ..Mistake::from(error) });
+                None
+            }
+        }
+    }
+}
+
+/// Names as a message lists them.
+pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted: Vec<_> = names.into_iter().map(|name| format!("\"{name}\"")).collect();
+    quoted.join(", ")
+}

@@ -1,0 +1,252 @@
+//! The plan: a pipeline whose names are resolved, whose streams fit, and which has no cycle.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+
+use operators::OperatorConfig;
+use schemas::{RecordKind, TickLength};
+use sinks::SinkConfig;
+use sources::SourceConfig;
+
+use crate::pipeline::Component;
+use crate::pipeline::parse::list;
+use crate::{ApiConfig, Mistake, Pipeline};
+
+/// A checked pipeline.
+///
+/// - every input names a stream that an earlier source or operator gives
+/// - every operator gets the records it takes
+/// - names are unique among all components
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The pipeline's name.
+    pub name: String,
+    /// The step of event time.
+    pub tick_length: TickLength,
+    /// How far, in milliseconds of event time, a source may be ahead of the slowest sink.
+    pub max_lead_ms: u64,
+    /// Where to serve the API, if at all.
+    pub api: Option<ApiConfig>,
+    /// The sources.
+    pub sources: Vec<PlannedSource>,
+    /// The operators, each behind all that it takes from.
+    pub operators: Vec<PlannedOperator>,
+    /// The sinks.
+    pub sinks: Vec<PlannedSink>,
+}
+
+/// A source of a plan.
+#[derive(Clone, Debug)]
+pub struct PlannedSource {
+    /// Its name.
+    pub name: String,
+    /// Its settings.
+    pub config: SourceConfig,
+}
+
+/// An operator of a plan.
+#[derive(Clone, Debug)]
+pub struct PlannedOperator {
+    /// Its name.
+    pub name: String,
+    /// The streams it takes from.
+    pub inputs: Vec<StreamName>,
+    /// Its settings.
+    pub config: OperatorConfig,
+}
+
+/// A sink of a plan.
+#[derive(Clone, Debug)]
+pub struct PlannedSink {
+    /// Its name.
+    pub name: String,
+    /// The streams it takes from.
+    pub inputs: Vec<StreamName>,
+    /// Its settings.
+    pub config: SinkConfig,
+}
+
+/// The name of a stream: a component and one of its ports, empty for the main one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamName {
+    /// The component that gives it.
+    pub component: String,
+    /// The port it leaves from.
+    pub port: String,
+}
+
+impl StreamName {
+    fn new(component: &str, port: &str) -> Self {
+        Self { component: component.to_owned(), port: port.to_owned() }
+    }
+
+    fn parse(text: &str) -> Self {
+        let (component, port) = text.split_once('.').unwrap_or((text, ""));
+        Self::new(component, port)
+    }
+}
+
+impl fmt::Display for StreamName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.port.is_empty() {
+            formatter.write_str(&self.component)
+        } else {
+            write!(formatter, "{}.{}", self.component, self.port)
+        }
+    }
+}
+
+/// Every stream that a component of the pipeline gives.
+type Streams = BTreeMap<StreamName, RecordKind>;
+
+impl Plan {
+    /// Checks a pipeline.
+    pub(in crate::pipeline) fn new(pipeline: Pipeline) -> Result<Self, Vec<Mistake>> {
+        let mut mistakes = duplicates(&pipeline);
+        if pipeline.sources.is_empty() {
+            mistakes
+                .push(Mistake::new(0..0, "the pipeline has no source: expected [sources.NAME]"));
+        }
+        if pipeline.sinks.is_empty() {
+            mistakes.push(Mistake::new(0..0, "the pipeline has no sink: expected [sinks.NAME]"));
+        }
+        let streams = streams(&pipeline);
+        for operator in &pipeline.operators {
+            let takes = operator.config.input();
+            check_inputs(&operator.name, Some(takes), &operator.inputs, &streams, &mut mistakes);
+        }
+        for sink in &pipeline.sinks {
+            check_inputs(&sink.name, None, &sink.inputs, &streams, &mut mistakes);
+        }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        let operators = in_order(pipeline.operators)?;
+        let sources = pipeline.sources.into_iter();
+        let sinks = pipeline.sinks.into_iter();
+        Ok(Self {
+            name: pipeline.name,
+            tick_length: pipeline.tick_length,
+            max_lead_ms: pipeline.max_lead_ms,
+            api: pipeline.api,
+            sources: sources
+                .map(|Component { name, config, .. }| PlannedSource { name, config })
+                .collect(),
+            operators,
+            sinks: sinks
+                .map(|Component { name, inputs, config, .. }| PlannedSink {
+                    name,
+                    inputs: stream_names(&inputs),
+                    config,
+                })
+                .collect(),
+        })
+    }
+
+    /// Every stream of the plan and what flows in it.
+    pub fn streams(&self) -> BTreeMap<StreamName, RecordKind> {
+        let sources = self.sources.iter().map(|source| (&source.name, source.config.outputs()));
+        let operators =
+            self.operators.iter().map(|operator| (&operator.name, operator.config.outputs()));
+        named_outputs(sources.chain(operators))
+    }
+}
+
+fn stream_names(inputs: &[(String, Range<usize>)]) -> Vec<StreamName> {
+    inputs.iter().map(|(input, _)| StreamName::parse(input)).collect()
+}
+
+fn streams(pipeline: &Pipeline) -> Streams {
+    let sources = pipeline.sources.iter().map(|source| (&source.name, source.config.outputs()));
+    let operators = pipeline.operators.iter();
+    let operators = operators.map(|operator| (&operator.name, operator.config.outputs()));
+    named_outputs(sources.chain(operators))
+}
+
+fn named_outputs<'a>(
+    components: impl Iterator<Item = (&'a String, &'static [(&'static str, RecordKind)])>,
+) -> Streams {
+    let streams = components.flat_map(|(name, outputs)| {
+        outputs.iter().map(|(port, kind)| (StreamName::new(name, port), *kind))
+    });
+    streams.collect()
+}
+
+/// A component whose name another one has already.
+fn duplicates(pipeline: &Pipeline) -> Vec<Mistake> {
+    let sources = pipeline.sources.iter().map(|source| (&source.name, &source.name_at));
+    let operators = pipeline.operators.iter().map(|operator| (&operator.name, &operator.name_at));
+    let sinks = pipeline.sinks.iter().map(|sink| (&sink.name, &sink.name_at));
+    let mut seen = BTreeMap::new();
+    let mut mistakes = Vec::new();
+    for (name, at) in sources.chain(operators).chain(sinks) {
+        if seen.insert(name, ()).is_some() {
+            let message = format!("the name \"{name}\" is taken by another component");
+            mistakes.push(Mistake::new(at.clone(), message));
+        }
+    }
+    mistakes
+}
+
+fn check_inputs(
+    name: &str,
+    takes: Option<RecordKind>,
+    inputs: &[(String, Range<usize>)],
+    streams: &Streams,
+    mistakes: &mut Vec<Mistake>,
+) {
+    let fits = |kind: RecordKind| takes.is_none_or(|takes| takes == kind);
+    let fitting: Vec<_> = streams
+        .iter()
+        .filter(|(stream, kind)| fits(**kind) && stream.component != name)
+        .map(|(stream, _)| stream.to_string())
+        .collect();
+    let fitting = || fitting.iter().map(String::as_str);
+    let what_fits = || match fitting().count() {
+        0 => "no stream of this pipeline would fit".to_owned(),
+        _ => format!("what would fit: {}", list(fitting())),
+    };
+    for (input, at) in inputs {
+        match streams.get(&StreamName::parse(input)) {
+            None => {
+                let message = format!("there is no stream \"{input}\"; {}", what_fits());
+                mistakes.push(Mistake::new(at.clone(), message).suggesting(input, fitting()));
+            }
+            Some(kind) if !fits(*kind) => {
+                let takes = takes.map_or("any", RecordKind::as_str);
+                let message = format!("\"{name}\" takes {takes}, but \"{input}\" gives {kind}");
+                mistakes.push(Mistake::new(at.clone(), message).with_help(what_fits()));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// Puts operators behind what they take from (Kahn 1962).
+fn in_order(
+    mut operators: Vec<Component<OperatorConfig>>,
+) -> Result<Vec<PlannedOperator>, Vec<Mistake>> {
+    let mut ordered = Vec::new();
+    while !operators.is_empty() {
+        let waits = |operator: &Component<OperatorConfig>| {
+            let inputs = stream_names(&operator.inputs);
+            let mut behind = inputs.iter();
+            behind.any(|input| operators.iter().any(|other| other.name == input.component))
+        };
+        let Some(ready) = operators.iter().position(|operator| !waits(operator)) else {
+            let names = list(operators.iter().map(|operator| operator.name.as_str()));
+            let mistakes = operators.iter().map(|operator| {
+                let message = format!("\"{}\" is part of a cycle of {names}", operator.name);
+                Mistake::new(operator.name_at.clone(), message)
+            });
+            return Err(mistakes.collect());
+        };
+        let Component { name, inputs, config, .. } = operators.remove(ready);
+        ordered.push(PlannedOperator { name, inputs: stream_names(&inputs), config });
+    }
+    Ok(ordered)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! Mistakes as data: a pipeline file and what is said of it.
+
+use std::path::Path;
+
+use crate::Plan;
+
+const GOOD: &str = r#"
+name = "flat"
+tick = "10ms"
+
+[sources.living]
+type = "csi"
+format = "intel5300"
+transport = { file = "capture.dat" }
+
+[operators.clean]
+type = "sanitize_phase"
+inputs = ["living"]
+
+[operators.motion]
+type = "motion"
+inputs = ["clean"]
+
+[sinks.lines]
+type = "json_lines"
+inputs = ["motion", "clean"]
+path = "out.jsonl"
+"#;
+
+fn mistakes(text: &str) -> String {
+    match Plan::parse(Path::new("flat.toml"), text) {
+        Ok(_) => "none".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn a_good_file_becomes_a_plan() {
+    let plan = Plan::parse(Path::new("flat.toml"), GOOD).expect("the file is good");
+    let expected = "living --csi--> clean\nclean --csi--> motion\nmotion --presence--> lines\n\
+                    clean --csi--> lines\n";
+    assert_eq!(plan.graph_text(), expected);
+    assert!(plan.graph_dot().contains("\"clean\" -> \"motion\" [label=\"csi\"];"));
+}
+
+#[test]
+fn every_mistake_tells_its_place_and_what_would_fit() {
+    for (change, to, expected) in [
+        (
+            "type = \"sanitize_phase\"",
+            "type = \"sanitise_phase\"",
+            "flat.toml:11:8: operator \"clean\": unknown operator type `sanitise_phase`, expected \
+             `sanitize_phase` or `motion`\n  help: did you mean \"sanitize_phase\"?",
+        ),
+        (
+            "path =",
+            "paht =",
+            "flat.toml:21:1: sink \"lines\": unknown field `paht`, expected `path`\n  help: did you \
+             mean \"path\"?",
+        ),
+        (
+            "path = \"out.jsonl\"",
+            "path = 5",
+            "flat.toml:21:8: sink \"lines\": invalid type: integer `5`, expected path string",
+        ),
+        ("path = \"out.jsonl\"", "", "flat.toml:18:8: sink \"lines\": missing field `path`"),
+        (
+            "inputs = [\"clean\"]",
+            "inputs = [\"clena\"]",
+            "flat.toml:16:11: there is no stream \"clena\"; what would fit: \"clean\", \"living\"\n  \
+             help: did you mean \"clean\"?",
+        ),
+        (
+            "inputs = [\"living\"]",
+            "inputs = [\"motion\"]",
+            "flat.toml:12:11: \"clean\" takes csi, but \"motion\" gives presence\n  help: what would \
+             fit: \"living\"",
+        ),
+        (
+            "inputs = [\"living\"]",
+            "inputs = []",
+            "flat.toml:10:12: operator \"clean\" has no inputs: expected inputs = [\"...\"]",
+        ),
+        (
+            "tick = \"10ms\"",
+            "tick = 10",
+            "flat.toml:3:8: expected a length of time such as \"10ms\", \"2s\" or \"1m\"",
+        ),
+        (
+            "tick =",
+            "tik =",
+            "flat.toml:3:1: unknown key \"tik\", expected one of \"name\", \"tick\", \"max_lead\", \
+             \"api\", \"sources\", \"operators\", \"sinks\"\n  help: did you mean \"tick\"?",
+        ),
+        (
+            "[operators.motion]",
+            "[operators.living]",
+            "flat.toml:14:12: the name \"living\" is taken by another component",
+        ),
+        (
+            "name = \"flat\"",
+            "name = \"the flat\"",
+            "flat.toml:2:8: \"the flat\" is no name, expected letters, digits, _ and -",
+        ),
+        (
+            "type = \"csi\"",
+            "",
+            "flat.toml:5:10: source \"living\" has no type: expected type = \"...\"",
+        ),
+        (
+            "format = \"intel5300\"",
+            "format = \"intel530\"",
+            "flat.toml:7:10: source \"living\": unknown variant `intel530`, expected `intel5300` or \
+             `esp32`\n  help: did you mean \"intel5300\"?",
+        ),
+    ] {
+        let text = GOOD.replacen(change, to, 1);
+        let found = mistakes(&text);
+        assert!(found.starts_with(expected), "{to}:\n{found}\nexpected\n{expected}");
+    }
+}
+
+#[test]
+fn cycles_are_refused() {
+    let text = GOOD
+        .replace(
+            "[operators.motion]\ntype = \"motion\"",
+            "[operators.again]\ntype = \"sanitize_phase\"",
+        )
+        .replace("inputs = [\"living\"]", "inputs = [\"again\"]")
+        .replace("inputs = [\"motion\", \"clean\"]", "inputs = [\"clean\"]");
+    let expected = "flat.toml:10:12: \"clean\" is part of a cycle of \"clean\", \"again\"\n\
+                    flat.toml:14:12: \"again\" is part of a cycle of \"clean\", \"again\"";
+    assert_eq!(mistakes(&text), expected);
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let text = GOOD.replace("tick =", "tik =").replace("path =", "paht =");
+    assert_eq!(mistakes(&text).matches("help:").count(), 2);
+}
+
+#[test]
+fn what_is_no_toml_is_told_with_its_place() {
+    let found = mistakes("name = \"flat\"\ntick = = 3");
+    assert!(found.starts_with("flat.toml:2:8: "), "{found}");
+}

@@ -1,0 +1,139 @@
+//! A sink's thread: writes closed ticks, commits on the sink's schedule, and tries again.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use schemas::{Record, Tick};
+use sinks::{Sink, SinkError};
+use timely::scheduling::SyncActivator;
+
+use crate::dataflow::Outlet;
+use crate::run::control::Control;
+use crate::{Counters, RunError};
+
+/// Ticks that are queued at most; a full queue holds the sources back.
+const QUEUE_TICKS: usize = 256;
+/// How often, and how far apart, a call is tried before the run fails.
+const TRIES: u32 = 6;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How long to wait for a tick when nothing is to be committed.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Starts the thread of a sink.
+pub(super) fn spawn(
+    name: &str,
+    sink: Box<dyn Sink>,
+    counters: &Arc<Counters>,
+    control: &Arc<Control>,
+) -> (Outlet, JoinHandle<()>) {
+    let (ticks, queue) = crossbeam_channel::bounded(QUEUE_TICKS);
+    let (durable, waker) = (Arc::new(AtomicU64::new(0)), Arc::new(OnceLock::new()));
+    let outlet = Outlet { ticks, durable: Arc::clone(&durable), waker: Arc::clone(&waker) };
+    let (counters, control) = (Arc::clone(counters), Arc::clone(control));
+    let mut writer = Writer {
+        name: name.to_owned(),
+        sink,
+        counters,
+        upper: 0,
+        waiting_since: None,
+        durable,
+        waker,
+    };
+    let thread = thread::spawn(move || {
+        if let Err(source) = writer.write_all(&queue) {
+            control.fail(RunError::Sink { name: writer.name.clone(), source });
+        }
+        // Closed before the dataflow looks again: so it sees that a failed sink takes no more.
+        drop(queue);
+        writer.release(Tick::MAX);
+    });
+    (outlet, thread)
+}
+
+struct Writer {
+    name: String,
+    sink: Box<dyn Sink>,
+    counters: Arc<Counters>,
+    /// Everything before this tick was accepted.
+    upper: Tick,
+    /// Since when accepted records wait for a commit.
+    waiting_since: Option<Instant>,
+    durable: Arc<AtomicU64>,
+    waker: Arc<OnceLock<SyncActivator>>,
+}
+
+impl Writer {
+    /// Writes until the queue is closed.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "commits are paced by the clock, not their content"
+    )]
+    fn write_all(&mut self, queue: &Receiver<(Tick, Vec<Record>)>) -> Result<(), SinkError> {
+        loop {
+            match queue.recv_timeout(self.until_commit(Instant::now())) {
+                Ok((tick, records)) => self.write(tick, &records)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.commit(),
+            }
+            if self.sink.full() || self.until_commit(Instant::now()).is_zero() {
+                self.commit()?;
+            }
+        }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "commits are paced by the clock, not their content"
+    )]
+    fn write(&mut self, tick: Tick, records: &[Record]) -> Result<(), SinkError> {
+        let sink = &mut self.sink;
+        retry(&self.name, || sink.write(tick, records))?;
+        self.counters.records(&self.name, records.len() as u64);
+        self.upper = tick + 1;
+        self.waiting_since.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), SinkError> {
+        let (sink, upper) = (&mut self.sink, self.upper);
+        retry(&self.name, || sink.commit(upper))?;
+        self.waiting_since = None;
+        self.release(upper);
+        Ok(())
+    }
+
+    /// Time until the next commit.
+    fn until_commit(&self, now: Instant) -> Duration {
+        self.waiting_since.map_or(PATIENCE, |since| {
+            self.sink.commit_interval().saturating_sub(now.saturating_duration_since(since))
+        })
+    }
+
+    /// Lets the dataflow know that everything before `upper` is done with.
+    fn release(&self, upper: Tick) {
+        self.durable.store(upper, Ordering::Release);
+        if let Some(waker) = self.waker.get() {
+            // A dataflow that is gone needs no waking.
+            let _ = waker.activate();
+        }
+    }
+}
+
+/// Makes a call again while it may succeed, with growing pauses.
+fn retry(name: &str, mut call: impl FnMut() -> Result<(), SinkError>) -> Result<(), SinkError> {
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..TRIES {
+        match call() {
+            Err(error) if error.is_retryable() => {
+                tracing::warn!(sink = name, %error, "trying again");
+                thread::sleep(pause);
+                pause *= 2;
+            }
+            result => return result,
+        }
+    }
+    call()
+}

@@ -1,0 +1,35 @@
+//! What an operator needs to know of the pipeline it is in.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Counts records that were dropped, by a short, fixed reason.
+pub type CountDropped = Arc<dyn Fn(&'static str, u64) + Send + Sync>;
+
+/// The surroundings of an operator.
+#[derive(Clone)]
+pub struct Context {
+    /// The pipeline's name, part of every event's id.
+    pub pipeline: Arc<str>,
+    /// The operator's name, the source of what it makes.
+    pub name: Arc<str>,
+    /// Where to count what is dropped.
+    pub dropped: CountDropped,
+}
+
+impl Context {
+    /// A context that counts nowhere, for examples and tests.
+    pub fn detached(name: &str) -> Self {
+        Self { pipeline: "detached".into(), name: name.into(), dropped: Arc::new(|_, _| ()) }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Context")
+            .field("pipeline", &self.pipeline)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

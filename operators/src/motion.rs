@@ -1,0 +1,312 @@
+//! Motion on a link: the moving variance of turbulence against a calibrated threshold.
+//!
+//! A body that moves changes how amplitudes differ between subcarriers; the receiver's gain changes
+//! all alike. So the spread over a few subcarriers (turbulence) is followed, and its variance over a
+//! window compared with what the quiet room showed. A still person is not seen: "still" is no "absent".
+//!
+//! Source: F. Pace, `ESPectre`: moving variance segmentation, 2025.
+
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroUsize;
+
+use num_complex::Complex32;
+use schemars::JsonSchema;
+use schemas::{CsiBatch, Link, Motion, Presence, Tick, stable_hash};
+use serde::Deserialize;
+use timely::dataflow::StreamVec;
+
+use crate::Context;
+use crate::closed_ticks::on_closed_ticks;
+
+/// Subcarriers that turbulence is taken over when none are named.
+const N_SUBCARRIERS: usize = 12;
+/// Share of the quiet room's values that lie below the threshold, before the margin.
+const QUIET_PERCENTILE: f64 = 95.0;
+const MARGIN: f32 = 1.1;
+const NS_PER_S: f64 = 1e9;
+
+/// Settings of `motion`.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MotionConfig {
+    /// Frames in the moving window; 75 by default.
+    #[serde(default = "default_window")]
+    pub window_frames: NonZeroUsize,
+    /// Positions of the subcarriers to use, from 0; 12 evenly spaced ones by default.
+    #[serde(default)]
+    pub subcarriers: Vec<usize>,
+    /// Seconds from a link's first frame in which the room must be quiet; 10 by default. At most
+    /// 100000 frames count.
+    #[serde(default = "default_calibration_s")]
+    pub calibration_s: f64,
+    /// A threshold that is known already; without it, it is calibrated.
+    pub threshold: Option<f32>,
+    /// Seconds between reports of a link that does not change; 1 by default.
+    #[serde(default = "default_report_every_s")]
+    pub report_every_s: f64,
+}
+
+fn default_window() -> NonZeroUsize {
+    NonZeroUsize::new(75).expect("75 is not zero")
+}
+
+fn default_calibration_s() -> f64 {
+    10.0
+}
+
+fn default_report_every_s() -> f64 {
+    1.0
+}
+
+/// Bound of what a link keeps for calibration.
+const MAX_CALIBRATION_FRAMES: usize = 100_000;
+
+/// Motion detection on streams of CSI.
+pub trait DetectMotion<'scope> {
+    /// Reports motion on each link when it changes, and regularly.
+    ///
+    /// "Unknown" until the window is full and the threshold known. State: the window of each link,
+    /// on the worker that the link hashes to.
+    fn detect_motion(
+        self,
+        config: MotionConfig,
+        context: Context,
+    ) -> StreamVec<'scope, Tick, Presence>;
+}
+
+impl<'scope> DetectMotion<'scope> for StreamVec<'scope, Tick, CsiBatch> {
+    fn detect_motion(
+        self,
+        config: MotionConfig,
+        _context: Context,
+    ) -> StreamVec<'scope, Tick, Presence> {
+        let key = |batch: &CsiBatch| link_key(&batch.link);
+        let mut links = HashMap::<Link, LinkState>::new();
+        on_closed_ticks(self, "Motion", key, move |_tick, batches: Vec<CsiBatch>, reports| {
+            for batch in batches {
+                let state = links
+                    .entry(batch.link.clone())
+                    .or_insert_with(|| LinkState::new(config.window_frames));
+                state.observe(&batch, &config, reports);
+            }
+        })
+    }
+}
+
+/// Where a link is routed to.
+pub(crate) fn link_key(link: &Link) -> u64 {
+    stable_hash(&[&link.site, &link.receiver, &link.transmitter])
+}
+
+/// What is kept of a link.
+#[derive(Debug)]
+struct LinkState {
+    window: MovingVariance,
+    /// Subcarrier count that `chosen` was made for.
+    chosen_for: usize,
+    chosen: Vec<usize>,
+    quiet_until_ns: Option<i64>,
+    quiet: Vec<f32>,
+    threshold: Option<f32>,
+    reported: Option<(i64, Motion)>,
+}
+
+impl LinkState {
+    fn new(window_frames: NonZeroUsize) -> Self {
+        Self {
+            window: MovingVariance::new(window_frames),
+            chosen_for: 0,
+            chosen: Vec::new(),
+            quiet_until_ns: None,
+            quiet: Vec::new(),
+            threshold: None,
+            reported: None,
+        }
+    }
+
+    fn observe(&mut self, batch: &CsiBatch, config: &MotionConfig, reports: &mut Vec<Presence>) {
+        let n_subcarriers = batch.layout.subcarriers.len();
+        if self.chosen_for != n_subcarriers {
+            (self.chosen, self.chosen_for) = (choose(config, n_subcarriers), n_subcarriers);
+            // Values of another layout do not compare.
+            self.window = MovingVariance::new(config.window_frames);
+        }
+        for frame_idx in 0..batch.len() {
+            let captured_at_ns = batch.captured_at_ns[frame_idx];
+            let variance = self.window.push(turbulence(batch.values(frame_idx), &self.chosen));
+            self.calibrate(captured_at_ns, variance, config);
+            let motion = match (variance, self.threshold) {
+                (Some(variance), Some(threshold)) if variance > threshold => Motion::Moving,
+                (Some(_), Some(_)) => Motion::Still,
+                _ => Motion::Unknown,
+            };
+            if self.due(captured_at_ns, motion, config) {
+                self.reported = Some((captured_at_ns, motion));
+                reports.push(Presence {
+                    site: batch.link.site.clone(),
+                    link: format!("{}/{}", batch.link.receiver, batch.link.transmitter),
+                    captured_at_ns,
+                    motion,
+                    moving_variance: variance,
+                    threshold: self.threshold,
+                    source_kind: batch.source_kind,
+                });
+            }
+        }
+    }
+
+    /// Gathers the quiet room's values until its time is over.
+    fn calibrate(&mut self, captured_at_ns: i64, variance: Option<f32>, config: &MotionConfig) {
+        if self.threshold.is_some() {
+            return;
+        }
+        if config.threshold.is_some() {
+            self.threshold = config.threshold;
+            return;
+        }
+        let quiet_ns = (config.calibration_s * NS_PER_S) as i64;
+        let until_ns = *self.quiet_until_ns.get_or_insert(captured_at_ns.saturating_add(quiet_ns));
+        let full = self.quiet.len() >= MAX_CALIBRATION_FRAMES;
+        if (captured_at_ns >= until_ns || full) && !self.quiet.is_empty() {
+            self.threshold = Some(threshold(&mut std::mem::take(&mut self.quiet)));
+        } else {
+            self.quiet.extend(variance);
+        }
+    }
+
+    fn due(&self, captured_at_ns: i64, motion: Motion, config: &MotionConfig) -> bool {
+        self.reported.is_none_or(|(reported_at_ns, reported)| {
+            let waited_ns = captured_at_ns.saturating_sub(reported_at_ns) as f64;
+            reported != motion || waited_ns >= config.report_every_s * NS_PER_S
+        })
+    }
+}
+
+/// The subcarriers of the config that exist, or evenly spaced ones.
+fn choose(config: &MotionConfig, n_subcarriers: usize) -> Vec<usize> {
+    let named = config.subcarriers.iter().copied().filter(|at| *at < n_subcarriers);
+    let named: Vec<_> = named.collect();
+    if named.is_empty() {
+        let n_chosen = N_SUBCARRIERS.min(n_subcarriers);
+        (0..n_chosen).map(|nth| (2 * nth + 1) * n_subcarriers / (2 * n_chosen)).collect()
+    } else {
+        named
+    }
+}
+
+/// The standard deviation of the amplitudes over the chosen subcarriers of the first antenna pair.
+///
+/// # Shapes
+///
+/// - `values`: `[n_rx, n_tx, n_subcarriers]`
+/// - `chosen`: positions in `0..n_subcarriers`
+///
+/// # Panics
+///
+/// If a position is beyond the values.
+pub fn turbulence(values: &[Complex32], chosen: &[usize]) -> f32 {
+    let amplitudes = || chosen.iter().map(|at| values[*at].norm());
+    let n = chosen.len().max(1) as f32;
+    let mean = amplitudes().sum::<f32>() / n;
+    (amplitudes().map(|amplitude| (amplitude - mean).powi(2)).sum::<f32>() / n).sqrt()
+}
+
+/// The variance of the last few values.
+#[derive(Clone, Debug)]
+pub struct MovingVariance {
+    window_frames: usize,
+    values: VecDeque<f32>,
+}
+
+impl MovingVariance {
+    /// An empty window.
+    pub fn new(window_frames: NonZeroUsize) -> Self {
+        let window_frames = window_frames.get();
+        Self { window_frames, values: VecDeque::with_capacity(window_frames.min(4096)) }
+    }
+
+    /// Adds a value; gives the variance once the window is full.
+    pub fn push(&mut self, value: f32) -> Option<f32> {
+        if self.values.len() == self.window_frames {
+            self.values.pop_front();
+        }
+        self.values.push_back(value);
+        if self.values.len() < self.window_frames {
+            return None;
+        }
+        let n = self.window_frames as f32;
+        let mean = self.values.iter().sum::<f32>() / n;
+        Some(self.values.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / n)
+    }
+}
+
+/// The threshold that a quiet room's moving variances ask for: their 95th percentile and a margin.
+/// Sorts `quiet`; 0 when it is empty.
+pub fn threshold(quiet: &mut [f32]) -> f32 {
+    quiet.sort_by(f32::total_cmp);
+    let Some(last) = quiet.len().checked_sub(1) else { return 0.0 };
+    // Linear between the neighbours, as NumPy does.
+    let rank = QUIET_PERCENTILE / 100.0 * last as f64;
+    let (below, above) = (rank.floor() as usize, rank.ceil() as usize);
+    let share = (rank - rank.floor()) as f32;
+    MARGIN * (quiet[below] + share * (quiet[above] - quiet[below]))
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::{CsiFrame, CsiLayout, SourceKind};
+
+    use super::*;
+
+    fn config() -> MotionConfig {
+        MotionConfig {
+            window_frames: NonZeroUsize::new(4).expect("not zero"),
+            subcarriers: vec![0, 1],
+            calibration_s: 1.0,
+            threshold: None,
+            report_every_s: 10.0,
+        }
+    }
+
+    /// What is reported of a link whose subcarriers differ by `spreads`, ten frames a second.
+    fn reports(spreads: &[f32], config: &MotionConfig) -> Vec<(i64, Motion)> {
+        let layout = CsiLayout { n_rx: 1, n_tx: 1, subcarriers: vec![-1, 1], ..Default::default() };
+        let mut batch = CsiBatch::new(Link::default(), layout, SourceKind::Simulated);
+        for (spread, nth) in spreads.iter().zip(0..) {
+            batch.iq.extend([Complex32::new(10.0, 0.0), Complex32::new(10.0 + spread, 0.0)]);
+            let captured_at_ns = nth * 100_000_000;
+            let frame = CsiFrame { captured_at_ns, ..Default::default() };
+            batch.push_scalars(frame).expect("the frame is full");
+        }
+        let mut reports = Vec::new();
+        LinkState::new(config.window_frames).observe(&batch, config, &mut reports);
+        reports.iter().map(|report| (report.captured_at_ns / 100_000_000, report.motion)).collect()
+    }
+
+    #[test]
+    fn unknown_then_still_then_moving() {
+        let quiet = [0.1, 0.2].repeat(8);
+        let moving = [0.0, 4.0].repeat(4);
+        let found = reports(&[quiet, moving].concat(), &config());
+        assert_eq!(found, [(0, Motion::Unknown), (10, Motion::Still), (17, Motion::Moving)]);
+    }
+
+    #[test]
+    fn a_known_threshold_needs_no_calibration() {
+        let config = MotionConfig { threshold: Some(0.5), ..config() };
+        assert_eq!(reports(&[0.1; 6], &config), [(0, Motion::Unknown), (3, Motion::Still)]);
+    }
+
+    #[test]
+    fn gain_in_common_is_no_turbulence() {
+        let values = [3.0, 3.0, 3.0].map(|amplitude| Complex32::new(0.0, amplitude));
+        assert_eq!(turbulence(&values, &[0, 1, 2]), 0.0);
+    }
+
+    #[test]
+    fn the_threshold_is_a_percentile_with_a_margin() {
+        let mut quiet: Vec<f32> = (0..=100).rev().map(|value| value as f32).collect();
+        assert!((threshold(&mut quiet) - 104.5).abs() < 1e-4);
+        assert_eq!(threshold(&mut []), 0.0);
+    }
+}

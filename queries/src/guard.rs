@@ -1,0 +1,97 @@
+//! What may be asked: one statement that reads, of a size that can be planned.
+//!
+//! The planner recurses; a long chain of operators would overflow its stack before any limit of time
+//! or memory is looked at. So the text is measured before it is parsed.
+
+use datafusion::execution::context::SQLOptions;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+
+use crate::QueryError;
+
+const MAX_BYTES: usize = 64 * 1024;
+const MAX_TOKENS: usize = 5_000;
+const MAX_OPERATORS: usize = 150;
+
+/// Only statements that read.
+pub(crate) fn read_only() -> SQLOptions {
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
+}
+
+/// Refuses a text that is too large to plan.
+pub(crate) fn check_size(sql: &str) -> Result<(), QueryError> {
+    let refuse = |what: &str, limit: usize| {
+        Err(QueryError::Refused(format!("the query has more than {limit} {what}")))
+    };
+    if sql.len() > MAX_BYTES {
+        return refuse("bytes", MAX_BYTES);
+    }
+    let tokens = Tokenizer::new(&GenericDialect {}, sql)
+        .tokenize()
+        .map_err(|error| QueryError::Refused(error.to_string()))?;
+    if tokens.len() > MAX_TOKENS {
+        return refuse("tokens", MAX_TOKENS);
+    }
+    if tokens.iter().filter(|token| chains(token)).count() > MAX_OPERATORS {
+        return refuse("operators", MAX_OPERATORS);
+    }
+    Ok(())
+}
+
+/// True for what can make an expression or a union deeper.
+fn chains(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => {
+            matches!(
+                word.keyword,
+                Keyword::AND
+                    | Keyword::OR
+                    | Keyword::NOT
+                    | Keyword::UNION
+                    | Keyword::EXCEPT
+                    | Keyword::INTERSECT
+                    | Keyword::JOIN
+                    | Keyword::CASE
+                    | Keyword::LIKE
+                    | Keyword::IS
+            )
+        }
+        Token::Whitespace(_)
+        | Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::Comma
+        | Token::Period
+        | Token::RParen
+        | Token::RBracket
+        | Token::SemiColon
+        | Token::EOF => false,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_would_overflow_the_planner() {
+        for (name, sql, fits) in [
+            ("short", "SELECT zone, count(*) FROM persons GROUP BY zone".to_owned(), true),
+            ("long sum", format!("SELECT 1{}", "+1".repeat(200)), false),
+            ("long or", format!("SELECT 1 WHERE {} true", "true OR ".repeat(200)), false),
+            ("many unions", vec!["SELECT 1"; 200].join(" UNION ALL "), false),
+            ("deep parentheses", format!("SELECT {}1{}", "(".repeat(200), ")".repeat(200)), false),
+            ("long list", format!("SELECT 1 WHERE 1 IN ({})", vec!["1"; 1000].join(",")), true),
+            (
+                "too many tokens",
+                format!("SELECT 1 WHERE 1 IN ({})", vec!["1"; 5000].join(",")),
+                false,
+            ),
+            ("too many bytes", format!("SELECT '{}'", "a".repeat(MAX_BYTES)), false),
+            ("no sql", "SELECT 'open".to_owned(), false),
+        ] {
+            assert_eq!(check_size(&sql).is_ok(), fits, "{name}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What is asked: SQL over the history, with what is not in its tables yet.
+
+mod error;
+mod format;
+mod guard;
+mod history;
+mod tables;
+
+pub use crate::error::QueryError;
+pub use crate::format::Format;
+pub use crate::history::{Answer, History, Limits, LiveTail};

@@ -1,0 +1,73 @@
+//! What people do, window by window.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::SourceKind;
+
+/// What a person does.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Activity {
+    /// Not enough was seen to say.
+    #[default]
+    Unknown,
+    /// Upright and in place.
+    Standing,
+    /// Upright and moving.
+    Walking,
+    /// Seated.
+    Sitting,
+    /// Lying, and lay down slowly.
+    Lying,
+    /// Came down fast and is lying.
+    Fall,
+}
+
+impl Activity {
+    /// The name in records and queries.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Standing => "standing",
+            Self::Walking => "walking",
+            Self::Sitting => "sitting",
+            Self::Lying => "lying",
+            Self::Fall => "fall",
+        }
+    }
+}
+
+/// The activity of one person over one window of event time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ActivityWindow {
+    /// The place that was watched.
+    pub site: String,
+    /// The person's id.
+    pub subject: String,
+    /// Start of the window, inclusive, in nanoseconds since the Unix epoch.
+    pub starts_at_ns: i64,
+    /// End of the window, exclusive, in nanoseconds since the Unix epoch.
+    pub ends_at_ns: i64,
+    /// What the person did for most of it; a fall wins over all else.
+    pub activity: Activity,
+    /// Share of the window's frames that agree, from 0 to 1.
+    pub confidence: f32,
+    /// The zone the person was last in.
+    pub zone: Option<String>,
+    /// Where the measurements come from.
+    pub source_kind: SourceKind,
+}

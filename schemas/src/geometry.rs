@@ -1,0 +1,35 @@
+//! Where the radios of a site stand: what positions can be computed from.
+//!
+//! Site coordinates: `x` and `y` on the plan, `z` up from the floor, all in metres.
+
+use serde::{Deserialize, Serialize};
+
+/// A room with one access point and receivers around it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SiteGeometry {
+    /// Extent of the plan along x, in metres.
+    pub width_m: f32,
+    /// Extent of the plan along y, in metres.
+    pub depth_m: f32,
+    /// Floor to ceiling, in metres.
+    pub height_m: f32,
+    /// Where the transmitter is.
+    pub transmitter_m: [f32; 3],
+    /// The receivers, by name.
+    pub receivers: Vec<ReceiverGeometry>,
+    /// Centre frequency in MHz.
+    pub centre_mhz: f32,
+    /// 802.11 index of each subcarrier, 312.5 kHz apart.
+    pub subcarriers: Vec<i16>,
+}
+
+/// One receiver and its antennas.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiverGeometry {
+    /// The receiver's name, as in [`crate::Link::receiver`].
+    pub name: String,
+    /// Where each antenna is, `[n_rx]`.
+    pub antennas_m: Vec<[f32; 3]>,
+}

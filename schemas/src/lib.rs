@@ -1,0 +1,33 @@
+//! The records that flow through Fresnel, their units and spaces, and their Arrow and JSON forms.
+//!
+//! Every other crate speaks in these types. A record keeps its exact capture time in nanoseconds
+//! since the Unix epoch; the dataflow's own [`Tick`] is derived from it by the sources.
+
+mod activity;
+mod csi;
+mod event;
+mod geometry;
+mod hash;
+mod occupancy;
+mod pose;
+mod presence;
+mod record;
+mod source_kind;
+mod table;
+mod tick;
+
+pub use crate::activity::{Activity, ActivityWindow};
+pub use crate::csi::{CsiBatch, CsiFrame, CsiLayout, LayoutMismatch, Link};
+pub use crate::event::{Event, EventId, EventType};
+pub use crate::geometry::{ReceiverGeometry, SiteGeometry};
+pub use crate::hash::stable_hash;
+pub use crate::occupancy::ZoneOccupancy;
+pub use crate::pose::{
+    BoundingBox, Estimator, EstimatorKind, KEYPOINT_NAMES, Keypoint, N_KEYPOINTS, Person,
+    PoseFrame, SitePosition,
+};
+pub use crate::presence::{Motion, Presence};
+pub use crate::record::{OrderKey, Record, RecordKind, RecordType};
+pub use crate::source_kind::SourceKind;
+pub use crate::table::{TableError, from_batch, to_batch};
+pub use crate::tick::{Tick, TickLength};

@@ -1,0 +1,140 @@
+//! The closed list of what can flow into a sink.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{ActivityWindow, CsiBatch, Event, PoseFrame, Presence, ZoneOccupancy};
+
+/// Any record; written with its kind as `"record"`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub enum Record {
+    /// Frames of one link.
+    Csi(CsiBatch),
+    /// People at one moment.
+    Pose(PoseFrame),
+    /// Motion on a link.
+    Presence(Presence),
+    /// The people in a zone.
+    Occupancy(ZoneOccupancy),
+    /// One window of one person.
+    Activity(ActivityWindow),
+    /// Something that happened.
+    Event(Event),
+}
+
+/// The type of a stream: which [`Record`] it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecordKind {
+    /// [`CsiBatch`].
+    Csi,
+    /// [`PoseFrame`].
+    Pose,
+    /// [`Presence`].
+    Presence,
+    /// [`ZoneOccupancy`].
+    Occupancy,
+    /// [`ActivityWindow`].
+    Activity,
+    /// [`Event`].
+    Event,
+}
+
+impl RecordKind {
+    /// Every kind, in the order of the tables.
+    pub const ALL: [Self; 6] =
+        [Self::Csi, Self::Pose, Self::Presence, Self::Occupancy, Self::Activity, Self::Event];
+
+    /// What messages call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Csi => "csi",
+            Self::Pose => "pose",
+            Self::Presence => "presence",
+            Self::Occupancy => "occupancy",
+            Self::Activity => "activity",
+            Self::Event => "event",
+        }
+    }
+}
+
+impl std::fmt::Display for RecordKind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl Record {
+    /// Which record it is.
+    pub fn kind(&self) -> RecordKind {
+        match self {
+            Self::Csi(_) => RecordKind::Csi,
+            Self::Pose(_) => RecordKind::Pose,
+            Self::Presence(_) => RecordKind::Presence,
+            Self::Occupancy(_) => RecordKind::Occupancy,
+            Self::Activity(_) => RecordKind::Activity,
+            Self::Event(_) => RecordKind::Event,
+        }
+    }
+
+    /// [`RecordType::order_key`], and the kind between records that are alike in it.
+    pub fn order_key(&self) -> (OrderKey<'_>, RecordKind) {
+        let key = match self {
+            Self::Csi(batch) => batch.order_key(),
+            Self::Pose(frame) => frame.order_key(),
+            Self::Presence(presence) => presence.order_key(),
+            Self::Occupancy(occupancy) => occupancy.order_key(),
+            Self::Activity(window) => window.order_key(),
+            Self::Event(event) => event.order_key(),
+        };
+        (key, self.kind())
+    }
+}
+
+/// When something was captured, and who or what it is about.
+pub type OrderKey<'a> = (i64, &'a str, &'a str);
+
+/// A type of record: its place among the kinds, and the order of its records.
+pub trait RecordType: Serialize + DeserializeOwned + Clone + Send + 'static {
+    /// Which record it is.
+    const KIND: RecordKind;
+
+    /// Orders the records of one tick in a way that does not depend on how they were batched.
+    fn order_key(&self) -> OrderKey<'_>;
+
+    /// Takes a record of this type out of a [`Record`].
+    fn from_record(record: Record) -> Option<Self>;
+
+    /// Makes it a [`Record`].
+    fn into_record(self) -> Record;
+}
+
+macro_rules! record_type {
+    ($variant:ident, $record:ty, $self:ident => $key:expr) => {
+        impl RecordType for $record {
+            const KIND: RecordKind = RecordKind::$variant;
+
+            fn order_key(&$self) -> OrderKey<'_> {
+                $key
+            }
+
+            fn from_record(record: Record) -> Option<Self> {
+                if let Record::$variant(record) = record { Some(record) } else { None }
+            }
+
+            fn into_record(self) -> Record {
+                Record::$variant(self)
+            }
+        }
+    };
+}
+
+record_type!(Csi, CsiBatch, self => {
+    let captured_at_ns = self.captured_at_ns.first().copied().unwrap_or_default();
+    (captured_at_ns, &self.link.receiver, &self.link.transmitter)
+});
+record_type!(Pose, PoseFrame, self => (self.captured_at_ns, &self.site, &self.source));
+record_type!(Presence, Presence, self => (self.captured_at_ns, &self.site, &self.link));
+record_type!(Occupancy, ZoneOccupancy, self => (self.since_ns, &self.site, &self.zone));
+record_type!(Activity, ActivityWindow, self => (self.starts_at_ns, &self.site, &self.subject));
+record_type!(Event, Event, self => (self.occurred_at_ns, &self.subject, &self.id.0));

@@ -1,0 +1,30 @@
+//! Where a record's measurements come from, said by every record.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The origin of the measurements behind a record.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// Measured just now.
+    #[default]
+    Live,
+    /// Measured earlier and read from a recording.
+    Replay,
+    /// Made by a simulator: nobody was there.
+    Simulated,
+}

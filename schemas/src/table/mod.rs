@@ -1,0 +1,243 @@
+//! Records as Arrow tables and back, in one place for both directions.
+//!
+//! A record's serde form is its row: the same names serve JSON, Arrow and SQL. Each record type
+//! lists its columns; `arrow`'s JSON encoder and decoder do the rest.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::json::{LineDelimitedWriter, ReaderBuilder};
+use serde::Serialize;
+
+use crate::{Record, RecordKind, RecordType};
+
+/// A failure to turn records into a table or a table into records.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TableError {
+    /// Arrow refused a value or a column.
+    #[error("could not convert {table} rows")]
+    Arrow {
+        /// The table's name.
+        table: &'static str,
+        /// What Arrow said.
+        source: ArrowError,
+    },
+    /// A row is not a record of that table.
+    #[error("could not read a row of {table}")]
+    Row {
+        /// The table's name.
+        table: &'static str,
+        /// What was wrong with it.
+        source: serde_json::Error,
+    },
+}
+
+/// Turns records into one record batch with the columns of their table.
+///
+/// # Errors
+///
+/// [`TableError::Arrow`] if a value does not fit its column.
+pub fn to_batch<R: RecordType>(rows: &[R]) -> Result<RecordBatch, TableError> {
+    R::KIND.encode(rows)
+}
+
+/// Turns a record batch with the columns of a table back into records.
+///
+/// # Errors
+///
+/// [`TableError`] if a column is missing or a value is not of the record.
+pub fn from_batch<R: RecordType>(batch: &RecordBatch) -> Result<Vec<R>, TableError> {
+    let table = R::KIND.table();
+    let mut lines = Vec::new();
+    let mut writer = LineDelimitedWriter::new(&mut lines);
+    let written = writer.write(batch).and_then(|()| writer.finish());
+    written.map_err(|source| TableError::Arrow { table, source })?;
+    let rows = serde_json::Deserializer::from_slice(&lines).into_iter();
+    rows.collect::<Result<_, _>>().map_err(|source| TableError::Row { table, source })
+}
+
+impl RecordKind {
+    /// The name of the table that holds these records.
+    pub fn table(self) -> &'static str {
+        match self {
+            Self::Csi => "csi",
+            Self::Pose => "poses",
+            Self::Presence => "presence",
+            Self::Occupancy => "occupancy",
+            Self::Activity => "activities",
+            Self::Event => "events",
+        }
+    }
+
+    /// The columns of the table.
+    pub fn arrow_schema(self) -> SchemaRef {
+        static SCHEMAS: LazyLock<[SchemaRef; RecordKind::ALL.len()]> =
+            LazyLock::new(|| RecordKind::ALL.map(|kind| Arc::new(Schema::new(kind.columns()))));
+        Arc::clone(&SCHEMAS[self as usize])
+    }
+
+    /// Turns records of this kind into one record batch with the columns of their table.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Arrow`] if a value does not fit its column, as those of other kinds do not.
+    pub fn to_batch(self, rows: &[Record]) -> Result<RecordBatch, TableError> {
+        self.encode(rows)
+    }
+
+    fn encode<S: Serialize>(self, rows: &[S]) -> Result<RecordBatch, TableError> {
+        let (table, schema) = (self.table(), self.arrow_schema());
+        let convert = || {
+            let builder = ReaderBuilder::new(schema.clone()).with_batch_size(rows.len().max(1));
+            let mut decoder = builder.build_decoder()?;
+            decoder.serialize(rows)?;
+            Ok(decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(schema.clone())))
+        };
+        convert().map_err(|source| TableError::Arrow { table, source })
+    }
+
+    fn columns(self) -> Vec<Field> {
+        match self {
+            Self::Csi => csi_columns(),
+            Self::Pose => pose_columns(),
+            Self::Presence => presence_columns(),
+            Self::Occupancy => occupancy_columns(),
+            Self::Activity => activity_columns(),
+            Self::Event => event_columns(),
+        }
+    }
+}
+
+fn required(name: &str, data_type: DataType) -> Field {
+    Field::new(name, data_type, false)
+}
+
+fn optional(name: &str, data_type: DataType) -> Field {
+    Field::new(name, data_type, true)
+}
+
+fn list_of(element: DataType) -> DataType {
+    DataType::List(Arc::new(required("element", element)))
+}
+
+fn structure(fields: Vec<Field>) -> DataType {
+    DataType::Struct(fields.into())
+}
+
+fn csi_columns() -> Vec<Field> {
+    let text = |name| required(name, DataType::Utf8);
+    let link = structure(vec![text("site"), text("receiver"), text("transmitter")]);
+    let layout = structure(vec![
+        required("n_rx", DataType::Int32),
+        required("n_tx", DataType::Int32),
+        required("subcarriers", list_of(DataType::Int16)),
+        required("bandwidth_mhz", DataType::Int32),
+        required("centre_mhz", DataType::Int32),
+    ]);
+    vec![
+        required("link", link),
+        required("layout", layout),
+        text("source_kind"),
+        required("captured_at_ns", list_of(DataType::Int64)),
+        required("sequence", list_of(DataType::Int64)),
+        required("rssi_dbm", list_of(DataType::Float32)),
+        required("noise_dbm", list_of(DataType::Float32)),
+        required("agc_db", list_of(DataType::Float32)),
+        required("iq", list_of(DataType::Float32)),
+    ]
+}
+
+fn pose_columns() -> Vec<Field> {
+    let estimator = structure(vec![
+        required("kind", DataType::Utf8),
+        required("name", DataType::Utf8),
+        optional("hash", DataType::Utf8),
+    ]);
+    vec![
+        required("site", DataType::Utf8),
+        required("source", DataType::Utf8),
+        required("captured_at_ns", DataType::Int64),
+        required("frame_id", DataType::Int64),
+        required("persons", list_of(person_type())),
+        optional("processing_time_ms", DataType::Float32),
+        required("source_kind", DataType::Utf8),
+        required("estimator", estimator),
+    ]
+}
+
+fn person_type() -> DataType {
+    let number = |name| required(name, DataType::Float32);
+    let keypoint = structure(vec![
+        required("id", DataType::Int16),
+        required("name", DataType::Utf8),
+        number("x"),
+        number("y"),
+        number("confidence"),
+    ]);
+    let bounding_box = structure(vec![number("x"), number("y"), number("width"), number("height")]);
+    structure(vec![
+        required("id", DataType::Utf8),
+        required("keypoints", list_of(keypoint)),
+        required("bounding_box", bounding_box),
+        number("confidence"),
+        optional("position", structure(vec![number("x_m"), number("y_m")])),
+        optional("zone", DataType::Utf8),
+        optional("activity", DataType::Utf8),
+    ])
+}
+
+fn presence_columns() -> Vec<Field> {
+    vec![
+        required("site", DataType::Utf8),
+        required("link", DataType::Utf8),
+        required("captured_at_ns", DataType::Int64),
+        required("motion", DataType::Utf8),
+        optional("moving_variance", DataType::Float32),
+        optional("threshold", DataType::Float32),
+        required("source_kind", DataType::Utf8),
+    ]
+}
+
+fn occupancy_columns() -> Vec<Field> {
+    vec![
+        required("site", DataType::Utf8),
+        required("zone", DataType::Utf8),
+        required("count", DataType::Int64),
+        required("persons", list_of(DataType::Utf8)),
+        required("since_ns", DataType::Int64),
+        required("source_kind", DataType::Utf8),
+    ]
+}
+
+fn activity_columns() -> Vec<Field> {
+    vec![
+        required("site", DataType::Utf8),
+        required("subject", DataType::Utf8),
+        required("starts_at_ns", DataType::Int64),
+        required("ends_at_ns", DataType::Int64),
+        required("activity", DataType::Utf8),
+        required("confidence", DataType::Float32),
+        optional("zone", DataType::Utf8),
+        required("source_kind", DataType::Utf8),
+    ]
+}
+
+fn event_columns() -> Vec<Field> {
+    vec![
+        required("id", DataType::Utf8),
+        required("type", DataType::Utf8),
+        required("site", DataType::Utf8),
+        required("occurred_at_ns", DataType::Int64),
+        required("subject", DataType::Utf8),
+        optional("zone", DataType::Utf8),
+        optional("activity", DataType::Utf8),
+        required("confidence", DataType::Float32),
+        required("source_kind", DataType::Utf8),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

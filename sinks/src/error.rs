@@ -1,0 +1,65 @@
+//! Why a sink cannot take records.
+
+use std::io;
+use std::path::PathBuf;
+
+use deltalake::DeltaTableError;
+use schemas::TableError;
+
+/// A failure of a sink. `Display` tells this error alone; its cause is `source()`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// A file or folder could not be opened for writing.
+    #[error("could not open {path:?} for writing")]
+    Open {
+        /// The path as the pipeline has it.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file stopped taking bytes.
+    #[error("could not write to {path:?}")]
+    Write {
+        /// The path as the pipeline has it.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A record could not be put into JSON.
+    #[error("cannot encode a record of tick {tick}")]
+    Encode {
+        /// The record's tick.
+        tick: u64,
+        /// What the encoder said.
+        source: serde_json::Error,
+    },
+    /// Records could not be put into a table's columns.
+    #[error("cannot put records into the table at {path:?}")]
+    Table {
+        /// The table's folder.
+        path: PathBuf,
+        /// What is wrong with them.
+        source: TableError,
+    },
+    /// A Delta table could not be read or committed to.
+    #[error("could not commit to the table at {path:?}")]
+    Delta {
+        /// The table's folder.
+        path: PathBuf,
+        /// What the table's library said.
+        source: Box<DeltaTableError>,
+    },
+}
+
+impl SinkError {
+    /// Says whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            // The disk may be freed.
+            Self::Write { .. } | Self::Delta { .. } => true,
+            // A wrong path and an unencodable value stay what they are.
+            Self::Open { .. } | Self::Encode { .. } | Self::Table { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Where results leave: Delta tables, JSON Lines files, and the hub of live views.
+//!
+//! A sink is a plain blocking object; the engine gives it a thread, a bounded queue and retries.
+
+mod delta;
+mod error;
+mod json_lines;
+mod live;
+mod sink;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use crate::delta::{DeltaConfig, DeltaTail};
+pub use crate::error::SinkError;
+pub use crate::json_lines::JsonLinesConfig;
+pub use crate::live::{Hub, LiveConfig};
+pub use crate::sink::Sink;
+
+/// The sinks there are; each takes records of any kind.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(tag = "type")]
+pub enum SinkConfig {
+    /// The history: a folder with a Delta table for each kind of record.
+    Delta(DeltaConfig),
+    /// A file with one JSON record a line.
+    JsonLines(JsonLinesConfig),
+    /// Live views: the API's current poses and its WebSocket.
+    Live(LiveConfig),
+}
+
+/// What a sink needs to know of its run.
+#[derive(Clone, Copy, Debug)]
+pub struct SinkContext<'a> {
+    /// Names the sink, its pipeline and the run among all that ever wrote to a table.
+    pub writer: &'a str,
+    /// What relative paths are relative to.
+    pub directory: &'a Path,
+    /// The hub of this run.
+    pub hub: &'a Arc<Hub>,
+}
+
+/// A sink that is ready, and what of it can be read.
+pub struct OpenSink {
+    /// Takes the records.
+    pub sink: Box<dyn Sink>,
+    /// Rows that are accepted but not in their table yet, for sinks that keep a history.
+    pub tail: Option<DeltaTail>,
+}
+
+impl SinkConfig {
+    /// Opens the sink.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError`] if a file or folder cannot be written.
+    pub fn open(&self, context: &SinkContext<'_>) -> Result<OpenSink, SinkError> {
+        Ok(match self {
+            Self::Delta(config) => {
+                let sink = config.open(context)?;
+                let tail = Some(sink.tail());
+                OpenSink { sink: Box::new(sink), tail }
+            }
+            Self::JsonLines(config) => {
+                OpenSink { sink: Box::new(config.open(context)?), tail: None }
+            }
+            Self::Live(config) => OpenSink { sink: Box::new(config.open(context)), tail: None },
+        })
+    }
+}
+
+impl std::fmt::Debug for OpenSink {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("OpenSink").field("tail", &self.tail).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,34 @@
+//! What the engine asks of a sink.
+
+use std::time::Duration;
+
+use schemas::{Record, Tick};
+
+use crate::SinkError;
+
+/// Something that records go to. Writing accepts them; committing makes them durable.
+///
+/// After a failed call the same call is made again: a sink must not write anything twice then.
+pub trait Sink: Send {
+    /// Accepts the records of one tick, in their order. Ticks come in ascending order.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError`]; nothing of the tick was accepted then.
+    fn write(&mut self, tick: Tick, records: &[Record]) -> Result<(), SinkError>;
+
+    /// Makes all that was accepted durable, and with it that everything before `upper` is there.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError`]; what was accepted is kept then.
+    fn commit(&mut self, upper: Tick) -> Result<(), SinkError>;
+
+    /// True if so much was accepted that it should be committed now.
+    fn full(&self) -> bool {
+        false
+    }
+
+    /// How long accepted records wait for a commit at most.
+    fn commit_interval(&self) -> Duration;
+}

@@ -1,0 +1,180 @@
+//! Capture files: reads bytes in pieces and hands them to a decoder.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::{CsiDecoder, CsiFormat, Intake, Poll, PollState, Source, SourceError, Step};
+
+const READ_BYTES: usize = 256 * 1024;
+/// No record of any format is longer; a decoder that asks for more has lost its way.
+const LONGEST_RECORD: usize = 1024 * 1024;
+
+/// A capture file that is being read.
+pub(crate) struct Capture<R = File> {
+    path: PathBuf,
+    reader: R,
+    decoder: Box<dyn CsiDecoder>,
+    intake: Intake,
+    arrival: bool,
+    frames_per_poll: usize,
+    /// Bytes that were read; those before `decoded` are done with.
+    buffer: Vec<u8>,
+    decoded: usize,
+    /// Offset of `buffer` in the file.
+    offset: u64,
+    ended: bool,
+}
+
+impl Capture {
+    /// Opens a capture. `arrival` stamps frames with the time they are read.
+    pub(crate) fn open(
+        path: PathBuf,
+        format: CsiFormat,
+        intake: Intake,
+        arrival: bool,
+        frames_per_poll: usize,
+    ) -> Result<Self, SourceError> {
+        match File::open(&path) {
+            Ok(file) => Ok(Self::new(path, file, format, intake, arrival, frames_per_poll)),
+            Err(source) => Err(SourceError::Read { path, source }),
+        }
+    }
+}
+
+impl<R: Read> Capture<R> {
+    fn new(
+        path: PathBuf,
+        reader: R,
+        format: CsiFormat,
+        intake: Intake,
+        arrival: bool,
+        frames_per_poll: usize,
+    ) -> Self {
+        Self {
+            path,
+            reader,
+            decoder: format.decoder(),
+            intake,
+            arrival,
+            frames_per_poll,
+            buffer: Vec::new(),
+            decoded: 0,
+            offset: 0,
+            ended: false,
+        }
+    }
+
+    /// Reads the next piece of the file behind what is not decoded yet.
+    fn fill(&mut self) -> io::Result<()> {
+        self.buffer.drain(..self.decoded);
+        self.offset += self.decoded as u64;
+        self.decoded = 0;
+        let mut piece = self.reader.by_ref().take(READ_BYTES as u64);
+        self.ended = piece.read_to_end(&mut self.buffer)? == 0;
+        Ok(())
+    }
+
+    /// Decodes one record; false when more bytes are needed.
+    fn step(&mut self) -> bool {
+        let bytes = &self.buffer[self.decoded..];
+        if bytes.is_empty() {
+            return false;
+        }
+        let complete = self.ended || bytes.len() > LONGEST_RECORD;
+        match self.decoder.decode(bytes, complete, &mut self.intake) {
+            Step::Used(used) => self.decoded += used,
+            Step::Bad(used, error) => {
+                let offset = self.offset + self.decoded as u64;
+                self.intake.drop_record(error.reason(), offset);
+                self.decoded += used;
+            }
+            Step::NeedsMore => return false,
+        }
+        true
+    }
+}
+
+impl<R: Read + Send> Source for Capture<R> {
+    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
+    fn poll(&mut self) -> Result<Poll, SourceError> {
+        if self.arrival {
+            self.intake.set_arrival(unix_ns(SystemTime::now()));
+        }
+        while self.intake.len() < self.frames_per_poll {
+            if self.step() {
+                continue;
+            }
+            if self.ended {
+                return Ok(self.intake.take(PollState::End));
+            }
+            self.fill().map_err(|source| SourceError::Read { path: self.path.clone(), source })?;
+        }
+        Ok(self.intake.take(PollState::Ready))
+    }
+}
+
+/// Nanoseconds since the Unix epoch; clocks set before it count as the epoch.
+pub(crate) fn unix_ns(now: SystemTime) -> i64 {
+    let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
+}
+
+impl<R> fmt::Debug for Capture<R> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Capture").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::{SourceKind, TickLength};
+
+    use super::*;
+    use crate::{Dropped, LinkNames};
+
+    const LINE: &str =
+        "CSI_DATA,9,94:d9:b3:80:8c:81,-30,11,-93,7,24,6,2751923,67,0,4,1,\"[1,-2]\"\n";
+
+    /// Gives one byte at a time, as a slow disk might.
+    struct ByteByByte<'a>(&'a [u8]);
+
+    impl Read for ByteByByte<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(&mut buffer[..1])
+        }
+    }
+
+    fn read_all(text: &str) -> (usize, Vec<Dropped>) {
+        let reader = ByteByByte(text.as_bytes());
+        let tick_length = TickLength::from_ms(10);
+        let intake = Intake::new(LinkNames::default(), SourceKind::Replay, tick_length);
+        let mut capture =
+            Capture::new(PathBuf::from("test"), reader, CsiFormat::Esp32, intake, false, 2);
+        let (mut n_frames, mut dropped) = (0, Vec::new());
+        loop {
+            let poll = capture.poll().expect("memory can be read");
+            n_frames += poll.records.iter().map(|(_, record)| frames_of(record)).sum::<usize>();
+            dropped.extend(poll.dropped);
+            if poll.state == PollState::End {
+                return (n_frames, dropped);
+            }
+        }
+    }
+
+    fn frames_of(record: &schemas::Record) -> usize {
+        let schemas::Record::Csi(batch) = record else { panic!("a capture holds csi") };
+        batch.len()
+    }
+
+    #[test]
+    fn every_line_is_a_frame_or_a_counted_drop() {
+        let text = format!("{LINE}{LINE}CSI_DATA,broken\n{LINE}");
+        let (n_frames, dropped) = read_all(&text);
+        assert_eq!(n_frames, 3);
+        let offset = 2 * LINE.len() as u64;
+        assert_eq!(dropped, [Dropped { reason: "no list of values", offset }]);
+    }
+}

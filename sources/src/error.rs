@@ -1,0 +1,43 @@
+//! Why a source cannot go on.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A failure of a source. `Display` tells this error alone; its cause is `source()`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// A file could not be opened or read.
+    #[error("could not read {path:?}")]
+    Read {
+        /// The path as the pipeline has it.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// An address could not be listened on.
+    #[error("could not listen on udp {address}")]
+    Bind {
+        /// The address as the pipeline has it.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The network stopped giving datagrams.
+    #[error("could not receive on udp {address}")]
+    Receive {
+        /// The address as the pipeline has it.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A scene file is not a scene.
+    #[error("cannot use scene {path:?}: {reason}")]
+    Scene {
+        /// The path as the pipeline has it.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

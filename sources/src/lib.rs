@@ -1,0 +1,72 @@
+//! Where records enter: CSI captures and devices, and the simulator.
+//!
+//! A source is a plain blocking object that is polled for records; the engine gives it a thread and
+//! a bounded queue. Decoders are pure: bytes in, frames or a counted error out.
+
+mod csi;
+mod error;
+mod intake;
+mod pace;
+pub mod simulate;
+mod source;
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use schemas::{RecordKind, TickLength};
+use serde::Deserialize;
+
+pub use crate::csi::{
+    Clock, CsiConfig, CsiDecoder, CsiFormat, DecodeError, Esp32, Intel5300, Step, Transport,
+};
+pub use crate::error::SourceError;
+pub use crate::intake::{Intake, LinkNames};
+pub use crate::pace::Speed;
+pub use crate::simulate::SimulateConfig;
+pub use crate::source::{Dropped, Poll, PollState, Source};
+
+/// The sources there are.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(tag = "type")]
+pub enum SourceConfig {
+    /// Channel state information from a capture file or a device.
+    Csi(CsiConfig),
+    /// A simulated room with people in it.
+    Simulate(SimulateConfig),
+}
+
+impl SourceConfig {
+    /// The streams it gives: the port's name, empty for the main one, and what flows there.
+    pub fn outputs(&self) -> &'static [(&'static str, RecordKind)] {
+        match self {
+            Self::Csi(_) => &[("", RecordKind::Csi)],
+            Self::Simulate(_) => &[("", RecordKind::Csi), ("truth", RecordKind::Pose)],
+        }
+    }
+
+    /// Opens the source.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] if a file cannot be read or an address cannot be bound.
+    pub fn open(&self, context: &SourceContext<'_>) -> Result<Box<dyn Source>, SourceError> {
+        match self {
+            Self::Csi(config) => config.open(context),
+            Self::Simulate(config) => config.open(context),
+        }
+    }
+}
+
+/// What a source needs to know of its pipeline.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceContext<'a> {
+    /// The source's name.
+    pub name: &'a str,
+    /// The place that is watched, unless the source says otherwise.
+    pub site: &'a str,
+    /// What relative paths are relative to.
+    pub directory: &'a Path,
+    /// The pipeline's tick.
+    pub tick_length: TickLength,
+}

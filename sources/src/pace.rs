@@ -1,0 +1,152 @@
+//! Pacing: gives a recording's records at the speed they were recorded, or another.
+
+use std::borrow::Cow;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemas::Tick;
+use serde::{Deserialize, Deserializer};
+
+use crate::{Poll, PollState, Source, SourceError};
+
+/// A wait is cut into pieces of this length, so that a stop is noticed.
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
+
+/// How fast a recording is read: `"full"`, `"recorded"`, or a factor such as `2.0`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Speed {
+    /// As fast as the pipeline takes it.
+    #[default]
+    Full,
+    /// This many times the speed of the recording.
+    Factor(f64),
+}
+
+impl<'de> Deserialize<'de> for Speed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SpeedVisitor)
+    }
+}
+
+struct SpeedVisitor;
+
+impl serde::de::Visitor<'_> for SpeedVisitor {
+    type Value = Speed;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("\"full\", \"recorded\" or a factor above 0")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Speed, E> {
+        match text {
+            "full" => Ok(Speed::Full),
+            "recorded" => Ok(Speed::Factor(1.0)),
+            _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, factor: f64) -> Result<Speed, E> {
+        if factor > 0.0 && factor.is_finite() {
+            Ok(Speed::Factor(factor))
+        } else {
+            Err(E::invalid_value(serde::de::Unexpected::Float(factor), &self))
+        }
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, factor: i64) -> Result<Speed, E> {
+        self.visit_f64(factor as f64)
+    }
+}
+
+impl JsonSchema for Speed {
+    fn schema_name() -> Cow<'static, str> {
+        "Speed".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "How fast a recording is read.",
+            "anyOf": [
+                { "enum": ["full", "recorded"] },
+                { "type": "number", "exclusiveMinimum": 0 },
+            ],
+        })
+    }
+}
+
+/// Holds records back until their time has come.
+#[derive(Debug)]
+pub(crate) struct Paced<S> {
+    inner: S,
+    factor: f64,
+    /// Wall clock and tick of the first record.
+    started: Option<(Instant, Tick)>,
+    held: Option<Poll>,
+    /// The clock of the last poll that was let through.
+    released: Tick,
+}
+
+impl<S: Source> Paced<S> {
+    /// Paces `inner`, which should give few records a call.
+    pub(crate) fn new(inner: S, factor: f64) -> Self {
+        Self { inner, factor, started: None, held: None, released: 0 }
+    }
+
+    /// How long to wait until what came in by `clock` is due.
+    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
+    fn wait_for(&mut self, clock: Tick) -> Duration {
+        let now = Instant::now();
+        let (started, first) = *self.started.get_or_insert((now, clock));
+        let elapsed_ms = clock.saturating_sub(first) as f64 / self.factor;
+        let due = started + Duration::from_secs_f64(elapsed_ms * 1e-3);
+        due.saturating_duration_since(now)
+    }
+}
+
+impl<S: Source> Source for Paced<S> {
+    fn poll(&mut self) -> Result<Poll, SourceError> {
+        let poll = match self.held.take() {
+            Some(poll) => poll,
+            None => self.inner.poll()?,
+        };
+        if poll.records.is_empty() {
+            return Ok(poll);
+        }
+        let wait = self.wait_for(poll.clock);
+        thread::sleep(wait.min(LONGEST_WAIT));
+        if wait <= LONGEST_WAIT {
+            self.released = poll.clock;
+            return Ok(poll);
+        }
+        let clock = self.released;
+        self.held = Some(poll);
+        Ok(Poll {
+            records: Vec::new(),
+            dropped: Vec::new(),
+            n_late: 0,
+            clock,
+            state: PollState::Ready,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speeds_parse() {
+        for (text, expected) in [
+            ("\"full\"", Ok(Speed::Full)),
+            ("\"recorded\"", Ok(Speed::Factor(1.0))),
+            ("2.5", Ok(Speed::Factor(2.5))),
+            ("4", Ok(Speed::Factor(4.0))),
+            ("0", Err(())),
+            ("-1.0", Err(())),
+            ("\"fast\"", Err(())),
+        ] {
+            assert_eq!(serde_json::from_str::<Speed>(text).map_err(|_| ()), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The simulator: a room, radios and people, as CSI with real impairments and as ground truth.
+//!
+//! Everything it makes says that it is simulated. The same scene and seed give the same records.
+
+mod body;
+mod impairments;
+mod radio;
+mod scene;
+mod script;
+mod simulator;
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::csi::unix_ns;
+use crate::pace::Paced;
+use crate::{Source, SourceContext, SourceError, Speed};
+
+pub use crate::simulate::scene::Scene;
+pub use crate::simulate::simulator::Simulator;
+
+/// Time steps in one poll at full speed.
+const STEPS_PER_POLL: usize = 32;
+
+/// Settings of the `simulate` source. Its output is the CSI; `NAME.truth` is where people really are.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SimulateConfig {
+    /// The scene file.
+    pub scene: PathBuf,
+    /// How fast it runs: "full" (default), "recorded" for real time, or a factor.
+    #[serde(default)]
+    pub speed: Speed,
+    /// Seconds of event time after which it ends; without it, it goes on for ever.
+    pub duration_s: Option<f64>,
+    /// Event time of the start in seconds since the Unix epoch; now by default.
+    pub starts_at_s: Option<i64>,
+    /// Seed of the noise; the scene's own by default.
+    pub seed: Option<u64>,
+}
+
+impl SimulateConfig {
+    /// Loads the scene.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] if it cannot be read or is no scene.
+    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
+    pub(crate) fn open(&self, context: &SourceContext<'_>) -> Result<Box<dyn Source>, SourceError> {
+        let mut scene = Scene::load(&context.directory.join(&self.scene))?;
+        scene.seed = self.seed.unwrap_or(scene.seed);
+        let starts_at_ns = match self.starts_at_s {
+            Some(starts_at_s) => starts_at_s.saturating_mul(1_000_000_000),
+            None => unix_ns(SystemTime::now()),
+        };
+        let simulator = |steps_per_poll| {
+            Simulator::new(&scene, context, starts_at_ns, self.duration_s, steps_per_poll)
+        };
+        Ok(match self.speed {
+            Speed::Full => Box::new(simulator(STEPS_PER_POLL)),
+            Speed::Factor(factor) => Box::new(Paced::new(simulator(1), factor)),
+        })
+    }
+}

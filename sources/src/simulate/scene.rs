@@ -1,0 +1,213 @@
+//! Scene files: a room, its radios, and what the people in it do.
+
+use std::f32::consts::TAU;
+use std::fs;
+use std::path::Path;
+
+use rand::RngExt;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use schemas::{ReceiverGeometry, SiteGeometry};
+use serde::Deserialize;
+
+use crate::SourceError;
+use crate::simulate::impairments::Impairments;
+use crate::simulate::radio::SPEED_OF_LIGHT_M_S;
+use crate::simulate::script::{Person, Step};
+
+/// A room, its radios and its people.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scene {
+    /// Name of the place.
+    pub site: String,
+    /// Seed of all that is random.
+    #[serde(default)]
+    pub seed: u64,
+    /// Frames a second on each link.
+    pub rate_hz: f64,
+    pub(super) room: Room,
+    pub(super) radio: Radio,
+    pub(super) access_point: AccessPoint,
+    pub(super) receivers: Vec<Receiver>,
+    #[serde(default)]
+    pub(super) impairments: Impairments,
+    #[serde(default)]
+    pub(super) people: Vec<Person>,
+}
+
+/// A box with reflecting walls; the corner at the origin is on the floor.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Room {
+    pub(super) width_m: f32,
+    pub(super) depth_m: f32,
+    pub(super) height_m: f32,
+    /// Share of the amplitude that a wall reflects, from 0 to 1.
+    pub(super) wall_reflection: f32,
+}
+
+/// What all radios share.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Radio {
+    pub(super) centre_mhz: u16,
+    pub(super) bandwidth_mhz: u16,
+    /// Distance of reported subcarriers in 802.11 indices: 1 reports all.
+    pub(super) subcarrier_step: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AccessPoint {
+    pub(super) position_m: [f32; 3],
+}
+
+/// A receiver with a row of antennas, half a wavelength apart, across the direction it faces.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Receiver {
+    pub(super) name: String,
+    pub(super) position_m: [f32; 3],
+    /// Direction it faces on the plan, in degrees from the x axis.
+    pub(super) facing_deg: f32,
+    pub(super) n_rx: u16,
+}
+
+/// Largest rate and sizes that make sense; beyond them a scene is a mistake.
+const MAX_RATE_HZ: f64 = 10_000.0;
+const MAX_EXTENT_M: f32 = 1_000.0;
+const MAX_ANTENNAS: u16 = 16;
+
+/// Distance that random people keep from the walls.
+const MARGIN_M: f32 = 0.6;
+
+impl Scene {
+    /// Reads a scene file.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Read`] if it cannot be read, [`SourceError::Scene`] if it is no scene.
+    pub fn load(path: &Path) -> Result<Self, SourceError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| SourceError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text).map_err(|reason| SourceError::Scene { path: path.to_owned(), reason })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let scene: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        scene.validate()?;
+        Ok(scene)
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        let Room { width_m, depth_m, height_m, wall_reflection } = self.room;
+        let extent = |extent_m: f32| extent_m > 0.0 && extent_m <= MAX_EXTENT_M;
+        let checks = [
+            (
+                self.rate_hz > 0.0 && self.rate_hz <= MAX_RATE_HZ,
+                "rate_hz must be above 0, at most 10000",
+            ),
+            (
+                extent(width_m) && extent(depth_m) && extent(height_m),
+                "room must be above 0 m, at most 1000 m",
+            ),
+            ((0.0..=1.0).contains(&wall_reflection), "wall_reflection must be from 0 to 1"),
+            (self.radio.centre_mhz > 0, "centre_mhz must be above 0"),
+            (self.radio.subcarrier_step > 0, "subcarrier_step must be above 0"),
+            (
+                (20..=160).contains(&self.radio.bandwidth_mhz),
+                "bandwidth_mhz must be from 20 to 160",
+            ),
+            (!self.receivers.is_empty(), "there must be a receiver"),
+            (
+                self.receivers.iter().all(|receiver| (1..=MAX_ANTENNAS).contains(&receiver.n_rx)),
+                "n_rx must be from 1 to 16",
+            ),
+            (
+                self.people.iter().all(Person::valid),
+                "a person needs a height, a speed and a script that takes time",
+            ),
+            (
+                self.impairments.valid(),
+                "impairments must be finite and not negative, packet_loss below 1",
+            ),
+        ];
+        match checks.into_iter().find(|(holds, _)| !holds) {
+            Some((_, complaint)) => Err(complaint.to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    /// The same room with `n_people` others in it, who do something at random.
+    #[must_use]
+    pub fn with_random_people(&self, seed: u64, n_people: usize) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let people = (0..n_people).map(|_| self.random_person(&mut random)).collect();
+        Self { seed, people, ..self.clone() }
+    }
+
+    fn random_person(&self, random: &mut ChaCha8Rng) -> Person {
+        const N_STEPS: usize = 16;
+        let mut place = || {
+            let x_m = random.random_range(MARGIN_M..self.room.width_m - MARGIN_M);
+            [x_m, random.random_range(MARGIN_M..self.room.depth_m - MARGIN_M)]
+        };
+        let starts_at_m = place();
+        let places: Vec<_> = (0..N_STEPS).map(|_| place()).collect();
+        let script = places.into_iter().flat_map(|place| {
+            let stays_s = random.random_range(1.0..5.0);
+            let stays = match random.random_range(0..8) {
+                0..3 => Step::StandS(stays_s),
+                3..5 => Step::SitS(stays_s),
+                5 => Step::LieS(stays_s),
+                6 => Step::FallS(stays_s),
+                _ => Step::StandS(0.2),
+            };
+            [Step::WalkTo(place), stays]
+        });
+        let script = script.collect();
+        let height_m = random.random_range(1.55..1.9);
+        let speed_m_s = random.random_range(0.6..1.4);
+        Person { starts_at_m, height_m, speed_m_s, script }
+    }
+
+    /// Where the radios are, for models that compute with it.
+    pub fn geometry(&self) -> SiteGeometry {
+        let receivers = self.receivers.iter().map(|receiver| ReceiverGeometry {
+            name: receiver.name.clone(),
+            antennas_m: self.antennas_m(receiver),
+        });
+        SiteGeometry {
+            width_m: self.room.width_m,
+            depth_m: self.room.depth_m,
+            height_m: self.room.height_m,
+            transmitter_m: self.access_point.position_m,
+            receivers: receivers.collect(),
+            centre_mhz: f32::from(self.radio.centre_mhz),
+            subcarriers: self.subcarriers(),
+        }
+    }
+
+    /// The antennas of a receiver, `[n_rx]`, in site coordinates.
+    fn antennas_m(&self, receiver: &Receiver) -> Vec<[f32; 3]> {
+        let spacing_m = SPEED_OF_LIGHT_M_S / (f32::from(self.radio.centre_mhz) * 1e6) / 2.0;
+        let (sin, cos) = (receiver.facing_deg / 360.0 * TAU).sin_cos();
+        let [x, y, z] = receiver.position_m;
+        let middle = f32::from(receiver.n_rx - 1) / 2.0;
+        let offsets = (0..receiver.n_rx).map(|rx| (f32::from(rx) - middle) * spacing_m);
+        offsets.map(|offset_m| [x - sin * offset_m, y + cos * offset_m, z]).collect()
+    }
+
+    /// Occupied subcarriers of an 802.11ac channel of this bandwidth, every `subcarrier_step`-th.
+    pub(super) fn subcarriers(&self) -> Vec<i16> {
+        let edge: i16 = match self.radio.bandwidth_mhz {
+            ..40 => 28,
+            40..80 => 58,
+            80..160 => 122,
+            160.. => 250,
+        };
+        let step = usize::from(self.radio.subcarrier_step);
+        (-edge..=edge).filter(|index| index.abs() >= 2).step_by(step).collect()
+    }
+}

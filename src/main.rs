@@ -1,0 +1,59 @@
+//! The program `fresnel`: arguments, logging and exit codes.
+
+mod commands;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::commands::Arguments;
+
+/// What `sysexits.h` calls a configuration error.
+const EXIT_CONFIG: u8 = 78;
+/// What it calls an internal software error.
+const EXIT_SOFTWARE: i32 = 70;
+/// What is logged unless asked otherwise. Delta's kernel calls a table that is not there an error.
+const LOGGED: &str = "warn,buoyant_kernel=off";
+
+fn main() -> ExitCode {
+    exit_on_panic();
+    start_logging();
+    match Arguments::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print_chain(&error);
+            let in_config = error.chain().any(|cause| cause.is::<engine::PipelineError>());
+            ExitCode::from(if in_config { EXIT_CONFIG } else { 1 })
+        }
+    }
+}
+
+/// A worker that panicked leaves the others waiting for it, so the process ends as a whole.
+fn exit_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::exit(EXIT_SOFTWARE);
+    }));
+}
+
+/// Logs go to standard error; `FRESNEL_LOG` chooses them, such as `debug` or `engine=trace`.
+fn start_logging() {
+    use tracing_subscriber::EnvFilter;
+
+    let filter = EnvFilter::try_from_env("FRESNEL_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
+    let ansi = std::io::stderr().is_terminal();
+    let writer = std::io::stderr;
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(writer).init();
+}
+
+/// One cause a line.
+fn print_chain(error: &anyhow::Error) {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  caused by: {error}");
+        cause = error.source();
+    }
+}
