@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
-use engine::{Plan, Run, RunOptions};
+use engine::{Plan, Run, RunOptions, TrainPlan, train_on_scenes};
 use queries::{Format, History, Limits};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -57,6 +57,27 @@ enum Command {
         /// The query.
         query: String,
     },
+    /// Trains a CSI pose model on simulated scenes.
+    Train {
+        /// The scene file whose room and radios are learnt.
+        #[arg(long, default_value = "pipelines/scenes/flat.toml")]
+        scene: PathBuf,
+        /// Where the model goes.
+        #[arg(long, default_value = "models/flat.safetensors")]
+        model: PathBuf,
+        /// Scenes to train on, of 40 seconds each.
+        #[arg(long, default_value_t = 120)]
+        scenes: u64,
+        /// Scenes to measure on.
+        #[arg(long, default_value_t = 16)]
+        held_out: u64,
+        /// Rounds over all samples.
+        #[arg(long, default_value_t = 16)]
+        epochs: usize,
+        /// Seed of everything.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Prints the JSON Schema of pipeline files.
     Schema,
 }
@@ -99,6 +120,10 @@ impl Arguments {
                 })
             }
             Command::Sql { history, format, query } => sql(history, format, &query),
+            Command::Train { scene, model, scenes, held_out, epochs, seed } => {
+                let (n_scenes, n_held_out) = (scenes, held_out);
+                train(&TrainPlan { scene, model, n_scenes, n_held_out, epochs, seed })
+            }
             Command::Schema => print(&format!("{:#}\n", engine::json_schema())),
         }
     }
@@ -127,6 +152,16 @@ fn sql(history: PathBuf, format: Format, query: &str) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answer = runtime.block_on(History::new(history, None).query(query, Limits::default()))?;
     Ok(stdout().write_all(&answer.encode(format)?)?)
+}
+
+fn train(plan: &TrainPlan) -> Result<()> {
+    let card = train_on_scenes(plan, |epoch| {
+        eprintln!("epoch {} of {}: loss {:.4}", epoch.number, plan.epochs, epoch.loss);
+    })?;
+    print(&format!(
+        "trained on: {}\nmodel:    {:?}\nbaseline: {:?}\n",
+        card.trained_on, card.accuracy, card.baseline
+    ))
 }
 
 fn print(text: &str) -> Result<()> {

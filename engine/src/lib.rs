@@ -8,6 +8,7 @@ mod dataflow;
 mod error;
 mod pipeline;
 mod run;
+mod train;
 
 pub use crate::counters::{Counters, Counts};
 pub use crate::error::RunError;
@@ -16,3 +17,4 @@ pub use crate::pipeline::{
     StreamName, json_schema,
 };
 pub use crate::run::{Run, RunOptions, Shared, Summary};
+pub use crate::train::{TrainPlan, train_on_scenes};

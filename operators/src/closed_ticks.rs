@@ -1,9 +1,11 @@
 //! The order of things: operators act on a tick when the frontier has passed it, on its records
 //! sorted. So their results do not depend on batching or on the number of workers.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use schemas::{RecordType, Tick};
+use timely::ExchangeData;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
@@ -55,10 +57,27 @@ pub(crate) fn on_closed_ticks<'scope, A, B, L>(
     stream: StreamVec<'scope, Tick, A>,
     name: &str,
     key: impl Fn(&A) -> u64 + 'static,
-    mut logic: L,
+    logic: L,
 ) -> StreamVec<'scope, Tick, B>
 where
     A: RecordType,
+    B: 'static,
+    L: FnMut(Tick, Vec<A>, &mut Vec<B>) + 'static,
+{
+    let order = |a: &A, b: &A| a.order_key().cmp(&b.order_key());
+    on_closed_ticks_by(stream, name, key, order, logic)
+}
+
+/// [`on_closed_ticks`] for what is no record and has an order of its own.
+pub(crate) fn on_closed_ticks_by<'scope, A, B, L>(
+    stream: StreamVec<'scope, Tick, A>,
+    name: &str,
+    key: impl Fn(&A) -> u64 + 'static,
+    order: impl Fn(&A, &A) -> Ordering + 'static,
+    mut logic: L,
+) -> StreamVec<'scope, Tick, B>
+where
+    A: ExchangeData,
     B: 'static,
     L: FnMut(Tick, Vec<A>, &mut Vec<B>) + 'static,
 {
@@ -73,7 +92,7 @@ where
                     ticks.insert(&time, batches, |time| time.retain(0));
                 });
                 while let Some((tick, capability, mut records)) = ticks.pop(frontier) {
-                    records.sort_by(|a, b| a.order_key().cmp(&b.order_key()));
+                    records.sort_by(&order);
                     logic(tick, records, &mut results);
                     output.session(&capability).give_iterator(results.drain(..));
                 }

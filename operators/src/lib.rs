@@ -1,25 +1,36 @@
 //! What is computed: pure functions over slices, and the timely operators around them.
 
+mod activity;
 mod closed_ticks;
 mod context;
 mod error;
+mod infer;
 mod motion;
 mod sanitize_phase;
 mod streams;
+mod track;
+mod zones;
 
 use schemars::JsonSchema;
 use schemas::RecordKind;
 use serde::Deserialize;
 
+pub use crate::activity::{Activities, ActivityConfig};
 pub use crate::closed_ticks::ClosedTicks;
 pub use crate::context::{Context, CountDropped};
 pub use crate::error::OperatorError;
+pub use crate::infer::{
+    Accuracy, Epoch, Features, InferConfig, InferPoses, InputLayout, Model, ModelCard, Sample,
+    Subject, TrainOptions, train,
+};
 pub use crate::motion::{DetectMotion, MotionConfig, MovingVariance, threshold, turbulence};
 pub use crate::sanitize_phase::{
     PhaseFit, PhaseMethod, SanitizePhase, SanitizePhaseConfig, conjugate_product, fit_end_points,
     fit_least_squares, unwrap_phase,
 };
 pub use crate::streams::{into_records, select};
+pub use crate::track::{Track, TrackConfig};
+pub use crate::zones::{ZoneConfig, Zones, ZonesConfig};
 
 /// The operators there are.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -30,13 +41,22 @@ pub enum OperatorConfig {
     SanitizePhase(SanitizePhaseConfig),
     /// Tells whether something moves on a link.
     Motion(MotionConfig),
+    /// Turns CSI into people.
+    Infer(InferConfig),
+    /// Gives people an identity.
+    Track(TrackConfig),
+    /// Follows who is in which zone.
+    Zones(ZonesConfig),
+    /// Tells what people do.
+    Activity(ActivityConfig),
 }
 
 impl OperatorConfig {
     /// What flows in, on all inputs alike.
     pub fn input(&self) -> RecordKind {
         match self {
-            Self::SanitizePhase(_) | Self::Motion(_) => RecordKind::Csi,
+            Self::SanitizePhase(_) | Self::Motion(_) | Self::Infer(_) => RecordKind::Csi,
+            Self::Track(_) | Self::Zones(_) | Self::Activity(_) => RecordKind::Pose,
         }
     }
 
@@ -45,6 +65,13 @@ impl OperatorConfig {
         match self {
             Self::SanitizePhase(_) => &[("", RecordKind::Csi)],
             Self::Motion(_) => &[("", RecordKind::Presence)],
+            Self::Infer(_) | Self::Track(_) => &[("", RecordKind::Pose)],
+            Self::Zones(_) => &[
+                ("", RecordKind::Occupancy),
+                ("people", RecordKind::Pose),
+                ("events", RecordKind::Event),
+            ],
+            Self::Activity(_) => &[("", RecordKind::Activity), ("events", RecordKind::Event)],
         }
     }
 }

@@ -288,7 +288,7 @@ mod tests {
         let quiet = [0.1, 0.2].repeat(8);
         let moving = [0.0, 4.0].repeat(4);
         let found = reports(&[quiet, moving].concat(), &config());
-        assert_eq!(found, [(0, Motion::Unknown), (10, Motion::Still), (17, Motion::Moving)]);
+        assert_eq!(found, [(0, Motion::Unknown), (10, Motion::Still), (16, Motion::Moving)]);
     }
 
     #[test]

@@ -57,6 +57,10 @@ impl serde::de::Visitor<'_> for SpeedVisitor {
     fn visit_i64<E: serde::de::Error>(self, factor: i64) -> Result<Speed, E> {
         self.visit_f64(factor as f64)
     }
+
+    fn visit_u64<E: serde::de::Error>(self, factor: u64) -> Result<Speed, E> {
+        self.visit_f64(factor as f64)
+    }
 }
 
 impl JsonSchema for Speed {

@@ -7,7 +7,10 @@ mod source;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use operators::{Context, DetectMotion, OperatorConfig, SanitizePhase, into_records};
+use operators::{
+    Activities, Context, DetectMotion, InferPoses, Model, OperatorConfig, SanitizePhase, Track,
+    Zones, into_records,
+};
 use schemas::{Record, Tick};
 use timely::dataflow::operators::{Concatenate, Probe};
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
@@ -25,6 +28,8 @@ pub(crate) use crate::dataflow::source::{Feed, FeedBatch};
 pub(crate) struct Parts {
     pub(crate) plan: Plan,
     pub(crate) counters: Arc<Counters>,
+    /// The models of the plan's operators, by operator.
+    pub(crate) models: BTreeMap<String, Arc<Model>>,
     /// One for each source of the plan.
     pub(crate) feeds: Vec<Mutex<Option<Feed>>>,
     /// One for each sink of the plan.
@@ -100,6 +105,17 @@ impl<'scope> Edges<'scope> {
             }
             OperatorConfig::Motion(config) => {
                 into_records(edge::csi(scope, inputs).detect_motion(config.clone(), context))
+            }
+            OperatorConfig::Infer(config) => {
+                let model = Arc::clone(&parts.models[&operator.name]);
+                into_records(edge::csi(scope, inputs).infer_poses(model, config.every_s, context))
+            }
+            OperatorConfig::Track(config) => {
+                into_records(edge::pose(scope, inputs).track(*config, context))
+            }
+            OperatorConfig::Zones(config) => edge::pose(scope, inputs).zones(config, context),
+            OperatorConfig::Activity(config) => {
+                edge::pose(scope, inputs).activities(*config, context)
             }
         };
         self.insert(&operator.name, operator.config.outputs(), &records);

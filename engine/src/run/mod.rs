@@ -7,13 +7,15 @@ mod control;
 mod sink_thread;
 mod source_thread;
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use operators::{Model, OperatorConfig};
 use queries::{History, LiveTail};
 use schemas::{Record, RecordKind, Tick};
 use sinks::{DeltaTail, Hub, SinkConfig, SinkContext};
@@ -103,6 +105,7 @@ impl Run {
         let counters = Arc::new(Counters::default());
         let hub = Arc::new(Hub::default());
         let control = Arc::new(Control::new(Arc::clone(&options.stop)));
+        let models = load_models(&plan, &options.directory)?;
         let mut threads = Vec::new();
         let mut history = None;
         let mut outlets = Vec::new();
@@ -139,7 +142,8 @@ impl Run {
             feeds.push(Mutex::new(Some(feed)));
             threads.push(thread);
         }
-        let parts = Parts { plan: plan.clone(), counters: Arc::clone(&counters), feeds, outlets };
+        let parts =
+            Parts { plan: plan.clone(), counters: Arc::clone(&counters), models, feeds, outlets };
         let workers = start_workers(parts, options.workers);
         let shared = Shared { plan, counters, hub, history, started: Instant::now() };
         Ok(Self { shared: Arc::new(shared), control, workers, threads })
@@ -165,6 +169,19 @@ impl Run {
         self.control.failure().map_or(workers, Err)?;
         Ok(Summary { counters: Arc::clone(&self.shared.counters) })
     }
+}
+
+/// Reads the models that operators use, so that the dataflow is built without any I/O.
+fn load_models(plan: &Plan, directory: &Path) -> Result<BTreeMap<String, Arc<Model>>, RunError> {
+    let models = plan.operators.iter().filter_map(|operator| match &operator.config {
+        OperatorConfig::Infer(config) => Some((&operator.name, directory.join(&config.model))),
+        _ => None,
+    });
+    let models = models.map(|(name, path)| match Model::load(&path) {
+        Ok(model) => Ok((name.clone(), Arc::new(model))),
+        Err(source) => Err(RunError::Operator { name: name.clone(), source }),
+    });
+    models.collect()
 }
 
 /// Names this run of a sink among all that ever wrote to its tables.

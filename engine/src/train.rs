@@ -1,0 +1,108 @@
+//! Training by simulation: makes scenes, takes what the radios show and who is there, fits a model.
+//!
+//! Only people and noise differ between scenes: the room and its radios are the scene file's. Seeds of
+//! the scenes that a model is measured on are never trained on.
+
+use std::path::{Path, PathBuf};
+
+use operators::{Epoch, Features, InputLayout, ModelCard, Sample, Subject, TrainOptions, train};
+use schemas::{Record, TickLength};
+use sources::simulate::{Scene, Simulator};
+use sources::{PollState, Source, SourceContext};
+
+use crate::RunError;
+
+/// Side of a cell of the model's grid.
+const CELL_M: f32 = 0.4;
+/// Seconds that a scene lasts.
+const SCENE_S: f64 = 40.0;
+/// Ground truths between two samples: half a second, so that samples differ.
+const TRUTHS_PER_SAMPLE: usize = 5;
+/// Most people in a scene; scenes have from none to so many, in turn.
+const MAX_PERSONS: usize = 3;
+/// Seeds of scenes to be measured on begin here.
+const HELD_OUT_SEEDS: u64 = 1 << 32;
+
+/// What to train, and on how much.
+#[derive(Clone, Debug)]
+pub struct TrainPlan {
+    /// The scene file whose room and radios are learnt.
+    pub scene: PathBuf,
+    /// Where the model goes.
+    pub model: PathBuf,
+    /// Scenes to train on.
+    pub n_scenes: u64,
+    /// Scenes to measure on.
+    pub n_held_out: u64,
+    /// Rounds over all samples.
+    pub epochs: usize,
+    /// Seed of everything.
+    pub seed: u64,
+}
+
+/// Trains a model and writes it.
+///
+/// # Errors
+///
+/// [`RunError`] if the scene cannot be read or the model not be written.
+pub fn train_on_scenes(plan: &TrainPlan, report: impl FnMut(Epoch)) -> Result<ModelCard, RunError> {
+    let name = || plan.model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let scene = Scene::load(&plan.scene)
+        .map_err(|source| RunError::Source { name: "simulate".to_owned(), source })?;
+    let layout = InputLayout::new(scene.geometry(), CELL_M);
+    let samples_of = |seeds: std::ops::Range<u64>| -> Vec<Sample> {
+        seeds.flat_map(|seed| samples(&scene, seed, &layout)).collect()
+    };
+    let samples = samples_of(plan.seed..plan.seed + plan.n_scenes);
+    let held_out = samples_of(HELD_OUT_SEEDS..HELD_OUT_SEEDS + plan.n_held_out);
+    let trained_on = format!(
+        "simulated only: {} moments of {} scenes with 0 to {MAX_PERSONS} random people in the one room \
+         \"{}\"; measured on {} moments of {} other scenes in the same room",
+        samples.len(),
+        plan.n_scenes,
+        scene.site,
+        held_out.len(),
+        plan.n_held_out,
+    );
+    let options = TrainOptions { name: &name(), trained_on, epochs: plan.epochs, seed: plan.seed };
+    train(&layout, &samples, &held_out, &options, &plan.model, report)
+        .map_err(|source| RunError::Operator { name: "train".to_owned(), source })
+}
+
+/// Moments of one scene with random people.
+fn samples(scene: &Scene, seed: u64, layout: &InputLayout) -> Vec<Sample> {
+    let n_persons = usize::try_from(seed).unwrap_or_default() % (MAX_PERSONS + 1);
+    let scene = scene.with_random_people(seed, n_persons);
+    let context = SourceContext {
+        name: "train",
+        site: &scene.site,
+        directory: Path::new("."),
+        tick_length: TickLength::from_ms(10),
+    };
+    let mut simulator = Simulator::new(&scene, &context, 0, Some(SCENE_S), 1);
+    let (mut features, mut samples, mut n_truths) = (Features::new(layout.clone()), Vec::new(), 0);
+    loop {
+        let Ok(poll) = simulator.poll() else { return samples };
+        for (_, record) in poll.records {
+            match record {
+                Record::Csi(batch) => {
+                    features.push(&batch);
+                }
+                Record::Pose(truth) => {
+                    n_truths += 1;
+                    let pictures = features.pictures(truth.captured_at_ns);
+                    if n_truths % TRUTHS_PER_SAMPLE == 0
+                        && let Some(pictures) = pictures
+                    {
+                        let subjects = Subject::from_truth(&truth, layout);
+                        samples.push(Sample { pictures, subjects });
+                    }
+                }
+                _ => {}
+            }
+        }
+        if poll.state == PollState::End {
+            return samples;
+        }
+    }
+}

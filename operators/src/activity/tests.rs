@@ -1,0 +1,87 @@
+//! People do things: the windows and events are what one would note by hand.
+
+use schemas::{BoundingBox, Person, SitePosition};
+use timely::dataflow::operators::capture::Event as Captured;
+use timely::dataflow::operators::{Capture, ToStream};
+
+use super::*;
+
+const CONFIG: ActivityConfig =
+    ActivityConfig { window_s: 1.0, standing_height: 0.6, walking_m_s: 0.35, falling_s: 1.5 };
+
+/// Ten frames a second: the height of the box and the place along x of each.
+fn told(moments: Vec<(f32, f32)>) -> Vec<String> {
+    let captured = timely::example(move |scope| {
+        let frames = moments.into_iter().zip(0_i64..).map(|((height, x_m), nth)| {
+            let person = Person {
+                id: "a".to_owned(),
+                bounding_box: BoundingBox { height, ..BoundingBox::default() },
+                position: Some(SitePosition { x_m, y_m: 0.0 }),
+                ..Person::default()
+            };
+            let captured_at_ns = nth * 100_000_000;
+            PoseFrame { captured_at_ns, persons: vec![person], ..PoseFrame::default() }
+        });
+        let frames: Vec<_> = frames.collect();
+        frames
+            .to_stream(scope)
+            .container::<Vec<_>>()
+            .unary::<CapacityContainerBuilder<Vec<PoseFrame>>, _, _, _>(
+                timely::dataflow::channels::pact::Pipeline,
+                "Ticks",
+                |_capability, _info| {
+                    |input, output| {
+                        input.for_each_time(|time, batches| {
+                            for frame in batches.flat_map(|batch| batch.drain(..)) {
+                                let tick = frame.captured_at_ns.unsigned_abs() / 1_000_000;
+                                output.session(&time.delayed(&tick, 0)).give(frame);
+                            }
+                        });
+                    }
+                },
+            )
+            .activities(CONFIG, Context::detached("activity"))
+            .capture()
+    });
+    let told = captured.into_iter().flat_map(|event| {
+        let Captured::Messages(end, records) = event else { return Vec::new() };
+        let lines = records.into_iter().map(move |record| match record {
+            Record::Activity(window) => {
+                assert_eq!(window.ends_at_ns, i64::try_from(end).unwrap() * NS_PER_MS);
+                format!("{end} {}", window.activity.as_str())
+            }
+            Record::Event(event) => format!("{end} {}", event.event_type.as_str()),
+            other => panic!("activity gives no {}", other.kind()),
+        });
+        lines.collect()
+    });
+    told.collect()
+}
+
+/// Ten frames at this height.
+fn second(height: f32) -> Vec<(f32, f32)> {
+    vec![(height, 0.0); 10]
+}
+
+#[test]
+fn tells_postures_apart() {
+    for (name, moments, expected) in [
+        ("standing", second(0.6), "1000 standing"),
+        ("sitting", second(0.4), "1000 sitting"),
+        ("lying", second(0.1), "1000 lying"),
+        ("walking", (0_u8..10).map(|nth| (0.6, 0.1 * f32::from(nth))).collect(), "1000 walking"),
+    ] {
+        assert!(told(moments).contains(&expected.to_owned()), "{name}");
+    }
+}
+
+#[test]
+fn a_fall_is_a_short_way_down() {
+    let fall = told([second(0.6), second(0.1), second(0.1)].concat());
+    let expected = ["1000 person.activity_detected", "1000 standing", "2000 person.fall_detected"];
+    assert_eq!(fall[..3], expected);
+    assert_eq!(fall.iter().filter(|line| line.ends_with("fall_detected")).count(), 1, "told once");
+    let lying_down = told([second(0.6), second(0.4), second(0.4), second(0.1)].concat());
+    assert!(lying_down.contains(&"4000 lying".to_owned()), "{lying_down:?}");
+    assert!(!lying_down.iter().any(|line| line.contains("fall")), "{lying_down:?}");
+}

@@ -1,0 +1,276 @@
+//! Features: for each receiver, how much the channel moves as seen from every cell of the floor.
+//!
+//! A person scatters with a path length that the cell and the geometry tell. The part of the channel
+//! that moves is multiplied by the conjugate of what a scatterer in the cell would give, and summed
+//! over antennas and subcarriers (a matched filter, or Bartlett beamformer); its power says how much
+//! moves there. Motion is taken twice: slow, against the mean of two seconds, which even breathing
+//! shows in; and fast, from frame to frame of half a second.
+//!
+//! Source: M. S. Bartlett, "Smoothing periodograms from time series", Nature 161, 1948; H. Krim and
+//! M. Viberg, "Two decades of array signal processing research", IEEE SPM 13(4), 1996.
+
+use std::collections::VecDeque;
+use std::f64::consts::TAU;
+
+use num_complex::Complex32;
+use schemas::{CsiBatch, ReceiverGeometry, SiteGeometry};
+use serde::{Deserialize, Serialize};
+
+use crate::infer::align::align;
+
+const SPEED_OF_LIGHT_M_S: f64 = 299_792_458.0;
+const SUBCARRIER_HZ: f64 = 312_500.0;
+/// Height at which a body scatters most.
+const SCATTER_HEIGHT_M: f32 = 0.95;
+const SLOW_NS: i64 = 2_000_000_000;
+const FAST_NS: i64 = 500_000_000;
+/// Frames that one picture is made from at most, spread over its time.
+const FRAMES_PER_PICTURE: usize = 24;
+/// Fewer frames in the slow window make no picture.
+const MIN_FRAMES: usize = 12;
+/// Bound of the frames that are kept of a receiver.
+const MAX_FRAMES: usize = 512;
+/// Pictures of each receiver: slow and fast.
+pub(super) const PICTURES: usize = 2;
+
+/// What a model's input means: where the radios are, and the grid on the floor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InputLayout {
+    /// Where the radios are.
+    pub geometry: SiteGeometry,
+    /// Side of a cell of the grid, in metres.
+    pub cell_m: f32,
+    /// Cells along x.
+    pub columns: usize,
+    /// Cells along y.
+    pub rows: usize,
+}
+
+impl InputLayout {
+    /// A grid over the whole plan.
+    pub fn new(geometry: SiteGeometry, cell_m: f32) -> Self {
+        let cells = |extent_m: f32| (extent_m / cell_m).ceil().max(1.0) as usize;
+        let (columns, rows) = (cells(geometry.width_m), cells(geometry.depth_m));
+        Self { geometry, cell_m, columns, rows }
+    }
+
+    /// Cells of the grid.
+    pub fn n_cells(&self) -> usize {
+        self.columns * self.rows
+    }
+
+    /// Pictures of all receivers.
+    pub fn n_channels(&self) -> usize {
+        PICTURES * self.geometry.receivers.len()
+    }
+
+    /// The middle of a cell, in metres on the plan.
+    pub(super) fn cell_centre_m(&self, column: usize, row: usize) -> [f32; 2] {
+        [(column as f32 + 0.5) * self.cell_m, (row as f32 + 0.5) * self.cell_m]
+    }
+}
+
+/// The recent frames of all receivers of a site.
+#[derive(Clone, Debug)]
+pub struct Features {
+    layout: InputLayout,
+    receivers: Vec<Receiver>,
+}
+
+/// The recent frames of one receiver.
+#[derive(Clone, Debug)]
+struct Receiver {
+    name: String,
+    n_rx: usize,
+    /// The direct ray alone, `[n_rx, n_subcarriers]`: what frames are aligned to.
+    direct: Vec<Complex32>,
+    /// What a scatterer in each cell would give, `[n_rx * n_subcarriers, n_cells]`, conjugated.
+    steering_re: Vec<f32>,
+    steering_im: Vec<f32>,
+    /// Capture time and aligned values, `[n_rx, n_subcarriers]`, of each frame.
+    frames: VecDeque<(i64, Vec<Complex32>)>,
+    /// Values of frames that are gone, to be used again.
+    spare: Vec<Vec<Complex32>>,
+}
+
+impl Features {
+    /// No frames yet.
+    pub fn new(layout: InputLayout) -> Self {
+        let receivers = layout.geometry.receivers.iter();
+        let receivers = receivers.map(|receiver| Receiver::new(receiver, &layout)).collect();
+        Self { layout, receivers }
+    }
+
+    /// Takes the frames of a batch in; false if the layout does not know such frames.
+    pub fn push(&mut self, batch: &CsiBatch) -> bool {
+        let receiver =
+            self.receivers.iter_mut().find(|receiver| receiver.name == batch.link.receiver);
+        let Some(receiver) = receiver else { return false };
+        let subcarriers = &self.layout.geometry.subcarriers;
+        let (n_rx, n_tx) = (usize::from(batch.layout.n_rx), batch.layout.n_tx);
+        if (n_rx, n_tx) != (receiver.n_rx, 1) || batch.layout.subcarriers != *subcarriers {
+            return false;
+        }
+        for frame_idx in 0..batch.len() {
+            let captured_at_ns = batch.captured_at_ns[frame_idx];
+            receiver.push(captured_at_ns, batch.values(frame_idx), subcarriers);
+        }
+        true
+    }
+
+    /// The pictures as of `now_ns`, `[n_channels, rows, columns]`, on a logarithmic scale around 0;
+    /// `None` while a receiver has too few frames.
+    pub fn pictures(&self, now_ns: i64) -> Option<Vec<f32>> {
+        let n_cells = self.layout.n_cells();
+        let mut pictures = vec![0.0; self.layout.n_channels() * n_cells];
+        let subcarriers = &self.layout.geometry.subcarriers;
+        for (receiver, pictures) in
+            self.receivers.iter().zip(pictures.chunks_exact_mut(PICTURES * n_cells))
+        {
+            receiver.draw(now_ns, subcarriers, pictures)?;
+        }
+        Some(pictures)
+    }
+}
+
+impl Receiver {
+    fn new(receiver: &ReceiverGeometry, layout: &InputLayout) -> Self {
+        let geometry = &layout.geometry;
+        let ray = |length_m: f64, subcarrier: i16| {
+            let hz = f64::from(geometry.centre_mhz) * 1e6 + f64::from(subcarrier) * SUBCARRIER_HZ;
+            let turn = TAU * (hz * length_m / SPEED_OF_LIGHT_M_S).fract();
+            Complex32::new(turn.cos() as f32, -turn.sin() as f32)
+        };
+        let antennas_and_subcarriers = || {
+            let antennas = receiver.antennas_m.iter();
+            antennas.flat_map(|antenna_m| geometry.subcarriers.iter().map(move |k| (antenna_m, *k)))
+        };
+        let direct = antennas_and_subcarriers()
+            .map(|(antenna_m, k)| ray(distance(geometry.transmitter_m, *antenna_m), k));
+        let cells = (0..layout.n_cells()).map(|cell| {
+            let [x, y] = layout.cell_centre_m(cell % layout.columns, cell / layout.columns);
+            [x, y, SCATTER_HEIGHT_M]
+        });
+        let cells: Vec<_> = cells.collect();
+        let steering = antennas_and_subcarriers().flat_map(|(antenna_m, k)| {
+            let cells = cells.iter();
+            cells.map(move |cell_m| {
+                let there_m = distance(geometry.transmitter_m, *cell_m);
+                ray(there_m + distance(*cell_m, *antenna_m), k).conj()
+            })
+        });
+        let (steering_re, steering_im) = steering.map(|value| (value.re, value.im)).unzip();
+        Self {
+            name: receiver.name.clone(),
+            n_rx: receiver.antennas_m.len(),
+            direct: direct.collect(),
+            steering_re,
+            steering_im,
+            frames: VecDeque::new(),
+            spare: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, captured_at_ns: i64, values: &[Complex32], subcarriers: &[i16]) {
+        let too_old = |at_ns: i64| at_ns < captured_at_ns.saturating_sub(SLOW_NS);
+        while self.frames.len() >= MAX_FRAMES
+            || self.frames.front().is_some_and(|(at_ns, _)| too_old(*at_ns))
+        {
+            self.spare.extend(self.frames.pop_front().map(|(_, values)| values));
+        }
+        let mut aligned = self.spare.pop().unwrap_or_default();
+        aligned.clear();
+        aligned.extend_from_slice(values);
+        align(&mut aligned, &self.direct, subcarriers);
+        self.frames.push_back((captured_at_ns, aligned));
+    }
+
+    /// Draws the slow and the fast picture, `[2, n_cells]`.
+    fn draw(&self, now_ns: i64, subcarriers: &[i16], pictures: &mut [f32]) -> Option<()> {
+        let since = |window_ns: i64| {
+            let starts_ns = now_ns.saturating_sub(window_ns);
+            self.frames
+                .iter()
+                .filter(move |(at_ns, _)| *at_ns > starts_ns)
+                .map(|(_, values)| values)
+        };
+        let n_slow = since(SLOW_NS).count();
+        if n_slow < MIN_FRAMES {
+            return None;
+        }
+        let mean = mean(since(SLOW_NS), self.direct.len());
+        // Aligned once more, to what the room is like rather than to the direct ray alone.
+        let realigned = |values: &Vec<Complex32>| {
+            let mut values = values.clone();
+            align(&mut values, &mean, subcarriers);
+            values
+        };
+        let stride = n_slow.div_ceil(FRAMES_PER_PICTURE);
+        let slow: Vec<_> = since(SLOW_NS).step_by(stride).map(realigned).collect();
+        let slow_mean = self::mean(slow.iter(), self.direct.len());
+        let fast: Vec<_> = since(FAST_NS).map(realigned).collect();
+        let fast = &fast[fast.len().saturating_sub(FRAMES_PER_PICTURE)..];
+        let power: f32 = mean.iter().map(Complex32::norm_sqr).sum();
+        let (slow_picture, fast_picture) = pictures.split_at_mut(pictures.len() / PICTURES);
+        let slow_moves = slow.iter().map(|values| difference(values, &slow_mean));
+        self.focus(slow_moves, power, slow_picture);
+        let fast_moves = fast.windows(2).map(|pair| difference(&pair[1], &pair[0]));
+        self.focus(fast_moves, power, fast_picture);
+        Some(())
+    }
+
+    /// Mean power that each cell would have to scatter to explain what moves, relative to `power`.
+    fn focus(&self, moves: impl Iterator<Item = Vec<Complex32>>, power: f32, picture: &mut [f32]) {
+        let n_cells = picture.len();
+        picture.fill(0.0);
+        let (mut sum_re, mut sum_im) = (vec![0.0_f32; n_cells], vec![0.0_f32; n_cells]);
+        let mut n_moves = 0_u16;
+        for moved in moves {
+            n_moves += 1;
+            sum_re.fill(0.0);
+            sum_im.fill(0.0);
+            for ((value, re), im) in moved
+                .iter()
+                .zip(self.steering_re.chunks_exact(n_cells))
+                .zip(self.steering_im.chunks_exact(n_cells))
+            {
+                multiply_add(*value, re, im, &mut sum_re, &mut sum_im);
+            }
+            for ((cell, re), im) in picture.iter_mut().zip(&sum_re).zip(&sum_im) {
+                *cell += re * re + im * im;
+            }
+        }
+        let scale =
+            f32::from(n_moves.max(1)) * power.max(f32::MIN_POSITIVE) * self.direct.len() as f32;
+        for cell in picture {
+            // From about 1e-6 (noise) to 1e-1 (someone near): around 0 with a spread of 1.
+            *cell = (*cell / scale + 1e-7).log10().mul_add(0.7, 2.8);
+        }
+    }
+}
+
+/// Adds `value` times `[n_cells]` complex numbers.
+fn multiply_add(value: Complex32, re: &[f32], im: &[f32], sum_re: &mut [f32], sum_im: &mut [f32]) {
+    for (((sum_re, sum_im), re), im) in sum_re.iter_mut().zip(sum_im).zip(re).zip(im) {
+        *sum_re += value.re * re - value.im * im;
+        *sum_im += value.re * im + value.im * re;
+    }
+}
+
+fn mean<'a>(frames: impl Iterator<Item = &'a Vec<Complex32>>, n_values: usize) -> Vec<Complex32> {
+    let (mut sum, mut n_frames) = (vec![Complex32::ZERO; n_values], 0.0_f32);
+    for values in frames {
+        n_frames += 1.0;
+        sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+    }
+    sum.iter_mut().for_each(|sum| *sum /= n_frames.max(1.0));
+    sum
+}
+
+fn difference(a: &[Complex32], b: &[Complex32]) -> Vec<Complex32> {
+    a.iter().zip(b).map(|(a, b)| a - b).collect()
+}
+
+fn distance(a: [f32; 3], b: [f32; 3]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()
+}

@@ -1,0 +1,143 @@
+//! Models as files: safetensors weights under a header that says what they are.
+
+use std::fs;
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use burn_store::{ModuleSnapshot, SafetensorsStore};
+use safetensors::SafeTensors;
+use schemas::{Estimator, EstimatorKind, stable_hash};
+use serde::{Deserialize, Serialize};
+
+use crate::OperatorError;
+use crate::infer::accuracy::Accuracy;
+use crate::infer::decode::{Detection, decode};
+use crate::infer::features::InputLayout;
+use crate::infer::network::Network;
+
+/// The key of the header that holds the card.
+const CARD: &str = "fresnel";
+/// The version of the network and its input; a model of another one cannot be used.
+const VERSION: u32 = 1;
+
+/// What a model is, stated in its file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelCard {
+    /// Version of the network and its input.
+    pub version: u32,
+    /// The model's name.
+    pub name: String,
+    /// What its input means.
+    pub layout: InputLayout,
+    /// What it was trained on, in words.
+    pub trained_on: String,
+    /// How good it is on what it has not seen.
+    pub accuracy: Accuracy,
+    /// How good a constant pose in the middle of the room is on the same.
+    pub baseline: Accuracy,
+}
+
+/// A model that can be used.
+#[derive(Clone, Debug)]
+pub struct Model {
+    card: ModelCard,
+    hash: String,
+    network: Network,
+    device: Device,
+}
+
+impl Model {
+    /// Reads a model's file.
+    ///
+    /// # Errors
+    ///
+    /// [`OperatorError::Read`] if it cannot be read, [`OperatorError::Model`] if it is no model.
+    pub fn load(path: &Path) -> Result<Self, OperatorError> {
+        let bytes = fs::read(path)
+            .map_err(|source| OperatorError::Read { path: path.to_owned(), source })?;
+        Self::from_bytes(bytes)
+            .map_err(|reason| OperatorError::Model { path: path.to_owned(), reason })
+    }
+
+    fn from_bytes(bytes: Vec<u8>) -> Result<Self, String> {
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| error.to_string())?;
+        let card = header.metadata().as_ref().and_then(|metadata| metadata.get(CARD));
+        let card = card.ok_or_else(|| format!("its header has no \"{CARD}\""))?;
+        let card: ModelCard = serde_json::from_str(card).map_err(|error| error.to_string())?;
+        if card.version != VERSION {
+            return Err(format!("it is of version {}, expected {VERSION}", card.version));
+        }
+        let hash = format!("{:016x}", hash_bytes(&bytes));
+        let device = Device::flex();
+        let mut network = Network::new(card.layout.n_channels(), &device);
+        let mut store = SafetensorsStore::from_bytes(Some(bytes));
+        network.load_from(&mut store).map_err(|error| error.to_string())?;
+        Ok(Self { card, hash, network, device })
+    }
+
+    /// Writes a model's file.
+    ///
+    /// # Errors
+    ///
+    /// [`OperatorError`] if that fails.
+    pub(super) fn save(
+        network: &Network,
+        card: &ModelCard,
+        path: &Path,
+    ) -> Result<(), OperatorError> {
+        let invalid = |reason: String| OperatorError::Model { path: path.to_owned(), reason };
+        let json = serde_json::to_string(card).map_err(|error| invalid(error.to_string()))?;
+        let mut store = SafetensorsStore::from_bytes(None).metadata(CARD, json);
+        network.save_into(&mut store).map_err(|error| invalid(error.to_string()))?;
+        let bytes = store.get_bytes().map_err(|error| invalid(error.to_string()))?;
+        fs::write(path, bytes)
+            .map_err(|source| OperatorError::Write { path: path.to_owned(), source })
+    }
+
+    /// What the model is.
+    pub fn card(&self) -> &ModelCard {
+        &self.card
+    }
+
+    /// What poses of this model say of where they come from.
+    pub(super) fn estimator(&self) -> Estimator {
+        let (name, hash) = (self.card.name.clone(), Some(self.hash.clone()));
+        Estimator { kind: EstimatorKind::Model, name, hash }
+    }
+
+    /// The people in one set of pictures, `[n_channels, rows, columns]`.
+    pub(super) fn detect(&self, pictures: Vec<f32>) -> Vec<Detection> {
+        let layout = &self.card.layout;
+        detect(&self.network, layout, pictures, &self.device)
+    }
+}
+
+pub(super) fn detect(
+    network: &Network,
+    layout: &InputLayout,
+    pictures: Vec<f32>,
+    device: &Device,
+) -> Vec<Detection> {
+    let shape = [1, layout.n_channels(), layout.rows, layout.columns];
+    let pictures = Tensor::<4>::from_data(TensorData::new(pictures, shape), device);
+    let output = network.forward(pictures).into_data();
+    // The tensor was made of 32-bit numbers.
+    output.try_to_vec().map(|output| decode(layout, &output)).unwrap_or_default()
+}
+
+pub(super) fn card(
+    name: &str,
+    layout: InputLayout,
+    trained_on: String,
+    accuracy: Accuracy,
+    baseline: Accuracy,
+) -> ModelCard {
+    ModelCard { version: VERSION, name: name.to_owned(), layout, trained_on, accuracy, baseline }
+}
+
+fn hash_bytes(bytes: &[u8]) -> u64 {
+    bytes.chunks(4096).fold(0, |hash, chunk| {
+        let chunk: String = chunk.iter().copied().map(char::from).collect();
+        stable_hash(&[&hash.to_string(), &chunk])
+    })
+}

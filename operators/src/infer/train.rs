@@ -1,0 +1,192 @@
+//! Training: fits the network to samples, and measures it on others.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::optim::{AdamConfig, GradientsParams};
+use burn::tensor::activation::{sigmoid, softplus};
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use schemas::{N_KEYPOINTS, PoseFrame};
+
+use crate::OperatorError;
+use crate::infer::accuracy::{Accuracy, Tally};
+use crate::infer::decode::{Detection, encode};
+use crate::infer::features::InputLayout;
+use crate::infer::model::{Model, ModelCard, card, detect};
+use crate::infer::network::{Network, OUTPUTS};
+
+const BATCH: usize = 32;
+/// How much places and poses matter beside presence.
+const LENGTH_WEIGHT: f32 = 0.5;
+
+/// One moment: what the radios showed, and who was there.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// `[n_channels, rows, columns]`, from [`crate::Features::pictures`].
+    pub pictures: Vec<f32>,
+    /// Everyone in the room.
+    pub subjects: Vec<Subject>,
+}
+
+/// Someone in the room.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subject {
+    /// Place on the plan.
+    pub position_m: [f32; 2],
+    /// Along x from the place, and up from the floor, in metres.
+    pub keypoints_m: [[f32; 2]; N_KEYPOINTS],
+}
+
+impl Subject {
+    /// The people of a ground truth whose room is `layout`'s; those without a place are left out.
+    pub fn from_truth(truth: &PoseFrame, layout: &InputLayout) -> Vec<Self> {
+        let geometry = &layout.geometry;
+        let subjects = truth.persons.iter().filter_map(|person| {
+            let position = person.position?;
+            let mut keypoints_m = [[0.0; 2]; N_KEYPOINTS];
+            for (metres, keypoint) in keypoints_m.iter_mut().zip(&person.keypoints) {
+                let along_m = keypoint.x * geometry.width_m - position.x_m;
+                *metres = [along_m, (1.0 - keypoint.y) * geometry.height_m];
+            }
+            Some(Self { position_m: [position.x_m, position.y_m], keypoints_m })
+        });
+        subjects.collect()
+    }
+}
+
+/// How to train.
+#[derive(Clone, Debug)]
+pub struct TrainOptions<'a> {
+    /// The model's name.
+    pub name: &'a str,
+    /// What the samples are, for the model's card.
+    pub trained_on: String,
+    /// Rounds over all samples.
+    pub epochs: usize,
+    /// Seed of the weights and the order of the samples.
+    pub seed: u64,
+}
+
+/// What is known after a round.
+#[derive(Clone, Copy, Debug)]
+pub struct Epoch {
+    /// Which round it was, from 1.
+    pub number: usize,
+    /// Mean loss.
+    pub loss: f32,
+}
+
+/// Trains a model on `samples`, measures it on `held_out`, and writes it to `path`.
+///
+/// # Errors
+///
+/// [`OperatorError`] if the file cannot be written.
+pub fn train(
+    layout: &InputLayout,
+    samples: &[Sample],
+    held_out: &[Sample],
+    options: &TrainOptions<'_>,
+    path: &Path,
+    mut report: impl FnMut(Epoch),
+) -> Result<ModelCard, OperatorError> {
+    let plain = Device::flex();
+    plain.seed(options.seed);
+    let device = plain.clone().autodiff();
+    let mut network = Network::new(layout.n_channels(), &device);
+    let mut optimizer = AdamConfig::new().init();
+    let mut order: Vec<_> = samples.iter().collect();
+    let mut random = ChaCha8Rng::seed_from_u64(options.seed);
+    let n_batches = samples.len().div_ceil(BATCH).max(1);
+    for number in 1..=options.epochs {
+        order.shuffle(&mut random);
+        let mut sum = 0.0;
+        for (nth, batch) in order.chunks(BATCH).enumerate() {
+            let done = ((number - 1) * n_batches + nth) as f64;
+            let rate = learning_rate(done / (options.epochs * n_batches) as f64);
+            let loss = loss(&network, layout, batch, &device);
+            sum += loss.clone().into_scalar::<f32>();
+            let gradients = GradientsParams::from_grads(loss.backward(), &network);
+            network = optimizer.step(rate, network, gradients);
+        }
+        report(Epoch { number, loss: sum / n_batches as f32 });
+    }
+    let network = network.valid();
+    let accuracy =
+        measure(held_out, |pictures| detect(&network, layout, pictures.to_vec(), &plain));
+    let constant = constant(layout, samples);
+    let baseline = measure(held_out, |_| constant.clone());
+    let card = card(options.name, layout.clone(), options.trained_on.clone(), accuracy, baseline);
+    Model::save(&network, &card, path)?;
+    Ok(card)
+}
+
+/// Up for the first twentieth, then down along a cosine.
+fn learning_rate(done: f64) -> f64 {
+    const HIGHEST: f64 = 3e-3;
+    const RISE: f64 = 0.05;
+    if done < RISE {
+        HIGHEST * (done / RISE).max(0.02)
+    } else {
+        let along = (done - RISE) / (1.0 - RISE);
+        HIGHEST * (0.01 + 0.99 * 0.5 * (1.0 + (std::f64::consts::PI * along).cos()))
+    }
+}
+
+/// Cross-entropy of presence, where empty cells that are easy count little, and the absolute error of
+/// lengths near people.
+fn loss(network: &Network, layout: &InputLayout, batch: &[&Sample], device: &Device) -> Tensor<1> {
+    let n_cells = layout.n_cells();
+    let tensor = |values: Vec<f32>, channels: usize| {
+        let shape = [batch.len(), channels, layout.rows, layout.columns];
+        Tensor::<4>::from_data(TensorData::new(values, shape), device)
+    };
+    let pictures = batch.iter().flat_map(|sample| sample.pictures.iter().copied());
+    let output = network.forward(tensor(pictures.collect(), layout.n_channels()));
+    let encoded: Vec<_> = batch.iter().map(|sample| encode(layout, &sample.subjects)).collect();
+    let target = tensor(encoded.iter().flat_map(|(target, _)| target.clone()).collect(), OUTPUTS);
+    let weight = tensor(encoded.into_iter().flat_map(|(_, weight)| weight).collect(), OUTPUTS);
+    let n_persons = batch.iter().map(|sample| sample.subjects.len()).sum::<usize>().max(1) as f32;
+
+    let (logit, present) = (output.clone().narrow(1, 0, 1), target.clone().narrow(1, 0, 1));
+    let wrong = (sigmoid(logit.clone()) - present.clone()).abs();
+    let cross_entropy = softplus(logit.clone(), 1.0) - logit * present;
+    let presence = (wrong.powf_scalar(1.0) * cross_entropy).sum() / n_persons;
+
+    let lengths = 1..OUTPUTS;
+    let apart = (output - target).narrow(1, lengths.start, lengths.len()).abs();
+    let weight = weight.narrow(1, lengths.start, lengths.len());
+    let n_lengths = (lengths.len() * n_cells) as f32 / n_cells as f32;
+    presence + (apart * weight).sum() * (LENGTH_WEIGHT / (n_persons * n_lengths))
+}
+
+fn measure(samples: &[Sample], detect: impl Fn(&[f32]) -> Vec<Detection>) -> Accuracy {
+    let mut tally = Tally::default();
+    for sample in samples {
+        tally.add(&detect(&sample.pictures), &sample.subjects);
+    }
+    tally.accuracy()
+}
+
+/// The baseline: as many people as most often, all in the middle of everyone's places, in the mean pose.
+fn constant(layout: &InputLayout, samples: &[Sample]) -> Vec<Detection> {
+    let mut counts = std::collections::BTreeMap::<usize, usize>::new();
+    samples.iter().for_each(|sample| *counts.entry(sample.subjects.len()).or_default() += 1);
+    let usual = counts.into_iter().max_by_key(|(_, n)| *n).map_or(0, |(n_persons, _)| n_persons);
+    let subjects: Vec<_> = samples.iter().flat_map(|sample| &sample.subjects).collect();
+    let n = subjects.len().max(1) as f32;
+    let mean = |value: &dyn Fn(&Subject) -> f32| {
+        subjects.iter().map(|subject| value(subject)).sum::<f32>() / n
+    };
+    let middle = Detection {
+        presence: 1.0,
+        position_m: [0, 1].map(|axis| mean(&|subject| subject.position_m[axis])),
+        keypoints_m: std::array::from_fn(|nth| {
+            [0, 1].map(|axis| mean(&|subject| subject.keypoints_m[nth][axis]))
+        }),
+    };
+    debug_assert!(middle.position_m[0] <= layout.geometry.width_m);
+    vec![middle; usual]
+}

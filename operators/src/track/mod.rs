@@ -1,0 +1,253 @@
+//! Tracking: gives people an identity that lasts from frame to frame.
+//!
+//! A constant-velocity Kalman filter for each track says where its person should be; the assignment
+//! of tracks to people with the least total distance says who is who. A track is shown once it was seen
+//! a few times, and for a while after it was seen last.
+//!
+//! Source: R. E. Kalman, "A new approach to linear filtering and prediction problems", 1960; A. Bewley
+//! et al., "Simple online and realtime tracking", ICIP 2016.
+
+mod assignment;
+mod kalman;
+
+use std::collections::HashMap;
+
+use schemars::JsonSchema;
+use schemas::{BoundingBox, Person, PoseFrame, SitePosition, Tick, stable_hash};
+use serde::Deserialize;
+use timely::dataflow::StreamVec;
+
+use crate::Context;
+use crate::closed_ticks::on_closed_ticks;
+use crate::track::assignment::assign;
+use crate::track::kalman::Kalman;
+
+const NS_PER_S: f64 = 1e9;
+/// Share of the newest keypoints in the ones that are shown.
+const KEYPOINT_GAIN: f32 = 0.5;
+/// Share of the confidence that is left after each frame in which a person was not seen.
+const CONFIDENCE_LEFT: f32 = 0.9;
+/// Lengths are rounded, so that they do not depend on how a processor sums.
+const ROUNDING: f32 = 1e3;
+/// Bound of the tracks of a source; the people beyond it are not tracked.
+const MAX_TRACKS: usize = 256;
+
+/// Settings of `track`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrackConfig {
+    /// Farthest that a person may be from where the track expects them, in metres; 1.2 by default.
+    #[serde(default = "default_max_distance_m")]
+    pub max_distance_m: f32,
+    /// Frames that a person must be seen in to be shown; 3 by default.
+    #[serde(default = "default_confirm_frames")]
+    pub confirm_frames: u32,
+    /// Seconds that a person is shown after being seen last; 1 by default.
+    #[serde(default = "default_max_age_s")]
+    pub max_age_s: f64,
+}
+
+fn default_max_distance_m() -> f32 {
+    1.2
+}
+
+fn default_confirm_frames() -> u32 {
+    3
+}
+
+fn default_max_age_s() -> f64 {
+    1.0
+}
+
+/// Tracking on streams of poses.
+pub trait Track {
+    /// Replaces the people of each frame by tracks with an id of their own.
+    ///
+    /// Ids count from 1 within a site and source. People without a position are not tracked, and
+    /// counted as dropped. State: the tracks of each site and source, on the worker they hash to.
+    #[must_use]
+    fn track(self, config: TrackConfig, context: Context) -> Self;
+}
+
+impl Track for StreamVec<'_, Tick, PoseFrame> {
+    fn track(self, config: TrackConfig, context: Context) -> Self {
+        let key = |frame: &PoseFrame| stable_hash(&[&frame.site, &frame.source]);
+        let mut trackers = HashMap::<(String, String), Tracker>::new();
+        on_closed_ticks(self, "Track", key, move |_tick, frames: Vec<PoseFrame>, tracked| {
+            for mut frame in frames {
+                let tracker =
+                    trackers.entry((frame.site.clone(), frame.source.clone())).or_default();
+                let persons = std::mem::take(&mut frame.persons);
+                let n_persons = persons.len();
+                let placed: Vec<_> =
+                    persons.into_iter().filter(|person| person.position.is_some()).collect();
+                if placed.len() < n_persons {
+                    (context.dropped)("no position", (n_persons - placed.len()) as u64);
+                }
+                frame.persons = tracker.update(frame.captured_at_ns, placed, &config);
+                frame.source = context.name.to_string();
+                tracked.push(frame);
+            }
+        })
+    }
+}
+
+/// The tracks of one site and source.
+#[derive(Debug, Default)]
+struct Tracker {
+    tracks: Vec<Tracked>,
+    n_tracks: u64,
+    updated_at_ns: Option<i64>,
+}
+
+/// One track.
+#[derive(Debug)]
+struct Tracked {
+    kalman: Kalman,
+    /// As last shown.
+    person: Person,
+    n_seen: u32,
+    seen_at_ns: i64,
+}
+
+impl Tracker {
+    /// The people to show at `now_ns`, ordered by age.
+    fn update(&mut self, now_ns: i64, found: Vec<Person>, config: &TrackConfig) -> Vec<Person> {
+        let elapsed_ns = now_ns.saturating_sub(self.updated_at_ns.unwrap_or(now_ns)).max(0);
+        self.updated_at_ns = Some(now_ns);
+        self.tracks.iter_mut().for_each(|track| track.kalman.predict(elapsed_ns as f64 / NS_PER_S));
+        let distance_m = |track: &Tracked, person: &Person| {
+            let [x, y] = track.kalman.position_m();
+            let at = person.position.unwrap_or_default();
+            (at.x_m - x).hypot(at.y_m - y)
+        };
+        let costs: Vec<Vec<_>> = self
+            .tracks
+            .iter()
+            .map(|track| found.iter().map(|person| distance_m(track, person)).collect())
+            .collect();
+        let assigned = assign(&costs, found.len(), config.max_distance_m);
+        let mut unassigned: Vec<_> = found.into_iter().map(Some).collect();
+        for (track, person) in self.tracks.iter_mut().zip(assigned) {
+            match person.and_then(|person| unassigned[person].take()) {
+                Some(person) => track.see(now_ns, person),
+                None => track.person.confidence = round(track.person.confidence * CONFIDENCE_LEFT),
+            }
+        }
+        for person in unassigned.into_iter().flatten() {
+            if self.tracks.len() < MAX_TRACKS {
+                self.n_tracks += 1;
+                self.tracks.push(Tracked::new(self.n_tracks, now_ns, person));
+            }
+        }
+        self.tracks.retain(|track| {
+            let unseen_s = now_ns.saturating_sub(track.seen_at_ns) as f64 / NS_PER_S;
+            let missed = track.seen_at_ns < now_ns;
+            let confirmed = track.n_seen >= config.confirm_frames;
+            // What was a glimpse goes at once; what was a person stays for a while.
+            !missed || (confirmed && unseen_s <= config.max_age_s)
+        });
+        let shown = self.tracks.iter().filter(|track| track.n_seen >= config.confirm_frames);
+        shown.map(|track| track.person.clone()).collect()
+    }
+}
+
+impl Tracked {
+    fn new(number: u64, now_ns: i64, person: Person) -> Self {
+        let at = person.position.unwrap_or_default();
+        let kalman = Kalman::at([at.x_m, at.y_m]);
+        let person = Person { id: format!("p{number}"), ..person };
+        Self { kalman, person, n_seen: 1, seen_at_ns: now_ns }
+    }
+
+    /// Takes in where the person was seen, and smooths how.
+    fn see(&mut self, now_ns: i64, seen: Person) {
+        let at = seen.position.unwrap_or_default();
+        self.kalman.update([at.x_m, at.y_m]);
+        let [x_m, y_m] = self.kalman.position_m().map(round);
+        let mut keypoints = seen.keypoints;
+        for (keypoint, shown) in keypoints.iter_mut().zip(&self.person.keypoints) {
+            keypoint.x = round(shown.x + KEYPOINT_GAIN * (keypoint.x - shown.x));
+            keypoint.y = round(shown.y + KEYPOINT_GAIN * (keypoint.y - shown.y));
+        }
+        self.person = Person {
+            id: std::mem::take(&mut self.person.id),
+            bounding_box: BoundingBox::around(&keypoints),
+            keypoints,
+            confidence: seen.confidence,
+            position: Some(SitePosition { x_m, y_m }),
+            zone: None,
+            activity: None,
+        };
+        self.n_seen += 1;
+        self.seen_at_ns = now_ns;
+    }
+}
+
+fn round(value: f32) -> f32 {
+    (value * ROUNDING).round() / ROUNDING
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: TrackConfig =
+        TrackConfig { max_distance_m: 1.0, confirm_frames: 2, max_age_s: 0.5 };
+
+    /// The ids shown at each moment, ten moments a second, given where people are seen.
+    fn ids(moments: &[&[[f32; 2]]]) -> Vec<Vec<String>> {
+        let mut tracker = Tracker::default();
+        let moments = moments.iter().zip(0_i64..).map(|(places, nth)| {
+            let persons = places.iter().map(|[x_m, y_m]| Person {
+                position: Some(SitePosition { x_m: *x_m, y_m: *y_m }),
+                confidence: 1.0,
+                ..Person::default()
+            });
+            let shown = tracker.update(nth * 100_000_000, persons.collect(), &CONFIG);
+            shown.into_iter().map(|person| person.id).collect()
+        });
+        moments.collect()
+    }
+
+    #[test]
+    fn ids_follow_people() {
+        for (name, moments, expected) in [
+            (
+                "the order of a frame does not matter",
+                vec![
+                    &[[0.0, 0.0], [4.0, 0.0]][..],
+                    &[[4.0, 0.1], [0.0, 0.1]],
+                    &[[0.0, 0.2], [4.0, 0.2]],
+                ],
+                vec![vec![], vec!["p1", "p2"], vec!["p1", "p2"]],
+            ),
+            (
+                "a glimpse is not shown",
+                vec![&[[0.0, 0.0]][..], &[], &[[0.0, 0.0]], &[[0.0, 0.0]]],
+                vec![vec![], vec![], vec![], vec!["p2"]],
+            ),
+            (
+                "someone who is missed keeps the id",
+                vec![&[[0.0, 0.0]][..], &[[0.0, 0.0]], &[], &[], &[[0.1, 0.0]]],
+                vec![vec![], vec!["p1"], vec!["p1"], vec!["p1"], vec!["p1"]],
+            ),
+            (
+                "someone else far away gets another",
+                vec![&[[0.0, 0.0]][..], &[[0.0, 0.0]], &[[3.0, 0.0]], &[[3.0, 0.0]]],
+                vec![vec![], vec!["p1"], vec!["p1"], vec!["p1", "p2"]],
+            ),
+        ] {
+            assert_eq!(ids(&moments), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn who_is_gone_is_not_shown() {
+        let moments: Vec<&[[f32; 2]]> =
+            [&[[0.0, 0.0]][..]; 2].into_iter().chain([&[][..]; 8]).collect();
+        let shown = ids(&moments);
+        assert_eq!(shown.iter().filter(|ids| !ids.is_empty()).count(), 6);
+        assert!(shown[9].is_empty());
+    }
+}

@@ -1,0 +1,174 @@
+//! Zones: who is where, as collections that differential dataflow keeps up to date.
+//!
+//! People's positions are joined with the zones; what changes in the join is who enters and who leaves,
+//! and its count by zone is the occupancy. A zone that changes would change all three by itself.
+//!
+//! Source: F. McSherry et al., "Differential dataflow", CIDR 2013.
+
+mod membership;
+mod polygon;
+
+use std::collections::{BTreeMap, HashMap};
+
+use differential_dataflow::input::Input;
+use differential_dataflow::{AsCollection, VecCollection};
+use schemars::JsonSchema;
+use schemas::{PoseFrame, Record, Tick, stable_hash};
+use serde::{Deserialize, Serialize};
+use timely::dataflow::operators::Concat;
+use timely::dataflow::operators::vec::{Delay, Map};
+use timely::dataflow::{Scope, StreamVec};
+
+use crate::Context;
+use crate::closed_ticks::{on_closed_ticks, on_closed_ticks_by};
+use crate::zones::membership::{Membership, Update};
+use crate::zones::polygon::contains;
+
+/// Positions are compared in whole millimetres, which have an order.
+const MM_PER_M: f32 = 1000.0;
+
+/// Settings of `zones`. Its outputs are the occupancy, `people` with their zones, and `events`.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ZonesConfig {
+    /// The zones by name.
+    pub zones: BTreeMap<String, ZoneConfig>,
+}
+
+/// A zone on the site plan.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ZoneConfig {
+    /// Corners of a polygon on the plan, in metres.
+    pub coordinates: Vec<[f32; 2]>,
+    /// The site it is in; every site by default.
+    pub site: Option<String>,
+}
+
+/// Zones on streams of poses.
+pub trait Zones<'scope> {
+    /// Follows who is in which zone.
+    ///
+    /// Gives, in one stream: each frame with its people's zones, an event whenever one enters or
+    /// leaves, and the occupancy of a zone whenever it changes. In overlapping zones, a person's zone
+    /// is the first by name. State: positions and memberships, on the worker that the site hashes to.
+    fn zones(self, config: &ZonesConfig, context: Context) -> StreamVec<'scope, Tick, Record>;
+}
+
+impl<'scope> Zones<'scope> for StreamVec<'scope, Tick, PoseFrame> {
+    fn zones(self, config: &ZonesConfig, context: Context) -> StreamVec<'scope, Tick, Record> {
+        let scope = self.scope();
+        let inside = inside(positions(self.clone()), zones(scope, config));
+        let members = at_their_ticks(inside.clone())
+            .map(|(((site, zone), person), _, diff)| Update::Member { site, zone, person, diff });
+        let occupied = inside.reduce(|_zone, persons, output| {
+            let persons: Vec<_> = persons.iter().map(|(person, _)| (*person).clone()).collect();
+            output.push((persons, 1));
+        });
+        let occupied = at_their_ticks(occupied).map(|(((site, zone), persons), _, diff)| {
+            Update::Occupied { site, zone, persons, diff }
+        });
+        let updates = self.map(Update::Frame).concat(members).concat(occupied);
+        let by_site = |update: &Update| stable_hash(&[update.site()]);
+        let mut sites = HashMap::<String, Membership>::new();
+        on_closed_ticks_by(
+            updates,
+            "Zones",
+            by_site,
+            Update::compare,
+            move |tick, updates, records| {
+                for of_site in updates.chunk_by(|a, b| a.site() == b.site()) {
+                    let site = sites.entry(of_site[0].site().to_owned()).or_default();
+                    site.update(tick, of_site, &context, records);
+                }
+            },
+        )
+    }
+}
+
+/// The differences of a collection, each at its own tick: they can be sent ahead of it.
+fn at_their_ticks<D: Clone + 'static>(
+    collection: VecCollection<'_, Tick, D, isize>,
+) -> StreamVec<'_, Tick, (D, Tick, isize)> {
+    collection.inner.delay(|(_, tick, _), _| *tick)
+}
+
+/// A person at a place, by site.
+type Positions<'scope> = VecCollection<'scope, Tick, (String, (String, Place)), isize>;
+
+/// Millimetres on the plan.
+type Place = [i32; 2];
+
+/// A zone as data.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+struct Zone {
+    name: String,
+    site: Option<String>,
+    corners: Vec<Place>,
+}
+
+fn to_mm(place_m: [f32; 2]) -> Place {
+    // Saturates where it does not fit; a plan is not that large.
+    place_m.map(|at_m| (at_m * MM_PER_M).round() as i32)
+}
+
+fn zones<'scope>(
+    scope: Scope<'scope, Tick>,
+    config: &ZonesConfig,
+) -> VecCollection<'scope, Tick, Zone, isize> {
+    let zones = config.zones.iter().map(|(name, zone)| Zone {
+        name: name.clone(),
+        site: zone.site.clone(),
+        corners: zone.coordinates.iter().copied().map(to_mm).collect(),
+    });
+    // Each worker would add its own copy.
+    let zones = if scope.worker().index() == 0 { zones.collect() } else { Vec::new() };
+    scope.new_collection_from(zones).1
+}
+
+/// Where everyone is: each frame moves the people of its source.
+fn positions(frames: StreamVec<'_, Tick, PoseFrame>) -> Positions<'_> {
+    type Places = BTreeMap<String, Place>;
+    let key = |frame: &PoseFrame| stable_hash(&[&frame.site]);
+    let mut sources = HashMap::<(String, String), Places>::new();
+    let moves = on_closed_ticks(frames, "Positions", key, move |tick, frames, moves| {
+        for frame in frames {
+            let persons = frame.persons.into_iter().filter_map(|person| {
+                let at = person.position?;
+                Some((person.id, to_mm([at.x_m, at.y_m])))
+            });
+            let now: Places = persons.collect();
+            let before = sources.entry((frame.site.clone(), frame.source)).or_default();
+            let gone = before.iter().filter(|(id, place)| now.get(*id) != Some(place));
+            let come = now.iter().filter(|(id, place)| before.get(*id) != Some(place));
+            let changes = gone.map(|change| (change, -1)).chain(come.map(|change| (change, 1)));
+            moves.extend(changes.map(|((id, place), diff)| {
+                ((frame.site.clone(), (id.clone(), *place)), tick, diff)
+            }));
+            *before = now;
+        }
+    });
+    moves.as_collection()
+}
+
+/// Who is in which zone of which site.
+fn inside<'scope>(
+    positions: Positions<'scope>,
+    zones: VecCollection<'scope, Tick, Zone, isize>,
+) -> VecCollection<'scope, Tick, ((String, String), String), isize> {
+    // The zones of each site that has people, so that the join spreads by site.
+    let sites = positions.clone().map(|(site, _)| ((), site)).distinct();
+    let by_site =
+        sites.join_map(zones.map(|zone| ((), zone)), |(), site, zone| (site.clone(), zone.clone()));
+    let here = by_site.filter(|(site, zone)| zone.site.as_ref().is_none_or(|other| other == site));
+    positions
+        .join_map(here, |site, (person, place), zone| {
+            let zone_name = contains(&zone.corners, *place).then(|| zone.name.clone());
+            zone_name.map(|zone_name| ((site.clone(), zone_name), person.clone()))
+        })
+        .flat_map(|inside| inside)
+        .distinct()
+}
+
+#[cfg(test)]
+mod tests;
