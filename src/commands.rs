@@ -1,13 +1,16 @@
 //! The program's commands.
 
+use std::fs;
 use std::io::{Write, stdout};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
+use api::Server;
 use clap::{Parser, Subcommand, ValueEnum};
-use engine::{Plan, Run, RunOptions, TrainPlan, train_on_scenes};
+use engine::{ApiConfig, Plan, Run, RunOptions, TrainPlan, train_on_scenes};
 use queries::{Format, History, Limits};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -31,6 +34,21 @@ enum Command {
         /// Folder that relative paths are relative to.
         #[arg(short = 'C', long, default_value = ".")]
         directory: PathBuf,
+        /// Address to serve the API on, instead of the pipeline's.
+        #[arg(long)]
+        listen: Option<SocketAddr>,
+    },
+    /// Shows everything at work in a simulated room: no hardware, broker or file needed.
+    Demo {
+        /// Folder for the demo's files and its history.
+        #[arg(short = 'C', long, default_value = "demo")]
+        directory: PathBuf,
+        /// Address to serve the API and the page on.
+        #[arg(long, default_value = "127.0.0.1:8080")]
+        listen: SocketAddr,
+        /// Worker threads.
+        #[arg(short, long, default_value_t = 1)]
+        workers: usize,
     },
     /// Checks pipeline files and tells every mistake.
     Validate {
@@ -102,9 +120,10 @@ impl Arguments {
     /// Does what was asked.
     pub(crate) fn run(self) -> Result<()> {
         match self.command {
-            Command::Run { pipeline, workers, directory } => {
-                run(Plan::load(&pipeline)?, workers, directory)
+            Command::Run { pipeline, workers, directory, listen } => {
+                run(Plan::load(&pipeline)?, workers, directory, listen)
             }
+            Command::Demo { directory, listen, workers } => demo(directory, listen, workers),
             Command::Validate { pipelines } => {
                 for pipeline in pipelines {
                     Plan::load(&pipeline)?;
@@ -129,12 +148,48 @@ impl Arguments {
     }
 }
 
-fn run(plan: Plan, workers: usize, directory: PathBuf) -> Result<()> {
+fn run(
+    mut plan: Plan,
+    workers: usize,
+    directory: PathBuf,
+    listen: Option<SocketAddr>,
+) -> Result<()> {
+    if let Some(listen) = listen {
+        plan.api = Some(ApiConfig { listen });
+    }
+    let server = plan.api.as_ref().map(|api| Server::bind(api.listen)).transpose()?;
     let options = RunOptions { directory, workers, stop: stop_on_signal()? };
     let run = Run::start(plan, &options)?;
-    let summary = run.wait()?;
-    eprint!("{summary}");
+    let serving = server.map(|server| {
+        eprintln!("listening on http://{}", server.address());
+        server.serve(run.shared())
+    });
+    let summary = run.wait();
+    if let Some(serving) = serving {
+        serving.end();
+    }
+    eprint!("{}", summary?);
     Ok(())
+}
+
+/// The demo's files: what is run is what can be read, and changed, in its folder.
+const DEMO_FILES: [(&str, &[u8]); 3] = [
+    ("pipelines/demo.toml", include_bytes!("../pipelines/demo.toml")),
+    ("pipelines/scenes/flat.toml", include_bytes!("../pipelines/scenes/flat.toml")),
+    ("models/flat.safetensors", include_bytes!("../models/flat.safetensors")),
+];
+
+fn demo(directory: PathBuf, listen: SocketAddr, workers: usize) -> Result<()> {
+    for (name, content) in DEMO_FILES {
+        let path = directory.join(name);
+        let folder = path.parent().unwrap_or(&directory);
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::write(&path, content))
+            .with_context(|| format!("could not write {}", path.display()))?;
+    }
+    eprintln!("a simulated room: nobody is there; the history goes to {}", directory.display());
+    let plan = Plan::load(&directory.join("pipelines/demo.toml"))?;
+    run(plan, workers, directory, Some(listen))
 }
 
 /// A flag that an interrupt or a request to terminate sets; a second one ends the process at once.

@@ -18,3 +18,4 @@ pub use crate::pipeline::{
 };
 pub use crate::run::{Run, RunOptions, Shared, Summary};
 pub use crate::train::{TrainPlan, train_on_scenes};
+pub use operators::{Epoch, OperatorConfig};

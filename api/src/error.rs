@@ -1,0 +1,87 @@
+//! What a client is told when something cannot be done: problem details (RFC 9457).
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use queries::QueryError;
+use schemas::TableError;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// The body of an error.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Problem {
+    /// The status code again.
+    status: u16,
+    /// The status in words.
+    title: String,
+    /// What is wrong with this request.
+    detail: String,
+}
+
+/// A request that cannot be answered.
+#[derive(Debug)]
+pub(crate) enum RequestError {
+    /// What was asked for is not there.
+    NotFound(&'static str),
+    /// The request makes no sense.
+    BadRequest(String),
+    /// The pipeline keeps no history.
+    NoHistory,
+    /// The query failed.
+    Query(QueryError),
+    /// The history holds something that is no record.
+    Table(TableError),
+}
+
+impl From<QueryError> for RequestError {
+    fn from(error: QueryError) -> Self {
+        Self::Query(error)
+    }
+}
+
+impl From<TableError> for RequestError {
+    fn from(error: TableError) -> Self {
+        Self::Table(error)
+    }
+}
+
+impl RequestError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NotFound(_) | Self::NoHistory => StatusCode::NOT_FOUND,
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Table(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Query(error) => match error {
+                QueryError::TimedOut(_) => StatusCode::REQUEST_TIMEOUT,
+                QueryError::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
+                QueryError::Format { .. } => StatusCode::NOT_ACCEPTABLE,
+                QueryError::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
+                _ => StatusCode::BAD_REQUEST,
+            },
+        }
+    }
+
+    fn detail(self) -> String {
+        match self {
+            Self::NotFound(what) => what.to_owned(),
+            Self::BadRequest(detail) => detail,
+            Self::NoHistory => "the pipeline has no delta sink, so there is no history".to_owned(),
+            Self::Query(error) => error.to_string(),
+            Self::Table(error) => error.to_string(),
+        }
+    }
+}
+
+impl IntoResponse for RequestError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let problem = Problem {
+            status: status.as_u16(),
+            title: status.canonical_reason().unwrap_or_default().to_owned(),
+            detail: self.detail(),
+        };
+        (status, [(header::CONTENT_TYPE, "application/problem+json")], Json(problem))
+            .into_response()
+    }
+}
