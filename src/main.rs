@@ -13,6 +13,8 @@ use crate::commands::Arguments;
 const EXIT_CONFIG: u8 = 78;
 /// What it calls an internal software error.
 const EXIT_SOFTWARE: i32 = 70;
+/// Threads that run tasks of libraries.
+const RUNTIMES: [&str; 3] = ["api", "delta", "query"];
 /// What is logged unless asked otherwise. Delta's kernel calls a table that is not there an error.
 const LOGGED: &str = "warn,buoyant_kernel=off";
 
@@ -29,10 +31,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// A worker that panicked leaves the others waiting for it, so the process ends as a whole.
+/// A worker that panicked leaves the others waiting for it, so the process ends as a whole. A task on
+/// a runtime does not: who waits for it gets an error.
 fn exit_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        if thread.name().is_some_and(|name| RUNTIMES.contains(&name)) {
+            tracing::debug!(thread = thread.name(), %panic, "a task failed");
+            return;
+        }
         report(panic);
         std::process::exit(EXIT_SOFTWARE);
     }));

@@ -1,2 +1,59 @@
-//! stub
-fn main() {}
+//! The integration tests, in one binary. They start the real program or use a crate as it does.
+//!
+//! Tests that compare with real captures need a folder of them, `../shared/data` or `FRESNEL_DATA`;
+//! one needs Python with `deltalake`, which `make test` installs. Where that is missing they are
+//! listed as ignored.
+
+mod bad_input;
+mod captures;
+mod demo;
+mod golden;
+mod history;
+mod kernels;
+mod layering;
+mod schema;
+mod support;
+
+use libtest_mimic::{Arguments, Trial};
+
+use crate::support::{data, python};
+
+/// A test by its function.
+macro_rules! trial {
+    ($module:ident :: $test:ident) => {
+        Trial::test(concat!(stringify!($module), "::", stringify!($test)), || {
+            $module::$test();
+            Ok(())
+        })
+    };
+    ($module:ident :: $test:ident, needs $there:expr) => {
+        trial!($module::$test).with_ignored_flag(!$there)
+    };
+}
+
+fn main() {
+    let (data, python) = (data::there(), python::there());
+    let trials = vec![
+        trial!(layering::crates_use_what_they_may),
+        trial!(schema::documents_are_current),
+        trial!(golden::worker_counts_do_not_matter),
+        trial!(history::a_capture_becomes_rows),
+        trial!(history::every_format_holds_the_same_rows),
+        trial!(history::a_real_capture_becomes_rows, needs data),
+        trial!(history::another_reader_counts_the_same, needs data && python),
+        trial!(demo::people_move_and_sql_answers),
+        trial!(demo::a_signal_ends_it_in_order),
+        trial!(demo::requests_that_make_no_sense_are_refused),
+        trial!(bad_input::mistakes_in_a_pipeline_are_told),
+        trial!(bad_input::garbage_is_counted),
+        trial!(bad_input::what_cannot_be_opened_is_told),
+        trial!(bad_input::a_full_disk_is_told),
+        trial!(bad_input::sql_only_reads),
+        trial!(captures::intel5300_is_bit_for_bit_right, needs data),
+        trial!(captures::esp32_is_bit_for_bit_right, needs data),
+        trial!(captures::truncated_captures_are_survived, needs data),
+        trial!(kernels::phase_methods_agree_with_the_reference, needs data),
+        trial!(kernels::moving_variance_agrees_with_the_reference, needs data),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}

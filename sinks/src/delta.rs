@@ -55,7 +55,7 @@ impl DeltaConfig {
             // Refuses now, rather than at the first commit, what cannot be written.
             tempfile_in(&folder)?;
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
-            Ok((folder, runtime.worker_threads(1).enable_all().build()?))
+            Ok((folder, runtime.worker_threads(1).thread_name("delta").enable_all().build()?))
         };
         match open() {
             Ok((folder, runtime)) => Ok(Delta {

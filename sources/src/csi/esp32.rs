@@ -16,6 +16,8 @@ use crate::csi::clock::MicrosecondClock;
 use crate::{CsiDecoder, DecodeError, Intake, Step};
 
 const MARKER: &[u8] = b"CSI_DATA,";
+/// How a line with the names of the columns begins.
+const HEADER: &[u8] = b"type,";
 /// A longer line is no record: the longest known list has 612 numbers.
 const LONGEST_LINE: usize = 16 * 1024;
 /// Subcarriers of one training field.
@@ -113,11 +115,14 @@ const MAX_COLUMNS: usize = 32;
 
 impl Esp32 {
     fn decode_line(&mut self, line: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
+        if line.starts_with(HEADER) {
+            return Ok(());
+        }
         let list_at = line.iter().position(|byte| *byte == b'[');
         let before_list = &line[..list_at.unwrap_or(line.len())];
         let Some(marker_at) = before_list.windows(MARKER.len()).rposition(|text| text == MARKER)
         else {
-            // A header, a boot message or an empty line.
+            // A boot message or an empty line.
             return Ok(());
         };
         let list_at = list_at.ok_or(DecodeError::NoValues)?;
@@ -308,6 +313,7 @@ mod tests {
         for (name, line, expected) in [
             ("boot message", "I (560) wifi: mode : sta", None),
             ("header", "type,role,mac,rssi,len,CSI_DATA", None),
+            ("longer header", "type,role,mac,rssi,len,CSI_DATA,real_time", None),
             ("two records glued", glued.as_str(), None),
             ("odd", odd.as_str(), Some(DecodeError::OddValues)),
             ("no list", "CSI_DATA,AP,3C:71:BF", Some(DecodeError::NoValues)),

@@ -109,11 +109,18 @@ impl Header {
         10.0 * power.max(1.0).log10() - RSSI_OFFSET_DB - f32::from(self.agc_db)
     }
 
-    /// Antenna that each received stream belongs to; as received when the header makes no sense.
+    /// Row of each received stream: by the antenna that it was selected from, lowest first. Streams
+    /// that claim the same antenna stay in the order they were received in.
     fn permutation(&self) -> [usize; MAX_ANTENNAS] {
-        let selected = [0, 2, 4].map(|shift| usize::from(self.antenna_selection >> shift & 3));
-        let complete = (0..self.n_rx).all(|rx| selected[..self.n_rx].contains(&rx));
-        if complete { selected } else { [0, 1, 2] }
+        let selected = [0, 2, 4].map(|shift| self.antenna_selection >> shift & 3);
+        let selected = &selected[..self.n_rx];
+        std::array::from_fn(|stream| {
+            let before = |other: usize| {
+                (selected[other], other)
+                    < (selected.get(stream).copied().unwrap_or(u8::MAX), stream)
+            };
+            (0..self.n_rx).filter(|other| before(*other)).count()
+        })
     }
 }
 

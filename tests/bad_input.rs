@@ -1,0 +1,153 @@
+//! What is wrong is told, or counted; nothing panics.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support::{capture, process};
+
+const PIPELINE: &str = r#"
+name = "flat"
+
+[sources.living]
+type = "csi"
+format = "intel5300"
+transport = { file = "capture.dat" }
+
+[operators.motion]
+type = "motion"
+inputs = ["living"]
+
+[sinks.out]
+type = "json_lines"
+inputs = ["motion", "living"]
+path = "out.jsonl"
+"#;
+
+/// A folder with a pipeline and a capture.
+fn directory(pipeline: &str, capture: &[u8]) -> TempDir {
+    let directory = tempfile::tempdir().expect("room");
+    fs::write(directory.path().join("flat.toml"), pipeline).expect("room");
+    fs::write(directory.path().join("capture.dat"), capture).expect("room");
+    directory
+}
+
+pub(crate) fn mistakes_in_a_pipeline_are_told() {
+    let directory = directory(&PIPELINE.replace("path =", "paht ="), b"");
+    for command in ["validate", "run", "graph"] {
+        let said = process::fail(directory.path(), &[command, "flat.toml"], 78);
+        assert!(said.contains("flat.toml:16:1: sink \"out\": unknown field `paht`"), "{said}");
+        assert!(said.contains("did you mean \"path\"?"), "{said}");
+    }
+    let said = process::fail(directory.path(), &["run", "nowhere.toml"], 78);
+    assert!(said.contains("could not read pipeline nowhere.toml"), "{said}");
+}
+
+pub(crate) fn garbage_is_counted() {
+    let good = capture::intel5300();
+    let record_bytes = good.len() / capture::N_FRAMES;
+    let truncated = &good[..good.len() - 100];
+    let mut damaged = good.clone();
+    // The antenna count of the second record.
+    damaged[record_bytes + 11] = 9;
+    let garbage: Vec<u8> =
+        (0..10_000_u32).map(|nth| (nth.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let n_frames = capture::N_FRAMES;
+    for (name, bytes, n_good, reason) in [
+        ("truncated", truncated, n_frames - 1, "truncated record: 1"),
+        ("damaged", &damaged, n_frames - 1, "impossible antenna count: 1"),
+        ("garbage", &garbage, 0, "truncated record"),
+        ("empty", &[], 0, ""),
+    ] {
+        let directory = directory(PIPELINE, bytes);
+        let output = process::fresnel(directory.path(), &["run", "flat.toml"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name}: {said}");
+        assert!(said.contains(reason), "{name}: {said}");
+        if n_good > 0 {
+            assert!(
+                said.contains(&format!("living: {n_good} records, 0 late, 1 dropped")),
+                "{name}: {said}"
+            );
+        }
+    }
+}
+
+pub(crate) fn what_cannot_be_opened_is_told() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let udp = format!("{{ udp = \"{}\" }}", udp.local_addr().expect("bound"));
+    let delta = "type = \"delta\"\ncommit_interval_s = 1";
+    for (change, to, expected) in [
+        (
+            "name = \"flat\"",
+            format!("name = \"flat\"\napi = {{ listen = \"{address}\" }}"),
+            "could not listen on 127.0.0.1",
+        ),
+        ("{ file = \"capture.dat\" }", udp, "could not listen on udp 127.0.0.1"),
+        ("capture.dat", "nowhere.dat".to_owned(), "nowhere.dat"),
+        ("out.jsonl", "nowhere/out.jsonl".to_owned(), "for writing"),
+        // A file where the folder should be.
+        ("type = \"json_lines\"", delta.to_owned(), "for writing"),
+    ] {
+        let pipeline = PIPELINE.replace(change, &to);
+        let pipeline =
+            if to == delta { pipeline.replace("out.jsonl", "capture.dat") } else { pipeline };
+        let directory = directory(&pipeline, &capture::intel5300());
+        let said = process::fail(directory.path(), &["run", "flat.toml"], 1);
+        assert!(said.contains(expected), "{to}: {said}");
+        assert!(said.contains("caused by: "), "{to}: {said}");
+    }
+    let model = "[operators.pose]\ntype = \"infer\"\ninputs = [\"living\"]\nmodel = \"capture.dat\"\n\n[sinks.out]";
+    let directory = directory(&PIPELINE.replace("[sinks.out]", model), b"no model");
+    let said = process::fail(directory.path(), &["run", "flat.toml"], 1);
+    assert!(said.contains("cannot use model"), "{said}");
+}
+
+pub(crate) fn a_full_disk_is_told() {
+    let directory = directory(&PIPELINE.replace("out.jsonl", "/dev/full"), &capture::intel5300());
+    let said = process::fail(directory.path(), &["run", "flat.toml"], 1);
+    assert!(said.contains("could not write to \"/dev/full\""), "{said}");
+    assert!(said.contains("No space left"), "{said}");
+    if small_disk_there() {
+        a_full_disk_under_a_table();
+    }
+}
+
+/// True if a file system of its own can be mounted, which takes the rights of an administrator.
+fn small_disk_there() -> bool {
+    let mount =
+        Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
+    mount.is_ok_and(|output| output.status.success())
+}
+
+fn a_full_disk_under_a_table() {
+    let pipeline = PIPELINE.replace("json_lines", "delta").replace("out.jsonl", "small/history");
+    let directory = directory(&pipeline, &capture::intel5300());
+    fs::create_dir(directory.path().join("small")).expect("room");
+    let script = "mount -t tmpfs -o size=200k tmpfs small && exec \"$0\" run flat.toml";
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c", script, env!("CARGO_BIN_EXE_fresnel")])
+        .current_dir(directory.path())
+        .output()
+        .expect("unshare is there");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("could not commit to the table"), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+pub(crate) fn sql_only_reads() {
+    let directory = tempfile::tempdir().expect("room");
+    let history = directory.path().join("history");
+    for sql in ["DROP TABLE poses", "DELETE FROM poses", "COPY poses TO 'poses.csv'", "SELEKT"] {
+        process::fail(directory.path(), &["sql", sql], 1);
+    }
+    assert!(!Path::new(&history).exists(), "asking writes nothing");
+    let empty = process::succeed(directory.path(), &["sql", "-f", "json", "SELECT * FROM persons"]);
+    assert_eq!(empty.trim(), "[]");
+}

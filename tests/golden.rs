@@ -1,0 +1,101 @@
+//! Golden files: what each example pipeline makes of a made-up input, whatever the number of workers.
+//!
+//! A pipeline's sources are replaced by seeded ones of the same kind, its sinks by one JSON Lines file.
+//! All records must be the same bytes with 1, 2 and 4 workers. Those that are not raw numbers of a
+//! neural network are compared with `tests/golden/`, which `UPDATE_GOLDEN=1` renews.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+use toml::{Table, Value};
+
+use crate::support::{capture, process};
+
+/// 2026-01-01.
+const STARTS_AT_S: i64 = 1_767_225_600;
+const DURATION_S: f64 = 25.0;
+
+pub(crate) fn worker_counts_do_not_matter() {
+    let pipelines = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
+    let files = fs::read_dir(pipelines).expect("pipelines are there");
+    let files = files.map(|file| file.expect("it can be listed").path());
+    let mut files: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|ending| ending == "toml")).collect();
+    files.sort();
+    assert!(files.len() >= 3, "{files:?}");
+    for file in files {
+        check(&file);
+    }
+}
+
+fn check(pipeline: &Path) {
+    let name = pipeline.file_stem().expect("a file").to_string_lossy().into_owned();
+    let directory = directory();
+    let text = fs::read_to_string(pipeline).expect("it can be read");
+    let rewritten = rewrite(text.parse().expect("it is TOML"));
+    fs::write(directory.path().join("golden.toml"), rewritten.to_string()).expect("room");
+    let outputs = [1, 2, 4].map(|n_workers: usize| {
+        let arguments = ["run", "golden.toml", "--workers", &n_workers.to_string()];
+        process::succeed(directory.path(), &arguments);
+        fs::read_to_string(directory.path().join("golden.jsonl")).expect("it was written")
+    });
+    assert!(outputs[0].lines().count() > 10, "{name} gives something");
+    for (output, n_workers) in outputs.iter().zip([1, 2, 4]) {
+        assert!(*output == outputs[0], "{name} differs with {n_workers} workers");
+    }
+    compare(&name, &outputs[0]);
+}
+
+/// A folder with all that pipelines refer to.
+fn directory() -> TempDir {
+    let directory = tempfile::tempdir().expect("room");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["pipelines", "models"] {
+        std::os::unix::fs::symlink(root.join(folder), directory.path().join(folder))
+            .expect("a link");
+    }
+    fs::write(directory.path().join("intel5300"), capture::intel5300()).expect("room");
+    fs::write(directory.path().join("esp32"), capture::esp32()).expect("room");
+    directory
+}
+
+/// The same pipeline with seeded sources and one sink.
+fn rewrite(mut pipeline: Table) -> Table {
+    pipeline.remove("api");
+    for (_, source) in pipeline["sources"].as_table_mut().expect("sources") {
+        let source = source.as_table_mut().expect("a source");
+        source.insert("speed".into(), "full".into());
+        if let Some(format) = source.get("format").cloned() {
+            source
+                .insert("transport".into(), Table::from_iter([("file".to_owned(), format)]).into());
+        } else {
+            source.insert("starts_at_s".into(), STARTS_AT_S.into());
+            source.insert("duration_s".into(), DURATION_S.into());
+        }
+    }
+    let sinks = pipeline["sinks"].as_table().expect("sinks").values();
+    let inputs = sinks.flat_map(|sink| sink["inputs"].as_array().expect("inputs"));
+    let inputs: BTreeSet<_> = inputs.map(|input| input.as_str().expect("a name")).collect();
+    let sink = Table::from_iter([
+        ("type".to_owned(), "json_lines".into()),
+        ("inputs".to_owned(), Value::Array(inputs.into_iter().map(Value::from).collect())),
+        ("path".to_owned(), "golden.jsonl".into()),
+    ]);
+    pipeline.insert("sinks".into(), Table::from_iter([("golden".to_owned(), sink.into())]).into());
+    pipeline
+}
+
+fn compare(name: &str, output: &str) {
+    let raw = ["{\"record\":\"pose\"", "{\"record\":\"csi\""];
+    let lines = output.lines().filter(|line| !raw.iter().any(|raw| line.starts_with(raw)));
+    let lines: String = lines.flat_map(|line| [line, "\n"]).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.jsonl"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, &lines).expect("it can be written");
+    }
+    let golden = fs::read_to_string(&path).unwrap_or_default();
+    let differs = golden.lines().zip(lines.lines()).find(|(golden, line)| golden != line);
+    assert!(golden == lines, "tests/golden/{name}.jsonl differs, first in\n{differs:#?}");
+}

@@ -1,0 +1,80 @@
+//! From a capture file to rows that SQL and other programs read.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{capture, data, process, python};
+
+/// Runs a capture through the example pipeline; gives the folder.
+fn run(bytes: &[u8]) -> TempDir {
+    let directory = tempfile::tempdir().expect("room");
+    fs::write(directory.path().join("capture.dat"), bytes).expect("room");
+    let pipeline = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/intel5300.toml");
+    process::succeed(directory.path(), &["run", &pipeline.to_string_lossy()]);
+    directory
+}
+
+fn query(directory: &Path, sql: &str) -> Value {
+    let answer = process::succeed(directory, &["sql", "--format", "json", sql]);
+    serde_json::from_str(&answer).expect("the answer is JSON")
+}
+
+fn n_frames(directory: &Path) -> i64 {
+    let sql = "SELECT sum(cardinality(captured_at_ns)) AS n FROM csi";
+    query(directory, sql)[0]["n"].as_i64().expect("a number")
+}
+
+pub(crate) fn a_capture_becomes_rows() {
+    let directory = run(&capture::intel5300());
+    assert_eq!(n_frames(directory.path()), i64::try_from(capture::N_FRAMES).expect("few"));
+    let sql = "SELECT motion, count(*) AS n FROM presence GROUP BY motion ORDER BY motion";
+    let motions = query(directory.path(), sql);
+    let motions: Vec<_> =
+        motions.as_array().expect("rows").iter().map(|row| &row["motion"]).collect();
+    assert_eq!(motions, ["moving", "still", "unknown"]);
+}
+
+pub(crate) fn every_format_holds_the_same_rows() {
+    let directory = run(&capture::intel5300());
+    let sql = "SELECT link, captured_at_ns FROM presence ORDER BY captured_at_ns LIMIT 5";
+    let text = |format| process::succeed(directory.path(), &["sql", "--format", format, sql]);
+    let (json, lines, csv) = (text("json"), text("json_lines"), text("csv"));
+    let json: Vec<Value> = serde_json::from_str(&json).expect("JSON");
+    let lines: Vec<Value> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(json, lines);
+    assert_eq!(json.len(), 5);
+    assert_eq!(csv.lines().count(), 6, "a header and five rows");
+    for (format, magic) in [("arrow", &b"\xFF\xFF\xFF\xFF"[..]), ("parquet", b"PAR1")] {
+        let output = process::fresnel(directory.path(), &["sql", "--format", format, sql]);
+        assert!(output.stdout.starts_with(magic), "{format}");
+    }
+}
+
+pub(crate) fn a_real_capture_becomes_rows() {
+    let bytes = fs::read(data::file("csi/intel5300/csikit_los_5.dat")).expect("the capture");
+    assert_eq!(n_frames(run(&bytes).path()), 1006);
+}
+
+pub(crate) fn another_reader_counts_the_same() {
+    let bytes =
+        fs::read(data::file("csi/intel5300/csiread_sample_0x1_ap.dat")).expect("the capture");
+    let directory = run(&bytes);
+    let script = "import sys, deltalake, pyarrow.compute as pc\n\
+                  for name in sys.argv[2:]:\n\
+                  \x20   t = deltalake.DeltaTable(f'{sys.argv[1]}/{name}').to_pyarrow_table()\n\
+                  \x20   print(t.num_rows)\n\
+                  print(pc.sum(pc.list_value_length(t['captured_at_ns'])))";
+    let history = directory.path().join("history");
+    let told = python::run(script, &[&history.to_string_lossy(), "presence", "csi"]);
+    let told: Vec<i64> = told.lines().map(|line| line.parse().expect("a number")).collect();
+    let rows = |table: &str| {
+        let sql = format!("SELECT count(*) AS n FROM {table}");
+        query(directory.path(), &sql)[0]["n"].as_i64().expect("a number")
+    };
+    assert_eq!(told, [rows("presence"), rows("csi"), n_frames(directory.path())]);
+    assert_eq!(told[2], 540);
+}

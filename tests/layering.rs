@@ -1,0 +1,69 @@
+//! The fences between the crates: dependencies point one way, and a heavy one has one home.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// What each crate may use of the workspace.
+const MAY_USE: [(&str, &[&str]); 8] = [
+    ("schemas", &[]),
+    ("sources", &["schemas"]),
+    ("operators", &["schemas"]),
+    ("sinks", &["schemas"]),
+    ("queries", &["schemas"]),
+    ("engine", &["schemas", "sources", "operators", "sinks", "queries"]),
+    ("api", &["schemas", "queries", "engine"]),
+    ("fresnel", &["api", "engine", "queries"]),
+];
+
+/// Who may use what is heavy.
+const HOMES: [(&str, &[&str]); 9] = [
+    ("burn", &["operators"]),
+    ("burn-store", &["operators"]),
+    ("differential-dataflow", &["operators"]),
+    ("timely", &["operators", "engine"]),
+    ("datafusion", &["queries"]),
+    ("deltalake", &["queries", "sinks"]),
+    ("axum", &["api"]),
+    ("hyper", &["api"]),
+    ("clap", &["fresnel"]),
+];
+
+pub(crate) fn crates_use_what_they_may() {
+    let uses = dependencies();
+    let members: Vec<_> = MAY_USE.iter().map(|(name, _)| *name).collect();
+    assert_eq!(uses.len(), members.len(), "every crate has a fence: {:?}", uses.keys());
+    for (member, allowed) in MAY_USE {
+        for used in uses[member].iter().filter(|used| members.contains(&used.as_str())) {
+            assert!(allowed.contains(&used.as_str()), "{member} must not use {used}");
+        }
+    }
+    for (heavy, homes) in HOMES {
+        for (member, uses) in &uses {
+            let uses = uses.iter().any(|used| used == heavy);
+            assert!(!uses || homes.contains(&member.as_str()), "{member} must not use {heavy}");
+        }
+    }
+}
+
+/// The dependencies of each crate of the workspace, but for those of its tests.
+fn dependencies() -> BTreeMap<String, Vec<String>> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1", "--manifest-path"])
+        .arg(manifest)
+        .output()
+        .expect("cargo is there");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
+    let packages = metadata["packages"].as_array().expect("a list").iter();
+    let name = |value: &Value| value["name"].as_str().expect("a name").to_owned();
+    packages
+        .map(|package| {
+            let dependencies = package["dependencies"].as_array().expect("a list").iter();
+            let normal = dependencies.filter(|dependency| dependency["kind"].is_null());
+            (name(package), normal.map(name).collect())
+        })
+        .collect()
+}

@@ -1,0 +1,7 @@
+//! What the tests share.
+
+pub(crate) mod capture;
+pub(crate) mod data;
+pub(crate) mod npy;
+pub(crate) mod process;
+pub(crate) mod python;

@@ -1,0 +1,96 @@
+//! The program under test.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+/// Runs the program in a folder and waits for its end.
+pub(crate) fn fresnel(directory: &Path, arguments: &[&str]) -> Output {
+    command(directory, arguments).output().expect("the program starts")
+}
+
+/// Runs it; it must succeed.
+pub(crate) fn succeed(directory: &Path, arguments: &[&str]) -> String {
+    let output = fresnel(directory, arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {:?}\n{errors}", output.status);
+    String::from_utf8(output.stdout).expect("it prints text")
+}
+
+/// Runs it; it must fail with this code, without a panic. Gives what it says.
+pub(crate) fn fail(directory: &Path, arguments: &[&str], code: i32) -> String {
+    let output = fresnel(directory, arguments);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{errors}");
+    errors
+}
+
+fn command(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fresnel"));
+    command.current_dir(directory).args(arguments);
+    command
+}
+
+/// A program that serves; killed if a test ends before it does.
+pub(crate) struct Server {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    /// Host and port.
+    pub(crate) address: String,
+}
+
+impl Server {
+    /// Starts it and waits until it listens.
+    pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
+        let mut child = command(directory, arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        let mut said = String::new();
+        loop {
+            let n_bytes = stderr.read_line(&mut said).expect("it prints text");
+            assert!(n_bytes > 0, "it ended before it listened:\n{said}");
+            if let Some((_, address)) = said.split_once("listening on http://") {
+                let address = address.trim().to_owned();
+                return Self { child, stderr, address };
+            }
+        }
+    }
+
+    /// Asks it to end. Gives the exit code and what it says at the end.
+    pub(crate) fn terminate(mut self) -> (Option<i32>, String) {
+        let pid = self.child.id().to_string();
+        let kill = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(kill.expect("there is kill").success());
+        let mut said = String::new();
+        self.stderr.read_to_string(&mut said).expect("it prints text");
+        (self.child.wait().expect("it ends").code(), said)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        let response = agent().get(self.url(path)).call().expect("it answers");
+        (response.status().as_u16(), response.into_body().read_to_string().expect("text"))
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &serde_json::Value) -> (u16, String) {
+        let response = agent().post(self.url(path)).send_json(body).expect("it answers");
+        (response.status().as_u16(), response.into_body().read_to_string().expect("text"))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder().http_status_as_error(false).build().into()
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

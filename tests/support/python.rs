@@ -1,0 +1,22 @@
+//! A Python with the packages of the tests, where `make test` has put it.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+fn interpreter() -> PathBuf {
+    std::env::var_os("FRESNEL_PYTHON").map_or_else(|| "python3".into(), PathBuf::from)
+}
+
+/// True if it has `deltalake`.
+pub(crate) fn there() -> bool {
+    let import = Command::new(interpreter()).args(["-c", "import deltalake, pyarrow"]).output();
+    import.is_ok_and(|output| output.status.success())
+}
+
+/// What a script prints.
+pub(crate) fn run(script: &str, arguments: &[&str]) -> String {
+    let output = Command::new(interpreter()).args(["-c", script]).args(arguments).output();
+    let output = output.expect("python starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("python prints text").trim().to_owned()
+}
