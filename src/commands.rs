@@ -69,7 +69,7 @@ enum Command {
         /// Folder of the history.
         #[arg(long, default_value = "history")]
         history: PathBuf,
-        /// Form of the answer: pretty, json, json_lines, csv, arrow or parquet.
+        /// Form of the answer: pretty, json, `json_lines`, csv, arrow or parquet.
         #[arg(short, long, default_value = "pretty", value_parser = format)]
         format: Format,
         /// The query.

@@ -25,7 +25,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             print_chain(&error);
-            let in_config = error.chain().any(|cause| cause.is::<engine::PipelineError>());
+            let in_config =
+                error.chain().any(<dyn std::error::Error + 'static>::is::<engine::PipelineError>);
             ExitCode::from(if in_config { EXIT_CONFIG } else { 1 })
         }
     }

@@ -42,6 +42,7 @@ fn sql(server: &Server, q: &str) -> Value {
     serde_json::from_str(&body).expect("JSON")
 }
 
+#[expect(clippy::disallowed_methods, reason = "the demo promises to be quick")]
 pub(crate) fn people_move_and_sql_answers() {
     let started = Instant::now();
     let (_directory, server) = start();
@@ -93,7 +94,7 @@ fn the_api_tells_the_same(server: &Server) {
     assert_eq!(frames[0]["frame_id"], 0, "oldest first");
     let person = json(&format!("{history}&person_id=p1"));
     let persons =
-        person.as_array().expect("frames").iter().flat_map(|frame| frame["persons"].as_array());
+        person.as_array().expect("frames").iter().filter_map(|frame| frame["persons"].as_array());
     assert!(persons.flatten().all(|person| person["id"] == "p1"));
     assert_eq!(json("/api/v1/system/health")["status"], "healthy");
     assert!(json("/api/v1/system/status")["components"]["room"]["records"].as_u64() > Some(100));
@@ -117,9 +118,8 @@ pub(crate) fn a_signal_ends_it_in_order() {
     let told: u64 =
         history.and_then(|line| line.split(' ').next()).expect(&said).parse().expect("n");
     let closed = loop {
-        match socket.read().expect("it says why it ends") {
-            Message::Close(close) => break close,
-            _ => {}
+        if let Message::Close(close) = socket.read().expect("it says why it ends") {
+            break close;
         }
     };
     assert_eq!(u16::from(closed.expect("a reason").code), 1001);

@@ -1,4 +1,4 @@
-//! Numeric kernels against NumPy on real frames.
+//! Numeric kernels against `NumPy` on real frames.
 
 use num_complex::Complex32;
 use operators::{

@@ -61,13 +61,11 @@ pub(crate) async fn query(
 /// The first format whose media type the client names.
 fn accepted(headers: &HeaderMap) -> Option<Format> {
     let accept = headers.get(header::ACCEPT)?.to_str().ok()?;
-    let media_types =
+    let mut media_types =
         accept.split(',').map(|part| part.split(';').next().unwrap_or_default().trim());
-    media_types
-        .filter_map(|media_type| {
-            Format::ALL
-                .into_iter()
-                .find(|format| format.media_type().split(';').next() == Some(media_type))
-        })
-        .next()
+    media_types.find_map(|media_type| {
+        Format::ALL
+            .into_iter()
+            .find(|format| format.media_type().split(';').next() == Some(media_type))
+    })
 }

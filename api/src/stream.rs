@@ -213,7 +213,7 @@ mod tests {
     }
 
     /// The ids in the message that a frame becomes; none if there is no message.
-    fn persons(filters: Value) -> Option<Vec<String>> {
+    fn persons(filters: &Value) -> Option<Vec<String>> {
         let mut subscriptions = BTreeMap::new();
         let subscribe = json!({ "type": "subscribe", "topic": "pose_updates", "filters": filters });
         let answer = answer(&subscribe.to_string(), &mut subscriptions);
@@ -236,7 +236,7 @@ mod tests {
         ] {
             let expected =
                 expected.map(|ids| ids.into_iter().map(str::to_owned).collect::<Vec<_>>());
-            assert_eq!(persons(filters.clone()), expected, "{filters}");
+            assert_eq!(persons(&filters), expected, "{filters}");
         }
     }
 

@@ -44,7 +44,8 @@ pub(crate) async fn health(State(app): State<App>) -> Json<Health> {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Status {
     /// Always `running`.
-    status: &'static str,
+    #[serde(rename = "status")]
+    state: &'static str,
     /// The pipeline's name.
     pipeline: String,
     /// Seconds since the start.
@@ -83,7 +84,7 @@ pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
     let frames = shared.hub.latest_poses();
     let counts = shared.counters.snapshot().into_iter();
     Json(Status {
-        status: "running",
+        state: "running",
         pipeline: shared.plan.name.clone(),
         uptime_seconds: shared.started.elapsed().as_secs_f64(),
         total_persons_tracked: frames.iter().map(|frame| frame.persons.len()).sum(),

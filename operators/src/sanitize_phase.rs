@@ -24,7 +24,7 @@ use crate::Context;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SanitizePhaseConfig {
-    /// How: "linear_fit" (default), "end_points", "spotfi" or "conjugate_product".
+    /// How: "`linear_fit`" (default), "`end_points`", "spotfi" or "`conjugate_product`".
     #[serde(default)]
     pub method: PhaseMethod,
 }

@@ -5,15 +5,11 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::operators::vec::Map;
 
 /// The records of one type; the others are dropped.
-pub fn select<'scope, R: RecordType>(
-    records: StreamVec<'scope, Tick, Record>,
-) -> StreamVec<'scope, Tick, R> {
+pub fn select<R: RecordType>(records: StreamVec<'_, Tick, Record>) -> StreamVec<'_, Tick, R> {
     records.flat_map(R::from_record)
 }
 
 /// Forgets the type of a stream.
-pub fn into_records<'scope, R: RecordType>(
-    stream: StreamVec<'scope, Tick, R>,
-) -> StreamVec<'scope, Tick, Record> {
+pub fn into_records<R: RecordType>(stream: StreamVec<'_, Tick, R>) -> StreamVec<'_, Tick, Record> {
     stream.map(R::into_record)
 }

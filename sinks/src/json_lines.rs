@@ -139,7 +139,7 @@ mod tests {
         let line = serde_json::to_string(&record).expect("a record is JSON");
         let disk = Disk { bytes: Vec::new(), room: line.len() + 10 };
         let mut sink = JsonLines::new(PathBuf::from("lines"), disk);
-        sink.write(0, &[record.clone()]).expect("memory takes it");
+        sink.write(0, std::slice::from_ref(&record)).expect("memory takes it");
         sink.commit(10).expect("one line fits");
         sink.write(10, &[record]).expect("memory takes it");
         let error = sink.commit(20).expect_err("a second line does not fit");

@@ -1,6 +1,6 @@
-//! NumPy files: `.npy.gz` and `.npz`, as far as the reference results need them.
+//! `NumPy` files: `.npy.gz` and `.npz`, as far as the reference results need them.
 //!
-//! Source: NumPy enhancement proposal 1; PKWARE APPNOTE 6.3, sections 4.3.12 and 4.3.16.
+//! Source: `NumPy` enhancement proposal 1; PKWARE APPNOTE 6.3, sections 4.3.12 and 4.3.16.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -42,20 +42,20 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it and waits until it listens.
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
-        let mut child = command(directory, arguments)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        let mut command = command(directory, arguments);
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
+        let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        // From here on, a failure ends the child.
+        let mut server = Self { child, stderr, address: String::new() };
         let mut said = String::new();
-        loop {
-            let n_bytes = stderr.read_line(&mut said).expect("it prints text");
+        while server.address.is_empty() {
+            let n_bytes = server.stderr.read_line(&mut said).expect("it prints text");
             assert!(n_bytes > 0, "it ended before it listened:\n{said}");
             if let Some((_, address)) = said.split_once("listening on http://") {
-                let address = address.trim().to_owned();
-                return Self { child, stderr, address };
+                address.trim().clone_into(&mut server.address);
             }
         }
+        server
     }
 
     /// Asks it to end. Gives the exit code and what it says at the end.

@@ -11,7 +11,7 @@ pub(super) fn parse_ms(text: &str) -> Option<u64> {
         _ => return None,
     };
     let length_ms = digits.trim_end().parse::<f64>().ok()? * unit_ms;
-    (length_ms >= 1.0 && length_ms <= 1e12).then_some(length_ms as u64)
+    (1.0..=1e12).contains(&length_ms).then_some(length_ms as u64)
 }
 
 #[cfg(test)]

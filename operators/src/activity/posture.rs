@@ -80,7 +80,8 @@ impl Posture {
     fn speed_m_s(&self) -> f32 {
         let placed =
             || self.moments.iter().filter_map(|moment| Some((moment.at_ns, moment.place_m?)));
-        let (Some((from_ns, from)), Some((to_ns, to))) = (placed().next(), placed().last()) else {
+        let (Some((from_ns, from)), Some((to_ns, to))) = (placed().next(), placed().next_back())
+        else {
             return 0.0;
         };
         let elapsed_s = (to_ns - from_ns) as f32 * 1e-9;

@@ -43,7 +43,9 @@ pub(super) fn align(frame: &mut [Complex32], reference: &[Complex32], subcarrier
     let scale = fit / power.max(f32::MIN_POSITIVE);
     if scale.norm() > 1e-9 {
         let back = scale.inv();
-        frame.iter_mut().for_each(|value| *value *= back);
+        for value in frame {
+            *value *= back;
+        }
     }
 }
 

@@ -263,7 +263,9 @@ fn mean<'a>(frames: impl Iterator<Item = &'a Vec<Complex32>>, n_values: usize) -
         n_frames += 1.0;
         sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
     }
-    sum.iter_mut().for_each(|sum| *sum /= n_frames.max(1.0));
+    for sum in &mut sum {
+        *sum /= n_frames.max(1.0);
+    }
     sum
 }
 

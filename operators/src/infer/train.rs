@@ -173,7 +173,9 @@ fn measure(samples: &[Sample], detect: impl Fn(&[f32]) -> Vec<Detection>) -> Acc
 /// The baseline: as many people as most often, all in the middle of everyone's places, in the mean pose.
 fn constant(layout: &InputLayout, samples: &[Sample]) -> Vec<Detection> {
     let mut counts = std::collections::BTreeMap::<usize, usize>::new();
-    samples.iter().for_each(|sample| *counts.entry(sample.subjects.len()).or_default() += 1);
+    for sample in samples {
+        *counts.entry(sample.subjects.len()).or_default() += 1;
+    }
     let usual = counts.into_iter().max_by_key(|(_, n)| *n).map_or(0, |(n_persons, _)| n_persons);
     let subjects: Vec<_> = samples.iter().flat_map(|sample| &sample.subjects).collect();
     let n = subjects.len().max(1) as f32;

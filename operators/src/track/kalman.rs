@@ -52,10 +52,11 @@ impl Kalman {
     pub(super) fn update(&mut self, measured_m: [f32; 2]) {
         let [p, c, v] = self.covariance;
         let [gain_p, gain_v] = [p, c].map(|covariance| covariance / (p + MEASUREMENT));
-        for axis in 0..2 {
-            let off_m = measured_m[axis] - self.position_m[axis];
-            self.position_m[axis] += gain_p * off_m;
-            self.velocity_m_s[axis] += gain_v * off_m;
+        let state = self.position_m.iter_mut().zip(&mut self.velocity_m_s);
+        for ((position, velocity), measured) in state.zip(measured_m) {
+            let off_m = measured - *position;
+            *position += gain_p * off_m;
+            *velocity += gain_v * off_m;
         }
         self.covariance = [p - gain_p * p, c - gain_p * c, v - gain_v * c];
     }

@@ -3,7 +3,7 @@
 //! People's positions are joined with the zones; what changes in the join is who enters and who leaves,
 //! and its count by zone is the occupancy. A zone that changes would change all three by itself.
 //!
-//! Source: F. McSherry et al., "Differential dataflow", CIDR 2013.
+//! Source: F. `McSherry` et al., "Differential dataflow", CIDR 2013.
 
 mod membership;
 mod polygon;

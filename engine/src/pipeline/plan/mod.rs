@@ -1,6 +1,6 @@
 //! The plan: a pipeline whose names are resolved, whose streams fit, and which has no cycle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
@@ -178,10 +178,10 @@ fn duplicates(pipeline: &Pipeline) -> Vec<Mistake> {
     let sources = pipeline.sources.iter().map(|source| (&source.name, &source.name_at));
     let operators = pipeline.operators.iter().map(|operator| (&operator.name, &operator.name_at));
     let sinks = pipeline.sinks.iter().map(|sink| (&sink.name, &sink.name_at));
-    let mut seen = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     let mut mistakes = Vec::new();
     for (name, at) in sources.chain(operators).chain(sinks) {
-        if seen.insert(name, ()).is_some() {
+        if !seen.insert(name) {
             let message = format!("the name \"{name}\" is taken by another component");
             mistakes.push(Mistake::new(at.clone(), message));
         }

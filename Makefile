@@ -1,0 +1,54 @@
+# Everything that is typed in this project. `make demo` and `make test` set up what they need.
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+FRESNEL := $(TARGET)/debug/fresnel
+PYTHON := $(TARGET)/python
+PACKAGES := build-essential cmake python3-venv
+# All crates at once, always: building one alone would build its dependencies with other features.
+CARGO_FLAGS := --workspace --locked
+
+.PHONY: demo test build golden audit train packages
+
+demo: build
+	$(FRESNEL) demo
+
+test: packages $(PYTHON)/ready
+	cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) cargo test $(CARGO_FLAGS)
+	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps
+
+build: packages
+	cargo build $(CARGO_FLAGS)
+
+# Rewrites golden files and generated documents; look at what changed.
+golden:
+	UPDATE_GOLDEN=1 cargo test $(CARGO_FLAGS) --test integration
+
+# Licences, bans and sources; advisories where their database can be reached.
+audit:
+	cargo deny check
+
+# The weights in models/: half an hour on two cores, the same each time on one machine.
+train: build
+	$(FRESNEL) train --scene pipelines/scenes/flat.toml --model models/flat.safetensors \
+		--scenes 120 --held-out 16 --epochs 20 --seed 1
+
+# Debian packages: installed when that is allowed, named otherwise.
+packages:
+	@missing=$$(for package in $(PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || echo $$package; \
+	done); \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" = 0 ]; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing; \
+		else \
+			echo "please install: sudo apt-get install" $$missing; exit 1; \
+		fi; \
+	fi
+
+# A Python with the packages that tests read our tables with.
+$(PYTHON)/ready: tests/requirements.txt
+	python3 -m venv $(PYTHON)
+	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
