@@ -7,7 +7,7 @@ PACKAGES := build-essential cmake python3-venv
 # All crates at once, always: building one alone would build its dependencies with other features.
 CARGO_FLAGS := --workspace --locked
 
-.PHONY: demo test build golden audit train packages
+.PHONY: demo test build golden audit bench train packages
 
 demo: build
 	$(FRESNEL) demo
@@ -29,7 +29,12 @@ golden:
 audit:
 	cargo deny check
 
-# The weights in models/: half an hour on two cores, the same each time on one machine.
+# Ratios against peers, measured in one run; figures go to benches/README.md.
+bench: packages $(PYTHON)/ready
+	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check -r benches/requirements.txt
+	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) cargo bench $(CARGO_FLAGS) --profile dev --bench decode
+
+# The weights in models/: a quarter of an hour on two cores.
 train: build
 	$(FRESNEL) train --scene pipelines/scenes/flat.toml --model models/flat.safetensors \
 		--scenes 120 --held-out 16 --epochs 20 --seed 1

@@ -54,6 +54,43 @@ pub(crate) fn every_format_holds_the_same_rows() {
     }
 }
 
+/// While rows are committed every second, a frame is always in the answer exactly once.
+pub(crate) fn a_query_misses_nothing_and_counts_nothing_twice() {
+    let directory = tempfile::tempdir().expect("room");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::os::unix::fs::symlink(root.join("pipelines"), directory.path().join("pipelines"))
+        .expect("a link");
+    let pipeline = "name = \"truth\"\n\
+        sources.room = { type = \"simulate\", scene = \"pipelines/scenes/flat.toml\", speed = 4.0 }\n\
+        sinks.history = { type = \"delta\", inputs = [\"room.truth\"], path = \"history\", commit_interval_s = 1 }\n";
+    fs::write(directory.path().join("truth.toml"), pipeline).expect("room");
+    let arguments = ["run", "truth.toml", "--listen", "127.0.0.1:0"];
+    let server = process::Server::start(directory.path(), &arguments);
+    let versions = || {
+        fs::read_dir(directory.path().join("history/poses/_delta_log")).map_or(0, Iterator::count)
+    };
+    let sql =
+        "SELECT count(*) AS n, count(DISTINCT frame_id) AS d, max(frame_id) + 1 AS m FROM poses";
+    let (mut n_before, mut n_queries) = (0, 0);
+    // Until some commits were made in between.
+    while versions() < 4 {
+        let (status, body) = server.post("/api/v1/sql", &serde_json::json!({ "q": sql }));
+        assert_eq!(status, 200, "{body}");
+        let row: Vec<Value> = serde_json::from_str(&body).expect("JSON");
+        let n = row[0]["n"].as_u64().expect("a number");
+        if n > 0 {
+            assert_eq!(
+                [&row[0]["d"], &row[0]["m"]],
+                [&row[0]["n"]; 2],
+                "after {n_queries} queries"
+            );
+        }
+        assert!(n >= n_before, "rows do not vanish");
+        (n_before, n_queries) = (n, n_queries + 1);
+    }
+    assert!(n_queries > 10 && n_before > 50, "{n_queries} queries, {n_before} rows");
+}
+
 pub(crate) fn a_real_capture_becomes_rows() {
     let bytes = fs::read(data::file("csi/intel5300/csikit_los_5.dat")).expect("the capture");
     assert_eq!(n_frames(run(&bytes).path()), 1006);

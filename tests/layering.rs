@@ -27,7 +27,7 @@ const HOMES: [(&str, &[&str]); 9] = [
     ("datafusion", &["queries"]),
     ("deltalake", &["queries", "sinks"]),
     ("axum", &["api"]),
-    ("hyper", &["api"]),
+    ("hyper-util", &["api"]),
     ("clap", &["fresnel"]),
 ];
 

@@ -13,6 +13,7 @@ mod kernels;
 mod layering;
 mod schema;
 mod support;
+mod udp;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -39,6 +40,8 @@ fn main() {
         trial!(golden::worker_counts_do_not_matter),
         trial!(history::a_capture_becomes_rows),
         trial!(history::every_format_holds_the_same_rows),
+        trial!(history::a_query_misses_nothing_and_counts_nothing_twice),
+        trial!(udp::datagrams_become_presence),
         trial!(history::a_real_capture_becomes_rows, needs data),
         trial!(history::another_reader_counts_the_same, needs data && python),
         trial!(demo::people_move_and_sql_answers),

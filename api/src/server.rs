@@ -92,6 +92,10 @@ impl Serving {
         // Nobody left to tell is fine.
         let _ = self.ending.send(true);
         let _ = self.runtime.block_on(self.accepting);
+        // WebSockets are on their own by now; each holds a receiver until it has said goodbye. Who is
+        // not done in time is cut off.
+        let goodbyes = async { tokio::time::timeout(GRACE, self.ending.closed()).await };
+        let _ = self.runtime.block_on(goodbyes);
         self.runtime.shutdown_timeout(Duration::from_secs(1));
     }
 }

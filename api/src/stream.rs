@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
@@ -20,6 +21,9 @@ use crate::system::now;
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// Bytes that may wait to be sent to a client.
 const MAX_WAITING_BYTES: usize = 1024 * 1024;
+
+/// How long a client may take to answer the end.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What can be subscribed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -113,7 +117,11 @@ async fn talk(mut socket: WebSocket, mut app: App) -> Result<(), axum::Error> {
             _ = app.ending.changed() => {
                 let reason = "the pipeline ended".into();
                 let close = CloseFrame { code: close_code::AWAY, reason };
-                return socket.send(Message::Close(Some(close))).await;
+                socket.send(Message::Close(Some(close))).await?;
+                // A moment for the client to answer; a socket that is closed before resets.
+                let farewell = async { while let Some(Ok(_)) = socket.recv().await {} };
+                let _ = tokio::time::timeout(FAREWELL, farewell).await;
+                return Ok(());
             }
         }
     }

@@ -137,7 +137,45 @@ impl<S: Source> Source for Paced<S> {
 
 #[cfg(test)]
 mod tests {
+    use schemas::{Presence, Record};
+
     use super::*;
+
+    /// Gives one record every 100 ms of recorded time.
+    struct Recording(std::ops::Range<Tick>);
+
+    impl Source for Recording {
+        fn poll(&mut self) -> Result<Poll, SourceError> {
+            let next = self.0.next();
+            let clock = next.unwrap_or(self.0.end) * 100;
+            let record = || (clock, Record::Presence(Presence::default()));
+            let state = if next.is_some() { PollState::Ready } else { PollState::End };
+            let records = next.map(|_| record()).into_iter().collect();
+            Ok(Poll { records, dropped: Vec::new(), n_late: 0, clock, state })
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a pace is a matter of clocks")]
+    fn nothing_is_early_and_nothing_is_lost() {
+        let started = Instant::now();
+        let mut paced = Paced::new(Recording(0..9), 4.0);
+        let (mut ticks, mut released) = (Vec::new(), 0);
+        loop {
+            let poll = paced.poll().expect("memory can be read");
+            assert!(poll.clock >= released, "the clock never goes back");
+            released = poll.clock;
+            for (tick, _) in poll.records {
+                let due = Duration::from_millis(tick / 4);
+                assert!(started.elapsed() >= due, "{tick} came after {:?}", started.elapsed());
+                ticks.push(tick);
+            }
+            if poll.state == PollState::End {
+                break;
+            }
+        }
+        assert_eq!(ticks, (0..9).map(|nth| nth * 100).collect::<Vec<_>>());
+    }
 
     #[test]
     fn speeds_parse() {

@@ -162,31 +162,25 @@ impl Intel5300 {
     }
 
     /// Reads `[n_subcarriers, n_rx, n_tx]` pairs of signed bytes, three bits before each subcarrier.
+    /// The payload has the length that the antennas ask for: the caller has checked.
     fn unpack(&mut self, header: &Header, payload: &[u8]) {
         let (n_rx, n_tx) = (header.n_rx, header.n_tx);
         let permutation = header.permutation();
         self.values.resize(n_rx * n_tx * N_GROUPS, Complex32::default());
-        let mut bit = 0;
+        let n_pairs = n_rx * n_tx;
         for group in 0..N_GROUPS {
-            bit += 3;
-            for antenna in &permutation[..n_rx] {
-                for tx in 0..n_tx {
-                    let [re, im] = signed_bytes(payload, bit);
-                    self.values[(antenna * n_tx + tx) * N_GROUPS + group] = Complex32::new(re, im);
-                    bit += 16;
-                }
+            // Within a group, all pairs start at the same bit of a byte.
+            let bit = 3 + group * (3 + 16 * n_pairs);
+            let bytes = &payload[bit / 8..=bit / 8 + 2 * n_pairs];
+            for pair in 0..n_pairs {
+                let row = permutation[pair / n_tx] * n_tx + pair % n_tx;
+                let window = [bytes[2 * pair], bytes[2 * pair + 1], bytes[2 * pair + 2], 0];
+                let [re, im, ..] = (u32::from_le_bytes(window) >> (bit % 8)).to_le_bytes();
+                let [re, im] = [re, im].map(|part| f32::from(part.cast_signed()));
+                self.values[row * N_GROUPS + group] = Complex32::new(re, im);
             }
         }
     }
-}
-
-/// Two signed bytes that start at any bit; what lies beyond the end reads as zero.
-fn signed_bytes(payload: &[u8], bit: usize) -> [f32; 2] {
-    let at = |byte: usize| u32::from(payload.get(byte).copied().unwrap_or(0));
-    let byte = bit / 8;
-    let window = (at(byte) | at(byte + 1) << 8 | at(byte + 2) << 16) >> (bit % 8);
-    let [re, im, ..] = window.to_le_bytes();
-    [f32::from(re.cast_signed()), f32::from(im.cast_signed())]
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ impl Scene {
         Self::parse(&text).map_err(|reason| SourceError::Scene { path: path.to_owned(), reason })
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let scene: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         scene.validate()?;
         Ok(scene)

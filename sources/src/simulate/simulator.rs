@@ -198,3 +198,108 @@ impl Source for Simulator {
         Ok(self.intake.take(state))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use schemas::{CsiBatch, TickLength};
+
+    use super::*;
+
+    const SCENE: &str = include_str!("../../../pipelines/scenes/flat.toml");
+
+    /// What a scene gives in two seconds.
+    fn records(scene: &Scene) -> Vec<Record> {
+        let context = SourceContext {
+            name: "room",
+            site: "flat",
+            directory: Path::new("."),
+            tick_length: TickLength::from_ms(10),
+        };
+        let mut simulator = Simulator::new(scene, &context, 0, Some(2.0), 7);
+        let (mut records, mut ended) = (Vec::new(), false);
+        while !ended {
+            let poll = simulator.poll().expect("simulation does not fail");
+            records.extend(poll.records.into_iter().map(|(_, record)| record));
+            ended = poll.state == PollState::End;
+        }
+        records
+    }
+
+    fn csi(records: &[Record]) -> Vec<&CsiBatch> {
+        let csi = records.iter().filter_map(|record| match record {
+            Record::Csi(batch) => Some(batch),
+            _ => None,
+        });
+        csi.collect()
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_records() {
+        let scene = Scene::parse(SCENE).expect("the example is a scene");
+        let other = Scene { seed: scene.seed + 1, ..scene.clone() };
+        assert_eq!(records(&scene), records(&scene));
+        assert_ne!(records(&scene), records(&other));
+    }
+
+    #[test]
+    fn everything_says_that_it_is_simulated() {
+        let scene = Scene::parse(SCENE).expect("the example is a scene");
+        let records = records(&scene);
+        let truths = records.iter().filter_map(|record| match record {
+            Record::Pose(truth) => Some(truth),
+            _ => None,
+        });
+        let truths: Vec<_> = truths.collect();
+        assert_eq!(truths.len(), 20, "ten a second");
+        assert!(truths.iter().all(|truth| truth.source_kind == SourceKind::Simulated));
+        assert!(truths.iter().all(|truth| truth.persons.len() == 2));
+        let batches = csi(&records);
+        assert!(batches.iter().all(|batch| batch.source_kind == SourceKind::Simulated));
+        let n_frames: usize = batches.iter().map(|batch| batch.len()).sum();
+        assert!((380..400).contains(&n_frames), "{n_frames} of 400, some packets are lost");
+    }
+
+    #[test]
+    fn only_people_move_the_channel() {
+        let scene = Scene::parse(SCENE).expect("the example is a scene");
+        let clean = Impairments {
+            snr_db: 200.0,
+            sto_ns: 0.0,
+            sfo_ns_s: 0.0,
+            cfo_hz: 0.0,
+            agc_step_db: 0.0,
+            packet_loss: 0.0,
+        };
+        let amplitudes = |people: bool| {
+            let people = if people { scene.people.clone() } else { Vec::new() };
+            let records = records(&Scene { people, impairments: clean, ..scene.clone() });
+            csi(&records).iter().map(|batch| batch.values(0)[0].norm()).collect::<Vec<_>>()
+        };
+        let spread = |amplitudes: &[f32]| {
+            // Every fourth is of the same receiver.
+            let same: Vec<_> = amplitudes.iter().step_by(4).copied().collect();
+            same.iter().copied().fold(f32::MIN, f32::max)
+                - same.iter().copied().fold(f32::MAX, f32::min)
+        };
+        assert!(spread(&amplitudes(false)) < 1e-5);
+        assert!(spread(&amplitudes(true)) > 1e-3);
+    }
+
+    #[test]
+    fn what_is_no_scene_is_refused() {
+        for (change, to) in [
+            ("rate_hz = 50", "rate_hz = 0"),
+            ("rate_hz = 50", "rate_hzz = 50"),
+            ("width_m = 6.0", "width_m = -1.0"),
+            ("wall_reflection = 0.35", "wall_reflection = 2.0"),
+            ("subcarrier_step = 4", "subcarrier_step = 0"),
+            ("n_rx = 4", "n_rx = 0"),
+            ("packet_loss = 0.01", "packet_loss = 1.0"),
+            ("speed_m_s = 1.0", "speed_m_s = 0.0"),
+        ] {
+            assert!(Scene::parse(&SCENE.replacen(change, to, 1)).is_err(), "{to}");
+        }
+    }
+}
