@@ -12,7 +12,6 @@ use schemas::{SourceKind, TickLength};
 use sources::{CsiFormat, Intake, LinkNames, PollState, Step};
 
 #[path = "../tests/support/capture.rs"]
-#[allow(dead_code, reason = "tests use more of it")]
 mod capture;
 
 /// Copies of the made-up log, so that one round takes a while.
@@ -32,7 +31,7 @@ print(reader.count, statistics.median(times))
 
 #[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 fn main() {
-    let log = capture::intel5300().repeat(COPIES);
+    let log = capture::recorded(CsiFormat::Intel5300).repeat(COPIES);
     let file = tempfile::NamedTempFile::new().expect("room");
     std::fs::write(file.path(), &log).expect("room");
     // Both read the file and decode it whole.

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
+use sources::CsiFormat;
 use tempfile::TempDir;
 
 use crate::support::{capture, process};
@@ -47,7 +48,7 @@ pub(crate) fn mistakes_in_a_pipeline_are_told() {
 }
 
 pub(crate) fn garbage_is_counted() {
-    let good = capture::intel5300();
+    let good = capture::recorded(CsiFormat::Intel5300);
     let record_bytes = good.len() / capture::N_FRAMES;
     let truncated = &good[..good.len() - 100];
     let mut damaged = good.clone();
@@ -97,7 +98,7 @@ pub(crate) fn what_cannot_be_opened_is_told() {
         let pipeline = PIPELINE.replace(change, &to);
         let pipeline =
             if to == delta { pipeline.replace("out.jsonl", "capture.dat") } else { pipeline };
-        let directory = directory(&pipeline, &capture::intel5300());
+        let directory = directory(&pipeline, &capture::recorded(CsiFormat::Intel5300));
         let said = process::fail(directory.path(), &["run", "flat.toml"], 1);
         assert!(said.contains(expected), "{to}: {said}");
         assert!(said.contains("caused by: "), "{to}: {said}");
@@ -109,7 +110,10 @@ pub(crate) fn what_cannot_be_opened_is_told() {
 }
 
 pub(crate) fn a_full_disk_is_told() {
-    let directory = directory(&PIPELINE.replace("out.jsonl", "/dev/full"), &capture::intel5300());
+    let directory = directory(
+        &PIPELINE.replace("out.jsonl", "/dev/full"),
+        &capture::recorded(CsiFormat::Intel5300),
+    );
     let said = process::fail(directory.path(), &["run", "flat.toml"], 1);
     assert!(said.contains("could not write to \"/dev/full\""), "{said}");
     assert!(said.contains("No space left"), "{said}");
@@ -127,7 +131,7 @@ fn small_disk_there() -> bool {
 
 fn a_full_disk_under_a_table() {
     let pipeline = PIPELINE.replace("json_lines", "delta").replace("out.jsonl", "small/history");
-    let directory = directory(&pipeline, &capture::intel5300());
+    let directory = directory(&pipeline, &capture::recorded(CsiFormat::Intel5300));
     fs::create_dir(directory.path().join("small")).expect("room");
     let script = "mount -t tmpfs -o size=200k tmpfs small && exec \"$0\" run flat.toml";
     let output = Command::new("unshare")

@@ -4,6 +4,8 @@ use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
 
+use sources::CsiFormat;
+
 use crate::support::{capture, process};
 
 pub(crate) fn datagrams_become_presence() {
@@ -18,7 +20,7 @@ pub(crate) fn datagrams_become_presence() {
     let arguments = ["run", "esp32.toml", "--listen", "127.0.0.1:0"];
     let server = process::Server::start(directory.path(), &arguments);
     let sender = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    let lines = capture::esp32();
+    let lines = capture::recorded(CsiFormat::Esp32);
     let lines: Vec<_> = lines.split(|byte| *byte == b'\n').take(200).collect();
     // The first line is a boot message. A few at a time, so that the socket's buffer is not overrun.
     for (few, nth) in lines.chunks(10).zip(1..) {

@@ -21,6 +21,8 @@ use crate::router::{App, router};
 const MAX_CONNECTIONS: usize = 1024;
 /// A client must have sent its header by then.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to leave a socket alone that could not give a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What is under way may take so long when the server ends.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -120,10 +122,10 @@ async fn accept(listener: TcpListener, app: App) {
         };
         match accepted {
             Ok((stream, _)) => serve_connection(stream, permit, &router, &graceful),
-            // Too many open files, say: it may pass.
+            // Too many open files, say: it may pass, and nothing tells when.
             Err(error) => {
                 tracing::warn!(%error, "could not accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }

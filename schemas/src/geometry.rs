@@ -4,6 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Metres a second.
+pub const SPEED_OF_LIGHT_M_S: f64 = 299_792_458.0;
+/// Distance of neighbouring subcarriers of 802.11n and 802.11ac, in hertz.
+pub const SUBCARRIER_HZ: f64 = 312_500.0;
+
 /// A room with one access point and receivers around it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

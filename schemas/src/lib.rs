@@ -19,7 +19,7 @@ mod tick;
 pub use crate::activity::{Activity, ActivityWindow};
 pub use crate::csi::{CsiBatch, CsiFrame, CsiLayout, LayoutMismatch, Link};
 pub use crate::event::{Event, EventId, EventType};
-pub use crate::geometry::{ReceiverGeometry, SiteGeometry};
+pub use crate::geometry::{ReceiverGeometry, SPEED_OF_LIGHT_M_S, SUBCARRIER_HZ, SiteGeometry};
 pub use crate::hash::stable_hash;
 pub use crate::occupancy::ZoneOccupancy;
 pub use crate::pose::{

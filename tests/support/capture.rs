@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use sources::CsiFormat;
+
 /// Frames in a capture.
 pub(crate) const N_FRAMES: usize = 3000;
 const FRAME_US: u32 = 10_000;
@@ -25,8 +27,16 @@ fn spread(frame: usize) -> i8 {
     if (1500..2200).contains(&frame) { 12 } else { 2 }
 }
 
+/// What a device of this format would have written.
+pub(crate) fn recorded(format: CsiFormat) -> Vec<u8> {
+    match format {
+        CsiFormat::Intel5300 => intel5300(),
+        CsiFormat::Esp32 => esp32(),
+    }
+}
+
 /// An Intel 5300 log: three antennas, 100 frames a second.
-pub(crate) fn intel5300() -> Vec<u8> {
+fn intel5300() -> Vec<u8> {
     let mut numbers = Numbers(1);
     let mut log = Vec::new();
     for frame in 0..N_FRAMES {
@@ -58,7 +68,7 @@ pub(crate) fn intel5300() -> Vec<u8> {
 }
 
 /// Lines of two boards with esp-csi, 100 frames a second in all.
-pub(crate) fn esp32() -> Vec<u8> {
+fn esp32() -> Vec<u8> {
     let mut numbers = Numbers(2);
     let mut lines = String::from("I (560) wifi: mode : sta\n");
     for frame in 0..N_FRAMES {

@@ -13,13 +13,11 @@ use std::collections::VecDeque;
 use std::f64::consts::TAU;
 
 use num_complex::Complex32;
-use schemas::{CsiBatch, ReceiverGeometry, SiteGeometry};
+use schemas::{CsiBatch, ReceiverGeometry, SPEED_OF_LIGHT_M_S, SUBCARRIER_HZ, SiteGeometry};
 use serde::{Deserialize, Serialize};
 
 use crate::infer::align::align;
 
-const SPEED_OF_LIGHT_M_S: f64 = 299_792_458.0;
-const SUBCARRIER_HZ: f64 = 312_500.0;
 /// Height at which a body scatters most.
 const SCATTER_HEIGHT_M: f32 = 0.95;
 const SLOW_NS: i64 = 2_000_000_000;

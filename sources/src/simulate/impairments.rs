@@ -5,6 +5,7 @@ use std::f32::consts::TAU;
 use num_complex::Complex32;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use schemas::SUBCARRIER_HZ;
 use serde::Deserialize;
 
 /// Sizes of the impairments; a missing one is at its default.
@@ -39,7 +40,7 @@ impl Default for Impairments {
 }
 
 /// Distance of neighbouring subcarriers, in cycles per nanosecond of delay.
-const SUBCARRIER_CYCLES_NS: f32 = 312_500.0 * 1e-9;
+const SUBCARRIER_CYCLES_NS: f32 = (SUBCARRIER_HZ * 1e-9) as f32;
 
 impl Impairments {
     /// True if every size makes sense.

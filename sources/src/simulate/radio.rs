@@ -9,13 +9,10 @@
 use std::f64::consts::TAU;
 
 use num_complex::{Complex32, Complex64};
-use schemas::N_KEYPOINTS;
+use schemas::{N_KEYPOINTS, SPEED_OF_LIGHT_M_S, SUBCARRIER_HZ};
 
 use crate::simulate::scene::Scene;
 
-pub(super) const SPEED_OF_LIGHT_M_S: f32 = 299_792_458.0;
-/// Distance of neighbouring subcarriers.
-const SUBCARRIER_HZ: f64 = 312_500.0;
 /// Amplitude that a whole body scatters at one metre.
 const BODY_SCATTER_M: f32 = 0.35;
 /// Each joint's share of it: what is large scatters more.
@@ -111,7 +108,7 @@ impl Channel {
         let n_subcarriers = self.subcarriers.len();
         for (values, antenna_m) in response.chunks_exact_mut(n_subcarriers).zip(&self.antennas_m) {
             let (length_m, amplitude) = ray(*antenna_m);
-            let delay_s = f64::from(length_m) / f64::from(SPEED_OF_LIGHT_M_S);
+            let delay_s = f64::from(length_m) / SPEED_OF_LIGHT_M_S;
             let turn = |frequency_hz: f64| {
                 Complex64::from_polar(1.0, -TAU * (frequency_hz * delay_s).fract())
             };

@@ -7,12 +7,11 @@ use std::path::Path;
 use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use schemas::{ReceiverGeometry, SiteGeometry};
+use schemas::{ReceiverGeometry, SPEED_OF_LIGHT_M_S, SiteGeometry};
 use serde::Deserialize;
 
 use crate::SourceError;
 use crate::simulate::impairments::Impairments;
-use crate::simulate::radio::SPEED_OF_LIGHT_M_S;
 use crate::simulate::script::{Person, Step};
 
 /// A room, its radios and its people.
@@ -191,7 +190,8 @@ impl Scene {
 
     /// The antennas of a receiver, `[n_rx]`, in site coordinates.
     fn antennas_m(&self, receiver: &Receiver) -> Vec<[f32; 3]> {
-        let spacing_m = SPEED_OF_LIGHT_M_S / (f32::from(self.radio.centre_mhz) * 1e6) / 2.0;
+        let wavelength_m = SPEED_OF_LIGHT_M_S / (f64::from(self.radio.centre_mhz) * 1e6);
+        let spacing_m = wavelength_m as f32 / 2.0;
         let (sin, cos) = (receiver.facing_deg / 360.0 * TAU).sin_cos();
         let [x, y, z] = receiver.position_m;
         let middle = f32::from(receiver.n_rx - 1) / 2.0;
