@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use schemas::{SourceKind, TickLength};
-use sources::{CsiFormat, Intake, LinkNames, PollState, Step};
+use sources::{CsiFormat, Intake, LinkNames, SourceContext, Step};
 
 #[path = "../tests/support/capture.rs"]
 mod capture;
@@ -48,7 +48,8 @@ fn decode(path: &std::path::Path) -> f64 {
     let bytes = std::fs::read(path).expect("it was written");
     let mut decoder = CsiFormat::Intel5300.decoder();
     let tick_length = TickLength::from_ms(1000);
-    let mut intake = Intake::new(LinkNames::default(), SourceKind::Replay, tick_length);
+    let context = SourceContext { tick_length, ..SourceContext::detached("capture") };
+    let mut intake = Intake::new(LinkNames::default(), SourceKind::Replay, &context);
     let (mut rest, mut n_frames) = (bytes.as_slice(), 0);
     while !rest.is_empty() {
         let step = decoder.decode(rest, true, &mut intake);
@@ -56,7 +57,7 @@ fn decode(path: &std::path::Path) -> f64 {
         rest = &rest[used..];
         if intake.len() >= 512 || rest.is_empty() {
             n_frames += intake.len();
-            std::hint::black_box(intake.take(PollState::Ready));
+            std::hint::black_box(intake.take());
         }
     }
     assert_eq!(n_frames, COPIES * capture::N_FRAMES);

@@ -14,6 +14,8 @@ use engine::{ApiConfig, Plan, Run, RunOptions, TrainPlan, train_on_scenes};
 use queries::{Format, History, Limits};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::checkpoints;
+
 /// A stream-processing dataflow engine for sensing people.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -37,6 +39,12 @@ enum Command {
         /// Address to serve the API on, instead of the pipeline's.
         #[arg(long)]
         listen: Option<SocketAddr>,
+        /// Starts anew: forgets where an earlier run was.
+        #[arg(long)]
+        fresh: bool,
+        /// Forgets what an earlier run saved for this component.
+        #[arg(long, value_name = "NAME")]
+        drop_state: Vec<String>,
     },
     /// Shows everything at work in a simulated room: no hardware, broker or file needed.
     Demo {
@@ -98,6 +106,30 @@ enum Command {
     },
     /// Prints the JSON Schema of pipeline files.
     Schema,
+    /// Shows what a pipeline could go on from.
+    #[command(subcommand)]
+    Checkpoint(CheckpointCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum CheckpointCommand {
+    /// Lists the checkpoints of a store.
+    Ls {
+        /// The store: a file or a postgres:// URL.
+        #[arg(long, default_value = "fresnel.db")]
+        store: String,
+    },
+    /// Tells what each component of a pipeline remembers.
+    Inspect {
+        /// The pipeline's name.
+        pipeline: String,
+        /// The store: a file or a postgres:// URL.
+        #[arg(long, default_value = "fresnel.db")]
+        store: String,
+        /// The newest checkpoint up to this tick; the newest of all by default.
+        #[arg(long)]
+        tick: Option<u64>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -120,8 +152,10 @@ impl Arguments {
     /// Does what was asked.
     pub(crate) fn run(self) -> Result<()> {
         match self.command {
-            Command::Run { pipeline, workers, directory, listen } => {
-                run(Plan::load(&pipeline)?, workers, directory, listen)
+            Command::Run { pipeline, workers, directory, listen, fresh, drop_state } => {
+                let stop = stop_on_signal()?;
+                let options = RunOptions { directory, workers, fresh, drop_state, stop };
+                run(Plan::load(&pipeline)?, &options, listen)
             }
             Command::Demo { directory, listen, workers } => demo(directory, listen, workers),
             Command::Validate { pipelines } => {
@@ -143,23 +177,21 @@ impl Arguments {
                 let (n_scenes, n_held_out) = (scenes, held_out);
                 train(&TrainPlan { scene, model, n_scenes, n_held_out, epochs, seed })
             }
+            Command::Checkpoint(CheckpointCommand::Ls { store }) => checkpoints::list(&store),
+            Command::Checkpoint(CheckpointCommand::Inspect { pipeline, store, tick }) => {
+                checkpoints::inspect(&store, &pipeline, tick)
+            }
             Command::Schema => print(&format!("{:#}\n", engine::json_schema())),
         }
     }
 }
 
-fn run(
-    mut plan: Plan,
-    workers: usize,
-    directory: PathBuf,
-    listen: Option<SocketAddr>,
-) -> Result<()> {
+fn run(mut plan: Plan, options: &RunOptions, listen: Option<SocketAddr>) -> Result<()> {
     if let Some(listen) = listen {
         plan.api = Some(ApiConfig { listen });
     }
     let server = plan.api.as_ref().map(|api| Server::bind(api.listen)).transpose()?;
-    let options = RunOptions { directory, workers, stop: stop_on_signal()? };
-    let run = Run::start(plan, &options)?;
+    let run = Run::start(plan, options)?;
     let serving = server.map(|server| {
         eprintln!("listening on http://{}", server.address());
         server.serve(run.shared())
@@ -189,7 +221,8 @@ fn demo(directory: PathBuf, listen: SocketAddr, workers: usize) -> Result<()> {
     }
     eprintln!("a simulated room: nobody is there; the history goes to {}", directory.display());
     let plan = Plan::load(&directory.join("pipelines/demo.toml"))?;
-    run(plan, workers, directory, Some(listen))
+    let (fresh, drop_state, stop) = (false, Vec::new(), stop_on_signal()?);
+    run(plan, &RunOptions { directory, workers, fresh, drop_state, stop }, Some(listen))
 }
 
 /// A flag that an interrupt or a request to terminate sets; a second one ends the process at once.
@@ -219,6 +252,6 @@ fn train(plan: &TrainPlan) -> Result<()> {
     ))
 }
 
-fn print(text: &str) -> Result<()> {
+pub(crate) fn print(text: &str) -> Result<()> {
     Ok(stdout().write_all(text.as_bytes())?)
 }

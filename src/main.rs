@@ -1,5 +1,6 @@
 //! The program `fresnel`: arguments, logging and exit codes.
 
+mod checkpoints;
 mod commands;
 
 use std::io::IsTerminal;
@@ -14,7 +15,7 @@ const EXIT_CONFIG: u8 = 78;
 /// What it calls an internal software error.
 const EXIT_SOFTWARE: i32 = 70;
 /// Threads that run tasks of libraries.
-const RUNTIMES: [&str; 3] = ["api", "delta", "query"];
+const RUNTIMES: [&str; 4] = ["api", "delta", "query", "store"];
 /// What is logged unless asked otherwise. Delta's kernel calls a table that is not there an error.
 const LOGGED: &str = "warn,buoyant_kernel=off";
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use schemas::{CsiBatch, Record, SourceKind, TickLength};
-use sources::{CsiFormat, Intake, LinkNames, PollState, Step};
+use sources::{CsiFormat, Intake, LinkNames, SourceContext, Step};
 
 use crate::support::{data, npy};
 
@@ -13,7 +13,8 @@ fn decode(format: CsiFormat, bytes: &[u8]) -> (Vec<CsiBatch>, BTreeMap<&'static 
     let mut decoder = format.decoder();
     // One tick for all, so that a batch is as long as its layout lasts.
     let tick_length = TickLength::from_ms(u64::MAX);
-    let mut intake = Intake::new(LinkNames::default(), SourceKind::Replay, tick_length);
+    let context = SourceContext { tick_length, ..SourceContext::detached("capture") };
+    let mut intake = Intake::new(LinkNames::default(), SourceKind::Replay, &context);
     let (mut rest, mut dropped, mut batches) = (bytes, BTreeMap::new(), Vec::new());
     while !rest.is_empty() {
         let used = match decoder.decode(rest, true, &mut intake) {
@@ -27,7 +28,7 @@ fn decode(format: CsiFormat, bytes: &[u8]) -> (Vec<CsiBatch>, BTreeMap<&'static 
         assert!(used > 0, "every step goes forward");
         rest = &rest[used..];
         // Frame by frame, to keep the order of frames of different layouts.
-        batches.extend(intake.take(PollState::Ready).records.into_iter().map(|(_, record)| {
+        batches.extend(intake.take().records.into_iter().map(|(_, record)| {
             let Record::Csi(batch) = record else { panic!("a capture holds csi") };
             batch
         }));

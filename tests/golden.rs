@@ -38,7 +38,8 @@ fn check(pipeline: &Path) {
     let rewritten = rewrite(text.parse().expect("it is TOML"));
     fs::write(directory.path().join("golden.toml"), rewritten.to_string()).expect("room");
     let outputs = [1, 2, 4].map(|n_workers: usize| {
-        let arguments = ["run", "golden.toml", "--workers", &n_workers.to_string()];
+        let n_workers = n_workers.to_string();
+        let arguments = ["run", "golden.toml", "--fresh", "--workers", &n_workers];
         process::succeed(directory.path(), &arguments);
         fs::read_to_string(directory.path().join("golden.jsonl")).expect("it was written")
     });
@@ -50,7 +51,7 @@ fn check(pipeline: &Path) {
 }
 
 /// A folder with all that pipelines refer to.
-fn directory() -> TempDir {
+pub(crate) fn directory() -> TempDir {
     let directory = tempfile::tempdir().expect("room");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for folder in ["pipelines", "models"] {
@@ -64,7 +65,7 @@ fn directory() -> TempDir {
 }
 
 /// The same pipeline with seeded sources and one sink.
-fn rewrite(mut pipeline: Table) -> Table {
+pub(crate) fn rewrite(mut pipeline: Table) -> Table {
     pipeline.remove("api");
     for (_, source) in pipeline["sources"].as_table_mut().expect("sources") {
         let source = source.as_table_mut().expect("a source");

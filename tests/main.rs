@@ -11,6 +11,7 @@ mod golden;
 mod history;
 mod kernels;
 mod layering;
+mod recovery;
 mod schema;
 mod support;
 mod udp;
@@ -41,6 +42,10 @@ fn main() {
         trial!(history::a_capture_becomes_rows),
         trial!(history::every_format_holds_the_same_rows),
         trial!(history::a_query_misses_nothing_and_counts_nothing_twice),
+        trial!(recovery::a_killed_run_loses_and_doubles_nothing),
+        trial!(recovery::a_stopped_run_goes_on_with_other_workers),
+        trial!(recovery::a_run_that_was_taken_over_ends),
+        trial!(recovery::state_that_does_not_fit_is_refused),
         trial!(udp::datagrams_become_presence),
         trial!(history::a_real_capture_becomes_rows, needs data),
         trial!(history::another_reader_counts_the_same, needs data && python),

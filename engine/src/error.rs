@@ -4,6 +4,8 @@ use operators::OperatorError;
 use sinks::SinkError;
 use sources::SourceError;
 
+use crate::StoreError;
+
 /// A failure of a run. What was committed before stays.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,10 +34,56 @@ pub enum RunError {
         /// Why.
         source: SinkError,
     },
+    /// Checkpoints could not be read or made.
+    #[error("no checkpoint")]
+    Store(#[source] StoreError),
+    /// What was saved does not fit the pipeline any more.
+    #[error(
+        "the saved state of {} does not fit: {}; --drop-state NAME forgets it, --fresh forgets all",
+        names(.0), mismatches(.0)
+    )]
+    State(Vec<Mismatch>),
+    /// A sink has less than it had when the checkpoint was made.
+    #[error(
+        "sink {name:?} holds everything before tick {upper}, but it held everything before \
+         {expected}: was its destination replaced? --drop-state {name} goes on with what there is"
+    )]
+    Behind {
+        /// The sink's name.
+        name: String,
+        /// What it holds now.
+        upper: u64,
+        /// What it held.
+        expected: u64,
+    },
     /// The workers could not be started, or one of them panicked.
     #[error("workers failed: {reason}")]
     Workers {
         /// What is known of it.
         reason: String,
     },
+}
+
+/// State that a component cannot use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The component it was saved for.
+    pub name: String,
+    /// What the state is like.
+    pub saved: String,
+    /// What the component needs; none if there is no such component any more, or it has no state.
+    pub needed: Option<String>,
+}
+
+fn names(mismatches: &[Mismatch]) -> String {
+    let names = mismatches.iter().map(|mismatch| format!("\"{}\"", mismatch.name));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+fn mismatches(mismatches: &[Mismatch]) -> String {
+    let mismatches = mismatches.iter().map(|Mismatch { name, saved, needed }| match needed {
+        Some(needed) => format!("\"{name}\" saved \"{saved}\" and needs \"{needed}\""),
+        None => format!("nothing named \"{name}\" needs \"{saved}\" any more"),
+    });
+    mismatches.collect::<Vec<_>>().join(", ")
 }

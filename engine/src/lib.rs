@@ -8,14 +8,16 @@ mod dataflow;
 mod error;
 mod pipeline;
 mod run;
+mod store;
 mod train;
 
 pub use crate::counters::{Counters, Counts};
-pub use crate::error::RunError;
+pub use crate::error::{Mismatch, RunError};
 pub use crate::pipeline::{
-    ApiConfig, Mistake, Pipeline, PipelineError, Plan, PlannedOperator, PlannedSink, PlannedSource,
-    StreamName, json_schema,
+    ApiConfig, CheckpointConfig, Milliseconds, Mistake, Pipeline, PipelineError, Plan,
+    PlannedOperator, PlannedSink, PlannedSource, StreamName, json_schema,
 };
 pub use crate::run::{Run, RunOptions, Shared, Summary};
+pub use crate::store::{Checkpoint, ComponentState, Listed, State, Store, StoreError};
 pub use crate::train::{TrainPlan, train_on_scenes};
 pub use operators::{Epoch, OperatorConfig};

@@ -3,10 +3,10 @@
 //! Only people and noise differ between scenes: the room and its radios are the scene file's. Seeds of
 //! the scenes that a model is measured on are never trained on.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use operators::{Epoch, Features, InputLayout, ModelCard, Sample, Subject, TrainOptions, train};
-use schemas::{Record, TickLength};
+use schemas::Record;
 use sources::simulate::{Scene, Simulator};
 use sources::{PollState, Source, SourceContext};
 
@@ -73,24 +73,20 @@ pub fn train_on_scenes(plan: &TrainPlan, report: impl FnMut(Epoch)) -> Result<Mo
 fn samples(scene: &Scene, seed: u64, layout: &InputLayout) -> Vec<Sample> {
     let n_persons = usize::try_from(seed).unwrap_or_default() % (MAX_PERSONS + 1);
     let scene = scene.with_random_people(seed, n_persons);
-    let context = SourceContext {
-        name: "train",
-        site: &scene.site,
-        directory: Path::new("."),
-        tick_length: TickLength::from_ms(10),
-    };
+    let context = SourceContext { site: &scene.site, ..SourceContext::detached("train") };
     let mut simulator = Simulator::new(&scene, &context, 0, Some(SCENE_S), 1);
-    let (mut features, mut samples, mut n_truths) = (Features::new(layout.clone()), Vec::new(), 0);
+    let features = Features::new(layout.clone());
+    let (mut frames, mut samples, mut n_truths) = (features.no_frames(), Vec::new(), 0);
     loop {
         let Ok(poll) = simulator.poll() else { return samples };
         for (_, record) in poll.records {
             match record {
                 Record::Csi(batch) => {
-                    features.push(&batch);
+                    features.push(&batch, &mut frames);
                 }
                 Record::Pose(truth) => {
                     n_truths += 1;
-                    let pictures = features.pictures(truth.captured_at_ns);
+                    let pictures = features.pictures(truth.captured_at_ns, &frames);
                     if n_truths % TRUTHS_PER_SAMPLE == 0
                         && let Some(pictures) = pictures
                     {

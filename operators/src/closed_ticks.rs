@@ -1,16 +1,9 @@
-//! The order of things: operators act on a tick when the frontier has passed it, on its records
-//! sorted. So their results do not depend on batching or on the number of workers.
+//! Records that wait until the frontier has passed their tick: then there will be no more of them.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use schemas::{RecordType, Tick};
-use timely::ExchangeData;
-use timely::container::CapacityContainerBuilder;
-use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::{Capability, InputCapability, Operator};
-use timely::progress::frontier::MutableAntichain;
+use schemas::Tick;
+use timely::dataflow::operators::{Capability, InputCapability};
 
 /// Records that wait for their tick to close, each tick with the capability `C` to answer it.
 #[derive(Debug)]
@@ -39,64 +32,21 @@ impl<R, C> ClosedTicks<R, C> {
         batches.for_each(|batch| records.append(batch));
     }
 
-    /// Takes the earliest tick if the frontier has passed it, with its records in the order they came.
-    pub fn pop(&mut self, frontier: &MutableAntichain<Tick>) -> Option<(Tick, C, Vec<R>)> {
-        let entry = self.pending.first_entry()?;
-        if frontier.less_equal(entry.key()) {
-            return None;
-        }
-        let tick = *entry.key();
-        let (capability, records) = entry.remove();
+    /// The earliest tick, if it is before what the frontier has reached.
+    pub fn closed(&self, reached: Tick) -> Option<Tick> {
+        let tick = *self.pending.first_key_value()?.0;
+        (tick < reached).then_some(tick)
+    }
+
+    /// Takes the earliest tick if it is closed, with its records in the order they came.
+    pub fn pop(&mut self, reached: Tick) -> Option<(Tick, C, Vec<R>)> {
+        self.closed(reached)?;
+        let (tick, (capability, records)) = self.pending.pop_first()?;
         Some((tick, capability, records))
     }
-}
 
-/// A stateful operator: routes records by `key`, and calls `logic` with each closed tick's records in
-/// their order. What `logic` pushes leaves at that tick.
-pub(crate) fn on_closed_ticks<'scope, A, B, L>(
-    stream: StreamVec<'scope, Tick, A>,
-    name: &str,
-    key: impl Fn(&A) -> u64 + 'static,
-    logic: L,
-) -> StreamVec<'scope, Tick, B>
-where
-    A: RecordType,
-    B: 'static,
-    L: FnMut(Tick, Vec<A>, &mut Vec<B>) + 'static,
-{
-    let order = |a: &A, b: &A| a.order_key().cmp(&b.order_key());
-    on_closed_ticks_by(stream, name, key, order, logic)
-}
-
-/// [`on_closed_ticks`] for what is no record and has an order of its own.
-pub(crate) fn on_closed_ticks_by<'scope, A, B, L>(
-    stream: StreamVec<'scope, Tick, A>,
-    name: &str,
-    key: impl Fn(&A) -> u64 + 'static,
-    order: impl Fn(&A, &A) -> Ordering + 'static,
-    mut logic: L,
-) -> StreamVec<'scope, Tick, B>
-where
-    A: ExchangeData,
-    B: 'static,
-    L: FnMut(Tick, Vec<A>, &mut Vec<B>) + 'static,
-{
-    stream.unary_frontier::<CapacityContainerBuilder<Vec<B>>, _, _, _>(
-        Exchange::new(key),
-        name,
-        move |_capability, _info| {
-            let mut ticks = ClosedTicks::<A>::default();
-            let mut results = Vec::new();
-            move |(input, frontier), output| {
-                input.for_each_time(|time, batches| {
-                    ticks.insert(&time, batches, |time| time.retain(0));
-                });
-                while let Some((tick, capability, mut records)) = ticks.pop(frontier) {
-                    records.sort_by(&order);
-                    logic(tick, records, &mut results);
-                    output.session(&capability).give_iterator(results.drain(..));
-                }
-            }
-        },
-    )
+    /// Forgets what is not closed.
+    pub fn clear(&mut self) {
+        self.pending.clear();
+    }
 }

@@ -3,12 +3,30 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::Saving;
+
 /// Counts records that were dropped, by a short, fixed reason.
 pub type CountDropped = Arc<dyn Fn(&'static str, u64) + Send + Sync>;
 
 /// The surroundings of an operator.
+#[derive(Clone, Debug)]
+pub struct Context<'scope> {
+    /// Who it is.
+    pub component: Component,
+    /// Where its state comes from and goes to.
+    pub saving: Saving<'scope>,
+}
+
+impl Context<'_> {
+    /// A context that counts and saves nowhere, for examples and tests.
+    pub fn detached(name: &str) -> Self {
+        Self { component: Component::detached(name), saving: Saving::nowhere() }
+    }
+}
+
+/// Who an operator is.
 #[derive(Clone)]
-pub struct Context {
+pub struct Component {
     /// The pipeline's name, part of every event's id.
     pub pipeline: Arc<str>,
     /// The operator's name, the source of what it makes.
@@ -17,17 +35,16 @@ pub struct Context {
     pub dropped: CountDropped,
 }
 
-impl Context {
-    /// A context that counts nowhere, for examples and tests.
-    pub fn detached(name: &str) -> Self {
+impl Component {
+    fn detached(name: &str) -> Self {
         Self { pipeline: "detached".into(), name: name.into(), dropped: Arc::new(|_, _| ()) }
     }
 }
 
-impl fmt::Debug for Context {
+impl fmt::Debug for Component {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
-            .debug_struct("Context")
+            .debug_struct("Component")
             .field("pipeline", &self.pipeline)
             .field("name", &self.name)
             .finish_non_exhaustive()

@@ -7,6 +7,8 @@ mod error;
 mod infer;
 mod motion;
 mod sanitize_phase;
+mod state;
+mod stateful;
 mod streams;
 mod track;
 mod zones;
@@ -17,17 +19,18 @@ use serde::Deserialize;
 
 pub use crate::activity::{Activities, ActivityConfig};
 pub use crate::closed_ticks::ClosedTicks;
-pub use crate::context::{Context, CountDropped};
+pub use crate::context::{Component, Context, CountDropped};
 pub use crate::error::OperatorError;
 pub use crate::infer::{
-    Accuracy, Epoch, Features, InferConfig, InferPoses, InputLayout, Model, ModelCard, Sample,
-    Subject, TrainOptions, train,
+    Accuracy, Epoch, Features, InferConfig, InferPoses, InputLayout, Model, ModelCard,
+    RecentFrames, Sample, Subject, TrainOptions, train,
 };
 pub use crate::motion::{DetectMotion, MotionConfig, MovingVariance, threshold, turbulence};
 pub use crate::sanitize_phase::{
     PhaseFit, PhaseMethod, SanitizePhase, SanitizePhaseConfig, conjugate_product, fit_end_points,
     fit_least_squares, unwrap_phase,
 };
+pub use crate::state::{Change, Changes, Saving, StateKey, Stopped};
 pub use crate::streams::{into_records, select};
 pub use crate::track::{Track, TrackConfig};
 pub use crate::zones::{ZoneConfig, Zones, ZonesConfig};
@@ -57,6 +60,19 @@ impl OperatorConfig {
         match self {
             Self::SanitizePhase(_) | Self::Motion(_) | Self::Infer(_) => RecordKind::Csi,
             Self::Track(_) | Self::Zones(_) | Self::Activity(_) => RecordKind::Pose,
+        }
+    }
+
+    /// What its state is like, if it has any: a number that grows when the state changes, and the
+    /// settings that it depends on. State of another shape cannot be used.
+    pub fn state_shape(&self) -> Option<String> {
+        match self {
+            Self::SanitizePhase(_) => None,
+            Self::Motion(config) => Some(format!("motion 1, {} frames", config.window_frames)),
+            Self::Infer(config) => Some(format!("infer 1, {}", config.model.display())),
+            Self::Track(_) => Some("track 1".to_owned()),
+            Self::Zones(_) => Some("zones 1".to_owned()),
+            Self::Activity(config) => Some(format!("activity 1, {} s", config.window_s)),
         }
     }
 

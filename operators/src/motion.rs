@@ -6,17 +6,18 @@
 //!
 //! Source: F. Pace, `ESPectre`: moving variance segmentation, 2025.
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Ordering;
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 
 use num_complex::Complex32;
 use schemars::JsonSchema;
-use schemas::{CsiBatch, Link, Motion, Presence, Tick, stable_hash};
-use serde::Deserialize;
+use schemas::{CsiBatch, Link, Motion, Presence, RecordType, Tick, stable_hash};
+use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
-use crate::Context;
-use crate::closed_ticks::on_closed_ticks;
+use crate::stateful::{Stateful, Work, stateful};
+use crate::{Context, StateKey};
 
 /// Subcarriers that turbulence is taken over when none are named.
 const N_SUBCARRIERS: usize = 12;
@@ -70,7 +71,7 @@ pub trait DetectMotion<'scope> {
     fn detect_motion(
         self,
         config: MotionConfig,
-        context: Context,
+        context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, Presence>;
 }
 
@@ -78,29 +79,48 @@ impl<'scope> DetectMotion<'scope> for StreamVec<'scope, Tick, CsiBatch> {
     fn detect_motion(
         self,
         config: MotionConfig,
-        _context: Context,
+        context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, Presence> {
-        let key = |batch: &CsiBatch| link_key(&batch.link);
-        let mut links = HashMap::<Link, LinkState>::new();
-        on_closed_ticks(self, "Motion", key, move |_tick, batches: Vec<CsiBatch>, reports| {
-            for batch in batches {
-                let state = links
-                    .entry(batch.link.clone())
-                    .or_insert_with(|| LinkState::new(config.window_frames));
-                state.observe(&batch, &config, reports);
-            }
-        })
+        stateful(self, &context.component.name, &context.saving, DetectsMotion { config })
     }
 }
 
-/// Where a link is routed to.
-pub(crate) fn link_key(link: &Link) -> u64 {
-    stable_hash(&[&link.site, &link.receiver, &link.transmitter])
+struct DetectsMotion {
+    config: MotionConfig,
+}
+
+impl Stateful for DetectsMotion {
+    type Input = CsiBatch;
+    type Output = Presence;
+    type Key = Link;
+    type State = LinkState;
+
+    fn route(batch: &CsiBatch) -> u64 {
+        batch.link.route()
+    }
+
+    fn compare(a: &CsiBatch, b: &CsiBatch) -> Ordering {
+        a.order_key().cmp(&b.order_key())
+    }
+
+    fn on_tick(&mut self, _tick: Tick, batches: Vec<CsiBatch>, work: &mut Work<'_, Self>) {
+        for batch in batches {
+            let window_frames = self.config.window_frames;
+            let state = work.state.change(&batch.link, || LinkState::new(window_frames));
+            state.observe(&batch, &self.config, work.outputs);
+        }
+    }
+}
+
+impl StateKey for Link {
+    fn route(&self) -> u64 {
+        stable_hash(&[&self.site, &self.receiver, &self.transmitter])
+    }
 }
 
 /// What is kept of a link.
-#[derive(Debug)]
-struct LinkState {
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LinkState {
     window: MovingVariance,
     /// Subcarrier count that `chosen` was made for.
     chosen_for: usize,
@@ -212,7 +232,7 @@ pub fn turbulence(values: &[Complex32], chosen: &[usize]) -> f32 {
 }
 
 /// The variance of the last few values.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MovingVariance {
     window_frames: usize,
     values: VecDeque<f32>,

@@ -18,7 +18,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
 
-use crate::Context;
+use crate::Component;
 
 /// Settings of `sanitize_phase`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -52,14 +52,14 @@ pub trait SanitizePhase {
     /// antenna less; frames of one antenna are dropped then, and counted. Subcarriers without a
     /// signal do not count for a fit. No state; nothing is held back.
     #[must_use]
-    fn sanitize_phase(self, config: SanitizePhaseConfig, context: Context) -> Self;
+    fn sanitize_phase(self, config: SanitizePhaseConfig, component: Component) -> Self;
 }
 
 impl SanitizePhase for StreamVec<'_, Tick, CsiBatch> {
-    fn sanitize_phase(self, config: SanitizePhaseConfig, context: Context) -> Self {
+    fn sanitize_phase(self, config: SanitizePhaseConfig, component: Component) -> Self {
         self.unary::<CapacityContainerBuilder<Vec<CsiBatch>>, _, _, _>(
             Pipeline,
-            "SanitizePhase",
+            &component.name.clone(),
             move |_capability, _info| {
                 let mut sanitizer = Sanitizer::default();
                 move |input, output| {
@@ -69,7 +69,7 @@ impl SanitizePhase for StreamVec<'_, Tick, CsiBatch> {
                             let n_frames = batch.len() as u64;
                             match sanitizer.sanitize(batch, config.method) {
                                 Some(batch) => session.give(batch),
-                                None => (context.dropped)("one antenna", n_frames),
+                                None => (component.dropped)("one antenna", n_frames),
                             }
                         }
                     });

@@ -181,20 +181,28 @@ impl CsiBatch {
     }
 }
 
-/// Complex numbers as a flat list of real and imaginary parts: what Arrow and JSON can carry.
-mod flat_complex {
+/// Complex numbers as a flat list of real and imaginary parts: what Arrow and JSON can carry. For
+/// `#[serde(with = "schemas::flat_complex")]`.
+pub mod flat_complex {
     use num_complex::Complex32;
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(
-        iq: &[Complex32],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    /// Writes real and imaginary part in turn.
+    ///
+    /// # Errors
+    ///
+    /// What the serializer says.
+    pub fn serialize<S: Serializer>(iq: &[Complex32], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(iq.iter().flat_map(|value| [value.re, value.im]))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    /// Reads real and imaginary part in turn.
+    ///
+    /// # Errors
+    ///
+    /// What the deserializer says, or that a part is missing.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Vec<Complex32>, D::Error> {
         let flat = Vec::<f32>::deserialize(deserializer)?;

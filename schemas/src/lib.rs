@@ -17,7 +17,7 @@ mod table;
 mod tick;
 
 pub use crate::activity::{Activity, ActivityWindow};
-pub use crate::csi::{CsiBatch, CsiFrame, CsiLayout, LayoutMismatch, Link};
+pub use crate::csi::{CsiBatch, CsiFrame, CsiLayout, LayoutMismatch, Link, flat_complex};
 pub use crate::event::{Event, EventId, EventType};
 pub use crate::geometry::{ReceiverGeometry, SPEED_OF_LIGHT_M_S, SUBCARRIER_HZ, SiteGeometry};
 pub use crate::hash::stable_hash;
@@ -30,4 +30,4 @@ pub use crate::presence::{Motion, Presence};
 pub use crate::record::{OrderKey, Record, RecordKind, RecordType};
 pub use crate::source_kind::SourceKind;
 pub use crate::table::{TableError, from_batch, to_batch};
-pub use crate::tick::{Tick, TickLength};
+pub use crate::tick::{Granule, Tick, TickLength};

@@ -1,13 +1,12 @@
 //! The closed list of what can flow into a sink.
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{ActivityWindow, CsiBatch, Event, PoseFrame, Presence, ZoneOccupancy};
 
-/// Any record; written with its kind as `"record"`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "record", rename_all = "snake_case")]
+/// Any record; written with its kind as `"record"`, or as a number where people do not read it.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     /// Frames of one link.
     Csi(CsiBatch),
@@ -21,6 +20,50 @@ pub enum Record {
     Activity(ActivityWindow),
     /// Something that happened.
     Event(Event),
+}
+
+/// How [`Record`] is written for people.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Record", tag = "record", rename_all = "snake_case")]
+enum Tagged {
+    Csi(CsiBatch),
+    Pose(PoseFrame),
+    Presence(Presence),
+    Occupancy(ZoneOccupancy),
+    Activity(ActivityWindow),
+    Event(Event),
+}
+
+/// How [`Record`] is written between processes: compact formats cannot look ahead for a tag.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Record")]
+enum Numbered {
+    Csi(CsiBatch),
+    Pose(PoseFrame),
+    Presence(Presence),
+    Occupancy(ZoneOccupancy),
+    Activity(ActivityWindow),
+    Event(Event),
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            Tagged::serialize(self, serializer)
+        } else {
+            Numbered::serialize(self, serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            Tagged::deserialize(deserializer)
+        } else {
+            Numbered::deserialize(deserializer)
+        }
+    }
 }
 
 /// The type of a stream: which [`Record`] it carries.

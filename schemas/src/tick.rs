@@ -27,6 +27,27 @@ impl TickLength {
     }
 }
 
+/// A stretch of event time at whose end state is saved: at least one tick, and a whole number of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granule(u64);
+
+impl Granule {
+    /// A granule of about `length_ms`, rounded up to whole ticks.
+    pub fn new(length_ms: u64, tick_length: TickLength) -> Self {
+        Self(length_ms.max(1).next_multiple_of(tick_length.as_ms()))
+    }
+
+    /// The end of the granule that `tick` is in.
+    pub fn end_of(self, tick: Tick) -> Tick {
+        self.start_of(tick).saturating_add(self.0)
+    }
+
+    /// The start of the granule that `tick` is in.
+    pub fn start_of(self, tick: Tick) -> Tick {
+        tick / self.0 * self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,5 +59,14 @@ mod tests {
         {
             assert_eq!(TickLength::from_ms(10).tick_of(captured_at_ns), expected);
         }
+    }
+
+    #[test]
+    fn granules_are_whole_ticks() {
+        let granule = Granule::new(95, TickLength::from_ms(10));
+        for (tick, start, end) in [(0, 0, 100), (90, 0, 100), (100, 100, 200)] {
+            assert_eq!((granule.start_of(tick), granule.end_of(tick)), (start, end));
+        }
+        assert_eq!(granule.end_of(Tick::MAX), Tick::MAX);
     }
 }

@@ -57,15 +57,12 @@ impl DeltaConfig {
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
             Ok((folder, runtime.worker_threads(1).thread_name("delta").enable_all().build()?))
         };
-        match open() {
-            Ok((folder, runtime)) => Ok(Delta {
-                folder,
-                runtime,
-                commit_interval: Duration::from_secs(self.commit_interval_s.into()),
-                tail: DeltaTail { writer: context.writer.into(), rows: Arc::default() },
-            }),
-            Err(source) => Err(SinkError::Open { path: folder, source }),
-        }
+        let (folder, runtime) =
+            open().map_err(|source| SinkError::Open { path: folder.clone(), source })?;
+        let uppers = runtime.block_on(uppers(&folder, context.writer))?;
+        let commit_interval = Duration::from_secs(self.commit_interval_s.into());
+        let tail = DeltaTail { writer: context.writer.into(), rows: Arc::default() };
+        Ok(Delta { folder, runtime, commit_interval, uppers, tail })
     }
 }
 
@@ -109,6 +106,8 @@ pub(crate) struct Delta {
     folder: PathBuf,
     runtime: Runtime,
     commit_interval: Duration,
+    /// The tick up to which each table holds everything.
+    uppers: BTreeMap<RecordKind, Tick>,
     tail: DeltaTail,
 }
 
@@ -119,33 +118,42 @@ impl Delta {
     }
 
     /// Appends the accepted rows of one table.
-    fn commit_table(&self, kind: RecordKind, upper: Tick) -> Result<(), SinkError> {
+    fn commit_table(&mut self, kind: RecordKind, upper: Tick) -> Result<(), SinkError> {
         let path = self.folder.join(kind.table());
         let rows: Vec<_> = self.tail.rows(kind).into_iter().map(|(_, record)| record).collect();
         let batch = kind
             .to_batch(&rows)
             .map_err(|source| SinkError::Table { path: path.clone(), source })?;
-        let append = append(&path, &self.tail.writer, upper, batch);
-        self.runtime
-            .block_on(append)
-            .map_err(|source| SinkError::Delta { path, source: Box::new(source) })?;
+        let expected = self.uppers.get(&kind).copied();
+        let append = append(&path, &self.tail.writer, expected, upper, batch);
+        self.runtime.block_on(append)?;
+        self.uppers.insert(kind, upper);
         self.tail.lock().remove(&kind);
         Ok(())
     }
 }
 
 impl Sink for Delta {
-    fn write(&mut self, tick: Tick, records: &[Record]) -> Result<(), SinkError> {
+    fn write(&mut self, tick: Tick, records: &[Record]) -> Result<usize, SinkError> {
         let mut rows = self.tail.lock();
-        for record in records {
+        // Tables are committed one after the other, so that one can be further than another.
+        let has = |kind| self.uppers.get(&kind).is_some_and(|upper| tick < *upper);
+        let mut n_accepted = 0;
+        for record in records.iter().filter(|record| !has(record.kind())) {
             rows.entry(record.kind()).or_default().push((tick, record.clone()));
+            n_accepted += 1;
         }
-        Ok(())
+        Ok(n_accepted)
     }
 
     fn commit(&mut self, upper: Tick) -> Result<(), SinkError> {
         let kinds: Vec<_> = self.tail.lock().keys().copied().collect();
         kinds.into_iter().try_for_each(|kind| self.commit_table(kind, upper))
+    }
+
+    fn upper(&self) -> Option<Tick> {
+        // The newest table tells how far the sink has come.
+        Some(self.uppers.values().copied().max().unwrap_or(0))
     }
 
     fn full(&self) -> bool {
@@ -157,26 +165,59 @@ impl Sink for Delta {
     }
 }
 
+/// The upper of each table that is there.
+async fn uppers(folder: &Path, writer: &str) -> Result<BTreeMap<RecordKind, Tick>, SinkError> {
+    let mut uppers = BTreeMap::new();
+    for kind in RecordKind::ALL {
+        let path = folder.join(kind.table());
+        let upper = async {
+            let table = open_table(&path).await?;
+            upper(&table, writer).await
+        };
+        let upper = upper.await.map_err(|source| failed(&path, source))?;
+        uppers.extend(upper.map(|upper| (kind, upper)));
+    }
+    Ok(uppers)
+}
+
+/// The table at `path`, which need not be there yet.
+async fn open_table(path: &Path) -> Result<DeltaTable, DeltaTableError> {
+    DeltaTable::try_from_url(ensure_table_uri(path.to_string_lossy())?).await
+}
+
+/// The tick up to which a table holds everything of a writer.
+async fn upper(table: &DeltaTable, writer: &str) -> Result<Option<Tick>, DeltaTableError> {
+    let Ok(state) = table.snapshot() else { return Ok(None) };
+    let version = state.transaction_version(table.log_store().as_ref(), writer).await?;
+    Ok(version.map(i64::unsigned_abs))
+}
+
 /// Appends to the table at `path`, unless it holds everything up to `upper` already.
 async fn append(
     path: &Path,
     writer: &str,
-    upper: Tick,
+    expected: Option<Tick>,
+    new_upper: Tick,
     batch: arrow::array::RecordBatch,
-) -> Result<(), DeltaTableError> {
-    let uri = ensure_table_uri(path.to_string_lossy())?;
-    let table = DeltaTable::try_from_url(uri).await?;
-    // Delta's versions are signed; ticks are milliseconds and far below.
-    let version = i64::try_from(upper).unwrap_or(i64::MAX);
-    if let Ok(state) = table.snapshot() {
-        let log_store = table.log_store();
-        let committed = state.transaction_version(log_store.as_ref(), writer).await?;
-        if committed.is_some_and(|committed| committed >= version) {
-            return Ok(());
-        }
+) -> Result<(), SinkError> {
+    let failed = |source| failed(path, source);
+    let table = open_table(path).await.map_err(failed)?;
+    let committed = upper(&table, writer).await.map_err(failed)?;
+    if committed.is_some_and(|committed| committed >= new_upper) {
+        // An earlier try got through after all.
+        return Ok(());
     }
+    if committed != expected {
+        return Err(SinkError::Fenced { path: path.to_owned() });
+    }
+    // Delta's versions are signed; ticks are milliseconds and far below.
+    let version = i64::try_from(new_upper).unwrap_or(i64::MAX);
     let transaction = Transaction::new(writer, version);
     let properties = CommitProperties::default().with_application_transaction(transaction);
-    table.write([batch]).with_commit_properties(properties).await?;
+    table.write([batch]).with_commit_properties(properties).await.map_err(failed)?;
     Ok(())
+}
+
+fn failed(path: &Path, source: DeltaTableError) -> SinkError {
+    SinkError::Delta { path: path.to_owned(), source: Box::new(source) }
 }

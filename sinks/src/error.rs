@@ -42,6 +42,22 @@ pub enum SinkError {
         /// What is wrong with them.
         source: TableError,
     },
+    /// A file is shorter than it was when it was committed to.
+    #[error("{path:?} has {found} bytes, but {committed} were committed")]
+    Shorter {
+        /// The path as the pipeline has it.
+        path: PathBuf,
+        /// Its length now.
+        found: u64,
+        /// What it held.
+        committed: u64,
+    },
+    /// Another run has written to the same place since.
+    #[error("another run of the pipeline writes to {path:?}")]
+    Fenced {
+        /// The path as the pipeline has it.
+        path: PathBuf,
+    },
     /// A Delta table could not be read or committed to.
     #[error("could not commit to the table at {path:?}")]
     Delta {
@@ -59,7 +75,11 @@ impl SinkError {
             // The disk may be freed.
             Self::Write { .. } | Self::Delta { .. } => true,
             // A wrong path and an unencodable value stay what they are.
-            Self::Open { .. } | Self::Encode { .. } | Self::Table { .. } => false,
+            Self::Open { .. }
+            | Self::Encode { .. }
+            | Self::Table { .. }
+            | Self::Shorter { .. }
+            | Self::Fenced { .. } => false,
         }
     }
 }

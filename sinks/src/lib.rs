@@ -7,6 +7,7 @@ mod error;
 mod json_lines;
 mod live;
 mod sink;
+mod upper_file;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -36,7 +37,8 @@ pub enum SinkConfig {
 /// What a sink needs to know of its run.
 #[derive(Clone, Copy, Debug)]
 pub struct SinkContext<'a> {
-    /// Names the sink, its pipeline and the run among all that ever wrote to a table.
+    /// Names the sink, its pipeline and its history of checkpoints, among all that ever wrote to a
+    /// place.
     pub writer: &'a str,
     /// What relative paths are relative to.
     pub directory: &'a Path,
@@ -53,6 +55,15 @@ pub struct OpenSink {
 }
 
 impl SinkConfig {
+    /// Where its upper is kept, if it has one.
+    pub fn state_shape(&self) -> Option<String> {
+        match self {
+            Self::Delta(config) => Some(format!("delta 1, {}", config.path.display())),
+            Self::JsonLines(config) => Some(format!("json_lines 1, {}", config.path.display())),
+            Self::Live(_) => None,
+        }
+    }
+
     /// Opens the sink.
     ///
     /// # Errors

@@ -81,7 +81,7 @@ pub(crate) struct Live {
 
 impl Sink for Live {
     #[expect(clippy::disallowed_methods, reason = "the delay of a live view is a matter of clocks")]
-    fn write(&mut self, _tick: Tick, records: &[Record]) -> Result<(), SinkError> {
+    fn write(&mut self, _tick: Tick, records: &[Record]) -> Result<usize, SinkError> {
         for record in records {
             let mut record = record.clone();
             if let Record::Pose(frame) = &mut record {
@@ -89,11 +89,15 @@ impl Sink for Live {
             }
             self.hub.publish(record);
         }
-        Ok(())
+        Ok(records.len())
     }
 
     fn commit(&mut self, _upper: Tick) -> Result<(), SinkError> {
         Ok(())
+    }
+
+    fn upper(&self) -> Option<Tick> {
+        None
     }
 
     fn commit_interval(&self) -> Duration {

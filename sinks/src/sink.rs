@@ -10,12 +10,14 @@ use crate::SinkError;
 ///
 /// After a failed call the same call is made again: a sink must not write anything twice then.
 pub trait Sink: Send {
-    /// Accepts the records of one tick, in their order. Ticks come in ascending order.
+    /// Accepts the records of one tick, in their order, but for those that the destination holds
+    /// already: after a restart, ticks below the upper come again. Ticks come in ascending order. Gives
+    /// how many records were accepted.
     ///
     /// # Errors
     ///
     /// [`SinkError`]; nothing of the tick was accepted then.
-    fn write(&mut self, tick: Tick, records: &[Record]) -> Result<(), SinkError>;
+    fn write(&mut self, tick: Tick, records: &[Record]) -> Result<usize, SinkError>;
 
     /// Makes all that was accepted durable, and with it that everything before `upper` is there.
     ///
@@ -23,6 +25,9 @@ pub trait Sink: Send {
     ///
     /// [`SinkError`]; what was accepted is kept then.
     fn commit(&mut self, upper: Tick) -> Result<(), SinkError>;
+
+    /// The tick up to which the destination holds everything, if it keeps anything.
+    fn upper(&self) -> Option<Tick>;
 
     /// True if so much was accepted that it should be committed now.
     fn full(&self) -> bool {

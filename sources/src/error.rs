@@ -32,6 +32,22 @@ pub enum SourceError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The notes of an earlier run say where to read on, but not to this source.
+    #[error("cannot use the saved position of {name:?}")]
+    Position {
+        /// The source's name.
+        name: String,
+        /// What is wrong with it.
+        source: postcard::Error,
+    },
+    /// A file is not the one that was read before.
+    #[error("cannot go on in {path:?} at byte {offset}: the file is shorter now")]
+    Shorter {
+        /// The path as the pipeline has it.
+        path: PathBuf,
+        /// Where to go on.
+        offset: u64,
+    },
     /// A scene file is not a scene.
     #[error("cannot use scene {path:?}: {reason}")]
     Scene {

@@ -5,9 +5,11 @@
 //! a pure function of what came before, however it was polled.
 
 use num_complex::Complex32;
-use schemas::{CsiBatch, CsiFrame, CsiLayout, Link, Record, SourceKind, Tick, TickLength};
+use schemas::{CsiBatch, CsiFrame, CsiLayout, Granule, Link, Record, SourceKind, Tick, TickLength};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::{Dropped, Poll, PollState};
+use crate::{Dropped, Mark, Poll, PollState, SourceContext, SourceError};
 
 /// Names for the devices of a link.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,35 +24,71 @@ pub struct LinkNames {
 
 /// Collects the records of one partition. Frames of a link and tick stay in order in one contiguous
 /// batch; a frame costs no allocation unless its batch is new.
+///
+/// With a delay, the clock is that far behind the newest record, and what is newer than the clock
+/// waits: so records that come out of order by less than the delay are not late.
 #[derive(Debug)]
 pub struct Intake {
     names: LinkNames,
     source_kind: SourceKind,
     tick_length: TickLength,
+    granule: Granule,
+    max_delay_ns: i64,
     clock: Tick,
     arrived_at_ns: Option<i64>,
-    batches: Vec<(Tick, CsiBatch)>,
-    others: Vec<(Tick, Record)>,
+    /// In the order of their ticks.
+    records: Vec<(Tick, Record)>,
+    marks: Vec<Mark>,
+    /// The end of the granule that the clock has just left, with the records that wait beyond it.
+    left: Option<(Tick, Vec<(Tick, Record)>)>,
     dropped: Vec<Dropped>,
     n_late: u64,
     n_frames: usize,
 }
 
+/// What a mark's position holds: its tick, the source's own place, and what waits.
+type Position<P> = (Tick, P, Vec<(Tick, Record)>);
+
 impl Intake {
     /// An empty intake whose clock stands at zero.
-    pub fn new(names: LinkNames, source_kind: SourceKind, tick_length: TickLength) -> Self {
+    pub fn new(names: LinkNames, source_kind: SourceKind, context: &SourceContext<'_>) -> Self {
         Self {
             names,
             source_kind,
-            tick_length,
+            tick_length: context.tick_length,
+            granule: context.granule,
+            max_delay_ns: 0,
             clock: 0,
             arrived_at_ns: None,
-            batches: Vec::new(),
-            others: Vec::new(),
+            records: Vec::new(),
+            marks: Vec::new(),
+            left: None,
             dropped: Vec::new(),
             n_late: 0,
             n_frames: 0,
         }
+    }
+
+    /// Lets records come out of order by this much.
+    #[must_use]
+    pub fn with_max_delay_ms(self, max_delay_ms: u32) -> Self {
+        Self { max_delay_ns: i64::from(max_delay_ms) * 1_000_000, ..self }
+    }
+
+    /// The place to read on from, after a restart; what waited there waits again.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Position`] if the notes are not this source's.
+    pub fn restore<P: DeserializeOwned>(
+        &mut self,
+        context: &SourceContext<'_>,
+    ) -> Result<Option<P>, SourceError> {
+        let Some(position) = context.position else { return Ok(None) };
+        let (clock, place, waiting): Position<P> = postcard::from_bytes(position)
+            .map_err(|source| SourceError::Position { name: context.name.to_owned(), source })?;
+        (self.clock, self.records) = (clock, waiting);
+        Ok(Some(place))
     }
 
     /// Stamps the frames that follow with the time they came in, instead of the device's time.
@@ -58,9 +96,34 @@ impl Intake {
         self.arrived_at_ns = Some(arrived_at_ns);
     }
 
+    /// Starts the clock at a tick rather than at zero.
+    #[must_use]
+    pub fn starting_at(self, clock: Tick) -> Self {
+        Self { clock, ..self }
+    }
+
     /// Moves the clock: nothing captured before this can come any more, unless late.
     pub fn advance_to(&mut self, now_ns: i64) {
-        self.clock = self.clock.max(self.tick_length.tick_of(now_ns));
+        self.advance(self.tick_length.tick_of(now_ns));
+    }
+
+    /// Notes the place that the latest record was read from, if it took the clock out of a granule.
+    /// To be called after each record.
+    ///
+    /// # Panics
+    ///
+    /// If the place holds something that postcard cannot write, such as a sequence of unknown length.
+    pub fn mark(&mut self, place: &impl Serialize) {
+        if let Some((tick, waiting)) = self.left.take() {
+            let position = postcard::to_allocvec(&(tick, place, waiting));
+            let position = position.expect("places and records have only what postcard knows");
+            self.marks.push(Mark { tick, position });
+        }
+    }
+
+    /// True if a record captured then takes the clock out of a granule.
+    pub fn leaves_granule(&self, captured_at_ns: i64) -> bool {
+        self.clock_at(captured_at_ns) >= self.granule.end_of(self.clock)
     }
 
     /// Frames and bad records since the last [`Intake::take`].
@@ -105,7 +168,8 @@ impl Intake {
     /// Adds a record that is no frame.
     pub fn push_record(&mut self, captured_at_ns: i64, record: Record) {
         let tick = self.stamp(captured_at_ns);
-        self.others.push((tick, record));
+        let behind = self.records.partition_point(|(at, _)| *at <= tick);
+        self.records.insert(behind, (tick, record));
     }
 
     /// Counts a record that could not be used.
@@ -113,29 +177,57 @@ impl Intake {
         self.dropped.push(Dropped { reason, offset });
     }
 
-    /// Takes out what came in.
-    pub fn take(&mut self, state: PollState) -> Poll {
+    /// Takes out what came in, but for what waits.
+    pub fn take(&mut self) -> Poll {
         self.n_frames = 0;
-        let batches = std::mem::take(&mut self.batches);
-        let mut records: Vec<_> =
-            batches.into_iter().map(|(tick, batch)| (tick, Record::Csi(batch))).collect();
-        records.append(&mut self.others);
-        records.sort_by_key(|(tick, _)| *tick);
+        let waiting = self.records.partition_point(|(tick, _)| *tick <= self.clock);
+        let waiting = self.records.split_off(waiting);
+        let mut records = std::mem::replace(&mut self.records, waiting);
+        if self.max_delay_ns > 0 {
+            for (_, record) in &mut records {
+                sort_frames(record);
+            }
+        }
         Poll {
             records,
+            marks: std::mem::take(&mut self.marks),
             dropped: std::mem::take(&mut self.dropped),
             n_late: std::mem::take(&mut self.n_late),
             clock: self.clock,
-            state,
+            state: PollState::Ready,
         }
+    }
+
+    /// Takes out everything, at the end, which is at `place`; panics as [`Intake::mark`] does.
+    pub fn finish(&mut self, place: &impl Serialize) -> Poll {
+        self.mark(place);
+        let last_tick = self.records.last().map_or(self.clock, |(tick, _)| *tick);
+        self.left = Some((self.granule.end_of(last_tick), Vec::new()));
+        self.mark(place);
+        self.clock = self.clock.max(last_tick);
+        Poll { state: PollState::End, ..self.take() }
     }
 
     /// The tick of a record, which moves the clock.
     fn stamp(&mut self, captured_at_ns: i64) -> Tick {
         let tick = self.tick_length.tick_of(captured_at_ns);
         self.n_late += u64::from(tick < self.clock);
-        self.clock = self.clock.max(tick);
-        self.clock
+        self.advance(self.clock_at(captured_at_ns));
+        tick.max(self.clock)
+    }
+
+    /// Where a record captured then takes the clock to.
+    fn clock_at(&self, captured_at_ns: i64) -> Tick {
+        self.tick_length.tick_of(captured_at_ns.saturating_sub(self.max_delay_ns))
+    }
+
+    fn advance(&mut self, clock: Tick) {
+        let end = self.granule.end_of(self.clock);
+        if clock >= end && self.left.is_none() {
+            let waiting = self.records.iter().filter(|(tick, _)| *tick >= end).cloned();
+            self.left = Some((end, waiting.collect()));
+        }
+        self.clock = self.clock.max(clock);
     }
 
     /// The batch of this tick, link and layout, which a new layout ends.
@@ -148,23 +240,48 @@ impl Intake {
     ) -> &mut CsiBatch {
         let receiver = receiver.unwrap_or(&self.names.receiver);
         let transmitter = transmitter.unwrap_or(&self.names.transmitter);
-        let of_tick = self.batches.iter().rev().take_while(|(at, _)| *at == tick);
-        let latest = of_tick.zip(1..).find(|((_, batch), _)| {
-            batch.link.transmitter == transmitter && batch.link.receiver == receiver
+        let behind =
+            self.records.len() - self.records.iter().rev().take_while(|(at, _)| *at > tick).count();
+        let of_tick = self.records[..behind].iter().rev().take_while(|(at, _)| *at == tick);
+        let latest = of_tick.zip(1..).find_map(|((_, record), from_end)| match record {
+            Record::Csi(batch)
+                if batch.link.transmitter == transmitter && batch.link.receiver == receiver =>
+            {
+                Some((batch, behind - from_end))
+            }
+            _ => None,
         });
-        let open = latest.filter(|((_, batch), _)| batch.layout == *layout);
-        let open_idx = open.map(|(_, from_end)| self.batches.len() - from_end);
-        let batch_idx = open_idx.unwrap_or_else(|| {
+        let open = latest.filter(|(batch, _)| batch.layout == *layout);
+        let batch_idx = open.map_or(behind, |(_, batch_idx)| batch_idx);
+        if open.is_none() {
             let link = Link {
                 site: self.names.site.clone(),
                 receiver: receiver.to_owned(),
                 transmitter: transmitter.to_owned(),
             };
-            self.batches.push((tick, CsiBatch::new(link, layout.clone(), self.source_kind)));
-            self.batches.len() - 1
-        });
-        &mut self.batches[batch_idx].1
+            let batch = CsiBatch::new(link, layout.clone(), self.source_kind);
+            self.records.insert(batch_idx, (tick, Record::Csi(batch)));
+        }
+        match &mut self.records[batch_idx].1 {
+            Record::Csi(batch) => batch,
+            other => unreachable!("a batch of frames was found or made here, not {}", other.kind()),
+        }
     }
+}
+
+/// Puts the frames of a batch in the order of their capture.
+fn sort_frames(record: &mut Record) {
+    let Record::Csi(batch) = record else { return };
+    if batch.captured_at_ns.is_sorted() {
+        return;
+    }
+    let mut order: Vec<_> = (0..batch.len()).collect();
+    order.sort_by_key(|frame_idx| batch.captured_at_ns[*frame_idx]);
+    let mut sorted = CsiBatch::new(batch.link.clone(), batch.layout.clone(), batch.source_kind);
+    for frame_idx in order {
+        sorted.push_from(batch, frame_idx);
+    }
+    *batch = sorted;
 }
 
 #[cfg(test)]
@@ -177,8 +294,7 @@ mod tests {
     }
 
     fn intake() -> Intake {
-        let tick_length = TickLength::from_ms(10);
-        Intake::new(LinkNames::default(), SourceKind::Replay, tick_length)
+        Intake::new(LinkNames::default(), SourceKind::Replay, &SourceContext::detached("test"))
     }
 
     fn push(intake: &mut Intake, transmitter: &str, n_subcarriers: i16, captured_at_ms: i64) {
@@ -214,7 +330,7 @@ mod tests {
         assert_eq!(intake.len(), 7);
         let expected =
             [(0, "a", 1, 2), (0, "b", 1, 2), (0, "a", 2, 1), (0, "a", 1, 1), (10, "b", 1, 1)];
-        assert_eq!(shape(&intake.take(PollState::Ready)), expected);
+        assert_eq!(shape(&intake.take()), expected);
         assert!(intake.is_empty());
     }
 
@@ -224,8 +340,71 @@ mod tests {
         for captured_at_ms in [0, 30, 10, 40] {
             push(&mut intake, "a", 1, captured_at_ms);
         }
-        let poll = intake.take(PollState::Ready);
+        let poll = intake.take();
         assert_eq!(shape(&poll), [(0, "a", 1, 1), (30, "a", 1, 2), (40, "a", 1, 1)]);
         assert_eq!((poll.n_late, poll.clock), (1, 40));
+    }
+    #[test]
+    fn with_a_delay_nothing_is_late_before_it() {
+        let mut intake = intake().with_max_delay_ms(20);
+        for captured_at_ms in [0, 30, 12, 11, 5, 60] {
+            push(&mut intake, "a", 1, captured_at_ms);
+        }
+        let poll = intake.take();
+        assert_eq!(shape(&poll), [(0, "a", 1, 1), (10, "a", 1, 3), (30, "a", 1, 1)]);
+        let Record::Csi(batch) = &poll.records[1].1 else { panic!("only frames were pushed") };
+        assert_eq!(batch.captured_at_ns, [5_000_000, 11_000_000, 12_000_000], "in order");
+        assert_eq!((poll.n_late, poll.clock), (1, 40), "5 came when the clock was at 10");
+        assert_eq!(shape(&intake.finish(&())), [(60, "a", 1, 1)]);
+    }
+
+    /// Records at random times, read in one go and again from each mark: the same ticks.
+    #[test]
+    fn reading_on_from_a_mark_gives_the_same_records() {
+        let mut seed = 7_u64;
+        let times: Vec<i64> = (0..400)
+            .map(|nth| {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                nth * 13 + i64::try_from(seed >> 58).expect("six bits")
+            })
+            .collect();
+        for max_delay_ms in [0, 30] {
+            let read = |context: &SourceContext<'_>| {
+                let mut intake = Intake::new(LinkNames::default(), SourceKind::Replay, context)
+                    .with_max_delay_ms(max_delay_ms);
+                let from: usize = intake.restore(context).expect("its own").unwrap_or(0);
+                let (mut records, mut marks) = (Vec::new(), Vec::new());
+                for (captured_at_ms, nth) in times.iter().zip(0_usize..).skip(from) {
+                    push(&mut intake, "a", 1, *captured_at_ms);
+                    intake.mark(&nth);
+                    let poll = intake.take();
+                    records.extend(poll.records);
+                    marks.extend(poll.marks);
+                }
+                let poll = intake.finish(&times.len());
+                records.extend(poll.records);
+                marks.extend(poll.marks);
+                (frames(records), marks)
+            };
+            let context = SourceContext::detached("test");
+            let (all, marks) = read(&context);
+            assert!(marks.len() > 4, "{marks:?}");
+            for Mark { tick, position } in marks {
+                let again = read(&SourceContext { position: Some(&position), ..context });
+                let expected: Vec<_> = all.iter().filter(|(at, _)| *at >= tick).copied().collect();
+                assert_eq!(again.0, expected, "from {tick} with a delay of {max_delay_ms}");
+            }
+        }
+    }
+
+    /// Tick and capture time of each frame, in order.
+    fn frames(records: Vec<(Tick, Record)>) -> Vec<(Tick, i64)> {
+        let frames = records.into_iter().flat_map(|(tick, record)| {
+            let Record::Csi(batch) = record else { panic!("only frames were pushed") };
+            batch.captured_at_ns.into_iter().map(move |captured_at_ns| (tick, captured_at_ns))
+        });
+        let mut frames: Vec<_> = frames.collect();
+        frames.sort_unstable();
+        frames
     }
 }

@@ -13,17 +13,18 @@ mod source;
 use std::path::Path;
 
 use schemars::JsonSchema;
-use schemas::{RecordKind, TickLength};
+use schemas::{Granule, RecordKind, Tick, TickLength};
 use serde::Deserialize;
 
 pub use crate::csi::{
-    Clock, CsiConfig, CsiDecoder, CsiFormat, DecodeError, Esp32, Intel5300, Step, Transport,
+    Clock, CsiConfig, CsiDecoder, CsiFormat, DecodeError, DecoderMemory, Esp32, Intel5300, Step,
+    Transport,
 };
 pub use crate::error::SourceError;
 pub use crate::intake::{Intake, LinkNames};
 pub use crate::pace::Speed;
 pub use crate::simulate::SimulateConfig;
-pub use crate::source::{Dropped, Poll, PollState, Source};
+pub use crate::source::{Dropped, Mark, Poll, PollState, Source};
 
 /// The sources there are.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -42,6 +43,15 @@ impl SourceConfig {
         match self {
             Self::Csi(_) => &[("", RecordKind::Csi)],
             Self::Simulate(_) => &[("", RecordKind::Csi), ("truth", RecordKind::Pose)],
+        }
+    }
+
+    /// What its position is like: a number that grows when the notes change, and what they are about.
+    /// A position of another shape cannot be used.
+    pub fn state_shape(&self) -> String {
+        match self {
+            Self::Csi(config) => config.state_shape(),
+            Self::Simulate(config) => format!("simulate 1, {}", config.scene.display()),
         }
     }
 
@@ -69,4 +79,26 @@ pub struct SourceContext<'a> {
     pub directory: &'a Path,
     /// The pipeline's tick.
     pub tick_length: TickLength,
+    /// How often the source notes where it is.
+    pub granule: Granule,
+    /// Where time starts: all earlier records are done with.
+    pub starts_at: Tick,
+    /// Where to read on from, as noted in an earlier run.
+    pub position: Option<&'a [u8]>,
+}
+
+impl SourceContext<'_> {
+    /// A context of no pipeline, for training and tests.
+    pub fn detached(name: &str) -> SourceContext<'_> {
+        let tick_length = TickLength::from_ms(10);
+        SourceContext {
+            name,
+            site: "detached",
+            directory: Path::new("."),
+            tick_length,
+            granule: Granule::new(1000, tick_length),
+            starts_at: 0,
+            position: None,
+        }
+    }
 }

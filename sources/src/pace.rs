@@ -127,6 +127,7 @@ impl<S: Source> Source for Paced<S> {
         self.held = Some(poll);
         Ok(Poll {
             records: Vec::new(),
+            marks: Vec::new(),
             dropped: Vec::new(),
             n_late: 0,
             clock,
@@ -151,7 +152,8 @@ mod tests {
             let record = || (clock, Record::Presence(Presence::default()));
             let state = if next.is_some() { PollState::Ready } else { PollState::End };
             let records = next.map(|_| record()).into_iter().collect();
-            Ok(Poll { records, dropped: Vec::new(), n_late: 0, clock, state })
+            let (marks, dropped) = (Vec::new(), Vec::new());
+            Ok(Poll { records, marks, dropped, n_late: 0, clock, state })
         }
     }
 

@@ -27,6 +27,8 @@ pub trait Source: Send {
 pub struct Poll {
     /// Records with their ticks; frames of a link in the order of their capture.
     pub records: Vec<(Tick, Record)>,
+    /// Where the source was at the end of each granule that its clock left.
+    pub marks: Vec<Mark>,
     /// Records that could not be used.
     pub dropped: Vec<Dropped>,
     /// Frames that came later than their tick.
@@ -35,6 +37,15 @@ pub struct Poll {
     pub clock: Tick,
     /// What to expect next.
     pub state: PollState,
+}
+
+/// Where to read on from, so that exactly the records from a tick on come again, at the same ticks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The end of a granule; what is read from here on has no earlier tick.
+    pub tick: Tick,
+    /// The source's own notes.
+    pub position: Vec<u8>,
 }
 
 /// What to expect after a [`Poll`].

@@ -1,8 +1,10 @@
 //! The program under test.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::Duration;
 
 /// Runs the program in a folder and waits for its end.
 pub(crate) fn fresnel(directory: &Path, arguments: &[&str]) -> Output {
@@ -23,6 +25,21 @@ pub(crate) fn fail(directory: &Path, arguments: &[&str], code: i32) -> String {
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{errors}");
     errors
+}
+
+/// Starts it and kills it after a while; true if it had not ended by itself.
+pub(crate) fn kill_after(directory: &Path, arguments: &[&str], pause: Duration) -> bool {
+    let mut command = command(directory, arguments);
+    let child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn();
+    let mut child = child.expect("the program starts");
+    // When a kill comes is what is tried here: there is nothing to wait for.
+    std::thread::sleep(pause);
+    child.kill().expect("it is ours");
+    let output = child.wait_with_output().expect("it ended");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let killed = output.status.signal() == Some(9);
+    assert!(killed || output.status.success(), "it failed by itself: {said}");
+    killed
 }
 
 fn command(directory: &Path, arguments: &[&str]) -> Command {
@@ -59,10 +76,28 @@ impl Server {
     }
 
     /// Asks it to end. Gives the exit code and what it says at the end.
-    pub(crate) fn terminate(mut self) -> (Option<i32>, String) {
+    pub(crate) fn terminate(self) -> (Option<i32>, String) {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits until something is so, as long as it runs.
+    pub(crate) fn wait_until(&mut self, mut so: impl FnMut() -> bool) {
+        while !so() {
+            let ended = self.child.try_wait().expect("it is ours");
+            assert!(ended.is_none(), "it ended before that: {ended:?}");
+        }
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let kill = Command::new("kill").args(["-TERM", &pid]).status();
+        let kill = Command::new("kill").args([&format!("-{name}"), &pid]).status();
         assert!(kill.expect("there is kill").success());
+    }
+
+    /// Waits for its end. Gives the exit code and what it says at the end.
+    pub(crate) fn wait(mut self) -> (Option<i32>, String) {
         let mut said = String::new();
         self.stderr.read_to_string(&mut said).expect("it prints text");
         (self.child.wait().expect("it ends").code(), said)

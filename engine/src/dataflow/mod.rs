@@ -1,6 +1,8 @@
 //! From a plan to a running dataflow: the same on every worker.
 
+mod committer;
 mod edge;
+mod parking;
 mod sink;
 mod source;
 
@@ -8,21 +10,27 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use operators::{
-    Activities, Context, DetectMotion, InferPoses, Model, OperatorConfig, SanitizePhase, Track,
-    Zones, into_records,
+    Activities, Changes, Component, Context, DetectMotion, InferPoses, Model, OperatorConfig,
+    SanitizePhase, Saving, Stopped, Track, Zones, into_records,
 };
-use schemas::{Record, Tick};
+use schemas::{Granule, Record, Tick};
 use timely::dataflow::operators::{Concatenate, Probe};
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 use timely::worker::Worker;
 
+use crate::dataflow::committer::commit;
 use crate::dataflow::edge::Edge;
 use crate::dataflow::sink::write_to;
-use crate::dataflow::source::read_from;
+use crate::dataflow::source::{SourceStreams, read_from};
 use crate::{Counters, Plan, PlannedOperator, StreamName};
 
-pub(crate) use crate::dataflow::sink::Outlet;
+pub(crate) use crate::dataflow::committer::{Checkpointer, Commit};
+pub(crate) use crate::dataflow::parking::Parking;
+pub(crate) use crate::dataflow::sink::{Outlet, upper_of};
 pub(crate) use crate::dataflow::source::{Feed, FeedBatch};
+
+/// Keys and what is remembered of them.
+pub(crate) type Entries = Arc<Vec<(Vec<u8>, Vec<u8>)>>;
 
 /// All that the workers share. A worker takes the feeds and outlets that are its own.
 pub(crate) struct Parts {
@@ -34,42 +42,109 @@ pub(crate) struct Parts {
     pub(crate) feeds: Vec<Mutex<Option<Feed>>>,
     /// One for each sink of the plan.
     pub(crate) outlets: Vec<Mutex<Option<Outlet>>>,
+    /// The first worker's.
+    pub(crate) checkpointer: Mutex<Option<Checkpointer>>,
+    /// Where time starts.
+    pub(crate) starts_at: Tick,
+    /// What each operator remembered then.
+    pub(crate) restored: BTreeMap<String, Entries>,
+    pub(crate) parking: Arc<Parking>,
+    pub(crate) stopped: Stopped,
+}
+
+/// What the ends of a dataflow know of its flow.
+#[derive(Clone)]
+struct Flow {
+    /// What every sink has accepted.
+    accepted: ProbeHandle<Tick>,
+    /// What is durable in every sink.
+    durable: ProbeHandle<Tick>,
+    max_lead_ms: u64,
+    granule: Granule,
+    starts_at: Tick,
+    parking: Arc<Parking>,
+    stopped: Stopped,
+}
+
+impl Flow {
+    fn new(parts: &Parts) -> Self {
+        Self {
+            accepted: ProbeHandle::new(),
+            durable: ProbeHandle::new(),
+            max_lead_ms: parts.plan.max_lead_ms,
+            granule: parts.plan.granule(),
+            starts_at: parts.starts_at,
+            parking: Arc::clone(&parts.parking),
+            stopped: parts.stopped.clone(),
+        }
+    }
 }
 
 /// Takes `slots[idx]` on the worker it belongs to; components are spread over the workers.
-fn take_own<T>(slots: &[Mutex<Option<T>>], idx: usize, worker: &Worker) -> Option<T> {
-    if idx % worker.peers() != worker.index() {
+fn take_own<T>(slots: &[Mutex<Option<T>>], idx: usize, owner: u32, worker: &Worker) -> Option<T> {
+    if owner as usize % worker.peers() != worker.index() {
         return None;
     }
     slots[idx].lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-/// Builds the dataflow. The probe is done when everything is durable.
+/// Builds the dataflow. The probe is done when everything is durable and in a checkpoint.
 pub(crate) fn build(worker: &mut Worker, parts: &Parts) -> ProbeHandle<Tick> {
     let plan = &parts.plan;
-    let feeds: Vec<_> =
-        (0..plan.sources.len()).map(|idx| take_own(&parts.feeds, idx, worker)).collect();
-    let outlets: Vec<_> =
-        (0..plan.sinks.len()).map(|idx| take_own(&parts.outlets, idx, worker)).collect();
+    let flow = Flow::new(parts);
+    // The numbers of components, as `Plan::components` has them.
+    let sources = (0..plan.sources.len()).zip(0_u32..);
+    let operators = plan.sources.len() as u32..;
+    let sinks = (0..plan.sinks.len()).zip((plan.sources.len() + plan.operators.len()) as u32..);
+    let feeds: Vec<_> = sources
+        .map(|(idx, component)| (component, take_own(&parts.feeds, idx, component, worker)))
+        .collect();
+    let outlets: Vec<_> = sinks
+        .map(|(idx, component)| (component, take_own(&parts.outlets, idx, component, worker)))
+        .collect();
+    let is_first = worker.index() == 0;
+    let checkpointer = parts.checkpointer.lock().unwrap_or_else(PoisonError::into_inner);
+    let checkpointer = { checkpointer }.take_if(|_| is_first);
     worker.dataflow_named::<Tick, _, _>(&plan.name, |scope| {
-        let (accepted, durable) = (ProbeHandle::new(), ProbeHandle::new());
+        let changes = Changes::default();
         let mut edges = Edges::default();
-        for (source, feed) in plan.sources.iter().zip(feeds) {
-            let records = read_from(scope, &source.name, feed, accepted.clone(), plan.max_lead_ms);
+        for (source, (component, feed)) in plan.sources.iter().zip(feeds) {
+            let streams = read_from(scope, &source.name, component, feed, &flow);
+            let SourceStreams { records, changes: positions } = streams;
             edges.insert(&source.name, source.config.outputs(), &records);
+            changes.borrow_mut().push(positions);
         }
-        for operator in &plan.operators {
-            edges.operate(scope, operator, parts);
+        for (operator, component) in plan.operators.iter().zip(operators) {
+            let saving = saving(&operator.name, component, parts, &flow, &changes);
+            edges.operate(scope, operator, saving, parts);
         }
-        for ((sink, outlet), idx) in plan.sinks.iter().zip(outlets).zip(0..) {
+        for (sink, (component, outlet)) in plan.sinks.iter().zip(outlets) {
             let inputs = sink.inputs.iter().map(|input| edges.get(input).into_records());
             let records = scope.concatenate(inputs.collect::<Vec<_>>());
-            let progress = write_to(records, &sink.name, idx, outlet);
-            progress.accepted.probe_with(&accepted);
-            progress.durable.probe_with(&durable);
+            let progress = write_to(records, &sink.name, component, outlet, &flow);
+            progress.accepted.probe_with(&flow.accepted);
+            changes.borrow_mut().push(progress.changes.probe_with(&flow.durable));
         }
-        durable
+        let changes = scope.concatenate(changes.take());
+        commit(changes, checkpointer, &flow).probe().0
     })
+}
+
+fn saving<'scope>(
+    name: &str,
+    component: u32,
+    parts: &Parts,
+    flow: &Flow,
+    changes: &Changes<'scope>,
+) -> Saving<'scope> {
+    Saving {
+        component,
+        granule: flow.granule,
+        starts_at: flow.starts_at,
+        restored: parts.restored.get(name).cloned().unwrap_or_default(),
+        changes: Changes::clone(changes),
+        stopped: flow.stopped.clone(),
+    }
 }
 
 /// The streams so far, by name.
@@ -96,12 +171,18 @@ impl<'scope> Edges<'scope> {
         }
     }
 
-    fn operate(&mut self, scope: Scope<'scope, Tick>, operator: &PlannedOperator, parts: &Parts) {
-        let context = context(operator, parts);
+    fn operate(
+        &mut self,
+        scope: Scope<'scope, Tick>,
+        operator: &PlannedOperator,
+        saving: Saving<'scope>,
+        parts: &Parts,
+    ) {
+        let context = Context { component: component(operator, parts), saving };
         let inputs: Vec<_> = operator.inputs.iter().map(|input| self.get(input)).collect();
         let records = match &operator.config {
             OperatorConfig::SanitizePhase(config) => {
-                into_records(edge::csi(scope, inputs).sanitize_phase(*config, context))
+                into_records(edge::csi(scope, inputs).sanitize_phase(*config, context.component))
             }
             OperatorConfig::Motion(config) => {
                 into_records(edge::csi(scope, inputs).detect_motion(config.clone(), context))
@@ -122,9 +203,9 @@ impl<'scope> Edges<'scope> {
     }
 }
 
-fn context(operator: &PlannedOperator, parts: &Parts) -> Context {
+fn component(operator: &PlannedOperator, parts: &Parts) -> Component {
     let (counters, name) = (Arc::clone(&parts.counters), operator.name.clone());
-    Context {
+    Component {
         pipeline: parts.plan.name.as_str().into(),
         name: operator.name.as_str().into(),
         dropped: Arc::new(move |reason, n_records| counters.dropped(&name, reason, n_records)),

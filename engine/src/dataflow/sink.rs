@@ -7,13 +7,17 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError};
-use operators::ClosedTicks;
+use operators::{Change, ClosedTicks};
 use schemas::{Record, Tick};
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::SyncActivator;
+
+use crate::dataflow::Flow;
 
 /// How soon a sink whose queue is full looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
@@ -24,55 +28,64 @@ pub(crate) struct Outlet {
     /// Closed ticks with their records, in order. Closed by the dataflow at its end, or by the thread
     /// when the sink failed.
     pub(crate) ticks: Sender<(Tick, Vec<Record>)>,
+    /// True if the sink keeps what it takes, so that it has an upper.
+    pub(crate) keeps: bool,
     /// Everything before this tick is durable, or the sink failed; set by the thread.
     pub(crate) durable: Arc<AtomicU64>,
     /// Filled once the dataflow is there; the thread wakes it after each commit.
     pub(crate) waker: Arc<OnceLock<SyncActivator>>,
 }
 
-/// Streams without records, whose frontiers tell what a sink has done.
+/// Streams whose frontiers tell what a sink has done.
 pub(super) struct SinkProgress<'scope> {
     /// Passes a tick when its records are in the sink's queue.
     pub(super) accepted: StreamVec<'scope, Tick, ()>,
-    /// Passes a tick when its records are durable.
-    pub(super) durable: StreamVec<'scope, Tick, ()>,
+    /// Passes a tick when its records are durable; carries the sink's upper.
+    pub(super) changes: StreamVec<'scope, Tick, Change>,
 }
 
 /// The capabilities that a tick holds until it is accepted, and until it is durable.
 type Holds = (Capability<Tick>, Capability<Tick>);
 
-/// Hands all records to `outlet`, which is on worker `owner` modulo their number.
+/// Hands all records to `outlet`, which is on worker `component` modulo their number.
 pub(super) fn write_to<'scope>(
     records: StreamVec<'scope, Tick, Record>,
     name: &str,
-    owner: u64,
+    component: u32,
     outlet: Option<Outlet>,
+    flow: &Flow,
 ) -> SinkProgress<'scope> {
     let scope = records.scope();
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
-    let mut input = builder.new_input(records, Exchange::new(move |_: &Record| owner));
+    let mut input =
+        builder.new_input(records, Exchange::new(move |_: &Record| u64::from(component)));
     let (_accepted, accepted) = builder.new_output::<Vec<()>>();
-    let (_durable, durable) = builder.new_output::<Vec<()>>();
+    let (changes, change_stream) = builder.new_output::<Vec<Change>>();
+    let mut changes = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(changes);
     let info = builder.operator_info();
     let activator = scope.activator_for(info.address.clone());
     if let Some(outlet) = &outlet {
         // The slot is filled once: an outlet has one dataflow.
         let _ = outlet.waker.set(scope.worker().sync_activator_for(info.address.to_vec()));
     }
+    let keeps = outlet.as_ref().is_some_and(|outlet| outlet.keeps);
     let (mut queue, durable_before) =
         outlet.map(|outlet| (Some(outlet.ticks), outlet.durable)).unwrap_or_default();
+    let (granule, stopped) = (flow.granule, flow.stopped.clone());
     builder.build(move |capabilities| {
         drop(capabilities);
         let mut ticks = ClosedTicks::<Record, Holds>::default();
         let mut blocked: Option<(Tick, Holds, Vec<Record>)> = None;
         let mut not_durable = VecDeque::<(Tick, Capability<Tick>)>::new();
         move |frontiers| {
+            let mut changes = changes.activate();
             input.for_each_time(|time, batches| {
                 ticks.insert(&time, batches, |time| (time.retain(0), time.retain(1)));
             });
+            let reached = stopped.reached(&frontiers[0]);
             loop {
                 let next = blocked.take().or_else(|| {
-                    let (tick, holds, mut records) = ticks.pop(&frontiers[0])?;
+                    let (tick, holds, mut records) = ticks.pop(reached)?;
                     records.sort_by(|a, b| a.order_key().cmp(&b.order_key()));
                     Some((tick, holds, records))
                 });
@@ -89,12 +102,28 @@ pub(super) fn write_to<'scope>(
                 }
             }
             let durable = durable_before.load(Ordering::Acquire);
-            while not_durable.pop_front_if(|(tick, _)| *tick < durable).is_some() {}
+            let mut released = None;
+            while let Some(hold) = not_durable.pop_front_if(|(tick, _)| *tick < durable) {
+                released = Some(hold);
+            }
+            if let Some((tick, hold)) = released.filter(|_| keeps) {
+                let value = Some((tick + 1).to_le_bytes().to_vec());
+                let change = Change { component, key: Vec::new(), value };
+                changes.session(&hold.delayed(&granule.end_of(tick))).give(change);
+            }
+            if stopped.get() {
+                ticks.clear();
+            }
             if frontiers[0].is_empty() && blocked.is_none() {
                 // Closes the queue, upon which the thread makes its last commit.
                 queue = None;
             }
         }
     });
-    SinkProgress { accepted, durable }
+    SinkProgress { accepted, changes: change_stream }
+}
+
+/// The upper that a sink's change tells.
+pub(crate) fn upper_of(value: &[u8]) -> Option<Tick> {
+    value.try_into().ok().map(Tick::from_le_bytes)
 }

@@ -1,20 +1,26 @@
 //! The end of a source in the dataflow: takes what its thread queued, at its ticks, no faster than
-//! the sinks accept.
+//! the sinks accept, and tells where it was at the end of each granule.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, TryRecvError};
+use operators::Change;
 use schemas::{Record, Tick};
+use sources::Mark;
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::operators::generic::operator::source;
-use timely::dataflow::{ProbeHandle, Scope, StreamVec};
-use timely::scheduling::SyncActivator;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Scope, StreamVec};
+use timely::scheduling::{Activator, SyncActivator};
+
+use crate::dataflow::Flow;
 
 /// Batches taken in one activation, so that other operators get their turn.
 const BATCHES_PER_TURN: usize = 16;
-/// How soon a source that is too far ahead looks again.
+/// How soon a source that waits for others looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// What a poll of a source brought.
@@ -22,16 +28,29 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 pub(crate) struct FeedBatch {
     /// Records in the order of their ticks.
     pub(crate) records: Vec<(Tick, Record)>,
+    /// Where the source was at the end of each granule.
+    pub(crate) marks: Vec<Mark>,
     /// No record that follows is before this tick.
     pub(crate) clock: Tick,
+    /// True if nothing follows.
+    pub(crate) ended: bool,
 }
 
-/// The dataflow's end of a source's queue. The source has ended when the queue is closed.
+/// The dataflow's end of a source's queue. A queue that is closed before the source's end means that
+/// the run stops.
 #[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) batches: Receiver<FeedBatch>,
+    /// True if what was not taken in is gone, so that its last tick is over when it stops.
+    pub(crate) live: bool,
     /// Filled once the dataflow is there; the thread wakes it after each batch and at the end.
     pub(crate) waker: Arc<OnceLock<SyncActivator>>,
+}
+
+/// The streams of a source.
+pub(super) struct SourceStreams<'scope> {
+    pub(super) records: StreamVec<'scope, Tick, Record>,
+    pub(super) changes: StreamVec<'scope, Tick, Change>,
 }
 
 /// The records of a feed. On workers other than the feed's own there is none, and nothing comes.
@@ -40,54 +59,173 @@ pub(crate) struct Feed {
 pub(super) fn read_from<'scope>(
     scope: Scope<'scope, Tick>,
     name: &str,
+    component: u32,
     feed: Option<Feed>,
-    accepted: ProbeHandle<Tick>,
-    max_lead_ms: u64,
-) -> StreamVec<'scope, Tick, Record> {
-    source::<_, CapacityContainerBuilder<Vec<Record>>, _, _>(
-        scope,
-        name,
-        move |capability, info| {
-            let activator = scope.activator_for(info.address.clone());
-            if let Some(feed) = &feed {
-                // The slot is filled once: a feed has one dataflow.
-                let _ = feed.waker.set(scope.worker().sync_activator_for(info.address.to_vec()));
+    flow: &Flow,
+) -> SourceStreams<'scope> {
+    let mut builder = OperatorBuilder::new(name.to_owned(), scope);
+    let info = builder.operator_info();
+    let activator = scope.activator_for(info.address.clone());
+    if let Some(feed) = &feed {
+        // The slot is filled once: a feed has one dataflow.
+        let _ = feed.waker.set(scope.worker().sync_activator_for(info.address.to_vec()));
+    }
+    let (records, record_stream) = builder.new_output::<Vec<Record>>();
+    let (changes, change_stream) = builder.new_output::<Vec<Change>>();
+    let mut records = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(records);
+    let mut changes = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(changes);
+    let flow = flow.clone();
+    builder.build(move |mut capabilities| {
+        let (of_changes, of_records) = (capabilities.pop(), capabilities.pop());
+        let holds = of_records.zip(of_changes);
+        let mut running = feed.zip(holds).map(|(feed, (of_records, of_changes))| {
+            let mut holds = Holds { records: of_records, changes: of_changes };
+            holds.downgrade(flow.starts_at);
+            Intake {
+                feed,
+                holds,
+                component,
+                flow,
+                activator,
+                pending: VecDeque::new(),
+                end: End::Open,
             }
-            let mut running = feed.map(|feed| (feed, capability));
-            let mut pending = VecDeque::new();
-            move |output| {
-                let Some((feed, capability)) = &mut running else { return };
-                for _ in 0..BATCHES_PER_TURN {
-                    while let Some((tick, _)) = pending.front() {
-                        capability.downgrade(tick);
-                        if accepted.less_than(&tick.saturating_sub(max_lead_ms)) {
-                            activator.activate_after(LOOK_AGAIN);
-                            return;
-                        }
-                        let mut session = output.session(capability);
-                        let tick = *tick;
-                        while let Some((_, record)) =
-                            pending.pop_front_if(|(next, _)| *next == tick)
-                        {
-                            session.give(record);
-                        }
-                    }
-                    match feed.batches.try_recv() {
-                        Ok(batch) => {
-                            if batch.records.is_empty() {
-                                capability.downgrade(&batch.clock.max(*capability.time()));
-                            }
-                            pending.extend(batch.records);
-                        }
-                        Err(TryRecvError::Empty) => return,
-                        Err(TryRecvError::Disconnected) => {
-                            running = None;
-                            return;
-                        }
-                    }
-                }
-                activator.activate();
+        });
+        move |_frontiers| {
+            let Some(intake) = &mut running else { return };
+            let (mut records, mut changes) = (records.activate(), changes.activate());
+            let ended = intake.take(
+                |capability, record| records.session(capability).give(record),
+                |capability, change| changes.session(capability).give(change),
+            );
+            if ended {
+                running = None;
             }
-        },
-    )
+        }
+    });
+    SourceStreams { records: record_stream, changes: change_stream }
+}
+
+/// The right to speak from a tick on: of records and of positions.
+struct Holds {
+    records: Capability<Tick>,
+    changes: Capability<Tick>,
+}
+
+impl Holds {
+    fn downgrade(&mut self, tick: Tick) {
+        self.records.downgrade(&tick);
+        self.changes.downgrade(&tick);
+    }
+
+    fn clock(&self) -> Tick {
+        *self.records.time()
+    }
+}
+
+/// Whether more can come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    /// The source has no more.
+    Ended,
+    /// The run stops; all sources wait for each other.
+    Parked,
+}
+
+struct Intake {
+    feed: Feed,
+    holds: Holds,
+    component: u32,
+    flow: Flow,
+    activator: Activator,
+    pending: VecDeque<(Tick, Record)>,
+    end: End,
+}
+
+impl Intake {
+    /// Takes in what is there and may enter. True when there is no more, and what is open is over.
+    fn take(
+        &mut self,
+        mut give_record: impl FnMut(&Capability<Tick>, Record),
+        mut give_change: impl FnMut(&Capability<Tick>, Change),
+    ) -> bool {
+        for _ in 0..BATCHES_PER_TURN {
+            if !self.enter(&mut give_record) {
+                self.activator.activate_after(LOOK_AGAIN);
+                return false;
+            }
+            match self.feed.batches.try_recv() {
+                Ok(batch) => self.unpack(batch, &mut give_change),
+                Err(TryRecvError::Empty) => return false,
+                Err(TryRecvError::Disconnected) => return self.close(),
+            }
+        }
+        self.activator.activate();
+        false
+    }
+
+    /// Lets pending records in, as far as the sinks allow; true if all are.
+    fn enter(&mut self, give: &mut impl FnMut(&Capability<Tick>, Record)) -> bool {
+        while let Some((tick, _)) = self.pending.front() {
+            self.holds.downgrade(*tick);
+            if self.flow.accepted.less_than(&tick.saturating_sub(self.flow.max_lead_ms)) {
+                return false;
+            }
+            if let Some((_, record)) = self.pending.pop_front() {
+                give(&self.holds.records, record);
+            }
+        }
+        true
+    }
+
+    /// Queues the records of a batch, and tells where the source was.
+    fn unpack(&mut self, batch: FeedBatch, give: &mut impl FnMut(&Capability<Tick>, Change)) {
+        let starts_at = self.flow.starts_at;
+        for Mark { tick, position } in batch.marks {
+            // An earlier mark was read again, and is known.
+            if tick > starts_at {
+                let (component, value) = (self.component, Some(position));
+                let change = Change { component, key: Vec::new(), value };
+                give(&self.holds.changes.delayed(&tick), change);
+            }
+        }
+        if batch.records.is_empty() {
+            self.holds.downgrade(batch.clock.max(self.holds.clock()));
+        }
+        // What is read again from a mark on, but before the start of time, is done with.
+        self.pending.extend(batch.records.into_iter().filter(|(tick, _)| *tick >= starts_at));
+        if batch.ended {
+            self.end = End::Ended;
+        }
+    }
+
+    /// The queue is closed: lets go of time if the source has ended; otherwise the run stops, and
+    /// what is open stays open.
+    fn close(&mut self) -> bool {
+        let parking = &self.flow.parking;
+        if self.end == End::Ended {
+            parking.park(Tick::MAX);
+            return true;
+        }
+        if self.end == End::Open {
+            self.end = End::Parked;
+            parking.park(self.clock_at_stop());
+        }
+        if let Some(low) = parking.low() {
+            // As far as all sources have come, everything is to be durable.
+            self.holds.downgrade(low.min(self.clock_at_stop()).max(self.holds.clock()));
+            if !self.flow.durable.less_than(&low) {
+                self.flow.stopped.set(low);
+                return true;
+            }
+        }
+        self.activator.activate_after(LOOK_AGAIN);
+        false
+    }
+
+    /// How far the source has come: a live one does not come back to its last tick.
+    fn clock_at_stop(&self) -> Tick {
+        self.holds.clock().saturating_add(self.feed.live.into())
+    }
 }

@@ -1,7 +1,54 @@
 //! Lengths of time as people write them: `10ms`, `1.5s`, `2m`, `1h`.
 
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// A length of time, in milliseconds; at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Milliseconds(pub u64);
+
+impl<'de> Deserialize<'de> for Milliseconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(LengthOfTime)
+    }
+}
+
+struct LengthOfTime;
+
+impl Visitor<'_> for LengthOfTime {
+    type Value = Milliseconds;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a length of time such as \"10ms\", \"2s\" or \"1m\"")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Milliseconds, E> {
+        parse_ms(text)
+            .map(Milliseconds)
+            .ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+    }
+}
+
+impl JsonSchema for Milliseconds {
+    fn schema_name() -> Cow<'static, str> {
+        "Milliseconds".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9.]+ ?(ms|s|m|h)$" })
+    }
+}
+
 /// Milliseconds; `None` for what is no length of time above zero.
-pub(super) fn parse_ms(text: &str) -> Option<u64> {
+fn parse_ms(text: &str) -> Option<u64> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit_ms = match &text[digits.len()..] {
         "ms" => 1.0,

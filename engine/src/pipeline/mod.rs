@@ -9,6 +9,7 @@ mod schema;
 mod tagged;
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use operators::OperatorConfig;
@@ -18,6 +19,7 @@ use serde::Deserialize;
 use sinks::SinkConfig;
 use sources::SourceConfig;
 
+pub use crate::pipeline::duration::Milliseconds;
 pub use crate::pipeline::mistake::{Mistake, PipelineError};
 pub use crate::pipeline::plan::{Plan, PlannedOperator, PlannedSink, PlannedSource, StreamName};
 pub use crate::pipeline::schema::json_schema;
@@ -31,11 +33,38 @@ pub struct Pipeline {
     pub tick_length: TickLength,
     /// How far, in milliseconds of event time, a source may be ahead of the slowest sink.
     pub max_lead_ms: u64,
+    /// When and where checkpoints are made.
+    pub checkpoint: CheckpointConfig,
     /// Where to serve the API, if at all.
     pub api: Option<ApiConfig>,
     pub(crate) sources: Vec<Component<SourceConfig>>,
     pub(crate) operators: Vec<Component<OperatorConfig>>,
     pub(crate) sinks: Vec<Component<SinkConfig>>,
+}
+
+/// When and where checkpoints are made.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointConfig {
+    /// The store: a file (`"fresnel.db"` by default), or a URL such as `"postgres://user@host/name"`.
+    pub store: String,
+    /// Time from one checkpoint to the next; `"1s"` by default.
+    pub interval: Milliseconds,
+    /// Event time from one place that can be resumed from to the next; `"1s"` by default.
+    pub granule: Milliseconds,
+    /// Checkpoints that are kept, in case the newest is damaged; 3 by default.
+    pub retention: NonZeroUsize,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self {
+            store: "fresnel.db".to_owned(),
+            interval: Milliseconds(1000),
+            granule: Milliseconds(1000),
+            retention: const { NonZeroUsize::new(3).expect("3 is not zero") },
+        }
+    }
 }
 
 /// Where to serve the API.

@@ -9,15 +9,16 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use crate::pipeline::duration::parse_ms;
+use crate::pipeline::duration::Milliseconds;
 use crate::pipeline::tagged::Tagged;
 use crate::{Mistake, Pipeline, PipelineError, Plan};
 
 use super::Component;
 
-const TOP_LEVEL: [&str; 7] = ["name", "tick", "max_lead", "api", "sources", "operators", "sinks"];
-const DEFAULT_TICK_MS: u64 = 10;
-const DEFAULT_MAX_LEAD_MS: u64 = 2_000;
+const TOP_LEVEL: [&str; 8] =
+    ["name", "tick", "max_lead", "checkpoint", "api", "sources", "operators", "sinks"];
+const DEFAULT_TICK: Milliseconds = Milliseconds(10);
+const DEFAULT_MAX_LEAD: Milliseconds = Milliseconds(2_000);
 
 impl Plan {
     /// Reads and checks a pipeline file.
@@ -69,14 +70,17 @@ impl Reader {
                 .push(Mistake::new(key.span(), message).suggesting(key.as_ref(), TOP_LEVEL));
         }
         let name = self.name(table.remove("name"));
-        let tick_ms = self.duration(table.remove("tick"), DEFAULT_TICK_MS);
-        let max_lead_ms = self.duration(table.remove("max_lead"), DEFAULT_MAX_LEAD_MS);
+        let tick = table.remove("tick").and_then(|tick| self.deserialize(tick));
+        let tick_length = TickLength::from_ms(tick.unwrap_or(DEFAULT_TICK).0);
+        let max_lead = table.remove("max_lead").and_then(|lead| self.deserialize(lead));
+        let max_lead_ms = max_lead.unwrap_or(DEFAULT_MAX_LEAD).0;
+        let checkpoint = table.remove("checkpoint").and_then(|table| self.deserialize(table));
+        let checkpoint = checkpoint.unwrap_or_default();
         let api = table.remove("api").and_then(|api| self.deserialize(api));
         let sources = self.components("source", table.remove("sources"), false);
         let operators = self.components("operator", table.remove("operators"), true);
         let sinks = self.components("sink", table.remove("sinks"), true);
-        let tick_length = TickLength::from_ms(tick_ms);
-        Pipeline { name, tick_length, max_lead_ms, api, sources, operators, sinks }
+        Pipeline { name, tick_length, max_lead_ms, checkpoint, api, sources, operators, sinks }
     }
 
     fn name(&mut self, value: Option<Spanned<DeValue<'_>>>) -> String {
@@ -97,16 +101,6 @@ impl Reader {
             let message = format!("\"{name}\" is no name, expected letters, digits, _ and -");
             self.mistakes.push(Mistake::new(at, message));
         }
-    }
-
-    fn duration(&mut self, value: Option<Spanned<DeValue<'_>>>, default_ms: u64) -> u64 {
-        let Some(value) = value else { return default_ms };
-        let parsed = value.as_ref().as_str().and_then(parse_ms);
-        parsed.unwrap_or_else(|| {
-            let message = "expected a length of time such as \"10ms\", \"2s\" or \"1m\"";
-            self.mistakes.push(Mistake::new(value.span(), message));
-            default_ms
-        })
     }
 
     fn components<C: DeserializeOwned>(

@@ -7,25 +7,26 @@ use serde_json::{Map, Value, json};
 use sinks::SinkConfig;
 use sources::SourceConfig;
 
-use super::ApiConfig;
+use super::{ApiConfig, CheckpointConfig, Milliseconds};
 
 /// The JSON Schema of pipeline files.
 pub fn json_schema() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
-    let duration = json!({
-        "type": "string",
-        "pattern": "^[0-9.]+ ?(ms|s|m|h)$",
-    });
-    let described = |schema: &Value, description: &str| {
-        let mut schema = schema.clone();
+    let mut duration = |description: &str| {
+        let mut schema = generator.subschema_for::<Milliseconds>().to_value();
         schema["description"] = description.into();
         schema
     };
+    let tick = duration("The step of event time; \"10ms\" by default.");
+    let max_lead = duration(
+        "How far in event time a source may be ahead of the slowest sink; \"2s\" by default.",
+    );
     let properties = json!({
         "$schema": { "type": "string" },
         "name": { "type": "string", "description": "The pipeline's name.", "pattern": "^[A-Za-z0-9_-]+$" },
-        "tick": described(&duration, "The step of event time; \"10ms\" by default."),
-        "max_lead": described(&duration, "How far in event time a source may be ahead of the slowest sink; \"2s\" by default."),
+        "tick": tick,
+        "max_lead": max_lead,
+        "checkpoint": generator.subschema_for::<CheckpointConfig>(),
         "api": generator.subschema_for::<ApiConfig>(),
         "sources": components::<SourceConfig>(&mut generator, false),
         "operators": components::<OperatorConfig>(&mut generator, true),

@@ -1,7 +1,7 @@
 //! How the parts of a run tell each other to end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::RunError;
 
@@ -9,12 +9,21 @@ use crate::RunError;
 #[derive(Debug)]
 pub(super) struct Control {
     stop: Arc<AtomicBool>,
-    failure: Mutex<Option<RunError>>,
+    end: Mutex<End>,
+    ended: Condvar,
+}
+
+/// How a run ends.
+#[derive(Debug, Default)]
+struct End {
+    failure: Option<RunError>,
+    /// True when the workers are done, or are not to be waited for.
+    over: bool,
 }
 
 impl Control {
     pub(super) fn new(stop: Arc<AtomicBool>) -> Self {
-        Self { stop, failure: Mutex::default() }
+        Self { stop, end: Mutex::default(), ended: Condvar::new() }
     }
 
     /// True when sources are to end.
@@ -22,14 +31,29 @@ impl Control {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Ends the run because of a failure; only the first is kept.
-    pub(super) fn fail(&self, error: RunError) {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    /// Ends the run because of a failure; only the first is kept. With `at_once`, nothing is waited
+    /// for: what is not durable is another run's.
+    pub(super) fn fail(&self, error: RunError, at_once: bool) {
+        let mut end = self.lock();
+        end.failure.get_or_insert(error);
+        end.over |= at_once;
         self.stop.store(true, Ordering::Relaxed);
+        self.ended.notify_all();
     }
 
-    /// Takes the failure that ended the run, if one did.
-    pub(super) fn failure(&self) -> Option<RunError> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Says that the workers are done.
+    pub(super) fn finish(&self) {
+        self.lock().over = true;
+        self.ended.notify_all();
+    }
+
+    /// Waits for the end. Gives the failure that led to it, if one did.
+    pub(super) fn wait(&self) -> Option<RunError> {
+        let end = self.ended.wait_while(self.lock(), |end| !end.over);
+        end.unwrap_or_else(PoisonError::into_inner).failure.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, End> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

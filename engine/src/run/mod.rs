@@ -1,9 +1,12 @@
 //! A run: threads for sources and sinks, workers for the dataflow, and how it all ends.
 //!
-//! A run ends when its sources do, when it is asked to stop, or when a part fails. In every case what
-//! was accepted is committed, as far as the sinks still work.
+//! A run starts from the newest checkpoint. It ends when its sources do, when it is asked to stop, or
+//! when a part fails; what is not durable then, the next run does again.
 
+mod checkpoint_thread;
 mod control;
+mod resume;
+mod retry;
 mod sink_thread;
 mod source_thread;
 
@@ -13,9 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use operators::{Model, OperatorConfig};
+use operators::{Model, OperatorConfig, Stopped};
 use queries::{History, LiveTail};
 use schemas::{Record, RecordKind, Tick};
 use sinks::{DeltaTail, Hub, SinkConfig, SinkContext};
@@ -23,8 +26,9 @@ use sources::SourceContext;
 use timely::CommunicationConfig;
 use timely::worker::Worker;
 
-use crate::dataflow::{Parts, build};
+use crate::dataflow::{Parking, Parts, build};
 use crate::run::control::Control;
+use crate::run::resume::resume;
 use crate::{Counters, Plan, RunError};
 
 /// How long a worker sleeps at most when there is nothing to do.
@@ -37,7 +41,11 @@ pub struct RunOptions {
     pub directory: PathBuf,
     /// Worker threads; at least one.
     pub workers: usize,
-    /// Set by anyone to end the run as if its sources had ended.
+    /// Starts anew, whatever was saved.
+    pub fresh: bool,
+    /// Components whose saved state is forgotten.
+    pub drop_state: Vec<String>,
+    /// Set by anyone to stop the run: what was taken in is made durable, and the next run goes on.
     pub stop: Arc<AtomicBool>,
 }
 
@@ -106,17 +114,20 @@ impl Run {
         let hub = Arc::new(Hub::default());
         let control = Arc::new(Control::new(Arc::clone(&options.stop)));
         let models = load_models(&plan, &options.directory)?;
+        // From here on, an earlier run of the pipeline can commit nothing.
+        let (session, resumed) = resume(&plan, options)?;
         let mut threads = Vec::new();
         let mut history = None;
         let mut outlets = Vec::new();
         // Sinks first: a sink that cannot be opened must not cost records of live sources.
         for sink in &plan.sinks {
-            let writer = writer(&plan.name, &sink.name);
+            let writer = format!("{}/{}/{}", plan.name, sink.name, session.lineage());
             let context = SinkContext { writer: &writer, directory: &options.directory, hub: &hub };
             let open = sink
                 .config
                 .open(&context)
                 .map_err(|source| RunError::Sink { name: sink.name.clone(), source })?;
+            resumed.check_upper(&sink.name, open.sink.upper())?;
             if let SinkConfig::Delta(config) = &sink.config {
                 let tail = open.tail.map(|tail| Arc::new(Tail(tail)) as Arc<dyn LiveTail>);
                 let history_of = || History::new(options.directory.join(&config.path), tail);
@@ -133,6 +144,9 @@ impl Run {
                 site: &plan.name,
                 directory: &options.directory,
                 tick_length: plan.tick_length,
+                granule: plan.granule(),
+                starts_at: resumed.tick,
+                position: resumed.value(&source.name),
             };
             let open = source
                 .config
@@ -142,9 +156,22 @@ impl Run {
             feeds.push(Mutex::new(Some(feed)));
             threads.push(thread);
         }
-        let parts =
-            Parts { plan: plan.clone(), counters: Arc::clone(&counters), models, feeds, outlets };
-        let workers = start_workers(parts, options.workers);
+        let (checkpointer, thread) =
+            checkpoint_thread::spawn(&plan, session, resumed.tick, &control);
+        threads.push(thread);
+        let parts = Parts {
+            plan: plan.clone(),
+            counters: Arc::clone(&counters),
+            models,
+            feeds,
+            outlets,
+            checkpointer: Mutex::new(Some(checkpointer)),
+            starts_at: resumed.tick,
+            restored: resumed.entries,
+            parking: Arc::new(Parking::new(plan.sources.len())),
+            stopped: Stopped::default(),
+        };
+        let workers = start_workers(parts, options.workers, &control);
         let shared = Shared { plan, counters, hub, history, started: Instant::now() };
         Ok(Self { shared: Arc::new(shared), control, workers, threads })
     }
@@ -160,13 +187,15 @@ impl Run {
     ///
     /// [`RunError`] of the part that failed first.
     pub fn wait(self) -> Result<Summary, RunError> {
+        if let Some(failure) = self.control.wait() {
+            // Whatever else is under way is not durable, and another run's to do again.
+            return Err(failure);
+        }
         let panicked = |_| RunError::Workers { reason: "a thread panicked".to_owned() };
-        let workers = self.workers.join().map_err(panicked).flatten();
+        self.workers.join().map_err(panicked).flatten()?;
         for thread in self.threads {
             thread.join().map_err(panicked)?;
         }
-        // What failed first says why; workers only end early because of it.
-        self.control.failure().map_or(workers, Err)?;
         Ok(Summary { counters: Arc::clone(&self.shared.counters) })
     }
 }
@@ -184,31 +213,31 @@ fn load_models(plan: &Plan, directory: &Path) -> Result<BTreeMap<String, Arc<Mod
     models.collect()
 }
 
-/// Names this run of a sink among all that ever wrote to its tables.
-#[expect(clippy::disallowed_methods, reason = "a run is told from others by its start")]
-fn writer(pipeline: &str, sink: &str) -> String {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    format!("{pipeline}/{sink}/{}-{}", since_epoch.as_millis(), std::process::id())
-}
-
-fn start_workers(parts: Parts, n_workers: usize) -> JoinHandle<Result<(), RunError>> {
+fn start_workers(
+    parts: Parts,
+    n_workers: usize,
+    control: &Arc<Control>,
+) -> JoinHandle<Result<(), RunError>> {
     let communication = match n_workers {
         0 | 1 => CommunicationConfig::Thread,
         n_workers => CommunicationConfig::Process(n_workers),
     };
     let config = timely::Config { communication, worker: timely::WorkerConfig::default() };
+    let control = Arc::clone(control);
     std::thread::spawn(move || {
         let failed = |reason: String| RunError::Workers { reason };
         let guards = timely::execute(config, move |worker| work(worker, &parts)).map_err(failed)?;
-        guards.join().into_iter().collect::<Result<Vec<()>, _>>().map_err(failed)?;
+        let ended = guards.join().into_iter().collect::<Result<Vec<()>, _>>();
+        control.finish();
+        ended.map_err(failed)?;
         Ok(())
     })
 }
 
-/// One worker, until everything is durable.
+/// One worker, until everything is in a checkpoint.
 fn work(worker: &mut Worker, parts: &Parts) {
-    let durable = build(worker, parts);
-    while !durable.done() {
+    let committed = build(worker, parts);
+    while !committed.done() {
         worker.step_or_park(Some(PARK));
     }
 }

@@ -12,13 +12,11 @@ use timely::scheduling::SyncActivator;
 
 use crate::dataflow::Outlet;
 use crate::run::control::Control;
+use crate::run::retry::retry;
 use crate::{Counters, RunError};
 
 /// Ticks that are queued at most; a full queue holds the sources back.
 const QUEUE_TICKS: usize = 256;
-/// How often, and how far apart, a call is tried before the run fails.
-const TRIES: u32 = 6;
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// How long to wait for a tick when nothing is to be committed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -31,7 +29,8 @@ pub(super) fn spawn(
 ) -> (Outlet, JoinHandle<()>) {
     let (ticks, queue) = crossbeam_channel::bounded(QUEUE_TICKS);
     let (durable, waker) = (Arc::new(AtomicU64::new(0)), Arc::new(OnceLock::new()));
-    let outlet = Outlet { ticks, durable: Arc::clone(&durable), waker: Arc::clone(&waker) };
+    let keeps = sink.upper().is_some();
+    let outlet = Outlet { ticks, keeps, durable: Arc::clone(&durable), waker: Arc::clone(&waker) };
     let (counters, control) = (Arc::clone(counters), Arc::clone(control));
     let mut writer = Writer {
         name: name.to_owned(),
@@ -44,7 +43,8 @@ pub(super) fn spawn(
     };
     let thread = thread::spawn(move || {
         if let Err(source) = writer.write_all(&queue) {
-            control.fail(RunError::Sink { name: writer.name.clone(), source });
+            let fenced = matches!(source, SinkError::Fenced { .. });
+            control.fail(RunError::Sink { name: writer.name.clone(), source }, fenced);
         }
         // Closed before the dataflow looks again: so it sees that a failed sink takes no more.
         drop(queue);
@@ -90,8 +90,9 @@ impl Writer {
     )]
     fn write(&mut self, tick: Tick, records: &[Record]) -> Result<(), SinkError> {
         let sink = &mut self.sink;
-        retry(&self.name, || sink.write(tick, records))?;
-        self.counters.records(&self.name, records.len() as u64);
+        let write = || sink.write(tick, records);
+        let n_accepted = retry(&self.name, SinkError::is_retryable, write)?;
+        self.counters.records(&self.name, n_accepted as u64);
         self.upper = tick + 1;
         self.waiting_since.get_or_insert_with(Instant::now);
         Ok(())
@@ -99,7 +100,7 @@ impl Writer {
 
     fn commit(&mut self) -> Result<(), SinkError> {
         let (sink, upper) = (&mut self.sink, self.upper);
-        retry(&self.name, || sink.commit(upper))?;
+        retry(&self.name, SinkError::is_retryable, || sink.commit(upper))?;
         self.waiting_since = None;
         self.release(upper);
         Ok(())
@@ -120,20 +121,4 @@ impl Writer {
             let _ = waker.activate();
         }
     }
-}
-
-/// Makes a call again while it may succeed, with growing pauses.
-fn retry(name: &str, mut call: impl FnMut() -> Result<(), SinkError>) -> Result<(), SinkError> {
-    let mut pause = FIRST_PAUSE;
-    for _ in 1..TRIES {
-        match call() {
-            Err(error) if error.is_retryable() => {
-                tracing::warn!(sink = name, %error, "trying again");
-                thread::sleep(pause);
-                pause *= 2;
-            }
-            result => return result,
-        }
-    }
-    call()
 }

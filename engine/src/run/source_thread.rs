@@ -29,11 +29,12 @@ pub(super) fn spawn(
 ) -> (Feed, JoinHandle<()>) {
     let (queue, batches) = crossbeam_channel::bounded(QUEUE_POLLS);
     let waker = Arc::new(OnceLock::new());
-    let feed = Feed { batches: batches.clone(), waker: Arc::clone(&waker) };
+    let live = source.live();
+    let feed = Feed { batches: batches.clone(), live, waker: Arc::clone(&waker) };
     let (counters, control) = (Arc::clone(counters), Arc::clone(control));
     let mut reader = Reader { name: name.to_owned(), source, queue, waker, counters, control };
     let thread = thread::spawn(move || {
-        let oldest = reader.source.live().then_some(batches);
+        let oldest = live.then_some(batches);
         reader.read(oldest.as_ref());
         let Reader { queue, waker, .. } = reader;
         // Closed before the dataflow looks again: so it sees the end.
@@ -67,13 +68,15 @@ impl Reader {
             let poll = match self.source.poll() {
                 Ok(poll) => poll,
                 Err(source) => {
-                    self.control.fail(RunError::Source { name: self.name.clone(), source });
+                    let name = self.name.clone();
+                    self.control.fail(RunError::Source { name, source }, false);
                     return;
                 }
             };
             let ended = poll.state == PollState::End;
             self.count(&poll);
-            let batch = FeedBatch { records: poll.records, clock: poll.clock };
+            let Poll { records, marks, clock, .. } = poll;
+            let batch = FeedBatch { records, marks, clock, ended };
             match oldest {
                 Some(oldest) => self.send_or_drop_oldest(batch, oldest),
                 None => self.send(batch),

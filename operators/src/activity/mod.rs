@@ -5,21 +5,21 @@
 
 mod posture;
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use schemas::{
-    Activity, ActivityWindow, Event, EventId, EventType, PoseFrame, Record, RecordType, SourceKind,
-    Tick, stable_hash,
+    Activity, ActivityWindow, Event, EventId, EventType, Person, PoseFrame, Record, RecordType,
+    SourceKind, Tick, stable_hash,
 };
-use serde::Deserialize;
-use timely::container::CapacityContainerBuilder;
+use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::{Capability, Operator};
 
 use crate::activity::posture::Posture;
-use crate::{ClosedTicks, Context};
+use crate::stateful::{Stateful, Work, stateful};
+use crate::{Component, Context, StateKey};
 
 const NS_PER_MS: i64 = 1_000_000;
 
@@ -63,6 +63,11 @@ impl ActivityConfig {
     fn window_ms(&self) -> u64 {
         (self.window_s.max(0.1) * 1e3) as u64
     }
+
+    /// The end of the window that a tick is in.
+    fn window_end(&self, tick: Tick) -> Tick {
+        (tick / self.window_ms() * self.window_ms()).saturating_add(self.window_ms())
+    }
 }
 
 /// Activities on streams of poses.
@@ -75,7 +80,7 @@ pub trait Activities<'scope> {
     fn activities(
         self,
         config: ActivityConfig,
-        context: Context,
+        context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, Record>;
 }
 
@@ -83,69 +88,99 @@ impl<'scope> Activities<'scope> for StreamVec<'scope, Tick, PoseFrame> {
     fn activities(
         self,
         config: ActivityConfig,
-        context: Context,
+        context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, Record> {
-        let by_site = Exchange::new(|frame: &PoseFrame| stable_hash(&[&frame.site]));
-        self.unary_frontier::<CapacityContainerBuilder<Vec<Record>>, _, _, _>(
-            by_site,
-            "Activity",
-            move |_capability, _info| {
-                let mut ticks = ClosedTicks::<PoseFrame>::default();
-                let mut open: Option<(Capability<Tick>, Windows)> = None;
-                let mut people = HashMap::new();
-                move |(input, frontier), output| {
-                    input.for_each_time(|time, batches| {
-                        ticks.insert(&time, batches, |time| time.retain(0));
-                    });
-                    let mut close = |(end, windows): (Capability<Tick>, Windows),
-                                     people: &mut _| {
-                        let records = windows.close(*end.time(), people, &config, &context);
-                        output.session(&end).give_iterator(records.into_iter());
-                    };
-                    while let Some((tick, capability, mut frames)) = ticks.pop(frontier) {
-                        if let Some(over) = open.take_if(|(end, _)| *end.time() <= tick) {
-                            close(over, &mut people);
-                        }
-                        let end = (tick / config.window_ms() + 1) * config.window_ms();
-                        let (_, windows) = open
-                            .get_or_insert_with(|| (capability.delayed(&end), Windows::default()));
-                        frames.sort_by(|a, b| a.order_key().cmp(&b.order_key()));
-                        for frame in &frames {
-                            windows.observe(frame, &mut people, &config);
-                        }
-                    }
-                    if let Some(over) = open.take_if(|(end, _)| !frontier.less_than(end.time())) {
-                        close(over, &mut people);
-                    }
-                }
-            },
-        )
+        let Context { component, saving } = context;
+        let name = Arc::clone(&component.name);
+        stateful(self, &name, &saving, TellsActivities { config, component })
     }
 }
 
-/// A person's site and id.
-type PersonKey = (String, String);
+struct TellsActivities {
+    config: ActivityConfig,
+    component: Component,
+}
 
-/// What is known of everyone, beyond windows.
-type People = HashMap<PersonKey, Known>;
+impl Stateful for TellsActivities {
+    type Input = PoseFrame;
+    type Output = Record;
+    type Key = PersonKey;
+    type State = Known;
+
+    fn route(frame: &PoseFrame) -> u64 {
+        stable_hash(&[&frame.site])
+    }
+
+    fn compare(a: &PoseFrame, b: &PoseFrame) -> Ordering {
+        a.order_key().cmp(&b.order_key())
+    }
+
+    fn on_tick(&mut self, tick: Tick, frames: Vec<PoseFrame>, work: &mut Work<'_, Self>) {
+        for frame in frames.iter().filter(|frame| !frame.persons.is_empty()) {
+            work.set_alarm(self.config.window_end(tick));
+            for person in &frame.persons {
+                let key = PersonKey { site: frame.site.clone(), person: person.id.clone() };
+                let known = work.state.change(&key, Known::default);
+                known.observe(frame, person, &self.config);
+            }
+        }
+    }
+
+    /// A window is over.
+    fn on_alarm(&mut self, end: Tick, work: &mut Work<'_, Self>) {
+        let mut keys: Vec<_> = work.state.iter().map(|(key, _)| key.clone()).collect();
+        keys.sort();
+        for key in keys {
+            let known = work.state.change(&key, Known::default);
+            if let Some(window) = known.window.take() {
+                known.close(&key, end, window, self, work.outputs);
+            } else if known.last_end.saturating_add(2 * self.config.window_ms()) <= end {
+                work.state.remove(&key);
+            }
+        }
+        self.set_next_alarm(end, work);
+    }
+
+    fn on_restore(&mut self, tick: Tick, work: &mut Work<'_, Self>) {
+        self.set_next_alarm(tick, work);
+    }
+}
+
+impl TellsActivities {
+    /// While anyone is remembered, each window has an end.
+    fn set_next_alarm(&self, tick: Tick, work: &mut Work<'_, Self>) {
+        if work.state.iter().next().is_some() {
+            work.set_alarm(self.config.window_end(tick));
+        }
+    }
+}
+
+/// A person and the site they are at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+struct PersonKey {
+    site: String,
+    person: String,
+}
+
+impl StateKey for PersonKey {
+    fn route(&self) -> u64 {
+        stable_hash(&[&self.site])
+    }
+}
 
 /// What is known of a person.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Known {
     posture: Posture,
     /// Activity of the last window, and when it ended.
     last: Activity,
     last_end: Tick,
-}
-
-/// The window that is open, of each person.
-#[derive(Debug, Default)]
-struct Windows {
-    people: BTreeMap<PersonKey, Window>,
+    /// The window that is open, if the person was seen in it.
+    window: Option<Window>,
 }
 
 /// One person's window.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Window {
     /// Frames in which the person did each thing.
     n_frames: BTreeMap<Activity, u32>,
@@ -153,64 +188,56 @@ struct Window {
     source_kind: SourceKind,
 }
 
-impl Windows {
-    /// Notes what everyone in a frame does.
-    fn observe(&mut self, frame: &PoseFrame, people: &mut People, config: &ActivityConfig) {
-        for person in &frame.persons {
-            let key = (frame.site.clone(), person.id.clone());
-            let known = people.entry(key.clone()).or_default();
-            let activity = known.posture.observe(frame.captured_at_ns, person, config);
-            let window = self.people.entry(key).or_default();
-            *window.n_frames.entry(activity).or_default() += 1;
-            window.zone.clone_from(&person.zone);
-            window.source_kind = frame.source_kind;
-        }
+impl Known {
+    /// Notes what the person does in a frame.
+    fn observe(&mut self, frame: &PoseFrame, person: &Person, config: &ActivityConfig) {
+        let activity = self.posture.observe(frame.captured_at_ns, person, config);
+        let window = self.window.get_or_insert_default();
+        *window.n_frames.entry(activity).or_default() += 1;
+        window.zone.clone_from(&person.zone);
+        window.source_kind = frame.source_kind;
     }
 
-    /// The windows and events of everyone, at the end of the window.
+    /// The window and the event, if the activity changed, at the end of a window.
     fn close(
-        self,
+        &mut self,
+        key: &PersonKey,
         end: Tick,
-        people: &mut People,
-        config: &ActivityConfig,
-        context: &Context,
-    ) -> Vec<Record> {
-        let mut records = Vec::new();
-        for ((site, subject), window) in self.people {
-            let (activity, confidence) = window.verdict();
-            let ends_at_ns = i64::try_from(end).unwrap_or(i64::MAX).saturating_mul(NS_PER_MS);
-            let window_ns = i64::try_from(config.window_ms()).unwrap_or(i64::MAX) * NS_PER_MS;
-            let known = people.entry((site.clone(), subject.clone())).or_default();
-            if known.last != activity {
-                let (fell, changed) = (EventType::FallDetected, EventType::ActivityDetected);
-                let event_type = if activity == Activity::Fall { fell } else { changed };
-                let about = format!("{site}/{subject}");
-                records.push(Record::Event(Event {
-                    id: EventId::derive(&context.pipeline, end, event_type, &about),
-                    event_type,
-                    site: site.clone(),
-                    occurred_at_ns: ends_at_ns,
-                    subject: subject.clone(),
-                    zone: window.zone.clone(),
-                    activity: Some(activity),
-                    confidence,
-                    source_kind: window.source_kind,
-                }));
-            }
-            (known.last, known.last_end) = (activity, end);
-            records.push(Record::Activity(ActivityWindow {
-                site,
-                subject,
-                starts_at_ns: ends_at_ns - window_ns,
-                ends_at_ns,
-                activity,
+        window: Window,
+        operator: &TellsActivities,
+        records: &mut Vec<Record>,
+    ) {
+        let PersonKey { site, person } = key;
+        let (activity, confidence) = window.verdict();
+        let ends_at_ns = i64::try_from(end).unwrap_or(i64::MAX).saturating_mul(NS_PER_MS);
+        let window_ns = i64::try_from(operator.config.window_ms()).unwrap_or(i64::MAX) * NS_PER_MS;
+        if self.last != activity {
+            let (fell, changed) = (EventType::FallDetected, EventType::ActivityDetected);
+            let event_type = if activity == Activity::Fall { fell } else { changed };
+            let about = format!("{site}/{person}");
+            records.push(Record::Event(Event {
+                id: EventId::derive(&operator.component.pipeline, end, event_type, &about),
+                event_type,
+                site: site.clone(),
+                occurred_at_ns: ends_at_ns,
+                subject: person.clone(),
+                zone: window.zone.clone(),
+                activity: Some(activity),
                 confidence,
-                zone: window.zone,
                 source_kind: window.source_kind,
             }));
         }
-        people.retain(|_, known| known.last_end + 2 * config.window_ms() > end);
-        records
+        (self.last, self.last_end) = (activity, end);
+        records.push(Record::Activity(ActivityWindow {
+            site: site.clone(),
+            subject: person.clone(),
+            starts_at_ns: ends_at_ns - window_ns,
+            ends_at_ns,
+            activity,
+            confidence,
+            zone: window.zone,
+            source_kind: window.source_kind,
+        }));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use schemas::{Activity, Person};
+use serde::{Deserialize, Serialize};
 
 use crate::ActivityConfig;
 
@@ -17,7 +18,7 @@ const LYING: f32 = 0.42;
 const MAX_MOMENTS: usize = 256;
 
 /// The recent moments of one person.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Posture {
     moments: VecDeque<Moment>,
     upright_at_ns: Option<i64>,
@@ -26,7 +27,7 @@ pub(super) struct Posture {
     lying: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Moment {
     at_ns: i64,
     /// Share of the standing height.

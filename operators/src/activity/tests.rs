@@ -1,8 +1,9 @@
 //! People do things: the windows and events are what one would note by hand.
 
 use schemas::{BoundingBox, Person, SitePosition};
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::capture::Event as Captured;
-use timely::dataflow::operators::{Capture, ToStream};
+use timely::dataflow::operators::{Capture, Operator, ToStream};
 
 use super::*;
 

@@ -68,14 +68,14 @@ impl InputLayout {
     }
 }
 
-/// The recent frames of all receivers of a site.
+/// How frames become pictures: what the geometry says of each receiver.
 #[derive(Clone, Debug)]
 pub struct Features {
     layout: InputLayout,
     receivers: Vec<Receiver>,
 }
 
-/// The recent frames of one receiver.
+/// What the geometry says of one receiver.
 #[derive(Clone, Debug)]
 struct Receiver {
     name: String,
@@ -85,25 +85,39 @@ struct Receiver {
     /// What a scatterer in each cell would give, `[n_rx * n_subcarriers, n_cells]`, conjugated.
     steering_re: Vec<f32>,
     steering_im: Vec<f32>,
-    /// Capture time and aligned values, `[n_rx, n_subcarriers]`, of each frame.
-    frames: VecDeque<(i64, Vec<Complex32>)>,
-    /// Values of frames that are gone, to be used again.
-    spare: Vec<Vec<Complex32>>,
+}
+
+/// The recent frames of each receiver of a site, in the order of the layout.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RecentFrames(Vec<VecDeque<RecentFrame>>);
+
+/// A frame of one receiver.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct RecentFrame {
+    captured_at_ns: i64,
+    /// Aligned values, `[n_rx, n_subcarriers]`.
+    #[serde(with = "schemas::flat_complex")]
+    values: Vec<Complex32>,
 }
 
 impl Features {
-    /// No frames yet.
+    /// The features of a layout.
     pub fn new(layout: InputLayout) -> Self {
         let receivers = layout.geometry.receivers.iter();
         let receivers = receivers.map(|receiver| Receiver::new(receiver, &layout)).collect();
         Self { layout, receivers }
     }
 
+    /// No frames yet.
+    pub fn no_frames(&self) -> RecentFrames {
+        RecentFrames(self.receivers.iter().map(|_| VecDeque::new()).collect())
+    }
+
     /// Takes the frames of a batch in; false if the layout does not know such frames.
-    pub fn push(&mut self, batch: &CsiBatch) -> bool {
-        let receiver =
-            self.receivers.iter_mut().find(|receiver| receiver.name == batch.link.receiver);
-        let Some(receiver) = receiver else { return false };
+    pub fn push(&self, batch: &CsiBatch, recent: &mut RecentFrames) -> bool {
+        let receivers = self.receivers.iter().zip(&mut recent.0);
+        let found = receivers.into_iter().find(|(known, _)| known.name == batch.link.receiver);
+        let Some((receiver, frames)) = found else { return false };
         let subcarriers = &self.layout.geometry.subcarriers;
         let (n_rx, n_tx) = (usize::from(batch.layout.n_rx), batch.layout.n_tx);
         if (n_rx, n_tx) != (receiver.n_rx, 1) || batch.layout.subcarriers != *subcarriers {
@@ -111,21 +125,21 @@ impl Features {
         }
         for frame_idx in 0..batch.len() {
             let captured_at_ns = batch.captured_at_ns[frame_idx];
-            receiver.push(captured_at_ns, batch.values(frame_idx), subcarriers);
+            receiver.push(captured_at_ns, batch.values(frame_idx), subcarriers, frames);
         }
         true
     }
 
     /// The pictures as of `now_ns`, `[n_channels, rows, columns]`, on a logarithmic scale around 0;
     /// `None` while a receiver has too few frames.
-    pub fn pictures(&self, now_ns: i64) -> Option<Vec<f32>> {
+    pub fn pictures(&self, now_ns: i64, recent: &RecentFrames) -> Option<Vec<f32>> {
         let n_cells = self.layout.n_cells();
         let mut pictures = vec![0.0; self.layout.n_channels() * n_cells];
         let subcarriers = &self.layout.geometry.subcarriers;
-        for (receiver, pictures) in
-            self.receivers.iter().zip(pictures.chunks_exact_mut(PICTURES * n_cells))
+        for ((receiver, frames), pictures) in
+            self.receivers.iter().zip(&recent.0).zip(pictures.chunks_exact_mut(PICTURES * n_cells))
         {
-            receiver.draw(now_ns, subcarriers, pictures)?;
+            receiver.draw(now_ns, subcarriers, frames, pictures)?;
         }
         Some(pictures)
     }
@@ -164,33 +178,41 @@ impl Receiver {
             direct: direct.collect(),
             steering_re,
             steering_im,
-            frames: VecDeque::new(),
-            spare: Vec::new(),
         }
     }
 
-    fn push(&mut self, captured_at_ns: i64, values: &[Complex32], subcarriers: &[i16]) {
-        let too_old = |at_ns: i64| at_ns < captured_at_ns.saturating_sub(SLOW_NS);
-        while self.frames.len() >= MAX_FRAMES
-            || self.frames.front().is_some_and(|(at_ns, _)| too_old(*at_ns))
-        {
-            self.spare.extend(self.frames.pop_front().map(|(_, values)| values));
+    fn push(
+        &self,
+        captured_at_ns: i64,
+        values: &[Complex32],
+        subcarriers: &[i16],
+        frames: &mut VecDeque<RecentFrame>,
+    ) {
+        let too_old =
+            |frame: &RecentFrame| frame.captured_at_ns < captured_at_ns.saturating_sub(SLOW_NS);
+        let mut aligned = Vec::new();
+        while frames.len() >= MAX_FRAMES || frames.front().is_some_and(too_old) {
+            // What is forgotten makes room for what comes.
+            aligned = frames.pop_front().map(|frame| frame.values).unwrap_or_default();
         }
-        let mut aligned = self.spare.pop().unwrap_or_default();
         aligned.clear();
         aligned.extend_from_slice(values);
         align(&mut aligned, &self.direct, subcarriers);
-        self.frames.push_back((captured_at_ns, aligned));
+        frames.push_back(RecentFrame { captured_at_ns, values: aligned });
     }
 
     /// Draws the slow and the fast picture, `[2, n_cells]`.
-    fn draw(&self, now_ns: i64, subcarriers: &[i16], pictures: &mut [f32]) -> Option<()> {
+    fn draw(
+        &self,
+        now_ns: i64,
+        subcarriers: &[i16],
+        frames: &VecDeque<RecentFrame>,
+        pictures: &mut [f32],
+    ) -> Option<()> {
         let since = |window_ns: i64| {
             let starts_ns = now_ns.saturating_sub(window_ns);
-            self.frames
-                .iter()
-                .filter(move |(at_ns, _)| *at_ns > starts_ns)
-                .map(|(_, values)| values)
+            let recent = frames.iter().filter(move |frame| frame.captured_at_ns > starts_ns);
+            recent.map(|frame| &frame.values)
         };
         let n_slow = since(SLOW_NS).count();
         if n_slow < MIN_FRAMES {

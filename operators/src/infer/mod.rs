@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use crate::infer::accuracy::Accuracy;
-pub use crate::infer::features::{Features, InputLayout};
+pub use crate::infer::features::{Features, InputLayout, RecentFrames};
 pub use crate::infer::model::{Model, ModelCard};
 pub use crate::infer::operator::InferPoses;
 pub use crate::infer::train::{Epoch, Sample, Subject, TrainOptions, train};

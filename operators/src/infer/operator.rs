@@ -1,14 +1,16 @@
 //! The operator: gathers the CSI of a site and looks for people at regular times.
 
-use std::collections::HashMap;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
-use schemas::{CsiBatch, PoseFrame, SourceKind, Tick, stable_hash};
+use schemas::{CsiBatch, PoseFrame, RecordType, SourceKind, Tick, stable_hash};
+use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
-use crate::Context;
-use crate::closed_ticks::on_closed_ticks;
+use crate::infer::features::RecentFrames;
 use crate::infer::{Features, Model};
+use crate::stateful::{Stateful, Work, stateful};
+use crate::{Component, Context, StateKey};
 
 const NS_PER_S: f64 = 1e9;
 
@@ -23,7 +25,7 @@ pub trait InferPoses<'scope> {
         self,
         model: Arc<Model>,
         every_s: f64,
-        context: Context,
+        context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, PoseFrame>;
 }
 
@@ -32,71 +34,103 @@ impl<'scope> InferPoses<'scope> for StreamVec<'scope, Tick, CsiBatch> {
         self,
         model: Arc<Model>,
         every_s: f64,
-        context: Context,
+        context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, PoseFrame> {
+        let Context { component, saving } = context;
+        let name = Arc::clone(&component.name);
+        let features = Features::new(model.card().layout.clone());
         let every_ns = (every_s * NS_PER_S) as i64;
-        let mut sites = HashMap::<String, Site>::new();
-        let key = |batch: &CsiBatch| stable_hash(&[&batch.link.site]);
-        on_closed_ticks(self, "Infer", key, move |_tick, batches: Vec<CsiBatch>, frames| {
-            for by_site in batches.chunk_by(|a, b| a.link.site == b.link.site) {
-                let name = &by_site[0].link.site;
-                let site = sites.entry(name.clone()).or_insert_with(|| Site::new(&model));
-                frames.extend(site.observe(by_site, &model, every_ns, &context));
-            }
-        })
+        stateful(self, &name, &saving, Infers { model, features, every_ns, component })
+    }
+}
+
+struct Infers {
+    model: Arc<Model>,
+    features: Features,
+    every_ns: i64,
+    component: Component,
+}
+
+/// The name of a site.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct SiteName(String);
+
+impl StateKey for SiteName {
+    fn route(&self) -> u64 {
+        stable_hash(&[&self.0])
     }
 }
 
 /// What is kept of a site.
+#[derive(Debug, Serialize, Deserialize)]
 struct Site {
-    features: Features,
+    frames: RecentFrames,
     source_kind: SourceKind,
     due_ns: Option<i64>,
     n_frames: u64,
 }
 
-impl Site {
-    fn new(model: &Model) -> Self {
-        let features = Features::new(model.card().layout.clone());
-        Self { features, source_kind: SourceKind::Live, due_ns: None, n_frames: 0 }
+impl Stateful for Infers {
+    type Input = CsiBatch;
+    type Output = PoseFrame;
+    type Key = SiteName;
+    type State = Site;
+
+    fn route(batch: &CsiBatch) -> u64 {
+        stable_hash(&[&batch.link.site])
     }
 
+    fn compare(a: &CsiBatch, b: &CsiBatch) -> Ordering {
+        a.order_key().cmp(&b.order_key())
+    }
+
+    fn on_tick(&mut self, _tick: Tick, mut batches: Vec<CsiBatch>, work: &mut Work<'_, Self>) {
+        // Stable, so that the batches of a site stay in order.
+        batches.sort_by(|a, b| a.link.site.cmp(&b.link.site));
+        for of_site in batches.chunk_by(|a, b| a.link.site == b.link.site) {
+            let name = &of_site[0].link.site;
+            let site = work.state.change(&SiteName(name.clone()), || Site {
+                frames: self.features.no_frames(),
+                source_kind: SourceKind::Live,
+                due_ns: None,
+                n_frames: 0,
+            });
+            work.outputs.extend(self.observe(of_site, site));
+        }
+    }
+}
+
+impl Infers {
     /// Takes the batches of a tick in, and looks if it is time.
-    fn observe(
-        &mut self,
-        batches: &[CsiBatch],
-        model: &Model,
-        every_ns: i64,
-        context: &Context,
-    ) -> Option<PoseFrame> {
+    fn observe(&self, batches: &[CsiBatch], site: &mut Site) -> Option<PoseFrame> {
         let mut newest_ns = None;
         for batch in batches {
-            if self.features.push(batch) {
-                self.source_kind = batch.source_kind;
+            if self.features.push(batch, &mut site.frames) {
+                site.source_kind = batch.source_kind;
                 newest_ns = newest_ns.max(batch.captured_at_ns.iter().max().copied());
             } else {
-                (context.dropped)("not the model's layout", batch.len() as u64);
+                (self.component.dropped)("not the model's layout", batch.len() as u64);
             }
         }
         let now_ns = newest_ns?;
-        if now_ns < *self.due_ns.get_or_insert(now_ns) {
+        if now_ns < *site.due_ns.get_or_insert(now_ns) {
             return None;
         }
-        self.due_ns = Some(now_ns.saturating_add(every_ns));
-        let detections = model.detect(self.features.pictures(now_ns)?);
-        let layout = &model.card().layout;
+        site.due_ns = Some(now_ns.saturating_add(self.every_ns));
+        let detections = self.model.detect(self.features.pictures(now_ns, &site.frames)?);
+        let layout = &self.model.card().layout;
         let persons = detections.iter().enumerate();
         let frame = PoseFrame {
             site: batches[0].link.site.clone(),
-            source: context.name.to_string(),
+            source: self.component.name.to_string(),
             captured_at_ns: now_ns,
-            frame_id: self.n_frames,
+            frame_id: site.n_frames,
             persons: persons.map(|(index, found)| found.person(index, layout)).collect(),
             processing_time_ms: None,
-            source_kind: self.source_kind,
-            estimator: model.estimator(),
+            source_kind: site.source_kind,
+            estimator: self.model.estimator(),
         };
-        self.n_frames += 1;
+        site.n_frames += 1;
         Some(frame)
     }
 }

@@ -3,6 +3,8 @@
 //! Source: Y. Bar-Shalom et al., "Estimation with Applications to Tracking and Navigation", 2001,
 //! section 6.3 (white-noise acceleration).
 
+use serde::{Deserialize, Serialize};
+
 /// Variance of a person's acceleration, in (m/s2)2 s.
 const ACCELERATION: f32 = 1.5;
 /// Variance of a measured position, in m2.
@@ -13,7 +15,7 @@ const UNKNOWN_VELOCITY: f32 = 1.0;
 const VELOCITY_LEFT: f32 = 0.8;
 
 /// Position and velocity with their covariance.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Kalman {
     position_m: [f32; 2],
     velocity_m_s: [f32; 2],

@@ -10,17 +10,18 @@
 mod assignment;
 mod kalman;
 
-use std::collections::HashMap;
+use std::cmp::Ordering;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
-use schemas::{BoundingBox, Person, PoseFrame, SitePosition, Tick, stable_hash};
-use serde::Deserialize;
+use schemas::{BoundingBox, Person, PoseFrame, RecordType, SitePosition, Tick, stable_hash};
+use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
-use crate::Context;
-use crate::closed_ticks::on_closed_ticks;
+use crate::stateful::{Stateful, Work, stateful};
 use crate::track::assignment::assign;
 use crate::track::kalman::Kalman;
+use crate::{Component, Context, StateKey};
 
 const NS_PER_S: f64 = 1e9;
 /// Share of the newest keypoints in the ones that are shown.
@@ -60,40 +61,80 @@ fn default_max_age_s() -> f64 {
 }
 
 /// Tracking on streams of poses.
-pub trait Track {
+pub trait Track<'scope> {
     /// Replaces the people of each frame by tracks with an id of their own.
     ///
     /// Ids count from 1 within a site and source. People without a position are not tracked, and
     /// counted as dropped. State: the tracks of each site and source, on the worker they hash to.
     #[must_use]
-    fn track(self, config: TrackConfig, context: Context) -> Self;
+    fn track(self, config: TrackConfig, context: Context<'scope>) -> Self;
 }
 
-impl Track for StreamVec<'_, Tick, PoseFrame> {
-    fn track(self, config: TrackConfig, context: Context) -> Self {
-        let key = |frame: &PoseFrame| stable_hash(&[&frame.site, &frame.source]);
-        let mut trackers = HashMap::<(String, String), Tracker>::new();
-        on_closed_ticks(self, "Track", key, move |_tick, frames: Vec<PoseFrame>, tracked| {
-            for mut frame in frames {
-                let tracker =
-                    trackers.entry((frame.site.clone(), frame.source.clone())).or_default();
-                let persons = std::mem::take(&mut frame.persons);
-                let n_persons = persons.len();
-                let placed: Vec<_> =
-                    persons.into_iter().filter(|person| person.position.is_some()).collect();
-                if placed.len() < n_persons {
-                    (context.dropped)("no position", (n_persons - placed.len()) as u64);
-                }
-                frame.persons = tracker.update(frame.captured_at_ns, placed, &config);
-                frame.source = context.name.to_string();
-                tracked.push(frame);
+impl<'scope> Track<'scope> for StreamVec<'scope, Tick, PoseFrame> {
+    fn track(self, config: TrackConfig, context: Context<'scope>) -> Self {
+        let Context { component, saving } = context;
+        let name = Arc::clone(&component.name);
+        stateful(self, &name, &saving, Tracks { config, component })
+    }
+}
+
+struct Tracks {
+    config: TrackConfig,
+    component: Component,
+}
+
+impl Stateful for Tracks {
+    type Input = PoseFrame;
+    type Output = PoseFrame;
+    type Key = FrameSource;
+    type State = Tracker;
+
+    fn route(frame: &PoseFrame) -> u64 {
+        stable_hash(&[&frame.site, &frame.source])
+    }
+
+    fn compare(a: &PoseFrame, b: &PoseFrame) -> Ordering {
+        a.order_key().cmp(&b.order_key())
+    }
+
+    fn on_tick(&mut self, _tick: Tick, frames: Vec<PoseFrame>, work: &mut Work<'_, Self>) {
+        for mut frame in frames {
+            let tracker = work.state.change(&FrameSource::of(&frame), Tracker::default);
+            let persons = std::mem::take(&mut frame.persons);
+            let n_persons = persons.len();
+            let placed: Vec<_> =
+                persons.into_iter().filter(|person| person.position.is_some()).collect();
+            if placed.len() < n_persons {
+                (self.component.dropped)("no position", (n_persons - placed.len()) as u64);
             }
-        })
+            frame.persons = tracker.update(frame.captured_at_ns, placed, &self.config);
+            frame.source = self.component.name.to_string();
+            work.outputs.push(frame);
+        }
+    }
+}
+
+/// The site and source of frames.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct FrameSource {
+    site: String,
+    source: String,
+}
+
+impl FrameSource {
+    fn of(frame: &PoseFrame) -> Self {
+        Self { site: frame.site.clone(), source: frame.source.clone() }
+    }
+}
+
+impl StateKey for FrameSource {
+    fn route(&self) -> u64 {
+        stable_hash(&[&self.site, &self.source])
     }
 }
 
 /// The tracks of one site and source.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Tracker {
     tracks: Vec<Tracked>,
     n_tracks: u64,
@@ -101,7 +142,7 @@ struct Tracker {
 }
 
 /// One track.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Tracked {
     kalman: Kalman,
     /// As last shown.

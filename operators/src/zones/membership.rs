@@ -1,14 +1,16 @@
 //! What changes at a site in one tick, as records.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use schemas::{
     Event, EventId, EventType, PoseFrame, Record, RecordType, SourceKind, Tick, ZoneOccupancy,
+    stable_hash,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::Context;
+use crate::stateful::{Stateful, Work};
+use crate::{Component, StateKey};
 
 const NS_PER_MS: i64 = 1_000_000;
 
@@ -32,7 +34,7 @@ impl Update {
     }
 
     /// By site; then who left before who entered, before the counts, before the frames.
-    pub(super) fn compare(&self, other: &Self) -> Ordering {
+    fn compare(&self, other: &Self) -> Ordering {
         self.site().cmp(other.site()).then_with(|| match (self, other) {
             (Self::Frame(a), Self::Frame(b)) => a.order_key().cmp(&b.order_key()),
             _ => self.order_key().cmp(&other.order_key()),
@@ -48,9 +50,54 @@ impl Update {
     }
 }
 
+/// Who is in which zone of each site. It remembers nothing of its own: after a restart, the
+/// collections tell everything again.
+pub(super) struct Memberships {
+    component: Component,
+    sites: HashMap<String, Membership>,
+}
+
+impl Memberships {
+    pub(super) fn new(component: Component) -> Self {
+        Self { component, sites: HashMap::new() }
+    }
+}
+
+/// There is no state, so that there is nothing that it could belong to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) enum NoKey {}
+
+impl StateKey for NoKey {
+    fn route(&self) -> u64 {
+        match *self {}
+    }
+}
+
+impl Stateful for Memberships {
+    type Input = Update;
+    type Output = Record;
+    type Key = NoKey;
+    type State = ();
+
+    fn route(update: &Update) -> u64 {
+        stable_hash(&[update.site()])
+    }
+
+    fn compare(a: &Update, b: &Update) -> Ordering {
+        a.compare(b)
+    }
+
+    fn on_tick(&mut self, tick: Tick, updates: Vec<Update>, work: &mut Work<'_, Self>) {
+        for of_site in updates.chunk_by(|a, b| a.site() == b.site()) {
+            let site = self.sites.entry(of_site[0].site().to_owned()).or_default();
+            site.update(tick, of_site, &self.component, work.outputs);
+        }
+    }
+}
+
 /// Who is in which zone of one site.
 #[derive(Debug, Default)]
-pub(super) struct Membership {
+struct Membership {
     /// The zones each person is in.
     zones_of: BTreeMap<String, BTreeSet<String>>,
     source_kind: SourceKind,
@@ -58,11 +105,11 @@ pub(super) struct Membership {
 
 impl Membership {
     /// Turns the updates of one tick, in their order, into records.
-    pub(super) fn update(
+    fn update(
         &mut self,
         tick: Tick,
         updates: &[Update],
-        context: &Context,
+        component: &Component,
         records: &mut Vec<Record>,
     ) {
         let frames = || {
@@ -84,7 +131,7 @@ impl Membership {
                         tick,
                         entered,
                         [site, zone, person],
-                        context,
+                        component,
                     )));
                 }
                 // A zone whose people are no longer these, and are not others, is empty.
@@ -94,7 +141,7 @@ impl Membership {
                 Update::Occupied { zone, persons, .. } => {
                     occupied.insert(zone, persons);
                 }
-                Update::Frame(frame) => records.push(Record::Pose(self.place(frame, context))),
+                Update::Frame(frame) => records.push(Record::Pose(self.place(frame, component))),
             }
         }
         let site = updates.first().map(Update::site).unwrap_or_default();
@@ -123,12 +170,18 @@ impl Membership {
         }
     }
 
-    fn event(&self, tick: Tick, entered: bool, about: [&String; 3], context: &Context) -> Event {
+    fn event(
+        &self,
+        tick: Tick,
+        entered: bool,
+        about: [&String; 3],
+        component: &Component,
+    ) -> Event {
         let event_type = if entered { EventType::EnteredZone } else { EventType::LeftZone };
         let [site, zone, person] = about;
         let subject = format!("{site}/{zone}/{person}");
         Event {
-            id: EventId::derive(&context.pipeline, tick, event_type, &subject),
+            id: EventId::derive(&component.pipeline, tick, event_type, &subject),
             event_type,
             site: site.clone(),
             occurred_at_ns: since_ns(tick),
@@ -141,9 +194,9 @@ impl Membership {
     }
 
     /// The frame with its people's zones.
-    fn place(&self, frame: &PoseFrame, context: &Context) -> PoseFrame {
+    fn place(&self, frame: &PoseFrame, component: &Component) -> PoseFrame {
         let mut frame = frame.clone();
-        frame.source = context.name.to_string();
+        frame.source = component.name.to_string();
         for person in &mut frame.persons {
             let zones = self.zones_of.get(&person.id);
             person.zone = zones.and_then(|zones| zones.first().cloned());

@@ -8,21 +8,23 @@
 mod membership;
 mod polygon;
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use differential_dataflow::input::Input;
 use differential_dataflow::{AsCollection, VecCollection};
 use schemars::JsonSchema;
-use schemas::{PoseFrame, Record, Tick, stable_hash};
+use schemas::{PoseFrame, Record, RecordType, Tick, stable_hash};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::{Delay, Map};
 use timely::dataflow::{Scope, StreamVec};
 
-use crate::Context;
-use crate::closed_ticks::{on_closed_ticks, on_closed_ticks_by};
-use crate::zones::membership::{Membership, Update};
+use crate::stateful::{Stateful, Work, stateful};
+use crate::zones::membership::{Memberships, Update};
 use crate::zones::polygon::contains;
+use crate::{Context, Saving, StateKey};
 
 /// Positions are compared in whole millimetres, which have an order.
 const MM_PER_M: f32 = 1000.0;
@@ -51,14 +53,25 @@ pub trait Zones<'scope> {
     ///
     /// Gives, in one stream: each frame with its people's zones, an event whenever one enters or
     /// leaves, and the occupancy of a zone whenever it changes. In overlapping zones, a person's zone
-    /// is the first by name. State: positions and memberships, on the worker that the site hashes to.
-    fn zones(self, config: &ZonesConfig, context: Context) -> StreamVec<'scope, Tick, Record>;
+    /// is the first by name. State: positions, from which the rest is computed anew, on the worker
+    /// that the site hashes to.
+    fn zones(
+        self,
+        config: &ZonesConfig,
+        context: Context<'scope>,
+    ) -> StreamVec<'scope, Tick, Record>;
 }
 
 impl<'scope> Zones<'scope> for StreamVec<'scope, Tick, PoseFrame> {
-    fn zones(self, config: &ZonesConfig, context: Context) -> StreamVec<'scope, Tick, Record> {
+    fn zones(
+        self,
+        config: &ZonesConfig,
+        context: Context<'scope>,
+    ) -> StreamVec<'scope, Tick, Record> {
+        let Context { component, saving } = context;
         let scope = self.scope();
-        let inside = inside(positions(self.clone()), zones(scope, config));
+        let inside =
+            inside(positions(self.clone(), &component.name, &saving), zones(scope, config));
         let members = at_their_ticks(inside.clone())
             .map(|(((site, zone), person), _, diff)| Update::Member { site, zone, person, diff });
         let occupied = inside.reduce(|_zone, persons, output| {
@@ -69,20 +82,8 @@ impl<'scope> Zones<'scope> for StreamVec<'scope, Tick, PoseFrame> {
             Update::Occupied { site, zone, persons, diff }
         });
         let updates = self.map(Update::Frame).concat(members).concat(occupied);
-        let by_site = |update: &Update| stable_hash(&[update.site()]);
-        let mut sites = HashMap::<String, Membership>::new();
-        on_closed_ticks_by(
-            updates,
-            "Zones",
-            by_site,
-            Update::compare,
-            move |tick, updates, records| {
-                for of_site in updates.chunk_by(|a, b| a.site() == b.site()) {
-                    let site = sites.entry(of_site[0].site().to_owned()).or_default();
-                    site.update(tick, of_site, &context, records);
-                }
-            },
-        )
+        let name = Arc::clone(&component.name);
+        stateful(updates, &name, &saving.stateless(), Memberships::new(component))
     }
 }
 
@@ -127,28 +128,74 @@ fn zones<'scope>(
 }
 
 /// Where everyone is: each frame moves the people of its source.
-fn positions(frames: StreamVec<'_, Tick, PoseFrame>) -> Positions<'_> {
-    type Places = BTreeMap<String, Place>;
-    let key = |frame: &PoseFrame| stable_hash(&[&frame.site]);
-    let mut sources = HashMap::<(String, String), Places>::new();
-    let moves = on_closed_ticks(frames, "Positions", key, move |tick, frames, moves| {
-        for frame in frames {
-            let persons = frame.persons.into_iter().filter_map(|person| {
+fn positions<'scope>(
+    frames: StreamVec<'scope, Tick, PoseFrame>,
+    name: &str,
+    saving: &Saving<'scope>,
+) -> Positions<'scope> {
+    stateful(frames, name, saving, Moves).as_collection()
+}
+
+struct Moves;
+
+/// The people that a source sees, by id.
+type Places = BTreeMap<String, Place>;
+
+/// A site and a source of frames; all sources of a site are in one place.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct SiteSource {
+    site: String,
+    source: String,
+}
+
+impl StateKey for SiteSource {
+    fn route(&self) -> u64 {
+        stable_hash(&[&self.site])
+    }
+}
+
+impl Stateful for Moves {
+    type Input = PoseFrame;
+    type Output = ((String, (String, Place)), Tick, isize);
+    type Key = SiteSource;
+    type State = Places;
+
+    fn route(frame: &PoseFrame) -> u64 {
+        stable_hash(&[&frame.site])
+    }
+
+    fn compare(a: &PoseFrame, b: &PoseFrame) -> Ordering {
+        a.order_key().cmp(&b.order_key())
+    }
+
+    fn on_tick(&mut self, tick: Tick, frames: Vec<PoseFrame>, work: &mut Work<'_, Self>) {
+        for PoseFrame { site, source, persons, .. } in frames {
+            let persons = persons.into_iter().filter_map(|person| {
                 let at = person.position?;
                 Some((person.id, to_mm([at.x_m, at.y_m])))
             });
             let now: Places = persons.collect();
-            let before = sources.entry((frame.site.clone(), frame.source)).or_default();
+            let key = SiteSource { site, source };
+            let before = work.state.change(&key, Places::new);
             let gone = before.iter().filter(|(id, place)| now.get(*id) != Some(place));
             let come = now.iter().filter(|(id, place)| before.get(*id) != Some(place));
             let changes = gone.map(|change| (change, -1)).chain(come.map(|change| (change, 1)));
-            moves.extend(changes.map(|((id, place), diff)| {
-                ((frame.site.clone(), (id.clone(), *place)), tick, diff)
-            }));
+            work.outputs.extend(
+                changes.map(|((id, place), diff)| {
+                    ((key.site.clone(), (id.clone(), *place)), tick, diff)
+                }),
+            );
             *before = now;
         }
-    });
-    moves.as_collection()
+    }
+
+    /// The collection is not saved, but made again from where everyone was.
+    fn on_restore(&mut self, tick: Tick, work: &mut Work<'_, Self>) {
+        let everyone = work.state.iter().flat_map(|(key, places)| {
+            places.iter().map(|(id, place)| ((key.site.clone(), (id.clone(), *place)), tick, 1))
+        });
+        work.outputs.extend(everyone);
+    }
 }
 
 /// Who is in which zone of which site.

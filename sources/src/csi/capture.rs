@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use crate::{CsiDecoder, CsiFormat, Intake, Poll, PollState, Source, SourceError, Step};
+use serde::{Deserialize, Serialize};
+
+use crate::{CsiDecoder, CsiFormat, DecoderMemory, Intake, Poll, Source, SourceError, Step};
 
 const READ_BYTES: usize = 256 * 1024;
 /// No record of any format is longer; a decoder that asks for more has lost its way.
@@ -36,12 +38,35 @@ impl Capture {
         intake: Intake,
         arrival: bool,
         frames_per_poll: usize,
+        place: Option<Place>,
     ) -> Result<Self, SourceError> {
-        match File::open(&path) {
-            Ok(file) => Ok(Self::new(path, file, format, intake, arrival, frames_per_poll)),
+        let place = place.unwrap_or_default();
+        let open = || {
+            let mut file = File::open(&path)?;
+            let n_bytes = file.metadata()?.len();
+            file.seek(SeekFrom::Start(place.offset))?;
+            Ok((file, n_bytes))
+        };
+        match open() {
+            Ok((_, n_bytes)) if n_bytes < place.offset => {
+                Err(SourceError::Shorter { path, offset: place.offset })
+            }
+            Ok((file, _)) => {
+                let mut capture = Self::new(path, file, format, intake, arrival, frames_per_poll);
+                capture.offset = place.offset;
+                capture.decoder.recall(place.memory);
+                Ok(capture)
+            }
             Err(source) => Err(SourceError::Read { path, source }),
         }
     }
+}
+
+/// Where to read on in a capture.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Place {
+    offset: u64,
+    memory: DecoderMemory,
 }
 
 impl<R: Read> Capture<R> {
@@ -77,8 +102,15 @@ impl<R: Read> Capture<R> {
         Ok(())
     }
 
+    /// Where the next record is.
+    fn place(&self) -> Place {
+        let offset = self.offset + self.decoded as u64;
+        Place { offset, memory: self.decoder.memory() }
+    }
+
     /// Decodes one record; false when more bytes are needed.
     fn step(&mut self) -> bool {
+        let place = self.place();
         let bytes = &self.buffer[self.decoded..];
         if bytes.is_empty() {
             return false;
@@ -87,12 +119,12 @@ impl<R: Read> Capture<R> {
         match self.decoder.decode(bytes, complete, &mut self.intake) {
             Step::Used(used) => self.decoded += used,
             Step::Bad(used, error) => {
-                let offset = self.offset + self.decoded as u64;
-                self.intake.drop_record(error.reason(), offset);
+                self.intake.drop_record(error.reason(), place.offset);
                 self.decoded += used;
             }
             Step::NeedsMore => return false,
         }
+        self.intake.mark(&place);
         true
     }
 }
@@ -108,11 +140,12 @@ impl<R: Read + Send> Source for Capture<R> {
                 continue;
             }
             if self.ended {
-                return Ok(self.intake.take(PollState::End));
+                let place = self.place();
+                return Ok(self.intake.finish(&place));
             }
             self.fill().map_err(|source| SourceError::Read { path: self.path.clone(), source })?;
         }
-        Ok(self.intake.take(PollState::Ready))
+        Ok(self.intake.take())
     }
 }
 
@@ -130,10 +163,10 @@ impl<R> fmt::Debug for Capture<R> {
 
 #[cfg(test)]
 mod tests {
-    use schemas::{SourceKind, TickLength};
+    use schemas::SourceKind;
 
     use super::*;
-    use crate::{Dropped, LinkNames};
+    use crate::{Dropped, LinkNames, PollState, SourceContext};
 
     const LINE: &str =
         "CSI_DATA,9,94:d9:b3:80:8c:81,-30,11,-93,7,24,6,2751923,67,0,4,1,\"[1,-2]\"\n";
@@ -149,8 +182,8 @@ mod tests {
 
     fn read_all(text: &str) -> (usize, Vec<Dropped>) {
         let reader = ByteByByte(text.as_bytes());
-        let tick_length = TickLength::from_ms(10);
-        let intake = Intake::new(LinkNames::default(), SourceKind::Replay, tick_length);
+        let context = SourceContext::detached("test");
+        let intake = Intake::new(LinkNames::default(), SourceKind::Replay, &context);
         let mut capture =
             Capture::new(PathBuf::from("test"), reader, CsiFormat::Esp32, intake, false, 2);
         let (mut n_frames, mut dropped) = (0, Vec::new());

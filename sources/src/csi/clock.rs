@@ -1,9 +1,11 @@
 //! Device clocks: 32-bit microseconds that wrap every 71.6 minutes.
 
+use serde::{Deserialize, Serialize};
+
 const WRAP_US: i64 = 1 << 32;
 
 /// Undoes the wraps of a 32-bit microsecond clock; jumps stay what they are.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct MicrosecondClock {
     last_us: Option<u32>,
     wraps: i64,

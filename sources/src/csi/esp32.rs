@@ -13,7 +13,7 @@ use num_complex::Complex32;
 use schemas::{CsiFrame, CsiLayout};
 
 use crate::csi::clock::MicrosecondClock;
-use crate::{CsiDecoder, DecodeError, Intake, Step};
+use crate::{CsiDecoder, DecodeError, DecoderMemory, Intake, Step};
 
 const MARKER: &[u8] = b"CSI_DATA,";
 /// How a line with the names of the columns begins.
@@ -49,6 +49,14 @@ impl CsiDecoder for Esp32 {
             Ok(()) => Step::Used(used),
             Err(error) => Step::Bad(used, error),
         }
+    }
+
+    fn memory(&self) -> DecoderMemory {
+        DecoderMemory { clock: self.clock, n_frames: self.n_frames }
+    }
+
+    fn recall(&mut self, memory: DecoderMemory) {
+        (self.clock, self.n_frames) = (memory.clock, memory.n_frames);
     }
 }
 
@@ -254,10 +262,10 @@ fn subcarriers(n_values: usize, secondary: Secondary) -> Vec<i16> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use schemas::{CsiBatch, Record, SourceKind, TickLength};
+    use schemas::{CsiBatch, Record, SourceKind};
 
     use super::*;
-    use crate::{LinkNames, PollState};
+    use crate::{LinkNames, SourceContext};
 
     const HERNANDEZ_LINE: &str = "CSI_DATA,AP,3C:71:BF:6D:2A:78,-73,11,1,0,1,1,1,1,0,0,0,-93,0,1,1,\
         80272146,0,47,0,0,80.2,4,[1 -2 3 4 ]";
@@ -268,7 +276,7 @@ mod tests {
 
     fn decode(text: &[u8]) -> (Vec<Step>, Vec<CsiBatch>) {
         let mut intake =
-            Intake::new(LinkNames::default(), SourceKind::Replay, TickLength::from_ms(10_000_000));
+            Intake::new(LinkNames::default(), SourceKind::Replay, &SourceContext::detached("test"));
         let mut decoder = Esp32::default();
         let (mut steps, mut rest) = (Vec::new(), text);
         while !rest.is_empty() {
@@ -277,7 +285,7 @@ mod tests {
             steps.push(step);
             rest = &rest[used..];
         }
-        let batches = intake.take(PollState::End).records.into_iter().map(|(_, record)| {
+        let batches = intake.take().records.into_iter().map(|(_, record)| {
             let Record::Csi(batch) = record else { panic!("a frame set holds csi") };
             batch
         });
@@ -335,7 +343,7 @@ mod tests {
     #[test]
     fn waits_for_the_end_of_a_line() {
         let mut intake =
-            Intake::new(LinkNames::default(), SourceKind::Replay, TickLength::from_ms(10_000_000));
+            Intake::new(LinkNames::default(), SourceKind::Replay, &SourceContext::detached("test"));
         let step = Esp32::default().decode(b"CSI_DATA,1,2", false, &mut intake);
         assert_eq!(step, Step::NeedsMore);
     }

@@ -11,7 +11,7 @@ use num_complex::Complex32;
 use schemas::{CsiFrame, CsiLayout};
 
 use crate::csi::clock::MicrosecondClock;
-use crate::{CsiDecoder, DecodeError, Intake, Step};
+use crate::{CsiDecoder, DecodeError, DecoderMemory, Intake, Step};
 
 const CODE_CSI: u8 = 0xBB;
 /// Length field and code.
@@ -62,6 +62,14 @@ impl CsiDecoder for Intel5300 {
             Ok(()) => Step::Used(used),
             Err(error) => Step::Bad(used, error),
         }
+    }
+
+    fn memory(&self) -> DecoderMemory {
+        DecoderMemory { clock: self.clock, ..DecoderMemory::default() }
+    }
+
+    fn recall(&mut self, memory: DecoderMemory) {
+        self.clock = memory.clock;
     }
 }
 
@@ -186,13 +194,13 @@ impl Intel5300 {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use schemas::{Record, SourceKind, TickLength};
+    use schemas::{Record, SourceKind};
 
     use super::*;
-    use crate::{LinkNames, PollState};
+    use crate::{LinkNames, SourceContext};
 
     fn intake() -> Intake {
-        Intake::new(LinkNames::default(), SourceKind::Replay, TickLength::from_ms(10_000_000))
+        Intake::new(LinkNames::default(), SourceKind::Replay, &SourceContext::detached("test"))
     }
 
     /// A record of `n_rx` antennas whose payload bytes are all `fill`.
@@ -214,9 +222,7 @@ mod tests {
         let bytes = record(1, 0, 0xFF);
         let step = Intel5300::default().decode(&bytes, true, &mut into);
         assert_eq!(step, Step::Used(bytes.len()));
-        let [(_, Record::Csi(batch))] = &into.take(PollState::End).records[..] else {
-            panic!("one batch")
-        };
+        let [(_, Record::Csi(batch))] = &into.take().records[..] else { panic!("one batch") };
         let expected = CsiFrame {
             captured_at_ns: 1_000_000_000,
             sequence: 7,

@@ -11,9 +11,10 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use schemas::SourceKind;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::csi::capture::Capture;
+use crate::csi::clock::MicrosecondClock;
 use crate::csi::udp::Udp;
 use crate::pace::Paced;
 use crate::{Intake, LinkNames, Source, SourceContext, SourceError, Speed};
@@ -39,6 +40,9 @@ pub struct CsiConfig {
     /// Which clock gives the capture times: "device" (default for files) or "arrival" (default, and
     /// the only one, for sockets).
     pub clock: Option<Clock>,
+    /// Milliseconds that frames may come out of order without being late; 0 by default.
+    #[serde(default)]
+    pub max_delay_ms: u32,
     /// The place that is watched; the pipeline's name by default.
     pub site: Option<String>,
     /// Name of the receiving device; the source's name by default.
@@ -81,6 +85,20 @@ pub enum Clock {
 pub trait CsiDecoder: Send {
     /// Decodes the first record of `bytes` into `intake`. With `complete` no more bytes will follow.
     fn decode(&mut self, bytes: &[u8], complete: bool, intake: &mut Intake) -> Step;
+
+    /// What it remembers of the records so far.
+    fn memory(&self) -> DecoderMemory;
+
+    /// Goes on as if it had decoded what led to this memory.
+    fn recall(&mut self, memory: DecoderMemory);
+}
+
+/// What a decoder remembers from record to record.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct DecoderMemory {
+    pub(crate) clock: MicrosecondClock,
+    /// Frames so far, to number them where the format does not.
+    pub(crate) n_frames: u32,
 }
 
 /// What became of the first record of some bytes.
@@ -150,6 +168,14 @@ impl CsiFormat {
 }
 
 impl CsiConfig {
+    /// What the position is like.
+    pub(crate) fn state_shape(&self) -> String {
+        match &self.transport {
+            Transport::File(path) => format!("csi file 1, {:?} in {}", self.format, path.display()),
+            Transport::Udp(_) => "csi udp 1".to_owned(),
+        }
+    }
+
     /// Opens the file or binds the socket.
     ///
     /// # Errors
@@ -164,14 +190,15 @@ impl CsiConfig {
             receiver: or(&self.receiver, context.name),
             transmitter: or(&self.transmitter, "ap"),
         };
-        let intake = |kind| Intake::new(names, kind, context.tick_length);
+        let intake = |kind| Intake::new(names, kind, context).with_max_delay_ms(self.max_delay_ms);
         match &self.transport {
             Transport::File(path) => {
                 let arrival = self.clock == Some(Clock::Arrival);
-                let intake = intake(SourceKind::Replay);
+                let mut intake = intake(SourceKind::Replay);
+                let place = intake.restore(context)?;
                 let open = |frames_per_poll| {
                     let path = context.directory.join(path);
-                    Capture::open(path, self.format, intake, arrival, frames_per_poll)
+                    Capture::open(path, self.format, intake, arrival, frames_per_poll, place)
                 };
                 Ok(match self.speed {
                     Speed::Full => Box::new(open(FRAMES_PER_POLL)?),
@@ -179,7 +206,7 @@ impl CsiConfig {
                 })
             }
             Transport::Udp(address) => {
-                let intake = intake(SourceKind::Live);
+                let intake = intake(SourceKind::Live).starting_at(context.starts_at);
                 Ok(Box::new(Udp::bind(*address, self.format, intake)?))
             }
         }

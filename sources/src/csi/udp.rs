@@ -6,7 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, SystemTime};
 
 use crate::csi::capture::unix_ns;
-use crate::{CsiDecoder, CsiFormat, Intake, Poll, PollState, Source, SourceError, Step};
+use crate::{CsiDecoder, CsiFormat, Intake, Poll, Source, SourceError, Step};
 
 /// How long to wait for a datagram before saying that none came.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -79,12 +79,12 @@ impl Source for Udp {
                 {
                     // Asked, and nothing was there: nothing can come in before now any more.
                     self.intake.advance_to(now_ns);
-                    return Ok(self.intake.take(PollState::Ready));
+                    return Ok(self.intake.take());
                 }
                 Err(source) => return Err(SourceError::Receive { address: self.address, source }),
             }
         }
-        Ok(self.intake.take(PollState::Ready))
+        Ok(self.intake.take())
     }
 
     fn live(&self) -> bool {
@@ -100,16 +100,16 @@ impl fmt::Debug for Udp {
 
 #[cfg(test)]
 mod tests {
-    use schemas::{Record, SourceKind, TickLength};
+    use schemas::{Record, SourceKind};
 
     use super::*;
-    use crate::{Dropped, LinkNames};
+    use crate::{Dropped, LinkNames, SourceContext};
 
     #[test]
     fn takes_datagrams_and_counts_garbage() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let tick_length = TickLength::from_ms(10);
-        let intake = Intake::new(LinkNames::default(), SourceKind::Live, tick_length);
+        let context = SourceContext::detached("test");
+        let intake = Intake::new(LinkNames::default(), SourceKind::Live, &context);
         let mut udp = Udp::bind(any, CsiFormat::Esp32, intake).expect("a free port");
         let address = udp.socket.local_addr().expect("bound");
         let sender = UdpSocket::bind(any).expect("a free port");

@@ -36,7 +36,8 @@ pub struct SimulateConfig {
     pub speed: Speed,
     /// Seconds of event time after which it ends; without it, it goes on for ever.
     pub duration_s: Option<f64>,
-    /// Event time of the start in seconds since the Unix epoch; now by default.
+    /// Event time of the start in seconds since the Unix epoch; now by default, and then a restart
+    /// starts anew.
     pub starts_at_s: Option<i64>,
     /// Seed of the noise; the scene's own by default.
     pub seed: Option<u64>,
@@ -57,11 +58,14 @@ impl SimulateConfig {
             None => unix_ns(SystemTime::now()),
         };
         let simulator = |steps_per_poll| {
-            Simulator::new(&scene, context, starts_at_ns, self.duration_s, steps_per_poll)
+            let simulator =
+                Simulator::new(&scene, context, starts_at_ns, self.duration_s, steps_per_poll);
+            // A room that is simulated as of now does not go back to where it was.
+            if self.starts_at_s.is_some() { simulator.resume(context) } else { Ok(simulator) }
         };
         Ok(match self.speed {
-            Speed::Full => Box::new(simulator(STEPS_PER_POLL)),
-            Speed::Factor(factor) => Box::new(Paced::new(simulator(1), factor)),
+            Speed::Full => Box::new(simulator(STEPS_PER_POLL)?),
+            Speed::Factor(factor) => Box::new(Paced::new(simulator(1)?, factor)),
         })
     }
 }

@@ -7,13 +7,14 @@ use schemas::{
     BoundingBox, CsiFrame, CsiLayout, Estimator, EstimatorKind, KEYPOINT_NAMES, Keypoint, Person,
     PoseFrame, Record, SitePosition, SourceKind,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::simulate::body::BodyState;
 use crate::simulate::impairments::Impairments;
 use crate::simulate::radio::Channel;
 use crate::simulate::scene::{Room, Scene};
 use crate::simulate::script::Timeline;
-use crate::{Intake, LinkNames, Poll, PollState, Source, SourceContext, SourceError};
+use crate::{Intake, LinkNames, Poll, Source, SourceContext, SourceError};
 
 const NS_PER_S: f64 = 1e9;
 /// The ground truth comes at every n-th frame, so that it is about ten times a second.
@@ -37,6 +38,13 @@ pub struct Simulator {
     receivers: Vec<Receiver>,
     impairments: Impairments,
     intake: Intake,
+}
+
+/// Where a simulator is: the step, and how much randomness each receiver has used.
+#[derive(Debug, Serialize, Deserialize)]
+struct Place {
+    next_step: u64,
+    random_words: Vec<u128>,
 }
 
 /// One receiver: its channel and its noise.
@@ -100,14 +108,36 @@ impl Simulator {
             timelines: scene.people.iter().map(Timeline::new).collect(),
             receivers: receivers.collect(),
             impairments: scene.impairments,
-            intake: Intake::new(names, SourceKind::Simulated, context.tick_length),
+            intake: Intake::new(names, SourceKind::Simulated, context),
         }
+    }
+
+    /// Goes on where an earlier run was.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Position`] if the notes are not a simulator's.
+    pub fn resume(mut self, context: &SourceContext<'_>) -> Result<Self, SourceError> {
+        if let Some(place) = self.intake.restore::<Place>(context)? {
+            self.next_step = place.next_step;
+            for (receiver, word) in self.receivers.iter_mut().zip(place.random_words) {
+                receiver.random.set_word_pos(word);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Where the next step is.
+    fn place(&self) -> Place {
+        let random_words = self.receivers.iter().map(|receiver| receiver.random.get_word_pos());
+        Place { next_step: self.next_step, random_words: random_words.collect() }
     }
 
     /// Simulates one moment.
     fn step(&mut self) {
         let time_s = self.next_step as f64 / self.rate_hz;
         let captured_at_ns = self.starts_at_ns + (time_s * NS_PER_S) as i64;
+        let place = self.intake.leaves_granule(captured_at_ns).then(|| self.place());
         let states: Vec<_> = self.timelines.iter().map(|timeline| timeline.at(time_s)).collect();
         let bodies: Vec<_> = states.iter().map(BodyState::joints_m).collect();
         for receiver in &mut self.receivers {
@@ -139,6 +169,9 @@ impl Simulator {
             let persons = persons.collect();
             let truth = self.truth(captured_at_ns, persons);
             self.intake.push_record(captured_at_ns, Record::Pose(truth));
+        }
+        if let Some(place) = place {
+            self.intake.mark(&place);
         }
         self.next_step += 1;
     }
@@ -193,38 +226,53 @@ impl Source for Simulator {
             }
             self.step();
         }
-        let ended = self.next_step >= self.n_steps;
-        let state = if ended { PollState::End } else { PollState::Ready };
-        Ok(self.intake.take(state))
+        if self.next_step >= self.n_steps {
+            let place = self.place();
+            return Ok(self.intake.finish(&place));
+        }
+        Ok(self.intake.take())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use schemas::{CsiBatch, TickLength};
+    use schemas::{CsiBatch, Tick};
 
     use super::*;
+    use crate::{Mark, PollState};
 
     const SCENE: &str = include_str!("../../../pipelines/scenes/flat.toml");
 
     /// What a scene gives in two seconds.
     fn records(scene: &Scene) -> Vec<Record> {
-        let context = SourceContext {
-            name: "room",
-            site: "flat",
-            directory: Path::new("."),
-            tick_length: TickLength::from_ms(10),
-        };
-        let mut simulator = Simulator::new(scene, &context, 0, Some(2.0), 7);
-        let (mut records, mut ended) = (Vec::new(), false);
+        let (records, _) = read_on(scene, &SourceContext::detached("room"));
+        records.into_iter().map(|(_, record)| record).collect()
+    }
+
+    /// What a scene gives from a position on, with its marks.
+    fn read_on(scene: &Scene, context: &SourceContext<'_>) -> (Vec<(Tick, Record)>, Vec<Mark>) {
+        let simulator = Simulator::new(scene, context, 0, Some(2.0), 7);
+        let mut simulator = simulator.resume(context).expect("its own position");
+        let (mut records, mut marks, mut ended) = (Vec::new(), Vec::new(), false);
         while !ended {
             let poll = simulator.poll().expect("simulation does not fail");
-            records.extend(poll.records.into_iter().map(|(_, record)| record));
+            records.extend(poll.records);
+            marks.extend(poll.marks);
             ended = poll.state == PollState::End;
         }
-        records
+        (records, marks)
+    }
+
+    #[test]
+    fn it_goes_on_where_it_was() {
+        let scene = Scene::parse(SCENE).expect("the example is a scene");
+        let context = SourceContext::detached("room");
+        let (all, marks) = read_on(&scene, &context);
+        let Mark { tick, position } = &marks[0];
+        let (rest, _) = read_on(&scene, &SourceContext { position: Some(position), ..context });
+        let expected: Vec<_> = all.into_iter().filter(|(at, _)| at >= tick).collect();
+        assert_eq!(*tick, 1000);
+        assert!(rest == expected, "{} records, not {}", rest.len(), expected.len());
     }
 
     fn csi(records: &[Record]) -> Vec<&CsiBatch> {

@@ -5,13 +5,13 @@ use std::fmt;
 use std::ops::Range;
 
 use operators::OperatorConfig;
-use schemas::{RecordKind, TickLength};
+use schemas::{Granule, RecordKind, TickLength};
 use sinks::SinkConfig;
 use sources::SourceConfig;
 
 use crate::pipeline::Component;
 use crate::pipeline::parse::list;
-use crate::{ApiConfig, Mistake, Pipeline};
+use crate::{ApiConfig, CheckpointConfig, Mistake, Pipeline};
 
 /// A checked pipeline.
 ///
@@ -26,6 +26,8 @@ pub struct Plan {
     pub tick_length: TickLength,
     /// How far, in milliseconds of event time, a source may be ahead of the slowest sink.
     pub max_lead_ms: u64,
+    /// When and where checkpoints are made.
+    pub checkpoint: CheckpointConfig,
     /// Where to serve the API, if at all.
     pub api: Option<ApiConfig>,
     /// The sources.
@@ -129,6 +131,7 @@ impl Plan {
             name: pipeline.name,
             tick_length: pipeline.tick_length,
             max_lead_ms: pipeline.max_lead_ms,
+            checkpoint: pipeline.checkpoint,
             api: pipeline.api,
             sources: sources
                 .map(|Component { name, config, .. }| PlannedSource { name, config })
@@ -142,6 +145,22 @@ impl Plan {
                 })
                 .collect(),
         })
+    }
+
+    /// How often state is saved.
+    pub fn granule(&self) -> Granule {
+        Granule::new(self.checkpoint.granule.0, self.tick_length)
+    }
+
+    /// Every component with the shape of what it remembers, if it does: sources, operators, sinks. A
+    /// component's position here is its number in the dataflow.
+    pub fn components(&self) -> Vec<(&str, Option<String>)> {
+        let sources =
+            self.sources.iter().map(|source| (&*source.name, Some(source.config.state_shape())));
+        let operators =
+            self.operators.iter().map(|operator| (&*operator.name, operator.config.state_shape()));
+        let sinks = self.sinks.iter().map(|sink| (&*sink.name, sink.config.state_shape()));
+        sources.chain(operators).chain(sinks).collect()
     }
 
     /// Every stream of the plan and what flows in it.

@@ -85,12 +85,12 @@ fn every_mistake_tells_its_place_and_what_would_fit() {
         (
             "tick = \"10ms\"",
             "tick = 10",
-            "flat.toml:3:8: expected a length of time such as \"10ms\", \"2s\" or \"1m\"",
+            "flat.toml:3:8: invalid type: integer `10`, expected a length of time such as \"10ms\", \"2s\" or \"1m\"",
         ),
         (
             "tick =",
             "tik =",
-            "flat.toml:3:1: unknown key \"tik\", expected one of \"name\", \"tick\", \"max_lead\", \
+            "flat.toml:3:1: unknown key \"tik\", expected one of \"name\", \"tick\", \"max_lead\", \"checkpoint\", \
              \"api\", \"sources\", \"operators\", \"sinks\"\n  help: did you mean \"tick\"?",
         ),
         (

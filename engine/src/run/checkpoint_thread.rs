@@ -1,0 +1,85 @@
+//! The checkpoint thread: commits what the dataflow hands over.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use schemas::Tick;
+use timely::scheduling::SyncActivator;
+
+use crate::dataflow::{Checkpointer, Commit};
+use crate::run::control::Control;
+use crate::run::retry::retry;
+use crate::store::Session;
+use crate::{Plan, RunError, State, StoreError};
+
+/// Starts the thread that commits to `session`.
+pub(super) fn spawn(
+    plan: &Plan,
+    session: Session,
+    starts_at: Tick,
+    control: &Arc<Control>,
+) -> (Checkpointer, JoinHandle<()>) {
+    // One is under way at most.
+    let (commits, queue) = crossbeam_channel::bounded(1);
+    let (committed, waker) = (Arc::new(AtomicU64::new(starts_at)), Arc::new(OnceLock::new()));
+    let checkpointer = Checkpointer {
+        commits,
+        committed: Arc::clone(&committed),
+        waker: Arc::clone(&waker),
+        interval: Duration::from_millis(plan.checkpoint.interval.0),
+    };
+    let components = plan.components().into_iter();
+    let components =
+        components.map(|(name, shape)| (name.to_owned(), shape.unwrap_or_default())).collect();
+    let control = Arc::clone(control);
+    let mut committer = Committer { components, session, committed, waker };
+    let thread = thread::spawn(move || {
+        if let Err(error) = committer.commit_all(&queue) {
+            let fenced = matches!(error, StoreError::Fenced { .. });
+            control.fail(RunError::Store(error), fenced);
+            committer.release(Tick::MAX);
+        }
+    });
+    (checkpointer, thread)
+}
+
+struct Committer {
+    /// Name and shape of each component, by its number.
+    components: Vec<(String, String)>,
+    session: Session,
+    committed: Arc<AtomicU64>,
+    waker: Arc<OnceLock<SyncActivator>>,
+}
+
+impl Committer {
+    /// Commits until the queue is closed.
+    fn commit_all(&mut self, queue: &Receiver<Commit>) -> Result<(), StoreError> {
+        for Commit { tick, changes } in queue {
+            let mut state = State::default();
+            for ((component, key), value) in changes {
+                // Numbers come from the plan that the names come from.
+                let (name, shape) = &self.components[component as usize];
+                let of_component = state.components.entry(name.clone()).or_default();
+                of_component.shape.clone_from(shape);
+                of_component.entries.insert(key, value);
+            }
+            let session = &mut self.session;
+            let is_retryable = StoreError::is_retryable;
+            retry("checkpoint", is_retryable, || session.commit(tick, &state))?;
+            self.release(tick);
+        }
+        Ok(())
+    }
+
+    /// Lets the dataflow know.
+    fn release(&self, tick: Tick) {
+        self.committed.store(tick, Ordering::Release);
+        if let Some(waker) = self.waker.get() {
+            // A dataflow that is gone needs no waking.
+            let _ = waker.activate();
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What a run starts from: the newest checkpoint, if it fits the plan.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemas::Tick;
+
+use crate::dataflow::{Entries, upper_of};
+use crate::store::Session;
+use crate::{Mismatch, Plan, RunError, RunOptions, State, Store};
+
+/// The plan's part of a checkpoint.
+#[derive(Debug, Default)]
+pub(super) struct Resumed {
+    /// Where time starts.
+    pub(super) tick: Tick,
+    /// What each component remembered.
+    pub(super) entries: BTreeMap<String, Entries>,
+}
+
+/// Takes the next generation of the pipeline, and loads its newest checkpoint.
+pub(super) fn resume(plan: &Plan, options: &RunOptions) -> Result<(Session, Resumed), RunError> {
+    let config = &plan.checkpoint;
+    let store = Store::open(&options.directory, &config.store).map_err(RunError::Store)?;
+    let (session, checkpoint) =
+        store.begin(&plan.name, config.retention.get(), options.fresh).map_err(RunError::Store)?;
+    let Some(mut checkpoint) = checkpoint else { return Ok((session, Resumed::default())) };
+    checkpoint.state.components.retain(|name, _| !options.drop_state.contains(name));
+    let mismatches = mismatches(plan, &checkpoint.state);
+    if !mismatches.is_empty() {
+        return Err(RunError::State(mismatches));
+    }
+    match checkpoint.tick {
+        Tick::MAX => tracing::warn!("this pipeline came to its end before; --fresh starts it anew"),
+        tick => tracing::info!(tick, "going on from a checkpoint"),
+    }
+    let entries = checkpoint.state.components.into_iter().map(|(name, component)| {
+        let entries = component.entries.into_iter();
+        let entries = entries.filter_map(|(key, value)| Some((key, value?)));
+        (name, Arc::new(entries.collect()))
+    });
+    Ok((session, Resumed { tick: checkpoint.tick, entries: entries.collect() }))
+}
+
+/// What was saved for components that are not there any more, or need something else.
+fn mismatches(plan: &Plan, state: &State) -> Vec<Mismatch> {
+    let needed: BTreeMap<_, _> = plan.components().into_iter().collect();
+    let mismatches = state.components.iter().filter_map(|(name, saved)| {
+        let needed = needed.get(name.as_str()).cloned().flatten();
+        let fits = needed.as_ref() == Some(&saved.shape);
+        let (name, saved) = (name.clone(), saved.shape.clone());
+        (!fits).then_some(Mismatch { name, saved, needed })
+    });
+    mismatches.collect()
+}
+
+impl Resumed {
+    /// What a component with one key remembered.
+    pub(super) fn value(&self, name: &str) -> Option<&[u8]> {
+        self.entries.get(name)?.first().map(|(_, value)| value.as_slice())
+    }
+
+    /// Refuses a sink that has lost what it held.
+    pub(super) fn check_upper(&self, name: &str, upper: Option<Tick>) -> Result<(), RunError> {
+        let expected = self.value(name).and_then(upper_of).unwrap_or(0);
+        match upper {
+            Some(upper) if upper < expected => {
+                Err(RunError::Behind { name: name.to_owned(), upper, expected })
+            }
+            _ => Ok(()),
+        }
+    }
+}

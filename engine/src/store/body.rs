@@ -1,0 +1,53 @@
+//! What a checkpoint holds: the state of each component by key.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The state of all components by name, or what changed of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// By the component's name.
+    pub components: BTreeMap<String, ComponentState>,
+}
+
+/// What one component remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentState {
+    /// What the state is like: state of another shape cannot be used.
+    pub shape: String,
+    /// By key; a key without a value is forgotten.
+    pub entries: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+impl State {
+    /// Adds what changed.
+    pub(super) fn apply(&mut self, changes: Self) {
+        for (name, changed) in changes.components {
+            let component = self.components.entry(name).or_default();
+            component.shape = changed.shape;
+            component.entries.extend(changed.entries);
+        }
+    }
+
+    /// Leaves out keys without a value, and components without a key.
+    pub(super) fn forget_removed(&mut self) {
+        for component in self.components.values_mut() {
+            component.entries.retain(|_, value| value.is_some());
+        }
+        self.components.retain(|_, component| !component.entries.is_empty());
+    }
+
+    /// Keys of all components.
+    pub fn n_entries(&self) -> usize {
+        self.components.values().map(|component| component.entries.len()).sum()
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("names and bytes are what postcard knows")
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        postcard::from_bytes(bytes).ok()
+    }
+}

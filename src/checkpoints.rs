@@ -1,0 +1,60 @@
+//! `fresnel checkpoint`: what a pipeline could go on from.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use engine::Store;
+
+use crate::commands::print;
+
+/// A line a checkpoint, the oldest first.
+pub(crate) fn list(location: &str) -> Result<()> {
+    let mut text = format!(
+        "{:<20} {:>20} {:>5} {:>6} {:>8} {:>10}\n",
+        "pipeline", "tick", "run", "kind", "changes", "bytes"
+    );
+    for checkpoint in open(location)?.list()? {
+        let kind = if checkpoint.whole { "whole" } else { "adds" };
+        writeln!(
+            text,
+            "{:<20} {:>20} {:>5} {kind:>6} {:>8} {:>10}",
+            checkpoint.pipeline,
+            name(checkpoint.tick),
+            checkpoint.generation,
+            checkpoint.n_changes,
+            checkpoint.n_bytes
+        )?;
+    }
+    print(&text)
+}
+
+/// A line a component: how many keys it has, and how large they are.
+pub(crate) fn inspect(location: &str, pipeline: &str, tick: Option<u64>) -> Result<()> {
+    let Some(checkpoint) = open(location)?.inspect(pipeline, tick)? else {
+        bail!("there is no such checkpoint of pipeline {pipeline:?} in {location:?}");
+    };
+    let mut text = format!("tick {}\n", name(checkpoint.tick));
+    writeln!(text, "{:<20} {:>8} {:>10}  shape", "component", "keys", "bytes")?;
+    for (component, state) in &checkpoint.state.components {
+        let entries = state.entries.iter();
+        let n_bytes: usize =
+            entries.map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
+        let (n_keys, shape) = (state.entries.len(), &state.shape);
+        writeln!(text, "{component:<20} {n_keys:>8} {n_bytes:>10}  {shape}")?;
+    }
+    print(&text)
+}
+
+/// Opens a store that is there.
+fn open(location: &str) -> Result<Store> {
+    if !location.contains("://") && !Path::new(location).exists() {
+        bail!("there is no store {location:?}");
+    }
+    Ok(Store::open(Path::new("."), location)?)
+}
+
+/// The end of time is the end of a pipeline.
+fn name(tick: u64) -> String {
+    if tick == u64::MAX { "end".to_owned() } else { tick.to_string() }
+}

@@ -1,0 +1,184 @@
+//! Killed at any moment, started again with any number of workers: the output is that of one
+//! uninterrupted run.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use sources::CsiFormat;
+use tempfile::TempDir;
+
+use crate::golden;
+use crate::support::{capture, process};
+
+/// A capture of half a minute at several times its speed, so that a kill comes in the middle.
+const PIPELINE: &str = r#"
+name = "flat"
+checkpoint = { interval = "20ms", granule = "200ms" }
+
+[sources.laptop]
+type = "csi"
+format = "intel5300"
+transport = { file = "capture.dat" }
+speed = SPEED
+
+[operators.clean]
+type = "sanitize_phase"
+inputs = ["laptop"]
+
+[operators.motion]
+type = "motion"
+inputs = ["clean"]
+report_every_s = 0.05
+
+[sinks.lines]
+type = "json_lines"
+inputs = ["motion", "clean"]
+path = "out.jsonl"
+
+[sinks.history]
+type = "delta"
+inputs = ["motion", "clean"]
+path = "history"
+commit_interval_s = 1
+"#;
+
+/// A folder with the pipeline and its capture.
+fn directory(speed: &str) -> TempDir {
+    let directory = tempfile::tempdir().expect("room");
+    let capture = capture::recorded(CsiFormat::Intel5300);
+    fs::write(directory.path().join("capture.dat"), capture).expect("room");
+    fs::write(directory.path().join("flat.toml"), PIPELINE.replace("SPEED", speed)).expect("room");
+    directory
+}
+
+/// What the run left: the lines, and the rows of each table in an order of their own.
+fn outputs(directory: &Path) -> [String; 3] {
+    let rows = |sql| process::succeed(directory, &["sql", "--format", "json_lines", sql]);
+    [
+        fs::read_to_string(directory.join("out.jsonl")).expect("it was written"),
+        rows("SELECT * FROM presence ORDER BY captured_at_ns"),
+        rows("SELECT link, captured_at_ns, sequence, iq FROM csi ORDER BY captured_at_ns[1]"),
+    ]
+}
+
+fn assert_same(directory: &Path, expected: &[String; 3]) {
+    for (found, expected) in outputs(directory).iter().zip(expected) {
+        let (n_found, n_expected) = (found.lines().count(), expected.lines().count());
+        assert_eq!(n_found, n_expected, "lost or doubled");
+        assert!(found == expected, "the same number of lines, but not the same lines");
+    }
+}
+
+fn uninterrupted() -> [String; 3] {
+    let directory = directory("\"full\"");
+    process::succeed(directory.path(), &["run", "flat.toml"]);
+    outputs(directory.path())
+}
+
+pub(crate) fn a_killed_run_loses_and_doubles_nothing() {
+    const KILLS: u64 = 30;
+    let expected = uninterrupted();
+    let directory = directory("3.0");
+    let mut n_interrupted = 0;
+    for nth in 0..KILLS {
+        // From while it opens its files to well into its work; any number of workers may follow.
+        let pause = Duration::from_millis(20 + nth * 7919 % 480);
+        let n_workers = (1 + nth % 3).to_string();
+        let arguments = ["run", "flat.toml", "--workers", &n_workers];
+        n_interrupted += u32::from(process::kill_after(directory.path(), &arguments, pause));
+    }
+    assert!(n_interrupted >= 25, "only {n_interrupted} runs were killed before their end");
+    fs::write(directory.path().join("flat.toml"), PIPELINE.replace("SPEED", "\"full\""))
+        .expect("room");
+    process::succeed(directory.path(), &["run", "flat.toml"]);
+    assert_same(directory.path(), &expected);
+    // A pipeline that came to its end has nothing to do.
+    let said = process::fresnel(directory.path(), &["run", "flat.toml"]);
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("--fresh starts it anew"), "{said}");
+    assert_same(directory.path(), &expected);
+}
+
+/// A pipeline with everything in it, stopped and started with other numbers of workers.
+pub(crate) fn a_stopped_run_goes_on_with_other_workers() {
+    let pipeline =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/demo.toml"));
+    let pipeline = golden::rewrite(pipeline.expect("the example").parse().expect("it is TOML"));
+    let run = |speed: &str, directory: &Path, n_workers: u8, stops: bool| {
+        let checkpoint = "checkpoint = { interval = \"20ms\", granule = \"300ms\" }\n";
+        let text = pipeline.to_string().replace("speed = \"full\"", &format!("speed = {speed}"));
+        fs::write(directory.join("demo.toml"), format!("{checkpoint}{text}")).expect("room");
+        let workers = n_workers.to_string();
+        let arguments = ["run", "demo.toml", "--workers", &workers, "--listen", "127.0.0.1:0"];
+        if stops {
+            let mut server = process::Server::start(directory, &arguments);
+            let before = lines(directory);
+            server.wait_until(|| lines(directory) > before + 80);
+            let (code, said) = server.terminate();
+            assert_eq!(code, Some(0), "{said}");
+        } else {
+            process::succeed(directory, &arguments);
+        }
+        fs::read_to_string(directory.join("golden.jsonl")).expect("it was written")
+    };
+    let expected = {
+        let directory = golden::directory();
+        run("\"full\"", directory.path(), 1, false)
+    };
+    let directory = golden::directory();
+    for n_workers in [1, 3, 2] {
+        let so_far = run("6.0", directory.path(), n_workers, true);
+        assert!(so_far.len() < expected.len(), "it was stopped before its end");
+        assert!(expected.starts_with(&so_far), "with {n_workers} workers");
+    }
+    let whole = run("\"full\"", directory.path(), 1, false);
+    assert!(whole == expected, "{} lines, not {}", whole.lines().count(), expected.lines().count());
+}
+
+fn lines(directory: &Path) -> usize {
+    fs::read_to_string(directory.join("golden.jsonl")).unwrap_or_default().lines().count()
+}
+
+/// A run that sleeps while another one takes over ends when it wakes, and writes nothing any more.
+pub(crate) fn a_run_that_was_taken_over_ends() {
+    let expected = uninterrupted();
+    let directory = directory("8.0");
+    let arguments = ["run", "flat.toml", "--listen", "127.0.0.1:0"];
+    let mut first = process::Server::start(directory.path(), &arguments);
+    let some = directory.path().join("out.jsonl");
+    first.wait_until(|| fs::metadata(&some).is_ok_and(|metadata| metadata.len() > 0));
+    first.signal("STOP");
+    let text = PIPELINE.replace("SPEED", "\"full\"");
+    fs::write(directory.path().join("flat.toml"), text).expect("room");
+    process::succeed(directory.path(), &["run", "flat.toml"]);
+    assert_same(directory.path(), &expected);
+    first.signal("CONT");
+    let (code, said) = first.wait();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("taken over") || said.contains("another run"), "{said}");
+    assert_same(directory.path(), &expected);
+}
+
+/// What was saved for other components than there are now is refused by name, until it is dropped.
+pub(crate) fn state_that_does_not_fit_is_refused() {
+    let directory = directory("3.0");
+    let path = directory.path();
+    let checkpoints = || process::fresnel(path, &["checkpoint", "inspect", "flat"]).stdout;
+    let saved = || String::from_utf8_lossy(&checkpoints()).contains("motion 1, 75 frames");
+    let mut server = process::Server::start(path, &["run", "flat.toml", "--listen", "127.0.0.1:0"]);
+    server.wait_until(saved);
+    assert_eq!(server.terminate().0, Some(0));
+    let listed = process::succeed(path, &["checkpoint", "ls"]);
+    assert!(listed.lines().count() > 1 && listed.contains("flat"), "{listed}");
+    let changed = fs::read_to_string(path.join("flat.toml")).expect("it is there");
+    let changed = changed.replace("report_every_s", "window_frames = 50\nreport_every_s");
+    fs::write(path.join("flat.toml"), changed.replace("SPEED", "\"full\"")).expect("room");
+    let said = process::fail(path, &["run", "flat.toml"], 1);
+    let expected = "\"motion\" saved \"motion 1, 75 frames\" and needs \"motion 1, 50 frames\"";
+    assert!(said.contains(expected) && said.contains("--drop-state"), "{said}");
+    process::succeed(path, &["run", "flat.toml", "--drop-state", "motion"]);
+    fs::remove_file(path.join("out.jsonl")).expect("it is there");
+    let said = process::fail(path, &["run", "flat.toml"], 1);
+    assert!(said.contains("0 bytes, but"), "{said}");
+}
