@@ -4,8 +4,9 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::vec::Drain;
 
-use schemas::Tick;
+use schemas::{Granule, Tick};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use timely::ExchangeData;
@@ -76,84 +77,55 @@ impl Holds {
     }
 }
 
+/// A tick to act at, and its records, or none for an alarm.
+type Turn<R> = (Tick, Holds, Option<Vec<R>>);
+
 /// Runs an operator on a stream. Its results before the start of time are known already and dropped.
 pub(crate) fn stateful<'scope, O: Stateful>(
     stream: StreamVec<'scope, Tick, O::Input>,
     name: &str,
     saving: &Saving<'scope>,
-    mut operator: O,
+    operator: O,
 ) -> StreamVec<'scope, Tick, O::Output> {
     let scope = stream.scope();
-    let (index, peers) = (scope.worker().index(), scope.worker().peers());
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
     let mut input = builder.new_input(stream, Exchange::new(O::route));
     let (outputs, output_stream) = builder.new_output::<Vec<O::Output>>();
     let (changes, change_stream) = builder.new_output::<Vec<Change>>();
     let mut outputs = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(outputs);
     let mut changes = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(changes);
-    let mut state = saving.restore::<O::Key, O::State>(index, peers);
-    let (component, granule, starts_at) = (saving.component, saving.granule, saving.starts_at);
+    let (index, peers) = (scope.worker().index(), scope.worker().peers());
+    let mut instance = Instance::new(operator, saving, index, peers);
     let stopped = saving.stopped.clone();
     builder.build(move |mut capabilities| {
         let (of_changes, of_outputs) = (capabilities.pop(), capabilities.pop());
         let mut initial =
             of_outputs.zip(of_changes).map(|(outputs, changes)| Holds { outputs, changes });
-        let mut ticks = ClosedTicks::<O::Input, Holds>::default();
-        let mut alarms = BTreeMap::new();
-        let mut granule_end: Option<Capability<Tick>> = None;
-        let mut results = Vec::new();
         move |frontiers| {
             let reached = stopped.reached(&frontiers[0]);
             let (mut outputs, mut changes) = (outputs.activate(), changes.activate());
             if let Some(initial) = initial.take() {
-                let before = starts_at.saturating_sub(1);
-                let holds = initial.delayed(before);
-                let mut work = Work {
-                    state: &mut state,
-                    outputs: &mut results,
-                    alarms: &mut alarms,
-                    holds: &holds,
-                };
-                operator.on_restore(before, &mut work);
-                outputs.session(&holds.outputs).give_iterator(results.drain(..));
+                let holds = initial.delayed(instance.starts_at.saturating_sub(1));
+                outputs.session(&holds.outputs).give_iterator(instance.restore(&holds));
             }
             input.for_each_time(|time, batches| {
-                ticks.insert(&time, batches, |time| Holds {
+                instance.ticks.insert(&time, batches, |time| Holds {
                     outputs: time.retain(0),
                     changes: time.retain(1),
                 });
             });
-            while let Some((tick, holds, records)) = next(&mut ticks, &mut alarms, reached) {
-                if let Some(end) = granule_end.take_if(|end| *end.time() <= tick) {
-                    changes.session(&end).give_iterator(state.take_changes(component));
+            while let Some((tick, holds, records)) = instance.next(reached) {
+                if let Some((end, changed)) = instance.take_changes(tick) {
+                    changes.session(&end).give_iterator(changed.into_iter());
                 }
-                granule_end.get_or_insert_with(|| holds.changes.delayed(&granule.end_of(tick)));
-                let mut work = Work {
-                    state: &mut state,
-                    outputs: &mut results,
-                    alarms: &mut alarms,
-                    holds: &holds,
-                };
-                match records {
-                    Some(mut records) => {
-                        records.sort_by(O::compare);
-                        operator.on_tick(tick, records, &mut work);
-                    }
-                    None => operator.on_alarm(tick, &mut work),
-                }
-                if tick < starts_at {
-                    results.clear();
-                }
-                outputs.session(&holds.outputs).give_iterator(results.drain(..));
+                let results = instance.act(tick, &holds, records);
+                outputs.session(&holds.outputs).give_iterator(results);
             }
-            if let Some(end) = granule_end.take_if(|end| *end.time() <= reached) {
-                changes.session(&end).give_iterator(state.take_changes(component));
+            if let Some((end, changed)) = instance.take_changes(reached) {
+                changes.session(&end).give_iterator(changed.into_iter());
             }
             if stopped.get() {
-                // What is open stays open for the next run, and holds nothing in this one.
-                ticks.clear();
-                alarms.clear();
-                granule_end = None;
+                instance.leave_open();
             }
         }
     });
@@ -161,18 +133,89 @@ pub(crate) fn stateful<'scope, O: Stateful>(
     output_stream
 }
 
-/// The next alarm or closed tick, an alarm first; the records of a tick.
-fn next<R>(
-    ticks: &mut ClosedTicks<R, Holds>,
-    alarms: &mut BTreeMap<Tick, Holds>,
-    reached: Tick,
-) -> Option<(Tick, Holds, Option<Vec<R>>)> {
-    let closed = ticks.closed(reached);
-    // All before an alarm is closed when the frontier has reached it.
-    let due = alarms.first_key_value().map(|(tick, _)| *tick);
-    let due = due.filter(|due| *due <= reached && closed.is_none_or(|tick| *due <= tick));
-    if due.is_some() {
-        return alarms.pop_first().map(|(tick, holds)| (tick, holds, None));
+/// An operator on one worker, with all that it waits for.
+struct Instance<O: Stateful> {
+    operator: O,
+    state: Keyed<O::Key, O::State>,
+    component: u32,
+    granule: Granule,
+    starts_at: Tick,
+    ticks: ClosedTicks<O::Input, Holds>,
+    alarms: BTreeMap<Tick, Holds>,
+    /// The end of the granule in which state has changed.
+    granule_end: Option<Capability<Tick>>,
+    results: Vec<O::Output>,
+}
+
+impl<O: Stateful> Instance<O> {
+    fn new(operator: O, saving: &Saving<'_>, index: usize, peers: usize) -> Self {
+        Self {
+            operator,
+            state: saving.restore(index, peers),
+            component: saving.component,
+            granule: saving.granule,
+            starts_at: saving.starts_at,
+            ticks: ClosedTicks::default(),
+            alarms: BTreeMap::new(),
+            granule_end: None,
+            results: Vec::new(),
+        }
     }
-    ticks.pop(reached).map(|(tick, holds, records)| (tick, holds, Some(records)))
+
+    /// Lets the operator act on what was restored.
+    fn restore(&mut self, holds: &Holds) -> Drain<'_, O::Output> {
+        let (state, outputs, alarms) = (&mut self.state, &mut self.results, &mut self.alarms);
+        let mut work = Work { state, outputs, alarms, holds };
+        self.operator.on_restore(*holds.outputs.time(), &mut work);
+        self.results.drain(..)
+    }
+
+    /// The next alarm or closed tick, an alarm first; the records of a tick.
+    fn next(&mut self, reached: Tick) -> Option<Turn<O::Input>> {
+        let closed = self.ticks.closed(reached);
+        // All before an alarm is closed when the frontier has reached it.
+        let due = self.alarms.first_key_value().map(|(tick, _)| *tick);
+        let due = due.filter(|due| *due <= reached && closed.is_none_or(|tick| *due <= tick));
+        if due.is_some() {
+            return self.alarms.pop_first().map(|(tick, holds)| (tick, holds, None));
+        }
+        self.ticks.pop(reached).map(|(tick, holds, records)| (tick, holds, Some(records)))
+    }
+
+    /// Lets the operator act on the records of a tick, or on an alarm.
+    fn act(
+        &mut self,
+        tick: Tick,
+        holds: &Holds,
+        records: Option<Vec<O::Input>>,
+    ) -> Drain<'_, O::Output> {
+        let granule_end = self.granule.end_of(tick);
+        self.granule_end.get_or_insert_with(|| holds.changes.delayed(&granule_end));
+        let (state, outputs, alarms) = (&mut self.state, &mut self.results, &mut self.alarms);
+        let mut work = Work { state, outputs, alarms, holds };
+        match records {
+            Some(mut records) => {
+                records.sort_by(O::compare);
+                self.operator.on_tick(tick, records, &mut work);
+            }
+            None => self.operator.on_alarm(tick, &mut work),
+        }
+        if tick < self.starts_at {
+            self.results.clear();
+        }
+        self.results.drain(..)
+    }
+
+    /// What changed in the granule that ends by `tick`, if one does.
+    fn take_changes(&mut self, tick: Tick) -> Option<(Capability<Tick>, Vec<Change>)> {
+        let end = self.granule_end.take_if(|end| *end.time() <= tick)?;
+        Some((end, self.state.take_changes(self.component).collect()))
+    }
+
+    /// Leaves what is open to the next run, so that it holds nothing in this one.
+    fn leave_open(&mut self) {
+        self.ticks.clear();
+        self.alarms.clear();
+        self.granule_end = None;
+    }
 }

@@ -26,10 +26,10 @@ use sources::SourceContext;
 use timely::CommunicationConfig;
 use timely::worker::Worker;
 
-use crate::dataflow::{Parking, Parts, build};
+use crate::dataflow::{Feed, Outlet, Parking, Parts, build};
 use crate::run::control::Control;
-use crate::run::resume::resume;
-use crate::{Counters, Plan, RunError};
+use crate::run::resume::{Resumed, resume};
+use crate::{Counters, Plan, PlannedSink, PlannedSource, RunError};
 
 /// How long a worker sleeps at most when there is nothing to do.
 const PARK: Duration = Duration::from_millis(100);
@@ -110,52 +110,14 @@ impl Run {
     /// [`RunError`] if one of them cannot be opened; nothing runs then.
     #[expect(clippy::disallowed_methods, reason = "the start of a run is a matter of clocks")]
     pub fn start(plan: Plan, options: &RunOptions) -> Result<Self, RunError> {
-        let counters = Arc::new(Counters::default());
-        let hub = Arc::new(Hub::default());
-        let control = Arc::new(Control::new(Arc::clone(&options.stop)));
         let models = load_models(&plan, &options.directory)?;
         // From here on, an earlier run of the pipeline can commit nothing.
         let (session, resumed) = resume(&plan, options)?;
-        let mut threads = Vec::new();
-        let mut history = None;
-        let mut outlets = Vec::new();
+        let mut opening = Opening::new(&plan, options, &resumed);
         // Sinks first: a sink that cannot be opened must not cost records of live sources.
-        for sink in &plan.sinks {
-            let writer = format!("{}/{}/{}", plan.name, sink.name, session.lineage());
-            let context = SinkContext { writer: &writer, directory: &options.directory, hub: &hub };
-            let open = sink
-                .config
-                .open(&context)
-                .map_err(|source| RunError::Sink { name: sink.name.clone(), source })?;
-            resumed.check_upper(&sink.name, open.sink.upper())?;
-            if let SinkConfig::Delta(config) = &sink.config {
-                let tail = open.tail.map(|tail| Arc::new(Tail(tail)) as Arc<dyn LiveTail>);
-                let history_of = || History::new(options.directory.join(&config.path), tail);
-                history.get_or_insert_with(|| Arc::new(history_of()));
-            }
-            let (outlet, thread) = sink_thread::spawn(&sink.name, open.sink, &counters, &control);
-            outlets.push(Mutex::new(Some(outlet)));
-            threads.push(thread);
-        }
-        let mut feeds = Vec::new();
-        for source in &plan.sources {
-            let context = SourceContext {
-                name: &source.name,
-                site: &plan.name,
-                directory: &options.directory,
-                tick_length: plan.tick_length,
-                granule: plan.granule(),
-                starts_at: resumed.tick,
-                position: resumed.value(&source.name),
-            };
-            let open = source
-                .config
-                .open(&context)
-                .map_err(|error| RunError::Source { name: source.name.clone(), source: error })?;
-            let (feed, thread) = source_thread::spawn(&source.name, open, &counters, &control);
-            feeds.push(Mutex::new(Some(feed)));
-            threads.push(thread);
-        }
+        let outlets = opening.sinks(session.lineage())?;
+        let feeds = opening.sources()?;
+        let Opening { counters, hub, control, history, mut threads, .. } = opening;
         let (checkpointer, thread) =
             checkpoint_thread::spawn(&plan, session, resumed.tick, &control);
         threads.push(thread);
@@ -197,6 +159,82 @@ impl Run {
             thread.join().map_err(panicked)?;
         }
         Ok(Summary { counters: Arc::clone(&self.shared.counters) })
+    }
+}
+
+/// Opens sinks and sources, and starts their threads.
+struct Opening<'a> {
+    plan: &'a Plan,
+    directory: &'a Path,
+    resumed: &'a Resumed,
+    counters: Arc<Counters>,
+    hub: Arc<Hub>,
+    control: Arc<Control>,
+    history: Option<Arc<History>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl<'a> Opening<'a> {
+    fn new(plan: &'a Plan, options: &'a RunOptions, resumed: &'a Resumed) -> Self {
+        Self {
+            plan,
+            directory: &options.directory,
+            resumed,
+            counters: Arc::default(),
+            hub: Arc::default(),
+            control: Arc::new(Control::new(Arc::clone(&options.stop))),
+            history: None,
+            threads: Vec::new(),
+        }
+    }
+
+    fn sinks(&mut self, lineage: &str) -> Result<Vec<Mutex<Option<Outlet>>>, RunError> {
+        let sinks = self.plan.sinks.iter();
+        sinks.map(|sink| self.sink(sink, lineage)).collect()
+    }
+
+    fn sink(
+        &mut self,
+        sink: &PlannedSink,
+        lineage: &str,
+    ) -> Result<Mutex<Option<Outlet>>, RunError> {
+        let writer = format!("{}/{}/{lineage}", self.plan.name, sink.name);
+        let context = SinkContext { writer: &writer, directory: self.directory, hub: &self.hub };
+        let failed = |source| RunError::Sink { name: sink.name.clone(), source };
+        let open = sink.config.open(&context).map_err(failed)?;
+        self.resumed.check_upper(&sink.name, open.sink.upper())?;
+        if let SinkConfig::Delta(config) = &sink.config {
+            let tail = open.tail.map(|tail| Arc::new(Tail(tail)) as Arc<dyn LiveTail>);
+            let history = || Arc::new(History::new(self.directory.join(&config.path), tail));
+            self.history.get_or_insert_with(history);
+        }
+        let (outlet, thread) =
+            sink_thread::spawn(&sink.name, open.sink, &self.counters, &self.control);
+        self.threads.push(thread);
+        Ok(Mutex::new(Some(outlet)))
+    }
+
+    fn sources(&mut self) -> Result<Vec<Mutex<Option<Feed>>>, RunError> {
+        let sources = self.plan.sources.iter();
+        sources.map(|source| self.source(source)).collect()
+    }
+
+    fn source(&mut self, source: &PlannedSource) -> Result<Mutex<Option<Feed>>, RunError> {
+        let PlannedSource { name, config } = source;
+        let context = SourceContext {
+            name,
+            site: &self.plan.name,
+            directory: self.directory,
+            tick_length: self.plan.tick_length,
+            granule: self.plan.granule(),
+            starts_at: self.resumed.tick,
+            position: self.resumed.value(name),
+        };
+        let failed = |source| RunError::Source { name: name.clone(), source };
+        let open = config.open(&context).map_err(failed)?;
+        let (feed, thread) = source_thread::spawn(name, open, &self.counters, &self.control);
+        self.threads.push(thread);
+        Ok(Mutex::new(Some(feed)))
     }
 }
 
