@@ -27,7 +27,10 @@ golden:
 
 # Licences, bans and sources; advisories where their database can be reached.
 audit:
-	cargo deny check
+	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny --locked check bans licenses sources
+	if cargo deny fetch; then cargo deny --locked check advisories; \
+	else echo "advisories not checked: their database cannot be reached"; fi
 
 # Ratios against peers, measured in one run; figures go to benches/README.md.
 bench: packages $(PYTHON)/ready
