@@ -82,7 +82,7 @@ pub(crate) fn what_cannot_be_opened_is_told() {
     let address = taken.local_addr().expect("bound").to_string();
     let udp = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let udp = format!("{{ udp = \"{}\" }}", udp.local_addr().expect("bound"));
-    let delta = "type = \"delta\"\ncommit_interval_s = 1";
+    let delta = "type = \"delta\"\ncommit_interval_ms = 1000";
     for (change, to, expected) in [
         (
             "name = \"flat\"",

@@ -63,7 +63,7 @@ pub(crate) fn a_query_misses_nothing_and_counts_nothing_twice() {
         .expect("a link");
     let pipeline = "name = \"truth\"\n\
         sources.room = { type = \"simulate\", scene = \"pipelines/scenes/flat.toml\", speed = 4.0 }\n\
-        sinks.history = { type = \"delta\", inputs = [\"room.truth\"], path = \"history\", commit_interval_s = 1 }\n";
+        sinks.history = { type = \"delta\", inputs = [\"room.truth\"], path = \"history\", commit_interval_ms = 1000 }\n";
     fs::write(directory.path().join("truth.toml"), pipeline).expect("room");
     let arguments = ["run", "truth.toml", "--listen", "127.0.0.1:0"];
     let server = process::Server::start(directory.path(), &arguments);

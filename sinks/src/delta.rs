@@ -32,13 +32,14 @@ const FULL_ROWS: usize = 20_000;
 pub struct DeltaConfig {
     /// Folder of the history; each kind of record has a Delta table in it.
     pub path: PathBuf,
-    /// Seconds between commits at most; 5 by default. Queries see rows at once all the same.
-    #[serde(default = "default_commit_interval_s")]
-    pub commit_interval_s: u32,
+    /// Milliseconds between commits at most; 5000 by default. Queries see rows at once all the same, but
+    /// a checkpoint waits for them.
+    #[serde(default = "default_commit_interval_ms")]
+    pub commit_interval_ms: u32,
 }
 
-fn default_commit_interval_s() -> u32 {
-    5
+fn default_commit_interval_ms() -> u32 {
+    5000
 }
 
 impl DeltaConfig {
@@ -60,7 +61,7 @@ impl DeltaConfig {
         let (folder, runtime) =
             open().map_err(|source| SinkError::Open { path: folder.clone(), source })?;
         let uppers = runtime.block_on(uppers(&folder, context.writer))?;
-        let commit_interval = Duration::from_secs(self.commit_interval_s.into());
+        let commit_interval = Duration::from_millis(self.commit_interval_ms.into());
         let tail = DeltaTail { writer: context.writer.into(), rows: Arc::default() };
         Ok(Delta { folder, runtime, commit_interval, uppers, tail })
     }
