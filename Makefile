@@ -3,7 +3,7 @@
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 FRESNEL := $(TARGET)/debug/fresnel
 PYTHON := $(TARGET)/python
-PACKAGES := build-essential cmake python3-venv
+PACKAGES := build-essential cmake postgresql python3-venv
 # All crates at once, always: building one alone would build its dependencies with other features.
 CARGO_FLAGS := --workspace --locked
 

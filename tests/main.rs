@@ -1,8 +1,8 @@
 //! The integration tests, in one binary. They start the real program or use a crate as it does.
 //!
 //! Tests that compare with real captures need a folder of them, `../shared/data` or `FRESNEL_DATA`;
-//! one needs Python with `deltalake`, which `make test` installs. Where that is missing they are
-//! listed as ignored.
+//! others need Python with `deltalake`, or `PostgreSQL`, which `make test` installs. Where that is
+//! missing they are listed as ignored.
 
 mod bad_input;
 mod captures;
@@ -18,7 +18,7 @@ mod udp;
 
 use libtest_mimic::{Arguments, Trial};
 
-use crate::support::{data, python};
+use crate::support::{data, postgres, python};
 
 /// A test by its function.
 macro_rules! trial {
@@ -43,6 +43,7 @@ fn main() {
         trial!(history::every_format_holds_the_same_rows),
         trial!(history::a_query_misses_nothing_and_counts_nothing_twice),
         trial!(recovery::a_killed_run_loses_and_doubles_nothing),
+        trial!(recovery::checkpoints_in_postgres_do_the_same, needs postgres::there()),
         trial!(recovery::a_stopped_run_goes_on_with_other_workers),
         trial!(recovery::a_run_that_was_taken_over_ends),
         trial!(recovery::state_that_does_not_fit_is_refused),

@@ -9,6 +9,7 @@ use sources::CsiFormat;
 use tempfile::TempDir;
 
 use crate::golden;
+use crate::support::postgres::Postgres;
 use crate::support::{capture, process};
 
 /// A capture of half a minute at several times its speed, so that a kill comes in the middle.
@@ -40,7 +41,7 @@ path = "out.jsonl"
 type = "delta"
 inputs = ["motion", "clean"]
 path = "history"
-commit_interval_s = 1
+commit_interval_ms = 50
 "#;
 
 /// A folder with the pipeline and its capture.
@@ -89,6 +90,8 @@ pub(crate) fn a_killed_run_loses_and_doubles_nothing() {
         n_interrupted += u32::from(process::kill_after(directory.path(), &arguments, pause));
     }
     assert!(n_interrupted >= 25, "only {n_interrupted} runs were killed before their end");
+    let listed = process::succeed(directory.path(), &["checkpoint", "ls"]);
+    assert!(listed.lines().count() > 1, "they went on from checkpoints:\n{listed}");
     fs::write(directory.path().join("flat.toml"), PIPELINE.replace("SPEED", "\"full\""))
         .expect("room");
     process::succeed(directory.path(), &["run", "flat.toml"]);
@@ -98,6 +101,29 @@ pub(crate) fn a_killed_run_loses_and_doubles_nothing() {
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(said.contains("--fresh starts it anew"), "{said}");
     assert_same(directory.path(), &expected);
+}
+
+/// The store may be a server that several machines reach.
+pub(crate) fn checkpoints_in_postgres_do_the_same() {
+    let expected = uninterrupted();
+    let (postgres, directory) = (Postgres::start(), directory("3.0"));
+    let store = format!("checkpoint = {{ store = \"{}\",", postgres.url());
+    let pipeline = |speed: &str| {
+        let text = PIPELINE.replace("checkpoint = {", &store).replace("SPEED", speed);
+        fs::write(directory.path().join("flat.toml"), text).expect("room");
+    };
+    pipeline("3.0");
+    for nth in 0..6 {
+        let pause = Duration::from_millis(300 + nth * 100);
+        process::kill_after(directory.path(), &["run", "flat.toml"], pause);
+    }
+    let arguments = ["checkpoint", "ls", "--store", &postgres.url()];
+    let listed = process::succeed(directory.path(), &arguments);
+    assert!(listed.lines().count() > 1, "{listed}");
+    pipeline("\"full\"");
+    process::succeed(directory.path(), &["run", "flat.toml"]);
+    assert_same(directory.path(), &expected);
+    assert!(!directory.path().join("fresnel.db").exists(), "there is one store");
 }
 
 /// A pipeline with everything in it, stopped and started with other numbers of workers.

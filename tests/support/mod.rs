@@ -3,5 +3,6 @@
 pub(crate) mod capture;
 pub(crate) mod data;
 pub(crate) mod npy;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod python;
