@@ -35,11 +35,11 @@ pub(super) fn spawn(
     let components =
         components.map(|(name, shape)| (name.to_owned(), shape.unwrap_or_default())).collect();
     let control = Arc::clone(control);
-    let mut committer = Committer { components, session, committed, waker };
+    let mut committer = Committer { components, session, control, committed, waker };
     let thread = thread::spawn(move || {
         if let Err(error) = committer.commit_all(&queue) {
             let fenced = matches!(error, StoreError::Fenced { .. });
-            control.fail(RunError::Store(error), fenced);
+            committer.control.fail(RunError::Store(error), fenced);
             committer.release(Tick::MAX);
         }
     });
@@ -50,14 +50,20 @@ struct Committer {
     /// Name and shape of each component, by its number.
     components: Vec<(String, String)>,
     session: Session,
+    control: Arc<Control>,
     committed: Arc<AtomicU64>,
     waker: Arc<OnceLock<SyncActivator>>,
 }
 
 impl Committer {
-    /// Commits until the queue is closed.
+    /// Commits until the queue is closed, or a part of the run has failed.
     fn commit_all(&mut self, queue: &Receiver<Commit>) -> Result<(), StoreError> {
         for Commit { tick, changes } in queue {
+            if self.control.failed() {
+                // A sink that failed has let go of what it did not write.
+                self.release(Tick::MAX);
+                return Ok(());
+            }
             let mut state = State::default();
             for ((component, key), value) in changes {
                 // Numbers come from the plan that the names come from.

@@ -41,6 +41,11 @@ impl Control {
         self.ended.notify_all();
     }
 
+    /// True if a part has failed: then what looks durable may be what that part has let go of.
+    pub(super) fn failed(&self) -> bool {
+        self.lock().failure.is_some()
+    }
+
     /// Says that the workers are done.
     pub(super) fn finish(&self) {
         self.lock().over = true;
