@@ -18,6 +18,12 @@ pub struct Context<'scope> {
 }
 
 impl Context<'_> {
+    /// The same, for a part of the operator that remembers nothing of its own.
+    #[must_use]
+    pub(crate) fn stateless(&self) -> Self {
+        Self { component: self.component.clone(), saving: self.saving.stateless() }
+    }
+
     /// A context that counts and saves nowhere, for examples and tests.
     pub fn detached(name: &str) -> Self {
         Self { component: Component::detached(name), saving: Saving::nowhere() }

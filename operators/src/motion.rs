@@ -6,13 +6,12 @@
 //!
 //! Source: F. Pace, `ESPectre`: moving variance segmentation, 2025.
 
-use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 
 use num_complex::Complex32;
 use schemars::JsonSchema;
-use schemas::{CsiBatch, Link, Motion, Presence, RecordType, Tick, stable_hash};
+use schemas::{CsiBatch, Link, Motion, Presence, Tick, stable_hash};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
@@ -81,7 +80,7 @@ impl<'scope> DetectMotion<'scope> for StreamVec<'scope, Tick, CsiBatch> {
         config: MotionConfig,
         context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, Presence> {
-        stateful(self, &context.component.name, &context.saving, DetectsMotion { config })
+        stateful(self, &context, DetectsMotion { config })
     }
 }
 
@@ -97,10 +96,6 @@ impl Stateful for DetectsMotion {
 
     fn route(batch: &CsiBatch) -> u64 {
         batch.link.route()
-    }
-
-    fn compare(a: &CsiBatch, b: &CsiBatch) -> Ordering {
-        a.order_key().cmp(&b.order_key())
     }
 
     fn on_tick(&mut self, _tick: Tick, batches: Vec<CsiBatch>, work: &mut Work<'_, Self>) {

@@ -94,7 +94,7 @@ impl Saving<'_> {
         }
     }
 
-    /// The same, for a part of the operator that remembers nothing of its own.
+    /// The same, starting from nothing.
     #[must_use]
     pub(crate) fn stateless(&self) -> Self {
         Self { restored: Arc::default(), ..self.clone() }

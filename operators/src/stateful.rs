@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::vec::Drain;
 
-use schemas::{Granule, Tick};
+use schemas::{Granule, RecordType, Tick};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use timely::ExchangeData;
@@ -18,12 +18,12 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::state::Keyed;
-use crate::{Change, ClosedTicks, Saving, StateKey};
+use crate::{Change, ClosedTicks, Context, Saving, StateKey};
 
 /// What an operator does with closed ticks.
 pub(crate) trait Stateful: 'static {
     /// What comes in.
-    type Input: ExchangeData;
+    type Input: ExchangeData + Ordered;
     /// What goes out.
     type Output: 'static;
     /// What state belongs to.
@@ -34,9 +34,6 @@ pub(crate) trait Stateful: 'static {
     /// Where a record goes: to the state of its key.
     fn route(input: &Self::Input) -> u64;
 
-    /// The order of the records of one tick.
-    fn compare(a: &Self::Input, b: &Self::Input) -> Ordering;
-
     /// Acts on the records of a closed tick, which are in order. Outputs leave at that tick.
     fn on_tick(&mut self, tick: Tick, inputs: Vec<Self::Input>, work: &mut Work<'_, Self>);
 
@@ -46,6 +43,18 @@ pub(crate) trait Stateful: 'static {
     /// Acts on restored state at the last tick before time starts: sets its alarms, or fills
     /// collections that are kept elsewhere.
     fn on_restore(&mut self, _tick: Tick, _work: &mut Work<'_, Self>) {}
+}
+
+/// What has an order within a tick that does not depend on how it was batched.
+pub(crate) trait Ordered {
+    /// Compares two of one tick.
+    fn compare(&self, other: &Self) -> Ordering;
+}
+
+impl<R: RecordType> Ordered for R {
+    fn compare(&self, other: &Self) -> Ordering {
+        self.order_key().cmp(&other.order_key())
+    }
 }
 
 /// What an operator works on.
@@ -83,12 +92,11 @@ type Turn<R> = (Tick, Holds, Option<Vec<R>>);
 /// Runs an operator on a stream. Its results before the start of time are known already and dropped.
 pub(crate) fn stateful<'scope, O: Stateful>(
     stream: StreamVec<'scope, Tick, O::Input>,
-    name: &str,
-    saving: &Saving<'scope>,
+    context: &Context<'scope>,
     operator: O,
 ) -> StreamVec<'scope, Tick, O::Output> {
-    let scope = stream.scope();
-    let mut builder = OperatorBuilder::new(name.to_owned(), scope);
+    let (scope, saving) = (stream.scope(), &context.saving);
+    let mut builder = OperatorBuilder::new(context.component.name.to_string(), scope);
     let mut input = builder.new_input(stream, Exchange::new(O::route));
     let (outputs, output_stream) = builder.new_output::<Vec<O::Output>>();
     let (changes, change_stream) = builder.new_output::<Vec<Change>>();
@@ -195,7 +203,7 @@ impl<O: Stateful> Instance<O> {
         let mut work = Work { state, outputs, alarms, holds };
         match records {
             Some(mut records) => {
-                records.sort_by(O::compare);
+                records.sort_by(Ordered::compare);
                 self.operator.on_tick(tick, records, &mut work);
             }
             None => self.operator.on_alarm(tick, &mut work),

@@ -6,7 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::{ActivityWindow, CsiBatch, Event, PoseFrame, Presence, ZoneOccupancy};
 
 /// Any record; written with its kind as `"record"`, or as a number where people do not read it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self", tag = "record", rename_all = "snake_case")]
 pub enum Record {
     /// Frames of one link.
     Csi(CsiBatch),
@@ -19,18 +20,6 @@ pub enum Record {
     /// One window of one person.
     Activity(ActivityWindow),
     /// Something that happened.
-    Event(Event),
-}
-
-/// How [`Record`] is written for people.
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Record", tag = "record", rename_all = "snake_case")]
-enum Tagged {
-    Csi(CsiBatch),
-    Pose(PoseFrame),
-    Presence(Presence),
-    Occupancy(ZoneOccupancy),
-    Activity(ActivityWindow),
     Event(Event),
 }
 
@@ -49,7 +38,7 @@ enum Numbered {
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            Tagged::serialize(self, serializer)
+            Self::serialize(self, serializer)
         } else {
             Numbered::serialize(self, serializer)
         }
@@ -59,7 +48,7 @@ impl Serialize for Record {
 impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
-            Tagged::deserialize(deserializer)
+            Self::deserialize(deserializer)
         } else {
             Numbered::deserialize(deserializer)
         }

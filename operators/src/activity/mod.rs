@@ -5,14 +5,12 @@
 
 mod posture;
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use schemars::JsonSchema;
 use schemas::{
-    Activity, ActivityWindow, Event, EventId, EventType, Person, PoseFrame, Record, RecordType,
-    SourceKind, Tick, stable_hash,
+    Activity, ActivityWindow, Event, EventId, EventType, Person, PoseFrame, Record, SourceKind,
+    Tick, stable_hash,
 };
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
@@ -90,9 +88,8 @@ impl<'scope> Activities<'scope> for StreamVec<'scope, Tick, PoseFrame> {
         config: ActivityConfig,
         context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, Record> {
-        let Context { component, saving } = context;
-        let name = Arc::clone(&component.name);
-        stateful(self, &name, &saving, TellsActivities { config, component })
+        let component = context.component.clone();
+        stateful(self, &context, TellsActivities { config, component })
     }
 }
 
@@ -109,10 +106,6 @@ impl Stateful for TellsActivities {
 
     fn route(frame: &PoseFrame) -> u64 {
         stable_hash(&[&frame.site])
-    }
-
-    fn compare(a: &PoseFrame, b: &PoseFrame) -> Ordering {
-        a.order_key().cmp(&b.order_key())
     }
 
     fn on_tick(&mut self, tick: Tick, frames: Vec<PoseFrame>, work: &mut Work<'_, Self>) {

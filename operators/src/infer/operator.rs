@@ -1,9 +1,8 @@
 //! The operator: gathers the CSI of a site and looks for people at regular times.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
-use schemas::{CsiBatch, PoseFrame, RecordType, SourceKind, Tick, stable_hash};
+use schemas::{CsiBatch, PoseFrame, SourceKind, Tick, stable_hash};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
@@ -36,11 +35,10 @@ impl<'scope> InferPoses<'scope> for StreamVec<'scope, Tick, CsiBatch> {
         every_s: f64,
         context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, PoseFrame> {
-        let Context { component, saving } = context;
-        let name = Arc::clone(&component.name);
+        let component = context.component.clone();
         let features = Features::new(model.card().layout.clone());
         let every_ns = (every_s * NS_PER_S) as i64;
-        stateful(self, &name, &saving, Infers { model, features, every_ns, component })
+        stateful(self, &context, Infers { model, features, every_ns, component })
     }
 }
 
@@ -78,10 +76,6 @@ impl Stateful for Infers {
 
     fn route(batch: &CsiBatch) -> u64 {
         stable_hash(&[&batch.link.site])
-    }
-
-    fn compare(a: &CsiBatch, b: &CsiBatch) -> Ordering {
-        a.order_key().cmp(&b.order_key())
     }
 
     fn on_tick(&mut self, _tick: Tick, mut batches: Vec<CsiBatch>, work: &mut Work<'_, Self>) {

@@ -10,11 +10,8 @@
 mod assignment;
 mod kalman;
 
-use std::cmp::Ordering;
-use std::sync::Arc;
-
 use schemars::JsonSchema;
-use schemas::{BoundingBox, Person, PoseFrame, RecordType, SitePosition, Tick, stable_hash};
+use schemas::{BoundingBox, Person, PoseFrame, SitePosition, Tick, stable_hash};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
@@ -72,9 +69,8 @@ pub trait Track<'scope> {
 
 impl<'scope> Track<'scope> for StreamVec<'scope, Tick, PoseFrame> {
     fn track(self, config: TrackConfig, context: Context<'scope>) -> Self {
-        let Context { component, saving } = context;
-        let name = Arc::clone(&component.name);
-        stateful(self, &name, &saving, Tracks { config, component })
+        let component = context.component.clone();
+        stateful(self, &context, Tracks { config, component })
     }
 }
 
@@ -91,10 +87,6 @@ impl Stateful for Tracks {
 
     fn route(frame: &PoseFrame) -> u64 {
         stable_hash(&[&frame.site, &frame.source])
-    }
-
-    fn compare(a: &PoseFrame, b: &PoseFrame) -> Ordering {
-        a.order_key().cmp(&b.order_key())
     }
 
     fn on_tick(&mut self, _tick: Tick, frames: Vec<PoseFrame>, work: &mut Work<'_, Self>) {

@@ -4,12 +4,11 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use schemas::{
-    Event, EventId, EventType, PoseFrame, Record, RecordType, SourceKind, Tick, ZoneOccupancy,
-    stable_hash,
+    Event, EventId, EventType, PoseFrame, Record, SourceKind, Tick, ZoneOccupancy, stable_hash,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::stateful::{Stateful, Work};
+use crate::stateful::{Ordered, Stateful, Work};
 use crate::{Component, StateKey};
 
 const NS_PER_MS: i64 = 1_000_000;
@@ -33,20 +32,22 @@ impl Update {
         }
     }
 
-    /// By site; then who left before who entered, before the counts, before the frames.
-    fn compare(&self, other: &Self) -> Ordering {
-        self.site().cmp(other.site()).then_with(|| match (self, other) {
-            (Self::Frame(a), Self::Frame(b)) => a.order_key().cmp(&b.order_key()),
-            _ => self.order_key().cmp(&other.order_key()),
-        })
-    }
-
     fn order_key(&self) -> (u8, isize, &str, &str) {
         match self {
             Self::Member { zone, person, diff, .. } => (0, *diff, zone, person),
             Self::Occupied { zone, diff, .. } => (1, *diff, zone, ""),
             Self::Frame(_) => (2, 0, "", ""),
         }
+    }
+}
+
+impl Ordered for Update {
+    /// By site; then who left before who entered, before the counts, before the frames.
+    fn compare(&self, other: &Self) -> Ordering {
+        self.site().cmp(other.site()).then_with(|| match (self, other) {
+            (Self::Frame(a), Self::Frame(b)) => a.compare(b),
+            _ => self.order_key().cmp(&other.order_key()),
+        })
     }
 }
 
@@ -81,10 +82,6 @@ impl Stateful for Memberships {
 
     fn route(update: &Update) -> u64 {
         stable_hash(&[update.site()])
-    }
-
-    fn compare(a: &Update, b: &Update) -> Ordering {
-        a.compare(b)
     }
 
     fn on_tick(&mut self, tick: Tick, updates: Vec<Update>, work: &mut Work<'_, Self>) {

@@ -8,14 +8,12 @@
 mod membership;
 mod polygon;
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use differential_dataflow::input::Input;
 use differential_dataflow::{AsCollection, VecCollection};
 use schemars::JsonSchema;
-use schemas::{PoseFrame, Record, RecordType, Tick, stable_hash};
+use schemas::{PoseFrame, Record, Tick, stable_hash};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::{Delay, Map};
@@ -24,7 +22,7 @@ use timely::dataflow::{Scope, StreamVec};
 use crate::stateful::{Stateful, Work, stateful};
 use crate::zones::membership::{Memberships, Update};
 use crate::zones::polygon::contains;
-use crate::{Context, Saving, StateKey};
+use crate::{Context, StateKey};
 
 /// Positions are compared in whole millimetres, which have an order.
 const MM_PER_M: f32 = 1000.0;
@@ -68,10 +66,8 @@ impl<'scope> Zones<'scope> for StreamVec<'scope, Tick, PoseFrame> {
         config: &ZonesConfig,
         context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, Record> {
-        let Context { component, saving } = context;
         let scope = self.scope();
-        let inside =
-            inside(positions(self.clone(), &component.name, &saving), zones(scope, config));
+        let inside = inside(positions(self.clone(), &context), zones(scope, config));
         let members = at_their_ticks(inside.clone())
             .map(|(((site, zone), person), _, diff)| Update::Member { site, zone, person, diff });
         let occupied = inside.reduce(|_zone, persons, output| {
@@ -82,8 +78,8 @@ impl<'scope> Zones<'scope> for StreamVec<'scope, Tick, PoseFrame> {
             Update::Occupied { site, zone, persons, diff }
         });
         let updates = self.map(Update::Frame).concat(members).concat(occupied);
-        let name = Arc::clone(&component.name);
-        stateful(updates, &name, &saving.stateless(), Memberships::new(component))
+        let memberships = Memberships::new(context.component.clone());
+        stateful(updates, &context.stateless(), memberships)
     }
 }
 
@@ -130,10 +126,9 @@ fn zones<'scope>(
 /// Where everyone is: each frame moves the people of its source.
 fn positions<'scope>(
     frames: StreamVec<'scope, Tick, PoseFrame>,
-    name: &str,
-    saving: &Saving<'scope>,
+    context: &Context<'scope>,
 ) -> Positions<'scope> {
-    stateful(frames, name, saving, Moves).as_collection()
+    stateful(frames, context, Moves).as_collection()
 }
 
 struct Moves;
@@ -162,10 +157,6 @@ impl Stateful for Moves {
 
     fn route(frame: &PoseFrame) -> u64 {
         stable_hash(&[&frame.site])
-    }
-
-    fn compare(a: &PoseFrame, b: &PoseFrame) -> Ordering {
-        a.order_key().cmp(&b.order_key())
     }
 
     fn on_tick(&mut self, tick: Tick, frames: Vec<PoseFrame>, work: &mut Work<'_, Self>) {
