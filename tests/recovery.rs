@@ -174,16 +174,29 @@ pub(crate) fn a_run_that_was_taken_over_ends() {
     let mut first = process::Server::start(directory.path(), &arguments);
     let some = directory.path().join("out.jsonl");
     first.wait_until(|| fs::metadata(&some).is_ok_and(|metadata| metadata.len() > 0));
-    first.signal("STOP");
     let text = PIPELINE.replace("SPEED", "\"full\"");
     fs::write(directory.path().join("flat.toml"), text).expect("room");
-    process::succeed(directory.path(), &["run", "flat.toml"]);
+    first.signal("STOP");
+    // Asleep in the middle of a commit it holds the file's lock, so that nobody can take over.
+    while !took_over(directory.path()) {
+        first.signal("CONT");
+        first.signal("STOP");
+    }
     assert_same(directory.path(), &expected);
     first.signal("CONT");
     let (code, said) = first.wait();
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("taken over") || said.contains("another run"), "{said}");
     assert_same(directory.path(), &expected);
+}
+
+/// Starts a run to its end; false if another one holds the store's lock.
+fn took_over(directory: &Path) -> bool {
+    let output = process::fresnel(directory, &["run", "flat.toml"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let locked = said.contains("database is locked");
+    assert!(output.status.success() || locked, "{said}");
+    !locked
 }
 
 /// What was saved for other components than there are now is refused by name, until it is dropped.
