@@ -3,7 +3,8 @@
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 FRESNEL := $(TARGET)/debug/fresnel
 PYTHON := $(TARGET)/python
-PACKAGES := build-essential cmake postgresql python3-venv
+KAFKA := $(TARGET)/kafka
+PACKAGES := build-essential cmake maven openjdk-17-jre-headless postgresql python3-venv zlib1g-dev
 # All crates at once, always: building one alone would build its dependencies with other features.
 CARGO_FLAGS := --workspace --locked
 
@@ -12,10 +13,10 @@ CARGO_FLAGS := --workspace --locked
 demo: build
 	$(FRESNEL) demo
 
-test: packages $(PYTHON)/ready
+test: packages $(PYTHON)/ready $(KAFKA)/ready
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
-	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) cargo test $(CARGO_FLAGS)
+	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_KAFKA=$(abspath $(KAFKA)) cargo test $(CARGO_FLAGS)
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps
 
 build: packages
@@ -54,6 +55,12 @@ packages:
 			echo "please install: sudo apt-get install" $$missing; exit 1; \
 		fi; \
 	fi
+
+# The broker that tests talk to.
+$(KAFKA)/ready: tests/kafka/pom.xml
+	mvn --quiet --batch-mode --file tests/kafka/pom.xml dependency:copy-dependencies \
+		-DincludeScope=runtime -DoutputDirectory=$(abspath $(KAFKA))
+	touch $@
 
 # A Python with the packages that tests read our tables with.
 $(PYTHON)/ready: tests/requirements.txt

@@ -1,7 +1,7 @@
 //! The integration tests, in one binary. They start the real program or use a crate as it does.
 //!
 //! Tests that compare with real captures need a folder of them, `../shared/data` or `FRESNEL_DATA`;
-//! others need Python with `deltalake`, or `PostgreSQL`, which `make test` installs. Where that is
+//! others need Python with `deltalake`, `PostgreSQL` or Apache Kafka, which `make test` installs. Where that is
 //! missing they are listed as ignored.
 
 mod bad_input;
@@ -9,6 +9,7 @@ mod captures;
 mod demo;
 mod golden;
 mod history;
+mod kafka;
 mod kernels;
 mod layering;
 mod recovery;
@@ -18,7 +19,7 @@ mod udp;
 
 use libtest_mimic::{Arguments, Trial};
 
-use crate::support::{data, postgres, python};
+use crate::support::{data, kafka as broker, postgres, python};
 
 /// A test by its function.
 macro_rules! trial {
@@ -34,7 +35,7 @@ macro_rules! trial {
 }
 
 fn main() {
-    let (data, python) = (data::there(), python::there());
+    let (data, python, broker) = (data::there(), python::there(), broker::there());
     let trials = vec![
         trial!(layering::crates_use_what_they_may),
         trial!(schema::documents_are_current),
@@ -47,6 +48,11 @@ fn main() {
         trial!(recovery::a_stopped_run_goes_on_with_other_workers),
         trial!(recovery::a_run_that_was_taken_over_ends),
         trial!(recovery::state_that_does_not_fit_is_refused),
+        trial!(kafka::records_become_messages, needs broker),
+        trial!(kafka::a_killed_run_commits_each_record_once, needs broker),
+        trial!(kafka::an_outage_is_waited_for, needs broker),
+        trial!(kafka::a_run_that_was_taken_over_commits_nothing, needs broker),
+        trial!(kafka::a_silent_partition_loses_nothing, needs broker),
         trial!(udp::datagrams_become_presence),
         trial!(history::a_real_capture_becomes_rows, needs data),
         trial!(history::another_reader_counts_the_same, needs data && python),

@@ -178,7 +178,7 @@ pub(crate) fn a_run_that_was_taken_over_ends() {
     fs::write(directory.path().join("flat.toml"), text).expect("room");
     first.signal("STOP");
     // Asleep in the middle of a commit it holds the file's lock, so that nobody can take over.
-    while !took_over(directory.path()) {
+    while !process::took_over(directory.path(), "flat.toml") {
         first.signal("CONT");
         first.signal("STOP");
     }
@@ -188,15 +188,6 @@ pub(crate) fn a_run_that_was_taken_over_ends() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("taken over") || said.contains("another run"), "{said}");
     assert_same(directory.path(), &expected);
-}
-
-/// Starts a run to its end; false if another one holds the store's lock.
-fn took_over(directory: &Path) -> bool {
-    let output = process::fresnel(directory, &["run", "flat.toml"]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    let locked = said.contains("database is locked");
-    assert!(output.status.success() || locked, "{said}");
-    !locked
 }
 
 /// What was saved for other components than there are now is refused by name, until it is dropped.

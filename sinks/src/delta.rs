@@ -60,9 +60,9 @@ impl DeltaConfig {
         };
         let (folder, runtime) =
             open().map_err(|source| SinkError::Open { path: folder.clone(), source })?;
-        let uppers = runtime.block_on(uppers(&folder, context.writer))?;
+        let uppers = runtime.block_on(uppers(&folder, &context.writer()))?;
         let commit_interval = Duration::from_millis(self.commit_interval_ms.into());
-        let tail = DeltaTail { writer: context.writer.into(), rows: Arc::default() };
+        let tail = DeltaTail { writer: context.writer().into(), rows: Arc::default() };
         Ok(Delta { folder, runtime, commit_interval, uppers, tail })
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use deltalake::DeltaTableError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use schemas::TableError;
 
 /// A failure of a sink. `Display` tells this error alone; its cause is `source()`.
@@ -58,6 +59,20 @@ pub enum SinkError {
         /// The path as the pipeline has it.
         path: PathBuf,
     },
+    /// A later run has the sink's name now, among all that send.
+    #[error("another run of the pipeline sends as {sink:?}")]
+    TakenOver {
+        /// Pipeline and name of the sink.
+        sink: String,
+    },
+    /// Brokers could not be reached, or refused.
+    #[error("could not send to kafka at {brokers}")]
+    Kafka {
+        /// The brokers as the pipeline has them.
+        brokers: String,
+        /// What the client said.
+        source: Box<KafkaError>,
+    },
     /// A Delta table could not be read or committed to.
     #[error("could not commit to the table at {path:?}")]
     Delta {
@@ -69,17 +84,56 @@ pub enum SinkError {
 }
 
 impl SinkError {
+    /// Says whether a later run has taken over, so that nothing of this one is wanted any more.
+    pub fn is_taken_over(&self) -> bool {
+        matches!(self, Self::Fenced { .. } | Self::TakenOver { .. })
+    }
+
+    /// Says whether the destination is away, and may come back at any time.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Kafka { .. }) && self.is_retryable()
+    }
+
     /// Says whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
             // The disk may be freed.
             Self::Write { .. } | Self::Delta { .. } => true,
+            Self::Kafka { source, .. } => !refused(source),
             // A wrong path and an unencodable value stay what they are.
             Self::Open { .. }
             | Self::Encode { .. }
             | Self::Table { .. }
             | Self::Shorter { .. }
-            | Self::Fenced { .. } => false,
+            | Self::Fenced { .. }
+            | Self::TakenOver { .. } => false,
         }
     }
+}
+
+/// True for what a broker will not take, however often it is asked.
+fn refused(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        ClusterAuthorizationFailed, InvalidTopic, MessageSizeTooLarge, SaslAuthenticationFailed,
+        TopicAuthorizationFailed, TransactionalIdAuthorizationFailed,
+    };
+    let misconfigured =
+        matches!(error, KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_));
+    let code = error.rdkafka_error_code();
+    let code = match error {
+        KafkaError::Transaction(error) => Some(error.code()),
+        _ => code,
+    };
+    misconfigured
+        || code.is_some_and(|code| {
+            matches!(
+                code,
+                ClusterAuthorizationFailed
+                    | InvalidTopic
+                    | MessageSizeTooLarge
+                    | SaslAuthenticationFailed
+                    | TopicAuthorizationFailed
+                    | TransactionalIdAuthorizationFailed
+            )
+        })
 }

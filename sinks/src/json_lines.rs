@@ -41,8 +41,9 @@ impl JsonLinesConfig {
             let file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
             return Ok(JsonLines::new(path, file, None, 0));
         }
+        let writer = context.writer();
         let committed = UpperFile::read(&path).map_err(failed)?;
-        let committed = committed.filter(|committed| committed.writer == context.writer);
+        let committed = committed.filter(|committed| committed.writer == writer);
         let (upper, n_bytes) =
             committed.map_or((0, 0), |committed| (committed.upper, committed.n_bytes));
         let found = fs::metadata(&path).map_or(0, |metadata| metadata.len());
@@ -51,7 +52,7 @@ impl JsonLinesConfig {
         }
         let take_over = || {
             let file = replace(&path, n_bytes)?;
-            let upper = UpperFile::begin(&path, context.writer, upper, n_bytes)?;
+            let upper = UpperFile::begin(&path, &writer, upper, n_bytes)?;
             Ok((file, upper))
         };
         let (file, upper) = take_over().map_err(failed)?;
@@ -220,8 +221,15 @@ mod tests {
     }
 
     /// Ten lines, one a tick; committed up to a tick.
-    fn open(folder: &Path, writer: &str) -> JsonLines<File> {
-        let context = SinkContext { writer, directory: folder, hub: &std::sync::Arc::default() };
+    fn open(folder: &Path, lineage: &str) -> JsonLines<File> {
+        let context = SinkContext {
+            pipeline: "flat",
+            name: "out",
+            lineage,
+            generation: 1,
+            directory: folder,
+            hub: &std::sync::Arc::default(),
+        };
         let config = JsonLinesConfig { path: "out.jsonl".into() };
         config.open(&context).expect("the folder can be written")
     }
@@ -247,19 +255,19 @@ mod tests {
     fn the_next_run_goes_on_where_the_last_one_committed() {
         let folder = tempfile::tempdir().expect("room");
         let folder = folder.path();
-        let mut first = open(folder, "flat/out/1");
+        let mut first = open(folder, "1");
         write(&mut first, 0..3);
         first.commit(3).expect("room");
         write(&mut first, 3..5);
-        let mut second = open(folder, "flat/out/1");
+        let mut second = open(folder, "1");
         assert_eq!(second.upper(), Some(3));
         write(&mut second, 3..6);
         second.commit(6).expect("room");
         // A run that was taken over writes to files that nobody sees.
         first.commit(5).expect("room");
         assert_eq!(ticks(folder), [0, 1, 2, 3, 4, 5]);
-        assert_eq!(open(folder, "flat/out/1").upper(), Some(6));
-        assert_eq!(open(folder, "flat/out/2").upper(), Some(0), "another history starts anew");
+        assert_eq!(open(folder, "1").upper(), Some(6));
+        assert_eq!(open(folder, "2").upper(), Some(0), "another history starts anew");
         assert!(ticks(folder).is_empty());
     }
 }

@@ -1,10 +1,11 @@
-//! Where results leave: Delta tables, JSON Lines files, and the hub of live views.
+//! Where results leave: Kafka topics, Delta tables, JSON Lines files, and the hub of live views.
 //!
 //! A sink is a plain blocking object; the engine gives it a thread, a bounded queue and retries.
 
 mod delta;
 mod error;
 mod json_lines;
+mod kafka;
 mod live;
 mod sink;
 mod upper_file;
@@ -18,6 +19,7 @@ use serde::Deserialize;
 pub use crate::delta::{DeltaConfig, DeltaTail};
 pub use crate::error::SinkError;
 pub use crate::json_lines::JsonLinesConfig;
+pub use crate::kafka::KafkaConfig;
 pub use crate::live::{Hub, LiveConfig};
 pub use crate::sink::Sink;
 
@@ -30,6 +32,8 @@ pub enum SinkConfig {
     Delta(DeltaConfig),
     /// A file with one JSON record a line.
     JsonLines(JsonLinesConfig),
+    /// Topics of Apache Kafka, exactly once.
+    Kafka(KafkaConfig),
     /// Live views: the API's current poses and its WebSocket.
     Live(LiveConfig),
 }
@@ -37,13 +41,26 @@ pub enum SinkConfig {
 /// What a sink needs to know of its run.
 #[derive(Clone, Copy, Debug)]
 pub struct SinkContext<'a> {
-    /// Names the sink, its pipeline and its history of checkpoints, among all that ever wrote to a
-    /// place.
-    pub writer: &'a str,
+    /// The pipeline's name.
+    pub pipeline: &'a str,
+    /// The sink's name.
+    pub name: &'a str,
+    /// Names the pipeline's history of checkpoints; a fresh start is another one.
+    pub lineage: &'a str,
+    /// Grows from run to run of the pipeline.
+    pub generation: i64,
     /// What relative paths are relative to.
     pub directory: &'a Path,
     /// The hub of this run.
     pub hub: &'a Arc<Hub>,
+}
+
+impl SinkContext<'_> {
+    /// Names the sink, its pipeline and its history of checkpoints, among all that ever wrote to a
+    /// place.
+    pub fn writer(&self) -> String {
+        format!("{}/{}/{}", self.pipeline, self.name, self.lineage)
+    }
 }
 
 /// A sink that is ready, and what of it can be read.
@@ -60,6 +77,7 @@ impl SinkConfig {
         match self {
             Self::Delta(config) => Some(format!("delta 1, {}", config.path.display())),
             Self::JsonLines(config) => Some(format!("json_lines 1, {}", config.path.display())),
+            Self::Kafka(config) => Some(config.state_shape()),
             Self::Live(_) => None,
         }
     }
@@ -68,7 +86,7 @@ impl SinkConfig {
     ///
     /// # Errors
     ///
-    /// [`SinkError`] if a file or folder cannot be written.
+    /// [`SinkError`] if a file or folder cannot be written, or a broker not be reached.
     pub fn open(&self, context: &SinkContext<'_>) -> Result<OpenSink, SinkError> {
         Ok(match self {
             Self::Delta(config) => {
@@ -79,6 +97,7 @@ impl SinkConfig {
             Self::JsonLines(config) => {
                 OpenSink { sink: Box::new(config.open(context)?), tail: None }
             }
+            Self::Kafka(config) => OpenSink { sink: Box::new(config.open(context)?), tail: None },
             Self::Live(config) => OpenSink { sink: Box::new(config.open(context)), tail: None },
         })
     }

@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use rdkafka::error::KafkaError;
+
 /// A failure of a source. `Display` tells this error alone; its cause is `source()`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -31,6 +33,24 @@ pub enum SourceError {
         address: SocketAddr,
         /// What the operating system said.
         source: io::Error,
+    },
+    /// A topic could not be read.
+    #[error("could not read topic {topic:?} of kafka at {brokers}")]
+    Kafka {
+        /// The brokers as the pipeline has them.
+        brokers: String,
+        /// The topic.
+        topic: String,
+        /// What the client said.
+        source: Box<KafkaError>,
+    },
+    /// It could not be kept, or found out, for how long nothing came.
+    #[error("could not keep the silence of {name:?}")]
+    Silence {
+        /// The source's name.
+        name: String,
+        /// What the store said.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The notes of an earlier run say where to read on, but not to this source.
     #[error("cannot use the saved position of {name:?}")]

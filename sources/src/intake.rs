@@ -75,7 +75,7 @@ impl Intake {
         Self { max_delay_ns: i64::from(max_delay_ms) * 1_000_000, ..self }
     }
 
-    /// The place to read on from, after a restart; what waited there waits again.
+    /// The place to read on from in a partition, after a restart; what waited there waits again.
     ///
     /// # Errors
     ///
@@ -83,8 +83,9 @@ impl Intake {
     pub fn restore<P: DeserializeOwned>(
         &mut self,
         context: &SourceContext<'_>,
+        partition: &str,
     ) -> Result<Option<P>, SourceError> {
-        let Some(position) = context.position else { return Ok(None) };
+        let Some(position) = context.position(partition) else { return Ok(None) };
         let (clock, place, waiting): Position<P> = postcard::from_bytes(position)
             .map_err(|source| SourceError::Position { name: context.name.to_owned(), source })?;
         (self.clock, self.records) = (clock, waiting);
@@ -104,7 +105,17 @@ impl Intake {
 
     /// Moves the clock: nothing captured before this can come any more, unless late.
     pub fn advance_to(&mut self, now_ns: i64) {
-        self.advance(self.tick_length.tick_of(now_ns));
+        self.advance(self.tick_of(now_ns));
+    }
+
+    /// Moves the clock to a tick, as it was moved before.
+    pub(crate) fn advance_to_tick(&mut self, clock: Tick) {
+        self.advance(clock);
+    }
+
+    /// The tick that a capture time falls into.
+    pub(crate) fn tick_of(&self, captured_at_ns: i64) -> Tick {
+        self.tick_length.tick_of(captured_at_ns)
     }
 
     /// Notes the place that the latest record was read from, if it took the clock out of a granule.
@@ -372,7 +383,7 @@ mod tests {
             let read = |context: &SourceContext<'_>| {
                 let mut intake = Intake::new(LinkNames::default(), SourceKind::Replay, context)
                     .with_max_delay_ms(max_delay_ms);
-                let from: usize = intake.restore(context).expect("its own").unwrap_or(0);
+                let from: usize = intake.restore(context, "").expect("its own").unwrap_or(0);
                 let (mut records, mut marks) = (Vec::new(), Vec::new());
                 for (captured_at_ms, nth) in times.iter().zip(0_usize..).skip(from) {
                     push(&mut intake, "a", 1, *captured_at_ms);
@@ -390,7 +401,8 @@ mod tests {
             let (all, marks) = read(&context);
             assert!(marks.len() > 4, "{marks:?}");
             for Mark { tick, position } in marks {
-                let again = read(&SourceContext { position: Some(&position), ..context });
+                let positions = [(Vec::new(), position)];
+                let again = read(&SourceContext { positions: &positions, ..context });
                 let expected: Vec<_> = all.iter().filter(|(at, _)| *at >= tick).copied().collect();
                 assert_eq!(again.0, expected, "from {tick} with a delay of {max_delay_ms}");
             }

@@ -4,27 +4,31 @@
 //! a bounded queue. Decoders are pure: bytes in, frames or a counted error out.
 
 mod csi;
+mod decoder;
 mod error;
 mod intake;
 mod pace;
+mod silence;
 pub mod simulate;
 mod source;
+mod transport;
 
 use std::path::Path;
+use std::sync::{Arc, LazyLock};
 
 use schemars::JsonSchema;
 use schemas::{Granule, RecordKind, Tick, TickLength};
 use serde::Deserialize;
 
-pub use crate::csi::{
-    Clock, CsiConfig, CsiDecoder, CsiFormat, DecodeError, DecoderMemory, Esp32, Intel5300, Step,
-    Transport,
-};
+pub use crate::csi::{CsiConfig, CsiFormat, Esp32, Intel5300};
+pub use crate::decoder::{DecodeError, Decoder, DecoderMemory, Step};
 pub use crate::error::SourceError;
 pub use crate::intake::{Intake, LinkNames};
 pub use crate::pace::Speed;
+pub use crate::silence::{NoSilences, Silence, Silences};
 pub use crate::simulate::SimulateConfig;
-pub use crate::source::{Dropped, Mark, Poll, PollState, Source};
+pub use crate::source::{Dropped, Mark, Partition, Poll, PollState, Source};
+pub use crate::transport::{Clock, KafkaTopic, Transport};
 
 /// The sources there are.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -55,12 +59,12 @@ impl SourceConfig {
         }
     }
 
-    /// Opens the source.
+    /// Opens the source: all its partitions.
     ///
     /// # Errors
     ///
     /// [`SourceError`] if a file cannot be read or an address cannot be bound.
-    pub fn open(&self, context: &SourceContext<'_>) -> Result<Box<dyn Source>, SourceError> {
+    pub fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
         match self {
             Self::Csi(config) => config.open(context),
             Self::Simulate(config) => config.open(context),
@@ -83,13 +87,23 @@ pub struct SourceContext<'a> {
     pub granule: Granule,
     /// Where time starts: all earlier records are done with.
     pub starts_at: Tick,
-    /// Where to read on from, as noted in an earlier run.
-    pub position: Option<&'a [u8]>,
+    /// Where to read on from, by partition, as noted in an earlier run.
+    pub positions: &'a [(Vec<u8>, Vec<u8>)],
+    /// Where the silence of partitions is kept.
+    pub silences: &'a Arc<dyn Silences>,
 }
 
 impl SourceContext<'_> {
+    /// Where to read on from in a partition.
+    pub(crate) fn position(&self, partition: &str) -> Option<&[u8]> {
+        let mut positions = self.positions.iter();
+        let (_, position) = positions.find(|(name, _)| name == partition.as_bytes())?;
+        Some(position)
+    }
+
     /// A context of no pipeline, for training and tests.
     pub fn detached(name: &str) -> SourceContext<'_> {
+        static NOWHERE: LazyLock<Arc<dyn Silences>> = LazyLock::new(|| Arc::new(NoSilences));
         let tick_length = TickLength::from_ms(10);
         SourceContext {
             name,
@@ -98,7 +112,8 @@ impl SourceContext<'_> {
             tick_length,
             granule: Granule::new(1000, tick_length),
             starts_at: 0,
-            position: None,
+            positions: &[],
+            silences: &NOWHERE,
         }
     }
 }

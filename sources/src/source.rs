@@ -1,5 +1,7 @@
 //! What the engine asks of a source.
 
+use std::fmt;
+
 use schemas::{Record, Tick};
 
 use crate::SourceError;
@@ -16,6 +18,27 @@ pub trait Source: Send {
     /// True if a record that is not taken in time is gone, as with UDP.
     fn live(&self) -> bool {
         false
+    }
+}
+
+/// A part of a source that has a clock and a position of its own.
+pub struct Partition {
+    /// Its name within the source; empty if it is the only one.
+    pub name: String,
+    /// Where its records come from.
+    pub source: Box<dyn Source>,
+}
+
+impl<S: Source + 'static> From<S> for Partition {
+    /// The only partition of a source.
+    fn from(source: S) -> Self {
+        Self { name: String::new(), source: Box::new(source) }
+    }
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Partition").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

@@ -32,16 +32,19 @@ pub(crate) use crate::dataflow::source::{Feed, FeedBatch};
 /// Keys and what is remembered of them.
 pub(crate) type Entries = Arc<Vec<(Vec<u8>, Vec<u8>)>>;
 
+/// Things that a worker takes if they are its own.
+pub(crate) type Slots<T> = Vec<Mutex<Option<T>>>;
+
 /// All that the workers share. A worker takes the feeds and outlets that are its own.
 pub(crate) struct Parts {
     pub(crate) plan: Plan,
     pub(crate) counters: Arc<Counters>,
     /// The models of the plan's operators, by operator.
     pub(crate) models: BTreeMap<String, Arc<Model>>,
-    /// One for each source of the plan.
-    pub(crate) feeds: Vec<Mutex<Option<Feed>>>,
+    /// For each source of the plan, one for each of its partitions.
+    pub(crate) feeds: Vec<Slots<Feed>>,
     /// One for each sink of the plan.
-    pub(crate) outlets: Vec<Mutex<Option<Outlet>>>,
+    pub(crate) outlets: Slots<Outlet>,
     /// The first worker's.
     pub(crate) checkpointer: Mutex<Option<Checkpointer>>,
     /// Where time starts.
@@ -80,12 +83,12 @@ impl Flow {
     }
 }
 
-/// Takes `slots[idx]` on the worker it belongs to; components are spread over the workers.
-fn take_own<T>(slots: &[Mutex<Option<T>>], idx: usize, owner: u32, worker: &Worker) -> Option<T> {
-    if owner as usize % worker.peers() != worker.index() {
+/// Takes what is in a slot on the worker that it belongs to: slots are spread over the workers.
+fn take_own<T>(slot: &Mutex<Option<T>>, number: usize, worker: &Worker) -> Option<T> {
+    if number % worker.peers() != worker.index() {
         return None;
     }
-    slots[idx].lock().unwrap_or_else(PoisonError::into_inner).take()
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Builds the dataflow. The probe is done when everything is durable and in a checkpoint.
@@ -97,19 +100,23 @@ pub(crate) fn build(worker: &mut Worker, parts: &Parts) -> ProbeHandle<Tick> {
     let operators = plan.sources.len() as u32..;
     let sinks = (0..plan.sinks.len()).zip((plan.sources.len() + plan.operators.len()) as u32..);
     let feeds: Vec<_> = sources
-        .map(|(idx, component)| (component, take_own(&parts.feeds, idx, component, worker)))
+        .map(|(idx, component)| {
+            let feeds = parts.feeds[idx].iter().zip(component as usize..);
+            let own = feeds.filter_map(|(feed, number)| take_own(feed, number, worker));
+            (component, own.collect::<Vec<_>>())
+        })
         .collect();
     let outlets: Vec<_> = sinks
-        .map(|(idx, component)| (component, take_own(&parts.outlets, idx, component, worker)))
+        .map(|(idx, component)| {
+            (component, take_own(&parts.outlets[idx], component as usize, worker))
+        })
         .collect();
-    let is_first = worker.index() == 0;
-    let checkpointer = parts.checkpointer.lock().unwrap_or_else(PoisonError::into_inner);
-    let checkpointer = { checkpointer }.take_if(|_| is_first);
+    let checkpointer = take_own(&parts.checkpointer, 0, worker);
     worker.dataflow_named::<Tick, _, _>(&plan.name, |scope| {
         let changes = Changes::default();
         let mut edges = Edges::default();
-        for (source, (component, feed)) in plan.sources.iter().zip(feeds) {
-            let streams = read_from(scope, &source.name, component, feed, &flow);
+        for (source, (component, feeds)) in plan.sources.iter().zip(feeds) {
+            let streams = read_from(scope, &source.name, component, feeds, &flow);
             let SourceStreams { records, changes: positions } = streams;
             edges.insert(&source.name, source.config.outputs(), &records);
             changes.borrow_mut().push(positions);

@@ -36,10 +36,12 @@ pub(crate) struct FeedBatch {
     pub(crate) ended: bool,
 }
 
-/// The dataflow's end of a source's queue. A queue that is closed before the source's end means that
+/// The dataflow's end of the queue of a source's partition. A queue that is closed before the source's end means that
 /// the run stops.
 #[derive(Debug)]
 pub(crate) struct Feed {
+    /// Its name within the source.
+    pub(crate) partition: String,
     pub(crate) batches: Receiver<FeedBatch>,
     /// True if what was not taken in is gone, so that its last tick is over when it stops.
     pub(crate) live: bool,
@@ -53,20 +55,20 @@ pub(super) struct SourceStreams<'scope> {
     pub(super) changes: StreamVec<'scope, Tick, Change>,
 }
 
-/// The records of a feed. On workers other than the feed's own there is none, and nothing comes.
+/// The records of the feeds that are this worker's; on some workers there is none.
 ///
 /// A record enters no further than `max_lead_ms` of event time ahead of what every sink has accepted.
 pub(super) fn read_from<'scope>(
     scope: Scope<'scope, Tick>,
     name: &str,
     component: u32,
-    feed: Option<Feed>,
+    feeds: Vec<Feed>,
     flow: &Flow,
 ) -> SourceStreams<'scope> {
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
     let info = builder.operator_info();
     let activator = scope.activator_for(info.address.clone());
-    if let Some(feed) = &feed {
+    for feed in &feeds {
         // The slot is filled once: a feed has one dataflow.
         let _ = feed.waker.set(scope.worker().sync_activator_for(info.address.to_vec()));
     }
@@ -77,36 +79,36 @@ pub(super) fn read_from<'scope>(
     let flow = flow.clone();
     builder.build(move |mut capabilities| {
         let (of_changes, of_records) = (capabilities.pop(), capabilities.pop());
-        let holds = of_records.zip(of_changes);
-        let mut running = feed.zip(holds).map(|(feed, (of_records, of_changes))| {
-            let mut holds = Holds { records: of_records, changes: of_changes };
+        let holds = of_records.zip(of_changes).map(|(records, changes)| {
+            let mut holds = Holds { records, changes };
             holds.downgrade(flow.starts_at);
-            Intake {
-                feed,
-                holds,
-                component,
-                flow,
-                activator,
-                pending: VecDeque::new(),
-                end: End::Open,
-            }
+            holds
         });
+        let intakes = feeds.into_iter().zip(holds.iter().cycle()).map(|(feed, holds)| Intake {
+            feed,
+            holds: holds.clone(),
+            component,
+            flow: flow.clone(),
+            activator: activator.clone(),
+            pending: VecDeque::new(),
+            end: End::Open,
+        });
+        let mut running: Vec<_> = intakes.collect();
         move |_frontiers| {
-            let Some(intake) = &mut running else { return };
             let (mut records, mut changes) = (records.activate(), changes.activate());
-            let ended = intake.take(
-                |capability, record| records.session(capability).give(record),
-                |capability, change| changes.session(capability).give(change),
-            );
-            if ended {
-                running = None;
-            }
+            running.retain_mut(|intake| {
+                !intake.take(
+                    |capability, record| records.session(capability).give(record),
+                    |capability, change| changes.session(capability).give(change),
+                )
+            });
         }
     });
     SourceStreams { records: record_stream, changes: change_stream }
 }
 
 /// The right to speak from a tick on: of records and of positions.
+#[derive(Clone)]
 struct Holds {
     records: Capability<Tick>,
     changes: Capability<Tick>,
@@ -186,7 +188,8 @@ impl Intake {
             // An earlier mark was read again, and is known.
             if tick > starts_at {
                 let (component, value) = (self.component, Some(position));
-                let change = Change { component, key: Vec::new(), value };
+                let key = self.feed.partition.clone().into_bytes();
+                let change = Change { component, key, value };
                 give(&self.holds.changes.delayed(&tick), change);
             }
         }

@@ -73,8 +73,7 @@ impl Committer {
                 of_component.entries.insert(key, value);
             }
             let session = &mut self.session;
-            let is_retryable = StoreError::is_retryable;
-            retry("checkpoint", is_retryable, || session.commit(tick, &state))?;
+            retry("checkpoint", &self.control, || session.commit(tick, &state))?;
             self.release(tick);
         }
         Ok(())

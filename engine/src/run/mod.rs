@@ -22,13 +22,14 @@ use operators::{Model, OperatorConfig, Stopped};
 use queries::{History, LiveTail};
 use schemas::{Record, RecordKind, Tick};
 use sinks::{DeltaTail, Hub, SinkConfig, SinkContext};
-use sources::SourceContext;
+use sources::{Silences, SourceContext};
 use timely::CommunicationConfig;
 use timely::worker::Worker;
 
-use crate::dataflow::{Feed, Outlet, Parking, Parts, build};
+use crate::dataflow::{Feed, Outlet, Parking, Parts, Slots, build};
 use crate::run::control::Control;
 use crate::run::resume::{Resumed, resume};
+use crate::store::Session;
 use crate::{Counters, Plan, PlannedSink, PlannedSource, RunError};
 
 /// How long a worker sleeps at most when there is nothing to do.
@@ -113,15 +114,17 @@ impl Run {
         let models = load_models(&plan, &options.directory)?;
         // From here on, an earlier run of the pipeline can commit nothing.
         let (session, resumed) = resume(&plan, options)?;
-        let mut opening = Opening::new(&plan, options, &resumed);
+        let mut opening = Opening::new(&plan, options, &resumed, &session);
         // Sinks first: a sink that cannot be opened must not cost records of live sources.
-        let outlets = opening.sinks(session.lineage())?;
+        let outlets = opening.sinks(&session)?;
         let feeds = opening.sources()?;
         let Opening { counters, hub, control, history, mut threads, .. } = opening;
         let (checkpointer, thread) =
             checkpoint_thread::spawn(&plan, session, resumed.tick, &control);
         threads.push(thread);
+        let n_feeds = feeds.iter().map(Vec::len).sum();
         let parts = Parts {
+            parking: Arc::new(Parking::new(n_feeds)),
             plan: plan.clone(),
             counters: Arc::clone(&counters),
             models,
@@ -130,7 +133,6 @@ impl Run {
             checkpointer: Mutex::new(Some(checkpointer)),
             starts_at: resumed.tick,
             restored: resumed.entries,
-            parking: Arc::new(Parking::new(plan.sources.len())),
             stopped: Stopped::default(),
         };
         let workers = start_workers(parts, options.workers, &control);
@@ -167,6 +169,7 @@ struct Opening<'a> {
     plan: &'a Plan,
     directory: &'a Path,
     resumed: &'a Resumed,
+    silences: Arc<dyn Silences>,
     counters: Arc<Counters>,
     hub: Arc<Hub>,
     control: Arc<Control>,
@@ -175,11 +178,17 @@ struct Opening<'a> {
 }
 
 impl<'a> Opening<'a> {
-    fn new(plan: &'a Plan, options: &'a RunOptions, resumed: &'a Resumed) -> Self {
+    fn new(
+        plan: &'a Plan,
+        options: &'a RunOptions,
+        resumed: &'a Resumed,
+        session: &Session,
+    ) -> Self {
         Self {
             plan,
             directory: &options.directory,
             resumed,
+            silences: session.silences(),
             counters: Arc::default(),
             hub: Arc::default(),
             control: Arc::new(Control::new(Arc::clone(&options.stop))),
@@ -188,18 +197,24 @@ impl<'a> Opening<'a> {
         }
     }
 
-    fn sinks(&mut self, lineage: &str) -> Result<Vec<Mutex<Option<Outlet>>>, RunError> {
+    fn sinks(&mut self, session: &Session) -> Result<Slots<Outlet>, RunError> {
         let sinks = self.plan.sinks.iter();
-        sinks.map(|sink| self.sink(sink, lineage)).collect()
+        sinks.map(|sink| self.sink(sink, session)).collect()
     }
 
     fn sink(
         &mut self,
         sink: &PlannedSink,
-        lineage: &str,
+        session: &Session,
     ) -> Result<Mutex<Option<Outlet>>, RunError> {
-        let writer = format!("{}/{}/{lineage}", self.plan.name, sink.name);
-        let context = SinkContext { writer: &writer, directory: self.directory, hub: &self.hub };
+        let context = SinkContext {
+            pipeline: &self.plan.name,
+            name: &sink.name,
+            lineage: session.lineage(),
+            generation: session.generation(),
+            directory: self.directory,
+            hub: &self.hub,
+        };
         let failed = |source| RunError::Sink { name: sink.name.clone(), source };
         let open = sink.config.open(&context).map_err(failed)?;
         self.resumed.check_upper(&sink.name, open.sink.upper())?;
@@ -214,12 +229,12 @@ impl<'a> Opening<'a> {
         Ok(Mutex::new(Some(outlet)))
     }
 
-    fn sources(&mut self) -> Result<Vec<Mutex<Option<Feed>>>, RunError> {
+    fn sources(&mut self) -> Result<Vec<Slots<Feed>>, RunError> {
         let sources = self.plan.sources.iter();
         sources.map(|source| self.source(source)).collect()
     }
 
-    fn source(&mut self, source: &PlannedSource) -> Result<Mutex<Option<Feed>>, RunError> {
+    fn source(&mut self, source: &PlannedSource) -> Result<Slots<Feed>, RunError> {
         let PlannedSource { name, config } = source;
         let context = SourceContext {
             name,
@@ -228,13 +243,18 @@ impl<'a> Opening<'a> {
             tick_length: self.plan.tick_length,
             granule: self.plan.granule(),
             starts_at: self.resumed.tick,
-            position: self.resumed.value(name),
+            positions: self.resumed.entries(name),
+            silences: &self.silences,
         };
         let failed = |source| RunError::Source { name: name.clone(), source };
-        let open = config.open(&context).map_err(failed)?;
-        let (feed, thread) = source_thread::spawn(name, open, &self.counters, &self.control);
-        self.threads.push(thread);
-        Ok(Mutex::new(Some(feed)))
+        let partitions = config.open(&context).map_err(failed)?;
+        let feeds = partitions.into_iter().map(|partition| {
+            let (feed, thread) =
+                source_thread::spawn(name, partition, &self.counters, &self.control);
+            self.threads.push(thread);
+            Mutex::new(Some(feed))
+        });
+        Ok(feeds.collect())
     }
 }
 

@@ -55,14 +55,15 @@ fn mismatches(plan: &Plan, state: &State) -> Vec<Mismatch> {
 }
 
 impl Resumed {
-    /// What a component with one key remembered.
-    pub(super) fn value(&self, name: &str) -> Option<&[u8]> {
-        self.entries.get(name)?.first().map(|(_, value)| value.as_slice())
+    /// What a component remembered, by key.
+    pub(super) fn entries(&self, name: &str) -> &[(Vec<u8>, Vec<u8>)] {
+        self.entries.get(name).map_or(&[], |entries| entries.as_slice())
     }
 
     /// Refuses a sink that has lost what it held.
     pub(super) fn check_upper(&self, name: &str, upper: Option<Tick>) -> Result<(), RunError> {
-        let expected = self.value(name).and_then(upper_of).unwrap_or(0);
+        let saved = self.entries(name).first();
+        let expected = saved.and_then(|(_, upper)| upper_of(upper)).unwrap_or(0);
         match upper {
             Some(upper) if upper < expected => {
                 Err(RunError::Behind { name: name.to_owned(), upper, expected })

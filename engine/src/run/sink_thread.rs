@@ -31,11 +31,11 @@ pub(super) fn spawn(
     let (durable, waker) = (Arc::new(AtomicU64::new(0)), Arc::new(OnceLock::new()));
     let keeps = sink.upper().is_some();
     let outlet = Outlet { ticks, keeps, durable: Arc::clone(&durable), waker: Arc::clone(&waker) };
-    let (counters, control) = (Arc::clone(counters), Arc::clone(control));
     let mut writer = Writer {
         name: name.to_owned(),
         sink,
-        counters,
+        counters: Arc::clone(counters),
+        control: Arc::clone(control),
         upper: 0,
         waiting_since: None,
         durable,
@@ -43,8 +43,9 @@ pub(super) fn spawn(
     };
     let thread = thread::spawn(move || {
         if let Err(source) = writer.write_all(&queue) {
-            let fenced = matches!(source, SinkError::Fenced { .. });
-            control.fail(RunError::Sink { name: writer.name.clone(), source }, fenced);
+            let taken_over = source.is_taken_over();
+            let error = RunError::Sink { name: writer.name.clone(), source };
+            writer.control.fail(error, taken_over);
         }
         // Closed before the dataflow looks again: so it sees that a failed sink takes no more.
         drop(queue);
@@ -57,6 +58,7 @@ struct Writer {
     name: String,
     sink: Box<dyn Sink>,
     counters: Arc<Counters>,
+    control: Arc<Control>,
     /// Everything before this tick was accepted.
     upper: Tick,
     /// Since when accepted records wait for a commit.
@@ -91,7 +93,7 @@ impl Writer {
     fn write(&mut self, tick: Tick, records: &[Record]) -> Result<(), SinkError> {
         let sink = &mut self.sink;
         let write = || sink.write(tick, records);
-        let n_accepted = retry(&self.name, SinkError::is_retryable, write)?;
+        let n_accepted = retry(&self.name, &self.control, write)?;
         self.counters.records(&self.name, n_accepted as u64);
         self.upper = tick + 1;
         self.waiting_since.get_or_insert_with(Instant::now);
@@ -100,7 +102,7 @@ impl Writer {
 
     fn commit(&mut self) -> Result<(), SinkError> {
         let (sink, upper) = (&mut self.sink, self.upper);
-        retry(&self.name, SinkError::is_retryable, || sink.commit(upper))?;
+        retry(&self.name, &self.control, || sink.commit(upper))?;
         self.waiting_since = None;
         self.release(upper);
         Ok(())

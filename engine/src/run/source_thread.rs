@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 use schemas::Record;
-use sources::{Poll, PollState, Source};
+use sources::{Partition, Poll, PollState, Source};
 use timely::scheduling::SyncActivator;
 
 use crate::dataflow::{Feed, FeedBatch};
@@ -20,17 +20,18 @@ const QUEUE_POLLS: usize = 32;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const TOO_SLOW: &str = "pipeline too slow";
 
-/// Starts the thread of a source.
+/// Starts the thread of a source's partition.
 pub(super) fn spawn(
     name: &str,
-    source: Box<dyn Source>,
+    partition: Partition,
     counters: &Arc<Counters>,
     control: &Arc<Control>,
 ) -> (Feed, JoinHandle<()>) {
     let (queue, batches) = crossbeam_channel::bounded(QUEUE_POLLS);
     let waker = Arc::new(OnceLock::new());
+    let Partition { name: partition, source } = partition;
     let live = source.live();
-    let feed = Feed { batches: batches.clone(), live, waker: Arc::clone(&waker) };
+    let feed = Feed { partition, batches: batches.clone(), live, waker: Arc::clone(&waker) };
     let (counters, control) = (Arc::clone(counters), Arc::clone(control));
     let mut reader = Reader { name: name.to_owned(), source, queue, waker, counters, control };
     let thread = thread::spawn(move || {

@@ -6,9 +6,11 @@
 
 mod body;
 mod error;
+mod silences;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use schemas::Tick;
@@ -38,7 +40,7 @@ pub struct Store {
 /// A run's right to commit checkpoints of its pipeline.
 #[derive(Debug)]
 pub struct Session {
-    store: Store,
+    store: Arc<Store>,
     known: Known,
     /// Checkpoints that older ones are kept behind.
     retention: usize,
@@ -154,7 +156,7 @@ impl Store {
         let (known, loaded) = self.runtime.block_on(begin)?;
         let latest = loaded.as_ref().map(|checkpoint| checkpoint.tick);
         let session = Session {
-            store: self,
+            store: Arc::new(self),
             known: Known { latest, ..known },
             retention: retention.max(1),
             whole_bytes: 0,
@@ -212,6 +214,11 @@ impl Session {
         &self.known.lineage
     }
 
+    /// This run's number among those of the pipeline.
+    pub fn generation(&self) -> i64 {
+        self.known.generation
+    }
+
     /// Commits a checkpoint: all that changed since the one before, up to `tick`. Gives the ticks of
     /// the oldest checkpoint that is kept.
     ///
@@ -228,7 +235,8 @@ impl Session {
         let committed_at_ms = since_epoch.unwrap_or_default().as_millis() as i64;
         let commit = async {
             let mut transaction = self.store.pool.begin().await?;
-            self.claim(&mut transaction, tick).await?;
+            claim(&mut transaction, &self.known).await?;
+            self.set_latest(&mut transaction, tick).await?;
             let n_changes = i64::try_from(changes.n_entries()).unwrap_or(i64::MAX);
             let (base, body) = if whole {
                 let latest = load_latest(&mut *transaction, &self.known, None).await?;
@@ -269,20 +277,16 @@ impl Session {
         Ok(oldest)
     }
 
-    /// Notes the checkpoint to come, if this is still the pipeline's newest run; locks out others.
-    async fn claim(
+    /// Notes the checkpoint to come.
+    async fn set_latest(
         &self,
         transaction: &mut Transaction<'_, Any>,
         tick: Tick,
     ) -> Result<(), StoreError> {
-        let claim = "UPDATE pipelines SET latest = $1 WHERE name = $2 AND generation = $3";
-        let claim = sqlx::query(claim).bind(to_sql(tick));
-        let claim = claim.bind(self.known.name.as_str()).bind(self.known.generation);
-        if claim.execute(&mut **transaction).await?.rows_affected() == 1 {
-            return Ok(());
-        }
-        let Known { name: pipeline, generation, .. } = self.known.clone();
-        Err(StoreError::Fenced { pipeline, generation })
+        let update = sqlx::query("UPDATE pipelines SET latest = $1 WHERE name = $2");
+        let update = update.bind(to_sql(tick)).bind(self.known.name.as_str());
+        update.execute(&mut **transaction).await?;
+        Ok(())
     }
 
     /// Deletes what no checkpoint that is kept needs. Gives the oldest that is kept.
@@ -303,6 +307,12 @@ impl Session {
                 .execute(&mut **transaction)
                 .await?;
         }
+        // A partition that stands beyond a checkpoint does not fall back behind it.
+        sqlx::query("DELETE FROM silences WHERE pipeline = $1 AND clock < $2")
+            .bind(self.known.name.as_str())
+            .bind(oldest_kept)
+            .execute(&mut **transaction)
+            .await?;
         Ok(from_sql(oldest_kept))
     }
 }
@@ -312,6 +322,18 @@ fn file_url(path: &Path) -> String {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
     options.to_url_lossy().to_string()
+}
+
+/// Makes sure that this is still the pipeline's newest run; locks out others until the transaction
+/// is over.
+async fn claim(transaction: &mut Transaction<'_, Any>, known: &Known) -> Result<(), StoreError> {
+    let claim = "UPDATE pipelines SET generation = $1 WHERE name = $2 AND generation = $1";
+    let claim = sqlx::query(claim).bind(known.generation).bind(known.name.as_str());
+    if claim.execute(&mut **transaction).await?.rows_affected() == 1 {
+        return Ok(());
+    }
+    let Known { name: pipeline, generation, .. } = known.clone();
+    Err(StoreError::Fenced { pipeline, generation })
 }
 
 /// Takes the next generation.
@@ -334,6 +356,8 @@ async fn next_generation(
         let forget = sqlx::query(forget).bind(lineage.as_str()).bind(pipeline);
         forget.execute(&mut **transaction).await?;
         let delete = sqlx::query("DELETE FROM checkpoints WHERE pipeline = $1").bind(pipeline);
+        delete.execute(&mut **transaction).await?;
+        let delete = sqlx::query("DELETE FROM silences WHERE pipeline = $1").bind(pipeline);
         delete.execute(&mut **transaction).await?;
     }
     let known = known(&mut **transaction, pipeline).await?;

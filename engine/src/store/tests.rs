@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use sources::{Silence, SourceError};
 use tempfile::TempDir;
 
 use super::*;
@@ -136,4 +137,26 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     let store = Store::open(directory.path(), "state.db").expect("it is there");
     let error = store.begin("flat", 3, false).expect_err("nothing is intact");
     assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn silences_are_kept_until_a_checkpoint_is_beyond_them() {
+    let directory = tempfile::tempdir().expect("room");
+    let (mut session, _) = begin(&directory);
+    let silences = session.silences();
+    let silence = |offset, clock| Silence { offset, clock };
+    for kept in [silence(3, 50), silence(3, 60), silence(7, 90)] {
+        silences.keep("boards", "0", kept).expect("it is the newest run");
+    }
+    silences.keep("boards", "1", silence(1, 95)).expect("it is the newest run");
+    let kept = |session: &Session| session.silences().kept("boards", "0").expect("it is open");
+    assert_eq!(kept(&session), [silence(3, 60), silence(7, 90)]);
+    // Three checkpoints are kept, each of which may be started from.
+    for tick in [90, 91, 92] {
+        session.commit(tick, &changes(&[("a", 1, Some(1))])).expect("room");
+    }
+    assert_eq!(kept(&session), [silence(7, 90)], "at 90 the clock may still be looked up");
+    assert_eq!(kept(&begin(&directory).0), [silence(7, 90)]);
+    let error = silences.keep("boards", "0", silence(8, 99)).expect_err("a later run has begun");
+    assert!(matches!(error, SourceError::Silence { .. }), "{error}");
 }

@@ -13,7 +13,7 @@ use num_complex::Complex32;
 use schemas::{CsiFrame, CsiLayout};
 
 use crate::csi::clock::MicrosecondClock;
-use crate::{CsiDecoder, DecodeError, DecoderMemory, Intake, Step};
+use crate::{DecodeError, Decoder, DecoderMemory, Intake, Step};
 
 const MARKER: &[u8] = b"CSI_DATA,";
 /// How a line with the names of the columns begins.
@@ -34,7 +34,7 @@ pub struct Esp32 {
     n_frames: u32,
 }
 
-impl CsiDecoder for Esp32 {
+impl Decoder for Esp32 {
     fn decode(&mut self, bytes: &[u8], complete: bool, intake: &mut Intake) -> Step {
         let end = bytes.iter().position(|byte| *byte == b'\n');
         let (line, used) = match end {

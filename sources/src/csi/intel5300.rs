@@ -11,7 +11,7 @@ use num_complex::Complex32;
 use schemas::{CsiFrame, CsiLayout};
 
 use crate::csi::clock::MicrosecondClock;
-use crate::{CsiDecoder, DecodeError, DecoderMemory, Intake, Step};
+use crate::{DecodeError, Decoder, DecoderMemory, Intake, Step};
 
 const CODE_CSI: u8 = 0xBB;
 /// Length field and code.
@@ -43,7 +43,7 @@ pub struct Intel5300 {
     values: Vec<Complex32>,
 }
 
-impl CsiDecoder for Intel5300 {
+impl Decoder for Intel5300 {
     fn decode(&mut self, bytes: &[u8], complete: bool, intake: &mut Intake) -> Step {
         let Some((framing, rest)) = bytes.split_first_chunk::<FRAMING_BYTES>() else {
             return missing(bytes, complete);

@@ -15,9 +15,9 @@ use std::time::SystemTime;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::csi::unix_ns;
 use crate::pace::Paced;
-use crate::{Source, SourceContext, SourceError, Speed};
+use crate::transport::unix_ns;
+use crate::{Partition, SourceContext, SourceError, Speed};
 
 pub use crate::simulate::scene::Scene;
 pub use crate::simulate::simulator::Simulator;
@@ -50,7 +50,7 @@ impl SimulateConfig {
     ///
     /// [`SourceError`] if it cannot be read or is no scene.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
-    pub(crate) fn open(&self, context: &SourceContext<'_>) -> Result<Box<dyn Source>, SourceError> {
+    pub(crate) fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
         let mut scene = Scene::load(&context.directory.join(&self.scene))?;
         scene.seed = self.seed.unwrap_or(scene.seed);
         let starts_at_ns = match self.starts_at_s {
@@ -63,9 +63,9 @@ impl SimulateConfig {
             // A room that is simulated as of now does not go back to where it was.
             if self.starts_at_s.is_some() { simulator.resume(context) } else { Ok(simulator) }
         };
-        Ok(match self.speed {
-            Speed::Full => Box::new(simulator(STEPS_PER_POLL)?),
-            Speed::Factor(factor) => Box::new(Paced::new(simulator(1)?, factor)),
-        })
+        Ok(vec![match self.speed {
+            Speed::Full => simulator(STEPS_PER_POLL)?.into(),
+            Speed::Factor(factor) => Paced::new(simulator(1)?, factor).into(),
+        }])
     }
 }

@@ -118,7 +118,7 @@ impl Simulator {
     ///
     /// [`SourceError::Position`] if the notes are not a simulator's.
     pub fn resume(mut self, context: &SourceContext<'_>) -> Result<Self, SourceError> {
-        if let Some(place) = self.intake.restore::<Place>(context)? {
+        if let Some(place) = self.intake.restore::<Place>(context, "")? {
             self.next_step = place.next_step;
             for (receiver, word) in self.receivers.iter_mut().zip(place.random_words) {
                 receiver.random.set_word_pos(word);
@@ -269,7 +269,8 @@ mod tests {
         let context = SourceContext::detached("room");
         let (all, marks) = read_on(&scene, &context);
         let Mark { tick, position } = &marks[0];
-        let (rest, _) = read_on(&scene, &SourceContext { position: Some(position), ..context });
+        let positions = [(Vec::new(), position.clone())];
+        let (rest, _) = read_on(&scene, &SourceContext { positions: &positions, ..context });
         let expected: Vec<_> = all.into_iter().filter(|(at, _)| at >= tick).collect();
         assert_eq!(*tick, 1000);
         assert!(rest == expected, "{} records, not {}", rest.len(), expected.len());

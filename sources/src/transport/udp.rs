@@ -5,8 +5,10 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, SystemTime};
 
-use crate::csi::capture::unix_ns;
-use crate::{CsiDecoder, CsiFormat, Intake, Poll, Source, SourceError, Step};
+use schemas::SourceKind;
+
+use crate::transport::{Ingress, unix_ns};
+use crate::{Decoder, Intake, Poll, Source, SourceError, Step};
 
 /// How long to wait for a datagram before saying that none came.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -18,7 +20,7 @@ const LARGEST_DATAGRAM: usize = 65_536;
 pub(crate) struct Udp {
     address: SocketAddr,
     socket: UdpSocket,
-    decoder: Box<dyn CsiDecoder>,
+    decoder: Box<dyn Decoder>,
     intake: Intake,
     buffer: Vec<u8>,
     n_datagrams: u64,
@@ -26,9 +28,14 @@ pub(crate) struct Udp {
 
 impl Udp {
     /// Listens on `address`.
-    pub(crate) fn bind(
+    pub(crate) fn bind(address: SocketAddr, ingress: &Ingress<'_>) -> Result<Self, SourceError> {
+        let intake = ingress.intake(SourceKind::Live).starting_at(ingress.context.starts_at);
+        Self::new(address, (ingress.decoder)(), intake)
+    }
+
+    fn new(
         address: SocketAddr,
-        format: CsiFormat,
+        decoder: Box<dyn Decoder>,
         intake: Intake,
     ) -> Result<Self, SourceError> {
         let bind = || {
@@ -37,7 +44,7 @@ impl Udp {
             Ok(socket)
         };
         let socket = bind().map_err(|source| SourceError::Bind { address, source })?;
-        let (decoder, buffer) = (format.decoder(), vec![0; LARGEST_DATAGRAM]);
+        let buffer = vec![0; LARGEST_DATAGRAM];
         Ok(Self { address, socket, decoder, intake, buffer, n_datagrams: 0 })
     }
 
@@ -103,14 +110,14 @@ mod tests {
     use schemas::{Record, SourceKind};
 
     use super::*;
-    use crate::{Dropped, LinkNames, SourceContext};
+    use crate::{CsiFormat, Dropped, LinkNames, SourceContext};
 
     #[test]
     fn takes_datagrams_and_counts_garbage() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let context = SourceContext::detached("test");
         let intake = Intake::new(LinkNames::default(), SourceKind::Live, &context);
-        let mut udp = Udp::bind(any, CsiFormat::Esp32, intake).expect("a free port");
+        let mut udp = Udp::new(any, CsiFormat::Esp32.decoder(), intake).expect("a free port");
         let address = udp.socket.local_addr().expect("bound");
         let sender = UdpSocket::bind(any).expect("a free port");
         let line = "CSI_DATA,9,94:d9:b3:80:8c:81,-30,11,-93,7,24,6,2751923,67,0,4,1,\"[1,-2]\"";

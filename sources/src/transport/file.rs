@@ -1,4 +1,4 @@
-//! Capture files: reads bytes in pieces and hands them to a decoder.
+//! Files: reads bytes in pieces and hands them to a decoder.
 
 use std::fmt;
 use std::fs::File;
@@ -6,9 +6,11 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use schemas::SourceKind;
 use serde::{Deserialize, Serialize};
 
-use crate::{CsiDecoder, CsiFormat, DecoderMemory, Intake, Poll, Source, SourceError, Step};
+use crate::transport::{Clock, Ingress, unix_ns};
+use crate::{Decoder, DecoderMemory, Intake, Poll, Source, SourceError, Step};
 
 const READ_BYTES: usize = 256 * 1024;
 /// No record of any format is longer; a decoder that asks for more has lost its way.
@@ -18,10 +20,11 @@ const LONGEST_RECORD: usize = 1024 * 1024;
 pub(crate) struct Capture<R = File> {
     path: PathBuf,
     reader: R,
-    decoder: Box<dyn CsiDecoder>,
+    decoder: Box<dyn Decoder>,
     intake: Intake,
+    /// True if records are stamped with the time they are read.
     arrival: bool,
-    frames_per_poll: usize,
+    records_per_poll: usize,
     /// Bytes that were read; those before `decoded` are done with.
     buffer: Vec<u8>,
     decoded: usize,
@@ -31,34 +34,32 @@ pub(crate) struct Capture<R = File> {
 }
 
 impl Capture {
-    /// Opens a capture. `arrival` stamps frames with the time they are read.
+    /// Opens a capture.
     pub(crate) fn open(
         path: PathBuf,
-        format: CsiFormat,
-        intake: Intake,
-        arrival: bool,
-        frames_per_poll: usize,
-        place: Option<Place>,
+        ingress: &Ingress<'_>,
+        records_per_poll: usize,
     ) -> Result<Self, SourceError> {
-        let place = place.unwrap_or_default();
+        let mut intake = ingress.intake(SourceKind::Replay);
+        let place: Place = intake.restore(ingress.context, "")?.unwrap_or_default();
         let open = || {
             let mut file = File::open(&path)?;
             let n_bytes = file.metadata()?.len();
             file.seek(SeekFrom::Start(place.offset))?;
             Ok((file, n_bytes))
         };
-        match open() {
-            Ok((_, n_bytes)) if n_bytes < place.offset => {
-                Err(SourceError::Shorter { path, offset: place.offset })
-            }
-            Ok((file, _)) => {
-                let mut capture = Self::new(path, file, format, intake, arrival, frames_per_poll);
-                capture.offset = place.offset;
-                capture.decoder.recall(place.memory);
-                Ok(capture)
-            }
-            Err(source) => Err(SourceError::Read { path, source }),
+        let (file, n_bytes) = match open() {
+            Ok(opened) => opened,
+            Err(source) => return Err(SourceError::Read { path, source }),
+        };
+        if n_bytes < place.offset {
+            return Err(SourceError::Shorter { path, offset: place.offset });
         }
+        let mut capture = Self::new(path, file, (ingress.decoder)(), intake, records_per_poll);
+        capture.arrival = ingress.clock == Some(Clock::Arrival);
+        capture.offset = place.offset;
+        capture.decoder.recall(place.memory);
+        Ok(capture)
     }
 }
 
@@ -73,18 +74,17 @@ impl<R: Read> Capture<R> {
     fn new(
         path: PathBuf,
         reader: R,
-        format: CsiFormat,
+        decoder: Box<dyn Decoder>,
         intake: Intake,
-        arrival: bool,
-        frames_per_poll: usize,
+        records_per_poll: usize,
     ) -> Self {
         Self {
             path,
             reader,
-            decoder: format.decoder(),
+            decoder,
             intake,
-            arrival,
-            frames_per_poll,
+            arrival: false,
+            records_per_poll,
             buffer: Vec::new(),
             decoded: 0,
             offset: 0,
@@ -135,7 +135,7 @@ impl<R: Read + Send> Source for Capture<R> {
         if self.arrival {
             self.intake.set_arrival(unix_ns(SystemTime::now()));
         }
-        while self.intake.len() < self.frames_per_poll {
+        while self.intake.len() < self.records_per_poll {
             if self.step() {
                 continue;
             }
@@ -149,12 +149,6 @@ impl<R: Read + Send> Source for Capture<R> {
     }
 }
 
-/// Nanoseconds since the Unix epoch; clocks set before it count as the epoch.
-pub(crate) fn unix_ns(now: SystemTime) -> i64 {
-    let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
-}
-
 impl<R> fmt::Debug for Capture<R> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Capture").field("path", &self.path).finish_non_exhaustive()
@@ -163,10 +157,8 @@ impl<R> fmt::Debug for Capture<R> {
 
 #[cfg(test)]
 mod tests {
-    use schemas::SourceKind;
-
     use super::*;
-    use crate::{Dropped, LinkNames, PollState, SourceContext};
+    use crate::{CsiFormat, Dropped, LinkNames, PollState, SourceContext};
 
     const LINE: &str =
         "CSI_DATA,9,94:d9:b3:80:8c:81,-30,11,-93,7,24,6,2751923,67,0,4,1,\"[1,-2]\"\n";
@@ -185,7 +177,7 @@ mod tests {
         let context = SourceContext::detached("test");
         let intake = Intake::new(LinkNames::default(), SourceKind::Replay, &context);
         let mut capture =
-            Capture::new(PathBuf::from("test"), reader, CsiFormat::Esp32, intake, false, 2);
+            Capture::new(PathBuf::from("test"), reader, CsiFormat::Esp32.decoder(), intake, 2);
         let (mut n_frames, mut dropped) = (0, Vec::new());
         loop {
             let poll = capture.poll().expect("memory can be read");

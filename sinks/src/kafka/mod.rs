@@ -1,0 +1,197 @@
+//! Kafka: records as messages with `CloudEvents` headers, exactly once for consumers that read
+//! committed messages only.
+//!
+//! A commit is one transaction: the accepted messages, and a progress record with the sink's upper.
+//! After a failed commit nobody knows whether it was made, so the producer is not used again: a new
+//! one first ends whatever its predecessor left open, and then reads how far it had come.
+//!
+//! Sources: Apache Kafka KIP-98 (transactions); `CloudEvents` 1.0, Kafka protocol binding, binary mode.
+
+mod message;
+mod progress;
+mod topics;
+mod transactions;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, KafkaResult};
+use schemars::JsonSchema;
+use schemas::{Record, Tick};
+use serde::Deserialize;
+
+use crate::kafka::message::{Envelope, Message};
+use crate::kafka::progress::Run;
+use crate::kafka::topics::Topics;
+use crate::kafka::transactions::Transactions;
+use crate::{Sink, SinkContext, SinkError};
+
+/// Bytes after which messages are sent early.
+const FULL_BYTES: usize = 4 * 1024 * 1024;
+
+/// Settings of the `kafka` sink.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaConfig {
+    /// Brokers to ask first, as `host:port` with commas between them.
+    pub brokers: String,
+    /// Topic for all records. Without it each kind of record has its own, such as
+    /// "fresnel.pose.frames.v1", made if it is not there.
+    pub topic: Option<String>,
+    /// What the names of topics begin with; "fresnel" by default. PREFIX.progress holds how far sinks
+    /// have come.
+    #[serde(default = "default_prefix")]
+    pub prefix: String,
+    /// Milliseconds between transactions at most; 100 by default.
+    #[serde(default = "default_commit_interval_ms")]
+    pub commit_interval_ms: u32,
+    /// Further settings of the client, as librdkafka has them, such as "compression.type".
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+}
+
+fn default_prefix() -> String {
+    "fresnel".to_owned()
+}
+
+fn default_commit_interval_ms() -> u32 {
+    100
+}
+
+impl KafkaConfig {
+    /// Connects, and finds out how far earlier runs have come.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::Kafka`] if the brokers cannot be reached or refuse.
+    pub(crate) fn open(&self, context: &SinkContext<'_>) -> Result<Kafka, SinkError> {
+        let mut sink = Kafka {
+            client: self.client(),
+            brokers: self.brokers.clone(),
+            topics: Topics::new(self.topic.as_deref(), &self.prefix),
+            envelope: Envelope::new(context.pipeline, context.name),
+            commit_interval: Duration::from_millis(self.commit_interval_ms.into()),
+            run: Run {
+                sink: format!("{}/{}", context.pipeline, context.name),
+                lineage: context.lineage.to_owned(),
+                generation: context.generation,
+            },
+            n_connections: 0,
+            upper: 0,
+            transactions: None,
+            messages: Vec::new(),
+            n_bytes: 0,
+        };
+        let mut connect = || {
+            sink.topics.create(&sink.client)?;
+            sink.connect()
+        };
+        sink.transactions = connect().map_err(|source| sink.failed(source))?;
+        Ok(sink)
+    }
+
+    /// Where its upper is kept.
+    pub(crate) fn state_shape(&self) -> String {
+        format!("kafka 1, {}.progress", self.prefix)
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.brokers).set("client.id", "fresnel");
+        for (name, value) in &self.properties {
+            client.set(name, value);
+        }
+        client
+    }
+}
+
+/// A transactional producer, and what it is to send next.
+pub(crate) struct Kafka {
+    client: ClientConfig,
+    brokers: String,
+    topics: Topics,
+    envelope: Envelope,
+    commit_interval: Duration,
+    run: Run,
+    n_connections: u32,
+    /// The topics hold everything before this tick.
+    upper: Tick,
+    /// None after a failure, or when another run has taken over.
+    transactions: Option<Transactions>,
+    /// Accepted, in the order of their ticks.
+    messages: Vec<(Tick, Message)>,
+    n_bytes: usize,
+}
+
+impl Kafka {
+    /// Shuts out earlier producers of this sink, then reads how far they have come. None if the run
+    /// was shut out itself, by a later one.
+    fn connect(&mut self) -> KafkaResult<Option<Transactions>> {
+        let begin = self.run.begin(self.n_connections);
+        let transactions = Transactions::init(&self.client, &self.run.sink)?;
+        transactions.commit(&[], &begin.to_message(&self.topics))?;
+        self.n_connections += 1;
+        let found = progress::read(&self.client, &self.topics, &begin)?;
+        self.upper = self.upper.max(found.upper);
+        self.messages.retain(|(tick, _)| *tick >= self.upper);
+        Ok(Some(transactions).filter(|_| !found.taken_over))
+    }
+
+    /// Sends what was accepted in one transaction. None if another run has taken over.
+    fn transact(&mut self, upper: Tick) -> KafkaResult<Option<Transactions>> {
+        // Taken out: it is not used again after a failure.
+        let transactions = match self.transactions.take() {
+            Some(transactions) => Some(transactions),
+            None => self.connect()?,
+        };
+        let Some(transactions) = transactions else { return Ok(None) };
+        if self.upper < upper {
+            let messages: Vec<_> = self.messages.iter().map(|(_, message)| message).collect();
+            transactions.commit(&messages, &self.run.progress(upper).to_message(&self.topics))?;
+            self.upper = upper;
+        }
+        Ok(Some(transactions))
+    }
+
+    fn failed(&self, source: KafkaError) -> SinkError {
+        SinkError::Kafka { brokers: self.brokers.clone(), source: Box::new(source) }
+    }
+}
+
+impl Sink for Kafka {
+    fn write(&mut self, tick: Tick, records: &[Record]) -> Result<usize, SinkError> {
+        if tick < self.upper {
+            return Ok(0);
+        }
+        let messages = self.envelope.wrap(tick, records, &self.topics)?;
+        self.n_bytes += messages.iter().map(Message::len).sum::<usize>();
+        self.messages.extend(messages.into_iter().map(|message| (tick, message)));
+        Ok(records.len())
+    }
+
+    fn commit(&mut self, upper: Tick) -> Result<(), SinkError> {
+        if upper <= self.upper {
+            return Ok(());
+        }
+        self.transactions = self.transact(upper).map_err(|source| self.failed(source))?;
+        if self.transactions.is_none() {
+            return Err(SinkError::TakenOver { sink: self.run.sink.clone() });
+        }
+        self.messages.clear();
+        self.n_bytes = 0;
+        Ok(())
+    }
+
+    fn upper(&self) -> Option<Tick> {
+        Some(self.upper)
+    }
+
+    fn full(&self) -> bool {
+        self.n_bytes >= FULL_BYTES
+    }
+
+    fn commit_interval(&self) -> Duration {
+        self.commit_interval
+    }
+}

@@ -1,0 +1,82 @@
+//! Decoders: bytes in, records or an error out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Intake;
+use crate::csi::MicrosecondClock;
+
+/// Bytes in, records out: no I/O, no clock, no panic on any input.
+pub trait Decoder: Send {
+    /// Decodes the first record of `bytes` into `intake`. With `complete` no more bytes will follow.
+    fn decode(&mut self, bytes: &[u8], complete: bool, intake: &mut Intake) -> Step;
+
+    /// What it remembers of the records so far.
+    fn memory(&self) -> DecoderMemory;
+
+    /// Goes on as if it had decoded what led to this memory.
+    fn recall(&mut self, memory: DecoderMemory);
+}
+
+/// What a decoder remembers from record to record.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct DecoderMemory {
+    pub(crate) clock: MicrosecondClock,
+    /// Frames so far, to number them where the format does not.
+    pub(crate) n_frames: u32,
+}
+
+/// What became of the first record of some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It was a record, or something that carries none, and took this many bytes.
+    Used(usize),
+    /// It could not be decoded; go on after this many bytes.
+    Bad(usize, DecodeError),
+    /// It is not all here.
+    NeedsMore,
+}
+
+/// Why a record could not be decoded. The text is fixed, to count by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes end within a record.
+    #[error("truncated record")]
+    Truncated,
+    /// The record's length cannot be right.
+    #[error("impossible length")]
+    Length,
+    /// The antenna counts cannot be right.
+    #[error("impossible antenna count")]
+    Antennas,
+    /// The line has no list of values.
+    #[error("no list of values")]
+    NoValues,
+    /// The number of columns is of no known variant.
+    #[error("unknown column layout")]
+    Columns,
+    /// A number cannot be read.
+    #[error("unreadable number")]
+    Number,
+    /// The values do not pair up to complex numbers.
+    #[error("odd number of values")]
+    OddValues,
+    /// The line is not text.
+    #[error("not text")]
+    NotText,
+}
+
+impl DecodeError {
+    /// The text, for counters.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Truncated => "truncated record",
+            Self::Length => "impossible length",
+            Self::Antennas => "impossible antenna count",
+            Self::NoValues => "no list of values",
+            Self::Columns => "unknown column layout",
+            Self::Number => "unreadable number",
+            Self::OddValues => "odd number of values",
+            Self::NotText => "not text",
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Kafka: each message holds whole records; each partition of the topic has a clock of its own.
+//!
+//! What was read is known by its offset, so a restart reads the same messages again. The one thing
+//! that messages do not tell is for how long none came: when a partition is silent its clock goes on
+//! with the wall clock, and that is made durable before it takes effect, for the next run to repeat.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::metadata::MetadataPartition;
+use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
+use schemars::JsonSchema;
+use schemas::SourceKind;
+use serde::{Deserialize, Serialize};
+
+use crate::transport::{Clock, Ingress, unix_ns};
+use crate::{
+    Decoder, DecoderMemory, Intake, Partition, Poll, Silence, Silences, Source, SourceError, Step,
+};
+
+/// How long to wait for a message before saying that none came.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// Messages taken in one poll at most.
+const MESSAGES_PER_POLL: usize = 1024;
+/// How long brokers may take to say which partitions there are.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A topic, and how to reach it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaTopic {
+    /// Brokers to ask first, as `host:port` with commas between them.
+    pub brokers: String,
+    /// The topic. All its partitions are read, from the first message that is there.
+    pub topic: String,
+    /// True to end when all messages are read; otherwise more are waited for.
+    #[serde(default)]
+    pub stop_at_end: bool,
+    /// Milliseconds without a message after which a partition is silent; 30000 by default. Its clock
+    /// then follows the wall clock at that distance, so that it does not hold back the others.
+    #[serde(default = "default_idle_timeout_ms")]
+    pub idle_timeout_ms: u32,
+    /// Further settings of the client, as librdkafka has them, such as "security.protocol".
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+}
+
+fn default_idle_timeout_ms() -> u32 {
+    30_000
+}
+
+impl KafkaTopic {
+    /// Opens all partitions.
+    pub(super) fn open(&self, ingress: &Ingress<'_>) -> Result<Vec<Partition>, SourceError> {
+        let partitions = self.partitions().map_err(|source| self.failed(source))?;
+        let open = |partition: i32| {
+            let source = Box::new(Reader::open(self, partition, ingress)?);
+            Ok(Partition { name: partition.to_string(), source })
+        };
+        partitions.into_iter().map(open).collect()
+    }
+
+    fn partitions(&self) -> KafkaResult<Vec<i32>> {
+        let consumer: BaseConsumer = self.client().create()?;
+        let metadata = consumer.fetch_metadata(Some(&self.topic), METADATA_TIMEOUT)?;
+        let topics = metadata.topics().iter();
+        let partitions =
+            topics.flat_map(|topic| topic.partitions().iter().map(MetadataPartition::id));
+        let partitions: Vec<_> = partitions.collect();
+        if partitions.is_empty() {
+            return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));
+        }
+        Ok(partitions)
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.brokers).set("client.id", "fresnel");
+        // Offsets are part of checkpoints; a group is only named because a client must have one.
+        client.set("group.id", "fresnel").set("enable.auto.commit", "false");
+        // Messages that are gone before they were read are an error.
+        client.set("auto.offset.reset", "error").set("enable.partition.eof", "true");
+        for (name, value) in &self.properties {
+            client.set(name, value);
+        }
+        client
+    }
+
+    fn failed(&self, source: KafkaError) -> SourceError {
+        let (brokers, topic) = (self.brokers.clone(), self.topic.clone());
+        SourceError::Kafka { brokers, topic, source: Box::new(source) }
+    }
+}
+
+/// What the client tells beside messages.
+struct Events;
+
+impl ClientContext for Events {
+    fn error(&self, error: KafkaError, reason: &str) {
+        // The end of a partition comes with its messages.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::warn!(%error, reason, "kafka");
+        }
+    }
+}
+
+impl ConsumerContext for Events {}
+
+/// Where to read on in a partition.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Place {
+    offset: i64,
+    /// Bytes of that message that are done with.
+    n_decoded: usize,
+    memory: DecoderMemory,
+}
+
+/// Reads one partition.
+struct Reader {
+    topic: KafkaTopic,
+    partition: String,
+    name: String,
+    consumer: BaseConsumer<Events>,
+    decoder: Box<dyn Decoder>,
+    intake: Intake,
+    /// True if the clock is the messages' own time.
+    arrival: bool,
+    place: Place,
+    silences: Arc<dyn Silences>,
+    /// Those of an earlier run that are still ahead.
+    kept: VecDeque<Silence>,
+    /// Since when all messages are read.
+    silent_since: Option<Instant>,
+    payload: Vec<u8>,
+}
+
+impl Reader {
+    fn open(
+        topic: &KafkaTopic,
+        partition: i32,
+        ingress: &Ingress<'_>,
+    ) -> Result<Self, SourceError> {
+        let context = ingress.context;
+        let name = partition.to_string();
+        let mut intake = ingress.intake(SourceKind::Live).starting_at(context.starts_at);
+        let place: Option<Place> = intake.restore(context, &name)?;
+        let assign = || {
+            let consumer: BaseConsumer<_> = topic.client().create_with_context(Events)?;
+            let from = place.map_or(Offset::Beginning, |place| Offset::Offset(place.offset));
+            let mut partitions = TopicPartitionList::new();
+            partitions.add_partition_offset(&topic.topic, partition, from)?;
+            consumer.assign(&partitions)?;
+            Ok(consumer)
+        };
+        let consumer = assign().map_err(|source| topic.failed(source))?;
+        let place = place.unwrap_or_default();
+        let mut decoder = (ingress.decoder)();
+        decoder.recall(place.memory);
+        let kept = context.silences.kept(context.name, &name)?;
+        Ok(Self {
+            topic: topic.clone(),
+            partition: name,
+            name: context.name.to_owned(),
+            consumer,
+            decoder,
+            intake,
+            arrival: ingress.clock != Some(Clock::Device),
+            place,
+            silences: Arc::clone(context.silences),
+            kept: kept.into(),
+            silent_since: None,
+            payload: Vec::new(),
+        })
+    }
+
+    /// Repeats what is known of the time before the message at an offset.
+    fn repeat_silences(&mut self, offset: i64) {
+        while let Some(silence) = self.kept.pop_front_if(|silence| silence.offset <= offset) {
+            self.intake.advance_to_tick(silence.clock);
+            self.intake.mark(&self.place);
+        }
+    }
+
+    /// Decodes the payload of the message at the reader's place, which it has not finished.
+    fn decode(&mut self) {
+        while self.place.n_decoded < self.payload.len() {
+            let place = Place { memory: self.decoder.memory(), ..self.place };
+            let bytes = &self.payload[place.n_decoded..];
+            self.place.n_decoded += match self.decoder.decode(bytes, true, &mut self.intake) {
+                Step::Used(used) => used,
+                Step::Bad(used, error) => {
+                    self.intake.drop_record(error.reason(), place.offset.cast_unsigned());
+                    used
+                }
+                Step::NeedsMore => bytes.len(),
+            };
+            self.intake.mark(&place);
+        }
+    }
+
+    /// Lets the clock follow the wall clock when nothing has come for long enough.
+    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
+    fn keep_silence(&mut self) -> Result<(), SourceError> {
+        let timeout = Duration::from_millis(self.topic.idle_timeout_ms.into());
+        if self.silent_since.is_none_or(|since| since.elapsed() < timeout) {
+            return Ok(());
+        }
+        let clock_ns = unix_ns(SystemTime::now()) - timeout.as_nanos() as i64;
+        if self.intake.leaves_granule(clock_ns) {
+            let silence =
+                Silence { offset: self.place.offset, clock: self.intake.tick_of(clock_ns) };
+            self.silences.keep(&self.name, &self.partition, silence)?;
+            self.intake.advance_to_tick(silence.clock);
+            let memory = self.decoder.memory();
+            self.intake.mark(&Place { memory, ..self.place });
+        }
+        Ok(())
+    }
+}
+
+impl Source for Reader {
+    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
+    fn poll(&mut self) -> Result<Poll, SourceError> {
+        for n_taken in 0..MESSAGES_PER_POLL {
+            // The first message is waited for; the others are taken if they are there.
+            let patience = if n_taken == 0 { PATIENCE } else { Duration::ZERO };
+            let message = match self.consumer.poll(patience) {
+                Some(Ok(message)) => message,
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    self.silent_since.get_or_insert_with(Instant::now);
+                    if self.topic.stop_at_end {
+                        let memory = self.decoder.memory();
+                        return Ok(self.intake.finish(&Place { memory, ..self.place }));
+                    }
+                    break;
+                }
+                Some(Err(error)) if is_outage(&error) => break,
+                Some(Err(source)) => return Err(self.topic.failed(source)),
+                None => break,
+            };
+            self.silent_since = None;
+            self.payload.clear();
+            self.payload.extend_from_slice(message.payload().unwrap_or_default());
+            let (offset, arrived_at_ms) = (message.offset(), message.timestamp().to_millis());
+            drop(message);
+            if offset > self.place.offset {
+                self.place = Place { offset, n_decoded: 0, ..self.place };
+            }
+            self.repeat_silences(offset);
+            if let Some(arrived_at_ms) = arrived_at_ms.filter(|_| self.arrival) {
+                self.intake.set_arrival(arrived_at_ms.saturating_mul(1_000_000));
+            }
+            self.decode();
+            self.place = Place { offset: offset + 1, n_decoded: 0, ..self.place };
+        }
+        self.keep_silence()?;
+        Ok(self.intake.take())
+    }
+}
+
+/// True for what the client gets over by itself when a broker is back.
+fn is_outage(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        AllBrokersDown, BrokerNotAvailable, BrokerTransportFailure, LeaderNotAvailable,
+        NotLeaderForPartition, OperationTimedOut, RequestTimedOut, Resolve,
+    };
+    let code = error.rdkafka_error_code();
+    code.is_some_and(|code| {
+        matches!(
+            code,
+            AllBrokersDown
+                | BrokerNotAvailable
+                | BrokerTransportFailure
+                | LeaderNotAvailable
+                | NotLeaderForPartition
+                | OperationTimedOut
+                | RequestTimedOut
+                | Resolve
+        )
+    })
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Reader")
+            .field("topic", &self.topic.topic)
+            .field("partition", &self.partition)
+            .finish_non_exhaustive()
+    }
+}

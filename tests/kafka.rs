@@ -1,0 +1,239 @@
+//! Records from and to Apache Kafka, exactly once whatever is killed when.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use sources::CsiFormat;
+use tempfile::TempDir;
+
+use crate::support::kafka::{Kafka, Message};
+use crate::support::{capture, process};
+
+/// A capture at several times its speed beside a topic with the lines of two boards.
+const PIPELINE: &str = r#"
+name = "flat"
+checkpoint = { interval = "20ms", granule = "200ms" }
+
+[sources.laptop]
+type = "csi"
+format = "intel5300"
+transport = { file = "capture.dat" }
+speed = SPEED
+
+[sources.boards]
+type = "csi"
+format = "esp32"
+transport = { kafka = { brokers = "BROKERS", topic = "boards", stop_at_end = true } }
+
+[operators.motion]
+type = "motion"
+inputs = ["laptop", "boards"]
+report_every_s = 0.05
+
+[sinks.topics]
+type = "kafka"
+inputs = ["motion"]
+brokers = "BROKERS"
+prefix = "PREFIX"
+commit_interval_ms = 30
+
+[sinks.lines]
+type = "json_lines"
+inputs = ["motion"]
+path = "out.jsonl"
+"#;
+
+/// A folder with the pipeline and its capture.
+fn directory(kafka: &Kafka, prefix: &str, speed: &str) -> TempDir {
+    let directory = tempfile::tempdir().expect("room");
+    let capture = capture::recorded(CsiFormat::Intel5300);
+    fs::write(directory.path().join("capture.dat"), capture).expect("room");
+    write_pipeline(directory.path(), kafka, prefix, speed);
+    directory
+}
+
+fn write_pipeline(directory: &Path, kafka: &Kafka, prefix: &str, speed: &str) {
+    let text = PIPELINE.replace("BROKERS", &kafka.brokers()).replace("PREFIX", prefix);
+    fs::write(directory.join("flat.toml"), text.replace("SPEED", speed)).expect("room");
+}
+
+/// A topic of three partitions: a board in each of two, and one without a message.
+fn send_boards(kafka: &Kafka) {
+    kafka.create("boards", 3);
+    let producer: BaseProducer = kafka.client().create().expect("a client");
+    let lines = capture::recorded(CsiFormat::Esp32);
+    for (line, nth) in lines.split(|byte| *byte == b'\n').skip(1).zip(0_i32..) {
+        let record: BaseRecord<'_, str, [u8]> = BaseRecord::to("boards").payload(line);
+        // A message whose time is zero gets the time it is sent.
+        let record = record.partition(nth % 2).timestamp(i64::from(nth + 1) * 10);
+        producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
+    }
+    producer.flush(Duration::from_secs(30)).expect("it takes them");
+}
+
+/// A topic alone, one partition of which hardly speaks.
+const SILENT: &str = r#"
+name = "silent"
+checkpoint = { interval = "20ms", granule = "50ms" }
+
+[sources.boards]
+type = "csi"
+format = "esp32"
+transport = { kafka = { brokers = "BROKERS", topic = "boards", idle_timeout_ms = 100 } }
+
+[sinks.lines]
+type = "json_lines"
+inputs = ["boards"]
+path = "out.jsonl"
+"#;
+
+fn lines(directory: &Path) -> Vec<String> {
+    let lines = fs::read_to_string(directory.join("out.jsonl")).expect("it was written");
+    lines.lines().map(str::to_owned).collect()
+}
+
+/// What an uninterrupted run commits under a prefix.
+fn uninterrupted(kafka: &Kafka, prefix: &str) -> (Vec<Message>, Vec<String>) {
+    let directory = directory(kafka, prefix, "\"full\"");
+    process::succeed(directory.path(), &["run", "flat.toml"]);
+    (kafka.read(&format!("{prefix}.presence.v1")), lines(directory.path()))
+}
+
+pub(crate) fn records_become_messages() {
+    let kafka = Kafka::start();
+    send_boards(&kafka);
+    let (messages, lines) = uninterrupted(&kafka, "home");
+    let mut values: Vec<_> = messages.iter().map(|message| message.value.clone()).collect();
+    let mut expected = lines;
+    values.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(values, expected);
+    for receiver in ["laptop/", "boards/94:d9:b3:80:8c:80", "boards/94:d9:b3:80:8c:81"] {
+        let of_link = messages.iter().filter(|message| message.key.starts_with(receiver));
+        let partitions: std::collections::BTreeSet<_> = of_link.map(|it| it.partition).collect();
+        assert_eq!(partitions.len(), 1, "{receiver} stays in order");
+    }
+    let headers: Vec<_> = messages[0].headers.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        headers,
+        ["content-type", "ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time"]
+    );
+    assert_eq!(messages[0].headers[3].1, "/fresnel/flat/topics");
+    assert_eq!(messages[0].headers[4].1, "dev.fresnel.presence.v1");
+    let ids: std::collections::BTreeSet<_> =
+        messages.iter().map(|message| &message.headers[2].1).collect();
+    assert_eq!(ids.len(), messages.len(), "ids are unique");
+}
+
+pub(crate) fn a_killed_run_commits_each_record_once() {
+    const KILLS: u64 = 30;
+    let kafka = Kafka::start();
+    send_boards(&kafka);
+    let (expected, expected_lines) = uninterrupted(&kafka, "whole");
+    let directory = directory(&kafka, "killed", "3.0");
+    let mut n_interrupted = 0;
+    for nth in 0..KILLS {
+        let pause = Duration::from_millis(100 + nth * 7919 % 900);
+        let n_workers = (1 + nth % 3).to_string();
+        let arguments = ["run", "flat.toml", "--workers", &n_workers];
+        n_interrupted += u32::from(process::kill_after(directory.path(), &arguments, pause));
+    }
+    assert!(n_interrupted >= 20, "only {n_interrupted} runs were killed before their end");
+    write_pipeline(directory.path(), &kafka, "killed", "\"full\"");
+    process::succeed(directory.path(), &["run", "flat.toml"]);
+    let found = kafka.read("killed.presence.v1");
+    assert_eq!(found.len(), expected.len(), "lost or doubled");
+    assert!(found == expected, "the same number of messages, but not the same");
+    assert!(lines(directory.path()) == expected_lines);
+}
+
+/// While the broker is away, sources wait; when it is back, all that was to come comes.
+pub(crate) fn an_outage_is_waited_for() {
+    let mut kafka = Kafka::start();
+    send_boards(&kafka);
+    let (expected, _) = uninterrupted(&kafka, "whole");
+    let directory = directory(&kafka, "outage", "4.0");
+    let arguments = ["run", "flat.toml", "--listen", "127.0.0.1:0"];
+    let mut server = process::Server::start(directory.path(), &arguments);
+    server.wait_until(|| kafka.has_messages("outage.presence.v1"));
+    kafka.kill();
+    // That the run outlives a stretch of time is what is tried here: there is nothing to wait for.
+    std::thread::sleep(Duration::from_secs(4));
+    kafka.restart();
+    let (code, said) = server.wait();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("BrokerTransportFailure"), "it was noticed: {said}");
+    assert!(kafka.read("outage.presence.v1") == expected);
+}
+
+/// A run that sleeps while another one takes over ends when it wakes, and commits nothing any more.
+pub(crate) fn a_run_that_was_taken_over_commits_nothing() {
+    let kafka = Kafka::start();
+    send_boards(&kafka);
+    let (expected, _) = uninterrupted(&kafka, "whole");
+    let directory = directory(&kafka, "twice", "4.0");
+    let arguments = ["run", "flat.toml", "--listen", "127.0.0.1:0"];
+    let mut first = process::Server::start(directory.path(), &arguments);
+    first.wait_until(|| kafka.has_messages("twice.presence.v1"));
+    write_pipeline(directory.path(), &kafka, "twice", "\"full\"");
+    first.signal("STOP");
+    // Asleep in the middle of a commit it holds the store's lock, so that nobody can take over.
+    while !process::took_over(directory.path(), "flat.toml") {
+        first.signal("CONT");
+        first.signal("STOP");
+    }
+    first.signal("CONT");
+    let (code, said) = first.wait();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("taken over") || said.contains("another run"), "{said}");
+    assert!(kafka.read("twice.presence.v1") == expected);
+}
+
+/// A partition without messages holds nothing back; what comes late in it is there once all the same,
+/// at whatever moment a run is killed.
+pub(crate) fn a_silent_partition_loses_nothing() {
+    let kafka = Kafka::start();
+    kafka.create("boards", 2);
+    let directory = tempfile::tempdir().expect("room");
+    let pipeline = SILENT.replace("BROKERS", &kafka.brokers());
+    fs::write(directory.path().join("silent.toml"), pipeline).expect("room");
+    let producer: BaseProducer = kafka.client().create().expect("a client");
+    let log = capture::recorded(CsiFormat::Esp32);
+    let mut boot_and_lines = log.split(|byte| *byte == b'\n').skip(1);
+    let mut send = |partition: i32, n_lines: usize| {
+        for line in boot_and_lines.by_ref().take(n_lines) {
+            let record: BaseRecord<'_, str, [u8]> = BaseRecord::to("boards").payload(line);
+            // Of the second day of 1970: late for every clock that has followed the wall clock.
+            let record = record.partition(partition).timestamp(100_000_000);
+            producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
+        }
+        producer.flush(Duration::from_secs(30)).expect("it takes them");
+    };
+    let arguments = ["run", "silent.toml", "--listen", "127.0.0.1:0"];
+    let mut n_sent = 0;
+    for nth in 0..8 {
+        // The first run sees one partition only, each later one something late in the other.
+        let n_lines = if nth == 0 { 50 } else { 3 };
+        send(i32::from(nth > 0), n_lines);
+        n_sent += n_lines;
+        let mut server = process::Server::start(directory.path(), &arguments);
+        server.wait_until(|| frames(directory.path()).len() >= n_sent);
+    }
+    let mut found = frames(directory.path());
+    found.sort_unstable();
+    assert_eq!(found, (0..n_sent as u64).collect::<Vec<_>>());
+}
+
+/// The sequence number of each frame that was written.
+fn frames(directory: &Path) -> Vec<u64> {
+    let text = fs::read_to_string(directory.join("out.jsonl")).unwrap_or_default();
+    let whole_lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    let frames = whole_lines.flat_map(|line| {
+        let batch: serde_json::Value = serde_json::from_str(line).expect("a record");
+        let sequence = batch["sequence"].as_array().expect("a list").clone();
+        sequence.into_iter().map(|number| number.as_u64().expect("a number"))
+    });
+    frames.collect()
+}
