@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result};
 use api::Server;
 use clap::{Parser, Subcommand, ValueEnum};
-use engine::{ApiConfig, Plan, Run, RunOptions, TrainPlan, train_on_scenes};
+use engine::{ApiConfig, Plan, Run, RunOptions, TrainPlan, record, train_on_scenes};
 use queries::{Format, History, Limits};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -71,6 +71,16 @@ enum Command {
         /// How.
         #[arg(short, long, value_enum, default_value_t)]
         format: GraphFormat,
+    },
+    /// Records what comes over a source's socket, until it is interrupted. A source replays it with
+    /// `transport = { journal = "FOLDER" }`.
+    Record {
+        /// The pipeline file.
+        pipeline: PathBuf,
+        /// The source's name.
+        source: String,
+        /// Folder to fill.
+        folder: PathBuf,
     },
     /// Answers a read-only SQL query over a history.
     Sql {
@@ -171,6 +181,10 @@ impl Arguments {
                     GraphFormat::Text => plan.graph_text(),
                     GraphFormat::Dot => plan.graph_dot(),
                 })
+            }
+            Command::Record { pipeline, source, folder } => {
+                let (plan, stop) = (Plan::load(&pipeline)?, stop_on_signal()?);
+                Ok(record(&plan, &source, &folder, &stop)?)
             }
             Command::Sql { history, format, query } => sql(history, format, &query),
             Command::Train { scene, model, scenes, held_out, epochs, seed } => {

@@ -54,6 +54,8 @@ fn main() {
         trial!(kafka::a_run_that_was_taken_over_commits_nothing, needs broker),
         trial!(kafka::a_silent_partition_loses_nothing, needs broker),
         trial!(udp::datagrams_become_presence),
+        trial!(udp::a_killed_run_loses_no_datagram_that_it_took),
+        trial!(udp::a_recording_is_replayed),
         trial!(history::a_real_capture_becomes_rows, needs data),
         trial!(history::another_reader_counts_the_same, needs data && python),
         trial!(demo::people_move_and_sql_answers),

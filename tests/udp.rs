@@ -1,35 +1,62 @@
-//! Lines of ESP32 boards over UDP, through the example pipeline.
+//! Lines of ESP32 boards over UDP: what came in is kept until it is done with, and can be recorded.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
+use std::time::Duration;
 
 use sources::CsiFormat;
 
 use crate::support::{capture, process};
 
+/// A board that sends lines.
+struct Board {
+    socket: UdpSocket,
+    address: String,
+    lines: Vec<Vec<u8>>,
+    n_sent: usize,
+}
+
+impl Board {
+    /// A board that sends to a port that was free a moment ago.
+    fn new() -> Self {
+        let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let lines = capture::recorded(CsiFormat::Esp32);
+        // The first line is a boot message.
+        let lines = lines.split(|byte| *byte == b'\n').skip(1).map(<[u8]>::to_vec).collect();
+        Self { socket, address: free.expect("a free port").to_string(), lines, n_sent: 0 }
+    }
+
+    /// Sends a few, so that the socket's buffer is not overrun.
+    fn send(&mut self, n_lines: usize) {
+        for line in &self.lines[self.n_sent..self.n_sent + n_lines] {
+            self.send_bytes(line);
+        }
+        self.n_sent += n_lines;
+    }
+
+    fn send_bytes(&self, bytes: &[u8]) {
+        // Nobody may listen any more.
+        let _ = self.socket.send_to(bytes, &self.address);
+    }
+}
+
 pub(crate) fn datagrams_become_presence() {
     let directory = tempfile::tempdir().expect("room");
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/esp32.toml");
     let example = fs::read_to_string(example).expect("the example");
-    // A port that was free a moment ago.
-    let address = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let address = address.expect("a free port").to_string();
-    let pipeline = example.replace("0.0.0.0:5566", &address);
+    let mut board = Board::new();
+    let pipeline = example.replace("0.0.0.0:5566", &board.address);
     fs::write(directory.path().join("esp32.toml"), pipeline).expect("room");
     let arguments = ["run", "esp32.toml", "--listen", "127.0.0.1:0"];
     let server = process::Server::start(directory.path(), &arguments);
-    let sender = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    let lines = capture::recorded(CsiFormat::Esp32);
-    let lines: Vec<_> = lines.split(|byte| *byte == b'\n').take(200).collect();
-    // The first line is a boot message. A few at a time, so that the socket's buffer is not overrun.
-    for (few, nth) in lines.chunks(10).zip(1..) {
-        for line in few {
-            sender.send_to(line, &address).expect("loopback takes it");
-        }
-        wait_for(&server, &format!("records_total{{component=\"hall\"}} {}\n", nth * 10 - 1));
+    for _ in 0..20 {
+        board.send(10);
+        wait_for(&server, &format!("records_total{{component=\"hall\"}} {}\n", board.n_sent));
     }
-    sender.send_to(b"CSI_DATA,garbage", &address).expect("loopback takes it");
+    board.send_bytes(b"CSI_DATA,garbage");
     let dropped = "dropped_total{component=\"hall\",reason=\"no list of values\"} 1\n";
     wait_for(&server, dropped);
     let (code, said) = server.terminate();
@@ -46,4 +73,114 @@ fn wait_for(server: &process::Server, counter: &str) {
     const TRIES: usize = 10_000;
     let there = (0..TRIES).any(|_| server.get("/metrics").1.contains(counter));
     assert!(there, "no {counter} in\n{}", server.get("/metrics").1);
+}
+
+/// Every datagram as it came.
+const PIPELINE: &str = r#"
+name = "hall"
+checkpoint = { interval = "20ms", granule = "50ms", retention = 1 }
+
+[sources.boards]
+type = "csi"
+format = "esp32"
+transport = TRANSPORT
+
+[sinks.lines]
+type = "json_lines"
+inputs = ["boards"]
+path = "out.jsonl"
+"#;
+
+fn write_pipeline(directory: &Path, transport: &str) {
+    let text = PIPELINE.replace("TRANSPORT", transport);
+    fs::write(directory.join("hall.toml"), text).expect("room");
+}
+
+/// Sequence numbers and times of the frames that were written, in order.
+fn frames(directory: &Path) -> Vec<(u64, i64)> {
+    let text = fs::read_to_string(directory.join("out.jsonl")).unwrap_or_default();
+    let whole_lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    let mut frames = Vec::new();
+    for line in whole_lines {
+        let batch: serde_json::Value = serde_json::from_str(line).expect("a record");
+        let list = |name: &str| batch[name].as_array().expect("a list").clone();
+        for (number, time) in list("sequence").iter().zip(list("captured_at_ns")) {
+            frames.push((number.as_u64().expect("a number"), time.as_i64().expect("a number")));
+        }
+    }
+    frames
+}
+
+/// Killed again and again while a board sends: what the journal had taken is there once. Nobody takes
+/// what is sent while nothing runs.
+pub(crate) fn a_killed_run_loses_no_datagram_that_it_took() {
+    const KILLS: u64 = 30;
+    let directory = tempfile::tempdir().expect("room");
+    let mut board = Board::new();
+    write_pipeline(directory.path(), &format!("{{ udp = \"{}\" }}", board.address));
+    let arguments = ["run", "hall.toml", "--listen", "127.0.0.1:0"];
+    let mut n_taken = 0;
+    for nth in 0..KILLS {
+        let mut server = process::Server::start(directory.path(), &arguments);
+        // Some are seen, so that the journal has taken them; how far the rest gets is left to chance.
+        let first = board.n_sent as u64;
+        board.send(5);
+        server.wait_until(|| {
+            let frames = frames(directory.path());
+            frames.iter().filter(|(number, _)| *number >= first).count() >= 5
+        });
+        n_taken += 5;
+        board.send(20);
+        std::thread::sleep(Duration::from_millis(nth * 7 % 40));
+        drop(server);
+    }
+    // All that is in the journal comes out.
+    let mut server = process::Server::start(directory.path(), &arguments);
+    board.send(5);
+    let last = board.n_sent as u64 - 1;
+    server.wait_until(|| frames(directory.path()).iter().any(|(number, _)| *number == last));
+    assert_eq!(server.terminate().0, Some(0));
+    let frames = frames(directory.path());
+    let numbers: BTreeSet<_> = frames.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers.len(), frames.len(), "doubled");
+    assert!(frames.len() >= n_taken, "lost");
+    for first in (0..last).step_by(25) {
+        // The journal has a beginning of what each run was sent: nothing within it is missing.
+        let of_run: Vec<_> = numbers.range(first..(first + 25).min(last + 1)).collect();
+        let gap = of_run.windows(2).any(|pair| *pair[1] != pair[0] + 1);
+        assert!(!gap && *of_run[0] == first, "of the run from {first}: {of_run:?}");
+    }
+    let journal = directory.path().join("fresnel.journal/hall");
+    assert_eq!(fs::read_dir(journal).expect("it is there").count(), 1, "of one history");
+}
+
+pub(crate) fn a_recording_is_replayed() {
+    let directory = tempfile::tempdir().expect("room");
+    let path = directory.path();
+    let mut board = Board::new();
+    write_pipeline(path, &format!("{{ udp = \"{}\" }}", board.address));
+    let mut recorder =
+        process::Server::start_silent(path, &["record", "hall.toml", "boards", "rec"]);
+    let segment = path.join("rec/00000000000000000000.journal");
+    let n_bytes = || fs::metadata(&segment).map_or(0, |metadata| metadata.len());
+    // It listens when the first of these is taken.
+    recorder.wait_until(|| {
+        board.send_bytes(b"CSI_DATA,garbage");
+        n_bytes() > 0
+    });
+    for _ in 0..10 {
+        let before = n_bytes();
+        board.send(10);
+        recorder.wait_until(|| n_bytes() > before);
+    }
+    assert_eq!(recorder.terminate().0, Some(0));
+    write_pipeline(path, "{ journal = \"rec\" }");
+    process::succeed(path, &["run", "hall.toml"]);
+    let replayed = frames(path);
+    let numbers: BTreeSet<_> = replayed.iter().map(|(number, _)| *number).collect();
+    assert_eq!((numbers.len(), replayed.len()), (100, 100));
+    process::succeed(path, &["run", "hall.toml", "--fresh"]);
+    assert_eq!(frames(path), replayed, "at the same times");
+    let said = process::fail(path, &["record", "hall.toml", "boards", "rec2"], 1);
+    assert!(said.contains("nothing to record"), "{said}");
 }

@@ -18,6 +18,12 @@ pub enum RunError {
         /// Why.
         source: SourceError,
     },
+    /// A pipeline has no source of that name.
+    #[error("the pipeline has no source {name:?}")]
+    NoSuchSource {
+        /// The name.
+        name: String,
+    },
     /// An operator could not be prepared.
     #[error("operator {name:?} failed")]
     Operator {

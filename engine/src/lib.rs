@@ -7,6 +7,7 @@ mod counters;
 mod dataflow;
 mod error;
 mod pipeline;
+mod record;
 mod run;
 mod store;
 mod train;
@@ -17,6 +18,7 @@ pub use crate::pipeline::{
     ApiConfig, CheckpointConfig, Milliseconds, Mistake, Pipeline, PipelineError, Plan,
     PlannedOperator, PlannedSink, PlannedSource, StreamName, json_schema,
 };
+pub use crate::record::record;
 pub use crate::run::{Run, RunOptions, Shared, Summary};
 pub use crate::store::{Checkpoint, ComponentState, Listed, State, Store, StoreError};
 pub use crate::train::{TrainPlan, train_on_scenes};

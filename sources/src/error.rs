@@ -52,6 +52,20 @@ pub enum SourceError {
         /// What the store said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The journal of what came in could not be written or read.
+    #[error("could not use the journal in {folder:?}")]
+    Journal {
+        /// Its folder.
+        folder: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// What comes over a transport that can be asked again needs no recording.
+    #[error("{name:?} has nothing to record: only what comes over a socket is")]
+    NothingToRecord {
+        /// The source's name.
+        name: String,
+    },
     /// The notes of an earlier run say where to read on, but not to this source.
     #[error("cannot use the saved position of {name:?}")]
     Position {

@@ -119,17 +119,17 @@ impl Intake {
     }
 
     /// Notes the place that the latest record was read from, if it took the clock out of a granule.
-    /// To be called after each record.
+    /// To be called after each record. Gives the end of that granule.
     ///
     /// # Panics
     ///
     /// If the place holds something that postcard cannot write, such as a sequence of unknown length.
-    pub fn mark(&mut self, place: &impl Serialize) {
-        if let Some((tick, waiting)) = self.left.take() {
-            let position = postcard::to_allocvec(&(tick, place, waiting));
-            let position = position.expect("places and records have only what postcard knows");
-            self.marks.push(Mark { tick, position });
-        }
+    pub fn mark(&mut self, place: &impl Serialize) -> Option<Tick> {
+        let (tick, waiting) = self.left.take()?;
+        let position = postcard::to_allocvec(&(tick, place, waiting));
+        let position = position.expect("places and records have only what postcard knows");
+        self.marks.push(Mark { tick, position });
+        Some(tick)
     }
 
     /// True if a record captured then takes the clock out of a granule.
@@ -185,7 +185,12 @@ impl Intake {
 
     /// Counts a record that could not be used.
     pub fn drop_record(&mut self, reason: &'static str, offset: u64) {
-        self.dropped.push(Dropped { reason, offset });
+        self.drop_records(reason, 1, offset);
+    }
+
+    /// Counts records that are gone.
+    pub(crate) fn drop_records(&mut self, reason: &'static str, n_records: u64, offset: u64) {
+        self.dropped.push(Dropped { reason, n_records, offset });
     }
 
     /// Takes out what came in, but for what waits.

@@ -7,6 +7,7 @@ mod csi;
 mod decoder;
 mod error;
 mod intake;
+mod journal;
 mod pace;
 mod silence;
 pub mod simulate;
@@ -27,7 +28,7 @@ pub use crate::intake::{Intake, LinkNames};
 pub use crate::pace::Speed;
 pub use crate::silence::{NoSilences, Silence, Silences};
 pub use crate::simulate::SimulateConfig;
-pub use crate::source::{Dropped, Mark, Partition, Poll, PollState, Source};
+pub use crate::source::{Dropped, Mark, Partition, Poll, PollState, Receiver, Source};
 pub use crate::transport::{Clock, KafkaTopic, Transport};
 
 /// The sources there are.
@@ -89,8 +90,25 @@ pub struct SourceContext<'a> {
     pub starts_at: Tick,
     /// Where to read on from, by partition, as noted in an earlier run.
     pub positions: &'a [(Vec<u8>, Vec<u8>)],
+    /// Folder for what comes in over transports that cannot be asked again.
+    pub journal: &'a Path,
     /// Where the silence of partitions is kept.
     pub silences: &'a Arc<dyn Silences>,
+}
+
+impl SourceConfig {
+    /// What takes in the source's messages, to keep them in a folder.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] if there is no such thing, or an address cannot be bound.
+    pub fn recorder(&self, name: &str, folder: &Path) -> Result<Box<dyn Receiver>, SourceError> {
+        let receiver = match self {
+            Self::Csi(config) => config.transport.receiver(folder)?,
+            Self::Simulate(_) => None,
+        };
+        receiver.ok_or_else(|| SourceError::NothingToRecord { name: name.to_owned() })
+    }
 }
 
 impl SourceContext<'_> {
@@ -113,6 +131,7 @@ impl SourceContext<'_> {
             granule: Granule::new(1000, tick_length),
             starts_at: 0,
             positions: &[],
+            journal: Path::new("journal"),
             silences: &NOWHERE,
         }
     }

@@ -134,6 +134,10 @@ impl<S: Source> Source for Paced<S> {
             state: PollState::Ready,
         })
     }
+
+    fn done_with(&mut self, tick: Tick) -> Result<(), SourceError> {
+        self.inner.done_with(tick)
+    }
 }
 
 #[cfg(test)]

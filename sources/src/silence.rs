@@ -10,7 +10,7 @@ use crate::SourceError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Silence {
     /// Where it was: nothing at or beyond this offset had come.
-    pub offset: i64,
+    pub offset: u64,
     /// What the clock stood at then, at least.
     pub clock: Tick,
 }

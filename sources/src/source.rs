@@ -15,10 +15,26 @@ pub trait Source: Send {
     /// [`SourceError`] if the source cannot go on; bad records are no error but [`Poll::dropped`].
     fn poll(&mut self) -> Result<Poll, SourceError>;
 
-    /// True if a record that is not taken in time is gone, as with UDP.
-    fn live(&self) -> bool {
-        false
+    /// Says that everything before a tick is in every checkpoint that is kept: no run will ask for it
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] if what is not needed any more cannot be removed.
+    fn done_with(&mut self, _tick: Tick) -> Result<(), SourceError> {
+        Ok(())
     }
+}
+
+/// Something that takes in what cannot be asked for again, and keeps it for a [`Source`] to read. It
+/// blocks for a moment at most, and is never held back.
+pub trait Receiver: Send {
+    /// Takes what has come in since the last call.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] if it cannot go on.
+    fn receive(&mut self) -> Result<(), SourceError>;
 }
 
 /// A part of a source that has a clock and a position of its own.
@@ -27,12 +43,14 @@ pub struct Partition {
     pub name: String,
     /// Where its records come from.
     pub source: Box<dyn Source>,
+    /// Fills what the source reads, if it does not fill itself.
+    pub receiver: Option<Box<dyn Receiver>>,
 }
 
 impl<S: Source + 'static> From<S> for Partition {
     /// The only partition of a source.
     fn from(source: S) -> Self {
-        Self { name: String::new(), source: Box::new(source) }
+        Self { name: String::new(), source: Box::new(source), receiver: None }
     }
 }
 
@@ -80,11 +98,13 @@ pub enum PollState {
     End,
 }
 
-/// A record that could not be used.
+/// Records that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dropped {
     /// A short, fixed text to count by.
     pub reason: &'static str,
-    /// Where it was: a byte offset in a file, or a datagram's number.
+    /// How many.
+    pub n_records: u64,
+    /// Where it was: a byte offset in a file, or a message's.
     pub offset: u64,
 }

@@ -66,13 +66,18 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it and waits until it listens.
-    pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
+    /// Starts it.
+    pub(crate) fn start_silent(directory: &Path, arguments: &[&str]) -> Self {
         let mut command = command(directory, arguments);
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
         let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        Self { child, stderr, address: String::new() }
+    }
+
+    /// Starts it and waits until it listens.
+    pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
         // From here on, a failure ends the child.
-        let mut server = Self { child, stderr, address: String::new() };
+        let mut server = Self::start_silent(directory, arguments);
         let mut said = String::new();
         while server.address.is_empty() {
             let n_bytes = server.stderr.read_line(&mut said).expect("it prints text");

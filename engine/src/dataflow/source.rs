@@ -43,8 +43,6 @@ pub(crate) struct Feed {
     /// Its name within the source.
     pub(crate) partition: String,
     pub(crate) batches: Receiver<FeedBatch>,
-    /// True if what was not taken in is gone, so that its last tick is over when it stops.
-    pub(crate) live: bool,
     /// Filled once the dataflow is there; the thread wakes it after each batch and at the end.
     pub(crate) waker: Arc<OnceLock<SyncActivator>>,
 }
@@ -213,11 +211,10 @@ impl Intake {
         }
         if self.end == End::Open {
             self.end = End::Parked;
-            parking.park(self.clock_at_stop());
+            parking.park(self.holds.clock());
         }
+        // As far as all sources have come, everything is to be durable.
         if let Some(low) = parking.low() {
-            // As far as all sources have come, everything is to be durable.
-            self.holds.downgrade(low.min(self.clock_at_stop()).max(self.holds.clock()));
             if !self.flow.durable.less_than(&low) {
                 self.flow.stopped.set(low);
                 return true;
@@ -225,10 +222,5 @@ impl Intake {
         }
         self.activator.activate_after(LOOK_AGAIN);
         false
-    }
-
-    /// How far the source has come: a live one does not come back to its last tick.
-    fn clock_at_stop(&self) -> Tick {
-        self.holds.clock().saturating_add(self.feed.live.into())
     }
 }

@@ -21,6 +21,7 @@ pub(super) fn spawn(
     session: Session,
     starts_at: Tick,
     control: &Arc<Control>,
+    done_with: &Arc<AtomicU64>,
 ) -> (Checkpointer, JoinHandle<()>) {
     // One is under way at most.
     let (commits, queue) = crossbeam_channel::bounded(1);
@@ -35,7 +36,8 @@ pub(super) fn spawn(
     let components =
         components.map(|(name, shape)| (name.to_owned(), shape.unwrap_or_default())).collect();
     let control = Arc::clone(control);
-    let mut committer = Committer { components, session, control, committed, waker };
+    let done_with = Arc::clone(done_with);
+    let mut committer = Committer { components, session, control, committed, done_with, waker };
     let thread = thread::spawn(move || {
         if let Err(error) = committer.commit_all(&queue) {
             let fenced = matches!(error, StoreError::Fenced { .. });
@@ -52,6 +54,7 @@ struct Committer {
     session: Session,
     control: Arc<Control>,
     committed: Arc<AtomicU64>,
+    done_with: Arc<AtomicU64>,
     waker: Arc<OnceLock<SyncActivator>>,
 }
 
@@ -73,7 +76,8 @@ impl Committer {
                 of_component.entries.insert(key, value);
             }
             let session = &mut self.session;
-            retry("checkpoint", &self.control, || session.commit(tick, &state))?;
+            let oldest = retry("checkpoint", &self.control, || session.commit(tick, &state))?;
+            self.done_with.store(oldest, Ordering::Release);
             self.release(tick);
         }
         Ok(())

@@ -12,8 +12,9 @@ mod source_thread;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -29,6 +30,7 @@ use timely::worker::Worker;
 use crate::dataflow::{Feed, Outlet, Parking, Parts, Slots, build};
 use crate::run::control::Control;
 use crate::run::resume::{Resumed, resume};
+use crate::run::source_thread::Surroundings;
 use crate::store::Session;
 use crate::{Counters, Plan, PlannedSink, PlannedSource, RunError};
 
@@ -118,9 +120,9 @@ impl Run {
         // Sinks first: a sink that cannot be opened must not cost records of live sources.
         let outlets = opening.sinks(&session)?;
         let feeds = opening.sources()?;
-        let Opening { counters, hub, control, history, mut threads, .. } = opening;
+        let Opening { counters, hub, control, history, done_with, mut threads, .. } = opening;
         let (checkpointer, thread) =
-            checkpoint_thread::spawn(&plan, session, resumed.tick, &control);
+            checkpoint_thread::spawn(&plan, session, resumed.tick, &control, &done_with);
         threads.push(thread);
         let n_feeds = feeds.iter().map(Vec::len).sum();
         let parts = Parts {
@@ -170,6 +172,8 @@ struct Opening<'a> {
     directory: &'a Path,
     resumed: &'a Resumed,
     silences: Arc<dyn Silences>,
+    journal: PathBuf,
+    done_with: Arc<AtomicU64>,
     counters: Arc<Counters>,
     hub: Arc<Hub>,
     control: Arc<Control>,
@@ -189,6 +193,8 @@ impl<'a> Opening<'a> {
             directory: &options.directory,
             resumed,
             silences: session.silences(),
+            journal: journal_folder(&options.directory, &plan.name, session.lineage()),
+            done_with: Arc::default(),
             counters: Arc::default(),
             hub: Arc::default(),
             control: Arc::new(Control::new(Arc::clone(&options.stop))),
@@ -244,18 +250,36 @@ impl<'a> Opening<'a> {
             granule: self.plan.granule(),
             starts_at: self.resumed.tick,
             positions: self.resumed.entries(name),
+            journal: &self.journal,
             silences: &self.silences,
         };
         let failed = |source| RunError::Source { name: name.clone(), source };
         let partitions = config.open(&context).map_err(failed)?;
+        let surroundings = Surroundings {
+            counters: Arc::clone(&self.counters),
+            control: Arc::clone(&self.control),
+            done_with: Arc::clone(&self.done_with),
+        };
         let feeds = partitions.into_iter().map(|partition| {
-            let (feed, thread) =
-                source_thread::spawn(name, partition, &self.counters, &self.control);
-            self.threads.push(thread);
+            let (feed, threads) = source_thread::spawn(name, partition, &surroundings);
+            self.threads.extend(threads);
             Mutex::new(Some(feed))
         });
         Ok(feeds.collect())
     }
+}
+
+/// Where a pipeline's sources keep what cannot be asked again. Each history has its own folder; those
+/// of earlier ones are removed.
+fn journal_folder(directory: &Path, pipeline: &str, lineage: &str) -> PathBuf {
+    let journals = directory.join("fresnel.journal").join(pipeline);
+    let folders = fs::read_dir(&journals).into_iter().flatten().flatten();
+    for folder in folders.filter(|folder| folder.file_name() != lineage) {
+        if let Err(error) = fs::remove_dir_all(folder.path()) {
+            tracing::warn!(%error, folder = %folder.path().display(), "an old journal stays");
+        }
+    }
+    journals.join(lineage)
 }
 
 /// Reads the models that operators use, so that the dataflow is built without any I/O.

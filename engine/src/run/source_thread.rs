@@ -1,48 +1,66 @@
-//! A source's thread: polls it and queues what comes.
+//! A source's threads: one polls it and queues what comes, another one takes in what cannot wait.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
-use schemas::Record;
-use sources::{Partition, Poll, PollState, Source};
+use crossbeam_channel::{SendTimeoutError, Sender};
+use schemas::{Record, Tick};
+use sources::{Partition, Poll, PollState, Receiver, Source, SourceError};
 use timely::scheduling::SyncActivator;
 
 use crate::dataflow::{Feed, FeedBatch};
 use crate::run::control::Control;
 use crate::{Counters, RunError};
 
-/// Polls that are queued at most. When the queue is full, a source that can wait does; a live one
-/// loses its oldest poll, counted.
+/// Polls that are queued at most; when the queue is full, the source waits.
 const QUEUE_POLLS: usize = 32;
 /// How soon a waiting source looks whether it is to stop.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-const TOO_SLOW: &str = "pipeline too slow";
 
-/// Starts the thread of a source's partition.
+/// What the threads of all sources share.
+#[derive(Clone, Debug)]
+pub(super) struct Surroundings {
+    pub(super) counters: Arc<Counters>,
+    pub(super) control: Arc<Control>,
+    /// Everything before this tick is in every checkpoint that is kept; set by the checkpoint thread.
+    pub(super) done_with: Arc<AtomicU64>,
+}
+
+/// Starts the threads of a source's partition.
 pub(super) fn spawn(
     name: &str,
     partition: Partition,
-    counters: &Arc<Counters>,
-    control: &Arc<Control>,
-) -> (Feed, JoinHandle<()>) {
+    surroundings: &Surroundings,
+) -> (Feed, Vec<JoinHandle<()>>) {
     let (queue, batches) = crossbeam_channel::bounded(QUEUE_POLLS);
     let waker = Arc::new(OnceLock::new());
-    let Partition { name: partition, source } = partition;
-    let live = source.live();
-    let feed = Feed { partition, batches: batches.clone(), live, waker: Arc::clone(&waker) };
-    let (counters, control) = (Arc::clone(counters), Arc::clone(control));
-    let mut reader = Reader { name: name.to_owned(), source, queue, waker, counters, control };
-    let thread = thread::spawn(move || {
-        let oldest = live.then_some(batches);
-        reader.read(oldest.as_ref());
+    let Partition { name: partition, source, receiver } = partition;
+    let feed = Feed { partition, batches, waker: Arc::clone(&waker) };
+    let surroundings = surroundings.clone();
+    let receiver = receiver.map(|receiver| {
+        let (name, control) = (name.to_owned(), Arc::clone(&surroundings.control));
+        thread::spawn(move || receive(&name, receiver, &control))
+    });
+    let mut reader = Reader { name: name.to_owned(), source, queue, waker, surroundings };
+    let reader = thread::spawn(move || {
+        reader.read();
         let Reader { queue, waker, .. } = reader;
         // Closed before the dataflow looks again: so it sees the end.
-        drop((queue, oldest));
+        drop(queue);
         wake(&waker);
     });
-    (feed, thread)
+    (feed, receiver.into_iter().chain([reader]).collect())
+}
+
+/// Receives until the run stops.
+fn receive(name: &str, mut receiver: Box<dyn Receiver>, control: &Control) {
+    while !control.stopping() {
+        if let Err(source) = receiver.receive() {
+            control.fail(RunError::Source { name: name.to_owned(), source }, false);
+        }
+    }
 }
 
 fn wake(waker: &OnceLock<SyncActivator>) {
@@ -57,42 +75,43 @@ struct Reader {
     source: Box<dyn Source>,
     queue: Sender<FeedBatch>,
     waker: Arc<OnceLock<SyncActivator>>,
-    counters: Arc<Counters>,
-    control: Arc<Control>,
+    surroundings: Surroundings,
 }
 
 impl Reader {
-    /// Polls until the source ends, fails or is to stop. `oldest` is the queue's other end for a
-    /// source that cannot wait.
-    fn read(&mut self, oldest: Option<&Receiver<FeedBatch>>) {
-        while !self.control.stopping() {
-            let poll = match self.source.poll() {
-                Ok(poll) => poll,
-                Err(source) => {
-                    let name = self.name.clone();
-                    self.control.fail(RunError::Source { name, source }, false);
-                    return;
-                }
-            };
-            let ended = poll.state == PollState::End;
-            self.count(&poll);
-            let Poll { records, marks, clock, .. } = poll;
-            let batch = FeedBatch { records, marks, clock, ended };
-            match oldest {
-                Some(oldest) => self.send_or_drop_oldest(batch, oldest),
-                None => self.send(batch),
-            }
-            wake(&self.waker);
-            if ended {
-                return;
-            }
+    /// Reads until the source ends, fails or is to stop.
+    fn read(&mut self) {
+        if let Err(source) = self.poll_all() {
+            let name = self.name.clone();
+            self.surroundings.control.fail(RunError::Source { name, source }, false);
         }
     }
 
+    fn poll_all(&mut self) -> Result<(), SourceError> {
+        let mut done_with = 0;
+        while !self.surroundings.control.stopping() {
+            let poll = self.source.poll()?;
+            let ended = poll.state == PollState::End;
+            self.count(&poll);
+            let Poll { records, marks, clock, .. } = poll;
+            self.send(FeedBatch { records, marks, clock, ended });
+            wake(&self.waker);
+            if ended {
+                break;
+            }
+            let now_done_with = self.surroundings.done_with.load(Ordering::Acquire);
+            if now_done_with > done_with {
+                done_with = now_done_with;
+                self.source.done_with(done_with)?;
+            }
+        }
+        Ok(())
+    }
+
     fn count(&self, poll: &Poll) {
-        let n_records = count(&poll.records.iter().map(|(_, record)| record).collect::<Vec<_>>());
-        self.counters.records(&self.name, n_records);
-        self.counters.late(&self.name, poll.n_late);
+        let counters = &self.surroundings.counters;
+        counters.records(&self.name, n_records(&poll.records));
+        counters.late(&self.name, poll.n_late);
         for dropped in &poll.dropped {
             tracing::debug!(
                 source = self.name,
@@ -100,7 +119,7 @@ impl Reader {
                 reason = dropped.reason,
                 "dropped a record"
             );
-            self.counters.dropped(&self.name, dropped.reason, 1);
+            counters.dropped(&self.name, dropped.reason, dropped.n_records);
         }
     }
 
@@ -109,29 +128,17 @@ impl Reader {
         while let Err(SendTimeoutError::Timeout(returned)) =
             self.queue.send_timeout(batch, LOOK_AGAIN)
         {
-            if self.control.stopping() {
+            if self.surroundings.control.stopping() {
                 return;
             }
             batch = returned;
         }
     }
-
-    /// Makes room in the queue at the cost of its oldest records; their place in time is kept.
-    fn send_or_drop_oldest(&self, mut batch: FeedBatch, oldest: &Receiver<FeedBatch>) {
-        while let Err(TrySendError::Full(returned)) = self.queue.try_send(batch) {
-            batch = returned;
-            if let Ok(lost) = oldest.try_recv() {
-                let n_lost =
-                    count(&lost.records.iter().map(|(_, record)| record).collect::<Vec<_>>());
-                self.counters.dropped(&self.name, TOO_SLOW, n_lost);
-            }
-        }
-    }
 }
 
 /// Records, with each frame of CSI as one.
-fn count(records: &[&Record]) -> u64 {
-    let n_records = records.iter().map(|record| match record {
+fn n_records(records: &[(Tick, Record)]) -> u64 {
+    let n_records = records.iter().map(|(_, record)| match record {
         Record::Csi(batch) => batch.len(),
         _ => 1,
     });

@@ -35,7 +35,7 @@ impl SilenceLog {
             .bind(self.known.name.as_str())
             .bind(source)
             .bind(partition)
-            .bind(silence.offset)
+            .bind(to_sql(silence.offset))
             .bind(to_sql(silence.clock))
             .execute(&mut *transaction)
             .await?;
@@ -50,9 +50,9 @@ impl SilenceLog {
         );
         let select = select.bind(self.known.name.as_str()).bind(source).bind(partition);
         let rows = self.store.runtime.block_on(select.fetch_all(&self.store.pool))?;
-        let silences = rows
-            .iter()
-            .map(|row| Ok(Silence { offset: row.try_get(0)?, clock: from_sql(row.try_get(1)?) }));
+        let silences = rows.iter().map(|row| {
+            Ok(Silence { offset: from_sql(row.try_get(0)?), clock: from_sql(row.try_get(1)?) })
+        });
         Ok(silences.collect::<Result<_, sqlx::Error>>()?)
     }
 }

@@ -200,6 +200,6 @@ mod tests {
         let (n_frames, dropped) = read_all(&text);
         assert_eq!(n_frames, 3);
         let offset = 2 * LINE.len() as u64;
-        assert_eq!(dropped, [Dropped { reason: "no list of values", offset }]);
+        assert_eq!(dropped, [Dropped { reason: "no list of values", n_records: 1, offset }]);
     }
 }

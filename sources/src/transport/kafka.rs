@@ -16,12 +16,11 @@ use rdkafka::metadata::MetadataPartition;
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use schemars::JsonSchema;
 use schemas::SourceKind;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use crate::transport::messages::Messages;
 use crate::transport::{Clock, Ingress, unix_ns};
-use crate::{
-    Decoder, DecoderMemory, Intake, Partition, Poll, Silence, Silences, Source, SourceError, Step,
-};
+use crate::{Partition, Poll, Silence, Silences, Source, SourceError};
 
 /// How long to wait for a message before saying that none came.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -60,7 +59,7 @@ impl KafkaTopic {
         let partitions = self.partitions().map_err(|source| self.failed(source))?;
         let open = |partition: i32| {
             let source = Box::new(Reader::open(self, partition, ingress)?);
-            Ok(Partition { name: partition.to_string(), source })
+            Ok(Partition { name: partition.to_string(), source, receiver: None })
         };
         partitions.into_iter().map(open).collect()
     }
@@ -111,26 +110,15 @@ impl ClientContext for Events {
 
 impl ConsumerContext for Events {}
 
-/// Where to read on in a partition.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct Place {
-    offset: i64,
-    /// Bytes of that message that are done with.
-    n_decoded: usize,
-    memory: DecoderMemory,
-}
-
 /// Reads one partition.
 struct Reader {
     topic: KafkaTopic,
     partition: String,
     name: String,
     consumer: BaseConsumer<Events>,
-    decoder: Box<dyn Decoder>,
-    intake: Intake,
+    messages: Messages,
     /// True if the clock is the messages' own time.
     arrival: bool,
-    place: Place,
     silences: Arc<dyn Silences>,
     /// Those of an earlier run that are still ahead.
     kept: VecDeque<Silence>,
@@ -147,30 +135,25 @@ impl Reader {
     ) -> Result<Self, SourceError> {
         let context = ingress.context;
         let name = partition.to_string();
-        let mut intake = ingress.intake(SourceKind::Live).starting_at(context.starts_at);
-        let place: Option<Place> = intake.restore(context, &name)?;
+        let (messages, offset) = Messages::open(ingress, SourceKind::Live, &name)?;
         let assign = || {
             let consumer: BaseConsumer<_> = topic.client().create_with_context(Events)?;
-            let from = place.map_or(Offset::Beginning, |place| Offset::Offset(place.offset));
+            let from =
+                offset.map_or(Offset::Beginning, |offset| Offset::Offset(offset.cast_signed()));
             let mut partitions = TopicPartitionList::new();
             partitions.add_partition_offset(&topic.topic, partition, from)?;
             consumer.assign(&partitions)?;
             Ok(consumer)
         };
         let consumer = assign().map_err(|source| topic.failed(source))?;
-        let place = place.unwrap_or_default();
-        let mut decoder = (ingress.decoder)();
-        decoder.recall(place.memory);
         let kept = context.silences.kept(context.name, &name)?;
         Ok(Self {
             topic: topic.clone(),
             partition: name,
             name: context.name.to_owned(),
             consumer,
-            decoder,
-            intake,
+            messages,
             arrival: ingress.clock != Some(Clock::Device),
-            place,
             silences: Arc::clone(context.silences),
             kept: kept.into(),
             silent_since: None,
@@ -179,27 +162,10 @@ impl Reader {
     }
 
     /// Repeats what is known of the time before the message at an offset.
-    fn repeat_silences(&mut self, offset: i64) {
+    fn repeat_silences(&mut self, offset: u64) {
         while let Some(silence) = self.kept.pop_front_if(|silence| silence.offset <= offset) {
-            self.intake.advance_to_tick(silence.clock);
-            self.intake.mark(&self.place);
-        }
-    }
-
-    /// Decodes the payload of the message at the reader's place, which it has not finished.
-    fn decode(&mut self) {
-        while self.place.n_decoded < self.payload.len() {
-            let place = Place { memory: self.decoder.memory(), ..self.place };
-            let bytes = &self.payload[place.n_decoded..];
-            self.place.n_decoded += match self.decoder.decode(bytes, true, &mut self.intake) {
-                Step::Used(used) => used,
-                Step::Bad(used, error) => {
-                    self.intake.drop_record(error.reason(), place.offset.cast_unsigned());
-                    used
-                }
-                Step::NeedsMore => bytes.len(),
-            };
-            self.intake.mark(&place);
+            self.messages.intake.advance_to_tick(silence.clock);
+            self.messages.mark();
         }
     }
 
@@ -211,13 +177,13 @@ impl Reader {
             return Ok(());
         }
         let clock_ns = unix_ns(SystemTime::now()) - timeout.as_nanos() as i64;
-        if self.intake.leaves_granule(clock_ns) {
-            let silence =
-                Silence { offset: self.place.offset, clock: self.intake.tick_of(clock_ns) };
+        let offset = self.messages.offset();
+        let intake = &mut self.messages.intake;
+        if intake.leaves_granule(clock_ns) {
+            let silence = Silence { offset, clock: intake.tick_of(clock_ns) };
             self.silences.keep(&self.name, &self.partition, silence)?;
-            self.intake.advance_to_tick(silence.clock);
-            let memory = self.decoder.memory();
-            self.intake.mark(&Place { memory, ..self.place });
+            intake.advance_to_tick(silence.clock);
+            self.messages.mark();
         }
         Ok(())
     }
@@ -234,8 +200,7 @@ impl Source for Reader {
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     self.silent_since.get_or_insert_with(Instant::now);
                     if self.topic.stop_at_end {
-                        let memory = self.decoder.memory();
-                        return Ok(self.intake.finish(&Place { memory, ..self.place }));
+                        return Ok(self.messages.finish());
                     }
                     break;
                 }
@@ -246,20 +211,17 @@ impl Source for Reader {
             self.silent_since = None;
             self.payload.clear();
             self.payload.extend_from_slice(message.payload().unwrap_or_default());
-            let (offset, arrived_at_ms) = (message.offset(), message.timestamp().to_millis());
+            let arrived_at_ms = message.timestamp().to_millis();
+            let offset = message.offset().unsigned_abs();
             drop(message);
-            if offset > self.place.offset {
-                self.place = Place { offset, n_decoded: 0, ..self.place };
-            }
             self.repeat_silences(offset);
             if let Some(arrived_at_ms) = arrived_at_ms.filter(|_| self.arrival) {
-                self.intake.set_arrival(arrived_at_ms.saturating_mul(1_000_000));
+                self.messages.intake.set_arrival(arrived_at_ms.saturating_mul(1_000_000));
             }
-            self.decode();
-            self.place = Place { offset: offset + 1, n_decoded: 0, ..self.place };
+            self.messages.decode(offset, offset + 1, &self.payload);
         }
         self.keep_silence()?;
-        Ok(self.intake.take())
+        Ok(self.messages.intake.take())
     }
 }
 

@@ -1,21 +1,27 @@
 //! Transports: where bytes come from, whatever format they are in.
 
 mod file;
+mod journaled;
 mod kafka;
+mod messages;
 mod udp;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use schemars::JsonSchema;
 use schemas::SourceKind;
 use serde::Deserialize;
 
+use crate::journal::{self, Reader};
 use crate::pace::Paced;
 use crate::transport::file::Capture;
+use crate::transport::journaled::Journaled;
 use crate::transport::udp::Udp;
-use crate::{Decoder, Intake, LinkNames, Partition, SourceContext, SourceError, Speed};
+use crate::{
+    Decoder, Intake, LinkNames, Partition, Receiver, Source, SourceContext, SourceError, Speed,
+};
 
 pub use crate::transport::kafka::KafkaTopic;
 
@@ -28,8 +34,11 @@ const RECORDS_PER_POLL: usize = 512;
 pub enum Transport {
     /// A capture file.
     File(PathBuf),
-    /// Datagrams of whole records, sent to this address.
+    /// Datagrams of whole records, sent to this address. They are kept in a journal until they are
+    /// done with, so that a restart loses none of them.
     Udp(SocketAddr),
+    /// A folder that `fresnel record` has filled.
+    Journal(PathBuf),
     /// Messages of whole records.
     Kafka(KafkaTopic),
 }
@@ -68,7 +77,8 @@ impl Transport {
     pub(crate) fn state_shape(&self, content: &str) -> String {
         match self {
             Self::File(path) => format!("file 1, {content} in {}", path.display()),
-            Self::Udp(_) => "udp 1".to_owned(),
+            Self::Udp(_) => format!("udp 2, {content}"),
+            Self::Journal(folder) => format!("journal 1, {content} in {}", folder.display()),
             Self::Kafka(topic) => format!("kafka 1, {content} in {}", topic.topic),
         }
     }
@@ -79,21 +89,51 @@ impl Transport {
     ///
     /// [`SourceError`] if that fails.
     pub(crate) fn open(&self, ingress: &Ingress<'_>) -> Result<Vec<Partition>, SourceError> {
-        let source = match self {
+        let SourceContext { directory, journal, name, .. } = *ingress.context;
+        match self {
             Self::File(path) => {
-                let path = ingress.context.directory.join(path);
-                match ingress.speed {
-                    Speed::Full => Capture::open(path, ingress, RECORDS_PER_POLL)?.into(),
-                    Speed::Factor(factor) => {
-                        Paced::new(Capture::open(path, ingress, 1)?, factor).into()
-                    }
-                }
+                let open = |at_once| Capture::open(directory.join(path), ingress, at_once);
+                paced(ingress.speed, open)
             }
-            Self::Udp(address) => Udp::bind(*address, ingress)?.into(),
-            Self::Kafka(topic) => return topic.open(ingress),
-        };
-        Ok(vec![source])
+            Self::Journal(folder) => {
+                let open = |at_once| Journaled::recorded(directory.join(folder), at_once, ingress);
+                paced(ingress.speed, open)
+            }
+            Self::Kafka(topic) => topic.open(ingress),
+            Self::Udp(address) => {
+                let folder = journal.join(name);
+                let (receiver, reader) = listen(*address, &folder)?;
+                let source = Journaled::new(&folder, reader, ingress)?;
+                Ok(vec![Partition { receiver: Some(receiver), ..source.into() }])
+            }
+        }
     }
+
+    /// What takes in the messages of a transport that cannot be asked again, into a folder.
+    pub(crate) fn receiver(&self, folder: &Path) -> Result<Option<Box<dyn Receiver>>, SourceError> {
+        match self {
+            Self::Udp(address) => Ok(Some(listen(*address, folder)?.0)),
+            Self::File(_) | Self::Journal(_) | Self::Kafka(_) => Ok(None),
+        }
+    }
+}
+
+/// A socket that fills a journal, and what reads it.
+fn listen(address: SocketAddr, folder: &Path) -> Result<(Box<dyn Receiver>, Reader), SourceError> {
+    let failed = |source| SourceError::Journal { folder: folder.to_owned(), source };
+    let (writer, reader) = journal::open(folder).map_err(failed)?;
+    Ok((Box::new(Udp::bind(address, folder, writer)?), reader))
+}
+
+/// A recording at a speed; `open` is told how many records to give at once.
+fn paced<S: Source + 'static>(
+    speed: Speed,
+    open: impl FnOnce(usize) -> Result<S, SourceError>,
+) -> Result<Vec<Partition>, SourceError> {
+    Ok(vec![match speed {
+        Speed::Full => open(RECORDS_PER_POLL)?.into(),
+        Speed::Factor(factor) => Paced::new(open(1)?, factor).into(),
+    }])
 }
 
 /// Nanoseconds since the Unix epoch; clocks set before it count as the epoch.

@@ -1,0 +1,174 @@
+//! The end of the journal that messages are read from.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use crate::journal::{HEADER_BYTES, Header, LONGEST_MESSAGE, Shared, segment_path};
+
+/// Read at once; the longest entry fits.
+const PIECE_BYTES: usize = HEADER_BYTES + LONGEST_MESSAGE;
+
+/// Reads messages, each when it is durable.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    shared: Arc<Shared>,
+    /// Where the next entry is.
+    at: u64,
+    /// Everything before is durable.
+    durable: u64,
+    /// Whatever is beyond `durable` came in at this time or later.
+    clock_ns: i64,
+    /// A segment that is open for reading, by where it begins.
+    open: Option<(u64, File)>,
+    buffer: Vec<u8>,
+    /// Where the buffer begins.
+    buffer_at: u64,
+    /// Of the next entry, if one was read before.
+    number: Option<u64>,
+}
+
+/// A message that came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry<'a> {
+    /// Where it is, and where the one behind it is.
+    pub(crate) offset: u64,
+    pub(crate) next: u64,
+    pub(crate) arrived_at_ns: i64,
+    pub(crate) message: &'a [u8],
+    /// Entries before it that are gone.
+    pub(crate) n_lost: u64,
+}
+
+impl Reader {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let start = shared.lock().segments[0];
+        Self {
+            shared,
+            at: start,
+            durable: start,
+            clock_ns: i64::MIN,
+            open: None,
+            buffer: Vec::new(),
+            buffer_at: start,
+            number: None,
+        }
+    }
+
+    /// Reads on from an offset that an entry told.
+    pub(crate) fn seek(&mut self, offset: u64) {
+        self.at = offset;
+        self.number = None;
+    }
+
+    /// Where the next entry is.
+    pub(crate) fn offset(&self) -> u64 {
+        self.at
+    }
+
+    /// Once all entries are read: the time before which no more can have come in.
+    pub(crate) fn clock_ns(&self) -> Option<i64> {
+        (self.at >= self.durable).then_some(self.clock_ns)
+    }
+
+    /// Waits for entries, and makes durable what there is.
+    pub(crate) fn sync(&mut self, patience: Duration) -> io::Result<()> {
+        let (end, file) = {
+            let nothing = |state: &mut super::State| state.end <= self.at;
+            let (state, _) = self
+                .shared
+                .changed
+                .wait_timeout_while(self.shared.lock(), patience, nothing)
+                .unwrap_or_else(PoisonError::into_inner);
+            self.clock_ns = state.clock_ns;
+            (state.end, Arc::clone(&state.file))
+        };
+        if end > self.durable {
+            // Segments before the last were synced when they were full.
+            file.sync_data()?;
+            self.durable = end;
+        }
+        Ok(())
+    }
+
+    /// The next entry that is durable.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Entry<'_>>> {
+        while self.at < self.durable {
+            if !self.is_buffered() {
+                self.fill()?;
+            }
+            if self.is_buffered() {
+                return Ok(self.take());
+            }
+            // The segment is damaged, or gone.
+            self.at = self.next_segment().unwrap_or(self.durable);
+        }
+        Ok(None)
+    }
+
+    /// What the buffer holds from the next entry on.
+    fn buffered(&self) -> &[u8] {
+        let start = self.at.checked_sub(self.buffer_at).map(|start| start as usize);
+        start.and_then(|start| self.buffer.get(start..)).unwrap_or_default()
+    }
+
+    fn is_buffered(&self) -> bool {
+        Header::decode(self.buffered()).is_some()
+    }
+
+    fn take(&mut self) -> Option<Entry<'_>> {
+        let offset = self.at;
+        let (header, message) = Header::decode(self.buffered())?;
+        let next = offset + (HEADER_BYTES + message.len()) as u64;
+        let n_lost = self.number.map_or(0, |number| header.number.saturating_sub(number));
+        (self.number, self.at) = (Some(header.number + 1), next);
+        let start = (offset - self.buffer_at) as usize + HEADER_BYTES;
+        let message = &self.buffer[start..start + header.n_bytes];
+        Some(Entry { offset, next, arrived_at_ns: header.arrived_at_ns, message, n_lost })
+    }
+
+    /// Reads a piece of the segment from the next entry on.
+    fn fill(&mut self) -> io::Result<()> {
+        self.buffer.clear();
+        self.buffer_at = self.at;
+        let Some((start, end)) = self.segment() else { return Ok(()) };
+        if self.open.as_ref().is_none_or(|(open, _)| *open != start) {
+            match File::open(segment_path(&self.shared.folder, start)) {
+                Ok(file) => self.open = Some((start, file)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        let Some((_, file)) = &self.open else { return Ok(()) };
+        let n_bytes = usize::try_from(end - self.at).unwrap_or(usize::MAX).min(PIECE_BYTES);
+        self.buffer.resize(n_bytes, 0);
+        file.read_exact_at(&mut self.buffer, self.at - start)
+    }
+
+    /// The bounds of the segment that the next entry is in, as far as it is durable.
+    fn segment(&self) -> Option<(u64, u64)> {
+        let state = self.shared.lock();
+        let behind = state.segments.partition_point(|start| *start <= self.at);
+        let start = *state.segments.get(behind.checked_sub(1)?)?;
+        let end = state.segments.get(behind).copied().unwrap_or(self.durable);
+        Some((start, end.min(self.durable)))
+    }
+
+    fn next_segment(&self) -> Option<u64> {
+        let segments = &self.shared.lock().segments;
+        segments.get(segments.partition_point(|start| *start <= self.at)).copied()
+    }
+
+    /// Lets go of segments that are wholly before an offset.
+    pub(crate) fn trim(&self, offset: u64) -> io::Result<()> {
+        let mut state = self.shared.lock();
+        while state.segments.len() > 1 && state.segments[1] <= offset {
+            if let Some(oldest) = state.segments.pop_front() {
+                fs::remove_file(segment_path(&self.shared.folder, oldest))?;
+            }
+        }
+        Ok(())
+    }
+}

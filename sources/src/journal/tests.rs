@@ -1,0 +1,150 @@
+//! What was appended is read, in order, whatever happened to the files.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+
+use super::*;
+
+const NOW: std::time::Duration = std::time::Duration::ZERO;
+
+fn append(writer: &mut Writer, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        writer.append(number.cast_signed() * 10, &number.to_le_bytes());
+        writer.write(0, false).expect("room");
+    }
+}
+
+/// Number of each message, its time, and how many were lost before it.
+fn read(reader: &mut Reader) -> Vec<(u64, i64, u64)> {
+    reader.sync(NOW).expect("a disk");
+    let mut entries = Vec::new();
+    while let Some(entry) = reader.next().expect("it can be read") {
+        let number = u64::from_le_bytes(entry.message.try_into().expect("eight bytes"));
+        entries.push((number, entry.arrived_at_ns, entry.n_lost));
+    }
+    entries
+}
+
+fn all(numbers: std::ops::Range<u64>) -> Vec<(u64, i64, u64)> {
+    numbers.map(|number| (number, number.cast_signed() * 10, 0)).collect()
+}
+
+#[test]
+fn what_was_written_is_read_again_from_any_entry() {
+    let folder = tempfile::tempdir().expect("room");
+    let (mut writer, mut reader) = open(folder.path()).expect("a folder");
+    writer.set_bounds(100, JOURNAL_BYTES);
+    append(&mut writer, 0..10);
+    assert_eq!(read(&mut reader), all(0..10));
+    append(&mut writer, 10..15);
+    assert_eq!(read(&mut reader), all(10..15), "as it comes");
+    drop((writer, reader));
+    let (mut writer, mut reader) = open(folder.path()).expect("a folder");
+    append(&mut writer, 15..20);
+    reader.sync(NOW).expect("a disk");
+    let mut offsets = Vec::new();
+    while let Some(entry) = reader.next().expect("it can be read") {
+        offsets.push(entry.offset);
+    }
+    for (offset, number) in offsets.into_iter().zip(0..) {
+        reader.seek(offset);
+        assert_eq!(read(&mut reader), all(number..20));
+    }
+}
+
+#[test]
+fn time_never_goes_back() {
+    let folder = tempfile::tempdir().expect("room");
+    let (mut writer, mut reader) = open(folder.path()).expect("a folder");
+    for now_ns in [50, 40, 60] {
+        writer.append(now_ns, &0_u64.to_le_bytes());
+    }
+    writer.write(100, true).expect("room");
+    writer.append(90, &0_u64.to_le_bytes());
+    writer.write(90, false).expect("room");
+    let times: Vec<_> = read(&mut reader).into_iter().map(|(_, time, _)| time).collect();
+    assert_eq!(times, [50, 50, 60, 100]);
+    assert_eq!(reader.clock_ns(), Some(100));
+    drop((writer, reader));
+    let (mut writer, mut reader) = open(folder.path()).expect("a folder");
+    writer.append(10, &0_u64.to_le_bytes());
+    writer.write(10, false).expect("room");
+    assert_eq!(
+        read(&mut reader).last().map(|(_, time, _)| *time),
+        Some(100),
+        "nor after a restart"
+    );
+}
+
+#[test]
+fn a_torn_end_is_cut_off() {
+    let folder = tempfile::tempdir().expect("room");
+    let (mut writer, _) = open(folder.path()).expect("a folder");
+    append(&mut writer, 0..3);
+    drop(writer);
+    let path = segment_path(folder.path(), 0);
+    let whole = fs::read(&path).expect("it is there");
+    for n_bytes in 0..whole.len() {
+        fs::write(&path, &whole[..n_bytes]).expect("room");
+        let n_whole = (n_bytes / (HEADER_BYTES + 8)) as u64;
+        let (mut writer, mut reader) = open(folder.path()).expect("a folder");
+        writer.append(1000, &7_u64.to_le_bytes());
+        writer.write(0, false).expect("room");
+        let mut expected = all(0..n_whole);
+        expected.push((7, 1000, 0));
+        assert_eq!(read(&mut reader), expected, "cut at {n_bytes}");
+    }
+}
+
+#[test]
+fn damage_costs_a_segment_and_is_told() {
+    let folder = tempfile::tempdir().expect("room");
+    let (mut writer, mut reader) = open(folder.path()).expect("a folder");
+    writer.set_bounds(1, JOURNAL_BYTES);
+    append(&mut writer, 0..5);
+    let segments = segments(folder.path()).expect("a folder");
+    let path = segment_path(folder.path(), segments[2]);
+    let mut bytes = fs::read(&path).expect("it is there");
+    bytes[HEADER_BYTES] ^= 1;
+    fs::write(&path, bytes).expect("room");
+    assert_eq!(read(&mut reader), [(0, 0, 0), (1, 10, 0), (3, 30, 1), (4, 40, 0)]);
+}
+
+#[test]
+fn what_is_too_much_goes_oldest_first_and_is_told() {
+    let folder = tempfile::tempdir().expect("room");
+    let (mut writer, mut reader) = open(folder.path()).expect("a folder");
+    writer.set_bounds(1, 3 * (HEADER_BYTES as u64 + 8));
+    append(&mut writer, 0..2);
+    assert_eq!(read(&mut reader), all(0..2));
+    append(&mut writer, 2..9);
+    let found = read(&mut reader);
+    assert_eq!(found[0], (5, 50, 3), "three were lost");
+    assert_eq!(found[1..], all(6..9));
+}
+
+#[test]
+fn segments_that_nobody_needs_are_removed() {
+    let folder = tempfile::tempdir().expect("room");
+    let (mut writer, mut reader) = open(folder.path()).expect("a folder");
+    writer.set_bounds(1, JOURNAL_BYTES);
+    append(&mut writer, 0..5);
+    assert_eq!(read(&mut reader), all(0..5));
+    reader.trim(reader.offset()).expect("a folder");
+    assert_eq!(segments(folder.path()).expect("a folder").len(), 1, "the last one is written to");
+    append(&mut writer, 5..6);
+    assert_eq!(read(&mut reader), all(5..6));
+}
+
+#[test]
+fn a_recording_is_read_without_a_writer() {
+    let folder = tempfile::tempdir().expect("room");
+    let (mut writer, _) = open(folder.path()).expect("a folder");
+    append(&mut writer, 0..3);
+    drop(writer);
+    // Another one may have been killed while it wrote.
+    let mut file = OpenOptions::new().append(true).open(segment_path(folder.path(), 0));
+    file.as_mut().expect("it is there").write_all(&[1; 30]).expect("room");
+    let mut reader = open_recording(folder.path()).expect("a folder");
+    assert_eq!(read(&mut reader), all(0..3));
+}

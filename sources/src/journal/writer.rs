@@ -1,0 +1,123 @@
+//! The end of the journal that messages are appended to.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+
+use crate::journal::{
+    Header, JOURNAL_BYTES, SEGMENT_BYTES, Shared, State, scan, segment_path, segments,
+};
+
+/// Appends messages.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    file: Arc<File>,
+    segment_start: u64,
+    end: u64,
+    /// Of the next entry.
+    number: u64,
+    latest_ns: i64,
+    /// Entries that are not written yet.
+    buffer: Vec<u8>,
+    segment_bytes: u64,
+    journal_bytes: u64,
+}
+
+impl Writer {
+    pub(super) fn open(folder: &Path) -> io::Result<Self> {
+        let mut segments = segments(folder)?;
+        if segments.is_empty() {
+            File::create(segment_path(folder, 0))?;
+            segments.push_back(0);
+        }
+        let mut last = None;
+        let mut end = 0;
+        for start in segments.iter().rev() {
+            let tail = scan(&segment_path(folder, *start))?;
+            end = end.max(start + tail.n_bytes);
+            last = tail.last;
+            // A segment without an entry may be the last one.
+            if last.is_some() {
+                break;
+            }
+        }
+        let segment_start = *segments.back().unwrap_or(&0);
+        let end = end.max(segment_start);
+        let mut file = OpenOptions::new().write(true).open(segment_path(folder, segment_start))?;
+        file.set_len(end - segment_start)?;
+        file.seek(SeekFrom::End(0))?;
+        let file = Arc::new(file);
+        let latest_ns = last.map_or(i64::MIN, |header| header.arrived_at_ns);
+        let state = State { segments, end, clock_ns: latest_ns, file: Arc::clone(&file) };
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        Ok(Self {
+            shared: Arc::new(Shared { folder: folder.to_owned(), state, changed }),
+            file,
+            segment_start,
+            end,
+            number: last.map_or(0, |header| header.number + 1),
+            latest_ns,
+            buffer: Vec::new(),
+            segment_bytes: SEGMENT_BYTES,
+            journal_bytes: JOURNAL_BYTES,
+        })
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_bounds(&mut self, segment_bytes: u64, journal_bytes: u64) {
+        (self.segment_bytes, self.journal_bytes) = (segment_bytes, journal_bytes);
+    }
+
+    /// Takes a message that came in now; [`Writer::write`] writes it.
+    pub(crate) fn append(&mut self, now_ns: i64, message: &[u8]) {
+        self.latest_ns = self.latest_ns.max(now_ns);
+        let header = Header::of(self.number, self.latest_ns, message);
+        self.buffer.extend_from_slice(&header.encode());
+        self.buffer.extend_from_slice(message);
+        self.number += 1;
+    }
+
+    /// Writes what was taken. With `asked`, nothing more was there at `now_ns`.
+    pub(crate) fn write(&mut self, now_ns: i64, asked: bool) -> io::Result<()> {
+        if self.end - self.segment_start >= self.segment_bytes {
+            self.begin_segment()?;
+        }
+        if !self.buffer.is_empty() {
+            (&*self.file).write_all(&self.buffer)?;
+            self.end += self.buffer.len() as u64;
+            self.buffer.clear();
+        }
+        if asked {
+            self.latest_ns = self.latest_ns.max(now_ns);
+        }
+        let mut state = self.shared.lock();
+        (state.end, state.clock_ns) = (self.end, self.latest_ns);
+        drop(state);
+        self.shared.changed.notify_all();
+        Ok(())
+    }
+
+    /// Begins the next segment, and lets go of the oldest if there is too much.
+    fn begin_segment(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        let folder = &self.shared.folder;
+        self.file = Arc::new(File::create(segment_path(folder, self.end))?);
+        File::open(folder)?.sync_all()?;
+        self.segment_start = self.end;
+        let mut state = self.shared.lock();
+        state.segments.push_back(self.end);
+        state.file = Arc::clone(&self.file);
+        while state.segments.len() > 1 && self.end - state.segments[0] > self.journal_bytes {
+            if let Some(oldest) = state.segments.pop_front() {
+                fs::remove_file(segment_path(folder, oldest))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! Messages of whole records, each with an offset: what Kafka and journals give.
+
+use std::collections::VecDeque;
+
+use schemas::{SourceKind, Tick};
+use serde::{Deserialize, Serialize};
+
+use crate::transport::Ingress;
+use crate::{Decoder, DecoderMemory, Intake, Poll, SourceError, Step};
+
+/// Where to read on.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Place {
+    /// Of the message.
+    offset: u64,
+    /// Bytes of that message that are done with.
+    n_decoded: usize,
+    memory: DecoderMemory,
+}
+
+/// Decodes the messages of one partition.
+pub(super) struct Messages {
+    pub(super) intake: Intake,
+    decoder: Box<dyn Decoder>,
+    place: Place,
+    /// The offset to read on from at the end of each granule.
+    marked: VecDeque<(Tick, u64)>,
+}
+
+impl Messages {
+    /// Goes on where an earlier run was; gives the offset if there was one.
+    pub(super) fn open(
+        ingress: &Ingress<'_>,
+        kind: SourceKind,
+        partition: &str,
+    ) -> Result<(Self, Option<u64>), SourceError> {
+        let starts_at = ingress.context.starts_at;
+        let mut intake = ingress.intake(kind).starting_at(starts_at);
+        let place: Option<Place> = intake.restore(ingress.context, partition)?;
+        let mut decoder = (ingress.decoder)();
+        decoder.recall(place.unwrap_or_default().memory);
+        let offset = place.map(|place| place.offset);
+        let marked = offset.map(|offset| (starts_at, offset)).into_iter().collect();
+        Ok((Self { intake, decoder, place: place.unwrap_or_default(), marked }, offset))
+    }
+
+    /// Of the next message.
+    pub(super) fn offset(&self) -> u64 {
+        self.place.offset
+    }
+
+    /// Decodes what of a message is not done with; the one behind it is at `next`.
+    pub(super) fn decode(&mut self, offset: u64, next: u64, message: &[u8]) {
+        if offset != self.place.offset {
+            self.place = Place { offset, n_decoded: 0, ..self.place };
+        }
+        while let Some(bytes) = message.get(self.place.n_decoded..).filter(|it| !it.is_empty()) {
+            let place = self.here();
+            self.place.n_decoded += match self.decoder.decode(bytes, true, &mut self.intake) {
+                Step::Used(used) => used,
+                Step::Bad(used, error) => {
+                    self.intake.drop_record(error.reason(), offset);
+                    used
+                }
+                Step::NeedsMore => bytes.len(),
+            };
+            self.mark_at(place);
+        }
+        self.place = Place { offset: next, n_decoded: 0, ..self.place };
+    }
+
+    /// Notes where to read on, if the clock has left a granule.
+    pub(super) fn mark(&mut self) {
+        self.mark_at(self.here());
+    }
+
+    /// The offset from which on messages are needed, if all before a tick is done with.
+    pub(super) fn needed(&mut self, tick: Tick) -> Option<u64> {
+        while self.marked.get(1).is_some_and(|(marked, _)| *marked <= tick) {
+            self.marked.pop_front();
+        }
+        self.marked.front().filter(|(marked, _)| *marked <= tick).map(|(_, offset)| *offset)
+    }
+
+    /// Takes out everything, when no more messages come.
+    pub(super) fn finish(&mut self) -> Poll {
+        self.intake.finish(&self.here())
+    }
+
+    fn here(&self) -> Place {
+        Place { memory: self.decoder.memory(), ..self.place }
+    }
+
+    fn mark_at(&mut self, place: Place) {
+        if let Some(tick) = self.intake.mark(&place) {
+            self.marked.push_back((tick, place.offset));
+        }
+    }
+}
