@@ -61,6 +61,7 @@ pub(crate) fn directory() -> TempDir {
     fs::write(directory.path().join("intel5300"), capture::recorded(CsiFormat::Intel5300))
         .expect("room");
     fs::write(directory.path().join("esp32"), capture::recorded(CsiFormat::Esp32)).expect("room");
+    fs::write(directory.path().join("poses"), capture::poses()).expect("room");
     directory
 }
 
@@ -70,9 +71,10 @@ pub(crate) fn rewrite(mut pipeline: Table) -> Table {
     for (_, source) in pipeline["sources"].as_table_mut().expect("sources") {
         let source = source.as_table_mut().expect("a source");
         source.insert("speed".into(), "full".into());
-        if let Some(format) = source.get("format").cloned() {
-            source
-                .insert("transport".into(), Table::from_iter([("file".to_owned(), format)]).into());
+        let is_json = source["type"].as_str() == Some("json");
+        let file = if is_json { Some("poses".into()) } else { source.get("format").cloned() };
+        if let Some(file) = file {
+            source.insert("transport".into(), Table::from_iter([("file".to_owned(), file)]).into());
         } else {
             source.insert("starts_at_s".into(), STARTS_AT_S.into());
             source.insert("duration_s".into(), DURATION_S.into());

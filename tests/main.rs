@@ -46,6 +46,7 @@ fn main() {
         trial!(recovery::a_killed_run_loses_and_doubles_nothing),
         trial!(recovery::checkpoints_in_postgres_do_the_same, needs postgres::there()),
         trial!(recovery::a_stopped_run_goes_on_with_other_workers),
+        trial!(recovery::killed_windows_are_whole),
         trial!(recovery::a_run_that_was_taken_over_ends),
         trial!(recovery::state_that_does_not_fit_is_refused),
         trial!(kafka::records_become_messages, needs broker),

@@ -44,6 +44,33 @@ path = "history"
 commit_interval_ms = 50
 "#;
 
+/// Windows of three sorts over lines of JSON, killed at any moment.
+pub(crate) fn killed_windows_are_whole() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/windows.toml");
+    let pipeline = fs::read_to_string(file).expect("the example").parse().expect("it is TOML");
+    let pipeline = golden::rewrite(pipeline).to_string();
+    let checkpoint = "checkpoint = { interval = \"20ms\", granule = \"300ms\" }\n";
+    let write = |directory: &Path, speed: &str| {
+        let text = pipeline.replace("speed = \"full\"", &format!("speed = {speed}"));
+        fs::write(directory.join("windows.toml"), format!("{checkpoint}{text}")).expect("room");
+    };
+    let read = |directory: &Path| fs::read_to_string(directory.join("golden.jsonl"));
+    let whole = golden::directory();
+    write(whole.path(), "\"full\"");
+    process::succeed(whole.path(), &["run", "windows.toml"]);
+    let directory = golden::directory();
+    write(directory.path(), "5.0");
+    for nth in 0..20 {
+        let pause = Duration::from_millis(60 + nth * 7919 % 300);
+        let n_workers = (1 + nth % 3).to_string();
+        process::kill_after(directory.path(), &["run", "windows.toml", "-w", &n_workers], pause);
+    }
+    write(directory.path(), "\"full\"");
+    process::succeed(directory.path(), &["run", "windows.toml"]);
+    let (found, expected) = (read(directory.path()), read(whole.path()));
+    assert!(found.expect("it was written") == expected.expect("it was written"));
+}
+
 /// A folder with the pipeline and its capture.
 fn directory(speed: &str) -> TempDir {
     let directory = tempfile::tempdir().expect("room");

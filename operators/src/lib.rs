@@ -11,6 +11,7 @@ mod state;
 mod stateful;
 mod streams;
 mod track;
+mod windows;
 mod zones;
 
 use schemars::JsonSchema;
@@ -33,6 +34,7 @@ pub use crate::sanitize_phase::{
 pub use crate::state::{Change, Changes, Saving, StateKey, Stopped};
 pub use crate::streams::{into_records, select};
 pub use crate::track::{Track, TrackConfig};
+pub use crate::windows::{Aggregate, Stretch, Windows, WindowsConfig, WindowsMistake, into_rows};
 pub use crate::zones::{ZoneConfig, Zones, ZonesConfig};
 
 /// The operators there are.
@@ -52,14 +54,17 @@ pub enum OperatorConfig {
     Zones(ZonesConfig),
     /// Tells what people do.
     Activity(ActivityConfig),
+    /// Aggregates columns, by key and stretch of time.
+    Windows(WindowsConfig),
 }
 
 impl OperatorConfig {
-    /// What flows in, on all inputs alike.
-    pub fn input(&self) -> RecordKind {
+    /// What flows in, on all inputs alike; none if anything may.
+    pub fn input(&self) -> Option<RecordKind> {
         match self {
-            Self::SanitizePhase(_) | Self::Motion(_) | Self::Infer(_) => RecordKind::Csi,
-            Self::Track(_) | Self::Zones(_) | Self::Activity(_) => RecordKind::Pose,
+            Self::SanitizePhase(_) | Self::Motion(_) | Self::Infer(_) => Some(RecordKind::Csi),
+            Self::Track(_) | Self::Zones(_) | Self::Activity(_) => Some(RecordKind::Pose),
+            Self::Windows(_) => None,
         }
     }
 
@@ -73,6 +78,7 @@ impl OperatorConfig {
             Self::Track(_) => Some("track 1".to_owned()),
             Self::Zones(_) => Some("zones 1".to_owned()),
             Self::Activity(config) => Some(format!("activity 1, {} s", config.window_s)),
+            Self::Windows(config) => Some(config.state_shape()),
         }
     }
 
@@ -88,6 +94,7 @@ impl OperatorConfig {
                 ("events", RecordKind::Event),
             ],
             Self::Activity(_) => &[("", RecordKind::Activity), ("events", RecordKind::Event)],
+            Self::Windows(_) => &[("", RecordKind::Rows), ("late", RecordKind::Rows)],
         }
     }
 }

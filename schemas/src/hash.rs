@@ -11,6 +11,11 @@ pub fn stable_hash(parts: &[&str]) -> u64 {
     })
 }
 
+/// Hashes bytes, likewise.
+pub fn stable_hash_bytes(bytes: &[u8]) -> u64 {
+    fnv(FNV_OFFSET, bytes)
+}
+
 fn fnv(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
 }

@@ -12,6 +12,7 @@ mod occupancy;
 mod pose;
 mod presence;
 mod record;
+mod rows;
 mod source_kind;
 mod table;
 mod tick;
@@ -20,7 +21,7 @@ pub use crate::activity::{Activity, ActivityWindow};
 pub use crate::csi::{CsiBatch, CsiFrame, CsiLayout, LayoutMismatch, Link, flat_complex};
 pub use crate::event::{Event, EventId, EventType};
 pub use crate::geometry::{ReceiverGeometry, SPEED_OF_LIGHT_M_S, SUBCARRIER_HZ, SiteGeometry};
-pub use crate::hash::stable_hash;
+pub use crate::hash::{stable_hash, stable_hash_bytes};
 pub use crate::occupancy::ZoneOccupancy;
 pub use crate::pose::{
     BoundingBox, Estimator, EstimatorKind, KEYPOINT_NAMES, Keypoint, N_KEYPOINTS, Person,
@@ -28,6 +29,7 @@ pub use crate::pose::{
 };
 pub use crate::presence::{Motion, Presence};
 pub use crate::record::{OrderKey, Record, RecordKind, RecordType};
+pub use crate::rows::Rows;
 pub use crate::source_kind::SourceKind;
 pub use crate::table::{TableError, from_batch, to_batch};
 pub use crate::tick::{Granule, Tick, TickLength};

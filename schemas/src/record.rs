@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{ActivityWindow, CsiBatch, Event, PoseFrame, Presence, ZoneOccupancy};
+use crate::{ActivityWindow, CsiBatch, Event, PoseFrame, Presence, Rows, ZoneOccupancy};
 
 /// Any record; written with its kind as `"record"`, or as a number where people do not read it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub enum Record {
     Activity(ActivityWindow),
     /// Something that happened.
     Event(Event),
+    /// Rows with columns of their own.
+    Rows(Rows),
 }
 
 /// How [`Record`] is written between processes: compact formats cannot look ahead for a tag.
@@ -33,6 +35,7 @@ enum Numbered {
     Occupancy(ZoneOccupancy),
     Activity(ActivityWindow),
     Event(Event),
+    Rows(Rows),
 }
 
 impl Serialize for Record {
@@ -70,10 +73,12 @@ pub enum RecordKind {
     Activity,
     /// [`Event`].
     Event,
+    /// [`Rows`], whose columns are the stream's own.
+    Rows,
 }
 
 impl RecordKind {
-    /// Every kind, in the order of the tables.
+    /// Every kind that has a table of its own, in the order of the tables.
     pub const ALL: [Self; 6] =
         [Self::Csi, Self::Pose, Self::Presence, Self::Occupancy, Self::Activity, Self::Event];
 
@@ -86,6 +91,7 @@ impl RecordKind {
             Self::Occupancy => "occupancy",
             Self::Activity => "activity",
             Self::Event => "event",
+            Self::Rows => "rows",
         }
     }
 }
@@ -106,7 +112,36 @@ impl Record {
             Self::Occupancy(_) => RecordKind::Occupancy,
             Self::Activity(_) => RecordKind::Activity,
             Self::Event(_) => RecordKind::Event,
+            Self::Rows(_) => RecordKind::Rows,
         }
+    }
+
+    /// How many things it tells: frames, rows, or one.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Csi(batch) => batch.len(),
+            Self::Rows(rows) => rows.len(),
+            _ => 1,
+        }
+    }
+
+    /// True if it tells nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes it as a line of JSON; each of [`Rows`] has its own.
+    ///
+    /// # Errors
+    ///
+    /// [`serde_json::Error`] if it has no form in JSON; half a line may be there then.
+    pub fn write_json_lines(&self, lines: &mut Vec<u8>) -> serde_json::Result<()> {
+        if let Self::Rows(rows) = self {
+            return rows.write_json_lines(lines).map_err(serde::ser::Error::custom);
+        }
+        serde_json::to_writer(&mut *lines, self)?;
+        lines.push(b'\n');
+        Ok(())
     }
 
     /// [`RecordType::order_key`], and the kind between records that are alike in it.
@@ -118,13 +153,14 @@ impl Record {
             Self::Occupancy(occupancy) => occupancy.order_key(),
             Self::Activity(window) => window.order_key(),
             Self::Event(event) => event.order_key(),
+            Self::Rows(rows) => rows.order_key(),
         };
         (key, self.kind())
     }
 }
 
-/// When something was captured, and who or what it is about.
-pub type OrderKey<'a> = (i64, &'a str, &'a str);
+/// When something was captured, who or what it is about, and its place among what is alike in that.
+pub type OrderKey<'a> = (i64, &'a str, &'a str, u64);
 
 /// A type of record: its place among the kinds, and the order of its records.
 pub trait RecordType: Serialize + DeserializeOwned + Clone + Send + 'static {
@@ -163,10 +199,12 @@ macro_rules! record_type {
 
 record_type!(Csi, CsiBatch, self => {
     let captured_at_ns = self.captured_at_ns.first().copied().unwrap_or_default();
-    (captured_at_ns, &self.link.receiver, &self.link.transmitter)
+    (captured_at_ns, &self.link.receiver, &self.link.transmitter, 0)
 });
-record_type!(Pose, PoseFrame, self => (self.captured_at_ns, &self.site, &self.source));
-record_type!(Presence, Presence, self => (self.captured_at_ns, &self.site, &self.link));
-record_type!(Occupancy, ZoneOccupancy, self => (self.since_ns, &self.site, &self.zone));
-record_type!(Activity, ActivityWindow, self => (self.starts_at_ns, &self.site, &self.subject));
-record_type!(Event, Event, self => (self.occurred_at_ns, &self.subject, &self.id.0));
+record_type!(Pose, PoseFrame, self => (self.captured_at_ns, &self.site, &self.source, 0));
+record_type!(Presence, Presence, self => (self.captured_at_ns, &self.site, &self.link, 0));
+record_type!(Occupancy, ZoneOccupancy, self => (self.since_ns, &self.site, &self.zone, 0));
+record_type!(Activity, ActivityWindow, self => (self.starts_at_ns, &self.site, &self.subject, 0));
+record_type!(Event, Event, self => (self.occurred_at_ns, &self.subject, &self.id.0, 0));
+// Batches may be cut anywhere: only their place in their partition orders them.
+record_type!(Rows, Rows, self => (0, &self.stream, &self.partition, self.sequence));

@@ -132,11 +132,10 @@ impl<W: Write + Truncate + Send> Sink for JsonLines<W> {
         }
         let accepted_bytes = self.lines.len();
         for record in records {
-            if let Err(source) = serde_json::to_writer(&mut self.lines, record) {
+            if let Err(source) = record.write_json_lines(&mut self.lines) {
                 self.lines.truncate(accepted_bytes);
                 return Err(SinkError::Encode { tick, source });
             }
-            self.lines.push(b'\n');
         }
         Ok(records.len())
     }
@@ -225,6 +224,7 @@ mod tests {
         let context = SinkContext {
             pipeline: "flat",
             name: "out",
+            inputs: &[],
             lineage,
             generation: 1,
             directory: folder,

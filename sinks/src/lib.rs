@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
+use schemas::RecordKind;
 use serde::Deserialize;
 
 pub use crate::delta::{DeltaConfig, DeltaTail};
@@ -45,6 +46,8 @@ pub struct SinkContext<'a> {
     pub pipeline: &'a str,
     /// The sink's name.
     pub name: &'a str,
+    /// The streams it takes from, and what flows there.
+    pub inputs: &'a [(String, RecordKind)],
     /// Names the pipeline's history of checkpoints; a fresh start is another one.
     pub lineage: &'a str,
     /// Grows from run to run of the pipeline.

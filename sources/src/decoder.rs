@@ -60,6 +60,15 @@ pub enum DecodeError {
     /// The values do not pair up to complex numbers.
     #[error("odd number of values")]
     OddValues,
+    /// The line is no JSON object.
+    #[error("no json object")]
+    Json,
+    /// The object does not tell when it happened.
+    #[error("no time")]
+    NoTime,
+    /// The line is no pose frame.
+    #[error("no pose frame")]
+    NoPose,
     /// The line is not text.
     #[error("not text")]
     NotText,
@@ -76,6 +85,9 @@ impl DecodeError {
             Self::Columns => "unknown column layout",
             Self::Number => "unreadable number",
             Self::OddValues => "odd number of values",
+            Self::Json => "no json object",
+            Self::NoTime => "no time",
+            Self::NoPose => "no pose frame",
             Self::NotText => "not text",
         }
     }

@@ -4,11 +4,14 @@
 //! included; one that comes late keeps its capture time and travels at the current tick. So ticks are
 //! a pure function of what came before, however it was polled.
 
+use std::collections::VecDeque;
+
 use num_complex::Complex32;
 use schemas::{CsiBatch, CsiFrame, CsiLayout, Granule, Link, Record, SourceKind, Tick, TickLength};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::rows::{Row, RowsBuilder, Table};
 use crate::{Dropped, Mark, Poll, PollState, SourceContext, SourceError};
 
 /// Names for the devices of a link.
@@ -44,6 +47,12 @@ pub struct Intake {
     dropped: Vec<Dropped>,
     n_late: u64,
     n_frames: usize,
+    /// Whose rows are collected, if rows are.
+    table: Option<Table>,
+    /// Rows that are being collected, in the order of their ticks.
+    open_rows: VecDeque<(Tick, RowsBuilder)>,
+    /// A tick that rows were taken of, and how many.
+    taken: (Tick, u64),
 }
 
 /// What a mark's position holds: its tick, the source's own place, and what waits.
@@ -66,7 +75,16 @@ impl Intake {
             dropped: Vec::new(),
             n_late: 0,
             n_frames: 0,
+            table: None,
+            open_rows: VecDeque::new(),
+            taken: (0, 0),
         }
+    }
+
+    /// Collects rows of this table.
+    #[must_use]
+    pub(crate) fn with_rows(self, table: Table) -> Self {
+        Self { table: Some(table), ..self }
     }
 
     /// Lets records come out of order by this much.
@@ -183,6 +201,28 @@ impl Intake {
         self.records.insert(behind, (tick, record));
     }
 
+    /// Adds a row of the table.
+    pub(crate) fn push_row(&mut self, happened_at_ns: i64, row: Row<'_>) {
+        let tick = self.stamp(happened_at_ns);
+        let behind = self.open_rows.partition_point(|(at, _)| *at < tick);
+        if self.open_rows.get(behind).is_none_or(|(at, _)| *at != tick) {
+            let Some(table) = &self.table else { return };
+            let builder = RowsBuilder::new(table, self.n_rows_before(tick));
+            self.open_rows.insert(behind, (tick, builder));
+        }
+        self.open_rows[behind].1.push(happened_at_ns, row);
+        self.n_frames += 1;
+    }
+
+    /// Rows of a tick that are in batches already.
+    fn n_rows_before(&self, tick: Tick) -> u64 {
+        if self.taken.0 == tick {
+            return self.taken.1;
+        }
+        let waiting = self.records.iter().filter(|(at, _)| *at == tick);
+        waiting.map(|(_, record)| record.len() as u64).sum()
+    }
+
     /// Counts a record that could not be used.
     pub fn drop_record(&mut self, reason: &'static str, offset: u64) {
         self.drop_records(reason, 1, offset);
@@ -196,6 +236,7 @@ impl Intake {
     /// Takes out what came in, but for what waits.
     pub fn take(&mut self) -> Poll {
         self.n_frames = 0;
+        self.close_rows();
         let waiting = self.records.partition_point(|(tick, _)| *tick <= self.clock);
         let waiting = self.records.split_off(waiting);
         let mut records = std::mem::replace(&mut self.records, waiting);
@@ -214,10 +255,22 @@ impl Intake {
         }
     }
 
+    /// Makes batches of the rows whose time has come.
+    fn close_rows(&mut self) {
+        let Some(table) = &self.table else { return };
+        while let Some((tick, rows)) = self.open_rows.pop_front_if(|(tick, _)| *tick <= self.clock)
+        {
+            self.taken = (tick, rows.end());
+            let behind = self.records.partition_point(|(at, _)| *at <= tick);
+            self.records.insert(behind, (tick, Record::Rows(rows.into_rows(table))));
+        }
+    }
+
     /// Takes out everything, at the end, which is at `place`; panics as [`Intake::mark`] does.
     pub fn finish(&mut self, place: &impl Serialize) -> Poll {
         self.mark(place);
         let last_tick = self.records.last().map_or(self.clock, |(tick, _)| *tick);
+        let last_tick = self.open_rows.back().map_or(last_tick, |(tick, _)| last_tick.max(*tick));
         self.left = Some((self.granule.end_of(last_tick), Vec::new()));
         self.mark(place);
         self.clock = self.clock.max(last_tick);
@@ -241,7 +294,13 @@ impl Intake {
         let end = self.granule.end_of(self.clock);
         if clock >= end && self.left.is_none() {
             let waiting = self.records.iter().filter(|(tick, _)| *tick >= end).cloned();
-            self.left = Some((end, waiting.collect()));
+            let mut waiting: Vec<_> = waiting.collect();
+            if let Some(table) = &self.table {
+                let open = self.open_rows.iter().filter(|(tick, _)| *tick >= end);
+                waiting.extend(open.map(|(tick, rows)| (*tick, Record::Rows(rows.to_rows(table)))));
+                waiting.sort_by_key(|(tick, _)| *tick);
+            }
+            self.left = Some((end, waiting));
         }
         self.clock = self.clock.max(clock);
     }

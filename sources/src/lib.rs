@@ -8,7 +8,9 @@ mod decoder;
 mod error;
 mod intake;
 mod journal;
+mod json;
 mod pace;
+mod rows;
 mod silence;
 pub mod simulate;
 mod source;
@@ -17,6 +19,7 @@ mod transport;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use arrow::datatypes::SchemaRef;
 use schemars::JsonSchema;
 use schemas::{Granule, RecordKind, Tick, TickLength};
 use serde::Deserialize;
@@ -25,6 +28,7 @@ pub use crate::csi::{CsiConfig, CsiFormat, Esp32, Intel5300};
 pub use crate::decoder::{DecodeError, Decoder, DecoderMemory, Step};
 pub use crate::error::SourceError;
 pub use crate::intake::{Intake, LinkNames};
+pub use crate::json::{FieldType, JsonConfig, PosesConfig, TimeField, TimeUnit};
 pub use crate::pace::Speed;
 pub use crate::silence::{NoSilences, Silence, Silences};
 pub use crate::simulate::SimulateConfig;
@@ -38,6 +42,10 @@ pub use crate::transport::{Clock, KafkaTopic, Transport};
 pub enum SourceConfig {
     /// Channel state information from a capture file or a device.
     Csi(CsiConfig),
+    /// Rows with the fields that are declared here, from JSON.
+    Json(JsonConfig),
+    /// Ready-made poses, from JSON.
+    Poses(PosesConfig),
     /// A simulated room with people in it.
     Simulate(SimulateConfig),
 }
@@ -47,7 +55,25 @@ impl SourceConfig {
     pub fn outputs(&self) -> &'static [(&'static str, RecordKind)] {
         match self {
             Self::Csi(_) => &[("", RecordKind::Csi)],
+            Self::Json(_) => &[("", RecordKind::Rows)],
+            Self::Poses(_) => &[("", RecordKind::Pose)],
             Self::Simulate(_) => &[("", RecordKind::Csi), ("truth", RecordKind::Pose)],
+        }
+    }
+
+    /// The columns of the rows that it gives, if it gives rows.
+    pub fn schema(&self) -> Option<SchemaRef> {
+        match self {
+            Self::Json(config) => Some(config.schema()),
+            Self::Csi(_) | Self::Poses(_) | Self::Simulate(_) => None,
+        }
+    }
+
+    /// What is wrong with its settings, if anything is.
+    pub fn mistake(&self) -> Option<String> {
+        match self {
+            Self::Json(config) => config.mistake(),
+            Self::Csi(_) | Self::Poses(_) | Self::Simulate(_) => None,
         }
     }
 
@@ -56,6 +82,8 @@ impl SourceConfig {
     pub fn state_shape(&self) -> String {
         match self {
             Self::Csi(config) => config.state_shape(),
+            Self::Json(config) => config.state_shape(),
+            Self::Poses(config) => config.state_shape(),
             Self::Simulate(config) => format!("simulate 1, {}", config.scene.display()),
         }
     }
@@ -68,6 +96,8 @@ impl SourceConfig {
     pub fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
         match self {
             Self::Csi(config) => config.open(context),
+            Self::Json(config) => config.open(context),
+            Self::Poses(config) => config.open(context),
             Self::Simulate(config) => config.open(context),
         }
     }
@@ -104,7 +134,9 @@ impl SourceConfig {
     /// [`SourceError`] if there is no such thing, or an address cannot be bound.
     pub fn recorder(&self, name: &str, folder: &Path) -> Result<Box<dyn Receiver>, SourceError> {
         let receiver = match self {
-            Self::Csi(config) => config.transport.receiver(folder)?,
+            Self::Csi(CsiConfig { transport, .. })
+            | Self::Json(JsonConfig { transport, .. })
+            | Self::Poses(PosesConfig { transport, .. }) => transport.receiver(folder)?,
             Self::Simulate(_) => None,
         };
         receiver.ok_or_else(|| SourceError::NothingToRecord { name: name.to_owned() })

@@ -1,11 +1,15 @@
 //! Edges: a stream of one of the record types.
 
-use operators::{into_records, select};
+use operators::{Component, into_records, into_rows, select};
 use schemas::{
-    ActivityWindow, CsiBatch, Event, PoseFrame, Presence, Record, RecordKind, Tick, ZoneOccupancy,
+    ActivityWindow, CsiBatch, Event, PoseFrame, Presence, Record, RecordKind, Rows, Tick,
+    ZoneOccupancy,
 };
 use timely::dataflow::operators::Concatenate;
+use timely::dataflow::operators::vec::Filter;
 use timely::dataflow::{Scope, StreamVec};
+
+use crate::StreamName;
 
 /// A typed stream.
 #[derive(Clone)]
@@ -16,11 +20,16 @@ pub(super) enum Edge<'scope> {
     Occupancy(StreamVec<'scope, Tick, ZoneOccupancy>),
     Activity(StreamVec<'scope, Tick, ActivityWindow>),
     Event(StreamVec<'scope, Tick, Event>),
+    Rows(StreamVec<'scope, Tick, Rows>),
 }
 
 impl<'scope> Edge<'scope> {
-    /// The records of one kind.
-    pub(super) fn select(kind: RecordKind, records: StreamVec<'scope, Tick, Record>) -> Self {
+    /// The records of one kind; rows of one stream.
+    pub(super) fn select(
+        kind: RecordKind,
+        name: &StreamName,
+        records: StreamVec<'scope, Tick, Record>,
+    ) -> Self {
         match kind {
             RecordKind::Csi => Self::Csi(select(records)),
             RecordKind::Pose => Self::Pose(select(records)),
@@ -28,6 +37,10 @@ impl<'scope> Edge<'scope> {
             RecordKind::Occupancy => Self::Occupancy(select(records)),
             RecordKind::Activity => Self::Activity(select(records)),
             RecordKind::Event => Self::Event(select(records)),
+            RecordKind::Rows => {
+                let name = name.to_string();
+                Self::Rows(select::<Rows>(records).filter(move |rows| rows.stream == name))
+            }
         }
     }
 
@@ -40,6 +53,7 @@ impl<'scope> Edge<'scope> {
             Self::Occupancy(stream) => into_records(stream),
             Self::Activity(stream) => into_records(stream),
             Self::Event(stream) => into_records(stream),
+            Self::Rows(stream) => into_records(stream),
         }
     }
 }
@@ -63,5 +77,22 @@ pub(super) fn pose<'scope>(
     scope.concatenate(inputs.into_iter().filter_map(|input| match input {
         Edge::Pose(stream) => Some(stream),
         _ => None,
+    }))
+}
+
+/// All inputs as one stream of rows; records of other kinds become rows of their tables.
+pub(super) fn rows<'scope>(
+    scope: Scope<'scope, Tick>,
+    inputs: Vec<Edge<'scope>>,
+    component: &Component,
+) -> StreamVec<'scope, Tick, Rows> {
+    scope.concatenate(inputs.into_iter().map(|input| match input {
+        Edge::Csi(stream) => into_rows(stream, component),
+        Edge::Pose(stream) => into_rows(stream, component),
+        Edge::Presence(stream) => into_rows(stream, component),
+        Edge::Occupancy(stream) => into_rows(stream, component),
+        Edge::Activity(stream) => into_rows(stream, component),
+        Edge::Event(stream) => into_rows(stream, component),
+        Edge::Rows(stream) => stream,
     }))
 }

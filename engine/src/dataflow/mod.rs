@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use operators::{
     Activities, Changes, Component, Context, DetectMotion, InferPoses, Model, OperatorConfig,
-    SanitizePhase, Saving, Stopped, Track, Zones, into_records,
+    SanitizePhase, Saving, Stopped, Track, Windows, Zones, into_records,
 };
 use schemas::{Granule, Record, Tick};
 use timely::dataflow::operators::{Concatenate, Probe};
@@ -174,7 +174,8 @@ impl<'scope> Edges<'scope> {
     ) {
         for (port, kind) in outputs {
             let name = StreamName { component: component.to_owned(), port: (*port).to_owned() };
-            self.by_name.insert(name, Edge::select(*kind, records.clone()));
+            let edge = Edge::select(*kind, &name, records.clone());
+            self.by_name.insert(name, edge);
         }
     }
 
@@ -204,6 +205,11 @@ impl<'scope> Edges<'scope> {
             OperatorConfig::Zones(config) => edge::pose(scope, inputs).zones(config, context),
             OperatorConfig::Activity(config) => {
                 edge::pose(scope, inputs).activities(*config, context)
+            }
+            OperatorConfig::Windows(config) => {
+                let schema = operator.schema.clone().expect("the plan found its columns");
+                let rows = edge::rows(scope, inputs, &context.component);
+                into_records(rows.windows(config, schema, context))
             }
         };
         self.insert(&operator.name, operator.config.outputs(), &records);

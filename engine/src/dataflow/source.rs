@@ -214,11 +214,9 @@ impl Intake {
             parking.park(self.holds.clock());
         }
         // As far as all sources have come, everything is to be durable.
-        if let Some(low) = parking.low() {
-            if !self.flow.durable.less_than(&low) {
-                self.flow.stopped.set(low);
-                return true;
-            }
+        if let Some(low) = parking.low().filter(|low| !self.flow.durable.less_than(low)) {
+            self.flow.stopped.set(low);
+            return true;
         }
         self.activator.activate_after(LOOK_AGAIN);
         false

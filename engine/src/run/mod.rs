@@ -213,9 +213,13 @@ impl<'a> Opening<'a> {
         sink: &PlannedSink,
         session: &Session,
     ) -> Result<Mutex<Option<Outlet>>, RunError> {
+        let streams = self.plan.streams();
+        let inputs = sink.inputs.iter().map(|input| (input.to_string(), streams[input]));
+        let inputs: Vec<_> = inputs.collect();
         let context = SinkContext {
             pipeline: &self.plan.name,
             name: &sink.name,
+            inputs: &inputs,
             lineage: session.lineage(),
             generation: session.generation(),
             directory: self.directory,

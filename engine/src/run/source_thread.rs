@@ -136,11 +136,7 @@ impl Reader {
     }
 }
 
-/// Records, with each frame of CSI as one.
+/// Records, with each frame and each row as one.
 fn n_records(records: &[(Tick, Record)]) -> u64 {
-    let n_records = records.iter().map(|(_, record)| match record {
-        Record::Csi(batch) => batch.len(),
-        _ => 1,
-    });
-    n_records.sum::<usize>() as u64
+    records.iter().map(|(_, record)| record.len()).sum::<usize>() as u64
 }

@@ -69,14 +69,15 @@ impl RecordKind {
             Self::Occupancy => "occupancy",
             Self::Activity => "activities",
             Self::Event => "events",
+            Self::Rows => "rows",
         }
     }
 
-    /// The columns of the table.
+    /// The columns of the table; none for [`RecordKind::Rows`], where each stream has its own.
     pub fn arrow_schema(self) -> SchemaRef {
         static SCHEMAS: LazyLock<[SchemaRef; RecordKind::ALL.len()]> =
             LazyLock::new(|| RecordKind::ALL.map(|kind| Arc::new(Schema::new(kind.columns()))));
-        Arc::clone(&SCHEMAS[self as usize])
+        SCHEMAS.get(self as usize).cloned().unwrap_or_else(|| Arc::new(Schema::empty()))
     }
 
     /// Turns records of this kind into one record batch with the columns of their table.
@@ -107,6 +108,7 @@ impl RecordKind {
             Self::Occupancy => occupancy_columns(),
             Self::Activity => activity_columns(),
             Self::Event => event_columns(),
+            Self::Rows => Vec::new(),
         }
     }
 }

@@ -6,7 +6,7 @@ use rdkafka::producer::BaseRecord;
 use schemas::{Record, Tick};
 
 use crate::SinkError;
-use crate::kafka::topics::{Topics, stem};
+use crate::kafka::topics::{Topics, stem_of};
 
 /// What is sent.
 pub(super) struct Message {
@@ -67,34 +67,44 @@ impl Envelope {
         records: &[Record],
         topics: &Topics,
     ) -> Result<Vec<Message>, SinkError> {
-        let messages = records.iter().enumerate().map(|(nth, record)| {
-            let value = serde_json::to_vec(record);
-            let value = value.map_err(|source| SinkError::Encode { tick, source })?;
-            let captured_at_ns = record.order_key().0.0;
-            Ok(Message {
-                topic: topics.of(record.kind()).to_owned(),
-                key: key(record),
-                value,
-                headers: self.headers(tick, nth, record),
-                captured_at_ms: Some(captured_at_ns.div_euclid(1_000_000).max(0)),
-            })
-        });
-        messages.collect()
+        let mut messages = Vec::new();
+        for record in records {
+            let mut lines = Vec::new();
+            let written = record.write_json_lines(&mut lines);
+            written.map_err(|source| SinkError::Encode { tick, source })?;
+            let values = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+            for (value, happened_at_ns) in values.zip(times(record)) {
+                messages.push(Message {
+                    topic: topics.of(record),
+                    key: key(record),
+                    value: value.to_vec(),
+                    headers: self.headers(tick, messages.len(), record, happened_at_ns),
+                    captured_at_ms: Some(happened_at_ns.div_euclid(1_000_000).max(0)),
+                });
+            }
+        }
+        Ok(messages)
     }
 
     /// The attributes of the event. The id is the same whenever the same input is replayed.
-    fn headers(&self, tick: Tick, nth: usize, record: &Record) -> Vec<(&'static str, String)> {
+    fn headers(
+        &self,
+        tick: Tick,
+        nth: usize,
+        record: &Record,
+        happened_at_ns: i64,
+    ) -> Vec<(&'static str, String)> {
         let id = match record {
             Record::Event(event) => event.id.0.clone(),
             _ => format!("{tick}-{nth}"),
         };
-        let time = DateTime::from_timestamp_nanos(record.order_key().0.0);
+        let time = DateTime::from_timestamp_nanos(happened_at_ns);
         vec![
             ("content-type", "application/json".to_owned()),
             ("ce_specversion", "1.0".to_owned()),
             ("ce_id", id),
             ("ce_source", self.source.clone()),
-            ("ce_type", format!("dev.fresnel.{}.v1", stem(record.kind()))),
+            ("ce_type", format!("dev.fresnel.{}.v1", stem_of(record))),
             ("ce_time", time.to_rfc3339_opts(SecondsFormat::Nanos, true)),
         ]
     }
@@ -109,5 +119,14 @@ fn key(record: &Record) -> String {
         Record::Occupancy(occupancy) => occupancy.zone.clone(),
         Record::Activity(window) => window.subject.clone(),
         Record::Event(event) => event.subject.clone(),
+        Record::Rows(rows) => rows.partition.clone(),
+    }
+}
+
+/// When what a record tells happened: one time for each of its lines.
+fn times(record: &Record) -> Vec<i64> {
+    match record {
+        Record::Rows(rows) => rows.times_ns.clone(),
+        record => vec![record.order_key().0.0],
     }
 }

@@ -69,7 +69,7 @@ impl KafkaConfig {
         let mut sink = Kafka {
             client: self.client(),
             brokers: self.brokers.clone(),
-            topics: Topics::new(self.topic.as_deref(), &self.prefix),
+            topics: Topics::new(self.topic.clone(), &self.prefix, context.inputs),
             envelope: Envelope::new(context.pipeline, context.name),
             commit_interval: Duration::from_millis(self.commit_interval_ms.into()),
             run: Run {

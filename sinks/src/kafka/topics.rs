@@ -1,12 +1,13 @@
 //! Which topic a record goes to.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use schemas::RecordKind;
+use schemas::{Record, RecordKind};
 
 /// What the broker would choose.
 const BROKER_DEFAULT: i32 = -1;
@@ -14,18 +15,26 @@ const CREATE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The names of a sink's topics.
 pub(super) struct Topics {
+    /// One for all, if the pipeline says so.
+    topic: Option<String>,
+    prefix: String,
     progress: String,
-    of_records: Vec<String>,
+    /// Those that its inputs need.
+    needed: BTreeSet<String>,
 }
 
 impl Topics {
     /// One topic for all, or one for each kind of record.
-    pub(super) fn new(topic: Option<&str>, prefix: &str) -> Self {
-        let of_records = RecordKind::ALL.map(|kind| match topic {
-            Some(topic) => topic.to_owned(),
-            None => format!("{prefix}.{}.v1", stem(kind)),
-        });
-        Self { progress: format!("{prefix}.progress"), of_records: of_records.into() }
+    pub(super) fn new(
+        topic: Option<String>,
+        prefix: &str,
+        inputs: &[(String, RecordKind)],
+    ) -> Self {
+        let (prefix, progress) = (prefix.to_owned(), format!("{prefix}.progress"));
+        let mut topics = Self { topic, prefix, progress, needed: BTreeSet::new() };
+        let names = inputs.iter().map(|(stream, kind)| topics.name(stem(*kind, stream)));
+        topics.needed = names.collect();
+        topics
     }
 
     /// The topic of how far sinks have come.
@@ -33,9 +42,13 @@ impl Topics {
         &self.progress
     }
 
-    /// The topic of a kind of record.
-    pub(super) fn of(&self, kind: RecordKind) -> &str {
-        &self.of_records[kind as usize]
+    /// The topic of a record.
+    pub(super) fn of(&self, record: &Record) -> String {
+        self.name(stem_of(record))
+    }
+
+    fn name(&self, stem: &str) -> String {
+        self.topic.clone().unwrap_or_else(|| format!("{}.{stem}.v1", self.prefix))
     }
 
     /// Makes those that are not there.
@@ -45,10 +58,7 @@ impl Topics {
             .set("cleanup.policy", "compact")
             .set("segment.bytes", "1048576")
             .set("min.cleanable.dirty.ratio", "0.1");
-        let mut names = self.of_records.clone();
-        names.sort_unstable();
-        names.dedup();
-        let of_records = names.iter().map(|name| {
+        let of_records = self.needed.iter().map(|name| {
             NewTopic::new(name, BROKER_DEFAULT, TopicReplication::Fixed(BROKER_DEFAULT))
         });
         let topics: Vec<_> = of_records.chain([progress]).collect();
@@ -63,8 +73,16 @@ impl Topics {
     }
 }
 
-/// What the topics, and the types of events, call a kind of record.
-pub(super) fn stem(kind: RecordKind) -> &'static str {
+/// What topics, and the types of events, call a record.
+pub(super) fn stem_of(record: &Record) -> &str {
+    match record {
+        Record::Rows(rows) => &rows.stream,
+        record => stem(record.kind(), ""),
+    }
+}
+
+/// What they call a kind of record; rows go by their stream.
+fn stem(kind: RecordKind, stream: &str) -> &str {
     match kind {
         RecordKind::Csi => "csi.frames",
         RecordKind::Pose => "pose.frames",
@@ -72,5 +90,6 @@ pub(super) fn stem(kind: RecordKind) -> &'static str {
         RecordKind::Occupancy => "zones.occupancy",
         RecordKind::Activity => "activity.windows",
         RecordKind::Event => "events",
+        RecordKind::Rows => stream,
     }
 }

@@ -82,6 +82,7 @@ impl CsiConfig {
         self.transport.open(&Ingress {
             context,
             names,
+            schema: None,
             speed: self.speed,
             clock: self.clock,
             max_delay_ms: self.max_delay_ms,

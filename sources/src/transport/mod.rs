@@ -8,14 +8,17 @@ mod udp;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use arrow::datatypes::SchemaRef;
 use schemars::JsonSchema;
 use schemas::SourceKind;
 use serde::Deserialize;
 
 use crate::journal::{self, Reader};
 use crate::pace::Paced;
+use crate::rows::Table;
 use crate::transport::file::Capture;
 use crate::transport::journaled::Journaled;
 use crate::transport::udp::Udp;
@@ -57,6 +60,8 @@ pub enum Clock {
 pub(crate) struct Ingress<'a> {
     pub(crate) context: &'a SourceContext<'a>,
     pub(crate) names: LinkNames,
+    /// The columns of rows, where rows come.
+    pub(crate) schema: Option<SchemaRef>,
     pub(crate) speed: Speed,
     pub(crate) clock: Option<Clock>,
     pub(crate) max_delay_ms: u32,
@@ -66,9 +71,15 @@ pub(crate) struct Ingress<'a> {
 
 impl Ingress<'_> {
     /// Where the records of a partition are collected.
-    fn intake(&self, kind: SourceKind) -> Intake {
+    fn intake(&self, kind: SourceKind, partition: &str) -> Intake {
         let intake = Intake::new(self.names.clone(), kind, self.context);
-        intake.with_max_delay_ms(self.max_delay_ms)
+        let intake = intake.with_max_delay_ms(self.max_delay_ms);
+        let Some(schema) = &self.schema else { return intake };
+        intake.with_rows(Table {
+            stream: self.context.name.to_owned(),
+            partition: partition.to_owned(),
+            schema: Arc::clone(schema),
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
+use arrow::datatypes::SchemaRef;
 use operators::OperatorConfig;
 use schemas::{Granule, RecordKind, TickLength};
 use sinks::SinkConfig;
@@ -56,6 +57,8 @@ pub struct PlannedOperator {
     pub inputs: Vec<StreamName>,
     /// Its settings.
     pub config: OperatorConfig,
+    /// The columns of the rows that it gives, if it gives rows.
+    pub schema: Option<SchemaRef>,
 }
 
 /// A sink of a plan.
@@ -113,10 +116,14 @@ impl Plan {
         if pipeline.sinks.is_empty() {
             mistakes.push(Mistake::new(0..0, "the pipeline has no sink: expected [sinks.NAME]"));
         }
+        for source in &pipeline.sources {
+            let mistake = source.config.mistake();
+            mistakes.extend(mistake.map(|mistake| Mistake::new(source.name_at.clone(), mistake)));
+        }
         let streams = streams(&pipeline);
         for operator in &pipeline.operators {
             let takes = operator.config.input();
-            check_inputs(&operator.name, Some(takes), &operator.inputs, &streams, &mut mistakes);
+            check_inputs(&operator.name, takes, &operator.inputs, &streams, &mut mistakes);
         }
         for sink in &pipeline.sinks {
             check_inputs(&sink.name, None, &sink.inputs, &streams, &mut mistakes);
@@ -125,6 +132,11 @@ impl Plan {
             return Err(mistakes);
         }
         let operators = in_order(pipeline.operators)?;
+        let columns = columns(&pipeline.sources, &operators, &streams)?;
+        let operators = operators.into_iter().map(|Component { name, inputs, config, .. }| {
+            let schema = columns.get(&StreamName::new(&name, "")).cloned();
+            PlannedOperator { name, inputs: stream_names(&inputs), config, schema }
+        });
         let sources = pipeline.sources.into_iter();
         let sinks = pipeline.sinks.into_iter();
         Ok(Self {
@@ -136,7 +148,7 @@ impl Plan {
             sources: sources
                 .map(|Component { name, config, .. }| PlannedSource { name, config })
                 .collect(),
-            operators,
+            operators: operators.collect(),
             sinks: sinks
                 .map(|Component { name, inputs, config, .. }| PlannedSink {
                     name,
@@ -245,7 +257,7 @@ fn check_inputs(
 /// Puts operators behind what they take from (Kahn 1962).
 fn in_order(
     mut operators: Vec<Component<OperatorConfig>>,
-) -> Result<Vec<PlannedOperator>, Vec<Mistake>> {
+) -> Result<Vec<Component<OperatorConfig>>, Vec<Mistake>> {
     let mut ordered = Vec::new();
     while !operators.is_empty() {
         let waits = |operator: &Component<OperatorConfig>| {
@@ -261,10 +273,50 @@ fn in_order(
             });
             return Err(mistakes.collect());
         };
-        let Component { name, inputs, config, .. } = operators.remove(ready);
-        ordered.push(PlannedOperator { name, inputs: stream_names(&inputs), config });
+        ordered.push(operators.remove(ready));
     }
     Ok(ordered)
+}
+
+/// The columns of each stream of rows.
+fn columns(
+    sources: &[Component<SourceConfig>],
+    operators: &[Component<OperatorConfig>],
+    streams: &Streams,
+) -> Result<BTreeMap<StreamName, SchemaRef>, Vec<Mistake>> {
+    let of_sources = sources
+        .iter()
+        .filter_map(|source| Some((StreamName::new(&source.name, ""), source.config.schema()?)));
+    let mut columns: BTreeMap<_, _> = of_sources.collect();
+    let mut mistakes = Vec::new();
+    for operator in operators {
+        let OperatorConfig::Windows(config) = &operator.config else { continue };
+        let inputs = stream_names(&operator.inputs);
+        // What is behind a mistake is not there, and told already.
+        let of_stream = |name: &StreamName| match streams[name] {
+            RecordKind::Rows => columns.get(name).cloned(),
+            kind => Some(kind.arrow_schema()),
+        };
+        let Some(schemas) = inputs.iter().map(of_stream).collect::<Option<Vec<_>>>() else {
+            continue;
+        };
+        let Some(input) = schemas.first().cloned() else { continue };
+        let mut mistake = |text: String| {
+            let text = format!("\"{}\": {text}", operator.name);
+            mistakes.push(Mistake::new(operator.name_at.clone(), text));
+        };
+        if let Some(nth) = schemas.iter().position(|schema| *schema != input) {
+            mistake(format!("\"{}\" has other columns than \"{}\"", inputs[nth], inputs[0]));
+        }
+        match config.schema(&input) {
+            Ok(schema) => {
+                columns.insert(StreamName::new(&operator.name, ""), schema);
+                columns.insert(StreamName::new(&operator.name, "late"), input);
+            }
+            Err(error) => mistake(error.to_string()),
+        }
+    }
+    if mistakes.is_empty() { Ok(columns) } else { Err(mistakes) }
 }
 
 #[cfg(test)]

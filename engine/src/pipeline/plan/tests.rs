@@ -50,7 +50,7 @@ fn every_mistake_tells_its_place_and_what_would_fit() {
             "type = \"sanitize_phase\"",
             "type = \"sanitise_phase\"",
             "flat.toml:11:8: operator \"clean\": unknown operator type `sanitise_phase`, expected one \
-             of `sanitize_phase`, `motion`, `infer`, `track`, `zones`, `activity`\n  help: did you \
+             of `sanitize_phase`, `motion`, `infer`, `track`, `zones`, `activity`, `windows`\n  help: did you \
              mean \"sanitize_phase\"?",
         ),
         (
@@ -145,4 +145,70 @@ fn all_mistakes_are_told_at_once() {
 fn what_is_no_toml_is_told_with_its_place() {
     let found = mistakes("name = \"flat\"\ntick = = 3");
     assert!(found.starts_with("flat.toml:2:8: "), "{found}");
+}
+
+const ROWS: &str = r#"
+name = "devices"
+
+[sources.poses]
+type = "json"
+transport = { file = "poses.jsonl" }
+fields = { at_ms = "int", device = "text" }
+time = { field = "at_ms" }
+
+[operators.seconds]
+type = "windows"
+inputs = ["poses"]
+key = ["device"]
+window = { tumbling = { length_s = 1 } }
+aggregates = { n = "count" }
+
+[operators.minutes]
+type = "windows"
+inputs = ["seconds"]
+window = { tumbling = { length_s = 60 } }
+aggregates = { most = "max(n)" }
+
+[sinks.lines]
+type = "json_lines"
+inputs = ["minutes", "seconds.late"]
+path = "out.jsonl"
+"#;
+
+#[test]
+fn columns_are_followed_from_end_to_end() {
+    assert_eq!(mistakes(ROWS), "none");
+    for (change, to, expected) in [
+        (
+            "key = [\"device\"]",
+            "key = [\"devices\"]",
+            "flat.toml:10:12: \"seconds\": there is no column \"devices\"; there are at_ms, device",
+        ),
+        (
+            "max(n)",
+            "max(m)",
+            "flat.toml:17:12: \"minutes\": there is no column \"m\"; there are device, \
+             window_start_ns, window_end_ns, n",
+        ),
+        (
+            "[\"seconds\"]",
+            "[\"seconds\", \"poses\"]",
+            "flat.toml:17:12: \"minutes\": \"poses\" has other columns than \"seconds\"",
+        ),
+        (
+            "field = \"at_ms\"",
+            "field = \"device\"",
+            "flat.toml:4:10: the time \"device\" must be of type \"int\" or \"float\"",
+        ),
+        (
+            "max(n)",
+            "maximum of n",
+            "flat.toml:21:22: operator \"minutes\": invalid value: string \"maximum of n\", expected \
+             \"count\", or sum, mean, min, max or a percentile such as p95 of a column, as in \
+             \"mean(confidence)\"",
+        ),
+    ] {
+        let told = mistakes(&ROWS.replacen(change, to, 1));
+        assert!(told.contains(expected), "{told}");
+    }
 }

@@ -1,0 +1,43 @@
+//! Columns by their names, and those within others.
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Fields, Schema};
+
+use crate::windows::WindowsMistake;
+
+/// The type of a column.
+pub(super) fn find<'a>(schema: &'a Schema, name: &str) -> Result<&'a DataType, WindowsMistake> {
+    let mut fields = schema.fields();
+    let mut parts = name.split('.').peekable();
+    while let Some(part) = parts.next() {
+        let field = fields.find(part).map(|(_, field)| field);
+        match field.map(|field| field.data_type()) {
+            Some(data_type) if parts.peek().is_none() => return Ok(data_type),
+            Some(DataType::Struct(inner)) => fields = inner,
+            _ => break,
+        }
+    }
+    Err(WindowsMistake::NoColumn { name: name.to_owned(), there: names("", schema.fields()) })
+}
+
+fn names(prefix: &str, fields: &Fields) -> Vec<String> {
+    let names = fields.iter().flat_map(|field: &std::sync::Arc<Field>| {
+        let name = format!("{prefix}{}", field.name());
+        match field.data_type() {
+            DataType::Struct(inner) => names(&format!("{name}."), inner),
+            _ => vec![name],
+        }
+    });
+    names.collect()
+}
+
+/// A column's values as `data_type`; none if it is not there, or cannot be that.
+pub(super) fn column(batch: &RecordBatch, name: &str, data_type: &DataType) -> Option<ArrayRef> {
+    let mut parts = name.split('.');
+    let mut array = batch.column_by_name(parts.next()?)?.clone();
+    for part in parts {
+        array = array.as_struct_opt()?.column_by_name(part)?.clone();
+    }
+    if array.data_type() == data_type { Some(array) } else { cast(&array, data_type).ok() }
+}

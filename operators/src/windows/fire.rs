@@ -1,0 +1,171 @@
+//! The second half: windows by key, which leave when they are over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, SchemaRef};
+use schemas::{Rows, Tick};
+use serde::{Deserialize, Serialize};
+
+use crate::StateKey;
+use crate::stateful::{Stateful, Work};
+use crate::windows::WindowsConfig;
+use crate::windows::aggregate::{Accumulator, Outcome};
+use crate::windows::gather::Part;
+use crate::windows::key::{Key, decode};
+use crate::windows::stretch::Window;
+
+/// A window that is open.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Open {
+    window: Window,
+    accumulators: Vec<Accumulator>,
+}
+
+pub(super) struct Fire {
+    stream: String,
+    schema: SchemaRef,
+    n_key_columns: usize,
+    /// True if windows grow together when they touch.
+    merges: bool,
+    /// Keys whose windows may be over at a tick; one can be there twice.
+    due: BTreeMap<Tick, Vec<Key>>,
+}
+
+impl Fire {
+    pub(super) fn new(config: &WindowsConfig, stream: String, schema: SchemaRef) -> Self {
+        let (n_key_columns, merges) = (config.key.len(), config.window.merges());
+        Self { stream, schema, n_key_columns, merges, due: BTreeMap::new() }
+    }
+
+    /// Adds a part to its window. Gives the window, if it is new or has grown.
+    fn add(&self, open: &mut Vec<Open>, part: Part) -> Option<Window> {
+        let Part { key: _, mut window, mut accumulators, .. } = part;
+        if !self.merges {
+            // The latest window is the likeliest.
+            let found = open.iter_mut().rev().find(|it| it.window == window);
+            let Some(found) = found else {
+                open.push(Open { window, accumulators });
+                return Some(window);
+            };
+            merge(&mut found.accumulators, &accumulators);
+            return None;
+        }
+        let touches = |it: &mut Open| {
+            it.window.start_ns <= window.end_ns && window.start_ns <= it.window.end_ns
+        };
+        let mut touched: Vec<_> = open.extract_if(.., touches).collect();
+        touched.sort_by_key(|it| it.window);
+        for mut earlier in touched {
+            window.start_ns = window.start_ns.min(earlier.window.start_ns);
+            window.end_ns = window.end_ns.max(earlier.window.end_ns);
+            merge(&mut earlier.accumulators, &accumulators);
+            accumulators = earlier.accumulators;
+        }
+        open.push(Open { window, accumulators });
+        Some(window)
+    }
+
+    fn set_due(&mut self, key: &Key, window: Window, work: &mut Work<'_, Self>) {
+        let over_at = window.over_at();
+        self.due.entry(over_at).or_default().push(key.clone());
+        work.set_alarm(over_at);
+    }
+
+    /// The windows that leave in one batch.
+    fn rows(&self, bucket: u64, fired: &[(Key, Open)]) -> Rows {
+        let keys: Vec<_> = fired.iter().map(|(key, _)| key).collect();
+        let types: Vec<_> = self.schema.fields().iter().map(|it| it.data_type().clone()).collect();
+        let mut columns = decode(&keys, &types[..self.n_key_columns]);
+        let windows = || fired.iter().map(|(_, open)| open.window);
+        columns.push(Arc::new(windows().map(|it| it.start_ns).collect::<Int64Array>()));
+        columns.push(Arc::new(windows().map(|it| it.end_ns).collect::<Int64Array>()));
+        let aggregates = types[columns.len()..].iter().enumerate();
+        let outcomes = aggregates.map(|(nth, data_type)| {
+            let outcomes = fired.iter().map(|(_, open)| open.accumulators[nth].outcome());
+            to_array(outcomes, data_type)
+        });
+        columns.extend(outcomes.collect::<Vec<_>>());
+        let options = RecordBatchOptions::new().with_row_count(Some(fired.len()));
+        let schema = Arc::clone(&self.schema);
+        let batch = RecordBatch::try_new_with_options(schema, columns, &options);
+        Rows {
+            stream: self.stream.clone(),
+            partition: format!("{bucket:02}"),
+            sequence: 0,
+            times_ns: windows().map(|window| window.end_ns).collect(),
+            batch: batch.expect("each column has a value for each window, of its type"),
+        }
+    }
+}
+
+fn merge(gathered: &mut [Accumulator], more: &[Accumulator]) {
+    gathered.iter_mut().zip(more).for_each(|(gathered, more)| gathered.merge(more));
+}
+
+fn to_array(outcomes: impl Iterator<Item = Outcome>, data_type: &DataType) -> ArrayRef {
+    if *data_type == DataType::Int64 {
+        let whole = outcomes.map(|outcome| match outcome {
+            Outcome::Int(value) => value,
+            Outcome::Float(_) => None,
+        });
+        Arc::new(whole.collect::<Int64Array>())
+    } else {
+        let numbers = outcomes.map(|outcome| match outcome {
+            Outcome::Float(value) => value,
+            Outcome::Int(_) => None,
+        });
+        Arc::new(numbers.collect::<Float64Array>())
+    }
+}
+
+impl Stateful for Fire {
+    type Input = Part;
+    type Output = Rows;
+    type Key = Key;
+    type State = Vec<Open>;
+
+    fn route(part: &Part) -> u64 {
+        part.key.route()
+    }
+
+    fn on_tick(&mut self, _tick: Tick, parts: Vec<Part>, work: &mut Work<'_, Self>) {
+        for part in parts {
+            let key = part.key.clone();
+            let changed = self.add(work.state.change(&key, Vec::new), part);
+            if let Some(window) = changed {
+                self.set_due(&key, window, work);
+            }
+        }
+    }
+
+    fn on_alarm(&mut self, tick: Tick, work: &mut Work<'_, Self>) {
+        let mut keys = self.due.remove(&tick).unwrap_or_default();
+        keys.sort_by_cached_key(|key| (key.bucket(), key.clone()));
+        keys.dedup();
+        let mut fired = Vec::new();
+        for key in keys {
+            let open = work.state.change(&key, Vec::new);
+            let mut over: Vec<_> = open.extract_if(.., |it| it.window.over_at() <= tick).collect();
+            if open.is_empty() {
+                work.state.remove(&key);
+            }
+            over.sort_by_key(|open| open.window);
+            fired.extend(over.into_iter().map(|open| (key.clone(), open)));
+        }
+        for of_bucket in fired.chunk_by(|(a, _), (b, _)| a.bucket() == b.bucket()) {
+            work.outputs.push(self.rows(of_bucket[0].0.bucket(), of_bucket));
+        }
+    }
+
+    fn on_restore(&mut self, _tick: Tick, work: &mut Work<'_, Self>) {
+        let open = work
+            .state
+            .iter()
+            .flat_map(|(key, open)| open.iter().map(|open| (key.clone(), open.window)));
+        for (key, window) in open.collect::<Vec<_>>() {
+            self.set_due(&key, window, work);
+        }
+    }
+}

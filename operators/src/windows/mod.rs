@@ -1,0 +1,172 @@
+//! Windows: aggregates of columns, by key and stretch of event time.
+//!
+//! Rows are gathered twice: first each partition's rows of a tick where they are, then what that gave
+//! by key. So few values travel, and sums are always made in the same order, whatever the number of
+//! workers.
+//!
+//! Source: T. Akidau et al., "The Dataflow Model", VLDB 2015.
+
+mod aggregate;
+mod columns;
+mod fire;
+mod gather;
+mod key;
+mod stretch;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use schemars::JsonSchema;
+use schemas::{RecordType, Rows, Tick, to_batch};
+use serde::Deserialize;
+use timely::dataflow::StreamVec;
+use timely::dataflow::operators::vec::{Filter, Map};
+
+pub use crate::windows::aggregate::Aggregate;
+use crate::windows::columns::find;
+use crate::windows::fire::Fire;
+use crate::windows::gather::{Gather, Gathered};
+pub use crate::windows::stretch::Stretch;
+use crate::{Component, Context, stateful::stateful};
+
+/// Settings of `windows`. Its outputs are the windows, and `late`: rows whose windows were over.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WindowsConfig {
+    /// Columns whose values have windows of their own; none for windows over everything. A column
+    /// within another one is named with a dot, such as "link.receiver".
+    #[serde(default)]
+    pub key: Vec<String>,
+    /// How long windows are.
+    pub window: Stretch,
+    /// What to compute, by the name of its column: "count", or "sum", "mean", "min", "max" or a
+    /// percentile such as "p95" of a column, as in "mean(confidence)".
+    pub aggregates: BTreeMap<String, Aggregate>,
+}
+
+/// Why windows cannot be made over some columns.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WindowsMistake {
+    /// A column is not there.
+    #[error("there is no column {name:?}; there are {}", there.join(", "))]
+    NoColumn {
+        /// Its name.
+        name: String,
+        /// Those that are there.
+        there: Vec<String>,
+    },
+    /// A column cannot be a key.
+    #[error("{name:?} cannot be a key: it is no text, number or boolean")]
+    NoKey {
+        /// Its name.
+        name: String,
+    },
+    /// A column has no numbers.
+    #[error("{name:?} cannot be aggregated: it holds no numbers")]
+    NoNumbers {
+        /// Its name.
+        name: String,
+    },
+    /// Two columns of the result have the same name.
+    #[error("there would be two columns {name:?}")]
+    Twice {
+        /// Their name.
+        name: String,
+    },
+}
+
+impl WindowsConfig {
+    /// The columns of the windows over rows of these columns: the key, `window_start_ns` and
+    /// `window_end_ns`, the aggregates.
+    ///
+    /// # Errors
+    ///
+    /// [`WindowsMistake`] if a column is not there, or of a type that does not fit.
+    pub fn schema(&self, input: &Schema) -> Result<SchemaRef, WindowsMistake> {
+        let mut fields = Vec::new();
+        for name in &self.key {
+            let data_type = key::canonical(find(input, name)?);
+            let data_type =
+                data_type.ok_or_else(|| WindowsMistake::NoKey { name: name.clone() })?;
+            fields.push(Field::new(name.replace('.', "_"), data_type, true));
+        }
+        for name in ["window_start_ns", "window_end_ns"] {
+            fields.push(Field::new(name, DataType::Int64, false));
+        }
+        for (name, aggregate) in &self.aggregates {
+            fields.push(Field::new(name, aggregate.data_type(input)?, true));
+        }
+        for (nth, field) in fields.iter().enumerate() {
+            if fields[..nth].iter().any(|earlier| earlier.name() == field.name()) {
+                return Err(WindowsMistake::Twice { name: field.name().clone() });
+            }
+        }
+        Ok(Arc::new(Schema::new(fields)))
+    }
+
+    /// What open windows are like.
+    pub(crate) fn state_shape(&self) -> String {
+        let aggregates = self.aggregates.iter().map(|(name, it)| format!("{name} = {it}"));
+        let aggregates = aggregates.collect::<Vec<_>>().join(", ");
+        format!("windows 1, {} by {}: {aggregates}", self.window, self.key.join(", "))
+    }
+}
+
+/// Windows on streams of rows.
+pub trait Windows<'scope> {
+    /// Gives each window when it is over, and rows that come too late for theirs.
+    ///
+    /// `output` has the columns of [`WindowsConfig::schema`]. Windows leave at their end, those of a
+    /// tick by key. State: what is gathered of each open window, on the worker that the key hashes to.
+    fn windows(
+        self,
+        config: &WindowsConfig,
+        output: SchemaRef,
+        context: Context<'scope>,
+    ) -> StreamVec<'scope, Tick, Rows>;
+}
+
+impl<'scope> Windows<'scope> for StreamVec<'scope, Tick, Rows> {
+    fn windows(
+        self,
+        config: &WindowsConfig,
+        output: SchemaRef,
+        context: Context<'scope>,
+    ) -> StreamVec<'scope, Tick, Rows> {
+        let name = context.component.name.to_string();
+        let gather = Gather::new(config, format!("{name}.late"), context.component.clone());
+        let gathered = stateful(self, &context.stateless(), gather);
+        let late = gathered.clone().flat_map(Gathered::late);
+        let parts = gathered.flat_map(Gathered::part);
+        let windows = stateful(parts, &context, Fire::new(config, name, output));
+        timely::dataflow::operators::Concat::concat(windows, late).filter(|rows| !rows.is_empty())
+    }
+}
+
+/// Records of any kind as rows with the columns of their table.
+pub fn into_rows<'scope, R: RecordType>(
+    records: StreamVec<'scope, Tick, R>,
+    component: &Component,
+) -> StreamVec<'scope, Tick, Rows> {
+    let dropped = Arc::clone(&component.dropped);
+    records.flat_map(move |record| {
+        let (time_ns, about, and_about, _) = record.order_key();
+        let partition = format!("{about}/{and_about}");
+        let Ok(batch) = to_batch(std::slice::from_ref(&record)) else {
+            dropped("does not fit its columns", 1);
+            return None;
+        };
+        Some(Rows {
+            stream: R::KIND.table().to_owned(),
+            partition,
+            sequence: time_ns.cast_unsigned(),
+            times_ns: vec![time_ns],
+            batch,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests;

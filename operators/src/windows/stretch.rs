@@ -1,0 +1,151 @@
+//! Which windows a moment belongs to.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use schemas::Tick;
+use serde::{Deserialize, Deserializer, Serialize};
+
+const NS_PER_S: f64 = 1e9;
+const NS_PER_MS: i64 = 1_000_000;
+
+/// How long windows are.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Stretch {
+    /// One after the other, aligned to the Unix epoch.
+    Tumbling {
+        /// Their length.
+        length_s: Seconds,
+    },
+    /// Overlapping, aligned to the Unix epoch.
+    Sliding {
+        /// Their length.
+        length_s: Seconds,
+        /// Time from the beginning of one to that of the next.
+        every_s: Seconds,
+    },
+    /// As long as rows of a key follow each other.
+    Session {
+        /// Time without a row after which a session is over.
+        gap_s: Seconds,
+    },
+}
+
+/// A length of time above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Seconds(f64);
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        if (1e-3..1e9).contains(&seconds) {
+            return Ok(Self(seconds));
+        }
+        let unexpected = serde::de::Unexpected::Float(seconds);
+        Err(serde::de::Error::invalid_value(unexpected, &"seconds from 0.001 to 1e9"))
+    }
+}
+
+impl Seconds {
+    #[cfg(test)]
+    pub(super) fn new(seconds: f64) -> Self {
+        Self(seconds)
+    }
+
+    fn as_ns(self) -> i64 {
+        (self.0 * NS_PER_S) as i64
+    }
+}
+
+impl fmt::Display for Stretch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tumbling { length_s } => write!(formatter, "{} s", length_s.0),
+            Self::Sliding { length_s, every_s } => {
+                write!(formatter, "{} s every {} s", length_s.0, every_s.0)
+            }
+            Self::Session { gap_s } => write!(formatter, "sessions {} s apart", gap_s.0),
+        }
+    }
+}
+
+/// A window: from a moment, up to but without another one, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(super) struct Window {
+    pub(super) start_ns: i64,
+    pub(super) end_ns: i64,
+}
+
+impl Window {
+    /// The tick at which nothing can come any more that belongs in it, unless late.
+    pub(super) fn over_at(self) -> Tick {
+        let end_ms = self.end_ns.div_euclid(NS_PER_MS);
+        let whole = end_ms + i64::from(self.end_ns.rem_euclid(NS_PER_MS) > 0);
+        whole.max(0).unsigned_abs()
+    }
+}
+
+impl Stretch {
+    /// True if windows grow together when they touch.
+    pub(super) fn merges(&self) -> bool {
+        matches!(self, Self::Session { .. })
+    }
+
+    /// Calls `visit` with each window that a moment belongs to, the latest first.
+    pub(super) fn windows_of(&self, time_ns: i64, mut visit: impl FnMut(Window)) {
+        match self {
+            Self::Tumbling { length_s } => {
+                let length_ns = length_s.as_ns();
+                let start_ns = time_ns.div_euclid(length_ns).saturating_mul(length_ns);
+                visit(Window { start_ns, end_ns: start_ns.saturating_add(length_ns) });
+            }
+            Self::Sliding { length_s, every_s } => {
+                let (length_ns, every_ns) = (length_s.as_ns(), every_s.as_ns());
+                let mut start_ns = time_ns.div_euclid(every_ns).saturating_mul(every_ns);
+                while start_ns.saturating_add(length_ns) > time_ns {
+                    visit(Window { start_ns, end_ns: start_ns.saturating_add(length_ns) });
+                    let Some(earlier) = start_ns.checked_sub(every_ns) else { break };
+                    start_ns = earlier;
+                }
+            }
+            Self::Session { gap_s } => {
+                visit(Window { start_ns: time_ns, end_ns: time_ns.saturating_add(gap_s.as_ns()) });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_belongs_to_its_windows() {
+        let starts = |stretch: Stretch, time_ms: i64| {
+            let mut starts = Vec::new();
+            stretch.windows_of(time_ms * NS_PER_MS, |window| {
+                starts.push((window.start_ns / NS_PER_MS, window.end_ns / NS_PER_MS));
+            });
+            starts
+        };
+        let s = Seconds::new;
+        let tumbling = Stretch::Tumbling { length_s: s(1.0) };
+        assert_eq!(starts(tumbling, 0), [(0, 1000)]);
+        assert_eq!(starts(tumbling, 1999), [(1000, 2000)]);
+        assert_eq!(starts(tumbling, -1), [(-1000, 0)]);
+        let sliding = Stretch::Sliding { length_s: s(2.5), every_s: s(1.0) };
+        assert_eq!(starts(sliding, 3200), [(3000, 5500), (2000, 4500), (1000, 3500)]);
+        assert_eq!(starts(sliding, 3500), [(3000, 5500), (2000, 4500)]);
+        let gaps = Stretch::Sliding { length_s: s(0.5), every_s: s(1.0) };
+        assert_eq!(starts(gaps, 700), [], "between two");
+        assert_eq!(starts(Stretch::Session { gap_s: s(5.0) }, 100), [(100, 5100)]);
+    }
+
+    #[test]
+    fn a_window_is_over_when_its_last_tick_is() {
+        for (end_ns, expected) in [(2_000_000, 2), (2_000_001, 3), (-5, 0)] {
+            assert_eq!(Window { start_ns: -9, end_ns }.over_at(), expected);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! JSON: rows with the fields that a pipeline declares, and poses that others have made.
+
+mod poses;
+mod row_decoder;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::json::poses::PoseDecoder;
+use crate::json::row_decoder::RowDecoder;
+use crate::transport::Ingress;
+use crate::{Clock, LinkNames, Partition, SourceContext, SourceError, Speed, Transport};
+
+/// Settings of the `json` source.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JsonConfig {
+    /// Where lines or messages of JSON objects come from.
+    pub transport: Transport,
+    /// The fields to take, and what they hold. A field that is missing, or holds something else, is
+    /// empty; others are passed over.
+    pub fields: BTreeMap<String, FieldType>,
+    /// The field that tells when a row happened; a row without it is dropped.
+    pub time: TimeField,
+    /// Milliseconds that rows may come out of order without being late; 0 by default.
+    #[serde(default)]
+    pub max_delay_ms: u32,
+    /// How fast a file is read: "full" (default), "recorded", or a factor.
+    #[serde(default)]
+    pub speed: Speed,
+}
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldType {
+    /// Whole numbers of 64 bits.
+    Int,
+    /// Numbers.
+    Float,
+    /// True or false.
+    Bool,
+    /// Text.
+    Text,
+}
+
+/// Where a row's time is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TimeField {
+    /// One of the fields, which must hold numbers.
+    pub field: String,
+    /// What it counts since the Unix epoch; "ms" by default.
+    #[serde(default)]
+    pub unit: TimeUnit,
+}
+
+/// What a time counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeUnit {
+    /// Seconds.
+    S,
+    /// Milliseconds.
+    #[default]
+    Ms,
+    /// Microseconds.
+    Us,
+    /// Nanoseconds.
+    Ns,
+}
+
+impl TimeUnit {
+    fn as_ns(self) -> i64 {
+        match self {
+            Self::S => 1_000_000_000,
+            Self::Ms => 1_000_000,
+            Self::Us => 1_000,
+            Self::Ns => 1,
+        }
+    }
+}
+
+impl JsonConfig {
+    /// The columns of the rows, in the order of their names.
+    pub fn schema(&self) -> SchemaRef {
+        let fields = self.fields.iter().map(|(name, field_type)| {
+            let data_type = match field_type {
+                FieldType::Int => DataType::Int64,
+                FieldType::Float => DataType::Float64,
+                FieldType::Bool => DataType::Boolean,
+                FieldType::Text => DataType::Utf8,
+            };
+            Field::new(name, data_type, true)
+        });
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    /// What is wrong with the settings, if anything is.
+    pub fn mistake(&self) -> Option<String> {
+        let TimeField { field, .. } = &self.time;
+        match self.fields.get(field) {
+            Some(FieldType::Int | FieldType::Float) => None,
+            Some(_) => Some(format!("the time \"{field}\" must be of type \"int\" or \"float\"")),
+            None => Some(format!("the time \"{field}\" is not among the fields")),
+        }
+    }
+
+    pub(crate) fn state_shape(&self) -> String {
+        self.transport.state_shape(&format!("json {:?} by {}", self.fields, self.time.field))
+    }
+
+    pub(crate) fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
+        let schema = self.schema();
+        self.transport.open(&Ingress {
+            context,
+            names: LinkNames::default(),
+            schema: Some(Arc::clone(&schema)),
+            speed: self.speed,
+            clock: Some(Clock::Device),
+            max_delay_ms: self.max_delay_ms,
+            decoder: &|| Box::new(RowDecoder::new(&schema, &self.time)),
+        })
+    }
+}
+
+/// Settings of the `poses` source.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PosesConfig {
+    /// Where lines or messages of pose frames come from, as the `kafka` and `json_lines` sinks write
+    /// them.
+    pub transport: Transport,
+    /// Milliseconds that frames may come out of order without being late; 0 by default.
+    #[serde(default)]
+    pub max_delay_ms: u32,
+    /// How fast a file is read: "full" (default), "recorded", or a factor.
+    #[serde(default)]
+    pub speed: Speed,
+}
+
+impl PosesConfig {
+    pub(crate) fn state_shape(&self) -> String {
+        self.transport.state_shape("poses")
+    }
+
+    pub(crate) fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
+        self.transport.open(&Ingress {
+            context,
+            names: LinkNames::default(),
+            schema: None,
+            speed: self.speed,
+            clock: Some(Clock::Device),
+            max_delay_ms: self.max_delay_ms,
+            decoder: &|| Box::new(PoseDecoder),
+        })
+    }
+}
+
+/// The first line of `bytes`, and how many bytes it and its end take. None if its end is not there.
+fn line(bytes: &[u8], complete: bool) -> Option<(&[u8], usize)> {
+    match memchr::memchr(b'\n', bytes) {
+        Some(end) => Some((&bytes[..end], end + 1)),
+        None => complete.then_some((bytes, bytes.len())),
+    }
+}
