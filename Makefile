@@ -4,6 +4,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 FRESNEL := $(TARGET)/debug/fresnel
 PYTHON := $(TARGET)/python
 KAFKA := $(TARGET)/kafka
+PEERS := $(TARGET)/peers
 PACKAGES := build-essential cmake maven openjdk-17-jre-headless postgresql python3-venv zlib1g-dev
 # All crates at once, always: building one alone would build its dependencies with other features.
 CARGO_FLAGS := --workspace --locked
@@ -34,9 +35,10 @@ audit:
 	else echo "advisories not checked: their database cannot be reached"; fi
 
 # Ratios against peers, measured in one run; figures go to benches/README.md.
-bench: packages $(PYTHON)/ready
+bench: packages $(PYTHON)/ready $(PEERS)/ready
 	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check -r benches/requirements.txt
-	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) cargo bench $(CARGO_FLAGS) --profile dev --bench decode
+	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_PEERS=$(abspath $(PEERS)) \
+		cargo bench $(CARGO_FLAGS) --profile dev --bench decode --bench windows
 
 # The weights in models/: a quarter of an hour on two cores.
 train: build
@@ -55,6 +57,14 @@ packages:
 			echo "please install: sudo apt-get install" $$missing; exit 1; \
 		fi; \
 	fi
+
+# Engines that benches compare with, each with packages of its own.
+$(PEERS)/ready: benches/peers/bytewax.txt benches/peers/flink.txt
+	for peer in bytewax flink; do \
+		python3 -m venv $(PEERS)/$$peer && \
+		$(PEERS)/$$peer/bin/pip install --quiet --disable-pip-version-check -r benches/peers/$$peer.txt || exit 1; \
+	done
+	touch $@
 
 # The broker that tests talk to.
 $(KAFKA)/ready: tests/kafka/pom.xml

@@ -77,6 +77,55 @@ pub(crate) fn garbage_is_counted() {
     }
 }
 
+/// What cannot be decoded is a row of its own, which can be kept like any other.
+pub(crate) fn errors_can_be_kept() {
+    let directory = tempfile::tempdir().expect("room");
+    let path = directory.path();
+    let good = "{\"at_ms\":1000,\"x\":1}\n";
+    fs::write(path.join("in.jsonl"), format!("{good}{{\"at_ms\":\n{good}{{\"x\":2}}\n{good}"))
+        .expect("room");
+    let pipeline = r#"
+name = "letters"
+
+[sources.letters]
+type = "json"
+transport = { file = "in.jsonl" }
+fields = { at_ms = "int", x = "int" }
+time = { field = "at_ms" }
+
+[operators.by_reason]
+type = "windows"
+inputs = ["letters.errors"]
+key = ["reason"]
+window = { tumbling = { length_s = 1 } }
+aggregates = { n = "sum(n_records)" }
+
+[sinks.good]
+type = "json_lines"
+inputs = ["letters"]
+path = "good.jsonl"
+
+[sinks.dead]
+type = "json_lines"
+inputs = ["letters.errors", "by_reason"]
+path = "dead.jsonl"
+"#;
+    fs::write(path.join("letters.toml"), pipeline).expect("room");
+    process::succeed(path, &["run", "letters.toml"]);
+    let read = |name: &str| fs::read_to_string(path.join(name)).expect("it was written");
+    assert_eq!(read("good.jsonl"), "{\"at_ms\":1000,\"x\":1}\n".repeat(3));
+    let expected = [
+        r#"{"source":"letters","partition":"","offset":21,"reason":"no json object","n_records":1}"#,
+        r#"{"source":"letters","partition":"","offset":52,"reason":"no time","n_records":1}"#,
+        r#"{"reason":"no json object","window_start_ns":1000000000,"window_end_ns":2000000000,"n":1}"#,
+        r#"{"reason":"no time","window_start_ns":1000000000,"window_end_ns":2000000000,"n":1}"#,
+    ];
+    let dead = read("dead.jsonl");
+    let mut found: Vec<_> = dead.lines().collect();
+    found[2..].sort_unstable();
+    assert_eq!(found, expected);
+}
+
 pub(crate) fn what_cannot_be_opened_is_told() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("bound").to_string();

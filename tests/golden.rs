@@ -61,8 +61,21 @@ pub(crate) fn directory() -> TempDir {
     fs::write(directory.path().join("intel5300"), capture::recorded(CsiFormat::Intel5300))
         .expect("room");
     fs::write(directory.path().join("esp32"), capture::recorded(CsiFormat::Esp32)).expect("room");
-    fs::write(directory.path().join("poses"), capture::poses()).expect("room");
+    fs::write(directory.path().join("poses"), poses()).expect("room");
     directory
+}
+
+/// Lines of poses by five devices over twenty seconds, some out of order, a few too much.
+pub(crate) fn poses() -> String {
+    let lines = (0..2000_i64).map(|nth| {
+        let lag_ms = nth * 7919 % 200 + if nth % 97 == 0 { 800 } else { 0 };
+        let at_ms = STARTS_AT_S * 1000 + nth * 10 - lag_ms;
+        let (device, confidence) = (nth * 31 % 17 % 5, (nth * 613 % 1000) as f64 / 1000.0);
+        format!(
+            "{{\"at_ms\":{at_ms},\"device\":\"dev{device}\",\"persons\":[],\"confidence\":{confidence}}}\n"
+        )
+    });
+    lines.collect()
 }
 
 /// The same pipeline with seeded sources and one sink.

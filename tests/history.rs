@@ -7,6 +7,7 @@ use serde_json::Value;
 use sources::CsiFormat;
 use tempfile::TempDir;
 
+use crate::golden;
 use crate::support::{capture, data, process, python};
 
 /// Runs a capture through the example pipeline; gives the folder.
@@ -115,4 +116,47 @@ pub(crate) fn another_reader_counts_the_same() {
     };
     assert_eq!(told, [rows("presence"), rows("csi"), n_frames(directory.path())]);
     assert_eq!(told[2], 540);
+}
+
+/// Rows go to a table of their own, with the columns that the pipeline gives them.
+pub(crate) fn windows_become_rows() {
+    let directory = tempfile::tempdir().expect("room");
+    fs::write(directory.path().join("poses.jsonl"), golden::poses()).expect("room");
+    let pipeline = r#"
+name = "devices"
+
+[sources.seen]
+type = "json"
+transport = { file = "poses.jsonl" }
+fields = { at_ms = "int", device = "text", confidence = "float" }
+time = { field = "at_ms" }
+max_delay_ms = 200
+
+[operators.seconds]
+type = "windows"
+inputs = ["seen"]
+key = ["device"]
+window = { tumbling = { length_s = 1 } }
+aggregates = { n = "count", most = "max(confidence)" }
+
+[sinks.history]
+type = "delta"
+inputs = ["seen", "seconds", "seconds.late"]
+path = "history"
+"#;
+    fs::write(directory.path().join("devices.toml"), pipeline).expect("room");
+    process::succeed(directory.path(), &["run", "devices.toml"]);
+    let rows = query(directory.path(), "SELECT count(*) AS n FROM seen");
+    assert_eq!(rows[0]["n"], 2000);
+    let asked =
+        "SELECT sum(n) AS n, max(most) AS most, count(DISTINCT device) AS devices FROM seconds";
+    let windows = &query(directory.path(), asked)[0];
+    let late = &query(directory.path(), "SELECT count(*) AS n FROM seconds_late")[0];
+    assert!(late["n"].as_i64() > Some(0), "{late}");
+    assert_eq!(windows["n"].as_i64().zip(late["n"].as_i64()).map(|(a, b)| a + b), Some(2000));
+    assert_eq!((&windows["most"], &windows["devices"]), (&0.999.into(), &5.into()));
+    let clash = pipeline.replace("seen", "poses");
+    fs::write(directory.path().join("devices.toml"), clash).expect("room");
+    let said = process::fail(directory.path(), &["validate", "devices.toml"], 78);
+    assert!(said.contains("the table \"poses\" is for other records"), "{said}");
 }

@@ -62,7 +62,7 @@ pub(crate) fn datagrams_become_presence() {
     let (code, said) = server.terminate();
     assert_eq!(code, Some(0), "{said}");
     let told = fs::read_to_string(directory.path().join("motion.jsonl")).expect("it was written");
-    let first = told.lines().next().expect("a line");
+    let first = told.lines().next().unwrap_or_else(|| panic!("nothing was written: {said}"));
     assert!(first.contains("\"motion\":\"unknown\""), "{first}");
     assert!(first.contains("\"source_kind\":\"live\""), "{first}");
     assert!(first.contains("hall/94:d9:b3:80:8c:8"), "{first}");

@@ -12,7 +12,7 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
-use schemas::{Record, RecordKind, Tick};
+use schemas::{Record, Tick};
 use tokio::runtime::Runtime;
 
 use crate::QueryError;
@@ -31,8 +31,11 @@ pub trait LiveTail: fmt::Debug + Send + Sync {
     /// The writer whose transaction version tells up to which tick a table holds everything.
     fn writer(&self) -> &str;
 
-    /// The rows of a kind with their ticks, some of which may be in the table by now.
-    fn rows(&self, kind: RecordKind) -> Vec<(Tick, Record)>;
+    /// The tables that have such rows.
+    fn tables(&self) -> Vec<String>;
+
+    /// The rows of a table with their ticks, some of which may be in it by now.
+    fn rows(&self, table: &str) -> Vec<(Tick, Record)>;
 }
 
 /// Bounds of one query.

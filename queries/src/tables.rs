@@ -1,5 +1,6 @@
 //! The tables that SQL sees: each Delta table with the rows that are not in it yet, and views.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,34 +38,45 @@ impl HistorySchema {
         &self.folder
     }
 
-    /// A table as of now.
-    async fn open(&self, kind: RecordKind) -> Result<Arc<dyn TableProvider>> {
+    /// A table as of now; none if there is no such table.
+    async fn open(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         // Before the table: what is committed in between is then in both, and sorted out by its tick.
-        let tail = self.tail.as_ref().map(|tail| tail.rows(kind)).unwrap_or_default();
-        let Some(table) = self.committed(kind).await? else {
-            return in_memory(kind, tail.into_iter().map(|(_, record)| record));
+        let tail = self.tail.as_ref().map(|tail| tail.rows(name)).unwrap_or_default();
+        let Some(table) = self.committed(name).await? else {
+            return in_memory(name, tail.into_iter().map(|(_, record)| record));
         };
         let upper = self.upper(&table).await?;
-        let fresh: Vec<_> = tail.into_iter().filter(|(tick, _)| *tick >= upper).collect();
+        let fresh = tail.into_iter().filter(|(tick, _)| *tick >= upper);
+        let fresh: Vec<_> = fresh.map(|(_, record)| record).collect();
         let committed = table.table_provider().await.map_err(external)?;
         if fresh.is_empty() {
-            return Ok(committed);
+            return Ok(Some(committed));
         }
         let context = SessionContext::new();
         table.update_datafusion_session(&context.state()).map_err(external)?;
-        let fresh = in_memory(kind, fresh.into_iter().map(|(_, record)| record))?;
-        let both = context.read_table(committed)?.union(context.read_table(fresh)?)?;
-        Ok(both.into_view())
+        let mut both = context.read_table(committed)?;
+        if let Some(fresh) = in_memory(name, fresh.into_iter())? {
+            both = both.union(context.read_table(fresh)?)?;
+        }
+        Ok(Some(both.into_view()))
     }
 
     /// The Delta table, if there is one.
-    async fn committed(&self, kind: RecordKind) -> Result<Option<DeltaTable>> {
-        let folder = self.folder.join(kind.table());
+    async fn committed(&self, name: &str) -> Result<Option<DeltaTable>> {
+        let folder = self.folder.join(name);
         if !fs::exists(folder.join("_delta_log"))? {
             return Ok(None);
         }
         let uri = ensure_table_uri(folder.to_string_lossy()).map_err(external)?;
         deltalake::open_table(uri).await.map(Some).map_err(external)
+    }
+
+    /// The tables of rows, whose names and columns are their pipelines' own.
+    fn tables_of_rows(&self) -> Vec<String> {
+        let folders = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let tables = folders.filter(|folder| folder.path().join("_delta_log").is_dir());
+        let tables = tables.map(|folder| folder.file_name().to_string_lossy().into_owned());
+        tables.chain(self.tail.iter().flat_map(|tail| tail.tables())).collect()
     }
 
     /// Everything of this run before this tick is in the table.
@@ -78,7 +90,10 @@ impl HistorySchema {
 
     async fn persons(&self) -> Result<Arc<dyn TableProvider>> {
         let context = SessionContext::new();
-        context.register_table("poses", self.open(RecordKind::Pose).await?)?;
+        let poses = RecordKind::Pose.table();
+        let table = self.open(poses).await?;
+        let table = table.ok_or_else(|| DataFusionError::Plan(format!("no table {poses}")))?;
+        context.register_table(poses, table)?;
         Ok(context.sql(PERSONS_SQL).await?.into_view())
     }
 }
@@ -86,18 +101,17 @@ impl HistorySchema {
 #[async_trait::async_trait]
 impl SchemaProvider for HistorySchema {
     fn table_names(&self) -> Vec<String> {
-        let tables = RecordKind::ALL.map(RecordKind::table);
-        tables.into_iter().chain([PERSONS]).map(str::to_owned).collect()
+        let tables = RecordKind::ALL.map(RecordKind::table).into_iter().chain([PERSONS]);
+        let tables: BTreeSet<_> = tables.map(str::to_owned).chain(self.tables_of_rows()).collect();
+        tables.into_iter().collect()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         if name == PERSONS {
             return self.persons().await.map(Some);
         }
-        match RecordKind::ALL.into_iter().find(|kind| kind.table() == name) {
-            Some(kind) => self.open(kind).await.map(Some),
-            None => Ok(None),
-        }
+        // A name with anything else in it would be a path.
+        if self.table_exist(name) { self.open(name).await } else { Ok(None) }
     }
 
     fn table_exist(&self, name: &str) -> bool {
@@ -105,12 +119,20 @@ impl SchemaProvider for HistorySchema {
     }
 }
 
+/// Records as a table, whose columns are known by its name, or by its first record.
 fn in_memory(
-    kind: RecordKind,
-    rows: impl Iterator<Item = Record>,
-) -> Result<Arc<dyn TableProvider>> {
-    let batch = kind.to_batch(&rows.collect::<Vec<_>>()).map_err(external)?;
-    Ok(Arc::new(MemTable::try_new(kind.arrow_schema(), vec![vec![batch]])?))
+    name: &str,
+    records: impl Iterator<Item = Record>,
+) -> Result<Option<Arc<dyn TableProvider>>> {
+    let records: Vec<_> = records.collect();
+    let kind = RecordKind::ALL.into_iter().find(|kind| kind.table() == name);
+    let batch = match kind {
+        Some(kind) => kind.to_batch(&records),
+        None if records.is_empty() => return Ok(None),
+        None => Record::to_batch(&records),
+    };
+    let batch = batch.map_err(external)?;
+    Ok(Some(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)))
 }
 
 fn external<E: std::error::Error + Send + Sync + 'static>(error: E) -> DataFusionError {

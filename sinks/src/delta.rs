@@ -17,7 +17,7 @@ use deltalake::kernel::Transaction;
 use deltalake::kernel::transaction::CommitProperties;
 use deltalake::{DeltaTable, DeltaTableError, ensure_table_uri};
 use schemars::JsonSchema;
-use schemas::{Record, RecordKind, Tick};
+use schemas::{Record, Tick};
 use serde::Deserialize;
 use tokio::runtime::Runtime;
 
@@ -75,7 +75,7 @@ fn tempfile_in(folder: &Path) -> io::Result<()> {
 }
 
 /// Rows by table, in the order of their ticks.
-type Rows = BTreeMap<RecordKind, Vec<(Tick, Record)>>;
+type Rows = BTreeMap<String, Vec<(Tick, Record)>>;
 
 /// The rows that are accepted but not committed. Clones share them.
 #[derive(Clone, Debug)]
@@ -90,10 +90,15 @@ impl DeltaTail {
         &self.writer
     }
 
-    /// The rows of a kind. Taken before a table is read, they and the table's rows together miss
-    /// nothing; those below the table's upper are in it.
-    pub fn rows(&self, kind: RecordKind) -> Vec<(Tick, Record)> {
-        self.lock().get(&kind).cloned().unwrap_or_default()
+    /// The rows of a table. Taken before it is read, they and the table's rows together miss nothing;
+    /// those below the table's upper are in it.
+    pub fn rows(&self, table: &str) -> Vec<(Tick, Record)> {
+        self.lock().get(table).cloned().unwrap_or_default()
+    }
+
+    /// The tables that have such rows.
+    pub fn tables(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Rows> {
@@ -108,7 +113,7 @@ pub(crate) struct Delta {
     runtime: Runtime,
     commit_interval: Duration,
     /// The tick up to which each table holds everything.
-    uppers: BTreeMap<RecordKind, Tick>,
+    uppers: BTreeMap<String, Tick>,
     tail: DeltaTail,
 }
 
@@ -119,17 +124,16 @@ impl Delta {
     }
 
     /// Appends the accepted rows of one table.
-    fn commit_table(&mut self, kind: RecordKind, upper: Tick) -> Result<(), SinkError> {
-        let path = self.folder.join(kind.table());
-        let rows: Vec<_> = self.tail.rows(kind).into_iter().map(|(_, record)| record).collect();
-        let batch = kind
-            .to_batch(&rows)
+    fn commit_table(&mut self, table: String, upper: Tick) -> Result<(), SinkError> {
+        let path = self.folder.join(&table);
+        let rows: Vec<_> = self.tail.rows(&table).into_iter().map(|(_, record)| record).collect();
+        let batch = Record::to_batch(&rows)
             .map_err(|source| SinkError::Table { path: path.clone(), source })?;
-        let expected = self.uppers.get(&kind).copied();
+        let expected = self.uppers.get(&table).copied();
         let append = append(&path, &self.tail.writer, expected, upper, batch);
         self.runtime.block_on(append)?;
-        self.uppers.insert(kind, upper);
-        self.tail.lock().remove(&kind);
+        self.tail.lock().remove(&table);
+        self.uppers.insert(table, upper);
         Ok(())
     }
 }
@@ -137,19 +141,21 @@ impl Delta {
 impl Sink for Delta {
     fn write(&mut self, tick: Tick, records: &[Record]) -> Result<usize, SinkError> {
         let mut rows = self.tail.lock();
-        // Tables are committed one after the other, so that one can be further than another.
-        let has = |kind| self.uppers.get(&kind).is_some_and(|upper| tick < *upper);
         let mut n_accepted = 0;
-        for record in records.iter().filter(|record| !has(record.kind())) {
-            rows.entry(record.kind()).or_default().push((tick, record.clone()));
-            n_accepted += 1;
+        for record in records {
+            let table = record.table();
+            // Tables are committed one after the other, so that one can be further than another.
+            if self.uppers.get(&*table).is_some_and(|upper| tick < *upper) {
+                continue;
+            }
+            n_accepted += record.len();
+            rows.entry(table.into_owned()).or_default().push((tick, record.clone()));
         }
         Ok(n_accepted)
     }
 
     fn commit(&mut self, upper: Tick) -> Result<(), SinkError> {
-        let kinds: Vec<_> = self.tail.lock().keys().copied().collect();
-        kinds.into_iter().try_for_each(|kind| self.commit_table(kind, upper))
+        self.tail.tables().into_iter().try_for_each(|table| self.commit_table(table, upper))
     }
 
     fn upper(&self) -> Option<Tick> {
@@ -167,18 +173,27 @@ impl Sink for Delta {
 }
 
 /// The upper of each table that is there.
-async fn uppers(folder: &Path, writer: &str) -> Result<BTreeMap<RecordKind, Tick>, SinkError> {
+async fn uppers(folder: &Path, writer: &str) -> Result<BTreeMap<String, Tick>, SinkError> {
     let mut uppers = BTreeMap::new();
-    for kind in RecordKind::ALL {
-        let path = folder.join(kind.table());
-        let upper = async {
-            let table = open_table(&path).await?;
-            upper(&table, writer).await
-        };
+    for table in tables(folder).map_err(|source| SinkError::Open { path: folder.into(), source })? {
+        let path = folder.join(&table);
+        let upper = async { upper(&open_table(&path).await?, writer).await };
         let upper = upper.await.map_err(|source| failed(&path, source))?;
-        uppers.extend(upper.map(|upper| (kind, upper)));
+        uppers.extend(upper.map(|upper| (table, upper)));
     }
     Ok(uppers)
+}
+
+/// The names of the tables in a folder.
+fn tables(folder: &Path) -> io::Result<Vec<String>> {
+    let mut tables = Vec::new();
+    for table in fs::read_dir(folder)? {
+        let table = table?;
+        if table.path().join("_delta_log").is_dir() {
+            tables.push(table.file_name().to_string_lossy().into_owned());
+        }
+    }
+    Ok(tables)
 }
 
 /// The table at `path`, which need not be there yet.

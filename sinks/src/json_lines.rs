@@ -137,7 +137,7 @@ impl<W: Write + Truncate + Send> Sink for JsonLines<W> {
                 return Err(SinkError::Encode { tick, source });
             }
         }
-        Ok(records.len())
+        Ok(records.iter().map(Record::len).sum())
     }
 
     fn commit(&mut self, upper: Tick) -> Result<(), SinkError> {

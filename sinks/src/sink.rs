@@ -12,7 +12,7 @@ use crate::SinkError;
 pub trait Sink: Send {
     /// Accepts the records of one tick, in their order, but for those that the destination holds
     /// already: after a restart, ticks below the upper come again. Ticks come in ascending order. Gives
-    /// how many records were accepted.
+    /// how many records were accepted, each frame and row as one.
     ///
     /// # Errors
     ///

@@ -4,14 +4,13 @@
 //! included; one that comes late keeps its capture time and travels at the current tick. So ticks are
 //! a pure function of what came before, however it was polled.
 
-use std::collections::VecDeque;
-
 use num_complex::Complex32;
 use schemas::{CsiBatch, CsiFrame, CsiLayout, Granule, Link, Record, SourceKind, Tick, TickLength};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::rows::{Row, RowsBuilder, Table};
+use crate::errors::Errors;
+use crate::rows::{OpenRows, Row, Table};
 use crate::{Dropped, Mark, Poll, PollState, SourceContext, SourceError};
 
 /// Names for the devices of a link.
@@ -47,12 +46,10 @@ pub struct Intake {
     dropped: Vec<Dropped>,
     n_late: u64,
     n_frames: usize,
-    /// Whose rows are collected, if rows are.
-    table: Option<Table>,
-    /// Rows that are being collected, in the order of their ticks.
-    open_rows: VecDeque<(Tick, RowsBuilder)>,
-    /// A tick that rows were taken of, and how many.
-    taken: (Tick, u64),
+    /// Rows, if rows come.
+    rows: Option<OpenRows>,
+    /// What could not be used, as rows.
+    errors: Errors,
 }
 
 /// What a mark's position holds: its tick, the source's own place, and what waits.
@@ -75,16 +72,21 @@ impl Intake {
             dropped: Vec::new(),
             n_late: 0,
             n_frames: 0,
-            table: None,
-            open_rows: VecDeque::new(),
-            taken: (0, 0),
+            rows: None,
+            errors: Errors::new(context.name, ""),
         }
+    }
+
+    /// Names the part of the source that this is.
+    #[must_use]
+    pub(crate) fn of_partition(self, context: &SourceContext<'_>, partition: &str) -> Self {
+        Self { errors: Errors::new(context.name, partition), ..self }
     }
 
     /// Collects rows of this table.
     #[must_use]
     pub(crate) fn with_rows(self, table: Table) -> Self {
-        Self { table: Some(table), ..self }
+        Self { rows: Some(OpenRows::new(table)), ..self }
     }
 
     /// Lets records come out of order by this much.
@@ -204,23 +206,10 @@ impl Intake {
     /// Adds a row of the table.
     pub(crate) fn push_row(&mut self, happened_at_ns: i64, row: Row<'_>) {
         let tick = self.stamp(happened_at_ns);
-        let behind = self.open_rows.partition_point(|(at, _)| *at < tick);
-        if self.open_rows.get(behind).is_none_or(|(at, _)| *at != tick) {
-            let Some(table) = &self.table else { return };
-            let builder = RowsBuilder::new(table, self.n_rows_before(tick));
-            self.open_rows.insert(behind, (tick, builder));
+        if let Some(rows) = &mut self.rows {
+            rows.push(tick, happened_at_ns, row, &self.records);
+            self.n_frames += 1;
         }
-        self.open_rows[behind].1.push(happened_at_ns, row);
-        self.n_frames += 1;
-    }
-
-    /// Rows of a tick that are in batches already.
-    fn n_rows_before(&self, tick: Tick) -> u64 {
-        if self.taken.0 == tick {
-            return self.taken.1;
-        }
-        let waiting = self.records.iter().filter(|(at, _)| *at == tick);
-        waiting.map(|(_, record)| record.len() as u64).sum()
     }
 
     /// Counts a record that could not be used.
@@ -231,6 +220,7 @@ impl Intake {
     /// Counts records that are gone.
     pub(crate) fn drop_records(&mut self, reason: &'static str, n_records: u64, offset: u64) {
         self.dropped.push(Dropped { reason, n_records, offset });
+        self.errors.push(self.clock, (reason, n_records, offset), &self.records);
     }
 
     /// Takes out what came in, but for what waits.
@@ -257,12 +247,11 @@ impl Intake {
 
     /// Makes batches of the rows whose time has come.
     fn close_rows(&mut self) {
-        let Some(table) = &self.table else { return };
-        while let Some((tick, rows)) = self.open_rows.pop_front_if(|(tick, _)| *tick <= self.clock)
-        {
-            self.taken = (tick, rows.end());
-            let behind = self.records.partition_point(|(at, _)| *at <= tick);
-            self.records.insert(behind, (tick, Record::Rows(rows.into_rows(table))));
+        for rows in self.rows.iter_mut().chain([&mut self.errors.rows]) {
+            while let Some((tick, record)) = rows.take(self.clock) {
+                let behind = self.records.partition_point(|(at, _)| *at <= tick);
+                self.records.insert(behind, (tick, record));
+            }
         }
     }
 
@@ -270,7 +259,8 @@ impl Intake {
     pub fn finish(&mut self, place: &impl Serialize) -> Poll {
         self.mark(place);
         let last_tick = self.records.last().map_or(self.clock, |(tick, _)| *tick);
-        let last_tick = self.open_rows.back().map_or(last_tick, |(tick, _)| last_tick.max(*tick));
+        let last_row = self.rows.as_ref().and_then(OpenRows::last_tick);
+        let last_tick = last_tick.max(last_row.unwrap_or(0));
         self.left = Some((self.granule.end_of(last_tick), Vec::new()));
         self.mark(place);
         self.clock = self.clock.max(last_tick);
@@ -295,11 +285,8 @@ impl Intake {
         if clock >= end && self.left.is_none() {
             let waiting = self.records.iter().filter(|(tick, _)| *tick >= end).cloned();
             let mut waiting: Vec<_> = waiting.collect();
-            if let Some(table) = &self.table {
-                let open = self.open_rows.iter().filter(|(tick, _)| *tick >= end);
-                waiting.extend(open.map(|(tick, rows)| (*tick, Record::Rows(rows.to_rows(table)))));
-                waiting.sort_by_key(|(tick, _)| *tick);
-            }
+            waiting.extend(self.rows.iter().flat_map(|rows| rows.since(end)));
+            waiting.sort_by_key(|(tick, _)| *tick);
             self.left = Some((end, waiting));
         }
         self.clock = self.clock.max(clock);

@@ -6,6 +6,7 @@
 mod csi;
 mod decoder;
 mod error;
+mod errors;
 mod intake;
 mod journal;
 mod json;
@@ -54,18 +55,19 @@ impl SourceConfig {
     /// The streams it gives: the port's name, empty for the main one, and what flows there.
     pub fn outputs(&self) -> &'static [(&'static str, RecordKind)] {
         match self {
-            Self::Csi(_) => &[("", RecordKind::Csi)],
-            Self::Json(_) => &[("", RecordKind::Rows)],
-            Self::Poses(_) => &[("", RecordKind::Pose)],
+            Self::Csi(_) => &[("", RecordKind::Csi), ("errors", RecordKind::Rows)],
+            Self::Json(_) => &[("", RecordKind::Rows), ("errors", RecordKind::Rows)],
+            Self::Poses(_) => &[("", RecordKind::Pose), ("errors", RecordKind::Rows)],
             Self::Simulate(_) => &[("", RecordKind::Csi), ("truth", RecordKind::Pose)],
         }
     }
 
-    /// The columns of the rows that it gives, if it gives rows.
-    pub fn schema(&self) -> Option<SchemaRef> {
-        match self {
-            Self::Json(config) => Some(config.schema()),
-            Self::Csi(_) | Self::Poses(_) | Self::Simulate(_) => None,
+    /// The columns of the rows that leave from a port, if rows do.
+    pub fn schema(&self, port: &str) -> Option<SchemaRef> {
+        match (self, port) {
+            (_, "errors") => Some(errors::schema()),
+            (Self::Json(config), _) => Some(config.schema()),
+            (Self::Csi(_) | Self::Poses(_) | Self::Simulate(_), _) => None,
         }
     }
 

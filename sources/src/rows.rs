@@ -1,5 +1,6 @@
 //! Rows that are being collected: columns that grow by a value each.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -7,7 +8,7 @@ use arrow::array::{
     StringBuilder,
 };
 use arrow::datatypes::{DataType, SchemaRef};
-use schemas::Rows;
+use schemas::{Record, Rows, Tick};
 
 /// Whose rows they are.
 #[derive(Clone, Debug)]
@@ -91,7 +92,7 @@ impl Column {
 
 /// The rows of one tick, so far.
 #[derive(Debug)]
-pub(crate) struct RowsBuilder {
+struct RowsBuilder {
     sequence: u64,
     times_ns: Vec<i64>,
     columns: Vec<Column>,
@@ -99,17 +100,17 @@ pub(crate) struct RowsBuilder {
 
 impl RowsBuilder {
     /// Begins behind so many rows of the tick.
-    pub(crate) fn new(table: &Table, sequence: u64) -> Self {
+    fn new(table: &Table, sequence: u64) -> Self {
         let columns = table.schema.fields().iter().map(|field| Column::new(field.data_type()));
         Self { sequence, times_ns: Vec::new(), columns: columns.collect() }
     }
 
     /// Rows of the tick up to here.
-    pub(crate) fn end(&self) -> u64 {
+    fn end(&self) -> u64 {
         self.sequence + self.times_ns.len() as u64
     }
 
-    pub(crate) fn push(&mut self, time_ns: i64, row: Row<'_>) {
+    fn push(&mut self, time_ns: i64, row: Row<'_>) {
         self.times_ns.push(time_ns);
         for (column, value) in self.columns.iter_mut().zip(row.values) {
             column.push(*value, row.text);
@@ -117,14 +118,76 @@ impl RowsBuilder {
     }
 
     /// The rows as of now.
-    pub(crate) fn to_rows(&self, table: &Table) -> Rows {
+    fn to_rows(&self, table: &Table) -> Rows {
         let columns = self.columns.iter().map(Column::finish_cloned).collect();
         rows(table, self.sequence, self.times_ns.clone(), columns)
     }
 
-    pub(crate) fn into_rows(self, table: &Table) -> Rows {
+    fn into_rows(self, table: &Table) -> Rows {
         let columns = self.columns.into_iter().map(Column::finish).collect();
         rows(table, self.sequence, self.times_ns, columns)
+    }
+}
+
+/// The rows of a table that are being collected, by tick.
+#[derive(Debug)]
+pub(crate) struct OpenRows {
+    table: Table,
+    /// In the order of their ticks.
+    open: VecDeque<(Tick, RowsBuilder)>,
+    /// A tick that rows were taken of, and how many.
+    taken: (Tick, u64),
+}
+
+impl OpenRows {
+    pub(crate) fn new(table: Table) -> Self {
+        Self { table, open: VecDeque::new(), taken: (0, 0) }
+    }
+
+    /// Adds a row. `earlier` are records that wait, with some of the same tick perhaps.
+    pub(crate) fn push(
+        &mut self,
+        tick: Tick,
+        time_ns: i64,
+        row: Row<'_>,
+        earlier: &[(Tick, Record)],
+    ) {
+        let behind = self.open.partition_point(|(at, _)| *at < tick);
+        if self.open.get(behind).is_none_or(|(at, _)| *at != tick) {
+            let sequence = self.n_rows_before(tick, earlier);
+            self.open.insert(behind, (tick, RowsBuilder::new(&self.table, sequence)));
+        }
+        self.open[behind].1.push(time_ns, row);
+    }
+
+    /// Rows of a tick that are in batches already.
+    fn n_rows_before(&self, tick: Tick, earlier: &[(Tick, Record)]) -> u64 {
+        if self.taken.0 == tick {
+            return self.taken.1;
+        }
+        let waiting = earlier.iter().filter_map(|(at, record)| match record {
+            Record::Rows(rows) if *at == tick && rows.stream == self.table.stream => Some(rows),
+            _ => None,
+        });
+        waiting.map(|rows| rows.len() as u64).sum()
+    }
+
+    /// The last tick that has rows.
+    pub(crate) fn last_tick(&self) -> Option<Tick> {
+        self.open.back().map(|(tick, _)| *tick)
+    }
+
+    /// The rows from a tick on, as of now.
+    pub(crate) fn since(&self, tick: Tick) -> impl Iterator<Item = (Tick, Record)> {
+        let since = self.open.iter().filter(move |(at, _)| *at >= tick);
+        since.map(|(at, rows)| (*at, Record::Rows(rows.to_rows(&self.table))))
+    }
+
+    /// Takes the rows of the first tick, if it is not beyond the clock.
+    pub(crate) fn take(&mut self, clock: Tick) -> Option<(Tick, Record)> {
+        let (tick, rows) = self.open.pop_front_if(|(tick, _)| *tick <= clock)?;
+        self.taken = (tick, rows.end());
+        Some((tick, Record::Rows(rows.into_rows(&self.table))))
     }
 }
 

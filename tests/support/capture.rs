@@ -90,22 +90,3 @@ fn esp32() -> Vec<u8> {
     }
     lines.into_bytes()
 }
-
-/// Lines of poses by five devices over twenty seconds, some out of order, a few too much.
-pub(crate) fn poses() -> String {
-    const STARTS_AT_MS: i64 = 1_767_225_600_000;
-    let mut numbers = Numbers(3);
-    let mut lines = String::new();
-    for nth in 0..2000_i64 {
-        let lag_ms = i64::from(numbers.next(100)) + if nth % 97 == 0 { 900 } else { 100 };
-        let at_ms = STARTS_AT_MS + nth * 10 - lag_ms;
-        let device = numbers.next(2);
-        let confidence = 0.5 + f64::from(numbers.next(100)) / 250.0;
-        writeln!(
-            lines,
-            "{{\"at_ms\":{at_ms},\"device\":\"dev{device}\",\"persons\":[],\"confidence\":{confidence}}}"
-        )
-        .expect("a string takes it");
-    }
-    lines
-}

@@ -13,7 +13,7 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::{Scope, StreamVec};
+use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 use timely::scheduling::{Activator, SyncActivator};
 
 use crate::dataflow::Flow;
@@ -169,7 +169,8 @@ impl Intake {
     fn enter(&mut self, give: &mut impl FnMut(&Capability<Tick>, Record)) -> bool {
         while let Some((tick, _)) = self.pending.front() {
             self.holds.downgrade(*tick);
-            if self.flow.accepted.less_than(&tick.saturating_sub(self.flow.max_lead_ms)) {
+            let led_by = tick.saturating_sub(self.flow.max_lead_ms);
+            if !passed(&self.flow.accepted, led_by) {
                 return false;
             }
             if let Some((_, record)) = self.pending.pop_front() {
@@ -214,11 +215,17 @@ impl Intake {
             parking.park(self.holds.clock());
         }
         // As far as all sources have come, everything is to be durable.
-        if let Some(low) = parking.low().filter(|low| !self.flow.durable.less_than(low)) {
+        if let Some(low) = parking.low().filter(|low| passed(&self.flow.durable, *low)) {
             self.flow.stopped.set(low);
             return true;
         }
         self.activator.activate_after(LOOK_AGAIN);
         false
     }
+}
+
+/// True if nothing before a tick can come any more where a probe is. As long as a source holds its
+/// capability, the frontier there is only empty before the first step of the dataflow.
+fn passed(probe: &ProbeHandle<Tick>, tick: Tick) -> bool {
+    probe.with_frontier(|frontier| !frontier.is_empty() && !frontier.less_than(&tick))
 }

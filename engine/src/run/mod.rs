@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use operators::{Model, OperatorConfig, Stopped};
 use queries::{History, LiveTail};
-use schemas::{Record, RecordKind, Tick};
+use schemas::{Record, Tick};
 use sinks::{DeltaTail, Hub, SinkConfig, SinkContext};
 use sources::{Silences, SourceContext};
 use timely::CommunicationConfig;
@@ -337,7 +337,11 @@ impl LiveTail for Tail {
         self.0.writer()
     }
 
-    fn rows(&self, kind: RecordKind) -> Vec<(Tick, Record)> {
-        self.0.rows(kind)
+    fn tables(&self) -> Vec<String> {
+        self.0.tables()
+    }
+
+    fn rows(&self, table: &str) -> Vec<(Tick, Record)> {
+        self.0.rows(table)
     }
 }

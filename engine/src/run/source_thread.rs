@@ -110,7 +110,7 @@ impl Reader {
 
     fn count(&self, poll: &Poll) {
         let counters = &self.surroundings.counters;
-        counters.records(&self.name, n_records(&poll.records));
+        counters.records(&self.name, n_records(&self.name, &poll.records));
         counters.late(&self.name, poll.n_late);
         for dropped in &poll.dropped {
             tracing::debug!(
@@ -136,7 +136,11 @@ impl Reader {
     }
 }
 
-/// Records, with each frame and each row as one.
-fn n_records(records: &[(Tick, Record)]) -> u64 {
-    records.iter().map(|(_, record)| record.len()).sum::<usize>() as u64
+/// Records of a source, with each frame and each row as one; errors are counted as what they are.
+fn n_records(source: &str, records: &[(Tick, Record)]) -> u64 {
+    let n_records = records.iter().map(|(_, record)| match record {
+        Record::Rows(rows) if rows.stream != source => 0,
+        record => record.len(),
+    });
+    n_records.sum::<usize>() as u64
 }

@@ -3,9 +3,11 @@
 //! A record's serde form is its row: the same names serve JSON, Arrow and SQL. Each record type
 //! lists its columns; `arrow`'s JSON encoder and decoder do the rest.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::{LineDelimitedWriter, ReaderBuilder};
@@ -57,6 +59,34 @@ pub fn from_batch<R: RecordType>(batch: &RecordBatch) -> Result<Vec<R>, TableErr
     written.map_err(|source| TableError::Arrow { table, source })?;
     let rows = serde_json::Deserializer::from_slice(&lines).into_iter();
     rows.collect::<Result<_, _>>().map_err(|source| TableError::Row { table, source })
+}
+
+impl Record {
+    /// The name of the table that holds it: its kind's, or its stream's for rows.
+    pub fn table(&self) -> Cow<'_, str> {
+        match self {
+            Self::Rows(rows) => rows.stream.replace('.', "_").into(),
+            record => record.kind().table().into(),
+        }
+    }
+
+    /// Turns records of one table into one batch with its columns.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Arrow`] if a value does not fit its column, as those of other tables do not.
+    pub fn to_batch(records: &[Self]) -> Result<RecordBatch, TableError> {
+        let Some(Self::Rows(first)) = records.first() else {
+            let kind = records.first().map_or(RecordKind::Rows, Self::kind);
+            return kind.to_batch(records);
+        };
+        let batches = records.iter().filter_map(|record| match record {
+            Self::Rows(rows) => Some(&rows.batch),
+            _ => None,
+        });
+        concat_batches(&first.schema(), batches)
+            .map_err(|source| TableError::Arrow { table: "rows", source })
+    }
 }
 
 impl RecordKind {

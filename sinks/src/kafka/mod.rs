@@ -167,7 +167,7 @@ impl Sink for Kafka {
         let messages = self.envelope.wrap(tick, records, &self.topics)?;
         self.n_bytes += messages.iter().map(Message::len).sum::<usize>();
         self.messages.extend(messages.into_iter().map(|message| (tick, message)));
-        Ok(records.len())
+        Ok(records.iter().map(Record::len).sum())
     }
 
     fn commit(&mut self, upper: Tick) -> Result<(), SinkError> {

@@ -73,6 +73,7 @@ impl Ingress<'_> {
     /// Where the records of a partition are collected.
     fn intake(&self, kind: SourceKind, partition: &str) -> Intake {
         let intake = Intake::new(self.names.clone(), kind, self.context);
+        let intake = intake.of_partition(self.context, partition);
         let intake = intake.with_max_delay_ms(self.max_delay_ms);
         let Some(schema) = &self.schema else { return intake };
         intake.with_rows(Table {

@@ -127,6 +127,7 @@ impl Plan {
         }
         for sink in &pipeline.sinks {
             check_inputs(&sink.name, None, &sink.inputs, &streams, &mut mistakes);
+            check_tables(sink, &streams, &mut mistakes);
         }
         if !mistakes.is_empty() {
             return Err(mistakes);
@@ -254,6 +255,21 @@ fn check_inputs(
     }
 }
 
+/// Rows go to a table of their stream's name, which must not be that of another kind of record.
+fn check_tables(sink: &Component<SinkConfig>, streams: &Streams, mistakes: &mut Vec<Mistake>) {
+    if !matches!(sink.config, SinkConfig::Delta(_)) {
+        return;
+    }
+    for (input, at) in &sink.inputs {
+        let taken = RecordKind::ALL.into_iter().any(|kind| kind.table() == input);
+        if taken && streams.get(&StreamName::parse(input)) == Some(&RecordKind::Rows) {
+            let message = format!("the table \"{input}\" is for other records");
+            let help = "give what makes these rows another name".to_owned();
+            mistakes.push(Mistake::new(at.clone(), message).with_help(help));
+        }
+    }
+}
+
 /// Puts operators behind what they take from (Kahn 1962).
 fn in_order(
     mut operators: Vec<Component<OperatorConfig>>,
@@ -284,9 +300,11 @@ fn columns(
     operators: &[Component<OperatorConfig>],
     streams: &Streams,
 ) -> Result<BTreeMap<StreamName, SchemaRef>, Vec<Mistake>> {
-    let of_sources = sources
-        .iter()
-        .filter_map(|source| Some((StreamName::new(&source.name, ""), source.config.schema()?)));
+    let of_sources = sources.iter().flat_map(|source| {
+        source.config.outputs().iter().filter_map(|(port, _)| {
+            Some((StreamName::new(&source.name, port), source.config.schema(port)?))
+        })
+    });
     let mut columns: BTreeMap<_, _> = of_sources.collect();
     let mut mistakes = Vec::new();
     for operator in operators {

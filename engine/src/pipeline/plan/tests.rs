@@ -203,7 +203,7 @@ fn columns_are_followed_from_end_to_end() {
         (
             "max(n)",
             "maximum of n",
-            "flat.toml:21:22: operator \"minutes\": invalid value: string \"maximum of n\", expected \
+            "flat.toml:21:23: operator \"minutes\": invalid value: string \"maximum of n\", expected \
              \"count\", or sum, mean, min, max or a percentile such as p95 of a column, as in \
              \"mean(confidence)\"",
         ),
