@@ -5,7 +5,7 @@ FRESNEL := $(TARGET)/debug/fresnel
 PYTHON := $(TARGET)/python
 KAFKA := $(TARGET)/kafka
 PEERS := $(TARGET)/peers
-PACKAGES := build-essential cmake maven openjdk-17-jre-headless postgresql python3-venv zlib1g-dev
+PACKAGES := build-essential cmake maven mosquitto openjdk-17-jre-headless postgresql python3-venv zlib1g-dev
 # All crates at once, always: building one alone would build its dependencies with other features.
 CARGO_FLAGS := --workspace --locked
 

@@ -1,7 +1,7 @@
 //! The integration tests, in one binary. They start the real program or use a crate as it does.
 //!
 //! Tests that compare with real captures need a folder of them, `../shared/data` or `FRESNEL_DATA`;
-//! others need Python with `deltalake`, `PostgreSQL` or Apache Kafka, which `make test` installs. Where that is
+//! others need Python with `deltalake`, `PostgreSQL`, mosquitto or Apache Kafka, which `make test` installs. Where that is
 //! missing they are listed as ignored.
 
 mod bad_input;
@@ -12,14 +12,16 @@ mod history;
 mod kafka;
 mod kernels;
 mod layering;
+mod mqtt;
 mod recovery;
 mod schema;
+mod serial;
 mod support;
 mod udp;
 
 use libtest_mimic::{Arguments, Trial};
 
-use crate::support::{data, kafka as broker, postgres, python};
+use crate::support::{data, kafka as broker, mosquitto, postgres, python};
 
 /// A test by its function.
 macro_rules! trial {
@@ -45,6 +47,9 @@ fn main() {
         trial!(history::every_format_holds_the_same_rows),
         trial!(history::a_query_misses_nothing_and_counts_nothing_twice),
         trial!(recovery::a_killed_run_loses_and_doubles_nothing),
+        trial!(recovery::a_run_that_dies_at_a_durable_step_loses_and_doubles_nothing),
+        trial!(recovery::a_worker_that_panics_ends_the_run),
+        trial!(recovery::a_supervised_run_is_started_again),
         trial!(recovery::checkpoints_in_postgres_do_the_same, needs postgres::there()),
         trial!(recovery::a_stopped_run_goes_on_with_other_workers),
         trial!(recovery::killed_windows_are_whole),
@@ -55,12 +60,15 @@ fn main() {
         trial!(kafka::an_outage_is_waited_for, needs broker),
         trial!(kafka::a_run_that_was_taken_over_commits_nothing, needs broker),
         trial!(kafka::a_silent_partition_loses_nothing, needs broker),
+        trial!(mqtt::a_killed_run_loses_no_message, needs mosquitto::there()),
+        trial!(serial::lines_become_frames),
         trial!(udp::datagrams_become_presence),
         trial!(udp::a_killed_run_loses_no_datagram_that_it_took),
         trial!(udp::a_recording_is_replayed),
         trial!(history::a_real_capture_becomes_rows, needs data),
         trial!(history::another_reader_counts_the_same, needs data && python),
         trial!(demo::people_move_and_sql_answers),
+        trial!(demo::its_components_tell_what_they_cost),
         trial!(demo::a_signal_ends_it_in_order),
         trial!(demo::requests_that_make_no_sense_are_refused),
         trial!(bad_input::mistakes_in_a_pipeline_are_told),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use rdkafka::error::KafkaError;
+use rumqttc::ConnectionError;
 
 /// A failure of a source. `Display` tells this error alone; its cause is `source()`.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,22 @@ pub enum SourceError {
         topic: String,
         /// What the client said.
         source: Box<KafkaError>,
+    },
+    /// A broker could not be reached, or refused.
+    #[error("could not connect to mqtt at {broker}")]
+    Mqtt {
+        /// Host and port.
+        broker: String,
+        /// What the client said.
+        source: Box<ConnectionError>,
+    },
+    /// A serial port could not be opened.
+    #[error("could not open the serial port {path:?}")]
+    Serial {
+        /// The port.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serialport::Error,
     },
     /// It could not be kept, or found out, for how long nothing came.
     #[error("could not keep the silence of {name:?}")]

@@ -34,7 +34,7 @@ pub use crate::pace::Speed;
 pub use crate::silence::{NoSilences, Silence, Silences};
 pub use crate::simulate::SimulateConfig;
 pub use crate::source::{Dropped, Mark, Partition, Poll, PollState, Receiver, Source};
-pub use crate::transport::{Clock, KafkaTopic, Transport};
+pub use crate::transport::{Clock, KafkaTopic, MqttTopic, SerialLine, Transport};
 
 /// The sources there are.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -138,7 +138,7 @@ impl SourceConfig {
         let receiver = match self {
             Self::Csi(CsiConfig { transport, .. })
             | Self::Json(JsonConfig { transport, .. })
-            | Self::Poses(PosesConfig { transport, .. }) => transport.receiver(folder)?,
+            | Self::Poses(PosesConfig { transport, .. }) => transport.receiver(name, folder)?,
             Self::Simulate(_) => None,
         };
         receiver.ok_or_else(|| SourceError::NothingToRecord { name: name.to_owned() })

@@ -3,6 +3,7 @@
 pub(crate) mod capture;
 pub(crate) mod data;
 pub(crate) mod kafka;
+pub(crate) mod mosquitto;
 pub(crate) mod npy;
 pub(crate) mod postgres;
 pub(crate) mod process;

@@ -26,7 +26,7 @@ pub struct CsiConfig {
     #[serde(default)]
     pub speed: Speed,
     /// Which clock gives the capture times: "device" (default for files) or "arrival" (default
-    /// otherwise, and the only one for sockets).
+    /// otherwise).
     pub clock: Option<Clock>,
     /// Milliseconds that frames may come out of order without being late; 0 by default.
     #[serde(default)]

@@ -103,6 +103,11 @@ impl Writer {
         Ok(())
     }
 
+    /// Makes durable what was written.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
     /// Begins the next segment, and lets go of the oldest if there is too much.
     fn begin_segment(&mut self) -> io::Result<()> {
         self.file.sync_data()?;

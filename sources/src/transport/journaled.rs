@@ -7,12 +7,17 @@ use std::time::Duration;
 use schemas::{SourceKind, Tick};
 
 use crate::journal::{self, Reader};
-use crate::transport::Ingress;
 use crate::transport::messages::Messages;
+use crate::transport::silent::Silent;
+use crate::transport::{Clock, Ingress};
 use crate::{Poll, Source, SourceError};
 
 /// How long to wait for a message before saying that none came.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// Messages taken in one poll at most.
+const MESSAGES_PER_POLL: usize = 256;
+/// How long nothing must come before the clock follows the wall clock, where messages have their own.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const LOST: &str = "lost from the journal";
 
 /// Reads a journal.
@@ -21,6 +26,9 @@ pub(super) struct Journaled {
     reader: Reader,
     messages: Messages,
     messages_per_poll: usize,
+    /// True if messages are stamped with the time they came in, rather than their own.
+    arrival: bool,
+    silent: Silent,
     /// True if nobody writes to it.
     recording: bool,
 }
@@ -29,13 +37,10 @@ impl Journaled {
     /// Reads what a receiver writes.
     pub(super) fn new(
         folder: &Path,
-        mut reader: Reader,
+        reader: Reader,
         ingress: &Ingress<'_>,
     ) -> Result<Self, SourceError> {
-        let (messages, offset) = Messages::open(ingress, SourceKind::Live, "")?;
-        reader.seek(offset.unwrap_or_else(|| reader.offset()));
-        let folder = folder.to_owned();
-        Ok(Self { folder, reader, messages, messages_per_poll: 256, recording: false })
+        Self::open(folder.to_owned(), reader, MESSAGES_PER_POLL, SourceKind::Live, ingress)
     }
 
     /// Reads what was recorded earlier.
@@ -44,13 +49,43 @@ impl Journaled {
         messages_per_poll: usize,
         ingress: &Ingress<'_>,
     ) -> Result<Self, SourceError> {
-        let mut reader = match journal::open_recording(&folder) {
+        let reader = match journal::open_recording(&folder) {
             Ok(reader) => reader,
             Err(source) => return Err(SourceError::Read { path: folder, source }),
         };
-        let (messages, offset) = Messages::open(ingress, SourceKind::Replay, "")?;
+        Self::open(folder, reader, messages_per_poll, SourceKind::Replay, ingress)
+    }
+
+    fn open(
+        folder: PathBuf,
+        mut reader: Reader,
+        messages_per_poll: usize,
+        kind: SourceKind,
+        ingress: &Ingress<'_>,
+    ) -> Result<Self, SourceError> {
+        let (messages, offset) = Messages::open(ingress, kind, "")?;
         reader.seek(offset.unwrap_or_else(|| reader.offset()));
-        Ok(Self { folder, reader, messages, messages_per_poll, recording: true })
+        Ok(Self {
+            folder,
+            reader,
+            messages,
+            messages_per_poll,
+            arrival: ingress.clock != Some(Clock::Device),
+            silent: Silent::open(ingress.context, "", IDLE_TIMEOUT)?,
+            recording: kind == SourceKind::Replay,
+        })
+    }
+
+    /// All that came in before a time is read.
+    fn catch_up(&mut self, clock_ns: i64) -> Result<(), SourceError> {
+        if self.arrival {
+            // Nothing can come in before it any more.
+            self.messages.intake.advance_to(clock_ns);
+            self.messages.mark();
+            return Ok(());
+        }
+        self.silent.asked();
+        self.silent.keep(&mut self.messages)
     }
 }
 
@@ -64,16 +99,17 @@ impl Source for Journaled {
             if entry.n_lost > 0 {
                 self.messages.intake.drop_records(LOST, entry.n_lost, entry.offset);
             }
-            self.messages.intake.set_arrival(entry.arrived_at_ns);
+            if self.arrival {
+                self.messages.intake.set_arrival(entry.arrived_at_ns);
+            }
+            self.silent.heard(entry.offset, &mut self.messages);
             self.messages.decode(entry.offset, entry.next, entry.message);
         }
         let Some(clock_ns) = self.reader.clock_ns() else { return Ok(self.messages.intake.take()) };
         if self.recording {
             return Ok(self.messages.finish());
         }
-        // All that came in before is read: nothing can come in before it any more.
-        self.messages.intake.advance_to(clock_ns);
-        self.messages.mark();
+        self.catch_up(clock_ns)?;
         Ok(self.messages.intake.take())
     }
 

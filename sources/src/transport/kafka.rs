@@ -4,10 +4,9 @@
 //! that messages do not tell is for how long none came: when a partition is silent its clock goes on
 //! with the wall clock, and that is made durable before it takes effect, for the next run to repeat.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -19,8 +18,9 @@ use schemas::SourceKind;
 use serde::Deserialize;
 
 use crate::transport::messages::Messages;
-use crate::transport::{Clock, Ingress, unix_ns};
-use crate::{Partition, Poll, Silence, Silences, Source, SourceError};
+use crate::transport::silent::Silent;
+use crate::transport::{Clock, Ingress};
+use crate::{Partition, Poll, Source, SourceError};
 
 /// How long to wait for a message before saying that none came.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -114,16 +114,11 @@ impl ConsumerContext for Events {}
 struct Reader {
     topic: KafkaTopic,
     partition: String,
-    name: String,
     consumer: BaseConsumer<Events>,
     messages: Messages,
     /// True if the clock is the messages' own time.
     arrival: bool,
-    silences: Arc<dyn Silences>,
-    /// Those of an earlier run that are still ahead.
-    kept: VecDeque<Silence>,
-    /// Since when all messages are read.
-    silent_since: Option<Instant>,
+    silent: Silent,
     payload: Vec<u8>,
 }
 
@@ -146,51 +141,21 @@ impl Reader {
             Ok(consumer)
         };
         let consumer = assign().map_err(|source| topic.failed(source))?;
-        let kept = context.silences.kept(context.name, &name)?;
+        let timeout = Duration::from_millis(topic.idle_timeout_ms.into());
+        let silent = Silent::open(context, &name, timeout)?;
         Ok(Self {
             topic: topic.clone(),
             partition: name,
-            name: context.name.to_owned(),
             consumer,
             messages,
             arrival: ingress.clock != Some(Clock::Device),
-            silences: Arc::clone(context.silences),
-            kept: kept.into(),
-            silent_since: None,
+            silent,
             payload: Vec::new(),
         })
-    }
-
-    /// Repeats what is known of the time before the message at an offset.
-    fn repeat_silences(&mut self, offset: u64) {
-        while let Some(silence) = self.kept.pop_front_if(|silence| silence.offset <= offset) {
-            self.messages.intake.advance_to_tick(silence.clock);
-            self.messages.mark();
-        }
-    }
-
-    /// Lets the clock follow the wall clock when nothing has come for long enough.
-    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
-    fn keep_silence(&mut self) -> Result<(), SourceError> {
-        let timeout = Duration::from_millis(self.topic.idle_timeout_ms.into());
-        if self.silent_since.is_none_or(|since| since.elapsed() < timeout) {
-            return Ok(());
-        }
-        let clock_ns = unix_ns(SystemTime::now()) - timeout.as_nanos() as i64;
-        let offset = self.messages.offset();
-        let intake = &mut self.messages.intake;
-        if intake.leaves_granule(clock_ns) {
-            let silence = Silence { offset, clock: intake.tick_of(clock_ns) };
-            self.silences.keep(&self.name, &self.partition, silence)?;
-            intake.advance_to_tick(silence.clock);
-            self.messages.mark();
-        }
-        Ok(())
     }
 }
 
 impl Source for Reader {
-    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     fn poll(&mut self) -> Result<Poll, SourceError> {
         for n_taken in 0..MESSAGES_PER_POLL {
             // The first message is waited for; the others are taken if they are there.
@@ -198,7 +163,7 @@ impl Source for Reader {
             let message = match self.consumer.poll(patience) {
                 Some(Ok(message)) => message,
                 Some(Err(KafkaError::PartitionEOF(_))) => {
-                    self.silent_since.get_or_insert_with(Instant::now);
+                    self.silent.asked();
                     if self.topic.stop_at_end {
                         return Ok(self.messages.finish());
                     }
@@ -208,19 +173,18 @@ impl Source for Reader {
                 Some(Err(source)) => return Err(self.topic.failed(source)),
                 None => break,
             };
-            self.silent_since = None;
             self.payload.clear();
             self.payload.extend_from_slice(message.payload().unwrap_or_default());
             let arrived_at_ms = message.timestamp().to_millis();
             let offset = message.offset().unsigned_abs();
             drop(message);
-            self.repeat_silences(offset);
+            self.silent.heard(offset, &mut self.messages);
             if let Some(arrived_at_ms) = arrived_at_ms.filter(|_| self.arrival) {
                 self.messages.intake.set_arrival(arrived_at_ms.saturating_mul(1_000_000));
             }
             self.messages.decode(offset, offset + 1, &self.payload);
         }
-        self.keep_silence()?;
+        self.silent.keep(&mut self.messages)?;
         Ok(self.messages.intake.take())
     }
 }

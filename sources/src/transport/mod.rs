@@ -4,6 +4,9 @@ mod file;
 mod journaled;
 mod kafka;
 mod messages;
+mod mqtt;
+mod serial;
+mod silent;
 mod udp;
 
 use std::net::SocketAddr;
@@ -16,17 +19,21 @@ use schemars::JsonSchema;
 use schemas::SourceKind;
 use serde::Deserialize;
 
-use crate::journal::{self, Reader};
+use crate::journal::{self, Reader, Writer};
 use crate::pace::Paced;
 use crate::rows::Table;
 use crate::transport::file::Capture;
 use crate::transport::journaled::Journaled;
+use crate::transport::mqtt::Mqtt;
+use crate::transport::serial::Serial;
 use crate::transport::udp::Udp;
 use crate::{
     Decoder, Intake, LinkNames, Partition, Receiver, Source, SourceContext, SourceError, Speed,
 };
 
 pub use crate::transport::kafka::KafkaTopic;
+pub use crate::transport::mqtt::MqttTopic;
+pub use crate::transport::serial::SerialLine;
 
 /// Records in one batch of a recording that is read at full speed.
 const RECORDS_PER_POLL: usize = 512;
@@ -40,10 +47,14 @@ pub enum Transport {
     /// Datagrams of whole records, sent to this address. They are kept in a journal until they are
     /// done with, so that a restart loses none of them.
     Udp(SocketAddr),
+    /// A serial port, each line a record. They are kept in a journal until they are done with.
+    Serial(SerialLine),
     /// A folder that `fresnel record` has filled.
     Journal(PathBuf),
     /// Messages of whole records.
     Kafka(KafkaTopic),
+    /// Messages of whole records. They are kept in a journal until they are done with.
+    Mqtt(MqttTopic),
 }
 
 /// Which clock gives the capture times.
@@ -92,6 +103,8 @@ impl Transport {
             Self::Udp(_) => format!("udp 2, {content}"),
             Self::Journal(folder) => format!("journal 1, {content} in {}", folder.display()),
             Self::Kafka(topic) => format!("kafka 1, {content} in {}", topic.topic),
+            Self::Serial(line) => format!("serial 1, {content} at {}", line.path.display()),
+            Self::Mqtt(topic) => format!("mqtt 1, {content} in {}", topic.topic),
         }
     }
 
@@ -101,7 +114,7 @@ impl Transport {
     ///
     /// [`SourceError`] if that fails.
     pub(crate) fn open(&self, ingress: &Ingress<'_>) -> Result<Vec<Partition>, SourceError> {
-        let SourceContext { directory, journal, name, .. } = *ingress.context;
+        let SourceContext { directory, journal, site, name, .. } = *ingress.context;
         match self {
             Self::File(path) => {
                 let open = |at_once| Capture::open(directory.join(path), ingress, at_once);
@@ -114,27 +127,70 @@ impl Transport {
             Self::Kafka(topic) => topic.open(ingress),
             Self::Udp(address) => {
                 let folder = journal.join(name);
-                let (receiver, reader) = listen(*address, &folder)?;
-                let source = Journaled::new(&folder, reader, ingress)?;
-                Ok(vec![Partition { receiver: Some(receiver), ..source.into() }])
+                journaled(&folder, listen(*address, &folder)?, ingress)
+            }
+            Self::Serial(line) => {
+                let folder = journal.join(name);
+                journaled(&folder, attach(line, &folder)?, ingress)
+            }
+            Self::Mqtt(topic) => {
+                let folder = journal.join(name);
+                journaled(&folder, subscribe(topic, &client_id(site, name), &folder)?, ingress)
             }
         }
     }
 
     /// What takes in the messages of a transport that cannot be asked again, into a folder.
-    pub(crate) fn receiver(&self, folder: &Path) -> Result<Option<Box<dyn Receiver>>, SourceError> {
+    pub(crate) fn receiver(
+        &self,
+        name: &str,
+        folder: &Path,
+    ) -> Result<Option<Box<dyn Receiver>>, SourceError> {
         match self {
             Self::Udp(address) => Ok(Some(listen(*address, folder)?.0)),
+            Self::Serial(line) => Ok(Some(attach(line, folder)?.0)),
+            Self::Mqtt(topic) => Ok(Some(subscribe(topic, &client_id("record", name), folder)?.0)),
             Self::File(_) | Self::Journal(_) | Self::Kafka(_) => Ok(None),
         }
     }
 }
 
-/// A socket that fills a journal, and what reads it.
-fn listen(address: SocketAddr, folder: &Path) -> Result<(Box<dyn Receiver>, Reader), SourceError> {
-    let failed = |source| SourceError::Journal { folder: folder.to_owned(), source };
-    let (writer, reader) = journal::open(folder).map_err(failed)?;
+/// What fills a journal, and what reads it.
+type Journaling = (Box<dyn Receiver>, Reader);
+
+fn listen(address: SocketAddr, folder: &Path) -> Result<Journaling, SourceError> {
+    let (writer, reader) = open_journal(folder)?;
     Ok((Box::new(Udp::bind(address, folder, writer)?), reader))
+}
+
+fn attach(line: &SerialLine, folder: &Path) -> Result<Journaling, SourceError> {
+    let (writer, reader) = open_journal(folder)?;
+    Ok((Box::new(Serial::open(line, folder, writer)?), reader))
+}
+
+fn subscribe(topic: &MqttTopic, id: &str, folder: &Path) -> Result<Journaling, SourceError> {
+    let (writer, reader) = open_journal(folder)?;
+    Ok((Box::new(Mqtt::connect(topic, id, folder, writer)?), reader))
+}
+
+fn open_journal(folder: &Path) -> Result<(Writer, Reader), SourceError> {
+    let failed = |source| SourceError::Journal { folder: folder.to_owned(), source };
+    journal::open(folder).map_err(failed)
+}
+
+/// The only partition of a source that reads a journal.
+fn journaled(
+    folder: &Path,
+    (receiver, reader): Journaling,
+    ingress: &Ingress<'_>,
+) -> Result<Vec<Partition>, SourceError> {
+    let source = Journaled::new(folder, reader, ingress)?;
+    Ok(vec![Partition { receiver: Some(receiver), ..source.into() }])
+}
+
+/// How brokers know a source.
+fn client_id(site: &str, name: &str) -> String {
+    format!("fresnel-{site}-{name}")
 }
 
 /// A recording at a speed; `open` is told how many records to give at once.

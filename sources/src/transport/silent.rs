@@ -1,0 +1,70 @@
+//! A partition whose messages carry their own time, when none come: its clock follows the wall clock.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::transport::messages::Messages;
+use crate::transport::unix_ns;
+use crate::{Silence, Silences, SourceContext, SourceError};
+
+/// For how long nothing has come.
+pub(super) struct Silent {
+    silences: Arc<dyn Silences>,
+    source: String,
+    partition: String,
+    timeout: Duration,
+    /// Since when there was nothing more to read.
+    since: Option<Instant>,
+    /// Silences of an earlier run that are still ahead.
+    kept: VecDeque<Silence>,
+}
+
+impl Silent {
+    pub(super) fn open(
+        context: &SourceContext<'_>,
+        partition: &str,
+        timeout: Duration,
+    ) -> Result<Self, SourceError> {
+        Ok(Self {
+            silences: Arc::clone(context.silences),
+            source: context.name.to_owned(),
+            partition: partition.to_owned(),
+            timeout,
+            since: None,
+            kept: context.silences.kept(context.name, partition)?.into(),
+        })
+    }
+
+    /// A message comes: repeats what is known of the time before it.
+    pub(super) fn heard(&mut self, offset: u64, messages: &mut Messages) {
+        self.since = None;
+        while let Some(silence) = self.kept.pop_front_if(|silence| silence.offset <= offset) {
+            messages.intake.advance_to_tick(silence.clock);
+            messages.mark();
+        }
+    }
+
+    /// There is nothing more to read now.
+    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
+    pub(super) fn asked(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Moves the clock when nothing has come for long enough, once that is durable.
+    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
+    pub(super) fn keep(&mut self, messages: &mut Messages) -> Result<(), SourceError> {
+        if self.since.is_none_or(|since| since.elapsed() < self.timeout) {
+            return Ok(());
+        }
+        let clock_ns = unix_ns(SystemTime::now()) - self.timeout.as_nanos() as i64;
+        if messages.intake.leaves_granule(clock_ns) {
+            let clock = messages.intake.tick_of(clock_ns);
+            let silence = Silence { offset: messages.offset(), clock };
+            self.silences.keep(&self.source, &self.partition, silence)?;
+            messages.intake.advance_to_tick(clock);
+            messages.mark();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! Records over MQTT: what the broker was told is taken is there, whatever was killed when.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use rumqttc::{Client, Event, MqttOptions, Outgoing, Packet, QoS};
+
+use crate::support::mosquitto::Mosquitto;
+use crate::support::process;
+
+const PIPELINE: &str = r#"
+name = "home"
+checkpoint = { interval = "20ms", granule = "50ms" }
+
+[sources.things]
+type = "json"
+transport = { mqtt = { host = "127.0.0.1", port = PORT, topic = "home/+/seen" } }
+fields = { at_ms = "int", n = "int" }
+time = { field = "at_ms" }
+
+[sinks.lines]
+type = "json_lines"
+inputs = ["things"]
+path = "out.jsonl"
+"#;
+
+/// Publishes numbered messages, and waits until the broker has them.
+fn publish(mosquitto: &Mosquitto, numbers: std::ops::Range<u64>) {
+    let options = MqttOptions::new("publisher", "127.0.0.1", mosquitto.port);
+    let (client, mut connection) = Client::new(options, 1000);
+    for number in numbers.clone() {
+        let payload = format!("{{\"at_ms\":{},\"n\":{number}}}", 1_767_225_600_000 + number * 10);
+        let topic = format!("home/{}/seen", number % 3);
+        client.publish(topic, QoS::AtLeastOnce, false, payload).expect("room in the queue");
+    }
+    let mut n_missing = numbers.count();
+    while n_missing > 0 {
+        let event = connection.recv().expect("it is connected").expect("it answers");
+        n_missing -= usize::from(matches!(event, Event::Incoming(Packet::PubAck(_))));
+    }
+    client.disconnect().expect("room in the queue");
+    while !matches!(connection.recv(), Ok(Ok(Event::Outgoing(Outgoing::Disconnect))) | Err(_)) {}
+}
+
+/// The numbers that were written, in order.
+fn numbers(directory: &Path) -> Vec<u64> {
+    let text = fs::read_to_string(directory.join("out.jsonl")).unwrap_or_default();
+    let whole_lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    let numbers = whole_lines.map(|line| {
+        let row: serde_json::Value = serde_json::from_str(line).expect("a row");
+        row["n"].as_u64().expect("a number")
+    });
+    numbers.collect()
+}
+
+/// The broker keeps for the source what comes while it is away, or is killed before it has said that
+/// it took it.
+pub(crate) fn a_killed_run_loses_no_message() {
+    const KILLS: u64 = 10;
+    let mosquitto = Mosquitto::start();
+    let directory = tempfile::tempdir().expect("room");
+    let pipeline = PIPELINE.replace("PORT", &mosquitto.port.to_string());
+    fs::write(directory.path().join("home.toml"), pipeline).expect("room");
+    let arguments = ["run", "home.toml", "--listen", "127.0.0.1:0"];
+    // The first run makes the broker know that there is someone to keep messages for.
+    let server = process::Server::start(directory.path(), &arguments);
+    publish(&mosquitto, 0..1);
+    wait_for_records(&server, 1);
+    drop(server);
+    let mut n_sent = 1;
+    for nth in 0..KILLS {
+        publish(&mosquitto, n_sent..n_sent + 40);
+        n_sent += 40;
+        let pause = Duration::from_millis(nth * 37 % 300);
+        process::kill_after(directory.path(), &arguments, pause);
+    }
+    let mut server = process::Server::start(directory.path(), &arguments);
+    // A record closes the ticks before its own, not its own.
+    publish(&mosquitto, n_sent..n_sent + 1);
+    let all = |directory: &Path| numbers(directory).into_iter().collect::<BTreeSet<_>>();
+    server.wait_until(|| all(directory.path()).len() as u64 >= n_sent);
+    assert_eq!(server.terminate().0, Some(0));
+    assert!(all(directory.path()).into_iter().eq(0..n_sent), "lost");
+}
+
+/// Asks until a source has given so many records.
+fn wait_for_records(server: &process::Server, n_records: u64) {
+    let counter = format!("fresnel_records_total{{component=\"things\"}} {n_records}\n");
+    while !server.get("/metrics").1.contains(&counter) {}
+}

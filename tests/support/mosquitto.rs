@@ -1,0 +1,51 @@
+//! A mosquitto of the test's own, from Debian's package.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+/// A broker that ends with the test.
+pub(crate) struct Mosquitto {
+    server: Child,
+    _folder: TempDir,
+    pub(crate) port: u16,
+}
+
+/// True if it is installed.
+pub(crate) fn there() -> bool {
+    Command::new("mosquitto").arg("-h").output().is_ok()
+}
+
+impl Mosquitto {
+    /// Starts a broker and waits until it listens.
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().expect("room");
+        // A port that was free a moment ago.
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr());
+        let port = port.expect("a free port").port();
+        let config = folder.path().join("mosquitto.conf");
+        // It queues without a bound for those who are away.
+        let text =
+            format!("listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n");
+        fs::write(&config, text).expect("room");
+        let mut command = Command::new("mosquitto");
+        let command = command.arg("-c").arg(config).stdout(Stdio::null()).stderr(Stdio::null());
+        let server = command.spawn().expect("it starts");
+        let mut mosquitto = Self { server, _folder: folder, port };
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            let ended = mosquitto.server.try_wait().expect("it is ours");
+            assert!(ended.is_none(), "it ended before it was ready: {ended:?}");
+        }
+        mosquitto
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
