@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -14,7 +15,8 @@ use engine::{ApiConfig, Plan, Run, RunOptions, TrainPlan, record, train_on_scene
 use queries::{Format, History, Limits};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::checkpoints;
+use crate::top::top;
+use crate::{checkpoints, supervisor};
 
 /// A stream-processing dataflow engine for sensing people.
 #[derive(Debug, Parser)]
@@ -45,6 +47,9 @@ enum Command {
         /// Forgets what an earlier run saved for this component.
         #[arg(long, value_name = "NAME")]
         drop_state: Vec<String>,
+        /// Starts the run again when it fails, from its newest checkpoint, after a growing pause.
+        #[arg(long, conflicts_with_all = ["fresh", "drop_state"])]
+        supervise: bool,
     },
     /// Shows everything at work in a simulated room: no hardware, broker or file needed.
     Demo {
@@ -92,6 +97,12 @@ enum Command {
         format: Format,
         /// The query.
         query: String,
+    },
+    /// Shows what each component of a running pipeline does.
+    Top {
+        /// Where its API is.
+        #[arg(default_value = "http://127.0.0.1:8080")]
+        url: String,
     },
     /// Trains a CSI pose model on simulated scenes.
     Train {
@@ -159,11 +170,24 @@ fn format(name: &str) -> Result<Format, String> {
 }
 
 impl Arguments {
-    /// Does what was asked.
-    pub(crate) fn run(self) -> Result<()> {
-        match self.command {
-            Command::Run { pipeline, workers, directory, listen, fresh, drop_state } => {
+    /// Does what was asked, or has another process do it.
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        if matches!(self.command, Command::Run { supervise: true, .. }) {
+            let arguments = std::env::args_os().skip(1);
+            let arguments: Vec<_> =
+                arguments.filter(|argument| argument != "--supervise").collect();
+            return supervisor::supervise(&arguments, &*stop_on_signal()?);
+        }
+        self.command.run().map(|()| ExitCode::SUCCESS)
+    }
+}
+
+impl Command {
+    fn run(self) -> Result<()> {
+        match self {
+            Command::Run { pipeline, workers, directory, listen, fresh, drop_state, .. } => {
                 let stop = stop_on_signal()?;
+                supervisor::listen(&stop);
                 let options = RunOptions { directory, workers, fresh, drop_state, stop };
                 run(Plan::load(&pipeline)?, &options, listen)
             }
@@ -187,6 +211,7 @@ impl Arguments {
                 Ok(record(&plan, &source, &folder, &stop)?)
             }
             Command::Sql { history, format, query } => sql(history, format, &query),
+            Command::Top { url } => top(&url, &*stop_on_signal()?),
             Command::Train { scene, model, scenes, held_out, epochs, seed } => {
                 let (n_scenes, n_held_out) = (scenes, held_out);
                 train(&TrainPlan { scene, model, n_scenes, n_held_out, epochs, seed })

@@ -2,6 +2,8 @@
 
 mod checkpoints;
 mod commands;
+mod supervisor;
+mod top;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -23,7 +25,7 @@ fn main() -> ExitCode {
     exit_on_panic();
     start_logging();
     match Arguments::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             print_chain(&error);
             let in_config =

@@ -170,3 +170,32 @@ pub(crate) fn requests_that_make_no_sense_are_refused() {
     }
     assert_eq!(server.get("/api/v1/system/health").0, 200, "it is still there");
 }
+
+/// Each component's cost and lag, for programs and for people.
+pub(crate) fn its_components_tell_what_they_cost() {
+    let (directory, server) = start();
+    let look = || -> Value {
+        let (status, body) = server.get("/api/v1/system/performance");
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).expect("JSON")
+    };
+    let works = |load: &Value| load["busy_seconds"].as_f64() > Some(0.0);
+    let begun = |told: &Value| {
+        let components = &told["components"];
+        let all = ["room", "pose", "zones", "history"].iter().all(|name| works(&components[*name]));
+        let sent = components["room"]["sent"].as_u64() > Some(0);
+        all && sent && components["history"]["lag_seconds"].is_f64()
+    };
+    let mut told = look();
+    while !begun(&told) {
+        told = look();
+    }
+    assert!(told["components"]["room"]["records"].as_u64() > Some(0), "{told}");
+    assert!(told["held_by"].is_string(), "{told}");
+    assert!(server.get("/metrics").1.contains("fresnel_lag_seconds{component=\"history\"}"));
+    let shown = succeed(directory.path(), &["top", &format!("http://{}", server.address)]);
+    assert!(
+        shown.lines().any(|line| line.starts_with("pose ") && line.contains("% busy")),
+        "{shown}"
+    );
+}

@@ -19,7 +19,7 @@ const MAY_USE: [(&str, &[&str]); 8] = [
 ];
 
 /// Who may use what is heavy.
-const HOMES: [(&str, &[&str]); 9] = [
+const HOMES: [(&str, &[&str]); 13] = [
     ("burn", &["operators"]),
     ("burn-store", &["operators"]),
     ("differential-dataflow", &["operators"]),
@@ -29,6 +29,10 @@ const HOMES: [(&str, &[&str]); 9] = [
     ("axum", &["api"]),
     ("hyper-util", &["api"]),
     ("clap", &["fresnel"]),
+    ("rdkafka", &["sources", "sinks"]),
+    ("rumqttc", &["sources"]),
+    ("serialport", &["sources"]),
+    ("sqlx", &["engine"]),
 ];
 
 pub(crate) fn crates_use_what_they_may() {

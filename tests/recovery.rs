@@ -2,6 +2,7 @@
 //! uninterrupted run.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -128,6 +129,70 @@ pub(crate) fn a_killed_run_loses_and_doubles_nothing() {
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(said.contains("--fresh starts it anew"), "{said}");
     assert_same(directory.path(), &expected);
+}
+
+/// Each durable step, just before it and just after it, once and twice in a row.
+pub(crate) fn a_run_that_dies_at_a_durable_step_loses_and_doubles_nothing() {
+    const POINTS: [&str; 8] = [
+        "before commit/lines",
+        "after commit/lines",
+        "before commit/history",
+        "after commit/history",
+        "before checkpoint/",
+        "after checkpoint/",
+        "before trim/laptop",
+        "after trim/laptop",
+    ];
+    let expected = uninterrupted();
+    let dies = |directory: &Path, point: &str| {
+        let output = process::fresnel_failing(directory, &["run", "flat.toml"], point);
+        output.status.signal() == Some(6)
+    };
+    for (nth, point) in POINTS.iter().enumerate() {
+        let directory = directory("30.0");
+        assert!(dies(directory.path(), &format!("{point}:1")), "{point} was not passed");
+        // Some places are not passed again before the end.
+        dies(directory.path(), &format!("{point}:2"));
+        dies(directory.path(), &format!("{}:1", POINTS[(nth + 3) % POINTS.len()]));
+        process::succeed(directory.path(), &["run", "flat.toml"]);
+        assert_same(directory.path(), &expected);
+    }
+}
+
+/// A panic in one of several workers ends the process; nothing hangs, and the next run goes on.
+pub(crate) fn a_worker_that_panics_ends_the_run() {
+    let expected = uninterrupted();
+    let directory = directory("\"full\"");
+    let arguments = ["run", "flat.toml", "--workers", "3"];
+    let output = process::fresnel_failing(directory.path(), &arguments, "panic of a worker/:900");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(70), "{said}");
+    assert!(said.contains("panic of a worker"), "{said}");
+    process::succeed(directory.path(), &arguments);
+    assert_same(directory.path(), &expected);
+}
+
+/// With a supervisor, a run that dies is started again; it goes on where it was.
+pub(crate) fn a_supervised_run_is_started_again() {
+    let expected = uninterrupted();
+    let directory = directory("10.0");
+    let arguments = ["run", "flat.toml", "--supervise"];
+    let output = process::fresnel_failing(directory.path(), &arguments, "after commit/history:25");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("starting it again"), "{said}");
+    assert_same(directory.path(), &expected);
+    let broken = process::fail(directory.path(), &["run", "nowhere.toml", "--supervise"], 78);
+    assert!(!broken.contains("starting it again"), "{broken}");
+    // A supervisor that is told to stop stops its run in order.
+    let slow = self::directory("1.0");
+    let arguments = ["run", "flat.toml", "--supervise", "--listen", "127.0.0.1:0"];
+    let mut server = process::Server::start(slow.path(), &arguments);
+    let lines = slow.path().join("out.jsonl");
+    server.wait_until(|| fs::metadata(&lines).is_ok_and(|metadata| metadata.len() > 0));
+    let (code, said) = server.terminate();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("laptop: "), "the run told what it did: {said}");
 }
 
 /// The store may be a server that several machines reach.

@@ -35,6 +35,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(sql::query))
         .routes(routes!(system::health))
         .routes(routes!(system::status))
+        .routes(routes!(system::performance))
         .routes(routes!(system::metrics))
         .routes(routes!(config::zones))
         .routes(routes!(stream::stream))

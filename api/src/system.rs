@@ -92,6 +92,65 @@ pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
     })
 }
 
+/// What each component costs, and how far it has come.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Performance {
+    /// Seconds since the start.
+    uptime_seconds: f64,
+    /// The component that everything else waits for: the one that is furthest behind.
+    held_by: Option<String>,
+    /// The components, by name.
+    components: BTreeMap<String, Load>,
+}
+
+/// What a component costs, and how far it has come.
+#[derive(Debug, Serialize, ToSchema)]
+struct Load {
+    /// Records that a source gave or a sink took.
+    records: u64,
+    /// Records, or batches of them, that it sent on to other components.
+    sent: u64,
+    /// Seconds that its operators worked, on all workers together.
+    busy_seconds: f64,
+    /// The tick that a source has come to, or up to which all is done with in a sink, in milliseconds
+    /// since the Unix epoch.
+    clock_ms: Option<u64>,
+    /// Seconds of event time that it is behind the source that is furthest.
+    lag_seconds: Option<f64>,
+    /// Polls of a source or ticks of a sink that wait.
+    queued: usize,
+}
+
+/// Says what each component costs, and how far it has come.
+#[utoipa::path(
+    get,
+    path = "/api/v1/system/performance",
+    responses((status = 200, description = "What it costs.", body = Performance)),
+)]
+pub(crate) async fn performance(State(app): State<App>) -> Json<Performance> {
+    let shared = &app.shared;
+    let counts = shared.counters.snapshot();
+    let clocks = || counts.iter().filter_map(|(name, counts)| Some((counts.clock()?, name)));
+    let newest = clocks().map(|(clock, _)| clock).max();
+    let components = counts.iter().map(|(name, counts)| {
+        let clock_ms = counts.clock();
+        let load = Load {
+            records: counts.records,
+            sent: counts.sent,
+            busy_seconds: counts.busy.as_secs_f64(),
+            clock_ms,
+            lag_seconds: newest.zip(clock_ms).map(|(newest, clock)| (newest - clock) as f64 * 1e-3),
+            queued: counts.queued(),
+        };
+        (name.clone(), load)
+    });
+    Json(Performance {
+        uptime_seconds: shared.started.elapsed().as_secs_f64(),
+        held_by: clocks().min().map(|(_, name)| name.clone()),
+        components: components.collect(),
+    })
+}
+
 /// Counters in the Prometheus text format.
 #[utoipa::path(
     get,

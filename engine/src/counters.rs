@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use schemas::Tick;
 
 /// The counts of one component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +16,31 @@ pub struct Counts {
     pub late: u64,
     /// Records that could not be used, by reason.
     pub dropped: BTreeMap<&'static str, u64>,
+    /// Time that its operators worked, on all workers together.
+    pub busy: Duration,
+    /// Records, or batches of them, that it sent on to other components.
+    pub sent: u64,
+    /// How far each of its parts has come.
+    parts: BTreeMap<usize, Part>,
+}
+
+/// The part of a component that is on one worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    clock: Tick,
+    queued: usize,
+}
+
+impl Counts {
+    /// The tick that a source has come to, or up to which everything is done with in a sink.
+    pub fn clock(&self) -> Option<Tick> {
+        self.parts.values().map(|part| part.clock).min()
+    }
+
+    /// What waits in its queues: polls of a source, ticks of a sink.
+    pub fn queued(&self) -> usize {
+        self.parts.values().map(|part| part.queued).sum()
+    }
 }
 
 /// The counts of a run. They change once a batch, so a lock does.
@@ -37,6 +65,23 @@ impl Counters {
     /// Counts records that a component dropped.
     pub fn dropped(&self, component: &str, reason: &'static str, n_records: u64) {
         self.update(component, |counts| *counts.dropped.entry(reason).or_default() += n_records);
+    }
+
+    /// Counts what a component's operators did.
+    pub(crate) fn work(&self, component: &str, busy: Duration, sent: u64) {
+        self.update(component, |counts| {
+            counts.busy += busy;
+            counts.sent += sent;
+        });
+    }
+
+    /// Notes how far the part of a component on a worker has come, and what waits there; none if it is
+    /// done.
+    pub(crate) fn progress(&self, component: &str, worker: usize, at: Option<(Tick, usize)>) {
+        self.update(component, |counts| match at {
+            Some((clock, queued)) => drop(counts.parts.insert(worker, Part { clock, queued })),
+            None => drop(counts.parts.remove(&worker)),
+        });
     }
 
     /// The counts so far, by component.
@@ -77,6 +122,30 @@ impl Counters {
             })
         });
         family("fresnel_dropped_total", "Records that could not be used.", dropped.collect());
+        family(
+            "fresnel_sent_total",
+            "Records or batches that a component sent on.",
+            by_component(|counts| counts.sent),
+        );
+        let mut seconds = |name: &str, kind: &str, help: &str, samples: Vec<(&String, f64)>| {
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            for (component, value) in samples {
+                let _ = writeln!(text, "{name}{{component=\"{component}\"}} {value}");
+            }
+        };
+        let busy = components.iter().map(|(name, counts)| (name, counts.busy.as_secs_f64()));
+        let help = "Time that a component's operators worked.";
+        seconds("fresnel_busy_seconds_total", "counter", help, busy.collect());
+        let newest = components.values().filter_map(Counts::clock).max().unwrap_or(0);
+        let lag = components.iter().filter_map(|(name, counts)| {
+            Some((name, newest.saturating_sub(counts.clock()?) as f64 * 1e-3))
+        });
+        let help = "Event time that a component is behind the source that is furthest.";
+        seconds("fresnel_lag_seconds", "gauge", help, lag.collect());
+        let queued = components.iter().filter(|(_, counts)| counts.clock().is_some());
+        let queued = queued.map(|(name, counts)| (name, counts.queued() as f64));
+        let help = "Polls of a source or ticks of a sink that wait.";
+        seconds("fresnel_queue_depth", "gauge", help, queued.collect());
         text
     }
 
@@ -104,11 +173,18 @@ mod tests {
         counters.records("living", 3);
         counters.records("living", 2);
         counters.dropped("living", "odd number of values", 1);
+        counters.work("living", Duration::from_millis(250), 7);
+        counters.progress("living", 0, Some((5000, 0)));
+        counters.progress("bath", 0, Some((4000, 2)));
+        counters.progress("bath", 1, Some((3500, 1)));
         let text = counters.prometheus();
         for line in [
             "# TYPE fresnel_records_total counter",
             "fresnel_records_total{component=\"living\"} 5",
             "fresnel_late_total{component=\"living\"} 0",
+            "fresnel_lag_seconds{component=\"bath\"} 1.5",
+            "fresnel_queue_depth{component=\"bath\"} 3",
+            "fresnel_busy_seconds_total{component=\"living\"} 0.25",
             "fresnel_dropped_total{component=\"living\",reason=\"odd number of values\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");

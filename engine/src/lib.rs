@@ -6,6 +6,7 @@
 mod counters;
 mod dataflow;
 mod error;
+mod fail_point;
 mod pipeline;
 mod record;
 mod run;

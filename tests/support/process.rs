@@ -11,6 +11,12 @@ pub(crate) fn fresnel(directory: &Path, arguments: &[&str]) -> Output {
     command(directory, arguments).output().expect("the program starts")
 }
 
+/// Runs it with a place at which it is to die; `engine/src/fail_point.rs` has them.
+pub(crate) fn fresnel_failing(directory: &Path, arguments: &[&str], at: &str) -> Output {
+    let mut command = command(directory, arguments);
+    command.env("FRESNEL_FAIL_POINT", at).output().expect("the program starts")
+}
+
 /// Runs it; it must succeed.
 pub(crate) fn succeed(directory: &Path, arguments: &[&str]) -> String {
     let output = fresnel(directory, arguments);

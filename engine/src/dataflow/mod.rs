@@ -2,6 +2,7 @@
 
 mod committer;
 mod edge;
+mod observe;
 mod parking;
 mod sink;
 mod source;
@@ -20,6 +21,7 @@ use timely::worker::Worker;
 
 use crate::dataflow::committer::commit;
 use crate::dataflow::edge::Edge;
+use crate::dataflow::observe::observe;
 use crate::dataflow::sink::write_to;
 use crate::dataflow::source::{SourceStreams, read_from};
 use crate::{Counters, Plan, PlannedOperator, StreamName};
@@ -67,6 +69,7 @@ struct Flow {
     starts_at: Tick,
     parking: Arc<Parking>,
     stopped: Stopped,
+    counters: Arc<Counters>,
 }
 
 impl Flow {
@@ -79,6 +82,7 @@ impl Flow {
             starts_at: parts.starts_at,
             parking: Arc::clone(&parts.parking),
             stopped: parts.stopped.clone(),
+            counters: Arc::clone(&parts.counters),
         }
     }
 }
@@ -112,26 +116,31 @@ pub(crate) fn build(worker: &mut Worker, parts: &Parts) -> ProbeHandle<Tick> {
         })
         .collect();
     let checkpointer = take_own(&parts.checkpointer, 0, worker);
+    let owners = observe(worker, &parts.counters);
     worker.dataflow_named::<Tick, _, _>(&plan.name, |scope| {
         let changes = Changes::default();
         let mut edges = Edges::default();
         for (source, (component, feeds)) in plan.sources.iter().zip(feeds) {
+            owners.begin(scope, &source.name);
             let streams = read_from(scope, &source.name, component, feeds, &flow);
             let SourceStreams { records, changes: positions } = streams;
             edges.insert(&source.name, source.config.outputs(), &records);
             changes.borrow_mut().push(positions);
         }
         for (operator, component) in plan.operators.iter().zip(operators) {
+            owners.begin(scope, &operator.name);
             let saving = saving(&operator.name, component, parts, &flow, &changes);
             edges.operate(scope, operator, saving, parts);
         }
         for (sink, (component, outlet)) in plan.sinks.iter().zip(outlets) {
+            owners.begin(scope, &sink.name);
             let inputs = sink.inputs.iter().map(|input| edges.get(input).into_records());
             let records = scope.concatenate(inputs.collect::<Vec<_>>());
             let progress = write_to(records, &sink.name, component, outlet, &flow);
             progress.accepted.probe_with(&flow.accepted);
             changes.borrow_mut().push(progress.changes.probe_with(&flow.durable));
         }
+        owners.begin(scope, "checkpoints");
         let changes = scope.concatenate(changes.take());
         commit(changes, checkpointer, &flow).probe().0
     })

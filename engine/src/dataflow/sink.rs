@@ -72,6 +72,8 @@ pub(super) fn write_to<'scope>(
     let (mut queue, durable_before) =
         outlet.map(|outlet| (Some(outlet.ticks), outlet.durable)).unwrap_or_default();
     let (granule, stopped) = (flow.granule, flow.stopped.clone());
+    let (name, worker) = (name.to_owned(), scope.worker().index());
+    let counters = Arc::clone(&flow.counters);
     builder.build(move |capabilities| {
         drop(capabilities);
         let mut ticks = ClosedTicks::<Record, Holds>::default();
@@ -113,6 +115,12 @@ pub(super) fn write_to<'scope>(
             }
             if stopped.get() {
                 ticks.clear();
+            }
+            if let Some(queue) = &queue {
+                let clock = not_durable.front().map_or(reached, |(tick, _)| *tick);
+                // Neither before the first tick nor after the last one is it anywhere.
+                let open = (1..Tick::MAX).contains(&clock).then_some((clock, queue.len()));
+                counters.progress(&name, worker, open);
             }
             if frontiers[0].is_empty() && blocked.is_none() {
                 // Closes the queue, upon which the thread makes its last commit.

@@ -17,6 +17,7 @@ use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 use timely::scheduling::{Activator, SyncActivator};
 
 use crate::dataflow::Flow;
+use crate::fail_point;
 
 /// Batches taken in one activation, so that other operators get their turn.
 const BATCHES_PER_TURN: usize = 16;
@@ -75,6 +76,8 @@ pub(super) fn read_from<'scope>(
     let mut records = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(records);
     let mut changes = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(changes);
     let flow = flow.clone();
+    let (name, worker) = (name.to_owned(), scope.worker().index());
+    let (counters, reads) = (Arc::clone(&flow.counters), !feeds.is_empty());
     builder.build(move |mut capabilities| {
         let (of_changes, of_records) = (capabilities.pop(), capabilities.pop());
         let holds = of_records.zip(of_changes).map(|(records, changes)| {
@@ -100,6 +103,11 @@ pub(super) fn read_from<'scope>(
                     |capability, change| changes.session(capability).give(change),
                 )
             });
+            if reads {
+                let clock = running.iter().map(|intake| intake.holds.clock()).min();
+                let queued = running.iter().map(|intake| intake.feed.batches.len()).sum();
+                counters.progress(&name, worker, clock.map(|clock| (clock, queued)));
+            }
         }
     });
     SourceStreams { records: record_stream, changes: change_stream }
@@ -174,6 +182,7 @@ impl Intake {
                 return false;
             }
             if let Some((_, record)) = self.pending.pop_front() {
+                fail_point::pass("panic of a worker", "");
                 give(&self.holds.records, record);
             }
         }

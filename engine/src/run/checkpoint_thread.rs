@@ -10,6 +10,7 @@ use schemas::Tick;
 use timely::scheduling::SyncActivator;
 
 use crate::dataflow::{Checkpointer, Commit};
+use crate::fail_point;
 use crate::run::control::Control;
 use crate::run::retry::retry;
 use crate::store::Session;
@@ -76,7 +77,9 @@ impl Committer {
                 of_component.entries.insert(key, value);
             }
             let session = &mut self.session;
+            fail_point::pass("before checkpoint", "");
             let oldest = retry("checkpoint", &self.control, || session.commit(tick, &state))?;
+            fail_point::pass("after checkpoint", "");
             self.done_with.store(oldest, Ordering::Release);
             self.release(tick);
         }

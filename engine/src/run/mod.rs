@@ -10,7 +10,7 @@ mod retry;
 mod sink_thread;
 mod source_thread;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -71,6 +71,8 @@ pub struct Shared {
 #[derive(Debug)]
 pub struct Summary {
     counters: Arc<Counters>,
+    /// Sources and sinks.
+    ends: BTreeSet<String>,
 }
 
 impl fmt::Display for Summary {
@@ -78,6 +80,9 @@ impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, counts) in self.counters.snapshot() {
             let n_dropped: u64 = counts.dropped.values().sum();
+            if n_dropped == 0 && !self.ends.contains(&name) {
+                continue;
+            }
             let (n_records, n_late) = (counts.records, counts.late);
             write!(formatter, "{name}: {n_records} records, {n_late} late, {n_dropped} dropped")?;
             let reasons: Vec<_> = counts
@@ -162,7 +167,10 @@ impl Run {
         for thread in self.threads {
             thread.join().map_err(panicked)?;
         }
-        Ok(Summary { counters: Arc::clone(&self.shared.counters) })
+        let plan = &self.shared.plan;
+        let sources = plan.sources.iter().map(|source| source.name.clone());
+        let ends = sources.chain(plan.sinks.iter().map(|sink| sink.name.clone())).collect();
+        Ok(Summary { counters: Arc::clone(&self.shared.counters), ends })
     }
 }
 

@@ -11,6 +11,7 @@ use sinks::{Sink, SinkError};
 use timely::scheduling::SyncActivator;
 
 use crate::dataflow::Outlet;
+use crate::fail_point;
 use crate::run::control::Control;
 use crate::run::retry::retry;
 use crate::{Counters, RunError};
@@ -102,7 +103,9 @@ impl Writer {
 
     fn commit(&mut self) -> Result<(), SinkError> {
         let (sink, upper) = (&mut self.sink, self.upper);
+        fail_point::pass("before commit", &self.name);
         retry(&self.name, &self.control, || sink.commit(upper))?;
+        fail_point::pass("after commit", &self.name);
         self.waiting_since = None;
         self.release(upper);
         Ok(())

@@ -11,6 +11,7 @@ use sources::{Partition, Poll, PollState, Receiver, Source, SourceError};
 use timely::scheduling::SyncActivator;
 
 use crate::dataflow::{Feed, FeedBatch};
+use crate::fail_point;
 use crate::run::control::Control;
 use crate::{Counters, RunError};
 
@@ -91,6 +92,7 @@ impl Reader {
         let mut done_with = 0;
         while !self.surroundings.control.stopping() {
             let poll = self.source.poll()?;
+            fail_point::pass("after poll", &self.name);
             let ended = poll.state == PollState::End;
             self.count(&poll);
             let Poll { records, marks, clock, .. } = poll;
@@ -102,7 +104,9 @@ impl Reader {
             let now_done_with = self.surroundings.done_with.load(Ordering::Acquire);
             if now_done_with > done_with {
                 done_with = now_done_with;
+                fail_point::pass("before trim", &self.name);
                 self.source.done_with(done_with)?;
+                fail_point::pass("after trim", &self.name);
             }
         }
         Ok(())

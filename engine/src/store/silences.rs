@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sources::{Silence, Silences, SourceError};
 use sqlx::Row;
 
+use crate::fail_point;
 use crate::store::{Known, Session, Store, StoreError, claim, from_sql, to_sql};
 
 /// A run's part of the store for silences.
@@ -59,7 +60,10 @@ impl SilenceLog {
 
 impl Silences for SilenceLog {
     fn keep(&self, source: &str, partition: &str, silence: Silence) -> Result<(), SourceError> {
-        self.insert(source, partition, silence).map_err(|error| failed(source, error))
+        fail_point::pass("before silence", source);
+        self.insert(source, partition, silence).map_err(|error| failed(source, error))?;
+        fail_point::pass("after silence", source);
+        Ok(())
     }
 
     fn kept(&self, source: &str, partition: &str) -> Result<Vec<Silence>, SourceError> {
