@@ -189,9 +189,9 @@ mod tests {
         }
     }
 
+    /// Errors are records too, but no frames.
     fn frames_of(record: &schemas::Record) -> usize {
-        let schemas::Record::Csi(batch) = record else { panic!("a capture holds csi") };
-        batch.len()
+        if let schemas::Record::Csi(batch) = record { batch.len() } else { 0 }
     }
 
     #[test]
