@@ -5,29 +5,28 @@
 //! generation of its pipeline, and only the newest generation can commit.
 
 mod body;
+mod checkpoints;
 mod error;
+mod session;
 mod silences;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use schemas::Tick;
-use sqlx::any::{AnyPoolOptions, AnyRow};
+use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::Migrator;
 use sqlx::{Any, AnyPool, ConnectOptions, Row, Transaction};
 use tokio::runtime::Runtime;
 
 pub use crate::store::body::{ComponentState, State};
+use crate::store::checkpoints::{load_latest, stored};
 pub use crate::store::error::StoreError;
+pub(crate) use crate::store::session::Session;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// A checkpoint that adds to others is small; after so many, or when they are larger together than
-/// what they add to, a whole one is made.
-const MAX_DELTAS: usize = 256;
-const MIN_WHOLE_BYTES: usize = 256 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A place for checkpoints.
@@ -35,18 +34,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Store {
     runtime: Runtime,
     pool: AnyPool,
-}
-
-/// A run's right to commit checkpoints of its pipeline.
-#[derive(Debug)]
-pub struct Session {
-    store: Arc<Store>,
-    known: Known,
-    /// Checkpoints that older ones are kept behind.
-    retention: usize,
-    /// Bytes of the latest whole checkpoint, and of each that adds to it.
-    whole_bytes: usize,
-    delta_bytes: Vec<usize>,
 }
 
 /// What a pipeline was when a checkpoint was made.
@@ -85,14 +72,6 @@ struct Known {
     generation: i64,
     /// The tick of the newest checkpoint, if there is one.
     latest: Option<Tick>,
-}
-
-/// A row of the table.
-struct Stored {
-    listed: Listed,
-    base: Tick,
-    body: Vec<u8>,
-    checksum: i64,
 }
 
 impl Store {
@@ -155,14 +134,7 @@ impl Store {
         };
         let (known, loaded) = self.runtime.block_on(begin)?;
         let latest = loaded.as_ref().map(|checkpoint| checkpoint.tick);
-        let session = Session {
-            store: Arc::new(self),
-            known: Known { latest, ..known },
-            retention: retention.max(1),
-            whole_bytes: 0,
-            // The first checkpoint of a run is whole.
-            delta_bytes: vec![0; MAX_DELTAS],
-        };
+        let session = Session::new(Arc::new(self), Known { latest, ..known }, retention);
         Ok((session, loaded))
     }
 
@@ -208,132 +180,11 @@ impl Drop for Store {
     }
 }
 
-impl Session {
-    /// Names the pipeline's history of checkpoints.
-    pub fn lineage(&self) -> &str {
-        &self.known.lineage
-    }
-
-    /// This run's number among those of the pipeline.
-    pub fn generation(&self) -> i64 {
-        self.known.generation
-    }
-
-    /// Commits a checkpoint: all that changed since the one before, up to `tick`. Gives the ticks of
-    /// the oldest checkpoint that is kept.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Fenced`] if a newer run has begun; another one if the database fails. Nothing was
-    /// committed then.
-    #[expect(clippy::disallowed_methods, reason = "people want to know when")]
-    pub fn commit(&mut self, tick: Tick, changes: &State) -> Result<Tick, StoreError> {
-        let whole = self.known.latest.is_none()
-            || self.delta_bytes.len() >= MAX_DELTAS
-            || self.delta_bytes.iter().sum::<usize>() > self.whole_bytes.max(MIN_WHOLE_BYTES);
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let committed_at_ms = since_epoch.unwrap_or_default().as_millis() as i64;
-        let commit = async {
-            let mut transaction = self.store.pool.begin().await?;
-            claim(&mut transaction, &self.known).await?;
-            self.set_latest(&mut transaction, tick).await?;
-            let n_changes = i64::try_from(changes.n_entries()).unwrap_or(i64::MAX);
-            let (base, body) = if whole {
-                let latest = load_latest(&mut *transaction, &self.known, None).await?;
-                if latest.as_ref().map(|latest| latest.tick) != self.known.latest {
-                    return Err(StoreError::Damaged { pipeline: self.known.name.clone() });
-                }
-                let mut state = latest.unwrap_or_default().state;
-                state.apply(changes.clone());
-                state.forget_removed();
-                (tick, state.encode())
-            } else {
-                (self.known.latest.unwrap_or(tick), changes.encode())
-            };
-            let n_bytes = body.len();
-            let listed = Listed {
-                pipeline: self.known.name.clone(),
-                tick,
-                generation: self.known.generation,
-                committed_at_ms,
-                whole,
-                n_changes,
-                n_bytes,
-            };
-            let mut stored = Stored { listed, base, body, checksum: 0 };
-            stored.checksum = stored.sum(&self.known.lineage);
-            insert(&mut transaction, stored).await?;
-            let oldest = self.trim(&mut transaction).await?;
-            transaction.commit().await?;
-            Ok((n_bytes, oldest))
-        };
-        let (n_bytes, oldest) = self.store.runtime.block_on(commit)?;
-        self.known.latest = Some(tick);
-        if whole {
-            (self.whole_bytes, self.delta_bytes) = (n_bytes, Vec::new());
-        } else {
-            self.delta_bytes.push(n_bytes);
-        }
-        Ok(oldest)
-    }
-
-    /// Notes the checkpoint to come.
-    async fn set_latest(
-        &self,
-        transaction: &mut Transaction<'_, Any>,
-        tick: Tick,
-    ) -> Result<(), StoreError> {
-        let update = sqlx::query("UPDATE pipelines SET latest = $1 WHERE name = $2");
-        let update = update.bind(to_sql(tick)).bind(self.known.name.as_str());
-        update.execute(&mut **transaction).await?;
-        Ok(())
-    }
-
-    /// Deletes what no checkpoint that is kept needs. Gives the oldest that is kept.
-    async fn trim(&self, transaction: &mut Transaction<'_, Any>) -> Result<Tick, StoreError> {
-        let rows = "SELECT tick, base FROM checkpoints WHERE pipeline = $1 ORDER BY tick DESC";
-        let rows =
-            sqlx::query(rows).bind(self.known.name.as_str()).fetch_all(&mut **transaction).await?;
-        let ticks: Result<Vec<(i64, i64)>, sqlx::Error> =
-            rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect();
-        let ticks = ticks?;
-        let oldest_kept =
-            ticks.get(self.retention - 1).or(ticks.last()).map_or(0, |(tick, _)| *tick);
-        let needed = ticks.iter().find(|(tick, base)| *tick <= oldest_kept && tick == base);
-        if let Some((needed, _)) = needed {
-            sqlx::query("DELETE FROM checkpoints WHERE pipeline = $1 AND tick < $2")
-                .bind(self.known.name.as_str())
-                .bind(*needed)
-                .execute(&mut **transaction)
-                .await?;
-        }
-        // A partition that stands beyond a checkpoint does not fall back behind it.
-        sqlx::query("DELETE FROM silences WHERE pipeline = $1 AND clock < $2")
-            .bind(self.known.name.as_str())
-            .bind(oldest_kept)
-            .execute(&mut **transaction)
-            .await?;
-        Ok(from_sql(oldest_kept))
-    }
-}
-
 /// A `sqlite:` URL for a file.
 fn file_url(path: &Path) -> String {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
     options.to_url_lossy().to_string()
-}
-
-/// Makes sure that this is still the pipeline's newest run; locks out others until the transaction
-/// is over.
-async fn claim(transaction: &mut Transaction<'_, Any>, known: &Known) -> Result<(), StoreError> {
-    let claim = "UPDATE pipelines SET generation = $1 WHERE name = $2 AND generation = $1";
-    let claim = sqlx::query(claim).bind(known.generation).bind(known.name.as_str());
-    if claim.execute(&mut **transaction).await?.rows_affected() == 1 {
-        return Ok(());
-    }
-    let Known { name: pipeline, generation, .. } = known.clone();
-    Err(StoreError::Fenced { pipeline, generation })
 }
 
 /// Takes the next generation.
@@ -384,115 +235,6 @@ async fn known<'c>(
 fn new_lineage() -> String {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     format!("{:x}-{:x}", since_epoch.as_nanos(), std::process::id())
-}
-
-/// All checkpoints of a pipeline, the oldest first.
-async fn stored<'c>(
-    executor: impl sqlx::Executor<'c, Database = Any>,
-    pipeline: &str,
-) -> Result<Vec<Stored>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT tick, base, generation, committed_at_ms, n_changes, body, checksum
-         FROM checkpoints WHERE pipeline = $1 ORDER BY tick",
-    )
-    .bind(pipeline)
-    .fetch_all(executor)
-    .await?;
-    let rows = rows.iter().map(|row| Stored::read(pipeline, row));
-    Ok(rows.collect::<Result<_, sqlx::Error>>()?)
-}
-
-async fn insert(transaction: &mut Transaction<'_, Any>, stored: Stored) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO checkpoints
-         (pipeline, tick, base, generation, committed_at_ms, n_changes, body, checksum)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-    )
-    .bind(stored.listed.pipeline)
-    .bind(to_sql(stored.listed.tick))
-    .bind(to_sql(stored.base))
-    .bind(stored.listed.generation)
-    .bind(stored.listed.committed_at_ms)
-    .bind(stored.listed.n_changes)
-    .bind(stored.body)
-    .bind(stored.checksum)
-    .execute(&mut **transaction)
-    .await?;
-    Ok(())
-}
-
-impl Stored {
-    fn read(pipeline: &str, row: &AnyRow) -> Result<Self, sqlx::Error> {
-        let (tick, base) = (row.try_get(0)?, row.try_get(1)?);
-        let body: Vec<u8> = row.try_get(5)?;
-        let listed = Listed {
-            pipeline: pipeline.to_owned(),
-            tick: from_sql(tick),
-            generation: row.try_get(2)?,
-            committed_at_ms: row.try_get(3)?,
-            whole: tick == base,
-            n_changes: row.try_get(4)?,
-            n_bytes: body.len(),
-        };
-        Ok(Self { listed, base: from_sql(base), body, checksum: row.try_get(6)? })
-    }
-
-    /// The checksum of everything that matters.
-    fn sum(&self, lineage: &str) -> i64 {
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(self.listed.pipeline.as_bytes());
-        hasher.update(lineage.as_bytes());
-        for number in [self.listed.tick, self.base] {
-            hasher.update(&number.to_le_bytes());
-        }
-        hasher.update(&self.body);
-        hasher.finalize().into()
-    }
-
-    fn state(&self, lineage: &str) -> Option<State> {
-        if self.checksum == self.sum(lineage) { State::decode(&self.body) } else { None }
-    }
-}
-
-/// The newest checkpoint that is intact, up to a tick; none if there never was one.
-async fn load_latest<'c>(
-    executor: impl sqlx::Executor<'c, Database = Any>,
-    known: &Known,
-    up_to: Option<Tick>,
-) -> Result<Option<Checkpoint>, StoreError> {
-    let stored = stored(executor, &known.name).await?;
-    let by_tick: BTreeMap<Tick, &Stored> =
-        stored.iter().map(|stored| (stored.listed.tick, stored)).collect();
-    let wanted = |tick: &Tick| up_to.is_none_or(|up_to| *tick <= up_to);
-    for tick in by_tick.keys().rev().copied().filter(wanted) {
-        if let Some(state) = load(tick, &by_tick, &known.lineage) {
-            return Ok(Some(Checkpoint { tick, state }));
-        }
-        tracing::warn!(tick, "a checkpoint is damaged, trying the one before");
-    }
-    let there_was = known.latest.is_some() || !by_tick.is_empty();
-    if there_was && up_to.is_none() {
-        return Err(StoreError::Damaged { pipeline: known.name.clone() });
-    }
-    Ok(None)
-}
-
-/// The state at a tick; none if anything of it is missing or damaged.
-fn load(tick: Tick, by_tick: &BTreeMap<Tick, &Stored>, lineage: &str) -> Option<State> {
-    let mut chain = Vec::new();
-    let mut next = tick;
-    loop {
-        let stored = by_tick.get(&next)?;
-        chain.push(stored.state(lineage)?);
-        if stored.base == next {
-            break;
-        }
-        next = stored.base;
-    }
-    let mut state = State::default();
-    chain.into_iter().rev().for_each(|changes| state.apply(changes));
-    state.forget_removed();
-    Some(state)
 }
 
 /// Databases have signed numbers; the end of time is the largest.

@@ -6,7 +6,8 @@ use sources::{Silence, Silences, SourceError};
 use sqlx::Row;
 
 use crate::fail_point;
-use crate::store::{Known, Session, Store, StoreError, claim, from_sql, to_sql};
+use crate::store::session::claim;
+use crate::store::{Known, Session, Store, StoreError, from_sql, to_sql};
 
 /// A run's part of the store for silences.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::fs;
 use sources::{Silence, SourceError};
 use tempfile::TempDir;
 
+use super::session::MAX_DELTAS;
 use super::*;
 
 fn changes(entries: &[(&str, u8, Option<u8>)]) -> State {

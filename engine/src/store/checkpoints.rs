@@ -1,0 +1,130 @@
+//! Checkpoints as rows: whole ones, and those that add to one before them.
+
+use std::collections::BTreeMap;
+
+use schemas::Tick;
+use sqlx::any::AnyRow;
+use sqlx::{Any, Row, Transaction};
+
+use crate::State;
+use crate::store::{Checkpoint, Known, Listed, StoreError, from_sql, to_sql};
+
+/// A row of the table.
+pub(super) struct Stored {
+    pub(super) listed: Listed,
+    pub(super) base: Tick,
+    pub(super) body: Vec<u8>,
+    pub(super) checksum: i64,
+}
+
+/// All checkpoints of a pipeline, the oldest first.
+pub(super) async fn stored<'c>(
+    executor: impl sqlx::Executor<'c, Database = Any>,
+    pipeline: &str,
+) -> Result<Vec<Stored>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT tick, base, generation, committed_at_ms, n_changes, body, checksum
+         FROM checkpoints WHERE pipeline = $1 ORDER BY tick",
+    )
+    .bind(pipeline)
+    .fetch_all(executor)
+    .await?;
+    let rows = rows.iter().map(|row| Stored::read(pipeline, row));
+    Ok(rows.collect::<Result<_, sqlx::Error>>()?)
+}
+
+pub(super) async fn insert(
+    transaction: &mut Transaction<'_, Any>,
+    stored: Stored,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO checkpoints
+         (pipeline, tick, base, generation, committed_at_ms, n_changes, body, checksum)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(stored.listed.pipeline)
+    .bind(to_sql(stored.listed.tick))
+    .bind(to_sql(stored.base))
+    .bind(stored.listed.generation)
+    .bind(stored.listed.committed_at_ms)
+    .bind(stored.listed.n_changes)
+    .bind(stored.body)
+    .bind(stored.checksum)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+impl Stored {
+    fn read(pipeline: &str, row: &AnyRow) -> Result<Self, sqlx::Error> {
+        let (tick, base) = (row.try_get(0)?, row.try_get(1)?);
+        let body: Vec<u8> = row.try_get(5)?;
+        let listed = Listed {
+            pipeline: pipeline.to_owned(),
+            tick: from_sql(tick),
+            generation: row.try_get(2)?,
+            committed_at_ms: row.try_get(3)?,
+            whole: tick == base,
+            n_changes: row.try_get(4)?,
+            n_bytes: body.len(),
+        };
+        Ok(Self { listed, base: from_sql(base), body, checksum: row.try_get(6)? })
+    }
+
+    /// The checksum of everything that matters.
+    pub(super) fn sum(&self, lineage: &str) -> i64 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(self.listed.pipeline.as_bytes());
+        hasher.update(lineage.as_bytes());
+        for number in [self.listed.tick, self.base] {
+            hasher.update(&number.to_le_bytes());
+        }
+        hasher.update(&self.body);
+        hasher.finalize().into()
+    }
+
+    fn state(&self, lineage: &str) -> Option<State> {
+        if self.checksum == self.sum(lineage) { State::decode(&self.body) } else { None }
+    }
+}
+
+/// The newest checkpoint that is intact, up to a tick; none if there never was one.
+pub(super) async fn load_latest<'c>(
+    executor: impl sqlx::Executor<'c, Database = Any>,
+    known: &Known,
+    up_to: Option<Tick>,
+) -> Result<Option<Checkpoint>, StoreError> {
+    let stored = stored(executor, &known.name).await?;
+    let by_tick: BTreeMap<Tick, &Stored> =
+        stored.iter().map(|stored| (stored.listed.tick, stored)).collect();
+    let wanted = |tick: &Tick| up_to.is_none_or(|up_to| *tick <= up_to);
+    for tick in by_tick.keys().rev().copied().filter(wanted) {
+        if let Some(state) = load(tick, &by_tick, &known.lineage) {
+            return Ok(Some(Checkpoint { tick, state }));
+        }
+        tracing::warn!(tick, "a checkpoint is damaged, trying the one before");
+    }
+    let there_was = known.latest.is_some() || !by_tick.is_empty();
+    if there_was && up_to.is_none() {
+        return Err(StoreError::Damaged { pipeline: known.name.clone() });
+    }
+    Ok(None)
+}
+
+/// The state at a tick; none if anything of it is missing or damaged.
+fn load(tick: Tick, by_tick: &BTreeMap<Tick, &Stored>, lineage: &str) -> Option<State> {
+    let mut chain = Vec::new();
+    let mut next = tick;
+    loop {
+        let stored = by_tick.get(&next)?;
+        chain.push(stored.state(lineage)?);
+        if stored.base == next {
+            break;
+        }
+        next = stored.base;
+    }
+    let mut state = State::default();
+    chain.into_iter().rev().for_each(|changes| state.apply(changes));
+    state.forget_removed();
+    Some(state)
+}
