@@ -176,7 +176,7 @@ impl Arguments {
             let arguments = std::env::args_os().skip(1);
             let arguments: Vec<_> =
                 arguments.filter(|argument| argument != "--supervise").collect();
-            return supervisor::supervise(&arguments, &*stop_on_signal()?);
+            return supervisor::supervise(&arguments);
         }
         self.command.run().map(|()| ExitCode::SUCCESS)
     }
@@ -211,7 +211,7 @@ impl Command {
                 Ok(record(&plan, &source, &folder, &stop)?)
             }
             Command::Sql { history, format, query } => sql(history, format, &query),
-            Command::Top { url } => top(&url, &*stop_on_signal()?),
+            Command::Top { url } => top(&url),
             Command::Train { scene, model, scenes, held_out, epochs, seed } => {
                 let (n_scenes, n_held_out) = (scenes, held_out);
                 train(&TrainPlan { scene, model, n_scenes, n_held_out, epochs, seed })

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -24,12 +23,13 @@ struct Line {
     text: String,
 }
 
-/// Looks once a second until `stop` is set; once, and after a second, without a terminal.
-pub(crate) fn top(url: &str, stop: &AtomicBool) -> Result<()> {
+/// Looks once a second until it is interrupted; without a terminal, once.
+pub(crate) fn top(url: &str) -> Result<()> {
     let mut before = look(url)?;
     let bars = MultiProgress::new();
     let mut by_name = BTreeMap::<String, ProgressBar>::new();
-    while !stop.load(Ordering::Relaxed) {
+    loop {
+        // Rates are over this time, and so often there is something new to see.
         thread::sleep(INTERVAL);
         let now = look(url)?;
         let lines = lines(&before, &now);
@@ -48,7 +48,6 @@ pub(crate) fn top(url: &str, stop: &AtomicBool) -> Result<()> {
         }
         before = now;
     }
-    Ok(())
 }
 
 fn style() -> ProgressStyle {
