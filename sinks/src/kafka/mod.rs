@@ -128,10 +128,12 @@ impl Kafka {
     /// Shuts out earlier producers of this sink, then reads how far they have come. None if the run
     /// was shut out itself, by a later one.
     fn connect(&mut self) -> KafkaResult<Option<Transactions>> {
+        // Each try has a number of its own: the note of one that failed may be there all the same, and
+        // what others have noted behind it must be read.
         let begin = self.run.begin(self.n_connections);
+        self.n_connections += 1;
         let transactions = Transactions::init(&self.client, &self.run.sink)?;
         transactions.commit(&[], &begin.to_message(&self.topics))?;
-        self.n_connections += 1;
         let found = progress::read(&self.client, &self.topics, &begin)?;
         self.upper = self.upper.max(found.upper);
         self.messages.retain(|(tick, _)| *tick >= self.upper);
