@@ -42,7 +42,7 @@ pub(crate) fn open_recording(folder: &Path) -> io::Result<Reader> {
     let path = segment_path(folder, last);
     let tail = scan(&path)?;
     let file = Arc::new(File::open(&path)?);
-    let state = State { segments, end: last + tail.n_bytes, clock_ns: i64::MIN, file };
+    let state = State { segments, end: last + tail.n_bytes, clock_ns: i64::MIN, away: false, file };
     let (state, changed) = (Mutex::new(state), Condvar::new());
     Ok(Reader::new(Arc::new(Shared { folder: folder.to_owned(), state, changed })))
 }
@@ -63,8 +63,21 @@ struct State {
     end: u64,
     /// Whatever is beyond the end came in at this time or later.
     clock_ns: i64,
+    /// True while whoever sends cannot be reached.
+    away: bool,
     /// The last segment.
     file: Arc<File>,
+}
+
+/// What a receiver knows of messages that it has not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beyond {
+    /// There may be more that have come in.
+    More,
+    /// There were none.
+    Nothing,
+    /// There were none, but whoever sends cannot be reached.
+    Away,
 }
 
 impl Shared {

@@ -21,6 +21,7 @@ pub(crate) struct Reader {
     durable: u64,
     /// Whatever is beyond `durable` came in at this time or later.
     clock_ns: i64,
+    away: bool,
     /// A segment that is open for reading, by where it begins.
     open: Option<(u64, File)>,
     buffer: Vec<u8>,
@@ -50,6 +51,7 @@ impl Reader {
             at: start,
             durable: start,
             clock_ns: i64::MIN,
+            away: false,
             open: None,
             buffer: Vec::new(),
             buffer_at: start,
@@ -73,6 +75,11 @@ impl Reader {
         (self.at >= self.durable).then_some(self.clock_ns)
     }
 
+    /// True if whoever sends could not be reached when entries were last waited for.
+    pub(crate) fn away(&self) -> bool {
+        self.away
+    }
+
     /// Waits for entries, and makes durable what there is.
     pub(crate) fn sync(&mut self, patience: Duration) -> io::Result<()> {
         let (end, file) = {
@@ -82,7 +89,7 @@ impl Reader {
                 .changed
                 .wait_timeout_while(self.shared.lock(), patience, nothing)
                 .unwrap_or_else(PoisonError::into_inner);
-            self.clock_ns = state.clock_ns;
+            (self.clock_ns, self.away) = (state.clock_ns, state.away);
             (state.end, Arc::clone(&state.file))
         };
         if end > self.durable {

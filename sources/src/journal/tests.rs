@@ -10,7 +10,7 @@ const NOW: std::time::Duration = std::time::Duration::ZERO;
 fn append(writer: &mut Writer, numbers: std::ops::Range<u64>) {
     for number in numbers {
         writer.append(number.cast_signed() * 10, &number.to_le_bytes());
-        writer.write(0, false).expect("room");
+        writer.write(0, Beyond::More).expect("room");
     }
 }
 
@@ -59,16 +59,16 @@ fn time_never_goes_back() {
     for now_ns in [50, 40, 60] {
         writer.append(now_ns, &0_u64.to_le_bytes());
     }
-    writer.write(100, true).expect("room");
+    writer.write(100, Beyond::Nothing).expect("room");
     writer.append(90, &0_u64.to_le_bytes());
-    writer.write(90, false).expect("room");
+    writer.write(90, Beyond::More).expect("room");
     let times: Vec<_> = read(&mut reader).into_iter().map(|(_, time, _)| time).collect();
     assert_eq!(times, [50, 50, 60, 100]);
     assert_eq!(reader.clock_ns(), Some(100));
     drop((writer, reader));
     let (mut writer, mut reader) = open(folder.path()).expect("a folder");
     writer.append(10, &0_u64.to_le_bytes());
-    writer.write(10, false).expect("room");
+    writer.write(10, Beyond::More).expect("room");
     assert_eq!(
         read(&mut reader).last().map(|(_, time, _)| *time),
         Some(100),
@@ -89,7 +89,7 @@ fn a_torn_end_is_cut_off() {
         let n_whole = (n_bytes / (HEADER_BYTES + 8)) as u64;
         let (mut writer, mut reader) = open(folder.path()).expect("a folder");
         writer.append(1000, &7_u64.to_le_bytes());
-        writer.write(0, false).expect("room");
+        writer.write(0, Beyond::More).expect("room");
         let mut expected = all(0..n_whole);
         expected.push((7, 1000, 0));
         assert_eq!(read(&mut reader), expected, "cut at {n_bytes}");

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 
 use crate::journal::{
-    Header, JOURNAL_BYTES, SEGMENT_BYTES, Shared, State, scan, segment_path, segments,
+    Beyond, Header, JOURNAL_BYTES, SEGMENT_BYTES, Shared, State, scan, segment_path, segments,
 };
 
 /// Appends messages.
@@ -30,6 +30,7 @@ impl Writer {
         let mut segments = segments(folder)?;
         if segments.is_empty() {
             File::create(segment_path(folder, 0))?;
+            File::open(folder)?.sync_all()?;
             segments.push_back(0);
         }
         let mut last = None;
@@ -50,7 +51,8 @@ impl Writer {
         file.seek(SeekFrom::End(0))?;
         let file = Arc::new(file);
         let latest_ns = last.map_or(i64::MIN, |header| header.arrived_at_ns);
-        let state = State { segments, end, clock_ns: latest_ns, file: Arc::clone(&file) };
+        let state =
+            State { segments, end, clock_ns: latest_ns, away: false, file: Arc::clone(&file) };
         let (state, changed) = (Mutex::new(state), Condvar::new());
         Ok(Self {
             shared: Arc::new(Shared { folder: folder.to_owned(), state, changed }),
@@ -83,8 +85,8 @@ impl Writer {
         self.number += 1;
     }
 
-    /// Writes what was taken. With `asked`, nothing more was there at `now_ns`.
-    pub(crate) fn write(&mut self, now_ns: i64, asked: bool) -> io::Result<()> {
+    /// Writes what was taken. What is beyond it was so at `now_ns`.
+    pub(crate) fn write(&mut self, now_ns: i64, beyond: Beyond) -> io::Result<()> {
         if self.end - self.segment_start >= self.segment_bytes {
             self.begin_segment()?;
         }
@@ -93,11 +95,12 @@ impl Writer {
             self.end += self.buffer.len() as u64;
             self.buffer.clear();
         }
-        if asked {
+        if beyond != Beyond::More {
             self.latest_ns = self.latest_ns.max(now_ns);
         }
         let mut state = self.shared.lock();
         (state.end, state.clock_ns) = (self.end, self.latest_ns);
+        state.away = beyond == Beyond::Away;
         drop(state);
         self.shared.changed.notify_all();
         Ok(())

@@ -158,6 +158,8 @@ impl<R> fmt::Debug for Capture<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use schemas::Record;
+
     use crate::{CsiFormat, Dropped, LinkNames, PollState, SourceContext};
 
     const LINE: &str =
@@ -172,33 +174,36 @@ mod tests {
         }
     }
 
-    fn read_all(text: &str) -> (usize, Vec<Dropped>) {
+    fn read_all(text: &str) -> (Vec<Record>, Vec<Dropped>) {
         let reader = ByteByByte(text.as_bytes());
         let context = SourceContext::detached("test");
         let intake = Intake::new(LinkNames::default(), SourceKind::Replay, &context);
         let mut capture =
             Capture::new(PathBuf::from("test"), reader, CsiFormat::Esp32.decoder(), intake, 2);
-        let (mut n_frames, mut dropped) = (0, Vec::new());
+        let (mut records, mut dropped) = (Vec::new(), Vec::new());
         loop {
             let poll = capture.poll().expect("memory can be read");
-            n_frames += poll.records.iter().map(|(_, record)| frames_of(record)).sum::<usize>();
+            records.extend(poll.records.into_iter().map(|(_, record)| record));
             dropped.extend(poll.dropped);
             if poll.state == PollState::End {
-                return (n_frames, dropped);
+                return (records, dropped);
             }
         }
-    }
-
-    /// Errors are records too, but no frames.
-    fn frames_of(record: &schemas::Record) -> usize {
-        if let schemas::Record::Csi(batch) = record { batch.len() } else { 0 }
     }
 
     #[test]
     fn every_line_is_a_frame_or_a_counted_drop() {
         let text = format!("{LINE}{LINE}CSI_DATA,broken\n{LINE}");
-        let (n_frames, dropped) = read_all(&text);
-        assert_eq!(n_frames, 3);
+        let (records, dropped) = read_all(&text);
+        let (mut n_frames, mut n_errors) = (0, 0);
+        for record in &records {
+            match record {
+                Record::Csi(batch) => n_frames += batch.len(),
+                Record::Rows(rows) if rows.stream == "test.errors" => n_errors += rows.len(),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((n_frames, n_errors), (3, 1));
         let offset = 2 * LINE.len() as u64;
         assert_eq!(dropped, [Dropped { reason: "no list of values", n_records: 1, offset }]);
     }

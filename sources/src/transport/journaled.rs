@@ -84,8 +84,15 @@ impl Journaled {
             self.messages.mark();
             return Ok(());
         }
+        if self.reader.away() {
+            self.silent.unknown();
+            return Ok(());
+        }
         self.silent.asked();
-        self.silent.keep(&mut self.messages)
+        match self.silent.due(&self.messages) {
+            Some(silence) => self.silent.keep(silence, &mut self.messages),
+            None => Ok(()),
+        }
     }
 }
 

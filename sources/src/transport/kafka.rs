@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_millis(20);
 const MESSAGES_PER_POLL: usize = 1024;
 /// How long brokers may take to say which partitions there are.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long they may take to say where a partition ends.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A topic, and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -113,12 +115,14 @@ impl ConsumerContext for Events {}
 /// Reads one partition.
 struct Reader {
     topic: KafkaTopic,
-    partition: String,
+    partition: i32,
     consumer: BaseConsumer<Events>,
     messages: Messages,
     /// True if the clock is the messages' own time.
     arrival: bool,
     silent: Silent,
+    /// Where the partition ended when the brokers were last asked.
+    end: Option<i64>,
     payload: Vec<u8>,
 }
 
@@ -145,13 +149,37 @@ impl Reader {
         let silent = Silent::open(context, &name, timeout)?;
         Ok(Self {
             topic: topic.clone(),
-            partition: name,
+            partition,
             consumer,
             messages,
             arrival: ingress.clock != Some(Clock::Device),
             silent,
+            end: None,
             payload: Vec::new(),
         })
+    }
+
+    /// Moves the clock if nothing has come for long enough, and the brokers say so too: a client that
+    /// has lost them sees nothing either.
+    fn keep_silence(&mut self) -> Result<(), SourceError> {
+        let Some(silence) = self.silent.due(&self.messages) else { return Ok(()) };
+        if self.at_end() {
+            return self.silent.keep(silence, &mut self.messages);
+        }
+        self.silent.unknown();
+        self.silent.asked();
+        Ok(())
+    }
+
+    /// True if brokers have no message beyond those that were read. Behind these there may be markers
+    /// of transactions: then the end must be where it was when it was last asked for.
+    fn at_end(&mut self) -> bool {
+        let (topic, partition) = (&self.topic.topic, self.partition);
+        let Ok((_, end)) = self.consumer.fetch_watermarks(topic, partition, END_TIMEOUT) else {
+            return false;
+        };
+        let stays = self.end.replace(end) == Some(end);
+        stays || end.unsigned_abs() <= self.messages.offset()
     }
 }
 
@@ -184,7 +212,7 @@ impl Source for Reader {
             }
             self.messages.decode(offset, offset + 1, &self.payload);
         }
-        self.silent.keep(&mut self.messages)?;
+        self.keep_silence()?;
         Ok(self.messages.intake.take())
     }
 }

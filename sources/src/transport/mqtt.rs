@@ -10,7 +10,7 @@ use rumqttc::{Client, Connection, ConnectionError, Event, MqttOptions, Packet, P
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::journal::Writer;
+use crate::journal::{Beyond, Writer};
 use crate::transport::unix_ns;
 use crate::{Receiver, SourceError};
 
@@ -106,8 +106,8 @@ impl Mqtt {
         }
     }
 
-    /// Takes the messages that are there; the first is waited for. True if no more are.
-    fn take_all(&mut self) -> bool {
+    /// Takes the messages that are there; the first is waited for.
+    fn take_all(&mut self) -> Beyond {
         for nth in 0..MESSAGES_AT_ONCE {
             let patience = if nth == 0 { PATIENCE } else { Duration::ZERO };
             match self.connection.recv_timeout(patience) {
@@ -116,12 +116,12 @@ impl Mqtt {
                 Ok(Err(error)) => {
                     tracing::warn!(%error, host = self.topic.host, "no mqtt broker");
                     thread::sleep(CONNECT_AGAIN);
-                    return true;
+                    return Beyond::Away;
                 }
-                Err(_) => return true,
+                Err(_) => return Beyond::Nothing,
             }
         }
-        false
+        Beyond::More
     }
 
     fn failed(&self, source: ConnectionError) -> SourceError {
@@ -135,9 +135,9 @@ impl Receiver for Mqtt {
     fn receive(&mut self) -> Result<(), SourceError> {
         // Before the question whether more is there, so that all that came in by now is taken.
         let now_ns = unix_ns(SystemTime::now());
-        let asked = self.take_all();
+        let beyond = self.take_all();
         let mut keep = || {
-            self.journal.write(now_ns, asked)?;
+            self.journal.write(now_ns, beyond)?;
             if self.taken.is_empty() { Ok(()) } else { self.journal.sync() }
         };
         keep().map_err(|source| SourceError::Journal { folder: self.folder.clone(), source })?;

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serialport::SerialPort;
 
-use crate::journal::Writer;
+use crate::journal::{Beyond, Writer};
 use crate::transport::unix_ns;
 use crate::{Receiver, SourceError};
 
@@ -68,27 +68,27 @@ impl Serial {
         Ok(Self { line, port: Some(port), folder, journal, begun: Vec::new(), buffer })
     }
 
-    /// Reads what is there, or waits for it for a moment. True if nothing more is.
-    fn read(&mut self) -> bool {
+    /// Reads what is there, or waits for it for a moment. An unplugged board is silent.
+    fn read(&mut self) -> Beyond {
         let Some(port) = &mut self.port else {
             thread::sleep(LOOK_AGAIN);
             self.port = self.line.open().ok();
-            return true;
+            return Beyond::Nothing;
         };
         match port.read(&mut self.buffer) {
             Ok(n_bytes) if n_bytes > 0 => {
                 self.take(n_bytes);
-                false
+                Beyond::More
             }
             Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Interrupted) => {
-                true
+                Beyond::Nothing
             }
             gone => {
                 let error = gone.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
                 tracing::warn!(%error, port = %self.line.path.display(), "no board");
                 self.port = None;
                 self.begun.clear();
-                true
+                Beyond::Nothing
             }
         }
     }
@@ -112,8 +112,8 @@ impl Receiver for Serial {
     fn receive(&mut self) -> Result<(), SourceError> {
         // Before the question whether more is there, so that all that came in by now is taken.
         let now_ns = unix_ns(SystemTime::now());
-        let asked = self.read();
-        let written = self.journal.write(now_ns, asked);
+        let beyond = self.read();
+        let written = self.journal.write(now_ns, beyond);
         written.map_err(|source| SourceError::Journal { folder: self.folder.clone(), source })
     }
 }

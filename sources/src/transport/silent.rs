@@ -1,4 +1,6 @@
 //! A partition whose messages carry their own time, when none come: its clock follows the wall clock.
+//!
+//! Silent is who was asked and had nothing, not who could not be asked.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -51,20 +53,30 @@ impl Silent {
         self.since.get_or_insert_with(Instant::now);
     }
 
-    /// Moves the clock when nothing has come for long enough, once that is durable.
+    /// Nobody knows whether there is something to read: what was asked before does not count.
+    pub(super) fn unknown(&mut self) {
+        self.since = None;
+    }
+
+    /// What is to be kept when nothing has come for long enough.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
-    pub(super) fn keep(&mut self, messages: &mut Messages) -> Result<(), SourceError> {
-        if self.since.is_none_or(|since| since.elapsed() < self.timeout) {
-            return Ok(());
-        }
+    pub(super) fn due(&self, messages: &Messages) -> Option<Silence> {
+        self.since.filter(|since| since.elapsed() >= self.timeout)?;
         let clock_ns = unix_ns(SystemTime::now()) - self.timeout.as_nanos() as i64;
-        if messages.intake.leaves_granule(clock_ns) {
-            let clock = messages.intake.tick_of(clock_ns);
-            let silence = Silence { offset: messages.offset(), clock };
-            self.silences.keep(&self.source, &self.partition, silence)?;
-            messages.intake.advance_to_tick(clock);
-            messages.mark();
-        }
+        let leaves = messages.intake.leaves_granule(clock_ns);
+        let clock = messages.intake.tick_of(clock_ns);
+        leaves.then(|| Silence { offset: messages.offset(), clock })
+    }
+
+    /// Moves the clock, once that is durable.
+    pub(super) fn keep(
+        &self,
+        silence: Silence,
+        messages: &mut Messages,
+    ) -> Result<(), SourceError> {
+        self.silences.keep(&self.source, &self.partition, silence)?;
+        messages.intake.advance_to_tick(silence.clock);
+        messages.mark();
         Ok(())
     }
 }

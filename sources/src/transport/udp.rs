@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::journal::Writer;
+use crate::journal::{Beyond, Writer};
 use crate::transport::unix_ns;
 use crate::{Receiver, SourceError};
 
@@ -42,9 +42,9 @@ impl Udp {
         Ok(Self { address, socket, folder, journal, buffer })
     }
 
-    /// Takes the datagrams that are there; the first is waited for. True if no more are.
+    /// Takes the datagrams that are there; the first is waited for.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
-    fn take(&mut self) -> io::Result<bool> {
+    fn take(&mut self) -> io::Result<Beyond> {
         self.socket.set_nonblocking(false)?;
         for nth in 0..DATAGRAMS_AT_ONCE {
             match self.socket.recv(&mut self.buffer) {
@@ -53,7 +53,7 @@ impl Udp {
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut => return Ok(true),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => return Ok(Beyond::Nothing),
                     _ => return Err(error),
                 },
             }
@@ -61,7 +61,7 @@ impl Udp {
                 self.socket.set_nonblocking(true)?;
             }
         }
-        Ok(false)
+        Ok(Beyond::More)
     }
 }
 
@@ -71,8 +71,8 @@ impl Receiver for Udp {
         // Before the question whether more is there, so that all that came in by now is taken.
         let now_ns = unix_ns(SystemTime::now());
         let address = self.address;
-        let asked = self.take().map_err(|source| SourceError::Receive { address, source })?;
-        let written = self.journal.write(now_ns, asked);
+        let beyond = self.take().map_err(|source| SourceError::Receive { address, source })?;
+        let written = self.journal.write(now_ns, beyond);
         written.map_err(|source| SourceError::Journal { folder: self.folder.clone(), source })
     }
 }
