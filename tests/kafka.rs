@@ -1,6 +1,7 @@
 //! Records from and to Apache Kafka, exactly once whatever is killed when.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use sources::CsiFormat;
 use tempfile::TempDir;
 
 use crate::support::kafka::{Kafka, Message};
-use crate::support::{capture, process};
+use crate::support::{capture, lines as json_lines, process};
 
 /// A capture at several times its speed beside a topic with the lines of two boards.
 const PIPELINE: &str = r#"
@@ -159,8 +160,8 @@ pub(crate) fn an_outage_is_waited_for() {
     let mut server = process::Server::start(directory.path(), &arguments);
     server.wait_until(|| kafka.has_messages("outage.presence.v1"));
     kafka.kill();
-    // That the run outlives a stretch of time is what is tried here: there is nothing to wait for.
-    std::thread::sleep(Duration::from_secs(4));
+    // The sink takes no more, so that even the capture's queue fills up.
+    server.wait_for_metric("fresnel_queue_depth{component=\"laptop\"} 32");
     kafka.restart();
     let (code, said) = server.wait();
     assert_eq!(code, Some(0), "{said}");
@@ -201,9 +202,9 @@ pub(crate) fn a_silent_partition_loses_nothing() {
     fs::write(directory.path().join("silent.toml"), pipeline).expect("room");
     let producer: BaseProducer = kafka.client().create().expect("a client");
     let log = capture::recorded(CsiFormat::Esp32);
-    let mut boot_and_lines = log.split(|byte| *byte == b'\n').skip(1);
+    let mut lines = log.split(|byte| *byte == b'\n').skip(1);
     let mut send = |partition: i32, n_lines: usize| {
-        for line in boot_and_lines.by_ref().take(n_lines) {
+        for line in lines.by_ref().take(n_lines) {
             let record: BaseRecord<'_, str, [u8]> = BaseRecord::to("boards").payload(line);
             // Of the second day of 1970: late for every clock that has followed the wall clock.
             let record = record.partition(partition).timestamp(100_000_000);
@@ -220,6 +221,10 @@ pub(crate) fn a_silent_partition_loses_nothing() {
         n_sent += n_lines;
         let mut server = process::Server::start(directory.path(), &arguments);
         server.wait_until(|| frames(directory.path()).len() >= n_sent);
+        drop(server);
+        let point = ["before silence/boards:1", "after silence/boards:1"][nth % 2];
+        let died = process::fresnel_failing(directory.path(), &["run", "silent.toml"], point);
+        assert_eq!(died.status.signal(), Some(6), "{point}");
     }
     let mut found = frames(directory.path());
     found.sort_unstable();
@@ -228,12 +233,6 @@ pub(crate) fn a_silent_partition_loses_nothing() {
 
 /// The sequence number of each frame that was written.
 fn frames(directory: &Path) -> Vec<u64> {
-    let text = fs::read_to_string(directory.join("out.jsonl")).unwrap_or_default();
-    let whole_lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-    let frames = whole_lines.flat_map(|line| {
-        let batch: serde_json::Value = serde_json::from_str(line).expect("a record");
-        let sequence = batch["sequence"].as_array().expect("a list").clone();
-        sequence.into_iter().map(|number| number.as_u64().expect("a number"))
-    });
-    frames.collect()
+    let frames = json_lines::frames(&directory.join("out.jsonl"));
+    frames.into_iter().map(|(number, _)| number).collect()
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rumqttc::{Client, Event, MqttOptions, Outgoing, Packet, QoS};
 
 use crate::support::mosquitto::Mosquitto;
-use crate::support::process;
+use crate::support::{lines, process};
 
 const PIPELINE: &str = r#"
 name = "home"
@@ -46,13 +46,8 @@ fn publish(mosquitto: &Mosquitto, numbers: std::ops::Range<u64>) {
 
 /// The numbers that were written, in order.
 fn numbers(directory: &Path) -> Vec<u64> {
-    let text = fs::read_to_string(directory.join("out.jsonl")).unwrap_or_default();
-    let whole_lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-    let numbers = whole_lines.map(|line| {
-        let row: serde_json::Value = serde_json::from_str(line).expect("a row");
-        row["n"].as_u64().expect("a number")
-    });
-    numbers.collect()
+    let rows = lines::records(&directory.join("out.jsonl"));
+    rows.iter().map(|row| row["n"].as_u64().expect("a number")).collect()
 }
 
 /// The broker keeps for the source what comes while it is away, or is killed before it has said that
@@ -65,9 +60,9 @@ pub(crate) fn a_killed_run_loses_no_message() {
     fs::write(directory.path().join("home.toml"), pipeline).expect("room");
     let arguments = ["run", "home.toml", "--listen", "127.0.0.1:0"];
     // The first run makes the broker know that there is someone to keep messages for.
-    let server = process::Server::start(directory.path(), &arguments);
+    let mut server = process::Server::start(directory.path(), &arguments);
     publish(&mosquitto, 0..1);
-    wait_for_records(&server, 1);
+    server.wait_for_metric("fresnel_records_total{component=\"things\"} 1");
     drop(server);
     let mut n_sent = 1;
     for nth in 0..KILLS {
@@ -83,10 +78,4 @@ pub(crate) fn a_killed_run_loses_no_message() {
     server.wait_until(|| all(directory.path()).len() as u64 >= n_sent);
     assert_eq!(server.terminate().0, Some(0));
     assert!(all(directory.path()).into_iter().eq(0..n_sent), "lost");
-}
-
-/// Asks until a source has given so many records.
-fn wait_for_records(server: &process::Server, n_records: u64) {
-    let counter = format!("fresnel_records_total{{component=\"things\"}} {n_records}\n");
-    while !server.get("/metrics").1.contains(&counter) {}
 }

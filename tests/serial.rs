@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use sources::CsiFormat;
 
-use crate::support::{capture, process};
+use crate::support::{capture, lines, process};
 
 /// Prints the name of a terminal, then writes to it what it reads.
 const BOARD: &str = "
@@ -47,14 +47,11 @@ pub(crate) fn lines_become_frames() {
     let mut to_board = board.stdin.take().expect("it is piped");
     let log = capture::recorded(CsiFormat::Esp32);
     // The first line is a boot message; half a line comes later.
-    let lines: Vec<_> = log.split_inclusive(|byte| *byte == b'\n').take(11).collect();
-    let (whole, half) = (lines[..10].concat(), lines[10].split_at(40));
+    let sent: Vec<_> = log.split_inclusive(|byte| *byte == b'\n').take(11).collect();
+    let (whole, half) = (sent[..10].concat(), sent[10].split_at(40));
     to_board.write_all(&whole).and_then(|()| to_board.write_all(half.0)).expect("it reads");
     to_board.write_all(half.1).expect("it reads");
-    server.wait_until(|| {
-        let text = fs::read_to_string(directory.path().join("out.jsonl"));
-        n_frames(&text.unwrap_or_default()) == 10
-    });
+    server.wait_until(|| lines::frames(&directory.path().join("out.jsonl")).len() == 10);
     assert_eq!(server.terminate().0, Some(0));
     drop(to_board);
     board.wait().expect("it ends");
@@ -62,13 +59,4 @@ pub(crate) fn lines_become_frames() {
         .expect("room");
     let said = process::fail(directory.path(), &["run", "bench.toml", "--fresh"], 1);
     assert!(said.contains("could not open the serial port \"/dev/nowhere\""), "{said}");
-}
-
-fn n_frames(text: &str) -> usize {
-    let whole_lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-    let frames = whole_lines.map(|line| {
-        let batch: serde_json::Value = serde_json::from_str(line).expect("a record");
-        batch["sequence"].as_array().map_or(0, Vec::len)
-    });
-    frames.sum()
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sources::CsiFormat;
 
-use crate::support::{capture, process};
+use crate::support::{capture, lines, port, process};
 
 /// A board that sends lines.
 struct Board {
@@ -21,12 +21,12 @@ struct Board {
 impl Board {
     /// A board that sends to a port that was free a moment ago.
     fn new() -> Self {
-        let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let address = format!("127.0.0.1:{}", port::free());
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         let lines = capture::recorded(CsiFormat::Esp32);
         // The first line is a boot message.
         let lines = lines.split(|byte| *byte == b'\n').skip(1).map(<[u8]>::to_vec).collect();
-        Self { socket, address: free.expect("a free port").to_string(), lines, n_sent: 0 }
+        Self { socket, address, lines, n_sent: 0 }
     }
 
     /// Sends a few, so that the socket's buffer is not overrun.
@@ -51,28 +51,26 @@ pub(crate) fn datagrams_become_presence() {
     let pipeline = example.replace("0.0.0.0:5566", &board.address);
     fs::write(directory.path().join("esp32.toml"), pipeline).expect("room");
     let arguments = ["run", "esp32.toml", "--listen", "127.0.0.1:0"];
-    let server = process::Server::start(directory.path(), &arguments);
+    let mut server = process::Server::start(directory.path(), &arguments);
     for _ in 0..20 {
         board.send(10);
-        wait_for(&server, &format!("records_total{{component=\"hall\"}} {}\n", board.n_sent));
+        let taken = format!("fresnel_records_total{{component=\"hall\"}} {}", board.n_sent);
+        server.wait_for_metric(&taken);
     }
-    board.send_bytes(b"CSI_DATA,garbage");
-    let dropped = "dropped_total{component=\"hall\",reason=\"no list of values\"} 1\n";
-    wait_for(&server, dropped);
+    // Boards say other things too, or nothing; what begins like a frame and is none is counted.
+    for bytes in [&b""[..], b"noise", b"CSI_DATA,garbage", b"CSI_DATA,\xFF"] {
+        board.send_bytes(bytes);
+    }
+    let dropped = "fresnel_dropped_total{component=\"hall\",reason=\"no list of values\"} 2";
+    server.wait_for_metric(dropped);
+    // A tick is written when it is over.
+    let told = directory.path().join("motion.jsonl");
+    server.wait_until(|| !lines::records(&told).is_empty());
     let (code, said) = server.terminate();
     assert_eq!(code, Some(0), "{said}");
-    let told = fs::read_to_string(directory.path().join("motion.jsonl")).expect("it was written");
-    let first = told.lines().next().unwrap_or_else(|| panic!("nothing was written: {said}"));
-    assert!(first.contains("\"motion\":\"unknown\""), "{first}");
-    assert!(first.contains("\"source_kind\":\"live\""), "{first}");
-    assert!(first.contains("hall/94:d9:b3:80:8c:8"), "{first}");
-}
-
-/// Asks until a counter is there.
-fn wait_for(server: &process::Server, counter: &str) {
-    const TRIES: usize = 10_000;
-    let there = (0..TRIES).any(|_| server.get("/metrics").1.contains(counter));
-    assert!(there, "no {counter} in\n{}", server.get("/metrics").1);
+    let first = &lines::records(&told)[0];
+    assert_eq!((&first["motion"], &first["source_kind"]), (&"unknown".into(), &"live".into()));
+    assert!(first["link"].as_str().expect("a name").starts_with("hall/94:d9:b3:80:8c:8"));
 }
 
 /// Every datagram as it came.
@@ -98,17 +96,7 @@ fn write_pipeline(directory: &Path, transport: &str) {
 
 /// Sequence numbers and times of the frames that were written, in order.
 fn frames(directory: &Path) -> Vec<(u64, i64)> {
-    let text = fs::read_to_string(directory.join("out.jsonl")).unwrap_or_default();
-    let whole_lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-    let mut frames = Vec::new();
-    for line in whole_lines {
-        let batch: serde_json::Value = serde_json::from_str(line).expect("a record");
-        let list = |name: &str| batch[name].as_array().expect("a list").clone();
-        for (number, time) in list("sequence").iter().zip(list("captured_at_ns")) {
-            frames.push((number.as_u64().expect("a number"), time.as_i64().expect("a number")));
-        }
-    }
-    frames
+    lines::frames(&directory.join("out.jsonl"))
 }
 
 /// Killed again and again while a board sends: what the journal had taken is there once. Nobody takes
@@ -133,6 +121,12 @@ pub(crate) fn a_killed_run_loses_no_datagram_that_it_took() {
         board.send(20);
         std::thread::sleep(Duration::from_millis(nth * 7 % 40));
         drop(server);
+    }
+    // So far along that it listens before.
+    for point in ["after poll/boards:100", "before trim/boards:20", "after trim/boards:20"] {
+        let server = process::Server::start_failing(directory.path(), &arguments, point);
+        board.send(25);
+        assert_eq!(server.wait_for_signal(), Some(6), "{point}");
     }
     // All that is in the journal comes out.
     let mut server = process::Server::start(directory.path(), &arguments);

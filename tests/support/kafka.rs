@@ -2,7 +2,6 @@
 //! broker and controller.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -15,6 +14,8 @@ use rdkafka::message::{Headers, Message as _};
 use rdkafka::metadata::MetadataPartition;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tempfile::TempDir;
+
+use crate::support::port;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -52,16 +53,11 @@ fn java(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("it is bound").port()
-}
-
 impl Kafka {
     /// Starts a broker and waits until it answers.
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("room");
-        let (port, controller) = (free_port(), free_port());
+        let (port, controller) = (port::free(), port::free());
         let properties = format!(
             "process.roles=broker,controller\n\
              node.id=1\n\

@@ -3,8 +3,10 @@
 pub(crate) mod capture;
 pub(crate) mod data;
 pub(crate) mod kafka;
+pub(crate) mod lines;
 pub(crate) mod mosquitto;
 pub(crate) mod npy;
+pub(crate) mod port;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod python;

@@ -1,10 +1,12 @@
 //! A mosquitto of the test's own, from Debian's package.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
+
+use crate::support::port;
 
 /// A broker that ends with the test.
 pub(crate) struct Mosquitto {
@@ -22,9 +24,7 @@ impl Mosquitto {
     /// Starts a broker and waits until it listens.
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("room");
-        // A port that was free a moment ago.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr());
-        let port = port.expect("a free port").port();
+        let port = port::free();
         let config = folder.path().join("mosquitto.conf");
         // It queues without a bound for those who are away.
         let text =

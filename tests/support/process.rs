@@ -74,25 +74,37 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it.
     pub(crate) fn start_silent(directory: &Path, arguments: &[&str]) -> Self {
+        Self::spawn(command(directory, arguments))
+    }
+
+    /// Starts it and waits until it listens.
+    pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
+        Self::start_silent(directory, arguments).listening()
+    }
+
+    /// Starts it with a place at which it is to die, and waits until it listens.
+    pub(crate) fn start_failing(directory: &Path, arguments: &[&str], at: &str) -> Self {
         let mut command = command(directory, arguments);
+        command.env("FRESNEL_FAIL_POINT", at);
+        Self::spawn(command).listening()
+    }
+
+    fn spawn(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
         let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
         Self { child, stderr, address: String::new() }
     }
 
-    /// Starts it and waits until it listens.
-    pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
-        // From here on, a failure ends the child.
-        let mut server = Self::start_silent(directory, arguments);
+    fn listening(mut self) -> Self {
         let mut said = String::new();
-        while server.address.is_empty() {
-            let n_bytes = server.stderr.read_line(&mut said).expect("it prints text");
+        while self.address.is_empty() {
+            let n_bytes = self.stderr.read_line(&mut said).expect("it prints text");
             assert!(n_bytes > 0, "it ended before it listened:\n{said}");
             if let Some((_, address)) = said.split_once("listening on http://") {
-                address.trim().clone_into(&mut server.address);
+                address.trim().clone_into(&mut self.address);
             }
         }
-        server
+        self
     }
 
     /// Asks it to end. Gives the exit code and what it says at the end.
@@ -109,6 +121,15 @@ impl Server {
         }
     }
 
+    /// Asks for its counters until a line is among them.
+    pub(crate) fn wait_for_metric(&mut self, line: &str) {
+        let line = format!("{line}\n");
+        while !self.get("/metrics").1.contains(&line) {
+            let ended = self.child.try_wait().expect("it is ours");
+            assert!(ended.is_none(), "it ended before {line:?}: {ended:?}");
+        }
+    }
+
     /// Sends a signal by its name.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
@@ -121,6 +142,11 @@ impl Server {
         let mut said = String::new();
         self.stderr.read_to_string(&mut said).expect("it prints text");
         (self.child.wait().expect("it ends").code(), said)
+    }
+
+    /// Waits until it dies of a signal; gives its number.
+    pub(crate) fn wait_for_signal(mut self) -> Option<i32> {
+        self.child.wait().expect("it ends").signal()
     }
 
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
