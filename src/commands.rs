@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result};
 use api::Server;
 use clap::{Parser, Subcommand, ValueEnum};
-use engine::{ApiConfig, Plan, Run, RunOptions, TrainPlan, record, train_on_scenes};
+use engine::{ApiConfig, Cluster, Plan, Run, RunOptions, TrainPlan, record, train_on_scenes};
 use queries::{Format, History, Limits};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -35,6 +35,12 @@ enum Command {
         /// Worker threads.
         #[arg(short, long, default_value_t = 1)]
         workers: usize,
+        /// Number of this process among those of a run, from 0.
+        #[arg(long, requires = "hosts", default_value_t = 0)]
+        process: usize,
+        /// File with the address of each process of a run, one `host:port` a line.
+        #[arg(long, value_name = "FILE")]
+        hosts: Option<PathBuf>,
         /// Folder that relative paths are relative to.
         #[arg(short = 'C', long, default_value = ".")]
         directory: PathBuf,
@@ -185,10 +191,22 @@ impl Arguments {
 impl Command {
     fn run(self) -> Result<()> {
         match self {
-            Command::Run { pipeline, workers, directory, listen, fresh, drop_state, .. } => {
+            Command::Run {
+                pipeline,
+                workers,
+                process,
+                hosts,
+                directory,
+                listen,
+                fresh,
+                drop_state,
+                ..
+            } => {
                 let stop = stop_on_signal()?;
                 supervisor::listen(&stop);
-                let options = RunOptions { directory, workers, fresh, drop_state, stop };
+                let cluster = hosts.map(|hosts| Cluster::of_hosts(process, &hosts)).transpose()?;
+                let cluster = cluster.unwrap_or_default();
+                let options = RunOptions { directory, workers, cluster, fresh, drop_state, stop };
                 run(Plan::load(&pipeline)?, &options, listen)
             }
             Command::Demo { directory, listen, workers } => demo(directory, listen, workers),
@@ -226,6 +244,8 @@ impl Command {
 }
 
 fn run(mut plan: Plan, options: &RunOptions, listen: Option<SocketAddr>) -> Result<()> {
+    // Other processes serve what they count, if they are told where.
+    plan.api = plan.api.filter(|_| options.cluster.is_first());
     if let Some(listen) = listen {
         plan.api = Some(ApiConfig { listen });
     }
@@ -260,8 +280,10 @@ fn demo(directory: PathBuf, listen: SocketAddr, workers: usize) -> Result<()> {
     }
     eprintln!("a simulated room: nobody is there; the history goes to {}", directory.display());
     let plan = Plan::load(&directory.join("pipelines/demo.toml"))?;
-    let (fresh, drop_state, stop) = (false, Vec::new(), stop_on_signal()?);
-    run(plan, &RunOptions { directory, workers, fresh, drop_state, stop }, Some(listen))
+    let (cluster, stop) = (Cluster::default(), stop_on_signal()?);
+    let (fresh, drop_state) = (false, Vec::new());
+    let options = RunOptions { directory, workers, cluster, fresh, drop_state, stop };
+    run(plan, &options, Some(listen))
 }
 
 /// A flag that an interrupt or a request to terminate sets; a second one ends the process at once.

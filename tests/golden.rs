@@ -1,7 +1,7 @@
 //! Golden files: what each example pipeline makes of a made-up input, whatever the number of workers.
 //!
 //! A pipeline's sources are replaced by seeded ones of the same kind, its sinks by one JSON Lines file.
-//! All records must be the same bytes with 1, 2 and 4 workers. Those that are not raw numbers of a
+//! All records must be the same bytes with 1, 2 and 4 workers, and with 2 processes. Those that are not raw numbers of a
 //! neural network are compared with `tests/golden/`, which `UPDATE_GOLDEN=1` renews.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use sources::CsiFormat;
 use tempfile::TempDir;
 use toml::{Table, Value};
 
-use crate::support::{capture, process};
+use crate::support::{capture, cluster, process};
 
 /// 2026-01-01.
 const STARTS_AT_S: i64 = 1_767_225_600;
@@ -47,6 +47,9 @@ fn check(pipeline: &Path) {
     for (output, n_workers) in outputs.iter().zip([1, 2, 4]) {
         assert!(*output == outputs[0], "{name} differs with {n_workers} workers");
     }
+    cluster::succeed::<2>(directory.path(), &["run", "golden.toml", "--fresh"]);
+    let output = fs::read_to_string(directory.path().join("golden.jsonl"));
+    assert!(output.expect("it was written") == outputs[0], "{name} differs with 2 processes");
     compare(&name, &outputs[0]);
 }
 

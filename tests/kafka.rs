@@ -10,7 +10,7 @@ use sources::CsiFormat;
 use tempfile::TempDir;
 
 use crate::support::kafka::{Kafka, Message};
-use crate::support::{capture, lines as json_lines, process};
+use crate::support::{capture, cluster, lines as json_lines, process};
 
 /// A capture at several times its speed beside a topic with the lines of two boards.
 const PIPELINE: &str = r#"
@@ -143,7 +143,7 @@ pub(crate) fn a_killed_run_commits_each_record_once() {
     }
     assert!(n_interrupted >= 20, "only {n_interrupted} runs were killed before their end");
     write_pipeline(directory.path(), &kafka, "killed", "\"full\"");
-    process::succeed(directory.path(), &["run", "flat.toml"]);
+    cluster::succeed::<2>(directory.path(), &["run", "flat.toml"]);
     let found = kafka.read("killed.presence.v1");
     assert_eq!(found.len(), expected.len(), "lost or doubled");
     assert!(found == expected, "the same number of messages, but not the same");

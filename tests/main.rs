@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod captures;
+mod cluster;
 mod demo;
 mod golden;
 mod history;
@@ -55,6 +56,9 @@ fn main() {
         trial!(recovery::killed_windows_are_whole),
         trial!(recovery::a_run_that_was_taken_over_ends),
         trial!(recovery::state_that_does_not_fit_is_refused),
+        trial!(cluster::a_stopped_run_goes_on_with_other_processes),
+        trial!(cluster::a_lost_process_ends_the_run),
+        trial!(cluster::mistakes_in_hosts_are_told),
         trial!(kafka::records_become_messages, needs broker),
         trial!(kafka::a_killed_run_commits_each_record_once, needs broker),
         trial!(kafka::an_outage_is_waited_for, needs broker),

@@ -1,5 +1,7 @@
 //! Why a run failed.
 
+use std::path::PathBuf;
+
 use operators::OperatorError;
 use sinks::SinkError;
 use sources::SourceError;
@@ -61,6 +63,14 @@ pub enum RunError {
         upper: u64,
         /// What it held.
         expected: u64,
+    },
+    /// The processes of a run could not be told.
+    #[error("the list of hosts {file:?} cannot be used: {reason}")]
+    Hosts {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        reason: String,
     },
     /// The workers could not be started, or one of them panicked.
     #[error("workers failed: {reason}")]

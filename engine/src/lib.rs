@@ -20,7 +20,8 @@ pub use crate::pipeline::{
     PlannedOperator, PlannedSink, PlannedSource, StreamName, json_schema,
 };
 pub use crate::record::record;
-pub use crate::run::{Run, RunOptions, Shared, Summary};
+pub(crate) use crate::run::Placement;
+pub use crate::run::{Cluster, Run, RunOptions, Shared, Summary};
 pub use crate::store::{Checkpoint, ComponentState, Listed, State, Store, StoreError};
 pub use crate::train::{TrainPlan, train_on_scenes};
 pub use operators::{Epoch, OperatorConfig};

@@ -69,9 +69,10 @@ impl Stopped {
         self.0.store(tick, Ordering::Release);
     }
 
-    /// True if the input stopped before its end.
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire) < Tick::MAX
+    /// True if the input stopped before its end, and a frontier has come to where.
+    pub fn over(&self, frontier: &MutableAntichain<Tick>) -> bool {
+        let stopped = self.0.load(Ordering::Acquire);
+        stopped < Tick::MAX && !frontier.less_than(&stopped)
     }
 
     /// The first tick that a frontier has not passed; the end of time when there is none.

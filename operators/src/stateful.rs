@@ -132,7 +132,7 @@ pub(crate) fn stateful<'scope, O: Stateful>(
             if let Some((end, changed)) = instance.take_changes(reached) {
                 changes.session(&end).give_iterator(changed.into_iter());
             }
-            if stopped.get() {
+            if stopped.over(&frontiers[0]) {
                 instance.leave_open();
             }
         }

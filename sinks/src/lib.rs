@@ -85,6 +85,14 @@ impl SinkConfig {
         }
     }
 
+    /// True if the API reads what it holds.
+    pub fn is_served(&self) -> bool {
+        match self {
+            Self::Delta(_) | Self::Live(_) => true,
+            Self::JsonLines(_) | Self::Kafka(_) => false,
+        }
+    }
+
     /// Opens the sink.
     ///
     /// # Errors

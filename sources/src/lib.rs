@@ -90,12 +90,15 @@ impl SourceConfig {
         }
     }
 
-    /// Opens the source: all its partitions.
+    /// Opens the source: those of its partitions that are in `context`'s share.
     ///
     /// # Errors
     ///
     /// [`SourceError`] if a file cannot be read or an address cannot be bound.
     pub fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
+        if !self.is_partitioned() && !context.share.has(0) {
+            return Ok(Vec::new());
+        }
         match self {
             Self::Csi(config) => config.open(context),
             Self::Json(config) => config.open(context),
@@ -126,21 +129,52 @@ pub struct SourceContext<'a> {
     pub journal: &'a Path,
     /// Where the silence of partitions is kept.
     pub silences: &'a Arc<dyn Silences>,
+    /// The partitions to open.
+    pub share: Share,
+}
+
+/// The partitions of a source that one process of several opens: one of each `of`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The first of them.
+    pub nth: usize,
+    /// How many processes there are.
+    pub of: usize,
+}
+
+impl Share {
+    /// All partitions.
+    pub const ALL: Self = Self { nth: 0, of: 1 };
+
+    /// True if a partition is among them.
+    pub fn has(&self, partition: usize) -> bool {
+        partition % self.of == self.nth
+    }
 }
 
 impl SourceConfig {
+    /// True if it may have several partitions.
+    fn is_partitioned(&self) -> bool {
+        matches!(self.transport(), Some(Transport::Kafka(_)))
+    }
+
+    fn transport(&self) -> Option<&Transport> {
+        match self {
+            Self::Csi(CsiConfig { transport, .. })
+            | Self::Json(JsonConfig { transport, .. })
+            | Self::Poses(PosesConfig { transport, .. }) => Some(transport),
+            Self::Simulate(_) => None,
+        }
+    }
+
     /// What takes in the source's messages, to keep them in a folder.
     ///
     /// # Errors
     ///
     /// [`SourceError`] if there is no such thing, or an address cannot be bound.
     pub fn recorder(&self, name: &str, folder: &Path) -> Result<Box<dyn Receiver>, SourceError> {
-        let receiver = match self {
-            Self::Csi(CsiConfig { transport, .. })
-            | Self::Json(JsonConfig { transport, .. })
-            | Self::Poses(PosesConfig { transport, .. }) => transport.receiver(name, folder)?,
-            Self::Simulate(_) => None,
-        };
+        let receiver = self.transport().map(|transport| transport.receiver(name, folder));
+        let receiver = receiver.transpose()?.flatten();
         receiver.ok_or_else(|| SourceError::NothingToRecord { name: name.to_owned() })
     }
 }
@@ -167,6 +201,7 @@ impl SourceContext<'_> {
             positions: &[],
             journal: Path::new("journal"),
             silences: &NOWHERE,
+            share: Share::ALL,
         }
     }
 }

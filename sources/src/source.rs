@@ -39,6 +39,8 @@ pub trait Receiver: Send {
 
 /// A part of a source that has a clock and a position of its own.
 pub struct Partition {
+    /// Its number within the source.
+    pub number: usize,
     /// Its name within the source; empty if it is the only one.
     pub name: String,
     /// Where its records come from.
@@ -50,7 +52,7 @@ pub struct Partition {
 impl<S: Source + 'static> From<S> for Partition {
     /// The only partition of a source.
     fn from(source: S) -> Self {
-        Self { name: String::new(), source: Box::new(source), receiver: None }
+        Self { number: 0, name: String::new(), source: Box::new(source), receiver: None }
     }
 }
 

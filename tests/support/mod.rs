@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub(crate) mod capture;
+pub(crate) mod cluster;
 pub(crate) mod data;
 pub(crate) mod kafka;
 pub(crate) mod lines;

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use operators::Change;
 use schemas::Tick;
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::SyncActivator;
 
@@ -31,24 +33,27 @@ pub(crate) struct Checkpointer {
     pub(crate) commits: Sender<Commit>,
     /// The tick of the newest checkpoint, set by the thread; the end of time when it gave up.
     pub(crate) committed: Arc<AtomicU64>,
+    /// The tick of the oldest one that is kept, set by the thread.
+    pub(crate) oldest: Arc<AtomicU64>,
     /// Filled once the dataflow is there; the thread wakes it after each commit.
     pub(crate) waker: Arc<OnceLock<SyncActivator>>,
     /// Time from one commit to the next.
     pub(crate) interval: Duration,
 }
 
-/// Hands checkpoints to `checkpointer`, which is on the first worker. The frontier of what comes back
-/// is the tick of the newest checkpoint.
+/// Hands checkpoints to `checkpointer`, which is on the first worker. What comes back are the ticks of
+/// the oldest checkpoint that is kept; its frontier is the tick of the newest.
 #[expect(clippy::disallowed_methods, reason = "checkpoints are paced by the clock")]
 pub(super) fn commit<'scope>(
     changes: StreamVec<'scope, Tick, Change>,
     checkpointer: Option<Checkpointer>,
     flow: &Flow,
-) -> StreamVec<'scope, Tick, ()> {
+) -> StreamVec<'scope, Tick, Tick> {
     let scope = changes.scope();
     let mut builder = OperatorBuilder::new("Committer".to_owned(), scope);
     let mut input = builder.new_input(changes, Exchange::new(|_: &Change| 0));
-    let (_committed, committed) = builder.new_output::<Vec<()>>();
+    let (oldest, oldest_stream) = builder.new_output::<Vec<Tick>>();
+    let mut oldest = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(oldest);
     let info = builder.operator_info();
     let activator = scope.activator_for(info.address.clone());
     if let Some(checkpointer) = &checkpointer {
@@ -61,7 +66,9 @@ pub(super) fn commit<'scope>(
     builder.build(move |mut capabilities| {
         let mut hold = capabilities.pop().filter(|_| checkpointer.is_some());
         let mut pending = BTreeMap::<Tick, Vec<Change>>::new();
+        let mut oldest_told = 0;
         move |frontiers| {
+            let mut oldest = oldest.activate();
             input.for_each_time(|time, batches| {
                 let changes = pending.entry(*time.time()).or_default();
                 batches.for_each(|batch| changes.append(batch));
@@ -93,11 +100,16 @@ pub(super) fn commit<'scope>(
             }
             if let Some(capability) = &mut hold {
                 capability.downgrade(&committed.max(*capability.time()));
+                let oldest_kept = checkpointer.oldest.load(Ordering::Acquire);
+                if oldest_kept > oldest_told {
+                    oldest.session(&*capability).give(oldest_kept);
+                    oldest_told = oldest_kept;
+                }
             }
             if ended && complete <= committed {
                 hold = None;
             }
         }
     });
-    committed
+    oldest_stream
 }

@@ -8,6 +8,8 @@ mod sink;
 mod source;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use operators::{
@@ -15,7 +17,8 @@ use operators::{
     SanitizePhase, Saving, Stopped, Track, Windows, Zones, into_records,
 };
 use schemas::{Granule, Record, Tick};
-use timely::dataflow::operators::{Concatenate, Probe};
+use timely::dataflow::operators::vec::Broadcast;
+use timely::dataflow::operators::{Concatenate, Inspect, Probe};
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 use timely::worker::Worker;
 
@@ -34,8 +37,24 @@ pub(crate) use crate::dataflow::source::{Feed, FeedBatch};
 /// Keys and what is remembered of them.
 pub(crate) type Entries = Arc<Vec<(Vec<u8>, Vec<u8>)>>;
 
-/// Things that a worker takes if they are its own.
-pub(crate) type Slots<T> = Vec<Mutex<Option<T>>>;
+/// Something that one worker takes.
+#[derive(Debug)]
+pub(crate) struct Placed<T> {
+    worker: usize,
+    /// None once it is taken, and if it is in another process.
+    slot: Mutex<Option<T>>,
+}
+
+impl<T> Placed<T> {
+    pub(crate) fn new(worker: usize, thing: Option<T>) -> Self {
+        Self { worker, slot: Mutex::new(thing) }
+    }
+
+    fn take(&self, worker: &Worker) -> Option<T> {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.take_if(|_| self.worker == worker.index())
+    }
+}
 
 /// All that the workers share. A worker takes the feeds and outlets that are its own.
 pub(crate) struct Parts {
@@ -44,17 +63,25 @@ pub(crate) struct Parts {
     /// The models of the plan's operators, by operator.
     pub(crate) models: BTreeMap<String, Arc<Model>>,
     /// For each source of the plan, one for each of its partitions.
-    pub(crate) feeds: Vec<Slots<Feed>>,
+    pub(crate) feeds: Vec<Vec<Placed<Feed>>>,
     /// One for each sink of the plan.
-    pub(crate) outlets: Slots<Outlet>,
-    /// The first worker's.
-    pub(crate) checkpointer: Mutex<Option<Checkpointer>>,
+    pub(crate) outlets: Vec<Placed<Outlet>>,
+    pub(crate) checkpointer: Placed<Checkpointer>,
     /// Where time starts.
     pub(crate) starts_at: Tick,
     /// What each operator remembered then.
     pub(crate) restored: BTreeMap<String, Entries>,
-    pub(crate) parking: Arc<Parking>,
-    pub(crate) stopped: Stopped,
+    /// Set when the run is to stop.
+    pub(crate) stop: Arc<AtomicBool>,
+    /// Everything before this tick is in every checkpoint that is kept.
+    pub(crate) done_with: Arc<AtomicU64>,
+}
+
+/// A dataflow that was built.
+pub(crate) struct Dataflow {
+    /// Done when everything is durable and in a checkpoint.
+    pub(crate) committed: ProbeHandle<Tick>,
+    pub(crate) parking: Rc<Parking>,
 }
 
 /// What the ends of a dataflow know of its flow.
@@ -67,83 +94,77 @@ struct Flow {
     max_lead_ms: u64,
     granule: Granule,
     starts_at: Tick,
-    parking: Arc<Parking>,
+    parking: Rc<Parking>,
     stopped: Stopped,
     counters: Arc<Counters>,
 }
 
 impl Flow {
-    fn new(parts: &Parts) -> Self {
+    fn new(parts: &Parts, parking: Rc<Parking>, stopped: Stopped) -> Self {
         Self {
             accepted: ProbeHandle::new(),
             durable: ProbeHandle::new(),
             max_lead_ms: parts.plan.max_lead_ms,
             granule: parts.plan.granule(),
             starts_at: parts.starts_at,
-            parking: Arc::clone(&parts.parking),
-            stopped: parts.stopped.clone(),
+            parking,
+            stopped,
             counters: Arc::clone(&parts.counters),
         }
     }
 }
 
-/// Takes what is in a slot on the worker that it belongs to: slots are spread over the workers.
-fn take_own<T>(slot: &Mutex<Option<T>>, number: usize, worker: &Worker) -> Option<T> {
-    if number % worker.peers() != worker.index() {
-        return None;
-    }
-    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
-
-/// Builds the dataflow. The probe is done when everything is durable and in a checkpoint.
-pub(crate) fn build(worker: &mut Worker, parts: &Parts) -> ProbeHandle<Tick> {
+/// Builds the dataflow.
+pub(crate) fn build(worker: &mut Worker, parts: &Parts) -> Dataflow {
     let plan = &parts.plan;
-    let flow = Flow::new(parts);
-    // The numbers of components, as `Plan::components` has them.
-    let sources = (0..plan.sources.len()).zip(0_u32..);
-    let operators = plan.sources.len() as u32..;
-    let sinks = (0..plan.sinks.len()).zip((plan.sources.len() + plan.operators.len()) as u32..);
-    let feeds: Vec<_> = sources
-        .map(|(idx, component)| {
-            let feeds = parts.feeds[idx].iter().zip(component as usize..);
-            let own = feeds.filter_map(|(feed, number)| take_own(feed, number, worker));
-            (component, own.collect::<Vec<_>>())
-        })
-        .collect();
-    let outlets: Vec<_> = sinks
-        .map(|(idx, component)| {
-            (component, take_own(&parts.outlets[idx], component as usize, worker))
-        })
-        .collect();
-    let checkpointer = take_own(&parts.checkpointer, 0, worker);
+    let own_feeds = |feeds: &Vec<Placed<Feed>>| -> Vec<_> {
+        feeds.iter().filter_map(|feed| feed.take(worker)).collect()
+    };
+    let feeds: Vec<_> = parts.feeds.iter().map(own_feeds).collect();
+    let outlets = parts.outlets.iter().map(|outlet| (outlet.worker, outlet.take(worker)));
+    let outlets: Vec<_> = outlets.collect();
+    let checkpointer = parts.checkpointer.take(worker);
+    let stopped = Stopped::default();
+    let n_feeds = feeds.iter().map(Vec::len).sum();
+    let parking = Rc::new(Parking::new(worker, n_feeds, stopped.clone()));
+    let flow = Flow::new(parts, Rc::clone(&parking), stopped);
     let owners = observe(worker, &parts.counters);
-    worker.dataflow_named::<Tick, _, _>(&plan.name, |scope| {
+    let committed = worker.dataflow_named::<Tick, _, _>(&plan.name, |scope| {
+        // As `Plan::components` numbers them.
+        let mut numbers = 0_u32..;
+        let mut number = || numbers.next().unwrap_or_default();
         let changes = Changes::default();
         let mut edges = Edges::default();
-        for (source, (component, feeds)) in plan.sources.iter().zip(feeds) {
+        for (source, feeds) in plan.sources.iter().zip(feeds) {
             owners.begin(scope, &source.name);
-            let streams = read_from(scope, &source.name, component, feeds, &flow);
+            let streams = read_from(scope, &source.name, number(), feeds, &flow);
             let SourceStreams { records, changes: positions } = streams;
             edges.insert(&source.name, source.config.outputs(), &records);
             changes.borrow_mut().push(positions);
         }
-        for (operator, component) in plan.operators.iter().zip(operators) {
+        for operator in &plan.operators {
             owners.begin(scope, &operator.name);
-            let saving = saving(&operator.name, component, parts, &flow, &changes);
+            let saving = saving(&operator.name, number(), parts, &flow, &changes);
             edges.operate(scope, operator, saving, parts);
         }
-        for (sink, (component, outlet)) in plan.sinks.iter().zip(outlets) {
+        for (sink, outlet) in plan.sinks.iter().zip(outlets) {
             owners.begin(scope, &sink.name);
             let inputs = sink.inputs.iter().map(|input| edges.get(input).into_records());
             let records = scope.concatenate(inputs.collect::<Vec<_>>());
-            let progress = write_to(records, &sink.name, component, outlet, &flow);
+            let progress = write_to(records, &sink.name, number(), outlet, &flow);
             progress.accepted.probe_with(&flow.accepted);
             changes.borrow_mut().push(progress.changes.probe_with(&flow.durable));
         }
         owners.begin(scope, "checkpoints");
         let changes = scope.concatenate(changes.take());
-        commit(changes, checkpointer, &flow).probe().0
-    })
+        let done_with = Arc::clone(&parts.done_with);
+        let oldest = commit(changes, checkpointer, &flow).broadcast();
+        let oldest = oldest.inspect(move |oldest| {
+            done_with.fetch_max(*oldest, Ordering::Release);
+        });
+        oldest.probe().0
+    });
+    Dataflow { committed, parking }
 }
 
 fn saving<'scope>(

@@ -47,18 +47,17 @@ pub(super) struct SinkProgress<'scope> {
 /// The capabilities that a tick holds until it is accepted, and until it is durable.
 type Holds = (Capability<Tick>, Capability<Tick>);
 
-/// Hands all records to `outlet`, which is on worker `component` modulo their number.
+/// Hands all records to the outlet, which is on the worker that comes with it.
 pub(super) fn write_to<'scope>(
     records: StreamVec<'scope, Tick, Record>,
     name: &str,
     component: u32,
-    outlet: Option<Outlet>,
+    (worker, outlet): (usize, Option<Outlet>),
     flow: &Flow,
 ) -> SinkProgress<'scope> {
     let scope = records.scope();
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
-    let mut input =
-        builder.new_input(records, Exchange::new(move |_: &Record| u64::from(component)));
+    let mut input = builder.new_input(records, Exchange::new(move |_: &Record| worker as u64));
     let (_accepted, accepted) = builder.new_output::<Vec<()>>();
     let (changes, change_stream) = builder.new_output::<Vec<Change>>();
     let mut changes = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(changes);
@@ -72,7 +71,7 @@ pub(super) fn write_to<'scope>(
     let (mut queue, durable_before) =
         outlet.map(|outlet| (Some(outlet.ticks), outlet.durable)).unwrap_or_default();
     let (granule, stopped) = (flow.granule, flow.stopped.clone());
-    let (name, worker) = (name.to_owned(), scope.worker().index());
+    let name = name.to_owned();
     let counters = Arc::clone(&flow.counters);
     builder.build(move |capabilities| {
         drop(capabilities);
@@ -113,7 +112,7 @@ pub(super) fn write_to<'scope>(
                 let change = Change { component, key: Vec::new(), value };
                 changes.session(&hold.delayed(&granule.end_of(tick))).give(change);
             }
-            if stopped.get() {
+            if stopped.over(&frontiers[0]) {
                 ticks.clear();
             }
             if let Some(queue) = &queue {

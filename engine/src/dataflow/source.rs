@@ -224,8 +224,7 @@ impl Intake {
             parking.park(self.holds.clock());
         }
         // As far as all sources have come, everything is to be durable.
-        if let Some(low) = parking.low().filter(|low| passed(&self.flow.durable, *low)) {
-            self.flow.stopped.set(low);
+        if parking.low().is_some_and(|low| passed(&self.flow.durable, low)) {
             return true;
         }
         self.activator.activate_after(LOOK_AGAIN);

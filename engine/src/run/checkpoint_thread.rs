@@ -22,14 +22,15 @@ pub(super) fn spawn(
     session: Session,
     starts_at: Tick,
     control: &Arc<Control>,
-    done_with: &Arc<AtomicU64>,
 ) -> (Checkpointer, JoinHandle<()>) {
     // One is under way at most.
     let (commits, queue) = crossbeam_channel::bounded(1);
     let (committed, waker) = (Arc::new(AtomicU64::new(starts_at)), Arc::new(OnceLock::new()));
+    let oldest = Arc::<AtomicU64>::default();
     let checkpointer = Checkpointer {
         commits,
         committed: Arc::clone(&committed),
+        oldest: Arc::clone(&oldest),
         waker: Arc::clone(&waker),
         interval: Duration::from_millis(plan.checkpoint.interval.0),
     };
@@ -37,8 +38,7 @@ pub(super) fn spawn(
     let components =
         components.map(|(name, shape)| (name.to_owned(), shape.unwrap_or_default())).collect();
     let control = Arc::clone(control);
-    let done_with = Arc::clone(done_with);
-    let mut committer = Committer { components, session, control, committed, done_with, waker };
+    let mut committer = Committer { components, session, control, committed, oldest, waker };
     let thread = thread::spawn(move || {
         if let Err(error) = committer.commit_all(&queue) {
             let fenced = matches!(error, StoreError::Fenced { .. });
@@ -55,7 +55,7 @@ struct Committer {
     session: Session,
     control: Arc<Control>,
     committed: Arc<AtomicU64>,
-    done_with: Arc<AtomicU64>,
+    oldest: Arc<AtomicU64>,
     waker: Arc<OnceLock<SyncActivator>>,
 }
 
@@ -80,7 +80,7 @@ impl Committer {
             fail_point::pass("before checkpoint", "");
             let oldest = retry("checkpoint", &self.control, || session.commit(tick, &state))?;
             fail_point::pass("after checkpoint", "");
-            self.done_with.store(oldest, Ordering::Release);
+            self.oldest.store(oldest, Ordering::Release);
             self.release(tick);
         }
         Ok(())

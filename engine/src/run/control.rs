@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use crate::RunError;
 
@@ -9,6 +10,8 @@ use crate::RunError;
 #[derive(Debug)]
 pub(super) struct Control {
     stop: Arc<AtomicBool>,
+    /// True if other processes take part.
+    has_others: bool,
     end: Mutex<End>,
     ended: Condvar,
 }
@@ -22,8 +25,8 @@ struct End {
 }
 
 impl Control {
-    pub(super) fn new(stop: Arc<AtomicBool>) -> Self {
-        Self { stop, end: Mutex::default(), ended: Condvar::new() }
+    pub(super) fn new(stop: Arc<AtomicBool>, has_others: bool) -> Self {
+        Self { stop, has_others, end: Mutex::default(), ended: Condvar::new() }
     }
 
     /// True when sources are to end.
@@ -33,12 +36,19 @@ impl Control {
 
     /// Ends the run because of a failure; only the first is kept. With `at_once`, nothing is waited
     /// for: what is not durable is another run's.
+    ///
+    /// If there are other processes it does not come back: these cannot tell what is durable from what
+    /// a failed part lets go of, so the process ends while the part still holds it.
     pub(super) fn fail(&self, error: RunError, at_once: bool) {
         let mut end = self.lock();
         end.failure.get_or_insert(error);
-        end.over |= at_once;
+        end.over |= at_once || self.has_others;
         self.stop.store(true, Ordering::Relaxed);
         self.ended.notify_all();
+        drop(end);
+        if self.has_others {
+            hold();
+        }
     }
 
     /// True if a part has failed: then what looks durable may be what that part has let go of.
@@ -60,5 +70,12 @@ impl Control {
 
     fn lock(&self) -> MutexGuard<'_, End> {
         self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Never ends.
+fn hold() -> ! {
+    loop {
+        thread::park();
     }
 }

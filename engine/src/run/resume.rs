@@ -7,7 +7,7 @@ use schemas::Tick;
 
 use crate::dataflow::{Entries, upper_of};
 use crate::store::Session;
-use crate::{Mismatch, Plan, RunError, RunOptions, State, Store};
+use crate::{Checkpoint, Mismatch, Plan, RunError, RunOptions, State, Store};
 
 /// The plan's part of a checkpoint.
 #[derive(Debug, Default)]
@@ -22,9 +22,31 @@ pub(super) struct Resumed {
 pub(super) fn resume(plan: &Plan, options: &RunOptions) -> Result<(Session, Resumed), RunError> {
     let config = &plan.checkpoint;
     let store = Store::open(&options.directory, &config.store).map_err(RunError::Store)?;
-    let (session, checkpoint) =
-        store.begin(&plan.name, config.retention.get(), options.fresh).map_err(RunError::Store)?;
-    let Some(mut checkpoint) = checkpoint else { return Ok((session, Resumed::default())) };
+    let begun = store.begin(&plan.name, config.retention.get(), options.fresh);
+    let (session, checkpoint) = begun.map_err(RunError::Store)?;
+    Ok((session, fit(plan, options, checkpoint)?))
+}
+
+/// Loads what another process of the same run has begun with.
+pub(super) fn join(
+    plan: &Plan,
+    options: &RunOptions,
+    generation: i64,
+) -> Result<(Session, Resumed), RunError> {
+    let config = &plan.checkpoint;
+    let store = Store::open(&options.directory, &config.store).map_err(RunError::Store)?;
+    let joined = store.join(&plan.name, config.retention.get(), generation);
+    let (session, checkpoint) = joined.map_err(RunError::Store)?;
+    Ok((session, fit(plan, options, checkpoint)?))
+}
+
+/// The plan's part of a checkpoint.
+fn fit(
+    plan: &Plan,
+    options: &RunOptions,
+    checkpoint: Option<Checkpoint>,
+) -> Result<Resumed, RunError> {
+    let Some(mut checkpoint) = checkpoint else { return Ok(Resumed::default()) };
     checkpoint.state.components.retain(|name, _| !options.drop_state.contains(name));
     let mismatches = mismatches(plan, &checkpoint.state);
     if !mismatches.is_empty() {
@@ -39,7 +61,7 @@ pub(super) fn resume(plan: &Plan, options: &RunOptions) -> Result<(Session, Resu
         let entries = entries.filter_map(|(key, value)| Some((key, value?)));
         (name, Arc::new(entries.collect()))
     });
-    Ok((session, Resumed { tick: checkpoint.tick, entries: entries.collect() }))
+    Ok(Resumed { tick: checkpoint.tick, entries: entries.collect() })
 }
 
 /// What was saved for components that are not there any more, or need something else.

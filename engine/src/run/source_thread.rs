@@ -25,7 +25,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub(super) struct Surroundings {
     pub(super) counters: Arc<Counters>,
     pub(super) control: Arc<Control>,
-    /// Everything before this tick is in every checkpoint that is kept; set by the checkpoint thread.
+    /// Everything before this tick is in every checkpoint that is kept; set by the dataflow.
     pub(super) done_with: Arc<AtomicU64>,
 }
 
@@ -37,7 +37,7 @@ pub(super) fn spawn(
 ) -> (Feed, Vec<JoinHandle<()>>) {
     let (queue, batches) = crossbeam_channel::bounded(QUEUE_POLLS);
     let waker = Arc::new(OnceLock::new());
-    let Partition { name: partition, source, receiver } = partition;
+    let Partition { name: partition, source, receiver, .. } = partition;
     let feed = Feed { partition, batches, waker: Arc::clone(&waker) };
     let surroundings = surroundings.clone();
     let receiver = receiver.map(|receiver| {

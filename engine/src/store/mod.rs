@@ -138,6 +138,30 @@ impl Store {
         Ok((session, loaded))
     }
 
+    /// Joins a run that another process has begun. Gives what it started from: it commits nothing
+    /// before all its processes have joined.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Fenced`] if a newer run has begun; another one if the database fails.
+    pub fn join(
+        self,
+        pipeline: &str,
+        retention: usize,
+        generation: i64,
+    ) -> Result<(Session, Option<Checkpoint>), StoreError> {
+        let join = async {
+            let mut transaction = self.pool.begin().await?;
+            let known = known(&mut *transaction, pipeline).await?;
+            let fenced = || StoreError::Fenced { pipeline: pipeline.to_owned(), generation };
+            let known = known.filter(|it| it.generation == generation).ok_or_else(fenced)?;
+            let loaded = load_latest(&mut *transaction, &known, None).await?;
+            Ok::<_, StoreError>((known, loaded))
+        };
+        let (known, loaded) = self.runtime.block_on(join)?;
+        Ok((Session::new(Arc::new(self), known, retention), loaded))
+    }
+
     /// The checkpoints of all pipelines.
     ///
     /// # Errors

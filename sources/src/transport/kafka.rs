@@ -56,14 +56,16 @@ fn default_idle_timeout_ms() -> u32 {
 }
 
 impl KafkaTopic {
-    /// Opens all partitions.
+    /// Opens the partitions that are to be opened here.
     pub(super) fn open(&self, ingress: &Ingress<'_>) -> Result<Vec<Partition>, SourceError> {
         let partitions = self.partitions().map_err(|source| self.failed(source))?;
-        let open = |partition: i32| {
+        let share = ingress.context.share;
+        let here = partitions.into_iter().enumerate().filter(|(number, _)| share.has(*number));
+        let open = |(number, partition): (usize, i32)| {
             let source = Box::new(Reader::open(self, partition, ingress)?);
-            Ok(Partition { name: partition.to_string(), source, receiver: None })
+            Ok(Partition { number, name: partition.to_string(), source, receiver: None })
         };
-        partitions.into_iter().map(open).collect()
+        here.map(open).collect()
     }
 
     fn partitions(&self) -> KafkaResult<Vec<i32>> {
@@ -72,7 +74,9 @@ impl KafkaTopic {
         let topics = metadata.topics().iter();
         let partitions =
             topics.flat_map(|topic| topic.partitions().iter().map(MetadataPartition::id));
-        let partitions: Vec<_> = partitions.collect();
+        let mut partitions: Vec<_> = partitions.collect();
+        // Their order is all that processes agree on.
+        partitions.sort_unstable();
         if partitions.is_empty() {
             return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));
         }

@@ -1,0 +1,121 @@
+//! The processes that a run is spread over, and what of it is where.
+
+use std::path::Path;
+
+use sources::Share;
+use timely::CommunicationConfig;
+
+use crate::RunError;
+
+/// The processes of a run; one alone by default. All have the same pipeline and the same number of
+/// workers, and reach the same store.
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    /// This process, from 0.
+    process: usize,
+    /// Where each process listens for the others, as `host:port`; empty for one alone.
+    addresses: Vec<String>,
+}
+
+impl Cluster {
+    /// Process number `process` of those that a file lists, one `host:port` a line.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Hosts`] if the file cannot be read, or has no such line.
+    pub fn of_hosts(process: usize, file: &Path) -> Result<Self, RunError> {
+        let failed = |reason: String| RunError::Hosts { file: file.to_owned(), reason };
+        let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+        let lines = text.lines().map(str::trim);
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let addresses: Vec<_> = lines.map(str::to_owned).collect();
+        if process >= addresses.len() {
+            let n_processes = addresses.len();
+            return Err(failed(format!("it has {n_processes} lines, and none for {process}")));
+        }
+        Ok(Self { process, addresses })
+    }
+
+    /// True for the process that keeps checkpoints and serves what was and is.
+    pub fn is_first(&self) -> bool {
+        self.process == 0
+    }
+
+    /// True if there are others.
+    pub(super) fn has_others(&self) -> bool {
+        self.addresses.len() > 1
+    }
+
+    pub(super) fn communication(&self, n_workers: usize) -> CommunicationConfig {
+        let (process, addresses) = (self.process, self.addresses.clone());
+        let threads = n_workers.max(1);
+        match threads {
+            _ if self.has_others() => {
+                let (report, zerocopy) = (false, false);
+                CommunicationConfig::Cluster { threads, process, addresses, report, zerocopy }
+            }
+            1 => CommunicationConfig::Thread,
+            _ => CommunicationConfig::Process(threads),
+        }
+    }
+
+    pub(super) fn placement(&self, n_workers: usize) -> Placement {
+        let (n_processes, n_workers) = (self.addresses.len().max(1), n_workers.max(1));
+        Placement { n_processes, process: self.process, n_workers }
+    }
+}
+
+/// Which worker has what: components are spread by their number, over processes first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placement {
+    n_processes: usize,
+    process: usize,
+    /// Of each process.
+    n_workers: usize,
+}
+
+impl Placement {
+    /// The worker of a source's partition.
+    pub(crate) fn of_feed(&self, component: u32, partition: usize) -> usize {
+        let number = component as usize + partition;
+        let process = number % self.n_processes;
+        process * self.n_workers + number / self.n_processes % self.n_workers
+    }
+
+    /// The worker of a sink; one that the API reads from is in the first process.
+    pub(crate) fn of_outlet(&self, component: u32, in_first: bool) -> usize {
+        if in_first { component as usize % self.n_workers } else { self.of_feed(component, 0) }
+    }
+
+    pub(crate) fn is_here(&self, worker: usize) -> bool {
+        worker / self.n_workers == self.process
+    }
+
+    /// The partitions of a source that are here.
+    pub(crate) fn share(&self, component: u32) -> Share {
+        let first = component as usize % self.n_processes;
+        Share {
+            nth: (self.process + self.n_processes - first) % self.n_processes,
+            of: self.n_processes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_partition_is_on_one_worker_of_the_process_that_opens_it() {
+        for (n_processes, n_workers) in [(1, 1), (1, 3), (2, 1), (3, 2)] {
+            for (component, partition) in [(0, 0), (0, 5), (1, 1), (4, 7)] {
+                let here: Vec<_> = (0..n_processes)
+                    .map(|process| Placement { n_processes, process, n_workers })
+                    .filter(|placement| placement.share(component).has(partition))
+                    .collect();
+                assert_eq!(here.len(), 1, "partition {partition} of {component}");
+                assert!(here[0].is_here(here[0].of_feed(component, partition)));
+            }
+        }
+    }
+}

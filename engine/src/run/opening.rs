@@ -1,0 +1,249 @@
+//! The start of a run: opens the sinks and sources of this process, and starts their threads.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use operators::Model;
+use queries::{History, LiveTail};
+use schemas::{Record, Tick};
+use sinks::{DeltaTail, Hub, SinkConfig, SinkContext};
+use sources::{Silences, SourceContext};
+use timely::CommunicationConfig;
+
+use crate::dataflow::{Feed, Outlet, Parts, Placed};
+use crate::run::control::Control;
+use crate::run::resume::{Resumed, join, resume};
+use crate::run::source_thread::Surroundings;
+use crate::run::{checkpoint_thread, sink_thread, source_thread};
+use crate::store::Session;
+use crate::{Counters, Placement, Plan, PlannedSink, PlannedSource, RunError, RunOptions, Shared};
+
+/// A run that is about to start.
+pub(super) struct Opening {
+    pub(super) plan: Plan,
+    /// The models of the plan's operators, by operator.
+    pub(super) models: BTreeMap<String, Arc<Model>>,
+    pub(super) options: RunOptions,
+    pub(super) control: Arc<Control>,
+    /// In the first process: what the run goes on from.
+    begun: Mutex<Option<(Session, Resumed)>>,
+}
+
+/// What of a run is beside its workers.
+pub(super) struct Opened {
+    pub(super) shared: Arc<Shared>,
+    pub(super) threads: Vec<JoinHandle<()>>,
+}
+
+impl Opening {
+    pub(super) fn new(
+        plan: Plan,
+        models: BTreeMap<String, Arc<Model>>,
+        options: RunOptions,
+        control: Arc<Control>,
+    ) -> Self {
+        Self { plan, models, options, control, begun: Mutex::default() }
+    }
+
+    /// Begins the run, if this is its first process: from here on, an earlier run of the pipeline can
+    /// commit nothing. Gives the run's generation.
+    pub(super) fn begin(&self) -> Result<Option<i64>, RunError> {
+        if !self.options.cluster.is_first() {
+            return Ok(None);
+        }
+        let (session, resumed) = resume(&self.plan, &self.options)?;
+        let generation = session.generation();
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some((session, resumed));
+        Ok(Some(generation))
+    }
+
+    pub(super) fn communication(&self) -> CommunicationConfig {
+        self.options.cluster.communication(self.options.workers)
+    }
+
+    /// Opens what is this process's.
+    #[expect(clippy::disallowed_methods, reason = "the start of a run is a matter of clocks")]
+    pub(super) fn open(&self, generation: i64) -> Result<(Parts, Opened), RunError> {
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (session, resumed) = match begun {
+            Some(begun) => begun,
+            None => join(&self.plan, &self.options, generation)?,
+        };
+        let mut ends = Ends::new(self, &resumed, &session);
+        // Sinks first: a sink that cannot be opened must not cost records of live sources.
+        let outlets = ends.sinks(&session)?;
+        let feeds = ends.sources()?;
+        let Ends { counters, hub, history, done_with, mut threads, .. } = ends;
+        let checkpointer = self.options.cluster.is_first().then(|| {
+            let (checkpointer, thread) =
+                checkpoint_thread::spawn(&self.plan, session, resumed.tick, &self.control);
+            threads.push(thread);
+            checkpointer
+        });
+        let parts = Parts {
+            plan: self.plan.clone(),
+            counters: Arc::clone(&counters),
+            models: self.models.clone(),
+            feeds,
+            outlets,
+            checkpointer: Placed::new(0, checkpointer),
+            starts_at: resumed.tick,
+            restored: resumed.entries,
+            stop: Arc::clone(&self.options.stop),
+            done_with,
+        };
+        let (plan, started) = (self.plan.clone(), Instant::now());
+        let shared = Arc::new(Shared { plan, counters, hub, history, started });
+        Ok((parts, Opened { shared, threads }))
+    }
+}
+
+/// The sources and sinks of this process, while they are opened.
+struct Ends<'a> {
+    plan: &'a Plan,
+    directory: &'a Path,
+    placement: Placement,
+    resumed: &'a Resumed,
+    silences: Arc<dyn Silences>,
+    journal: PathBuf,
+    done_with: Arc<AtomicU64>,
+    counters: Arc<Counters>,
+    hub: Arc<Hub>,
+    control: &'a Arc<Control>,
+    history: Option<Arc<History>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl<'a> Ends<'a> {
+    fn new(opening: &'a Opening, resumed: &'a Resumed, session: &Session) -> Self {
+        let Opening { plan, options, control, .. } = opening;
+        Self {
+            plan,
+            directory: &options.directory,
+            placement: options.cluster.placement(options.workers),
+            resumed,
+            silences: session.silences(),
+            journal: journal_folder(&options.directory, &plan.name, session.lineage()),
+            done_with: Arc::default(),
+            counters: Arc::default(),
+            hub: Arc::default(),
+            control,
+            history: None,
+            threads: Vec::new(),
+        }
+    }
+
+    fn sinks(&mut self, session: &Session) -> Result<Vec<Placed<Outlet>>, RunError> {
+        let first = (self.plan.sources.len() + self.plan.operators.len()) as u32;
+        let sinks = self.plan.sinks.iter().zip(first..);
+        let place = |(sink, component): (&PlannedSink, u32)| {
+            let worker = self.placement.of_outlet(component, sink.config.is_served());
+            let here = self.placement.is_here(worker);
+            let outlet = here.then(|| self.sink(sink, session)).transpose()?;
+            Ok(Placed::new(worker, outlet))
+        };
+        sinks.map(place).collect()
+    }
+
+    fn sink(&mut self, sink: &PlannedSink, session: &Session) -> Result<Outlet, RunError> {
+        let streams = self.plan.streams();
+        let inputs = sink.inputs.iter().map(|input| (input.to_string(), streams[input]));
+        let inputs: Vec<_> = inputs.collect();
+        let context = SinkContext {
+            pipeline: &self.plan.name,
+            name: &sink.name,
+            inputs: &inputs,
+            lineage: session.lineage(),
+            generation: session.generation(),
+            directory: self.directory,
+            hub: &self.hub,
+        };
+        let failed = |source| RunError::Sink { name: sink.name.clone(), source };
+        let open = sink.config.open(&context).map_err(failed)?;
+        self.resumed.check_upper(&sink.name, open.sink.upper())?;
+        if let SinkConfig::Delta(config) = &sink.config {
+            let tail = open.tail.map(|tail| Arc::new(Tail(tail)) as Arc<dyn LiveTail>);
+            let history = || Arc::new(History::new(self.directory.join(&config.path), tail));
+            self.history.get_or_insert_with(history);
+        }
+        let (outlet, thread) =
+            sink_thread::spawn(&sink.name, open.sink, &self.counters, self.control);
+        self.threads.push(thread);
+        Ok(outlet)
+    }
+
+    fn sources(&mut self) -> Result<Vec<Vec<Placed<Feed>>>, RunError> {
+        let sources = self.plan.sources.iter().zip(0..);
+        sources.map(|(source, component)| self.source(source, component)).collect()
+    }
+
+    fn source(
+        &mut self,
+        source: &PlannedSource,
+        component: u32,
+    ) -> Result<Vec<Placed<Feed>>, RunError> {
+        let PlannedSource { name, config } = source;
+        let context = SourceContext {
+            name,
+            site: &self.plan.name,
+            directory: self.directory,
+            tick_length: self.plan.tick_length,
+            granule: self.plan.granule(),
+            starts_at: self.resumed.tick,
+            positions: self.resumed.entries(name),
+            journal: &self.journal,
+            silences: &self.silences,
+            share: self.placement.share(component),
+        };
+        let failed = |source| RunError::Source { name: name.clone(), source };
+        let partitions = config.open(&context).map_err(failed)?;
+        let surroundings = Surroundings {
+            counters: Arc::clone(&self.counters),
+            control: Arc::clone(self.control),
+            done_with: Arc::clone(&self.done_with),
+        };
+        let feeds = partitions.into_iter().map(|partition| {
+            let worker = self.placement.of_feed(component, partition.number);
+            let (feed, threads) = source_thread::spawn(name, partition, &surroundings);
+            self.threads.extend(threads);
+            Placed::new(worker, Some(feed))
+        });
+        Ok(feeds.collect())
+    }
+}
+
+/// Where a pipeline's sources keep what cannot be asked again. Each history has its own folder; those
+/// of earlier ones are removed.
+fn journal_folder(directory: &Path, pipeline: &str, lineage: &str) -> PathBuf {
+    let journals = directory.join("fresnel.journal").join(pipeline);
+    let folders = fs::read_dir(&journals).into_iter().flatten().flatten();
+    for folder in folders.filter(|folder| folder.file_name() != lineage) {
+        if let Err(error) = fs::remove_dir_all(folder.path()) {
+            tracing::warn!(%error, folder = %folder.path().display(), "an old journal stays");
+        }
+    }
+    journals.join(lineage)
+}
+
+/// Lets queries see what the `delta` sink has accepted.
+#[derive(Debug)]
+struct Tail(DeltaTail);
+
+impl LiveTail for Tail {
+    fn writer(&self) -> &str {
+        self.0.writer()
+    }
+
+    fn tables(&self) -> Vec<String> {
+        self.0.tables()
+    }
+
+    fn rows(&self, table: &str) -> Vec<(Tick, Record)> {
+        self.0.rows(table)
+    }
+}

@@ -1,0 +1,113 @@
+//! The worker threads: they agree on which run this is, open what is theirs, and step the dataflow until
+//! everything is in a checkpoint.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use timely::dataflow::operators::vec::{Broadcast, ToStream};
+use timely::dataflow::operators::{Inspect, Probe};
+use timely::worker::Worker;
+
+use crate::RunError;
+use crate::dataflow::{Dataflow, Parts, build};
+use crate::run::control::Control;
+use crate::run::opening::{Opened, Opening};
+
+/// How long a worker sleeps at most when there is nothing to do.
+const PARK: Duration = Duration::from_millis(100);
+
+type Workers = JoinHandle<Result<(), RunError>>;
+
+/// Starts the workers, and waits until this process's sources and sinks are open.
+pub(super) fn start(
+    opening: Opening,
+    control: &Arc<Control>,
+) -> Result<(Workers, Opened), RunError> {
+    let begun = opening.begin()?;
+    let communication = opening.communication();
+    let config = timely::Config { communication, worker: timely::WorkerConfig::default() };
+    let (tell, told) = crossbeam_channel::bounded(1);
+    let parts = OnceLock::<Option<Parts>>::new();
+    let ends = Arc::clone(control);
+    let workers = thread::spawn(move || {
+        let failed = |reason: String| RunError::Workers { reason };
+        let work = move |worker: &mut Worker| {
+            let generation = agree(worker, begun);
+            let parts = parts.get_or_init(|| {
+                let (parts, opened) = match opening.open(generation) {
+                    Ok((parts, opened)) => (Some(parts), Ok(opened)),
+                    Err(error) => (None, Err(error)),
+                };
+                // Who started this run may be gone, because it was asked to stop.
+                let _ = tell.send(opened);
+                parts
+            });
+            if let Some(parts) = parts {
+                run(worker, parts);
+            }
+        };
+        let guards = timely::execute(config, work).map_err(failed)?;
+        let ended = guards.join().into_iter().collect::<Result<Vec<()>, _>>();
+        ends.finish();
+        ended.map_err(failed)?;
+        Ok(())
+    });
+    let opened = wait_for_opened(&told, control)?;
+    Ok((workers, opened))
+}
+
+/// Waits as long as other processes are not there either, unless it is asked to stop.
+fn wait_for_opened(
+    told: &Receiver<Result<Opened, RunError>>,
+    control: &Control,
+) -> Result<Opened, RunError> {
+    loop {
+        match told.recv_timeout(PARK) {
+            Ok(opened) => return opened,
+            Err(RecvTimeoutError::Timeout) if control.stopping() => {
+                let reason = "stopped while waiting for the other processes".to_owned();
+                return Err(RunError::Workers { reason });
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                let reason = "the other processes could not be reached".to_owned();
+                return Err(RunError::Workers { reason });
+            }
+        }
+    }
+}
+
+/// Which run this is: the first process has begun it, and tells all workers.
+fn agree(worker: &mut Worker, begun: Option<i64>) -> i64 {
+    let agreed = Rc::new(Cell::new(begun));
+    let hears = Rc::clone(&agreed);
+    let told = begun.filter(|_| worker.index() == 0);
+    let heard = worker.dataflow_named::<(), _, _>("Agreement", |scope| {
+        let begun = told.to_stream(scope).broadcast();
+        begun.inspect(move |begun| hears.set(Some(*begun))).probe().0
+    });
+    step_until(worker, || heard.done());
+    agreed.get().unwrap_or_default()
+}
+
+/// One worker, until everything is in a checkpoint.
+fn run(worker: &mut Worker, parts: &Parts) {
+    let Dataflow { committed, parking } = build(worker, parts);
+    step_until(worker, || {
+        parking.update(&parts.stop);
+        committed.done()
+    });
+    parking.close();
+}
+
+/// Steps at least once: before its first step, a dataflow looks as if it were done.
+fn step_until(worker: &mut Worker, done: impl Fn() -> bool) {
+    worker.step();
+    while !done() {
+        worker.step_or_park(Some(PARK));
+    }
+}

@@ -1,0 +1,99 @@
+//! One pipeline over several processes: stopped, killed and taken on by another number of them, its
+//! output is that of one process.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::golden;
+use crate::support::{cluster, process};
+
+/// Writes the demo's pipeline, with all operators, to run at a speed.
+fn write_pipeline(directory: &Path, speed: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/demo.toml");
+    let pipeline = fs::read_to_string(file).expect("the example").parse().expect("it is TOML");
+    let text = golden::rewrite(pipeline).to_string();
+    let text = text.replace("speed = \"full\"", &format!("speed = {speed}"));
+    let checkpoint = "checkpoint = { interval = \"20ms\", granule = \"300ms\" }\n";
+    fs::write(directory.join("demo.toml"), format!("{checkpoint}{text}")).expect("room");
+}
+
+fn output(directory: &Path) -> String {
+    fs::read_to_string(directory.join("golden.jsonl")).unwrap_or_default()
+}
+
+/// What one process gives.
+fn uninterrupted() -> String {
+    let directory = golden::directory();
+    write_pipeline(directory.path(), "\"full\"");
+    process::succeed(directory.path(), &["run", "demo.toml"]);
+    output(directory.path())
+}
+
+/// From one process to two, to three and back, stopped in between at any of them.
+pub(crate) fn a_stopped_run_goes_on_with_other_processes() {
+    let expected = uninterrupted();
+    let directory = golden::directory();
+    let path = directory.path();
+    let some_more = || {
+        let before = output(path).lines().count();
+        move || output(path).lines().count() > before + 60
+    };
+    write_pipeline(path, "6.0");
+    let mut alone = process::Server::start_silent(path, &["run", "demo.toml"]);
+    alone.wait_until(some_more());
+    assert_eq!(alone.terminate().0, Some(0));
+    for asked in [0, 1] {
+        let mut two = cluster::start::<2>(path, &["run", "demo.toml", "--workers", "2"]);
+        two[0].wait_until(some_more());
+        two[asked].signal("TERM");
+        for server in two {
+            let (code, said) = server.wait();
+            assert_eq!(code, Some(0), "{said}");
+        }
+        let so_far = output(path);
+        assert!(so_far.len() < expected.len(), "it was stopped before its end");
+        assert!(expected.starts_with(&so_far));
+    }
+    write_pipeline(path, "\"full\"");
+    cluster::succeed::<3>(path, &["run", "demo.toml"]);
+    assert!(output(path) == expected);
+}
+
+/// A process that is killed takes the others with it; started again, they go on from the checkpoint.
+pub(crate) fn a_lost_process_ends_the_run() {
+    let expected = uninterrupted();
+    let directory = golden::directory();
+    let path = directory.path();
+    write_pipeline(path, "4.0");
+    for nth in 0..8 {
+        let before = output(path).lines().count();
+        let [mut first, mut second] = cluster::start::<2>(path, &["run", "demo.toml"]);
+        first.wait_until(|| output(path).lines().count() > before);
+        // When a kill comes is what is tried here: there is nothing to wait for.
+        std::thread::sleep(Duration::from_millis(nth * 37 % 150));
+        if nth % 2 == 0 {
+            std::mem::swap(&mut first, &mut second);
+        }
+        drop(second);
+        let (code, said) = first.wait();
+        assert_eq!(code, Some(70), "{said}");
+        assert!(expected.starts_with(&output(path)));
+    }
+    write_pipeline(path, "\"full\"");
+    process::succeed(path, &["run", "demo.toml"]);
+    assert!(output(path) == expected);
+}
+
+pub(crate) fn mistakes_in_hosts_are_told() {
+    let directory = golden::directory();
+    write_pipeline(directory.path(), "\"full\"");
+    fs::write(directory.path().join("hosts"), "# none\n127.0.0.1:0\n").expect("room");
+    let run = |arguments: &[&str]| {
+        process::fail(directory.path(), &[&["run", "demo.toml"], arguments].concat(), 1)
+    };
+    let said = run(&["--hosts", "nowhere"]);
+    assert!(said.contains("the list of hosts \"nowhere\" cannot be used: No such file"), "{said}");
+    let said = run(&["--hosts", "hosts", "--process", "1"]);
+    assert!(said.contains("it has 1 lines, and none for 1"), "{said}");
+}
