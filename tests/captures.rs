@@ -10,11 +10,19 @@ use crate::support::{data, npy};
 
 /// The frames of a capture, in their order, and what was dropped by reason.
 fn decode(format: CsiFormat, bytes: &[u8]) -> (Vec<CsiBatch>, BTreeMap<&'static str, usize>) {
-    let mut decoder = format.decoder();
     // One tick for all, so that a batch is as long as its layout lasts.
     let tick_length = TickLength::from_ms(u64::MAX);
     let context = SourceContext { tick_length, ..SourceContext::detached("capture") };
-    let mut intake = Intake::new(LinkNames::default(), SourceKind::Replay, &context);
+    let intake = Intake::new(LinkNames::default(), SourceKind::Replay, &context);
+    decode_into(intake, format, bytes)
+}
+
+fn decode_into(
+    mut intake: Intake,
+    format: CsiFormat,
+    bytes: &[u8],
+) -> (Vec<CsiBatch>, BTreeMap<&'static str, usize>) {
+    let mut decoder = format.decoder();
     let (mut rest, mut dropped, mut batches) = (bytes, BTreeMap::new(), Vec::new());
     while !rest.is_empty() {
         let used = match decoder.decode(rest, true, &mut intake) {
@@ -34,6 +42,31 @@ fn decode(format: CsiFormat, bytes: &[u8]) -> (Vec<CsiBatch>, BTreeMap<&'static 
         }));
     }
     (batches, dropped)
+}
+
+/// Recordings in which the card's clock jumps back by seconds, while its frame counter goes on.
+pub(crate) fn aligned_clocks_do_not_jump() {
+    let (mut n_jumps, mut n_aligned) = (0, 0);
+    for name in files("csi/intel5300", ".dat") {
+        let bytes = fs::read(data::file(&format!("csi/intel5300/{name}"))).expect("the capture");
+        let times = |intake: Intake| {
+            let (batches, _) = decode_into(intake, CsiFormat::Intel5300, &bytes);
+            batches.into_iter().flat_map(|batch| batch.captured_at_ns).collect::<Vec<_>>()
+        };
+        let context = SourceContext::detached("capture");
+        let intake = || Intake::new(LinkNames::default(), SourceKind::Replay, &context);
+        let (device, aligned) = (times(intake()), times(intake().aligned()));
+        let steps =
+            |times: &[i64]| times.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
+        let (device, aligned) = (steps(&device), steps(&aligned));
+        n_jumps += device.iter().filter(|step_ns| **step_ns < 0).count();
+        assert!(aligned.iter().all(|step_ns| *step_ns >= 0), "{name}");
+        // Where the clock goes on, it is believed.
+        let kept = device.iter().zip(&aligned).filter(|(device, aligned)| device == aligned);
+        n_aligned += device.len() - kept.count();
+    }
+    assert!(n_jumps > 0, "none of the clocks jumps");
+    assert!(n_aligned <= 20, "{n_aligned} steps were changed for {n_jumps} jumps");
 }
 
 fn files(folder: &str, ending: &str) -> Vec<String> {

@@ -82,7 +82,8 @@ checkpoint = { interval = "20ms", granule = "50ms" }
 [sources.boards]
 type = "csi"
 format = "esp32"
-transport = { kafka = { brokers = "BROKERS", topic = "boards", idle_timeout_ms = 100 } }
+transport = { kafka = { brokers = "BROKERS", topic = "boards" } }
+idle_timeout_ms = 100
 
 [sinks.lines]
 type = "json_lines"

@@ -178,3 +178,46 @@ pub(crate) fn a_recording_is_replayed() {
     let said = process::fail(path, &["record", "hall.toml", "boards", "rec2"], 1);
     assert!(said.contains("nothing to record"), "{said}");
 }
+
+/// Rows that carry their own time over two sockets.
+const ROWS: &str = r#"
+name = "rows"
+
+[sources.loud]
+type = "json"
+fields = { at_ms = "int" }
+time = { field = "at_ms" }
+transport = { udp = "LOUD" }
+
+[sources.mute]
+type = "json"
+fields = { at_ms = "int" }
+time = { field = "at_ms" }
+transport = { udp = "MUTE" }
+idle_timeout_ms = 100
+
+[sinks.lines]
+type = "json_lines"
+inputs = ["loud", "mute"]
+path = "out.jsonl"
+"#;
+
+/// What nobody sends to holds nothing back, once it has been silent for long enough.
+pub(crate) fn a_silent_socket_holds_nothing_back() {
+    let directory = tempfile::tempdir().expect("room");
+    let (loud, mute) =
+        (format!("127.0.0.1:{}", port::free()), format!("127.0.0.1:{}", port::free()));
+    let pipeline = ROWS.replace("LOUD", &loud).replace("MUTE", &mute);
+    fs::write(directory.path().join("rows.toml"), pipeline).expect("room");
+    let arguments = ["run", "rows.toml", "--listen", "127.0.0.1:0"];
+    let mut server = process::Server::start(directory.path(), &arguments);
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let out = directory.path().join("out.jsonl");
+    // Of 2026, so before any time that the other clock comes to.
+    for at_ms in [1_767_225_600_000_i64, 1_767_225_601_000] {
+        socket.send_to(format!("{{\"at_ms\":{at_ms}}}").as_bytes(), &loud).expect("it listens");
+    }
+    server.wait_until(|| !lines::records(&out).is_empty());
+    assert_eq!(lines::records(&out)[0]["at_ms"], 1_767_225_600_000_i64);
+    assert_eq!(server.terminate().0, Some(0));
+}

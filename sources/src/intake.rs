@@ -9,6 +9,7 @@ use schemas::{CsiBatch, CsiFrame, CsiLayout, Granule, Link, Record, SourceKind, 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::aligned::{AlignedClocks, KeptClocks};
 use crate::errors::Errors;
 use crate::rows::{OpenRows, Row, Table};
 use crate::{Dropped, Mark, Poll, PollState, SourceContext, SourceError};
@@ -38,6 +39,8 @@ pub struct Intake {
     max_delay_ns: i64,
     clock: Tick,
     arrived_at_ns: Option<i64>,
+    /// The clocks of devices, if they are to be kept steady.
+    aligned: Option<AlignedClocks>,
     /// In the order of their ticks.
     records: Vec<(Tick, Record)>,
     marks: Vec<Mark>,
@@ -52,8 +55,8 @@ pub struct Intake {
     errors: Errors,
 }
 
-/// What a mark's position holds: its tick, the source's own place, and what waits.
-type Position<P> = (Tick, P, Vec<(Tick, Record)>);
+/// What a mark's position holds: its tick, the source's own place, what waits, and devices' clocks.
+type Position<P> = (Tick, P, Vec<(Tick, Record)>, KeptClocks);
 
 impl Intake {
     /// An empty intake whose clock stands at zero.
@@ -66,6 +69,7 @@ impl Intake {
             max_delay_ns: 0,
             clock: 0,
             arrived_at_ns: None,
+            aligned: None,
             records: Vec::new(),
             marks: Vec::new(),
             left: None,
@@ -95,6 +99,12 @@ impl Intake {
         Self { max_delay_ns: i64::from(max_delay_ms) * 1_000_000, ..self }
     }
 
+    /// Keeps the clocks of devices steady.
+    #[must_use]
+    pub fn aligned(self) -> Self {
+        Self { aligned: Some(AlignedClocks::default()), ..self }
+    }
+
     /// The place to read on from in a partition, after a restart; what waited there waits again.
     ///
     /// # Errors
@@ -106,9 +116,10 @@ impl Intake {
         partition: &str,
     ) -> Result<Option<P>, SourceError> {
         let Some(position) = context.position(partition) else { return Ok(None) };
-        let (clock, place, waiting): Position<P> = postcard::from_bytes(position)
+        let (clock, place, waiting, clocks): Position<P> = postcard::from_bytes(position)
             .map_err(|source| SourceError::Position { name: context.name.to_owned(), source })?;
         (self.clock, self.records) = (clock, waiting);
+        self.aligned = self.aligned.take().map(|_| AlignedClocks::restore(clocks));
         Ok(Some(place))
     }
 
@@ -125,11 +136,12 @@ impl Intake {
 
     /// Moves the clock: nothing captured before this can come any more, unless late.
     pub fn advance_to(&mut self, now_ns: i64) {
-        self.advance(self.tick_of(now_ns));
+        self.advance_to_tick(self.tick_of(now_ns));
     }
 
     /// Moves the clock to a tick, as it was moved before.
     pub(crate) fn advance_to_tick(&mut self, clock: Tick) {
+        self.settle();
         self.advance(clock);
     }
 
@@ -146,7 +158,8 @@ impl Intake {
     /// If the place holds something that postcard cannot write, such as a sequence of unknown length.
     pub fn mark(&mut self, place: &impl Serialize) -> Option<Tick> {
         let (tick, waiting) = self.left.take()?;
-        let position = postcard::to_allocvec(&(tick, place, waiting));
+        let clocks = self.aligned.as_ref().map(AlignedClocks::before_latest);
+        let position = postcard::to_allocvec(&(tick, place, waiting, clocks.unwrap_or_default()));
         let position = position.expect("places and records have only what postcard knows");
         self.marks.push(Mark { tick, position });
         Some(tick)
@@ -187,13 +200,29 @@ impl Intake {
         frame: CsiFrame,
         values: &[Complex32],
     ) {
-        let captured_at_ns = self.arrived_at_ns.unwrap_or(frame.captured_at_ns);
+        let captured_at_ns = self.captured_at_ns(receiver, transmitter, frame);
         let tick = self.stamp(captured_at_ns);
         let batch = self.open_batch(tick, receiver, transmitter, layout);
         batch.iq.extend_from_slice(values);
         let pushed = batch.push_scalars(CsiFrame { captured_at_ns, ..frame });
         debug_assert!(pushed.is_ok(), "a decoder's values must fill its layout");
         self.n_frames += usize::from(pushed.is_ok());
+    }
+
+    /// The time of a frame by the clock that was chosen.
+    fn captured_at_ns(
+        &mut self,
+        receiver: Option<&str>,
+        transmitter: Option<&str>,
+        frame: CsiFrame,
+    ) -> i64 {
+        let Some(clocks) = &mut self.aligned else {
+            return self.arrived_at_ns.unwrap_or(frame.captured_at_ns);
+        };
+        let receiver = receiver.unwrap_or(&self.names.receiver);
+        let transmitter = transmitter.unwrap_or(&self.names.transmitter);
+        let device = (frame.captured_at_ns, frame.sequence);
+        clocks.align(receiver, transmitter, device, self.arrived_at_ns)
     }
 
     /// Adds a record that is no frame.
@@ -257,6 +286,7 @@ impl Intake {
 
     /// Takes out everything, at the end, which is at `place`; panics as [`Intake::mark`] does.
     pub fn finish(&mut self, place: &impl Serialize) -> Poll {
+        self.settle();
         self.mark(place);
         let last_tick = self.records.last().map_or(self.clock, |(tick, _)| *tick);
         let last_row = self.rows.as_ref().and_then(OpenRows::last_tick);
@@ -273,6 +303,13 @@ impl Intake {
         self.n_late += u64::from(tick < self.clock);
         self.advance(self.clock_at(captured_at_ns));
         tick.max(self.clock)
+    }
+
+    /// The latest frame is before the place that a mark would note.
+    fn settle(&mut self) {
+        if let Some(clocks) = &mut self.aligned {
+            clocks.settle();
+        }
     }
 
     /// Where a record captured then takes the clock to.
@@ -430,10 +467,11 @@ mod tests {
                 nth * 13 + i64::try_from(seed >> 58).expect("six bits")
             })
             .collect();
-        for max_delay_ms in [0, 30] {
+        for (max_delay_ms, aligned) in [(0, false), (30, false), (0, true), (30, true)] {
             let read = |context: &SourceContext<'_>| {
                 let mut intake = Intake::new(LinkNames::default(), SourceKind::Replay, context)
                     .with_max_delay_ms(max_delay_ms);
+                intake = if aligned { intake.aligned() } else { intake };
                 let from: usize = intake.restore(context, "").expect("its own").unwrap_or(0);
                 let (mut records, mut marks) = (Vec::new(), Vec::new());
                 for (captured_at_ms, nth) in times.iter().zip(0_usize..).skip(from) {

@@ -3,6 +3,7 @@
 //! A source is a plain blocking object that is polled for records; the engine gives it a thread and
 //! a bounded queue. Decoders are pure: bytes in, frames or a counted error out.
 
+mod aligned;
 mod csi;
 mod decoder;
 mod error;
@@ -86,7 +87,7 @@ impl SourceConfig {
             Self::Csi(config) => config.state_shape(),
             Self::Json(config) => config.state_shape(),
             Self::Poses(config) => config.state_shape(),
-            Self::Simulate(config) => format!("simulate 1, {}", config.scene.display()),
+            Self::Simulate(config) => format!("simulate 2, {}", config.scene.display()),
         }
     }
 

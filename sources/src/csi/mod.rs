@@ -7,7 +7,7 @@ mod intel5300;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::transport::Ingress;
+use crate::transport::{Ingress, default_idle_timeout_ms};
 use crate::{Clock, Decoder, LinkNames, Partition, SourceContext, SourceError, Speed, Transport};
 
 pub(crate) use crate::csi::clock::MicrosecondClock;
@@ -25,12 +25,17 @@ pub struct CsiConfig {
     /// How fast a file is read: "full" (default), "recorded", or a factor.
     #[serde(default)]
     pub speed: Speed,
-    /// Which clock gives the capture times: "device" (default for files) or "arrival" (default
-    /// otherwise).
+    /// Which clock gives the capture times: "device" (default for files), "arrival" (default
+    /// otherwise) or "aligned".
     pub clock: Option<Clock>,
     /// Milliseconds that frames may come out of order without being late; 0 by default.
     #[serde(default)]
     pub max_delay_ms: u32,
+    /// Milliseconds without a message after which a topic's partition, or a socket, is silent; 30000 by
+    /// default. Its clock then follows the wall clock at that distance, so that it does not hold back
+    /// the others. Where the time of arrival counts, sockets need none.
+    #[serde(default = "default_idle_timeout_ms")]
+    pub idle_timeout_ms: u32,
     /// The place that is watched; the pipeline's name by default.
     pub site: Option<String>,
     /// Name of the receiving device; the source's name by default.
@@ -86,6 +91,7 @@ impl CsiConfig {
             speed: self.speed,
             clock: self.clock,
             max_delay_ms: self.max_delay_ms,
+            idle_timeout_ms: self.idle_timeout_ms,
             decoder: &|| self.format.decoder(),
         })
     }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::json::poses::PoseDecoder;
 use crate::json::row_decoder::RowDecoder;
-use crate::transport::Ingress;
+use crate::transport::{Ingress, default_idle_timeout_ms};
 use crate::{Clock, LinkNames, Partition, SourceContext, SourceError, Speed, Transport};
 
 /// Settings of the `json` source.
@@ -29,6 +29,11 @@ pub struct JsonConfig {
     /// Milliseconds that rows may come out of order without being late; 0 by default.
     #[serde(default)]
     pub max_delay_ms: u32,
+    /// Milliseconds without a message after which a topic's partition, or a socket, is silent; 30000 by
+    /// default. Its clock then follows the wall clock at that distance, so that it does not hold back
+    /// the others. Where the time of arrival counts, sockets need none.
+    #[serde(default = "default_idle_timeout_ms")]
+    pub idle_timeout_ms: u32,
     /// How fast a file is read: "full" (default), "recorded", or a factor.
     #[serde(default)]
     pub speed: Speed,
@@ -123,6 +128,7 @@ impl JsonConfig {
             speed: self.speed,
             clock: Some(Clock::Device),
             max_delay_ms: self.max_delay_ms,
+            idle_timeout_ms: self.idle_timeout_ms,
             decoder: &|| Box::new(RowDecoder::new(&schema, &self.time)),
         })
     }
@@ -138,6 +144,11 @@ pub struct PosesConfig {
     /// Milliseconds that frames may come out of order without being late; 0 by default.
     #[serde(default)]
     pub max_delay_ms: u32,
+    /// Milliseconds without a message after which a topic's partition, or a socket, is silent; 30000 by
+    /// default. Its clock then follows the wall clock at that distance, so that it does not hold back
+    /// the others. Where the time of arrival counts, sockets need none.
+    #[serde(default = "default_idle_timeout_ms")]
+    pub idle_timeout_ms: u32,
     /// How fast a file is read: "full" (default), "recorded", or a factor.
     #[serde(default)]
     pub speed: Speed,
@@ -156,6 +167,7 @@ impl PosesConfig {
             speed: self.speed,
             clock: Some(Clock::Device),
             max_delay_ms: self.max_delay_ms,
+            idle_timeout_ms: self.idle_timeout_ms,
             decoder: &|| Box::new(PoseDecoder),
         })
     }

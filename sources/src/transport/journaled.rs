@@ -16,8 +16,8 @@ use crate::{Poll, Source, SourceError};
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Messages taken in one poll at most.
 const MESSAGES_PER_POLL: usize = 256;
-/// How long nothing must come before the clock follows the wall clock, where messages have their own.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a network delays some messages more than others, usually.
+const JITTER_NS: i64 = 200_000_000;
 const LOST: &str = "lost from the journal";
 
 /// Reads a journal.
@@ -28,6 +28,8 @@ pub(super) struct Journaled {
     messages_per_poll: usize,
     /// True if messages are stamped with the time they came in, rather than their own.
     arrival: bool,
+    /// How far before the time it came in a message may be stamped.
+    jitter_ns: i64,
     silent: Silent,
     /// True if nobody writes to it.
     recording: bool,
@@ -71,7 +73,8 @@ impl Journaled {
             messages,
             messages_per_poll,
             arrival: ingress.clock != Some(Clock::Device),
-            silent: Silent::open(ingress.context, "", IDLE_TIMEOUT)?,
+            jitter_ns: if ingress.clock == Some(Clock::Aligned) { JITTER_NS } else { 0 },
+            silent: Silent::open(ingress, "")?,
             recording: kind == SourceKind::Replay,
         })
     }
@@ -80,7 +83,7 @@ impl Journaled {
     fn catch_up(&mut self, clock_ns: i64) -> Result<(), SourceError> {
         if self.arrival {
             // Nothing can come in before it any more.
-            self.messages.intake.advance_to(clock_ns);
+            self.messages.intake.advance_to(clock_ns.saturating_sub(self.jitter_ns));
             self.messages.mark();
             return Ok(());
         }

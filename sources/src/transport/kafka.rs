@@ -42,17 +42,9 @@ pub struct KafkaTopic {
     /// True to end when all messages are read; otherwise more are waited for.
     #[serde(default)]
     pub stop_at_end: bool,
-    /// Milliseconds without a message after which a partition is silent; 30000 by default. Its clock
-    /// then follows the wall clock at that distance, so that it does not hold back the others.
-    #[serde(default = "default_idle_timeout_ms")]
-    pub idle_timeout_ms: u32,
     /// Further settings of the client, as librdkafka has them, such as "security.protocol".
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
-}
-
-fn default_idle_timeout_ms() -> u32 {
-    30_000
 }
 
 impl KafkaTopic {
@@ -136,7 +128,6 @@ impl Reader {
         partition: i32,
         ingress: &Ingress<'_>,
     ) -> Result<Self, SourceError> {
-        let context = ingress.context;
         let name = partition.to_string();
         let (messages, offset) = Messages::open(ingress, SourceKind::Live, &name)?;
         let assign = || {
@@ -149,8 +140,7 @@ impl Reader {
             Ok(consumer)
         };
         let consumer = assign().map_err(|source| topic.failed(source))?;
-        let timeout = Duration::from_millis(topic.idle_timeout_ms.into());
-        let silent = Silent::open(context, &name, timeout)?;
+        let silent = Silent::open(ingress, &name)?;
         Ok(Self {
             topic: topic.clone(),
             partition,

@@ -63,8 +63,16 @@ pub enum Transport {
 pub enum Clock {
     /// The device's own, which starts anywhere, jumps and wraps; wraps are undone.
     Device,
+    /// The device's own, kept steady: jumps are told by the frame counter, and where the time of
+    /// arrival is known the clock follows it.
+    Aligned,
     /// The time at which the bytes came in; with Kafka, the time that the message carries.
     Arrival,
+}
+
+/// What `idle_timeout_ms` is unless it is set.
+pub(crate) fn default_idle_timeout_ms() -> u32 {
+    30_000
 }
 
 /// What is done with the bytes of a transport.
@@ -76,6 +84,7 @@ pub(crate) struct Ingress<'a> {
     pub(crate) speed: Speed,
     pub(crate) clock: Option<Clock>,
     pub(crate) max_delay_ms: u32,
+    pub(crate) idle_timeout_ms: u32,
     /// Makes a decoder; each partition has its own.
     pub(crate) decoder: &'a dyn Fn() -> Box<dyn Decoder>,
 }
@@ -86,6 +95,7 @@ impl Ingress<'_> {
         let intake = Intake::new(self.names.clone(), kind, self.context);
         let intake = intake.of_partition(self.context, partition);
         let intake = intake.with_max_delay_ms(self.max_delay_ms);
+        let intake = if self.clock == Some(Clock::Aligned) { intake.aligned() } else { intake };
         let Some(schema) = &self.schema else { return intake };
         intake.with_rows(Table {
             stream: self.context.name.to_owned(),
@@ -99,12 +109,12 @@ impl Transport {
     /// What the position is like, of a source of some content.
     pub(crate) fn state_shape(&self, content: &str) -> String {
         match self {
-            Self::File(path) => format!("file 1, {content} in {}", path.display()),
-            Self::Udp(_) => format!("udp 2, {content}"),
-            Self::Journal(folder) => format!("journal 1, {content} in {}", folder.display()),
-            Self::Kafka(topic) => format!("kafka 1, {content} in {}", topic.topic),
-            Self::Serial(line) => format!("serial 1, {content} at {}", line.path.display()),
-            Self::Mqtt(topic) => format!("mqtt 1, {content} in {}", topic.topic),
+            Self::File(path) => format!("file 2, {content} in {}", path.display()),
+            Self::Udp(_) => format!("udp 3, {content}"),
+            Self::Journal(folder) => format!("journal 2, {content} in {}", folder.display()),
+            Self::Kafka(topic) => format!("kafka 2, {content} in {}", topic.topic),
+            Self::Serial(line) => format!("serial 2, {content} at {}", line.path.display()),
+            Self::Mqtt(topic) => format!("mqtt 2, {content} in {}", topic.topic),
         }
     }
 

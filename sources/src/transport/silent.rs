@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::transport::messages::Messages;
-use crate::transport::unix_ns;
-use crate::{Silence, Silences, SourceContext, SourceError};
+use crate::transport::{Ingress, unix_ns};
+use crate::{Silence, Silences, SourceError};
 
 /// For how long nothing has come.
 pub(super) struct Silent {
@@ -23,16 +23,13 @@ pub(super) struct Silent {
 }
 
 impl Silent {
-    pub(super) fn open(
-        context: &SourceContext<'_>,
-        partition: &str,
-        timeout: Duration,
-    ) -> Result<Self, SourceError> {
+    pub(super) fn open(ingress: &Ingress<'_>, partition: &str) -> Result<Self, SourceError> {
+        let context = ingress.context;
         Ok(Self {
             silences: Arc::clone(context.silences),
             source: context.name.to_owned(),
             partition: partition.to_owned(),
-            timeout,
+            timeout: Duration::from_millis(ingress.idle_timeout_ms.into()),
             since: None,
             kept: context.silences.kept(context.name, partition)?.into(),
         })

@@ -1,0 +1,189 @@
+//! Device clocks that are kept steady: what jumps, wraps or drifts is put where it belongs.
+//!
+//! A device's clock tells well how far apart two frames are, until it jumps. The frame counter is the
+//! witness: it tells how many frames there were in between. Where the time of arrival is known it
+//! tells what the device's clock should say.
+
+use serde::{Deserialize, Serialize};
+
+/// Clocks that are further off than this have jumped.
+const MAX_ERROR_NS: i64 = 1_000_000_000;
+/// A step that is so many times longer than the counter lets expect is a jump, if it is long at all.
+const MAX_STRETCH: f64 = 20.0;
+/// Weight of a new interval in the usual one.
+const INTERVAL_GAIN: f64 = 0.05;
+/// Share of the error against the time of arrival that a frame takes away: drift goes, jitter stays
+/// outside.
+const DRIFT_GAIN: f64 = 1.0 / 256.0;
+
+/// The clock of one device, behind its latest frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct AlignedClock {
+    device_ns: i64,
+    aligned_ns: i64,
+    sequence: u32,
+    /// The usual time from one count to the next; zero if it is not known yet.
+    interval_ns: f64,
+}
+
+impl AlignedClock {
+    /// The time of a frame, never before that of the one before it.
+    fn step(&mut self, device_ns: i64, sequence: u32, arrived_at_ns: Option<i64>) -> i64 {
+        // Counters have 16 bits or more; a device without one counts nothing.
+        let n_counts = f64::from((sequence.wrapping_sub(self.sequence) & 0xFFFF).max(1));
+        let step_ns = device_ns.saturating_sub(self.device_ns);
+        (self.device_ns, self.sequence) = (device_ns, sequence);
+        let expected_ns = (n_counts * self.interval_ns) as i64;
+        let aligned_ns = match arrived_at_ns {
+            Some(arrived_at_ns) => follow(self.aligned_ns.saturating_add(step_ns), arrived_at_ns),
+            None if jumped(step_ns, expected_ns) => self.aligned_ns.saturating_add(expected_ns),
+            None => self.aligned_ns.saturating_add(step_ns),
+        };
+        if !jumped(step_ns, expected_ns) {
+            let gain = if self.interval_ns > 0.0 { INTERVAL_GAIN } else { 1.0 };
+            self.interval_ns += gain * (step_ns as f64 / n_counts - self.interval_ns);
+        }
+        self.aligned_ns = aligned_ns.max(self.aligned_ns);
+        self.aligned_ns
+    }
+}
+
+/// True if a clock has not just gone on. Before any interval is known, only a step back tells.
+fn jumped(step_ns: i64, expected_ns: i64) -> bool {
+    let too_long = expected_ns > 0 && step_ns as f64 > MAX_STRETCH * expected_ns as f64;
+    step_ns < 0 || (too_long && step_ns > MAX_ERROR_NS)
+}
+
+/// Where a clock is that should be at the time of arrival.
+fn follow(aligned_ns: i64, arrived_at_ns: i64) -> i64 {
+    let error_ns = arrived_at_ns.saturating_sub(aligned_ns);
+    if error_ns.saturating_abs() > MAX_ERROR_NS {
+        return arrived_at_ns;
+    }
+    aligned_ns + (error_ns as f64 * DRIFT_GAIN) as i64
+}
+
+/// The clocks of all devices of a partition.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AlignedClocks {
+    /// Receiver and transmitter of each link.
+    links: Vec<(String, String)>,
+    clocks: Vec<AlignedClock>,
+    /// The clock that the latest frame has moved, as it was before; none if it is new.
+    before: Option<(usize, Option<AlignedClock>)>,
+}
+
+/// What is kept of clocks.
+pub(crate) type KeptClocks = Vec<(String, String, KeptClock)>;
+
+/// One of them.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct KeptClock(AlignedClock);
+
+impl AlignedClocks {
+    /// The time of the next frame of a link.
+    pub(crate) fn align(
+        &mut self,
+        receiver: &str,
+        transmitter: &str,
+        (device_ns, sequence): (i64, u32),
+        arrived_at_ns: Option<i64>,
+    ) -> i64 {
+        let known = self.links.iter().position(|(rx, tx)| rx == receiver && tx == transmitter);
+        let Some(idx) = known else {
+            self.before = Some((self.clocks.len(), None));
+            let aligned_ns = arrived_at_ns.unwrap_or(device_ns);
+            self.links.push((receiver.to_owned(), transmitter.to_owned()));
+            self.clocks.push(AlignedClock { device_ns, aligned_ns, sequence, interval_ns: 0.0 });
+            return aligned_ns;
+        };
+        self.before = Some((idx, Some(self.clocks[idx])));
+        self.clocks[idx].step(device_ns, sequence, arrived_at_ns)
+    }
+
+    /// Says that the latest frame is done with.
+    pub(crate) fn settle(&mut self) {
+        self.before = None;
+    }
+
+    /// The clocks as they were before the latest frame, unless it is done with.
+    pub(crate) fn before_latest(&self) -> KeptClocks {
+        let kept = self.links.iter().zip(&self.clocks).enumerate();
+        let kept = kept.filter_map(|(idx, ((receiver, transmitter), clock))| {
+            let clock = match self.before {
+                Some((moved, before)) if moved == idx => before?,
+                _ => *clock,
+            };
+            Some((receiver.clone(), transmitter.clone(), KeptClock(clock)))
+        });
+        kept.collect()
+    }
+
+    /// The clocks as they were.
+    pub(crate) fn restore(kept: KeptClocks) -> Self {
+        let mut clocks = Self::default();
+        for (receiver, transmitter, clock) in kept {
+            clocks.links.push((receiver, transmitter));
+            clocks.clocks.push(clock.0);
+        }
+        clocks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: i64 = 1_000_000;
+
+    /// Times in milliseconds for device times and counts.
+    fn aligned(frames: &[(i64, u32)], arrivals: Option<&[i64]>) -> Vec<i64> {
+        let mut clocks = AlignedClocks::default();
+        let frames = frames.iter().enumerate().map(|(nth, (device_ms, sequence))| {
+            let arrived_at_ns = arrivals.map(|arrivals| arrivals[nth] * MS);
+            clocks.align("rx", "tx", (device_ms * MS, *sequence), arrived_at_ns) / MS
+        });
+        frames.collect()
+    }
+
+    #[test]
+    fn the_counter_tells_what_a_jump_hides() {
+        let frames = [(1000, 7), (1010, 8), (1020, 9), (1040, 11), (1050, 12)];
+        assert_eq!(aligned(&frames, None), [1000, 1010, 1020, 1040, 1050], "a steady clock stays");
+        // Back by seven seconds, with two frames lost; then forward again by ten.
+        let jumps = [(10_000, 7), (10_010, 8), (3020, 11), (3030, 12), (13_040, 13)];
+        assert_eq!(aligned(&jumps, None), [10_000, 10_010, 10_040, 10_050, 10_060]);
+        let wrap = [(100, 65_535), (110, 0), (50, 1)];
+        assert_eq!(aligned(&wrap, None), [100, 110, 120], "a counter of 16 bits wraps");
+        let pause = [(100, 1), (110, 2), (1050, 3)];
+        assert_eq!(aligned(&pause, None), [100, 110, 1050], "a short pause is one");
+    }
+
+    #[test]
+    fn arrival_tells_what_the_clock_should_say() {
+        // The device starts anywhere; jitter of arrival is not seen, a restart is.
+        let frames = [(5, 1), (15, 2), (25, 3), (2, 1), (12, 2)];
+        let arrivals = [70_000, 70_019, 70_020, 80_000, 80_011];
+        assert_eq!(aligned(&frames, Some(&arrivals)), [70_000, 70_010, 70_020, 80_000, 80_010]);
+        // A clock that is slow by 50 millionths is followed.
+        let n_frames = 200_000;
+        let frames: Vec<_> = (0..n_frames).map(|nth| (i64::from(nth) * 10, nth)).collect();
+        let arrivals: Vec<_> =
+            (0..n_frames).map(|nth| (f64::from(nth) * 10.0005).round() as i64).collect();
+        let last = *aligned(&frames, Some(&arrivals)).last().expect("some");
+        assert!((last - arrivals[arrivals.len() - 1]).abs() <= 2, "{last}");
+    }
+
+    #[test]
+    fn clocks_before_the_latest_frame_are_kept() {
+        let mut clocks = AlignedClocks::default();
+        clocks.align("a", "tx", (0, 1), None);
+        clocks.align("a", "tx", (10 * MS, 2), None);
+        clocks.align("b", "tx", (0, 1), None);
+        assert_eq!(clocks.before_latest().len(), 1, "the latest is the first of its link");
+        clocks.align("a", "tx", (20 * MS, 3), None);
+        let mut again = AlignedClocks::restore(clocks.before_latest());
+        assert_eq!(again.align("a", "tx", (20 * MS, 3), None), 20 * MS);
+        assert_eq!(again.clocks, clocks.clocks);
+    }
+}
