@@ -9,8 +9,13 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 
 use crate::commands::Arguments;
+
+/// Batches are made on one thread and dropped on another, which the system's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What `sysexits.h` calls a configuration error.
 const EXIT_CONFIG: u8 = 78;

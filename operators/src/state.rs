@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use foldhash::fast::RandomState;
 use schemas::{Granule, Tick, TickLength};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -136,7 +137,7 @@ impl fmt::Debug for Saving<'_> {
 /// State by key, which knows what of it changed.
 #[derive(Debug)]
 pub(crate) struct Keyed<K, S> {
-    entries: HashMap<K, Entry<S>>,
+    entries: HashMap<K, Entry<S>, RandomState>,
     /// Keys whose entry changed or is gone; one can be there twice.
     changed: Vec<K>,
 }
@@ -150,7 +151,7 @@ struct Entry<S> {
 
 impl<K, S> Default for Keyed<K, S> {
     fn default() -> Self {
-        Self { entries: HashMap::new(), changed: Vec::new() }
+        Self { entries: HashMap::default(), changed: Vec::new() }
     }
 }
 

@@ -39,9 +39,13 @@ impl Fire {
         Self { stream, schema, n_key_columns, merges, due: BTreeMap::new() }
     }
 
-    /// Adds a part to its window. Gives the window, if it is new or has grown.
-    fn add(&self, open: &mut Vec<Open>, part: Part) -> Option<Window> {
-        let Part { key: _, mut window, mut accumulators, .. } = part;
+    /// Adds what was gathered to its window. Gives the window, if it is new or has grown.
+    fn add(
+        &self,
+        open: &mut Vec<Open>,
+        mut window: Window,
+        mut accumulators: Vec<Accumulator>,
+    ) -> Option<Window> {
         if !self.merges {
             // The latest window is the likeliest.
             let found = open.iter_mut().rev().find(|it| it.window == window);
@@ -67,9 +71,9 @@ impl Fire {
         Some(window)
     }
 
-    fn set_due(&mut self, key: &Key, window: Window, work: &mut Work<'_, Self>) {
+    fn set_due(&mut self, key: Key, window: Window, work: &mut Work<'_, Self>) {
         let over_at = window.over_at();
-        self.due.entry(over_at).or_default().push(key.clone());
+        self.due.entry(over_at).or_default().push(key);
         work.set_alarm(over_at);
     }
 
@@ -132,10 +136,10 @@ impl Stateful for Fire {
 
     fn on_tick(&mut self, _tick: Tick, parts: Vec<Part>, work: &mut Work<'_, Self>) {
         for part in parts {
-            let key = part.key.clone();
-            let changed = self.add(work.state.change(&key, Vec::new), part);
+            let Part { key, window, accumulators, .. } = part;
+            let changed = self.add(work.state.change(&key, Vec::new), window, accumulators);
             if let Some(window) = changed {
-                self.set_due(&key, window, work);
+                self.set_due(key, window, work);
             }
         }
     }
@@ -165,7 +169,7 @@ impl Stateful for Fire {
             .iter()
             .flat_map(|(key, open)| open.iter().map(|open| (key.clone(), open.window)));
         for (key, window) in open.collect::<Vec<_>>() {
-            self.set_due(&key, window, work);
+            self.set_due(key, window, work);
         }
     }
 }

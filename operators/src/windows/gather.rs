@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use arrow::array::{Array, ArrayRef, AsArray, UInt64Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use foldhash::fast::RandomState;
 use schemas::{Rows, Tick, stable_hash};
 use serde::{Deserialize, Serialize};
 
@@ -73,7 +74,7 @@ pub(super) struct Gather {
 #[derive(Default)]
 struct Groups {
     /// Window and key, as bytes, to a position in `windows`.
-    positions: HashMap<Vec<u8>, usize>,
+    positions: HashMap<Vec<u8>, usize, RandomState>,
     windows: Vec<(Key, Window)>,
     /// Those of each window, one behind the other.
     accumulators: Vec<Accumulator>,

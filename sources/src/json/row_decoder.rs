@@ -10,10 +10,16 @@ use crate::json::{TimeField, line};
 use crate::rows::{Row, Value};
 use crate::{DecodeError, Decoder, DecoderMemory, Intake, Step};
 
-/// Reads objects, one a line or several in a message; remembers nothing.
+/// Keys that are remembered of an object.
+const MAX_KEYS: usize = 64;
+
+/// Reads objects, one a line or several in a message; remembers nothing that matters.
 #[derive(Debug)]
 pub(super) struct RowDecoder {
     names: Vec<String>,
+    /// The keys of the latest objects in their order, with the field that each is: those of the next
+    /// one are likely the same.
+    keys: Vec<(String, Option<usize>)>,
     time: usize,
     time_ns: i64,
     values: Vec<Value>,
@@ -28,6 +34,7 @@ impl RowDecoder {
             time_ns: time.unit.as_ns(),
             values: vec![Value::Null; names.len()],
             text: String::new(),
+            keys: Vec::new(),
             names,
         }
     }
@@ -35,8 +42,11 @@ impl RowDecoder {
     fn read(&mut self, line: &[u8]) -> Result<i64, DecodeError> {
         self.values.fill(Value::Null);
         self.text.clear();
-        let mut json = serde_json::Deserializer::from_slice(line);
-        let object = Object { names: &self.names, values: &mut self.values, text: &mut self.text };
+        // Once for all of the line, rather than for each text in it.
+        let line = str::from_utf8(line).map_err(|_| DecodeError::Json)?;
+        let mut json = serde_json::Deserializer::from_str(line);
+        let Self { names, keys, values, text, .. } = self;
+        let object = Object { names, keys, values, text };
         let read = json.deserialize_map(object).and_then(|()| json.end());
         read.map_err(|_| DecodeError::Json)?;
         match self.values.get(self.time) {
@@ -72,6 +82,7 @@ impl Decoder for RowDecoder {
 /// Takes the declared fields of an object.
 struct Object<'a> {
     names: &'a [String],
+    keys: &'a mut Vec<(String, Option<usize>)>,
     values: &'a mut [Value],
     text: &'a mut String,
 }
@@ -84,7 +95,9 @@ impl<'de> Visitor<'de> for Object<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(column) = map.next_key_seed(Name(self.names))? {
+        for nth in 0.. {
+            let name = Name { names: self.names, keys: self.keys, nth };
+            let Some(column) = map.next_key_seed(name)? else { break };
             match column {
                 Some(column) => self.values[column] = map.next_value_seed(Scalar(self.text))?,
                 None => drop(map.next_value::<IgnoredAny>()?),
@@ -95,7 +108,11 @@ impl<'de> Visitor<'de> for Object<'_> {
 }
 
 /// Finds a field among the declared ones.
-struct Name<'a>(&'a [String]);
+struct Name<'a> {
+    names: &'a [String],
+    keys: &'a mut Vec<(String, Option<usize>)>,
+    nth: usize,
+}
 
 impl<'de> DeserializeSeed<'de> for Name<'_> {
     type Value = Option<usize>;
@@ -113,7 +130,15 @@ impl Visitor<'_> for Name<'_> {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Option<usize>, E> {
-        Ok(self.0.iter().position(|declared| declared == name))
+        if let Some((_, column)) = self.keys.get(self.nth).filter(|(key, _)| key == name) {
+            return Ok(*column);
+        }
+        let column = self.names.iter().position(|declared| declared == name);
+        if self.nth < MAX_KEYS {
+            self.keys.truncate(self.nth);
+            self.keys.push((name.to_owned(), column));
+        }
+        Ok(column)
     }
 }
 
