@@ -11,7 +11,9 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result};
 use api::Server;
 use clap::{Parser, Subcommand, ValueEnum};
-use engine::{ApiConfig, Cluster, Plan, Run, RunOptions, TrainPlan, record, train_on_scenes};
+use engine::{
+    ApiConfig, Cluster, Plan, Run, RunOptions, TrainPlan, forget, record, train_on_scenes,
+};
 use queries::{Format, History, Limits};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -103,6 +105,15 @@ enum Command {
         format: Format,
         /// The query.
         query: String,
+    },
+    /// Takes a person out of a history: their poses, activities and events, and all that tells of
+    /// them in files of earlier versions.
+    Forget {
+        /// Folder of the history.
+        #[arg(long, default_value = "history")]
+        history: PathBuf,
+        /// The person's id.
+        person: String,
     },
     /// Shows what each component of a running pipeline does.
     Top {
@@ -229,6 +240,7 @@ impl Command {
                 Ok(record(&plan, &source, &folder, &stop)?)
             }
             Command::Sql { history, format, query } => sql(history, format, &query),
+            Command::Forget { history, person } => Ok(forget(&history, &person)?),
             Command::Top { url } => top(&url),
             Command::Train { scene, model, scenes, held_out, epochs, seed } => {
                 let (n_scenes, n_held_out) = (scenes, held_out);

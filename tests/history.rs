@@ -1,5 +1,6 @@
 //! From a capture file to rows that SQL and other programs read.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -56,7 +57,8 @@ pub(crate) fn every_format_holds_the_same_rows() {
     }
 }
 
-/// While rows are committed every second, a frame is always in the answer exactly once.
+/// While rows are committed often, and their files made into larger ones, a frame is always in the answer
+/// exactly once.
 pub(crate) fn a_query_misses_nothing_and_counts_nothing_twice() {
     let directory = tempfile::tempdir().expect("room");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -64,18 +66,20 @@ pub(crate) fn a_query_misses_nothing_and_counts_nothing_twice() {
         .expect("a link");
     let pipeline = "name = \"truth\"\n\
         sources.room = { type = \"simulate\", scene = \"pipelines/scenes/flat.toml\", speed = 4.0 }\n\
-        sinks.history = { type = \"delta\", inputs = [\"room.truth\"], path = \"history\", commit_interval_ms = 1000 }\n";
+        sinks.history = { type = \"delta\", inputs = [\"room.truth\"], path = \"history\", commit_interval_ms = 20 }\n";
     fs::write(directory.path().join("truth.toml"), pipeline).expect("room");
     let arguments = ["run", "truth.toml", "--listen", "127.0.0.1:0"];
     let server = process::Server::start(directory.path(), &arguments);
-    let versions = || {
-        fs::read_dir(directory.path().join("history/poses/_delta_log")).map_or(0, Iterator::count)
+    let log = directory.path().join("history/poses/_delta_log");
+    let compacted = || {
+        let commits = fs::read_dir(&log).into_iter().flatten().flatten();
+        let commits = commits.filter_map(|commit| fs::read_to_string(commit.path()).ok());
+        commits.filter(|commit| commit.contains("\"OPTIMIZE\"")).count()
     };
     let sql =
         "SELECT count(*) AS n, count(DISTINCT frame_id) AS d, max(frame_id) + 1 AS m FROM poses";
     let (mut n_before, mut n_queries) = (0, 0);
-    // Until some commits were made in between.
-    while versions() < 4 {
+    while compacted() < 2 {
         let (status, body) = server.post("/api/v1/sql", &serde_json::json!({ "q": sql }));
         assert_eq!(status, 200, "{body}");
         let row: Vec<Value> = serde_json::from_str(&body).expect("JSON");
@@ -91,6 +95,43 @@ pub(crate) fn a_query_misses_nothing_and_counts_nothing_twice() {
         (n_before, n_queries) = (n, n_queries + 1);
     }
     assert!(n_queries > 10 && n_before > 50, "{n_queries} queries, {n_before} rows");
+}
+
+/// Nothing tells of a person who was forgotten, and all else is as it was.
+pub(crate) fn a_person_can_be_forgotten() {
+    let directory = golden::directory();
+    let pipeline = fs::read_to_string(directory.path().join("pipelines/demo.toml"));
+    let pipeline = golden::rewrite(pipeline.expect("the example").parse().expect("it is TOML"));
+    let pipeline = pipeline.to_string().replace("type = \"json_lines\"", "type = \"delta\"");
+    let pipeline = pipeline.replace("path = \"golden.jsonl\"", "path = \"history\"");
+    fs::write(directory.path().join("demo.toml"), pipeline).expect("room");
+    process::succeed(directory.path(), &["run", "demo.toml"]);
+    let path = directory.path();
+    let tell = || {
+        let of_person = |person: &str| {
+            [
+                format!("SELECT count(*) AS n FROM persons WHERE person = '{person}'"),
+                format!("SELECT count(*) AS n FROM activities WHERE subject = '{person}'"),
+                format!("SELECT count(*) AS n FROM events WHERE subject = '{person}'"),
+                format!("SELECT count(*) AS n FROM occupancy WHERE array_has(persons, '{person}')"),
+            ]
+            .map(|sql| query(path, &sql)[0]["n"].as_i64().expect("a number"))
+        };
+        [of_person("p1"), of_person("p2")]
+    };
+    let n_frames = || query(path, "SELECT count(*) AS n FROM poses")[0]["n"].as_i64();
+    let files = || -> BTreeSet<_> {
+        let files = fs::read_dir(path.join("history/poses")).expect("a table").flatten();
+        files.map(|file| file.file_name()).filter(|name| name != "_delta_log").collect()
+    };
+    let ([forgotten, kept], frames, files_before) = (tell(), n_frames(), files());
+    assert!(forgotten.iter().chain(&kept).all(|n| *n > 0), "{forgotten:?} {kept:?}");
+    process::succeed(path, &["forget", "p1"]);
+    assert_eq!(tell(), [[0; 4], kept]);
+    assert_eq!(n_frames(), frames);
+    assert!(files().is_disjoint(&files_before), "they told of the person");
+    let said = process::fail(path, &["forget", "--history", "nowhere", "p1"], 1);
+    assert!(said.contains("nowhere"), "{said}");
 }
 
 pub(crate) fn a_real_capture_becomes_rows() {

@@ -25,3 +25,4 @@ pub use crate::run::{Cluster, Run, RunOptions, Shared, Summary};
 pub use crate::store::{Checkpoint, ComponentState, Listed, State, Store, StoreError};
 pub use crate::train::{TrainPlan, train_on_scenes};
 pub use operators::{Epoch, OperatorConfig};
+pub use sinks::forget;

@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use schemas::RecordKind;
 use serde::Deserialize;
 
-pub use crate::delta::{DeltaConfig, DeltaTail};
+pub use crate::delta::{DeltaConfig, DeltaTail, forget};
 pub use crate::error::SinkError;
 pub use crate::json_lines::JsonLinesConfig;
 pub use crate::kafka::KafkaConfig;

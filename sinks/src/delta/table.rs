@@ -1,0 +1,82 @@
+//! One Delta table: the tick up to which it holds everything, and rows that are added together with it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use deltalake::kernel::Transaction;
+use deltalake::kernel::transaction::CommitProperties;
+use deltalake::{DeltaTable, DeltaTableError, ensure_table_uri};
+use schemas::Tick;
+
+use crate::SinkError;
+
+/// The upper of each table that is there.
+pub(super) async fn uppers(
+    folder: &Path,
+    writer: &str,
+) -> Result<BTreeMap<String, Tick>, SinkError> {
+    let mut uppers = BTreeMap::new();
+    for table in tables(folder).map_err(|source| SinkError::Open { path: folder.into(), source })? {
+        let path = folder.join(&table);
+        let upper = async { upper(&open(&path).await?, writer).await };
+        let upper = upper.await.map_err(|source| failed(&path, source))?;
+        uppers.extend(upper.map(|upper| (table, upper)));
+    }
+    Ok(uppers)
+}
+
+/// The names of the tables in a folder.
+pub(super) fn tables(folder: &Path) -> io::Result<Vec<String>> {
+    let mut tables = Vec::new();
+    for table in fs::read_dir(folder)? {
+        let table = table?;
+        if table.path().join("_delta_log").is_dir() {
+            tables.push(table.file_name().to_string_lossy().into_owned());
+        }
+    }
+    Ok(tables)
+}
+
+/// The table at `path`, which need not be there yet.
+pub(super) async fn open(path: &Path) -> Result<DeltaTable, DeltaTableError> {
+    DeltaTable::try_from_url(ensure_table_uri(path.to_string_lossy())?).await
+}
+
+/// The tick up to which a table holds everything of a writer.
+async fn upper(table: &DeltaTable, writer: &str) -> Result<Option<Tick>, DeltaTableError> {
+    let Ok(state) = table.snapshot() else { return Ok(None) };
+    let version = state.transaction_version(table.log_store().as_ref(), writer).await?;
+    Ok(version.map(i64::unsigned_abs))
+}
+
+/// Appends to the table at `path`, unless it holds everything up to `upper` already.
+pub(super) async fn append(
+    path: &Path,
+    writer: &str,
+    expected: Option<Tick>,
+    new_upper: Tick,
+    batch: arrow::array::RecordBatch,
+) -> Result<(), SinkError> {
+    let failed = |source| failed(path, source);
+    let table = open(path).await.map_err(failed)?;
+    let committed = upper(&table, writer).await.map_err(failed)?;
+    if committed.is_some_and(|committed| committed >= new_upper) {
+        // An earlier try got through after all.
+        return Ok(());
+    }
+    if committed != expected {
+        return Err(SinkError::Fenced { path: path.to_owned() });
+    }
+    // Delta's versions are signed; ticks are milliseconds and far below.
+    let version = i64::try_from(new_upper).unwrap_or(i64::MAX);
+    let transaction = Transaction::new(writer, version);
+    let properties = CommitProperties::default().with_application_transaction(transaction);
+    table.write([batch]).with_commit_properties(properties).await.map_err(failed)?;
+    Ok(())
+}
+
+pub(super) fn failed(path: &Path, source: DeltaTableError) -> SinkError {
+    SinkError::Delta { path: path.to_owned(), source: Box::new(source) }
+}

@@ -1,0 +1,42 @@
+//! What the history has accepted and its tables do not hold yet.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use schemas::{Record, Tick};
+
+/// Rows by table, in the order of their ticks.
+pub(super) type Rows = BTreeMap<String, Vec<(Tick, Record)>>;
+
+/// The rows that are accepted but not committed. Clones share them.
+#[derive(Clone, Debug)]
+pub struct DeltaTail {
+    writer: Arc<str>,
+    rows: Arc<Mutex<Rows>>,
+}
+
+impl DeltaTail {
+    pub(super) fn new(writer: String) -> Self {
+        Self { writer: writer.into(), rows: Arc::default() }
+    }
+
+    /// The writer whose `txn` version tells the upper of each table.
+    pub fn writer(&self) -> &str {
+        &self.writer
+    }
+
+    /// The rows of a table. Taken before it is read, they and the table's rows together miss nothing;
+    /// those below the table's upper are in it.
+    pub fn rows(&self, table: &str) -> Vec<(Tick, Record)> {
+        self.lock().get(table).cloned().unwrap_or_default()
+    }
+
+    /// The tables that have such rows.
+    pub fn tables(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
