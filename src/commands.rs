@@ -17,6 +17,7 @@ use engine::{
 use queries::{Format, History, Limits};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::supervisor::Suspects;
 use crate::top::top;
 use crate::{checkpoints, supervisor};
 
@@ -52,6 +53,10 @@ enum Command {
         /// Starts anew: forgets where an earlier run was.
         #[arg(long)]
         fresh: bool,
+        /// Leaves a source alone, or one of its partitions as `SOURCE/PARTITION`: nothing waits for
+        /// it, and a later run reads on where it is.
+        #[arg(long, value_name = "SOURCE", conflicts_with = "hosts")]
+        hold: Vec<String>,
         /// Forgets what an earlier run saved for this component.
         #[arg(long, value_name = "NAME")]
         drop_state: Vec<String>,
@@ -189,13 +194,13 @@ fn format(name: &str) -> Result<Format, String> {
 impl Arguments {
     /// Does what was asked, or has another process do it.
     pub(crate) fn run(self) -> Result<ExitCode> {
-        if matches!(self.command, Command::Run { supervise: true, .. }) {
-            let arguments = std::env::args_os().skip(1);
-            let arguments: Vec<_> =
-                arguments.filter(|argument| argument != "--supervise").collect();
-            return supervisor::supervise(&arguments);
-        }
-        self.command.run().map(|()| ExitCode::SUCCESS)
+        let Command::Run { supervise: true, pipeline, directory, hosts, .. } = self.command else {
+            return self.command.run().map(|()| ExitCode::SUCCESS);
+        };
+        let suspects = hosts.is_none().then(|| Suspects::new(pipeline, directory));
+        let arguments = std::env::args_os().skip(1);
+        let arguments: Vec<_> = arguments.filter(|argument| argument != "--supervise").collect();
+        supervisor::supervise(&arguments, suspects)
     }
 }
 
@@ -210,6 +215,7 @@ impl Command {
                 directory,
                 listen,
                 fresh,
+                hold,
                 drop_state,
                 ..
             } => {
@@ -217,7 +223,8 @@ impl Command {
                 supervisor::listen(&stop);
                 let cluster = hosts.map(|hosts| Cluster::of_hosts(process, &hosts)).transpose()?;
                 let cluster = cluster.unwrap_or_default();
-                let options = RunOptions { directory, workers, cluster, fresh, drop_state, stop };
+                let options =
+                    RunOptions { directory, workers, cluster, fresh, hold, drop_state, stop };
                 run(Plan::load(&pipeline)?, &options, listen)
             }
             Command::Demo { directory, listen, workers } => demo(directory, listen, workers),
@@ -293,8 +300,8 @@ fn demo(directory: PathBuf, listen: SocketAddr, workers: usize) -> Result<()> {
     eprintln!("a simulated room: nobody is there; the history goes to {}", directory.display());
     let plan = Plan::load(&directory.join("pipelines/demo.toml"))?;
     let (cluster, stop) = (Cluster::default(), stop_on_signal()?);
-    let (fresh, drop_state) = (false, Vec::new());
-    let options = RunOptions { directory, workers, cluster, fresh, drop_state, stop };
+    let (fresh, hold, drop_state) = (false, Vec::new(), Vec::new());
+    let options = RunOptions { directory, workers, cluster, fresh, hold, drop_state, stop };
     run(plan, &options, Some(listen))
 }
 

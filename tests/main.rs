@@ -52,6 +52,7 @@ fn main() {
         trial!(recovery::a_run_that_dies_at_a_durable_step_loses_and_doubles_nothing),
         trial!(recovery::a_worker_that_panics_ends_the_run),
         trial!(recovery::a_supervised_run_is_started_again),
+        trial!(recovery::a_source_that_makes_it_crash_is_left_alone),
         trial!(recovery::checkpoints_in_postgres_do_the_same, needs postgres::there()),
         trial!(recovery::a_stopped_run_goes_on_with_other_workers),
         trial!(recovery::killed_windows_are_whole),

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::golden;
 use crate::support::postgres::Postgres;
-use crate::support::{capture, process};
+use crate::support::{capture, lines, process};
 
 /// A capture of half a minute at several times its speed, so that a kill comes in the middle.
 const PIPELINE: &str = r#"
@@ -193,6 +193,70 @@ pub(crate) fn a_supervised_run_is_started_again() {
     let (code, said) = server.terminate();
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("laptop: "), "the run told what it did: {said}");
+}
+
+/// Two captures, so that one can be left alone.
+const CAPTURES: &str = r#"
+name = "captures"
+checkpoint = { interval = "10ms", granule = "200ms" }
+
+[sources.laptop]
+type = "csi"
+format = "intel5300"
+transport = { file = "capture.dat" }
+speed = 30.0
+
+[sources.boards]
+type = "csi"
+format = "esp32"
+transport = { file = "boards.csv" }
+speed = 30.0
+
+[sinks.lines]
+type = "json_lines"
+inputs = ["laptop", "boards"]
+path = "out.jsonl"
+"#;
+
+/// What a run does not get over is left alone, wherever it is; read later, nothing of it is lost, and
+/// only what was behind the checkpoint comes again.
+pub(crate) fn a_source_that_makes_it_crash_is_left_alone() {
+    for read_before in [false, true] {
+        let directory = directory("1.0");
+        let path = directory.path();
+        fs::write(path.join("boards.csv"), capture::recorded(CsiFormat::Esp32)).expect("room");
+        fs::write(path.join("captures.toml"), CAPTURES).expect("room");
+        if read_before {
+            let arguments = ["run", "captures.toml", "--listen", "127.0.0.1:0"];
+            let mut server = process::Server::start(path, &arguments);
+            server.wait_until(|| lines::records(&path.join("out.jsonl")).len() > 100);
+            assert_eq!(server.terminate().0, Some(0));
+        }
+        let arguments = ["run", "captures.toml", "--supervise"];
+        let output = process::fresnel_failing(path, &arguments, "panic after poll/boards:1");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("left alone, and still to be read: boards"), "{said}");
+        let of = |receiver: &str| {
+            let mut batches = lines::records(&path.join("out.jsonl"));
+            batches.retain(|batch| batch["link"]["receiver"] == receiver);
+            let frames = batches.iter().filter_map(|batch| batch["sequence"].as_array().cloned());
+            let mut frames: Vec<_> = frames.flatten().filter_map(|it| it.as_u64()).collect();
+            frames.sort_unstable();
+            frames
+        };
+        assert!(of("laptop").len() > capture::N_FRAMES - 100, "it went on to the end");
+        assert_eq!(of("boards").is_empty(), !read_before);
+        assert!(of("boards").len() < capture::N_FRAMES / 2, "it did not get over that");
+        process::succeed(path, &["run", "captures.toml"]);
+        let all: Vec<_> = (0..capture::N_FRAMES as u64).collect();
+        assert!(of("laptop") == all, "lost or doubled");
+        let mut boards = of("boards");
+        let n_found = boards.len();
+        boards.dedup();
+        assert!(boards == all, "lost");
+        assert!(n_found - all.len() <= if read_before { 200 } else { 0 }, "{n_found} found");
+    }
 }
 
 /// The store may be a server that several machines reach.

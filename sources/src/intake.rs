@@ -9,8 +9,9 @@ use schemas::{CsiBatch, CsiFrame, CsiLayout, Granule, Link, Record, SourceKind, 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::aligned::{AlignedClocks, KeptClocks};
+use crate::aligned::AlignedClocks;
 use crate::errors::Errors;
+use crate::position::{self, Position};
 use crate::rows::{OpenRows, Row, Table};
 use crate::{Dropped, Mark, Poll, PollState, SourceContext, SourceError};
 
@@ -55,11 +56,8 @@ pub struct Intake {
     errors: Errors,
 }
 
-/// What a mark's position holds: its tick, the source's own place, what waits, and devices' clocks.
-type Position<P> = (Tick, P, Vec<(Tick, Record)>, KeptClocks);
-
 impl Intake {
-    /// An empty intake whose clock stands at zero.
+    /// An empty intake whose clock stands where time starts.
     pub fn new(names: LinkNames, source_kind: SourceKind, context: &SourceContext<'_>) -> Self {
         Self {
             names,
@@ -67,7 +65,7 @@ impl Intake {
             tick_length: context.tick_length,
             granule: context.granule,
             max_delay_ns: 0,
-            clock: 0,
+            clock: context.starts_at,
             arrived_at_ns: None,
             aligned: None,
             records: Vec::new(),
@@ -116,22 +114,16 @@ impl Intake {
         partition: &str,
     ) -> Result<Option<P>, SourceError> {
         let Some(position) = context.position(partition) else { return Ok(None) };
-        let (clock, place, waiting, clocks): Position<P> = postcard::from_bytes(position)
+        let Position { tick, place, waiting, clocks } = Position::decode(position)
             .map_err(|source| SourceError::Position { name: context.name.to_owned(), source })?;
-        (self.clock, self.records) = (clock, waiting);
+        (self.clock, self.records) = (tick, waiting);
         self.aligned = self.aligned.take().map(|_| AlignedClocks::restore(clocks));
-        Ok(Some(place))
+        Ok(place)
     }
 
     /// Stamps the frames that follow with the time they came in, instead of the device's time.
     pub fn set_arrival(&mut self, arrived_at_ns: i64) {
         self.arrived_at_ns = Some(arrived_at_ns);
-    }
-
-    /// Starts the clock at a tick rather than at zero.
-    #[must_use]
-    pub fn starting_at(self, clock: Tick) -> Self {
-        Self { clock, ..self }
     }
 
     /// Moves the clock: nothing captured before this can come any more, unless late.
@@ -159,8 +151,7 @@ impl Intake {
     pub fn mark(&mut self, place: &impl Serialize) -> Option<Tick> {
         let (tick, waiting) = self.left.take()?;
         let clocks = self.aligned.as_ref().map(AlignedClocks::before_latest);
-        let position = postcard::to_allocvec(&(tick, place, waiting, clocks.unwrap_or_default()));
-        let position = position.expect("places and records have only what postcard knows");
+        let position = position::encode(tick, place, &waiting, &clocks.unwrap_or_default());
         self.marks.push(Mark { tick, position });
         Some(tick)
     }

@@ -12,6 +12,7 @@ mod intake;
 mod journal;
 mod json;
 mod pace;
+mod position;
 mod rows;
 mod silence;
 pub mod simulate;
@@ -32,6 +33,7 @@ pub use crate::error::SourceError;
 pub use crate::intake::{Intake, LinkNames};
 pub use crate::json::{FieldType, JsonConfig, PosesConfig, TimeField, TimeUnit};
 pub use crate::pace::Speed;
+pub use crate::position::{hold, release};
 pub use crate::silence::{NoSilences, Silence, Silences};
 pub use crate::simulate::SimulateConfig;
 pub use crate::source::{Dropped, Mark, Partition, Poll, PollState, Receiver, Source};
@@ -182,7 +184,7 @@ impl SourceConfig {
 
 impl SourceContext<'_> {
     /// Where to read on from in a partition.
-    pub(crate) fn position(&self, partition: &str) -> Option<&[u8]> {
+    pub fn position(&self, partition: &str) -> Option<&[u8]> {
         let mut positions = self.positions.iter();
         let (_, position) = positions.find(|(name, _)| name == partition.as_bytes())?;
         Some(position)

@@ -75,6 +75,8 @@ pub(crate) struct Parts {
     pub(crate) stop: Arc<AtomicBool>,
     /// Everything before this tick is in every checkpoint that is kept.
     pub(crate) done_with: Arc<AtomicU64>,
+    /// True if some partitions are left alone: then there is no end before they are read.
+    pub(crate) holds_some: bool,
 }
 
 /// A dataflow that was built.
@@ -97,6 +99,7 @@ struct Flow {
     parking: Rc<Parking>,
     stopped: Stopped,
     counters: Arc<Counters>,
+    holds_some: bool,
 }
 
 impl Flow {
@@ -110,6 +113,7 @@ impl Flow {
             parking,
             stopped,
             counters: Arc::clone(&parts.counters),
+            holds_some: parts.holds_some,
         }
     }
 }

@@ -215,11 +215,11 @@ impl Intake {
     /// what is open stays open.
     fn close(&mut self) -> bool {
         let parking = &self.flow.parking;
-        if self.end == End::Ended {
+        if self.end == End::Ended && !self.flow.holds_some {
             parking.park(Tick::MAX);
             return true;
         }
-        if self.end == End::Open {
+        if self.end != End::Parked {
             self.end = End::Parked;
             parking.park(self.holds.clock());
         }

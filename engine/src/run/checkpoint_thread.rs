@@ -12,6 +12,7 @@ use timely::scheduling::SyncActivator;
 use crate::dataflow::{Checkpointer, Commit};
 use crate::fail_point;
 use crate::run::control::Control;
+use crate::run::held::Held;
 use crate::run::retry::retry;
 use crate::store::Session;
 use crate::{Plan, RunError, State, StoreError};
@@ -21,6 +22,7 @@ pub(super) fn spawn(
     plan: &Plan,
     session: Session,
     starts_at: Tick,
+    held: Held,
     control: &Arc<Control>,
 ) -> (Checkpointer, JoinHandle<()>) {
     // One is under way at most.
@@ -38,7 +40,7 @@ pub(super) fn spawn(
     let components =
         components.map(|(name, shape)| (name.to_owned(), shape.unwrap_or_default())).collect();
     let control = Arc::clone(control);
-    let mut committer = Committer { components, session, control, committed, oldest, waker };
+    let mut committer = Committer { components, session, held, control, committed, oldest, waker };
     let thread = thread::spawn(move || {
         if let Err(error) = committer.commit_all(&queue) {
             let fenced = matches!(error, StoreError::Fenced { .. });
@@ -53,6 +55,7 @@ struct Committer {
     /// Name and shape of each component, by its number.
     components: Vec<(String, String)>,
     session: Session,
+    held: Held,
     control: Arc<Control>,
     committed: Arc<AtomicU64>,
     oldest: Arc<AtomicU64>,
@@ -62,12 +65,14 @@ struct Committer {
 impl Committer {
     /// Commits until the queue is closed, or a part of the run has failed.
     fn commit_all(&mut self, queue: &Receiver<Commit>) -> Result<(), StoreError> {
-        for Commit { tick, changes } in queue {
-            if self.control.failed() {
-                // A sink that failed has let go of what it did not write.
+        for mut commit in queue {
+            // A sink that failed has let go of what it did not write.
+            if self.control.failed() || self.held.is_open_end(&commit) {
                 self.release(Tick::MAX);
                 return Ok(());
             }
+            self.held.keep(&mut commit);
+            let Commit { tick, changes } = commit;
             let mut state = State::default();
             for ((component, key), value) in changes {
                 // Numbers come from the plan that the names come from.

@@ -6,6 +6,7 @@
 mod checkpoint_thread;
 mod cluster;
 mod control;
+mod held;
 mod opening;
 mod resume;
 mod retry;
@@ -43,6 +44,9 @@ pub struct RunOptions {
     pub cluster: Cluster,
     /// Starts anew, whatever was saved.
     pub fresh: bool,
+    /// Partitions that are left alone, as `SOURCE` or `SOURCE/PARTITION`: the run does not wait for
+    /// them, and a later one reads on where they are.
+    pub hold: Vec<String>,
     /// Components whose saved state is forgotten.
     pub drop_state: Vec<String>,
     /// Set by anyone to stop the run: what was taken in is made durable, and the next run goes on.

@@ -17,6 +17,7 @@ use timely::CommunicationConfig;
 
 use crate::dataflow::{Feed, Outlet, Parts, Placed};
 use crate::run::control::Control;
+use crate::run::held::{self, Held, is_held};
 use crate::run::resume::{Resumed, join, resume};
 use crate::run::source_thread::Surroundings;
 use crate::run::{checkpoint_thread, sink_thread, source_thread};
@@ -70,18 +71,19 @@ impl Opening {
     #[expect(clippy::disallowed_methods, reason = "the start of a run is a matter of clocks")]
     pub(super) fn open(&self, generation: i64) -> Result<(Parts, Opened), RunError> {
         let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (session, resumed) = match begun {
+        let (mut session, mut resumed) = match begun {
             Some(begun) => begun,
             None => join(&self.plan, &self.options, generation)?,
         };
-        let mut ends = Ends::new(self, &resumed, &session);
+        let mut ends = Ends::new(self, &session);
         // Sinks first: a sink that cannot be opened must not cost records of live sources.
-        let outlets = ends.sinks(&session)?;
-        let feeds = ends.sources()?;
-        let Ends { counters, hub, history, done_with, mut threads, .. } = ends;
+        let outlets = ends.sinks(&session, &resumed)?;
+        self.release(ends.behind_sinks, &mut session, &mut resumed)?;
+        let feeds = ends.sources(&resumed)?;
+        let Ends { counters, hub, history, done_with, held, mut threads, .. } = ends;
         let checkpointer = self.options.cluster.is_first().then(|| {
             let (checkpointer, thread) =
-                checkpoint_thread::spawn(&self.plan, session, resumed.tick, &self.control);
+                checkpoint_thread::spawn(&self.plan, session, resumed.tick, held, &self.control);
             threads.push(thread);
             checkpointer
         });
@@ -96,10 +98,28 @@ impl Opening {
             restored: resumed.entries,
             stop: Arc::clone(&self.options.stop),
             done_with,
+            holds_some: !self.options.hold.is_empty(),
         };
         let (plan, started) = (self.plan.clone(), Instant::now());
         let shared = Arc::new(Shared { plan, counters, hub, history, started });
         Ok((parts, Opened { shared, threads }))
+    }
+
+    /// Reads partitions again that were left alone, behind all that sinks hold.
+    fn release(
+        &self,
+        from: Tick,
+        session: &mut Session,
+        resumed: &mut Resumed,
+    ) -> Result<(), RunError> {
+        let released = held::release(&self.plan, &self.options.hold, from, resumed);
+        if released.components.is_empty() {
+            return Ok(());
+        }
+        if self.options.cluster.has_others() {
+            return Err(RunError::Held);
+        }
+        session.commit(resumed.tick, &released).map(drop).map_err(RunError::Store)
     }
 }
 
@@ -108,7 +128,10 @@ struct Ends<'a> {
     plan: &'a Plan,
     directory: &'a Path,
     placement: Placement,
-    resumed: &'a Resumed,
+    hold: &'a [String],
+    held: Held,
+    /// Every sink has less than everything before this tick.
+    behind_sinks: Tick,
     silences: Arc<dyn Silences>,
     journal: PathBuf,
     done_with: Arc<AtomicU64>,
@@ -120,13 +143,15 @@ struct Ends<'a> {
 }
 
 impl<'a> Ends<'a> {
-    fn new(opening: &'a Opening, resumed: &'a Resumed, session: &Session) -> Self {
+    fn new(opening: &'a Opening, session: &Session) -> Self {
         let Opening { plan, options, control, .. } = opening;
         Self {
             plan,
             directory: &options.directory,
             placement: options.cluster.placement(options.workers),
-            resumed,
+            hold: &options.hold,
+            held: Held::default(),
+            behind_sinks: 0,
             silences: session.silences(),
             journal: journal_folder(&options.directory, &plan.name, session.lineage()),
             done_with: Arc::default(),
@@ -138,19 +163,28 @@ impl<'a> Ends<'a> {
         }
     }
 
-    fn sinks(&mut self, session: &Session) -> Result<Vec<Placed<Outlet>>, RunError> {
+    fn sinks(
+        &mut self,
+        session: &Session,
+        resumed: &Resumed,
+    ) -> Result<Vec<Placed<Outlet>>, RunError> {
         let first = (self.plan.sources.len() + self.plan.operators.len()) as u32;
         let sinks = self.plan.sinks.iter().zip(first..);
         let place = |(sink, component): (&PlannedSink, u32)| {
             let worker = self.placement.of_outlet(component, sink.config.is_served());
             let here = self.placement.is_here(worker);
-            let outlet = here.then(|| self.sink(sink, session)).transpose()?;
+            let outlet = here.then(|| self.sink(sink, session, resumed)).transpose()?;
             Ok(Placed::new(worker, outlet))
         };
         sinks.map(place).collect()
     }
 
-    fn sink(&mut self, sink: &PlannedSink, session: &Session) -> Result<Outlet, RunError> {
+    fn sink(
+        &mut self,
+        sink: &PlannedSink,
+        session: &Session,
+        resumed: &Resumed,
+    ) -> Result<Outlet, RunError> {
         let streams = self.plan.streams();
         let inputs = sink.inputs.iter().map(|input| (input.to_string(), streams[input]));
         let inputs: Vec<_> = inputs.collect();
@@ -165,7 +199,8 @@ impl<'a> Ends<'a> {
         };
         let failed = |source| RunError::Sink { name: sink.name.clone(), source };
         let open = sink.config.open(&context).map_err(failed)?;
-        self.resumed.check_upper(&sink.name, open.sink.upper())?;
+        resumed.check_upper(&sink.name, open.sink.upper())?;
+        self.behind_sinks = self.behind_sinks.max(open.sink.upper().unwrap_or(0));
         if let SinkConfig::Delta(config) = &sink.config {
             let tail = open.tail.map(|tail| Arc::new(Tail(tail)) as Arc<dyn LiveTail>);
             let history = || Arc::new(History::new(self.directory.join(&config.path), tail));
@@ -177,15 +212,16 @@ impl<'a> Ends<'a> {
         Ok(outlet)
     }
 
-    fn sources(&mut self) -> Result<Vec<Vec<Placed<Feed>>>, RunError> {
+    fn sources(&mut self, resumed: &Resumed) -> Result<Vec<Vec<Placed<Feed>>>, RunError> {
         let sources = self.plan.sources.iter().zip(0..);
-        sources.map(|(source, component)| self.source(source, component)).collect()
+        sources.map(|(source, component)| self.source(source, component, resumed)).collect()
     }
 
     fn source(
         &mut self,
         source: &PlannedSource,
         component: u32,
+        resumed: &Resumed,
     ) -> Result<Vec<Placed<Feed>>, RunError> {
         let PlannedSource { name, config } = source;
         let context = SourceContext {
@@ -194,8 +230,8 @@ impl<'a> Ends<'a> {
             directory: self.directory,
             tick_length: self.plan.tick_length,
             granule: self.plan.granule(),
-            starts_at: self.resumed.tick,
-            positions: self.resumed.entries(name),
+            starts_at: resumed.tick,
+            positions: resumed.entries(name),
             journal: &self.journal,
             silences: &self.silences,
             share: self.placement.share(component),
@@ -207,13 +243,20 @@ impl<'a> Ends<'a> {
             control: Arc::clone(self.control),
             done_with: Arc::clone(&self.done_with),
         };
-        let feeds = partitions.into_iter().map(|partition| {
+        let mut feeds = Vec::new();
+        for partition in partitions {
+            if is_held(self.hold, name, &partition.name) {
+                tracing::error!(source = name, partition = partition.name, "left alone");
+                self.held.add(component, &partition.name, context.position(&partition.name));
+                self.threads.extend(source_thread::spawn_receiver(name, partition, &surroundings));
+                continue;
+            }
             let worker = self.placement.of_feed(component, partition.number);
             let (feed, threads) = source_thread::spawn(name, partition, &surroundings);
             self.threads.extend(threads);
-            Placed::new(worker, Some(feed))
-        });
-        Ok(feeds.collect())
+            feeds.push(Placed::new(worker, Some(feed)));
+        }
+        Ok(feeds)
     }
 }
 

@@ -39,11 +39,8 @@ pub(super) fn spawn(
     let waker = Arc::new(OnceLock::new());
     let Partition { name: partition, source, receiver, .. } = partition;
     let feed = Feed { partition, batches, waker: Arc::clone(&waker) };
+    let receiver = receiver.map(|receiver| receive(name, receiver, surroundings));
     let surroundings = surroundings.clone();
-    let receiver = receiver.map(|receiver| {
-        let (name, control) = (name.to_owned(), Arc::clone(&surroundings.control));
-        thread::spawn(move || receive(&name, receiver, &control))
-    });
     let mut reader = Reader { name: name.to_owned(), source, queue, waker, surroundings };
     let reader = thread::spawn(move || {
         reader.read();
@@ -55,13 +52,29 @@ pub(super) fn spawn(
     (feed, receiver.into_iter().chain([reader]).collect())
 }
 
+/// Starts the thread that takes in what a partition will read, if it has one; nobody reads it for now.
+pub(super) fn spawn_receiver(
+    name: &str,
+    partition: Partition,
+    surroundings: &Surroundings,
+) -> Option<JoinHandle<()>> {
+    Some(receive(name, partition.receiver?, surroundings))
+}
+
 /// Receives until the run stops.
-fn receive(name: &str, mut receiver: Box<dyn Receiver>, control: &Control) {
-    while !control.stopping() {
-        if let Err(source) = receiver.receive() {
-            control.fail(RunError::Source { name: name.to_owned(), source }, false);
+fn receive(
+    name: &str,
+    mut receiver: Box<dyn Receiver>,
+    surroundings: &Surroundings,
+) -> JoinHandle<()> {
+    let (name, control) = (name.to_owned(), Arc::clone(&surroundings.control));
+    thread::spawn(move || {
+        while !control.stopping() {
+            if let Err(source) = receiver.receive() {
+                control.fail(RunError::Source { name: name.clone(), source }, false);
+            }
         }
-    }
+    })
 }
 
 fn wake(waker: &OnceLock<SyncActivator>) {
@@ -92,6 +105,7 @@ impl Reader {
         let mut done_with = 0;
         while !self.surroundings.control.stopping() {
             let poll = self.source.poll()?;
+            fail_point::pass("panic after poll", &self.name);
             fail_point::pass("after poll", &self.name);
             let ended = poll.state == PollState::End;
             self.count(&poll);

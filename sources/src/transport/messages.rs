@@ -35,7 +35,7 @@ impl Messages {
         partition: &str,
     ) -> Result<(Self, Option<u64>), SourceError> {
         let starts_at = ingress.context.starts_at;
-        let mut intake = ingress.intake(kind, partition).starting_at(starts_at);
+        let mut intake = ingress.intake(kind, partition);
         let place: Option<Place> = intake.restore(ingress.context, partition)?;
         let mut decoder = (ingress.decoder)();
         decoder.recall(place.unwrap_or_default().memory);

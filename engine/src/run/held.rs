@@ -1,0 +1,83 @@
+//! Partitions that a run leaves alone, because it does not get over what is in them.
+//!
+//! They hold nothing back. Each checkpoint has them where they were, but at its own tick. A later run
+//! reads them behind all that its sinks hold, and makes that durable before: so what is there is late,
+//! but not lost. What of it sinks had taken beyond the checkpoint before it was left alone comes again.
+
+use std::sync::Arc;
+
+use schemas::Tick;
+
+use crate::dataflow::Commit;
+use crate::run::resume::Resumed;
+use crate::{ComponentState, Plan, State};
+
+/// The partitions of this run that are left alone.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// The number of the source, the partition, and where it is; nowhere if it was never read.
+    places: Vec<(u32, Vec<u8>, Vec<u8>)>,
+}
+
+/// True if a partition is among those that are named.
+pub(super) fn is_held(hold: &[String], source: &str, partition: &str) -> bool {
+    hold.iter().any(|name| match name.split_once('/') {
+        Some(parts) => parts == (source, partition),
+        None => name == source,
+    })
+}
+
+impl Held {
+    pub(super) fn add(&mut self, component: u32, partition: &str, position: Option<&[u8]>) {
+        let position = position.unwrap_or_default().to_vec();
+        self.places.push((component, partition.as_bytes().to_vec(), position));
+    }
+
+    /// True for the end of a run that has not read all there is: it is no checkpoint.
+    pub(super) fn is_open_end(&self, commit: &Commit) -> bool {
+        commit.tick == Tick::MAX && !self.places.is_empty()
+    }
+
+    /// Adds the places to a checkpoint.
+    pub(super) fn keep(&self, commit: &mut Commit) {
+        for (component, partition, position) in &self.places {
+            let position = sources::hold(position, commit.tick);
+            commit.changes.insert((*component, partition.clone()), Some(position));
+        }
+    }
+}
+
+/// Has partitions that were left alone before, and are not now, read again from a tick on. Gives what
+/// changed.
+pub(super) fn release(plan: &Plan, hold: &[String], from: Tick, resumed: &mut Resumed) -> State {
+    let mut state = State::default();
+    for source in &plan.sources {
+        let Some(entries) = resumed.entries.get_mut(&source.name) else { continue };
+        for (partition, position) in Arc::make_mut(entries) {
+            let held = is_held(hold, &source.name, &String::from_utf8_lossy(partition));
+            let released = sources::release(position, from).filter(|_| !held);
+            let Some(released) = released else { continue };
+            position.clone_from(&released);
+            let of_source = state.components.entry(source.name.clone());
+            let of_source = of_source.or_insert_with(|| ComponentState {
+                shape: source.config.state_shape(),
+                ..ComponentState::default()
+            });
+            of_source.entries.insert(partition.clone(), Some(released));
+        }
+    }
+    state
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_or_one_of_its_partitions_is_named() {
+        let hold = ["hall".to_owned(), "topic/3".to_owned()];
+        assert!(is_held(&hold, "hall", "") && is_held(&hold, "hall", "7"));
+        assert!(is_held(&hold, "topic", "3"));
+        assert!(!is_held(&hold, "topic", "") && !is_held(&hold, "topic", "33"));
+    }
+}

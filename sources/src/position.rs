@@ -1,0 +1,103 @@
+//! Where a partition is: when, where in its source, and what waits there.
+//!
+//! A partition that is left alone stays where it is while time goes on. When it is read again, what is
+//! there comes late.
+
+use schemas::{Record, Tick};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::aligned::KeptClocks;
+
+/// What a position begins with.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Stamp {
+    /// What is read from here on has no earlier tick.
+    tick: Tick,
+    /// True while the partition is left alone.
+    held: bool,
+}
+
+/// A position whose place is the source's own.
+#[derive(Debug)]
+pub(crate) struct Position<P> {
+    /// What is read from here on has no earlier tick.
+    pub(crate) tick: Tick,
+    /// None if nothing was read before.
+    pub(crate) place: Option<P>,
+    pub(crate) waiting: Vec<(Tick, Record)>,
+    pub(crate) clocks: KeptClocks,
+}
+
+/// What follows the stamp, unless nothing was read before.
+type Rest<P> = (P, Vec<(Tick, Record)>, KeptClocks);
+
+impl<P: DeserializeOwned> Position<P> {
+    pub(crate) fn decode(bytes: &[u8]) -> postcard::Result<Self> {
+        let (Stamp { tick, .. }, rest) = postcard::take_from_bytes(bytes)?;
+        if rest.is_empty() {
+            let (waiting, clocks) = (Vec::new(), KeptClocks::new());
+            return Ok(Self { tick, place: None, waiting, clocks });
+        }
+        let (place, waiting, clocks): Rest<P> = postcard::from_bytes(rest)?;
+        // What waited for a time that went by meanwhile comes now.
+        let waiting = waiting.into_iter().map(|(at, record)| (at.max(tick), record)).collect();
+        Ok(Self { tick, place: Some(place), waiting, clocks })
+    }
+}
+
+/// The bytes of a position.
+///
+/// # Panics
+///
+/// If the place holds something that postcard cannot write, such as a sequence of unknown length.
+pub(crate) fn encode(
+    tick: Tick,
+    place: &impl Serialize,
+    waiting: &[(Tick, Record)],
+    clocks: &KeptClocks,
+) -> Vec<u8> {
+    let position = (Stamp { tick, held: false }, place, waiting, clocks);
+    postcard::to_allocvec(&position).expect("places and records have only what postcard knows")
+}
+
+/// The position of a partition that is left alone, at a later tick; an empty one if nothing of it was
+/// read before.
+pub fn hold(position: &[u8], tick: Tick) -> Vec<u8> {
+    let place = postcard::take_from_bytes::<Stamp>(position).map_or(&[][..], |(_, place)| place);
+    stamped(Stamp { tick, held: true }, place)
+}
+
+/// The position of a partition that was left alone and is read again from a tick on. None if it was
+/// not left alone.
+pub fn release(position: &[u8], tick: Tick) -> Option<Vec<u8>> {
+    let (stamp, place) = postcard::take_from_bytes::<Stamp>(position).ok()?;
+    let released = Stamp { tick: tick.max(stamp.tick), held: false };
+    stamp.held.then(|| stamped(released, place))
+}
+
+fn stamped(stamp: Stamp, place: &[u8]) -> Vec<u8> {
+    let mut position =
+        postcard::to_allocvec(&stamp).expect("a number and a flag are what postcard knows");
+    position.extend_from_slice(place);
+    position
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_stays_while_time_goes_on() {
+        let position = encode(70, &5_u32, &[], &Vec::new());
+        assert_eq!(release(&position, 900), None, "it was not left alone");
+        let held = hold(&hold(&position, 200), 300);
+        let released = release(&held, 250).expect("it was left alone");
+        let position = Position::<u32>::decode(&released).expect("its own");
+        assert_eq!((position.tick, position.place), (300, Some(5)));
+        let released = release(&hold(&[], 200), 250).expect("it was left alone");
+        let position = Position::<u32>::decode(&released).expect("its own");
+        assert_eq!((position.tick, position.place), (250, None), "nothing was read before");
+        assert!(Position::<u32>::decode(&[0xFF; 12]).is_err());
+    }
+}
