@@ -1,7 +1,7 @@
 //! The program's commands.
 
 use std::fs;
-use std::io::{Write, stdout};
+use std::io::{BufRead, BufReader, ErrorKind, Write, stdout};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -119,6 +119,14 @@ enum Command {
         history: PathBuf,
         /// The person's id.
         person: String,
+    },
+    /// Prints the records of a stream of a running pipeline while they flow, as JSON Lines.
+    Tap {
+        /// A source, an operator, or one of its ports as in `zones.events`.
+        stream: String,
+        /// Where the pipeline's API is.
+        #[arg(default_value = "http://127.0.0.1:8080")]
+        url: String,
     },
     /// Shows what each component of a running pipeline does.
     Top {
@@ -248,6 +256,7 @@ impl Command {
             }
             Command::Sql { history, format, query } => sql(history, format, &query),
             Command::Forget { history, person } => Ok(forget(&history, &person)?),
+            Command::Tap { stream, url } => tap(&stream, &url),
             Command::Top { url } => top(&url),
             Command::Train { scene, model, scenes, held_out, epochs, seed } => {
                 let (n_scenes, n_held_out) = (scenes, held_out);
@@ -320,6 +329,22 @@ fn sql(history: PathBuf, format: Format, query: &str) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answer = runtime.block_on(History::new(history, None).query(query, Limits::default()))?;
     Ok(stdout().write_all(&answer.encode(format)?)?)
+}
+
+fn tap(stream: &str, url: &str) -> Result<()> {
+    let url = format!("{}/api/v1/streams/{stream}/tap", url.trim_end_matches('/'));
+    let records = ureq::get(&url).call().with_context(|| format!("could not ask {url}"))?;
+    let mut records = BufReader::new(records.into_body().into_reader());
+    let mut line = Vec::new();
+    while records.read_until(b'\n', &mut line)? > 0 {
+        match stdout().write_all(&line) {
+            // Who reads it has seen enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            written => written?,
+        }
+        line.clear();
+    }
+    Ok(())
 }
 
 fn train(plan: &TrainPlan) -> Result<()> {

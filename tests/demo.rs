@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tungstenite::{Message, WebSocket};
 
-use crate::support::process::{Server, succeed};
+use crate::support::process::{self, Server, succeed};
 
 /// By then, people move on the page and SQL answers.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -172,6 +172,18 @@ pub(crate) fn requests_that_make_no_sense_are_refused() {
 }
 
 /// Each component's cost and lag, for programs and for people.
+pub(crate) fn records_are_seen_while_they_flow() {
+    let (directory, server) = start();
+    let url = format!("http://{}", server.address);
+    for (stream, kind) in [("room", "csi"), ("room.truth", "pose"), ("zones", "occupancy")] {
+        let line = process::first_line(directory.path(), &["tap", stream, &url]);
+        let record: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(record["record"], kind, "{line}");
+    }
+    let said = process::fail(directory.path(), &["tap", "nowhere", &url], 1);
+    assert!(said.contains("404"), "{said}");
+}
+
 pub(crate) fn its_components_tell_what_they_cost() {
     let (directory, server) = start();
     let look = || -> Value {

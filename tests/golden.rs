@@ -1,7 +1,8 @@
 //! Golden files: what each example pipeline makes of a made-up input, whatever the number of workers.
 //!
 //! A pipeline's sources are replaced by seeded ones of the same kind, its sinks by one JSON Lines file.
-//! All records must be the same bytes with 1, 2 and 4 workers, and with 2 processes. Those that are not raw numbers of a
+//! All records must be the same bytes with 1, 2 and 4 workers, with 2 processes, and beside programs that
+//! take the processors. Those that are not raw numbers of a
 //! neural network are compared with `tests/golden/`, which `UPDATE_GOLDEN=1` renews.
 
 use std::collections::BTreeSet;
@@ -48,8 +49,12 @@ fn check(pipeline: &Path) {
         assert!(*output == outputs[0], "{name} differs with {n_workers} workers");
     }
     cluster::succeed::<2>(directory.path(), &["run", "golden.toml", "--fresh"]);
-    let output = fs::read_to_string(directory.path().join("golden.jsonl"));
-    assert!(output.expect("it was written") == outputs[0], "{name} differs with 2 processes");
+    let output = || fs::read_to_string(directory.path().join("golden.jsonl"));
+    assert!(output().expect("it was written") == outputs[0], "{name} differs with 2 processes");
+    let hogs = process::Hogs::start(4);
+    process::succeed(directory.path(), &["run", "golden.toml", "--fresh", "--workers", "2"]);
+    drop(hogs);
+    assert!(output().expect("it was written") == outputs[0], "{name} differs under load");
     compare(&name, &outputs[0]);
 }
 

@@ -75,6 +75,7 @@ fn main() {
         trial!(history::a_real_capture_becomes_rows, needs data),
         trial!(history::another_reader_counts_the_same, needs data && python),
         trial!(demo::people_move_and_sql_answers),
+        trial!(demo::records_are_seen_while_they_flow),
         trial!(demo::its_components_tell_what_they_cost),
         trial!(demo::a_signal_ends_it_in_order),
         trial!(demo::requests_that_make_no_sense_are_refused),

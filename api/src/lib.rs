@@ -9,6 +9,7 @@ mod server;
 mod sql;
 mod stream;
 mod system;
+mod tap;
 
 pub use crate::router::openapi;
 pub use crate::server::{ApiError, Server, Serving};

@@ -11,7 +11,7 @@ use utoipa::openapi::OpenApi as Document;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::{config, page, pose, sql, stream, system};
+use crate::{config, page, pose, sql, stream, system, tap};
 
 /// What every handler can reach.
 #[derive(Clone, Debug)]
@@ -39,6 +39,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(system::metrics))
         .routes(routes!(config::zones))
         .routes(routes!(stream::stream))
+        .routes(routes!(tap::tap))
 }
 
 /// The OpenAPI document.

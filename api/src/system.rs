@@ -108,8 +108,10 @@ pub(crate) struct Performance {
 struct Load {
     /// Records that a source gave or a sink took.
     records: u64,
-    /// Records, or batches of them, that it sent on to other components.
+    /// Records that it sent on to other components.
     sent: u64,
+    /// About how many bytes they have.
+    sent_bytes: u64,
     /// Seconds that its operators worked, on all workers together.
     busy_seconds: f64,
     /// The tick that a source has come to, or up to which all is done with in a sink, in milliseconds
@@ -137,6 +139,7 @@ pub(crate) async fn performance(State(app): State<App>) -> Json<Performance> {
         let load = Load {
             records: counts.records,
             sent: counts.sent,
+            sent_bytes: counts.sent_bytes,
             busy_seconds: counts.busy.as_secs_f64(),
             clock_ms,
             lag_seconds: newest.zip(clock_ms).map(|(newest, clock)| (newest - clock) as f64 * 1e-3),

@@ -18,8 +18,10 @@ pub struct Counts {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Time that its operators worked, on all workers together.
     pub busy: Duration,
-    /// Records, or batches of them, that it sent on to other components.
+    /// Records that it sent on to other components; frames for CSI.
     pub sent: u64,
+    /// About how many bytes they have.
+    pub sent_bytes: u64,
     /// How far each of its parts has come.
     parts: BTreeMap<usize, Part>,
 }
@@ -67,11 +69,16 @@ impl Counters {
         self.update(component, |counts| *counts.dropped.entry(reason).or_default() += n_records);
     }
 
-    /// Counts what a component's operators did.
-    pub(crate) fn work(&self, component: &str, busy: Duration, sent: u64) {
+    /// Counts the time that a component's operators worked.
+    pub(crate) fn busy(&self, component: &str, busy: Duration) {
+        self.update(component, |counts| counts.busy += busy);
+    }
+
+    /// Counts records that a component sent on.
+    pub(crate) fn sent(&self, component: &str, n_records: u64, n_bytes: u64) {
         self.update(component, |counts| {
-            counts.busy += busy;
-            counts.sent += sent;
+            counts.sent += n_records;
+            counts.sent_bytes += n_bytes;
         });
     }
 
@@ -124,8 +131,13 @@ impl Counters {
         family("fresnel_dropped_total", "Records that could not be used.", dropped.collect());
         family(
             "fresnel_sent_total",
-            "Records or batches that a component sent on.",
+            "Records that a component sent on.",
             by_component(|counts| counts.sent),
+        );
+        family(
+            "fresnel_sent_bytes_total",
+            "Bytes of the records that a component sent on, about.",
+            by_component(|counts| counts.sent_bytes),
         );
         let mut seconds = |name: &str, kind: &str, help: &str, samples: Vec<(&String, f64)>| {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -173,7 +185,8 @@ mod tests {
         counters.records("living", 3);
         counters.records("living", 2);
         counters.dropped("living", "odd number of values", 1);
-        counters.work("living", Duration::from_millis(250), 7);
+        counters.busy("living", Duration::from_millis(250));
+        counters.sent("living", 7, 900);
         counters.progress("living", 0, Some((5000, 0)));
         counters.progress("bath", 0, Some((4000, 2)));
         counters.progress("bath", 1, Some((3500, 1)));
@@ -185,6 +198,8 @@ mod tests {
             "fresnel_lag_seconds{component=\"bath\"} 1.5",
             "fresnel_queue_depth{component=\"bath\"} 3",
             "fresnel_busy_seconds_total{component=\"living\"} 0.25",
+            "fresnel_sent_total{component=\"living\"} 7",
+            "fresnel_sent_bytes_total{component=\"living\"} 900",
             "fresnel_dropped_total{component=\"living\",reason=\"odd number of values\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");

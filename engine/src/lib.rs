@@ -11,6 +11,7 @@ mod pipeline;
 mod record;
 mod run;
 mod store;
+mod taps;
 mod train;
 
 pub use crate::counters::{Counters, Counts};
@@ -23,6 +24,7 @@ pub use crate::record::record;
 pub(crate) use crate::run::Placement;
 pub use crate::run::{Cluster, Run, RunOptions, Shared, Summary};
 pub use crate::store::{Checkpoint, ComponentState, Listed, State, Store, StoreError};
+pub use crate::taps::Taps;
 pub use crate::train::{TrainPlan, train_on_scenes};
 pub use operators::{Epoch, OperatorConfig};
 pub use sinks::forget;

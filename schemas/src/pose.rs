@@ -93,6 +93,14 @@ pub struct Person {
     pub activity: Option<Activity>,
 }
 
+impl PoseFrame {
+    /// Bytes that the persons take.
+    pub fn size_bytes(&self) -> usize {
+        let n_keypoints: usize = self.persons.iter().map(|person| person.keypoints.len()).sum();
+        size_of_val(self.persons.as_slice()) + n_keypoints * size_of::<Keypoint>()
+    }
+}
+
 /// A joint in the estimator's view.
 ///
 /// A camera's view is its image. Estimators without a camera use the elevation of the room: `x` runs

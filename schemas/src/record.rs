@@ -125,6 +125,17 @@ impl Record {
         }
     }
 
+    /// About how many bytes it takes.
+    pub fn size_bytes(&self) -> usize {
+        let more = match self {
+            Self::Csi(batch) => batch.size_bytes(),
+            Self::Pose(frame) => frame.size_bytes(),
+            Self::Rows(rows) => rows.size_bytes(),
+            Self::Presence(_) | Self::Occupancy(_) | Self::Activity(_) | Self::Event(_) => 0,
+        };
+        size_of::<Self>() + more
+    }
+
     /// True if it tells nothing.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -36,6 +36,11 @@ impl Rows {
         self.batch.num_rows()
     }
 
+    /// Bytes that their values take.
+    pub fn size_bytes(&self) -> usize {
+        self.batch.get_array_memory_size() + size_of_val(self.times_ns.as_slice())
+    }
+
     /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

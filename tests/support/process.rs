@@ -33,6 +33,17 @@ pub(crate) fn fail(directory: &Path, arguments: &[&str], code: i32) -> String {
     errors
 }
 
+/// Starts it and reads the first line that it prints; it is not waited for.
+pub(crate) fn first_line(directory: &Path, arguments: &[&str]) -> String {
+    let mut command = command(directory, arguments);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    stdout.read_line(&mut line).expect("it prints text");
+    child.kill().and_then(|()| child.wait()).expect("it is ours");
+    line
+}
+
 /// Starts it and kills it after a while; true if it had not ended by itself.
 pub(crate) fn kill_after(directory: &Path, arguments: &[&str], pause: Duration) -> bool {
     let mut command = command(directory, arguments);
@@ -61,6 +72,26 @@ fn command(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fresnel"));
     command.current_dir(directory).args(arguments);
     command
+}
+
+/// Programs that take all the processors they can get, until they are dropped.
+pub(crate) struct Hogs(Vec<Child>);
+
+impl Hogs {
+    pub(crate) fn start(n_hogs: usize) -> Self {
+        let hog = || Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
+        Self((0..n_hogs).map(|_| hog().expect("there is a shell")).collect())
+    }
+}
+
+impl Drop for Hogs {
+    fn drop(&mut self) {
+        for hog in &mut self.0 {
+            // Nothing else ends it.
+            let _ = hog.kill();
+            let _ = hog.wait();
+        }
+    }
 }
 
 /// A program that serves; killed if a test ends before it does.

@@ -6,6 +6,7 @@ mod observe;
 mod parking;
 mod sink;
 mod source;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -16,7 +17,7 @@ use operators::{
     Activities, Changes, Component, Context, DetectMotion, InferPoses, Model, OperatorConfig,
     SanitizePhase, Saving, Stopped, Track, Windows, Zones, into_records,
 };
-use schemas::{Granule, Record, Tick};
+use schemas::{Granule, Record, RecordKind, Tick};
 use timely::dataflow::operators::vec::Broadcast;
 use timely::dataflow::operators::{Concatenate, Inspect, Probe};
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
@@ -27,12 +28,15 @@ use crate::dataflow::edge::Edge;
 use crate::dataflow::observe::observe;
 use crate::dataflow::sink::write_to;
 use crate::dataflow::source::{SourceStreams, read_from};
-use crate::{Counters, Plan, PlannedOperator, StreamName};
+use crate::dataflow::watch::watch;
+use crate::{Counters, Plan, PlannedOperator, StreamName, Taps};
 
 pub(crate) use crate::dataflow::committer::{Checkpointer, Commit};
 pub(crate) use crate::dataflow::parking::Parking;
 pub(crate) use crate::dataflow::sink::{Outlet, upper_of};
 pub(crate) use crate::dataflow::source::{Feed, FeedBatch};
+
+const MIB: usize = 1024 * 1024;
 
 /// Keys and what is remembered of them.
 pub(crate) type Entries = Arc<Vec<(Vec<u8>, Vec<u8>)>>;
@@ -60,6 +64,7 @@ impl<T> Placed<T> {
 pub(crate) struct Parts {
     pub(crate) plan: Plan,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) taps: Arc<Taps>,
     /// The models of the plan's operators, by operator.
     pub(crate) models: BTreeMap<String, Arc<Model>>,
     /// For each source of the plan, one for each of its partitions.
@@ -94,6 +99,7 @@ struct Flow {
     /// What is durable in every sink.
     durable: ProbeHandle<Tick>,
     max_lead_ms: u64,
+    max_in_flight_bytes: usize,
     granule: Granule,
     starts_at: Tick,
     parking: Rc<Parking>,
@@ -108,6 +114,7 @@ impl Flow {
             accepted: ProbeHandle::new(),
             durable: ProbeHandle::new(),
             max_lead_ms: parts.plan.max_lead_ms,
+            max_in_flight_bytes: parts.plan.max_in_flight_mib.get() * MIB,
             granule: parts.plan.granule(),
             starts_at: parts.starts_at,
             parking,
@@ -143,7 +150,7 @@ pub(crate) fn build(worker: &mut Worker, parts: &Parts) -> Dataflow {
             owners.begin(scope, &source.name);
             let streams = read_from(scope, &source.name, number(), feeds, &flow);
             let SourceStreams { records, changes: positions } = streams;
-            edges.insert(&source.name, source.config.outputs(), &records);
+            edges.insert(&source.name, source.config.outputs(), records, parts);
             changes.borrow_mut().push(positions);
         }
         for operator in &plan.operators {
@@ -203,12 +210,16 @@ impl<'scope> Edges<'scope> {
     fn insert(
         &mut self,
         component: &str,
-        outputs: &[(&str, schemas::RecordKind)],
-        records: &StreamVec<'scope, Tick, Record>,
+        outputs: &[(&str, RecordKind)],
+        records: StreamVec<'scope, Tick, Record>,
+        parts: &Parts,
     ) {
-        for (port, kind) in outputs {
-            let name = StreamName { component: component.to_owned(), port: (*port).to_owned() };
-            let edge = Edge::select(*kind, &name, records.clone());
+        let name =
+            |port: &str| StreamName { component: component.to_owned(), port: port.to_owned() };
+        let streams: Vec<_> = outputs.iter().map(|(port, kind)| (name(port), *kind)).collect();
+        let records = watch(records, component, streams.clone(), parts);
+        for (name, kind) in streams {
+            let edge = Edge::select(kind, &name, records.clone());
             self.by_name.insert(name, edge);
         }
     }
@@ -246,7 +257,7 @@ impl<'scope> Edges<'scope> {
                 into_records(rows.windows(config, schema, context))
             }
         };
-        self.insert(&operator.name, operator.config.outputs(), &records);
+        self.insert(&operator.name, operator.config.outputs(), records, parts);
     }
 }
 

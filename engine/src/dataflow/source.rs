@@ -56,7 +56,8 @@ pub(super) struct SourceStreams<'scope> {
 
 /// The records of the feeds that are this worker's; on some workers there is none.
 ///
-/// A record enters no further than `max_lead_ms` of event time ahead of what every sink has accepted.
+/// A record enters no further than `max_lead_ms` of event time ahead of what every sink has accepted, and
+/// when no more than `max_in_flight_bytes` of its partition are on their way.
 pub(super) fn read_from<'scope>(
     scope: Scope<'scope, Tick>,
     name: &str,
@@ -92,6 +93,7 @@ pub(super) fn read_from<'scope>(
             flow: flow.clone(),
             activator: activator.clone(),
             pending: VecDeque::new(),
+            in_flight: InFlight::default(),
             end: End::Open,
         });
         let mut running: Vec<_> = intakes.collect();
@@ -148,7 +150,40 @@ struct Intake {
     flow: Flow,
     activator: Activator,
     pending: VecDeque<(Tick, Record)>,
+    in_flight: InFlight,
     end: End,
+}
+
+/// What has entered and not every sink has accepted.
+#[derive(Default)]
+struct InFlight {
+    /// Bytes of each tick, in order.
+    ticks: VecDeque<(Tick, usize)>,
+    n_bytes: usize,
+}
+
+impl InFlight {
+    fn enter(&mut self, tick: Tick, n_bytes: usize) {
+        self.n_bytes += n_bytes;
+        match self.ticks.back_mut() {
+            Some((latest, of_latest)) if *latest == tick => *of_latest += n_bytes,
+            _ => self.ticks.push_back((tick, n_bytes)),
+        }
+    }
+
+    fn accept(&mut self, accepted: &ProbeHandle<Tick>) {
+        while let Some((_, n_bytes)) =
+            self.ticks.pop_front_if(|(tick, _)| passed(accepted, *tick + 1))
+        {
+            self.n_bytes -= n_bytes;
+        }
+    }
+
+    /// True if nothing of a tick is to enter now. A tick that has begun enters whole: it is not over
+    /// before that.
+    fn holds_back(&self, tick: Tick, max_bytes: usize) -> bool {
+        self.n_bytes >= max_bytes && self.ticks.front().is_some_and(|(first, _)| *first < tick)
+    }
 }
 
 impl Intake {
@@ -175,14 +210,17 @@ impl Intake {
 
     /// Lets pending records in, as far as the sinks allow; true if all are.
     fn enter(&mut self, give: &mut impl FnMut(&Capability<Tick>, Record)) -> bool {
+        self.in_flight.accept(&self.flow.accepted);
         while let Some((tick, _)) = self.pending.front() {
             self.holds.downgrade(*tick);
             let led_by = tick.saturating_sub(self.flow.max_lead_ms);
-            if !passed(&self.flow.accepted, led_by) {
+            let full = self.in_flight.holds_back(*tick, self.flow.max_in_flight_bytes);
+            if full || !passed(&self.flow.accepted, led_by) {
                 return false;
             }
-            if let Some((_, record)) = self.pending.pop_front() {
+            if let Some((tick, record)) = self.pending.pop_front() {
                 fail_point::pass("panic of a worker", "");
+                self.in_flight.enter(tick, record.size_bytes());
                 give(&self.holds.records, record);
             }
         }

@@ -33,6 +33,8 @@ pub struct Pipeline {
     pub tick_length: TickLength,
     /// How far, in milliseconds of event time, a source may be ahead of the slowest sink.
     pub max_lead_ms: u64,
+    /// How many mebibytes of each partition may be on their way to the slowest sink.
+    pub max_in_flight_mib: NonZeroUsize,
     /// When and where checkpoints are made.
     pub checkpoint: CheckpointConfig,
     /// Where to serve the API, if at all.

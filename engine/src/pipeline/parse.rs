@@ -1,6 +1,7 @@
 //! From text to a [`Pipeline`], with every mistake and its place.
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::Path;
 
@@ -15,10 +16,20 @@ use crate::{Mistake, Pipeline, PipelineError, Plan};
 
 use super::Component;
 
-const TOP_LEVEL: [&str; 8] =
-    ["name", "tick", "max_lead", "checkpoint", "api", "sources", "operators", "sinks"];
+const TOP_LEVEL: [&str; 9] = [
+    "name",
+    "tick",
+    "max_lead",
+    "max_in_flight_mib",
+    "checkpoint",
+    "api",
+    "sources",
+    "operators",
+    "sinks",
+];
 const DEFAULT_TICK: Milliseconds = Milliseconds(10);
 const DEFAULT_MAX_LEAD: Milliseconds = Milliseconds(2_000);
+const DEFAULT_MAX_IN_FLIGHT_MIB: NonZeroUsize = NonZeroUsize::new(64).expect("it is not zero");
 
 impl Plan {
     /// Reads and checks a pipeline file.
@@ -74,13 +85,26 @@ impl Reader {
         let tick_length = TickLength::from_ms(tick.unwrap_or(DEFAULT_TICK).0);
         let max_lead = table.remove("max_lead").and_then(|lead| self.deserialize(lead));
         let max_lead_ms = max_lead.unwrap_or(DEFAULT_MAX_LEAD).0;
+        let max_in_flight_mib =
+            table.remove("max_in_flight_mib").and_then(|size| self.deserialize(size));
+        let max_in_flight_mib = max_in_flight_mib.unwrap_or(DEFAULT_MAX_IN_FLIGHT_MIB);
         let checkpoint = table.remove("checkpoint").and_then(|table| self.deserialize(table));
         let checkpoint = checkpoint.unwrap_or_default();
         let api = table.remove("api").and_then(|api| self.deserialize(api));
         let sources = self.components("source", table.remove("sources"), false);
         let operators = self.components("operator", table.remove("operators"), true);
         let sinks = self.components("sink", table.remove("sinks"), true);
-        Pipeline { name, tick_length, max_lead_ms, checkpoint, api, sources, operators, sinks }
+        Pipeline {
+            name,
+            tick_length,
+            max_lead_ms,
+            max_in_flight_mib,
+            checkpoint,
+            api,
+            sources,
+            operators,
+            sinks,
+        }
     }
 
     fn name(&mut self, value: Option<Spanned<DeValue<'_>>>) -> String {

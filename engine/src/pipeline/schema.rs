@@ -21,11 +21,17 @@ pub fn json_schema() -> Value {
     let max_lead = duration(
         "How far in event time a source may be ahead of the slowest sink; \"2s\" by default.",
     );
+    let max_in_flight = json!({
+        "type": "integer",
+        "minimum": 1,
+        "description": "How many mebibytes of each partition may be on their way to the slowest sink; 64 by default.",
+    });
     let properties = json!({
         "$schema": { "type": "string" },
         "name": { "type": "string", "description": "The pipeline's name.", "pattern": "^[A-Za-z0-9_-]+$" },
         "tick": tick,
         "max_lead": max_lead,
+        "max_in_flight_mib": max_in_flight,
         "checkpoint": generator.subschema_for::<CheckpointConfig>(),
         "api": generator.subschema_for::<ApiConfig>(),
         "sources": components::<SourceConfig>(&mut generator, false),

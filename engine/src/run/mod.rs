@@ -28,7 +28,7 @@ use sinks::Hub;
 
 use crate::run::control::Control;
 use crate::run::opening::{Opened, Opening};
-use crate::{Counters, Plan, RunError};
+use crate::{Counters, Plan, RunError, Taps};
 
 pub use crate::run::cluster::Cluster;
 pub(crate) use crate::run::cluster::Placement;
@@ -60,6 +60,8 @@ pub struct Shared {
     pub plan: Plan,
     /// What went in and out.
     pub counters: Arc<Counters>,
+    /// Looks at records while they flow.
+    pub taps: Arc<Taps>,
     /// What is going on now.
     pub hub: Arc<Hub>,
     /// What was, for queries; absent without a `delta` sink.

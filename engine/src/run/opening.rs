@@ -22,7 +22,9 @@ use crate::run::resume::{Resumed, join, resume};
 use crate::run::source_thread::Surroundings;
 use crate::run::{checkpoint_thread, sink_thread, source_thread};
 use crate::store::Session;
-use crate::{Counters, Placement, Plan, PlannedSink, PlannedSource, RunError, RunOptions, Shared};
+use crate::{
+    Counters, Placement, Plan, PlannedSink, PlannedSource, RunError, RunOptions, Shared, Taps,
+};
 
 /// A run that is about to start.
 pub(super) struct Opening {
@@ -87,9 +89,11 @@ impl Opening {
             threads.push(thread);
             checkpointer
         });
+        let taps = Arc::<Taps>::default();
         let parts = Parts {
             plan: self.plan.clone(),
             counters: Arc::clone(&counters),
+            taps: Arc::clone(&taps),
             models: self.models.clone(),
             feeds,
             outlets,
@@ -101,7 +105,7 @@ impl Opening {
             holds_some: !self.options.hold.is_empty(),
         };
         let (plan, started) = (self.plan.clone(), Instant::now());
-        let shared = Arc::new(Shared { plan, counters, hub, history, started });
+        let shared = Arc::new(Shared { plan, counters, taps, hub, history, started });
         Ok((parts, Opened { shared, threads }))
     }
 

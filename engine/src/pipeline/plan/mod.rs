@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use arrow::datatypes::SchemaRef;
@@ -27,6 +28,8 @@ pub struct Plan {
     pub tick_length: TickLength,
     /// How far, in milliseconds of event time, a source may be ahead of the slowest sink.
     pub max_lead_ms: u64,
+    /// How many mebibytes of each partition may be on their way to the slowest sink.
+    pub max_in_flight_mib: NonZeroUsize,
     /// When and where checkpoints are made.
     pub checkpoint: CheckpointConfig,
     /// Where to serve the API, if at all.
@@ -144,6 +147,7 @@ impl Plan {
             name: pipeline.name,
             tick_length: pipeline.tick_length,
             max_lead_ms: pipeline.max_lead_ms,
+            max_in_flight_mib: pipeline.max_in_flight_mib,
             checkpoint: pipeline.checkpoint,
             api: pipeline.api,
             sources: sources

@@ -90,8 +90,8 @@ fn every_mistake_tells_its_place_and_what_would_fit() {
         (
             "tick =",
             "tik =",
-            "flat.toml:3:1: unknown key \"tik\", expected one of \"name\", \"tick\", \"max_lead\", \"checkpoint\", \
-             \"api\", \"sources\", \"operators\", \"sinks\"\n  help: did you mean \"tick\"?",
+            "flat.toml:3:1: unknown key \"tik\", expected one of \"name\", \"tick\", \"max_lead\", \
+             \"max_in_flight_mib\", \"checkpoint\", \"api\", \"sources\", \"operators\", \"sinks\"\n  help: did you mean \"tick\"?",
         ),
         (
             "[operators.motion]",
