@@ -9,7 +9,7 @@ PACKAGES := build-essential cmake maven mosquitto openjdk-17-jre-headless postgr
 # All crates at once, always: building one alone would build its dependencies with other features.
 CARGO_FLAGS := --workspace --locked
 
-.PHONY: demo test build golden audit bench train packages
+.PHONY: demo test soak build golden audit bench train packages
 
 demo: build
 	$(FRESNEL) demo
@@ -34,11 +34,20 @@ audit:
 	if cargo deny fetch; then cargo deny --locked check advisories; \
 	else echo "advisories not checked: their database cannot be reached"; fi
 
+# The tests that kill, ten times over, and an outage of a minute.
+soak: packages $(KAFKA)/ready
+	for round in 1 2 3 4 5 6 7 8 9 10; do \
+		FRESNEL_KAFKA=$(abspath $(KAFKA)) cargo test $(CARGO_FLAGS) --test integration -- a_killed_run \
+			|| exit 1; \
+	done
+	FRESNEL_SOAK=1 FRESNEL_KAFKA=$(abspath $(KAFKA)) \
+		cargo test $(CARGO_FLAGS) --test integration -- an_outage
+
 # Ratios against peers, measured in one run; figures go to benches/README.md.
 bench: packages $(PYTHON)/ready $(PEERS)/ready
 	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check -r benches/requirements.txt
 	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_PEERS=$(abspath $(PEERS)) \
-		cargo bench $(CARGO_FLAGS) --profile dev --bench decode --bench windows
+		cargo bench $(CARGO_FLAGS) --profile dev --bench decode --bench engine --bench windows
 
 # The weights in models/: a quarter of an hour on two cores.
 train: build

@@ -10,7 +10,7 @@ use sources::CsiFormat;
 use tempfile::TempDir;
 
 use crate::support::kafka::{Kafka, Message};
-use crate::support::{capture, cluster, lines as json_lines, process};
+use crate::support::{capture, cluster, lines as json_lines, process, soak};
 
 /// A capture at several times its speed beside a topic with the lines of two boards.
 const PIPELINE: &str = r#"
@@ -163,6 +163,14 @@ pub(crate) fn an_outage_is_waited_for() {
     kafka.kill();
     // The sink takes no more, so that even the capture's queue fills up.
     server.wait_for_metric("fresnel_queue_depth{component=\"laptop\"} 32");
+    if let Some(outage) = soak::outage() {
+        let before = server.memory_bytes();
+        // That it outlives a long one is what is tried.
+        std::thread::sleep(outage);
+        let after = server.memory_bytes();
+        eprintln!("{} MiB, then {} MiB after {outage:?}", before >> 20, after >> 20);
+        assert!(after < before + (32 << 20), "memory has a bound");
+    }
     kafka.restart();
     let (code, said) = server.wait();
     assert_eq!(code, Some(0), "{said}");

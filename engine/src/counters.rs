@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use schemas::Tick;
 
+use crate::latencies::Latencies;
+
 /// The counts of one component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -22,6 +24,8 @@ pub struct Counts {
     pub sent: u64,
     /// About how many bytes they have.
     pub sent_bytes: u64,
+    /// How old records were when a sink took them.
+    latencies: Latencies,
     /// How far each of its parts has come.
     parts: BTreeMap<usize, Part>,
 }
@@ -72,6 +76,11 @@ impl Counters {
     /// Counts the time that a component's operators worked.
     pub(crate) fn busy(&self, component: &str, busy: Duration) {
         self.update(component, |counts| counts.busy += busy);
+    }
+
+    /// Counts records that a sink took when they were so old.
+    pub(crate) fn latency(&self, component: &str, age: Duration, n_records: u64) {
+        self.update(component, |counts| counts.latencies.add(age, n_records));
     }
 
     /// Counts records that a component sent on.
@@ -158,6 +167,15 @@ impl Counters {
         let queued = queued.map(|(name, counts)| (name, counts.queued() as f64));
         let help = "Polls of a source or ticks of a sink that wait.";
         seconds("fresnel_queue_depth", "gauge", help, queued.collect());
+        let name = "fresnel_latency_seconds";
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "# HELP {name} Time from a record's tick until a sink took it.\n# TYPE {name} histogram"
+        );
+        for (component, counts) in components.iter().filter(|(_, it)| !it.latencies.is_empty()) {
+            counts.latencies.write(name, component, &mut text);
+        }
         text
     }
 
@@ -187,6 +205,8 @@ mod tests {
         counters.dropped("living", "odd number of values", 1);
         counters.busy("living", Duration::from_millis(250));
         counters.sent("living", 7, 900);
+        counters.latency("bath", Duration::from_millis(12), 3);
+        counters.latency("bath", Duration::from_secs(100), 1);
         counters.progress("living", 0, Some((5000, 0)));
         counters.progress("bath", 0, Some((4000, 2)));
         counters.progress("bath", 1, Some((3500, 1)));
@@ -198,6 +218,10 @@ mod tests {
             "fresnel_lag_seconds{component=\"bath\"} 1.5",
             "fresnel_queue_depth{component=\"bath\"} 3",
             "fresnel_busy_seconds_total{component=\"living\"} 0.25",
+            "fresnel_latency_seconds_bucket{component=\"bath\",le=\"0.01\"} 0",
+            "fresnel_latency_seconds_bucket{component=\"bath\",le=\"0.015\"} 3",
+            "fresnel_latency_seconds_bucket{component=\"bath\",le=\"+Inf\"} 4",
+            "fresnel_latency_seconds_count{component=\"bath\"} 4",
             "fresnel_sent_total{component=\"living\"} 7",
             "fresnel_sent_bytes_total{component=\"living\"} 900",
             "fresnel_dropped_total{component=\"living\",reason=\"odd number of values\"} 1",

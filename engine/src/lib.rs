@@ -7,6 +7,7 @@ mod counters;
 mod dataflow;
 mod error;
 mod fail_point;
+mod latencies;
 mod pipeline;
 mod record;
 mod run;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use schemas::{Record, Tick};
@@ -96,6 +96,9 @@ impl Writer {
         let write = || sink.write(tick, records);
         let n_accepted = retry(&self.name, &self.control, write)?;
         self.counters.records(&self.name, n_accepted as u64);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let age = now.saturating_sub(Duration::from_millis(tick));
+        self.counters.latency(&self.name, age, n_accepted as u64);
         self.upper = tick + 1;
         self.waiting_since.get_or_insert_with(Instant::now);
         Ok(())
