@@ -4,6 +4,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 FRESNEL := $(TARGET)/debug/fresnel
 PYTHON := $(TARGET)/python
 KAFKA := $(TARGET)/kafka
+REGISTRY := $(TARGET)/registry
 PEERS := $(TARGET)/peers
 PACKAGES := build-essential cmake maven mosquitto openjdk-17-jre-headless postgresql python3-venv zlib1g-dev
 # All crates at once, always: building one alone would build its dependencies with other features.
@@ -14,10 +15,11 @@ CARGO_FLAGS := --workspace --locked
 demo: build
 	$(FRESNEL) demo
 
-test: packages $(PYTHON)/ready $(KAFKA)/ready
+test: packages $(PYTHON)/ready $(KAFKA)/ready $(REGISTRY)/ready
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
-	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_KAFKA=$(abspath $(KAFKA)) cargo test $(CARGO_FLAGS)
+	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_KAFKA=$(abspath $(KAFKA)) \
+		FRESNEL_REGISTRY=$(abspath $(REGISTRY)) cargo test $(CARGO_FLAGS)
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps
 
 build: packages
@@ -79,6 +81,13 @@ $(PEERS)/ready: benches/peers/bytewax.txt benches/peers/flink.txt
 $(KAFKA)/ready: tests/kafka/pom.xml
 	mvn --quiet --batch-mode --file tests/kafka/pom.xml dependency:copy-dependencies \
 		-DincludeScope=runtime -DoutputDirectory=$(abspath $(KAFKA))
+	touch $@
+
+# The schema registry that tests talk to.
+$(REGISTRY)/ready:
+	mvn --quiet --batch-mode dependency:copy -DoutputDirectory=$(abspath $(REGISTRY)) \
+		-Dartifact=io.apicurio:apicurio-registry-app:3.0.9:tar.gz:all
+	cd $(REGISTRY) && tar --extract --gzip --file apicurio-registry-app-3.0.9-all.tar.gz && rm *.tar.gz
 	touch $@
 
 # A Python with the packages that tests read our tables with.

@@ -1,5 +1,6 @@
 //! Records from and to Apache Kafka, exactly once whatever is killed when.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -9,8 +10,10 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use sources::CsiFormat;
 use tempfile::TempDir;
 
+use crate::golden;
 use crate::support::kafka::{Kafka, Message};
-use crate::support::{capture, cluster, lines as json_lines, process, soak};
+use crate::support::registry::Registry;
+use crate::support::{capture, cluster, lines as json_lines, process, python, soak};
 
 /// A capture at several times its speed beside a topic with the lines of two boards.
 const PIPELINE: &str = r#"
@@ -127,6 +130,78 @@ pub(crate) fn records_become_messages() {
     let ids: std::collections::BTreeSet<_> =
         messages.iter().map(|message| &message.headers[2].1).collect();
     assert_eq!(ids.len(), messages.len(), "ids are unique");
+}
+
+/// Decodes values as consumers do, each by the schema of the registry that it names, and compares them
+/// with lines of JSON: as sets, without what is absent, and numbers as precise as they were.
+const COMPARE: &str = "
+import io, json, struct, sys, urllib.request, fastavro
+url, values, lines, kind = sys.argv[1:]
+schemas = {}
+
+def read(value):
+    assert value[0] == 0
+    number = int.from_bytes(value[1:5], 'big')
+    if number not in schemas:
+        answer = json.load(urllib.request.urlopen(f'{url}/schemas/ids/{number}'))
+        schemas[number] = fastavro.parse_schema(json.loads(answer['schema']))
+    return fastavro.schemaless_reader(io.BytesIO(value[5:]), schemas[number])
+
+def plain(value):
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items() if v is not None and k != 'record'}
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    return struct.unpack('f', struct.pack('f', value))[0] if isinstance(value, float) else value
+
+def as_set(records):
+    return sorted(json.dumps(plain(record), sort_keys=True) for record in records)
+
+found = as_set(read(bytes.fromhex(line)) for line in open(values))
+records = [json.loads(line) for line in open(lines)]
+expected = as_set(r for r in records if r['record'] == kind and r.get('source') != 'room.truth')
+assert found == expected, (found[:1], expected[:1])
+print(len(found))
+";
+
+/// What a registry's consumers read is what JSON tells.
+pub(crate) fn values_can_be_avro() {
+    let (kafka, registry) = (Kafka::start(), Registry::start());
+    let directory = golden::directory();
+    let path = directory.path();
+    let pipeline = fs::read_to_string(path.join("pipelines/demo.toml"));
+    let pipeline = golden::rewrite(pipeline.expect("the example").parse().expect("it is TOML"));
+    let sink = format!(
+        "\n[sinks.topics]\ntype = \"kafka\"\nbrokers = \"{}\"\nprefix = \"home\"\n\
+         inputs = [\"zones\", \"zones.people\", \"zones.events\", \"activity.events\"]\n\
+         values = {{ avro = {{ registry = \"{}\" }} }}\n",
+        kafka.brokers(),
+        registry.url
+    );
+    fs::write(path.join("demo.toml"), format!("{pipeline}{sink}")).expect("room");
+    process::succeed(path, &["run", "demo.toml"]);
+    let lines = path.join("golden.jsonl");
+    for (topic, kind) in
+        [("zones.occupancy", "occupancy"), ("pose.frames", "pose"), ("events", "event")]
+    {
+        let mut values = String::new();
+        for value in kafka.read_values(&format!("home.{topic}.v1")) {
+            for byte in value {
+                write!(values, "{byte:02x}").expect("a string takes it");
+            }
+            values.push('\n');
+        }
+        let file = path.join(kind);
+        fs::write(&file, values).expect("room");
+        let (file, lines) = (file.to_string_lossy(), lines.to_string_lossy());
+        let n_found = python::run(COMPARE, &[&registry.url, &file, &lines, kind]);
+        assert_ne!(n_found, "0", "{kind}");
+    }
+    // A registry that is not there is waited for, as a broker is; one that refuses is an error.
+    let wrong = format!("{pipeline}{sink}").replace("/apis/ccompat/v7", "/apis/nowhere");
+    fs::write(path.join("demo.toml"), wrong).expect("room");
+    let said = process::fail(path, &["run", "demo.toml", "--fresh"], 1);
+    assert!(said.contains("the schema registry refuses"), "{said}");
 }
 
 pub(crate) fn a_killed_run_commits_each_record_once() {

@@ -1,7 +1,7 @@
 //! The integration tests, in one binary. They start the real program or use a crate as it does.
 //!
 //! Tests that compare with real captures need a folder of them, `../shared/data` or `FRESNEL_DATA`;
-//! others need Python with `deltalake`, `PostgreSQL`, mosquitto or Apache Kafka, which `make test` installs. Where that is
+//! others need Python with `deltalake`, `PostgreSQL`, mosquitto, Apache Kafka or a schema registry, which `make test` installs. Where that is
 //! missing they are listed as ignored.
 
 mod bad_input;
@@ -22,7 +22,7 @@ mod udp;
 
 use libtest_mimic::{Arguments, Trial};
 
-use crate::support::{data, kafka as broker, mosquitto, postgres, python};
+use crate::support::{data, kafka as broker, mosquitto, postgres, python, registry};
 
 /// A test by its function.
 macro_rules! trial {
@@ -62,6 +62,7 @@ fn main() {
         trial!(cluster::a_lost_process_ends_the_run),
         trial!(cluster::mistakes_in_hosts_are_told),
         trial!(kafka::records_become_messages, needs broker),
+        trial!(kafka::values_can_be_avro, needs broker && python && registry::there()),
         trial!(kafka::a_killed_run_commits_each_record_once, needs broker),
         trial!(kafka::an_outage_is_waited_for, needs broker),
         trial!(kafka::a_run_that_was_taken_over_commits_nothing, needs broker),

@@ -3,9 +3,12 @@
 use std::io;
 use std::path::PathBuf;
 
+use arrow::error::ArrowError;
 use deltalake::DeltaTableError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use schemas::TableError;
+
+use crate::kafka::RegistryError;
 
 /// A failure of a sink. `Display` tells this error alone; its cause is `source()`.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +68,28 @@ pub enum SinkError {
         /// Pipeline and name of the sink.
         sink: String,
     },
+    /// Records could not be put into the columns that a topic's values have.
+    #[error("cannot put a record into the columns of {topic:?}")]
+    Columns {
+        /// The topic.
+        topic: String,
+        /// What is wrong with it.
+        source: TableError,
+    },
+    /// Columns have no form in Avro.
+    #[error("cannot write values of {topic:?} as avro")]
+    Avro {
+        /// The topic.
+        topic: String,
+        /// What the encoder said.
+        source: ArrowError,
+    },
+    /// A schema has no number.
+    #[error("values have no schema")]
+    Registry {
+        /// What went wrong with the registry.
+        source: RegistryError,
+    },
     /// Brokers could not be reached, or refused.
     #[error("could not send to kafka at {brokers}")]
     Kafka {
@@ -91,7 +116,7 @@ impl SinkError {
 
     /// Says whether the destination is away, and may come back at any time.
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Kafka { .. }) && self.is_retryable()
+        matches!(self, Self::Kafka { .. } | Self::Registry { .. }) && self.is_retryable()
     }
 
     /// Says whether the same call may succeed later.
@@ -100,10 +125,13 @@ impl SinkError {
             // The disk may be freed.
             Self::Write { .. } | Self::Delta { .. } => true,
             Self::Kafka { source, .. } => !refused(source),
+            Self::Registry { source } => matches!(source, RegistryError::Request(_)),
             // A wrong path and an unencodable value stay what they are.
             Self::Open { .. }
             | Self::Encode { .. }
             | Self::Table { .. }
+            | Self::Columns { .. }
+            | Self::Avro { .. }
             | Self::Shorter { .. }
             | Self::Fenced { .. }
             | Self::TakenOver { .. } => false,

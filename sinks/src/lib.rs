@@ -20,7 +20,7 @@ use serde::Deserialize;
 pub use crate::delta::{DeltaConfig, DeltaTail, forget};
 pub use crate::error::SinkError;
 pub use crate::json_lines::JsonLinesConfig;
-pub use crate::kafka::KafkaConfig;
+pub use crate::kafka::{KafkaConfig, RegistryError, ValueFormat};
 pub use crate::live::{Hub, LiveConfig};
 pub use crate::sink::Sink;
 

@@ -10,7 +10,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Headers, Message as _};
+use rdkafka::message::{BorrowedMessage, Headers, Message as _};
 use rdkafka::metadata::MetadataPartition;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tempfile::TempDir;
@@ -128,8 +128,32 @@ impl Kafka {
         })
     }
 
-    /// All that is committed in a topic that nobody writes to; in order within a partition and from one to the next.
+    /// All that is committed in a topic that nobody writes to; in order within a partition and from one
+    /// to the next.
     pub(crate) fn read(&self, topic: &str) -> Vec<Message> {
+        let mut messages = Vec::new();
+        self.consume(topic, |message| {
+            messages.push(Message {
+                partition: message.partition(),
+                key: text(message.key()),
+                value: text(message.payload()),
+                headers: message.headers().map_or_else(Vec::new, |headers| {
+                    headers.iter().map(|it| (it.key.to_owned(), text(it.value))).collect()
+                }),
+            });
+        });
+        messages.sort_by_key(|message| message.partition);
+        messages
+    }
+
+    /// The values of all that is committed in a topic that nobody writes to.
+    pub(crate) fn read_values(&self, topic: &str) -> Vec<Vec<u8>> {
+        let mut values = Vec::new();
+        self.consume(topic, |message| values.push(message.payload().expect("a value").to_vec()));
+        values
+    }
+
+    fn consume(&self, topic: &str, mut each: impl FnMut(&BorrowedMessage<'_>)) {
         let consumer: BaseConsumer = self.client().create().expect("a client");
         let partitions = Self::partitions(&consumer, topic);
         let mut from = TopicPartitionList::new();
@@ -138,23 +162,14 @@ impl Kafka {
             added.expect("an offset");
         }
         consumer.assign(&from).expect("nobody else reads");
-        let (mut messages, mut n_ended) = (Vec::new(), 0);
+        let mut n_ended = 0;
         while n_ended < partitions.len() {
             match consumer.poll(TIMEOUT).expect("it answers") {
-                Ok(message) => messages.push(Message {
-                    partition: message.partition(),
-                    key: text(message.key()),
-                    value: text(message.payload()),
-                    headers: message.headers().map_or_else(Vec::new, |headers| {
-                        headers.iter().map(|it| (it.key.to_owned(), text(it.value))).collect()
-                    }),
-                }),
+                Ok(message) => each(&message),
                 Err(KafkaError::PartitionEOF(_)) => n_ended += 1,
                 Err(error) => panic!("{error}"),
             }
         }
-        messages.sort_by_key(|message| message.partition);
-        messages
     }
 
     fn partitions(consumer: &BaseConsumer, topic: &str) -> Vec<i32> {

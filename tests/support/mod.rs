@@ -11,4 +11,5 @@ pub(crate) mod port;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod python;
+pub(crate) mod registry;
 pub(crate) mod soak;

@@ -7,9 +7,10 @@ fn interpreter() -> PathBuf {
     std::env::var_os("FRESNEL_PYTHON").map_or_else(|| "python3".into(), PathBuf::from)
 }
 
-/// True if it has `deltalake`.
+/// True if it has its packages.
 pub(crate) fn there() -> bool {
-    let import = Command::new(interpreter()).args(["-c", "import deltalake, pyarrow"]).output();
+    let import =
+        Command::new(interpreter()).args(["-c", "import deltalake, fastavro, pyarrow"]).output();
     import.is_ok_and(|output| output.status.success())
 }
 

@@ -5,8 +5,9 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 use schemas::{Record, Tick};
 
-use crate::SinkError;
 use crate::kafka::topics::{Topics, stem_of};
+use crate::kafka::values::Values;
+use crate::{SinkContext, SinkError};
 
 /// What is sent.
 pub(super) struct Message {
@@ -49,35 +50,34 @@ impl Message {
 pub(super) struct Envelope {
     /// Names the pipeline and the sink; ids are unique in it.
     source: String,
+    values: Values,
 }
 
 impl Envelope {
-    pub(super) fn new(pipeline: &str, sink: &str) -> Self {
-        Self { source: format!("/fresnel/{pipeline}/{sink}") }
+    pub(super) fn new(context: &SinkContext<'_>, values: Values) -> Self {
+        Self { source: format!("/fresnel/{}/{}", context.pipeline, context.name), values }
     }
 
     /// Turns the records of a tick, which are in their order, into messages.
     ///
     /// # Errors
     ///
-    /// [`SinkError::Encode`] if a record is no JSON.
+    /// [`SinkError`] if a record has no form as a value, or its schema has no number.
     pub(super) fn wrap(
-        &self,
+        &mut self,
         tick: Tick,
         records: &[Record],
         topics: &Topics,
     ) -> Result<Vec<Message>, SinkError> {
         let mut messages = Vec::new();
         for record in records {
-            let mut lines = Vec::new();
-            let written = record.write_json_lines(&mut lines);
-            written.map_err(|source| SinkError::Encode { tick, source })?;
-            let values = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-            for (value, happened_at_ns) in values.zip(times(record)) {
+            let topic = topics.of(record);
+            let values = self.values.of(tick, &topic, record)?;
+            for (value, happened_at_ns) in values.into_iter().zip(times(record)) {
                 messages.push(Message {
-                    topic: topics.of(record),
+                    topic: topic.clone(),
                     key: key(record),
-                    value: value.to_vec(),
+                    value,
                     headers: self.headers(tick, messages.len(), record, happened_at_ns),
                     captured_at_ms: Some(happened_at_ns.div_euclid(1_000_000).max(0)),
                 });
@@ -100,7 +100,7 @@ impl Envelope {
         };
         let time = DateTime::from_timestamp_nanos(happened_at_ns);
         vec![
-            ("content-type", "application/json".to_owned()),
+            ("content-type", self.values.content_type().to_owned()),
             ("ce_specversion", "1.0".to_owned()),
             ("ce_id", id),
             ("ce_source", self.source.clone()),

@@ -9,8 +9,10 @@
 
 mod message;
 mod progress;
+mod registry;
 mod topics;
 mod transactions;
+mod values;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,7 +27,11 @@ use crate::kafka::message::{Envelope, Message};
 use crate::kafka::progress::Run;
 use crate::kafka::topics::Topics;
 use crate::kafka::transactions::Transactions;
+use crate::kafka::values::Values;
 use crate::{Sink, SinkContext, SinkError};
+
+pub use crate::kafka::registry::RegistryError;
+pub use crate::kafka::values::ValueFormat;
 
 /// Bytes after which messages are sent early.
 const FULL_BYTES: usize = 4 * 1024 * 1024;
@@ -43,6 +49,9 @@ pub struct KafkaConfig {
     /// have come.
     #[serde(default = "default_prefix")]
     pub prefix: String,
+    /// How values are written: "json" (default), or `{ avro = { registry = "http://host:8081" } }`.
+    #[serde(default)]
+    pub values: ValueFormat,
     /// Milliseconds between transactions at most; 100 by default.
     #[serde(default = "default_commit_interval_ms")]
     pub commit_interval_ms: u32,
@@ -70,7 +79,7 @@ impl KafkaConfig {
             client: self.client(),
             brokers: self.brokers.clone(),
             topics: Topics::new(self.topic.clone(), &self.prefix, context.inputs),
-            envelope: Envelope::new(context.pipeline, context.name),
+            envelope: Envelope::new(context, Values::new(&self.values)),
             commit_interval: Duration::from_millis(self.commit_interval_ms.into()),
             run: Run {
                 sink: format!("{}/{}", context.pipeline, context.name),

@@ -1,0 +1,54 @@
+//! A schema registry of the test's own: Apicurio's, which speaks Confluent's API, from where `make
+//! test` has put it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use crate::support::port;
+
+/// A registry that ends with the test.
+pub(crate) struct Registry {
+    server: Child,
+    /// Where its API is.
+    pub(crate) url: String,
+}
+
+/// The jar that starts it.
+fn jar() -> Option<PathBuf> {
+    let files = fs::read_dir(std::env::var_os("FRESNEL_REGISTRY")?).ok()?;
+    let mut files = files.filter_map(|file| Some(file.ok()?.path()));
+    files.find(|file| file.to_string_lossy().ends_with("-runner.jar"))
+}
+
+/// True if it is there.
+pub(crate) fn there() -> bool {
+    jar().is_some()
+}
+
+impl Registry {
+    /// Starts one and waits until it answers.
+    pub(crate) fn start() -> Self {
+        let port = port::free();
+        let mut java = Command::new("java");
+        java.args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "-Dquarkus.http.host=127.0.0.1"]);
+        java.arg(format!("-Dquarkus.http.port={port}")).arg("-jar");
+        java.arg(jar().expect("make test says where it is"));
+        let server = java.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let url = format!("http://127.0.0.1:{port}/apis/ccompat/v7");
+        let mut registry = Self { server: server.expect("java starts"), url };
+        while ureq::get(format!("{}/subjects", registry.url)).call().is_err() {
+            let ended = registry.server.try_wait().expect("it is ours");
+            assert!(ended.is_none(), "it ended before it was ready: {ended:?}");
+        }
+        registry
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
