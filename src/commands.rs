@@ -1,23 +1,19 @@
 //! The program's commands.
 
-use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Write, stdout};
+use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, Result};
-use api::Server;
+use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
-use engine::{
-    ApiConfig, Cluster, Plan, Run, RunOptions, TrainPlan, forget, record, train_on_scenes,
-};
+use engine::{Cluster, Plan, RunOptions, TrainPlan, forget, record, train_on_scenes};
 use queries::{Format, History, Limits};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::demo::demo;
+use crate::run::{run, stop_on_signal};
 use crate::supervisor::Suspects;
+use crate::tap::tap;
 use crate::top::top;
 use crate::{checkpoints, supervisor};
 
@@ -271,80 +267,10 @@ impl Command {
     }
 }
 
-fn run(mut plan: Plan, options: &RunOptions, listen: Option<SocketAddr>) -> Result<()> {
-    // Other processes serve what they count, if they are told where.
-    plan.api = plan.api.filter(|_| options.cluster.is_first());
-    if let Some(listen) = listen {
-        plan.api = Some(ApiConfig { listen });
-    }
-    let server = plan.api.as_ref().map(|api| Server::bind(api.listen)).transpose()?;
-    let run = Run::start(plan, options)?;
-    let serving = server.map(|server| {
-        eprintln!("listening on http://{}", server.address());
-        server.serve(run.shared())
-    });
-    let summary = run.wait();
-    if let Some(serving) = serving {
-        serving.end();
-    }
-    eprint!("{}", summary?);
-    Ok(())
-}
-
-/// The demo's files: what is run is what can be read, and changed, in its folder.
-const DEMO_FILES: [(&str, &[u8]); 3] = [
-    ("pipelines/demo.toml", include_bytes!("../pipelines/demo.toml")),
-    ("pipelines/scenes/flat.toml", include_bytes!("../pipelines/scenes/flat.toml")),
-    ("models/flat.safetensors", include_bytes!("../models/flat.safetensors")),
-];
-
-fn demo(directory: PathBuf, listen: SocketAddr, workers: usize) -> Result<()> {
-    for (name, content) in DEMO_FILES {
-        let path = directory.join(name);
-        let folder = path.parent().unwrap_or(&directory);
-        fs::create_dir_all(folder)
-            .and_then(|()| fs::write(&path, content))
-            .with_context(|| format!("could not write {}", path.display()))?;
-    }
-    eprintln!("a simulated room: nobody is there; the history goes to {}", directory.display());
-    let plan = Plan::load(&directory.join("pipelines/demo.toml"))?;
-    let (cluster, stop) = (Cluster::default(), stop_on_signal()?);
-    let (fresh, hold, drop_state) = (false, Vec::new(), Vec::new());
-    let options = RunOptions { directory, workers, cluster, fresh, hold, drop_state, stop };
-    run(plan, &options, Some(listen))
-}
-
-/// A flag that an interrupt or a request to terminate sets; a second one ends the process at once.
-fn stop_on_signal() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .context("could not listen for signals")?;
-    }
-    Ok(stop)
-}
-
 fn sql(history: PathBuf, format: Format, query: &str) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answer = runtime.block_on(History::new(history, None).query(query, Limits::default()))?;
     Ok(stdout().write_all(&answer.encode(format)?)?)
-}
-
-fn tap(stream: &str, url: &str) -> Result<()> {
-    let url = format!("{}/api/v1/streams/{stream}/tap", url.trim_end_matches('/'));
-    let records = ureq::get(&url).call().with_context(|| format!("could not ask {url}"))?;
-    let mut records = BufReader::new(records.into_body().into_reader());
-    let mut line = Vec::new();
-    while records.read_until(b'\n', &mut line)? > 0 {
-        match stdout().write_all(&line) {
-            // Who reads it has seen enough.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
-            written => written?,
-        }
-        line.clear();
-    }
-    Ok(())
 }
 
 fn train(plan: &TrainPlan) -> Result<()> {

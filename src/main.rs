@@ -2,7 +2,10 @@
 
 mod checkpoints;
 mod commands;
+mod demo;
+mod run;
 mod supervisor;
+mod tap;
 mod top;
 
 use std::io::IsTerminal;

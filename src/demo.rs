@@ -1,0 +1,33 @@
+//! `fresnel demo`: everything at work in a simulated room.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use engine::{Cluster, Plan, RunOptions};
+
+use crate::run::{run, stop_on_signal};
+
+/// The demo's files: what is run is what can be read, and changed, in its folder.
+const DEMO_FILES: [(&str, &[u8]); 3] = [
+    ("pipelines/demo.toml", include_bytes!("../pipelines/demo.toml")),
+    ("pipelines/scenes/flat.toml", include_bytes!("../pipelines/scenes/flat.toml")),
+    ("models/flat.safetensors", include_bytes!("../models/flat.safetensors")),
+];
+
+pub(crate) fn demo(directory: PathBuf, listen: SocketAddr, workers: usize) -> Result<()> {
+    for (name, content) in DEMO_FILES {
+        let path = directory.join(name);
+        let folder = path.parent().unwrap_or(&directory);
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::write(&path, content))
+            .with_context(|| format!("could not write {}", path.display()))?;
+    }
+    eprintln!("a simulated room: nobody is there; the history goes to {}", directory.display());
+    let plan = Plan::load(&directory.join("pipelines/demo.toml"))?;
+    let (cluster, stop) = (Cluster::default(), stop_on_signal()?);
+    let (fresh, hold, drop_state) = (false, Vec::new(), Vec::new());
+    let options = RunOptions { directory, workers, cluster, fresh, hold, drop_state, stop };
+    run(plan, &options, Some(listen))
+}
