@@ -31,7 +31,7 @@ fn decode_into(
                 *dropped.entry(error.reason()).or_default() += 1;
                 used
             }
-            Step::NeedsMore => panic!("the bytes are complete"),
+            Step::NeedsMore | Step::NeedsSchema(_) => panic!("the bytes are complete"),
         };
         assert!(used > 0, "every step goes forward");
         rest = &rest[used..];

@@ -39,7 +39,7 @@ pub(crate) fn a_stopped_run_goes_on_with_other_processes() {
         let before = output(path).lines().count();
         move || output(path).lines().count() > before + 60
     };
-    write_pipeline(path, "6.0");
+    write_pipeline(path, "4.0");
     let mut alone = process::Server::start_silent(path, &["run", "demo.toml"]);
     alone.wait_until(some_more());
     assert_eq!(alone.terminate().0, Some(0));
@@ -65,7 +65,7 @@ pub(crate) fn a_lost_process_ends_the_run() {
     let expected = uninterrupted();
     let directory = golden::directory();
     let path = directory.path();
-    write_pipeline(path, "4.0");
+    write_pipeline(path, "2.0");
     for nth in 0..8 {
         let before = output(path).lines().count();
         let [mut first, mut second] = cluster::start::<2>(path, &["run", "demo.toml"]);

@@ -1,5 +1,6 @@
 //! Records from and to Apache Kafka, exactly once whatever is killed when.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -47,6 +48,12 @@ commit_interval_ms = 30
 type = "json_lines"
 inputs = ["motion"]
 path = "out.jsonl"
+
+[sinks.history]
+type = "delta"
+inputs = ["motion"]
+path = "history"
+commit_interval_ms = 50
 "#;
 
 /// A folder with the pipeline and its capture.
@@ -99,17 +106,24 @@ fn lines(directory: &Path) -> Vec<String> {
     lines.lines().map(str::to_owned).collect()
 }
 
-/// What an uninterrupted run commits under a prefix.
-fn uninterrupted(kafka: &Kafka, prefix: &str) -> (Vec<Message>, Vec<String>) {
+/// The rows of the history, in an order of their own.
+fn rows(directory: &Path) -> String {
+    let sql = "SELECT * FROM presence ORDER BY captured_at_ns, link";
+    process::succeed(directory, &["sql", "--format", "json_lines", sql])
+}
+
+/// What an uninterrupted run commits under a prefix, and writes.
+fn uninterrupted(kafka: &Kafka, prefix: &str) -> (Vec<Message>, Vec<String>, String) {
     let directory = directory(kafka, prefix, "\"full\"");
     process::succeed(directory.path(), &["run", "flat.toml"]);
-    (kafka.read(&format!("{prefix}.presence.v1")), lines(directory.path()))
+    let messages = kafka.read(&format!("{prefix}.presence.v1"));
+    (messages, lines(directory.path()), rows(directory.path()))
 }
 
 pub(crate) fn records_become_messages() {
     let kafka = Kafka::start();
     send_boards(&kafka);
-    let (messages, lines) = uninterrupted(&kafka, "home");
+    let (messages, lines, _) = uninterrupted(&kafka, "home");
     let mut values: Vec<_> = messages.iter().map(|message| message.value.clone()).collect();
     let mut expected = lines;
     values.sort_unstable();
@@ -117,7 +131,7 @@ pub(crate) fn records_become_messages() {
     assert_eq!(values, expected);
     for receiver in ["laptop/", "boards/94:d9:b3:80:8c:80", "boards/94:d9:b3:80:8c:81"] {
         let of_link = messages.iter().filter(|message| message.key.starts_with(receiver));
-        let partitions: std::collections::BTreeSet<_> = of_link.map(|it| it.partition).collect();
+        let partitions: BTreeSet<_> = of_link.map(|it| it.partition).collect();
         assert_eq!(partitions.len(), 1, "{receiver} stays in order");
     }
     let headers: Vec<_> = messages[0].headers.iter().map(|(name, _)| name.as_str()).collect();
@@ -127,8 +141,7 @@ pub(crate) fn records_become_messages() {
     );
     assert_eq!(messages[0].headers[3].1, "/fresnel/flat/topics");
     assert_eq!(messages[0].headers[4].1, "dev.fresnel.presence.v1");
-    let ids: std::collections::BTreeSet<_> =
-        messages.iter().map(|message| &message.headers[2].1).collect();
+    let ids: BTreeSet<_> = messages.iter().map(|message| &message.headers[2].1).collect();
     assert_eq!(ids.len(), messages.len(), "ids are unique");
 }
 
@@ -197,6 +210,22 @@ pub(crate) fn values_can_be_avro() {
         let n_found = python::run(COMPARE, &[&registry.url, &file, &lines, kind]);
         assert_ne!(n_found, "0", "{kind}");
     }
+    // What was written is read again.
+    let source = format!(
+        "[sources.again]\ntype = \"poses\"\nformat = {{ avro = {{ registry = \"{}\" }} }}\n\
+         transport = {{ kafka = {{ brokers = \"{}\", topic = \"home.pose.frames.v1\", stop_at_end = true }} }}\n",
+        registry.url,
+        kafka.brokers()
+    );
+    let again = "name = \"again\"\nsinks.lines = { type = \"json_lines\", inputs = [\"again\"], path = \"again.jsonl\" }\n";
+    fs::write(path.join("again.toml"), format!("{again}{source}")).expect("room");
+    process::succeed(path, &["run", "again.toml"]);
+    let as_set = |file: &str| -> BTreeSet<_> {
+        let records = json_lines::records(&path.join(file)).into_iter();
+        let poses = records.filter(|it| it["record"] == "pose" && it["source"] != "room.truth");
+        poses.map(|record| record.to_string()).collect()
+    };
+    assert_eq!(as_set("again.jsonl"), as_set("golden.jsonl"));
     // A registry that is not there is waited for, as a broker is; one that refuses is an error.
     let wrong = format!("{pipeline}{sink}").replace("/apis/ccompat/v7", "/apis/nowhere");
     fs::write(path.join("demo.toml"), wrong).expect("room");
@@ -208,7 +237,7 @@ pub(crate) fn a_killed_run_commits_each_record_once() {
     const KILLS: u64 = 30;
     let kafka = Kafka::start();
     send_boards(&kafka);
-    let (expected, expected_lines) = uninterrupted(&kafka, "whole");
+    let (expected, expected_lines, expected_rows) = uninterrupted(&kafka, "whole");
     let directory = directory(&kafka, "killed", "3.0");
     let mut n_interrupted = 0;
     for nth in 0..KILLS {
@@ -224,13 +253,14 @@ pub(crate) fn a_killed_run_commits_each_record_once() {
     assert_eq!(found.len(), expected.len(), "lost or doubled");
     assert!(found == expected, "the same number of messages, but not the same");
     assert!(lines(directory.path()) == expected_lines);
+    assert!(rows(directory.path()) == expected_rows);
 }
 
 /// While the broker is away, sources wait; when it is back, all that was to come comes.
 pub(crate) fn an_outage_is_waited_for() {
     let mut kafka = Kafka::start();
     send_boards(&kafka);
-    let (expected, _) = uninterrupted(&kafka, "whole");
+    let (expected, ..) = uninterrupted(&kafka, "whole");
     let directory = directory(&kafka, "outage", "4.0");
     let arguments = ["run", "flat.toml", "--listen", "127.0.0.1:0"];
     let mut server = process::Server::start(directory.path(), &arguments);
@@ -257,7 +287,7 @@ pub(crate) fn an_outage_is_waited_for() {
 pub(crate) fn a_run_that_was_taken_over_commits_nothing() {
     let kafka = Kafka::start();
     send_boards(&kafka);
-    let (expected, _) = uninterrupted(&kafka, "whole");
+    let (expected, ..) = uninterrupted(&kafka, "whole");
     let directory = directory(&kafka, "twice", "4.0");
     let arguments = ["run", "flat.toml", "--listen", "127.0.0.1:0"];
     let mut first = process::Server::start(directory.path(), &arguments);

@@ -10,6 +10,15 @@ pub trait Decoder: Send {
     /// Decodes the first record of `bytes` into `intake`. With `complete` no more bytes will follow.
     fn decode(&mut self, bytes: &[u8], complete: bool, intake: &mut Intake) -> Step;
 
+    /// Learns a schema that it has asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::Schema`] if it is none.
+    fn learn(&mut self, _number: u32, _schema: &str) -> Result<(), DecodeError> {
+        Err(DecodeError::Schema)
+    }
+
     /// What it remembers of the records so far.
     fn memory(&self) -> DecoderMemory;
 
@@ -34,6 +43,8 @@ pub enum Step {
     Bad(usize, DecodeError),
     /// It is not all here.
     NeedsMore,
+    /// It can be decoded when the schema of this number is known.
+    NeedsSchema(u32),
 }
 
 /// Why a record could not be decoded. The text is fixed, to count by.
@@ -72,6 +83,9 @@ pub enum DecodeError {
     /// The line is not text.
     #[error("not text")]
     NotText,
+    /// The schema that it is written by cannot be used.
+    #[error("unusable schema")]
+    Schema,
 }
 
 impl DecodeError {
@@ -89,6 +103,7 @@ impl DecodeError {
             Self::NoTime => "no time",
             Self::NoPose => "no pose frame",
             Self::NotText => "not text",
+            Self::Schema => "unusable schema",
         }
     }
 }

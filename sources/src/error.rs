@@ -77,6 +77,16 @@ pub enum SourceError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// A schema registry does not tell a schema.
+    #[error("the schema registry at {url} does not tell schema {number}")]
+    Registry {
+        /// The registry as the pipeline has it.
+        url: String,
+        /// The schema's number.
+        number: u32,
+        /// What went wrong.
+        source: Box<ureq::Error>,
+    },
     /// What comes over a transport that can be asked again needs no recording.
     #[error("{name:?} has nothing to record: only what comes over a socket is")]
     NothingToRecord {

@@ -12,7 +12,9 @@ mod intake;
 mod journal;
 mod json;
 mod pace;
+mod poses;
 mod position;
+mod registry;
 mod rows;
 mod silence;
 pub mod simulate;
@@ -31,8 +33,9 @@ pub use crate::csi::{CsiConfig, CsiFormat, Esp32, Intel5300};
 pub use crate::decoder::{DecodeError, Decoder, DecoderMemory, Step};
 pub use crate::error::SourceError;
 pub use crate::intake::{Intake, LinkNames};
-pub use crate::json::{FieldType, JsonConfig, PosesConfig, TimeField, TimeUnit};
+pub use crate::json::{FieldType, JsonConfig, TimeField, TimeUnit};
 pub use crate::pace::Speed;
+pub use crate::poses::{PoseFormat, PosesConfig};
 pub use crate::position::{hold, release};
 pub use crate::silence::{NoSilences, Silence, Silences};
 pub use crate::simulate::SimulateConfig;
@@ -48,7 +51,7 @@ pub enum SourceConfig {
     Csi(CsiConfig),
     /// Rows with the fields that are declared here, from JSON.
     Json(JsonConfig),
-    /// Ready-made poses, from JSON.
+    /// Ready-made poses.
     Poses(PosesConfig),
     /// A simulated room with people in it.
     Simulate(SimulateConfig),
@@ -78,7 +81,8 @@ impl SourceConfig {
     pub fn mistake(&self) -> Option<String> {
         match self {
             Self::Json(config) => config.mistake(),
-            Self::Csi(_) | Self::Poses(_) | Self::Simulate(_) => None,
+            Self::Poses(config) => config.mistake(),
+            Self::Csi(_) | Self::Simulate(_) => None,
         }
     }
 

@@ -92,6 +92,7 @@ impl CsiConfig {
             clock: self.clock,
             max_delay_ms: self.max_delay_ms,
             idle_timeout_ms: self.idle_timeout_ms,
+            registry: None,
             decoder: &|| self.format.decoder(),
         })
     }

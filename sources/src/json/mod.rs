@@ -1,6 +1,5 @@
-//! JSON: rows with the fields that a pipeline declares, and poses that others have made.
+//! JSON: rows with the fields that a pipeline declares.
 
-mod poses;
 mod row_decoder;
 
 use std::collections::BTreeMap;
@@ -10,7 +9,6 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::json::poses::PoseDecoder;
 use crate::json::row_decoder::RowDecoder;
 use crate::transport::{Ingress, default_idle_timeout_ms};
 use crate::{Clock, LinkNames, Partition, SourceContext, SourceError, Speed, Transport};
@@ -129,52 +127,14 @@ impl JsonConfig {
             clock: Some(Clock::Device),
             max_delay_ms: self.max_delay_ms,
             idle_timeout_ms: self.idle_timeout_ms,
+            registry: None,
             decoder: &|| Box::new(RowDecoder::new(&schema, &self.time)),
         })
     }
 }
 
-/// Settings of the `poses` source.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PosesConfig {
-    /// Where lines or messages of pose frames come from, as the `kafka` and `json_lines` sinks write
-    /// them.
-    pub transport: Transport,
-    /// Milliseconds that frames may come out of order without being late; 0 by default.
-    #[serde(default)]
-    pub max_delay_ms: u32,
-    /// Milliseconds without a message after which a topic's partition, or a socket, is silent; 30000 by
-    /// default. Its clock then follows the wall clock at that distance, so that it does not hold back
-    /// the others. Where the time of arrival counts, sockets need none.
-    #[serde(default = "default_idle_timeout_ms")]
-    pub idle_timeout_ms: u32,
-    /// How fast a file is read: "full" (default), "recorded", or a factor.
-    #[serde(default)]
-    pub speed: Speed,
-}
-
-impl PosesConfig {
-    pub(crate) fn state_shape(&self) -> String {
-        self.transport.state_shape("poses")
-    }
-
-    pub(crate) fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
-        self.transport.open(&Ingress {
-            context,
-            names: LinkNames::default(),
-            schema: None,
-            speed: self.speed,
-            clock: Some(Clock::Device),
-            max_delay_ms: self.max_delay_ms,
-            idle_timeout_ms: self.idle_timeout_ms,
-            decoder: &|| Box::new(PoseDecoder),
-        })
-    }
-}
-
 /// The first line of `bytes`, and how many bytes it and its end take. None if its end is not there.
-fn line(bytes: &[u8], complete: bool) -> Option<(&[u8], usize)> {
+pub(crate) fn line(bytes: &[u8], complete: bool) -> Option<(&[u8], usize)> {
     match memchr::memchr(b'\n', bytes) {
         Some(end) => Some((&bytes[..end], end + 1)),
         None => complete.then_some((bytes, bytes.len())),

@@ -233,7 +233,7 @@ mod tests {
                     bad.push(error);
                     used
                 }
-                Step::NeedsMore => panic!("it is all there"),
+                Step::NeedsMore | Step::NeedsSchema(_) => panic!("it is all there"),
             };
             bytes = &bytes[used..];
         }

@@ -7,9 +7,9 @@ use crate::{DecodeError, Decoder, DecoderMemory, Intake, Step};
 
 /// Reads frames; remembers nothing.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PoseDecoder;
+pub(super) struct JsonPoses;
 
-impl Decoder for PoseDecoder {
+impl Decoder for JsonPoses {
     fn decode(&mut self, bytes: &[u8], complete: bool, intake: &mut Intake) -> Step {
         let Some((line, used)) = line(bytes, complete) else { return Step::NeedsMore };
         if line.trim_ascii().is_empty() {

@@ -10,7 +10,7 @@ use schemas::SourceKind;
 use serde::{Deserialize, Serialize};
 
 use crate::transport::{Clock, Ingress, unix_ns};
-use crate::{Decoder, DecoderMemory, Intake, Poll, Source, SourceError, Step};
+use crate::{DecodeError, Decoder, DecoderMemory, Intake, Poll, Source, SourceError, Step};
 
 const READ_BYTES: usize = 256 * 1024;
 /// No record of any format is longer; a decoder that asks for more has lost its way.
@@ -123,6 +123,11 @@ impl<R: Read> Capture<R> {
                 self.decoded += used;
             }
             Step::NeedsMore => return false,
+            // Files have no registry that tells it.
+            Step::NeedsSchema(_) => {
+                self.intake.drop_record(DecodeError::Schema.reason(), place.offset);
+                self.decoded = self.buffer.len();
+            }
         }
         self.intake.mark(&place);
         true

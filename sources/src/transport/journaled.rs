@@ -113,7 +113,7 @@ impl Source for Journaled {
                 self.messages.intake.set_arrival(entry.arrived_at_ns);
             }
             self.silent.heard(entry.offset, &mut self.messages);
-            self.messages.decode(entry.offset, entry.next, entry.message);
+            self.messages.decode(entry.offset, entry.next, entry.message)?;
         }
         let Some(clock_ns) = self.reader.clock_ns() else { return Ok(self.messages.intake.take()) };
         if self.recording {

@@ -204,7 +204,7 @@ impl Source for Reader {
             if let Some(arrived_at_ms) = arrived_at_ms.filter(|_| self.arrival) {
                 self.messages.intake.set_arrival(arrived_at_ms.saturating_mul(1_000_000));
             }
-            self.messages.decode(offset, offset + 1, &self.payload);
+            self.messages.decode(offset, offset + 1, &self.payload)?;
         }
         self.keep_silence()?;
         Ok(self.messages.intake.take())

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use schemas::{SourceKind, Tick};
 use serde::{Deserialize, Serialize};
 
+use crate::registry::Registry;
 use crate::transport::Ingress;
 use crate::{Decoder, DecoderMemory, Intake, Poll, SourceError, Step};
 
@@ -22,6 +23,7 @@ struct Place {
 pub(super) struct Messages {
     pub(super) intake: Intake,
     decoder: Box<dyn Decoder>,
+    registry: Option<Registry>,
     place: Place,
     /// The offset to read on from at the end of each granule.
     marked: VecDeque<(Tick, u64)>,
@@ -41,7 +43,9 @@ impl Messages {
         decoder.recall(place.unwrap_or_default().memory);
         let offset = place.map(|place| place.offset);
         let marked = offset.map(|offset| (starts_at, offset)).into_iter().collect();
-        Ok((Self { intake, decoder, place: place.unwrap_or_default(), marked }, offset))
+        let registry = ingress.registry.map(Registry::new);
+        let place = place.unwrap_or_default();
+        Ok((Self { intake, decoder, registry, place, marked }, offset))
     }
 
     /// Of the next message.
@@ -50,7 +54,12 @@ impl Messages {
     }
 
     /// Decodes what of a message is not done with; the one behind it is at `next`.
-    pub(super) fn decode(&mut self, offset: u64, next: u64, message: &[u8]) {
+    pub(super) fn decode(
+        &mut self,
+        offset: u64,
+        next: u64,
+        message: &[u8],
+    ) -> Result<(), SourceError> {
         if offset != self.place.offset {
             self.place = Place { offset, n_decoded: 0, ..self.place };
         }
@@ -63,10 +72,26 @@ impl Messages {
                     used
                 }
                 Step::NeedsMore => bytes.len(),
+                Step::NeedsSchema(number) => self.learn(number, offset, bytes.len())?,
             };
             self.mark_at(place);
         }
         self.place = Place { offset: next, n_decoded: 0, ..self.place };
+        Ok(())
+    }
+
+    /// Tells the decoder a schema. Gives the bytes of the message that are done with: none, unless the
+    /// schema cannot be used.
+    fn learn(&mut self, number: u32, offset: u64, n_bytes: usize) -> Result<usize, SourceError> {
+        let schema = self.registry.as_ref().map(|registry| registry.schema(number)).transpose()?;
+        let learnt = self.decoder.learn(number, schema.as_deref().unwrap_or_default());
+        Ok(learnt.map_or_else(
+            |error| {
+                self.intake.drop_record(error.reason(), offset);
+                n_bytes
+            },
+            |()| 0,
+        ))
     }
 
     /// Notes where to read on, if the clock has left a granule.

@@ -85,6 +85,8 @@ pub(crate) struct Ingress<'a> {
     pub(crate) clock: Option<Clock>,
     pub(crate) max_delay_ms: u32,
     pub(crate) idle_timeout_ms: u32,
+    /// URL of the schema registry, where messages name schemas.
+    pub(crate) registry: Option<&'a str>,
     /// Makes a decoder; each partition has its own.
     pub(crate) decoder: &'a dyn Fn() -> Box<dyn Decoder>,
 }
