@@ -148,17 +148,43 @@ pub(crate) fn records_become_messages() {
 /// Decodes values as consumers do, each by the schema of the registry that it names, and compares them
 /// with lines of JSON: as sets, without what is absent, and numbers as precise as they were.
 const COMPARE: &str = "
-import io, json, struct, sys, urllib.request, fastavro
+import importlib, io, json, os, struct, sys, urllib.request, fastavro
+from grpc_tools import protoc
 url, values, lines, kind = sys.argv[1:]
 schemas = {}
+
+def schema(number):
+    answer = json.load(urllib.request.urlopen(f'{url}/schemas/ids/{number}'))
+    if answer.get('schemaType', 'AVRO') == 'AVRO':
+        avro = fastavro.parse_schema(json.loads(answer['schema']))
+        return lambda body: fastavro.schemaless_reader(io.BytesIO(body), avro)
+    folder = os.path.dirname(values)
+    open(f'{folder}/{kind}.proto', 'w').write(answer['schema'])
+    assert protoc.main(['', f'-I{folder}', f'--python_out={folder}', f'{kind}.proto']) == 0
+    sys.path.append(folder)
+    module = importlib.import_module(f'{kind}_pb2')
+    message = getattr(module, next(iter(module.DESCRIPTOR.message_types_by_name)))
+    def read(body):
+        assert body[0] == 0
+        return fields(message.FromString(body[1:]))
+    return read
+
+def fields(message):
+    def value(field):
+        if field.has_presence and not message.HasField(field.name):
+            return None
+        value = getattr(message, field.name)
+        if field.message_type is None:
+            return list(value) if field.is_repeated else value
+        return [fields(v) for v in value] if field.is_repeated else fields(value)
+    return {field.name: value(field) for field in message.DESCRIPTOR.fields}
 
 def read(value):
     assert value[0] == 0
     number = int.from_bytes(value[1:5], 'big')
     if number not in schemas:
-        answer = json.load(urllib.request.urlopen(f'{url}/schemas/ids/{number}'))
-        schemas[number] = fastavro.parse_schema(json.loads(answer['schema']))
-    return fastavro.schemaless_reader(io.BytesIO(value[5:]), schemas[number])
+        schemas[number] = schema(number)
+    return schemas[number](value[5:])
 
 def plain(value):
     if isinstance(value, dict):
@@ -178,42 +204,47 @@ print(len(found))
 ";
 
 /// What a registry's consumers read is what JSON tells.
-pub(crate) fn values_can_be_avro() {
+pub(crate) fn values_can_have_schemas() {
     let (kafka, registry) = (Kafka::start(), Registry::start());
     let directory = golden::directory();
     let path = directory.path();
     let pipeline = fs::read_to_string(path.join("pipelines/demo.toml"));
     let pipeline = golden::rewrite(pipeline.expect("the example").parse().expect("it is TOML"));
-    let sink = format!(
-        "\n[sinks.topics]\ntype = \"kafka\"\nbrokers = \"{}\"\nprefix = \"home\"\n\
-         inputs = [\"zones\", \"zones.people\", \"zones.events\", \"activity.events\"]\n\
-         values = {{ avro = {{ registry = \"{}\" }} }}\n",
-        kafka.brokers(),
-        registry.url
-    );
-    fs::write(path.join("demo.toml"), format!("{pipeline}{sink}")).expect("room");
+    let sink = |format: &str| {
+        format!(
+            "\n[sinks.{format}]\ntype = \"kafka\"\nbrokers = \"{}\"\nprefix = \"{format}\"\n\
+             inputs = [\"zones\", \"zones.people\", \"zones.events\", \"activity.events\"]\n\
+             values = {{ {format} = {{ registry = \"{}\" }} }}\n",
+            kafka.brokers(),
+            registry.url
+        )
+    };
+    let with_sinks = format!("{pipeline}{}{}", sink("avro"), sink("protobuf"));
+    fs::write(path.join("demo.toml"), &with_sinks).expect("room");
     process::succeed(path, &["run", "demo.toml"]);
     let lines = path.join("golden.jsonl");
-    for (topic, kind) in
-        [("zones.occupancy", "occupancy"), ("pose.frames", "pose"), ("events", "event")]
-    {
-        let mut values = String::new();
-        for value in kafka.read_values(&format!("home.{topic}.v1")) {
-            for byte in value {
-                write!(values, "{byte:02x}").expect("a string takes it");
+    for format in ["avro", "protobuf"] {
+        for (topic, kind) in
+            [("zones.occupancy", "occupancy"), ("pose.frames", "pose"), ("events", "event")]
+        {
+            let mut values = String::new();
+            for value in kafka.read_values(&format!("{format}.{topic}.v1")) {
+                for byte in value {
+                    write!(values, "{byte:02x}").expect("a string takes it");
+                }
+                values.push('\n');
             }
-            values.push('\n');
+            let file = path.join(kind);
+            fs::write(&file, values).expect("room");
+            let (file, lines) = (file.to_string_lossy(), lines.to_string_lossy());
+            let n_found = python::run(COMPARE, &[&registry.url, &file, &lines, kind]);
+            assert_ne!(n_found, "0", "{kind}");
         }
-        let file = path.join(kind);
-        fs::write(&file, values).expect("room");
-        let (file, lines) = (file.to_string_lossy(), lines.to_string_lossy());
-        let n_found = python::run(COMPARE, &[&registry.url, &file, &lines, kind]);
-        assert_ne!(n_found, "0", "{kind}");
     }
     // What was written is read again.
     let source = format!(
         "[sources.again]\ntype = \"poses\"\nformat = {{ avro = {{ registry = \"{}\" }} }}\n\
-         transport = {{ kafka = {{ brokers = \"{}\", topic = \"home.pose.frames.v1\", stop_at_end = true }} }}\n",
+         transport = {{ kafka = {{ brokers = \"{}\", topic = \"avro.pose.frames.v1\", stop_at_end = true }} }}\n",
         registry.url,
         kafka.brokers()
     );
@@ -227,7 +258,7 @@ pub(crate) fn values_can_be_avro() {
     };
     assert_eq!(as_set("again.jsonl"), as_set("golden.jsonl"));
     // A registry that is not there is waited for, as a broker is; one that refuses is an error.
-    let wrong = format!("{pipeline}{sink}").replace("/apis/ccompat/v7", "/apis/nowhere");
+    let wrong = with_sinks.replace("/apis/ccompat/v7", "/apis/nowhere");
     fs::write(path.join("demo.toml"), wrong).expect("room");
     let said = process::fail(path, &["run", "demo.toml", "--fresh"], 1);
     assert!(said.contains("the schema registry refuses"), "{said}");

@@ -62,7 +62,7 @@ fn main() {
         trial!(cluster::a_lost_process_ends_the_run),
         trial!(cluster::mistakes_in_hosts_are_told),
         trial!(kafka::records_become_messages, needs broker),
-        trial!(kafka::values_can_be_avro, needs broker && python && registry::there()),
+        trial!(kafka::values_can_have_schemas, needs broker && python && registry::there()),
         trial!(kafka::a_killed_run_commits_each_record_once, needs broker),
         trial!(kafka::an_outage_is_waited_for, needs broker),
         trial!(kafka::a_run_that_was_taken_over_commits_nothing, needs broker),

@@ -84,6 +84,12 @@ pub enum SinkError {
         /// What the encoder said.
         source: ArrowError,
     },
+    /// Columns have no form in Protobuf.
+    #[error("values of {topic:?} have a column that protobuf has no type for")]
+    Protobuf {
+        /// The topic.
+        topic: String,
+    },
     /// A schema has no number.
     #[error("values have no schema")]
     Registry {
@@ -132,6 +138,7 @@ impl SinkError {
             | Self::Table { .. }
             | Self::Columns { .. }
             | Self::Avro { .. }
+            | Self::Protobuf { .. }
             | Self::Shorter { .. }
             | Self::Fenced { .. }
             | Self::TakenOver { .. } => false,

@@ -9,8 +9,9 @@ fn interpreter() -> PathBuf {
 
 /// True if it has its packages.
 pub(crate) fn there() -> bool {
-    let import =
-        Command::new(interpreter()).args(["-c", "import deltalake, fastavro, pyarrow"]).output();
+    let import = Command::new(interpreter())
+        .args(["-c", "import deltalake, fastavro, grpc_tools, pyarrow"])
+        .output();
     import.is_ok_and(|output| output.status.success())
 }
 

@@ -7,8 +7,10 @@
 //!
 //! Sources: Apache Kafka KIP-98 (transactions); `CloudEvents` 1.0, Kafka protocol binding, binary mode.
 
+mod avro;
 mod message;
 mod progress;
+mod protobuf;
 mod registry;
 mod topics;
 mod transactions;
@@ -49,7 +51,8 @@ pub struct KafkaConfig {
     /// have come.
     #[serde(default = "default_prefix")]
     pub prefix: String,
-    /// How values are written: "json" (default), or `{ avro = { registry = "http://host:8081" } }`.
+    /// How values are written: "json" (default), or with `avro` or `protobuf` as in
+    /// `{ avro = { registry = "http://host:8081" } }`.
     #[serde(default)]
     pub values: ValueFormat,
     /// Milliseconds between transactions at most; 100 by default.

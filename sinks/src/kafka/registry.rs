@@ -3,12 +3,20 @@
 //! Source: Confluent Schema Registry API, `POST /subjects/(string: subject)/versions`; others, such as
 //! Apicurio's, speak it too.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 /// A registry by its URL.
 pub(super) struct Registry {
     url: String,
+}
+
+/// What a schema is written in.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(super) enum SchemaType {
+    Avro,
+    Protobuf,
 }
 
 /// Why a registry gave no number.
@@ -41,14 +49,20 @@ impl Registry {
     }
 
     /// The number of a schema for the values of a topic; the same for the same schema.
-    pub(super) fn register(&self, topic: &str, schema: &str) -> Result<u32, RegistryError> {
+    pub(super) fn register(
+        &self,
+        topic: &str,
+        schema_type: SchemaType,
+        schema: &str,
+    ) -> Result<u32, RegistryError> {
         let failed = |error| RegistryError::Request(Box::new(error));
         let subject = format!("{topic}-value");
+        let body = json!({ "schema": schema, "schemaType": schema_type });
         let url = format!("{}/subjects/{subject}/versions", self.url);
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build();
         let request = ureq::Agent::from(agent).post(url);
         let request = request.content_type("application/vnd.schemaregistry.v1+json");
-        let response = request.send(json!({ "schema": schema }).to_string()).map_err(failed)?;
+        let response = request.send(body.to_string()).map_err(failed)?;
         let status = response.status();
         let mut body = response.into_body();
         if !status.is_success() {

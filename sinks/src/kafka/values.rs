@@ -1,24 +1,15 @@
-//! The values of messages: JSON, or Avro by a schema that a registry knows.
+//! The values of messages: JSON, or Avro or Protobuf by a schema that a registry knows.
 
 use std::collections::BTreeMap;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
-use arrow::error::ArrowError;
-use arrow_avro::schema::{
-    AVRO_NAME_METADATA_KEY, AVRO_NAMESPACE_METADATA_KEY, AvroSchema, FingerprintStrategy,
-};
-use arrow_avro::writer::format::AvroSoeFormat;
-use arrow_avro::writer::{Encoder, WriterBuilder};
 use schemars::JsonSchema;
 use schemas::{Record, Tick};
 use serde::Deserialize;
 
 use crate::SinkError;
-use crate::kafka::registry::Registry;
-
-/// What the names of schemas begin with.
-const NAMESPACE: &str = "dev.fresnel";
+use crate::kafka::avro::Avro;
+use crate::kafka::protobuf::MessageType;
+use crate::kafka::registry::{Registry, SchemaType};
 
 /// How values are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -33,28 +24,37 @@ pub enum ValueFormat {
         /// URL of the registry, which speaks Confluent's API.
         registry: String,
     },
+    /// As Protobuf, each behind a zero byte, the number of its schema and the place of its message
+    /// there. The message is that of the record's table.
+    Protobuf {
+        /// URL of the registry, which speaks Confluent's API.
+        registry: String,
+    },
 }
 
 /// Writes values.
 pub(super) enum Values {
     Json,
     Avro(Avro),
+    Protobuf(Protobuf),
 }
 
-/// Knows the schemas of topics.
-pub(super) struct Avro {
+/// Knows the message types of topics.
+pub(super) struct Protobuf {
     registry: Registry,
-    /// By topic; made at its first record.
-    encoders: BTreeMap<String, (SchemaRef, Encoder)>,
+    /// With their numbers, by topic and table; made at the first record.
+    types: BTreeMap<(String, String), (u32, MessageType)>,
 }
 
 impl Values {
     pub(super) fn new(format: &ValueFormat) -> Self {
         match format {
             ValueFormat::Json => Self::Json,
-            ValueFormat::Avro { registry } => {
-                Self::Avro(Avro { registry: Registry::new(registry), encoders: BTreeMap::new() })
-            }
+            ValueFormat::Avro { registry } => Self::Avro(Avro::new(registry)),
+            ValueFormat::Protobuf { registry } => Self::Protobuf(Protobuf {
+                registry: Registry::new(registry),
+                types: BTreeMap::new(),
+            }),
         }
     }
 
@@ -63,6 +63,7 @@ impl Values {
         match self {
             Self::Json => "application/json",
             Self::Avro(_) => "application/avro",
+            Self::Protobuf(_) => "application/protobuf",
         }
     }
 
@@ -74,59 +75,52 @@ impl Values {
         record: &Record,
     ) -> Result<Vec<Vec<u8>>, SinkError> {
         match self {
-            Self::Json => {
-                let mut lines = Vec::new();
-                let written = record.write_json_lines(&mut lines);
-                written.map_err(|source| SinkError::Encode { tick, source })?;
-                let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-                Ok(lines.map(<[u8]>::to_vec).collect())
-            }
-            Self::Avro(avro) => avro.of(topic, record),
+            Self::Json => lines(tick, record),
+            Self::Avro(avro) => avro.values(topic, record),
+            Self::Protobuf(protobuf) => protobuf.values(tick, topic, record),
         }
     }
 }
 
-impl Avro {
-    fn of(&mut self, topic: &str, record: &Record) -> Result<Vec<Vec<u8>>, SinkError> {
-        let batch = Record::to_batch(std::slice::from_ref(record));
-        let batch =
-            batch.map_err(|source| SinkError::Columns { topic: topic.to_owned(), source })?;
-        let encoder = self.encoder(topic, &batch, &record.table())?;
-        encoder.encode(&batch).map_err(|error| failed(topic, error))?;
-        Ok(encoder.flush().iter().map(|row| row.to_vec()).collect())
-    }
+/// A record as lines of JSON.
+fn lines(tick: Tick, record: &Record) -> Result<Vec<Vec<u8>>, SinkError> {
+    let mut lines = Vec::new();
+    record.write_json_lines(&mut lines).map_err(|source| SinkError::Encode { tick, source })?;
+    let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    Ok(lines.map(<[u8]>::to_vec).collect())
+}
 
-    /// The encoder of a topic, for values of these columns.
-    fn encoder(
+impl Protobuf {
+    fn values(
         &mut self,
+        tick: Tick,
         topic: &str,
-        batch: &RecordBatch,
-        name: &str,
-    ) -> Result<&mut Encoder, SinkError> {
-        let known = self.encoders.get(topic).is_some_and(|(schema, _)| *schema == batch.schema());
-        if !known {
-            let encoder = self.register(topic, &batch.schema(), name)?;
-            self.encoders.insert(topic.to_owned(), (batch.schema(), encoder));
+        record: &Record,
+    ) -> Result<Vec<Vec<u8>>, SinkError> {
+        let key = (topic.to_owned(), record.table().into_owned());
+        if !self.types.contains_key(&key) {
+            let registered = self.register(topic, record)?;
+            self.types.insert(key.clone(), registered);
         }
-        let (_, encoder) =
-            self.encoders.get_mut(topic).expect("it was inserted if it was not there");
-        Ok(encoder)
+        let (number, message_type) = &self.types[&key];
+        let values = lines(tick, record)?.into_iter().map(|line| {
+            let message = message_type.encode(&line);
+            let message = message.map_err(|source| SinkError::Encode { tick, source })?;
+            // The message is the first of its schema, which is one more zero.
+            Ok([&[0][..], &number.to_be_bytes(), &[0], &message].concat())
+        });
+        values.collect()
     }
 
-    fn register(&self, topic: &str, schema: &SchemaRef, name: &str) -> Result<Encoder, SinkError> {
-        let names = [(AVRO_NAME_METADATA_KEY, name), (AVRO_NAMESPACE_METADATA_KEY, NAMESPACE)];
-        let names = names.map(|(key, name)| (key.to_owned(), name.to_owned()));
-        let schema = Schema::new_with_metadata(schema.fields().clone(), names.into());
-        let avro = AvroSchema::try_from(&schema).map_err(|error| failed(topic, error))?;
-        let number = self.registry.register(topic, &avro.json_string);
-        let number = number.map_err(|source| SinkError::Registry { source })?;
-        WriterBuilder::new(schema)
-            .with_fingerprint_strategy(FingerprintStrategy::Id(number))
-            .build_encoder::<AvroSoeFormat>()
-            .map_err(|error| failed(topic, error))
+    fn register(&self, topic: &str, record: &Record) -> Result<(u32, MessageType), SinkError> {
+        let schema = match record {
+            Record::Rows(rows) => rows.schema(),
+            record => record.kind().arrow_schema(),
+        };
+        let message_type = MessageType::of_table(&record.table(), schema.fields());
+        let message_type =
+            message_type.ok_or_else(|| SinkError::Protobuf { topic: topic.to_owned() })?;
+        let number = self.registry.register(topic, SchemaType::Protobuf, &message_type.text);
+        Ok((number.map_err(|source| SinkError::Registry { source })?, message_type))
     }
-}
-
-fn failed(topic: &str, error: impl Into<ArrowError>) -> SinkError {
-    SinkError::Avro { topic: topic.to_owned(), source: error.into() }
 }
