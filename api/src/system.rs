@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
-use engine::Counts;
+use engine::{Counts, Plan};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -114,7 +114,7 @@ struct Load {
     sent_bytes: u64,
     /// Seconds that its operators worked, on all workers together.
     busy_seconds: f64,
-    /// The tick that a source has come to, or up to which all is done with in a sink, in milliseconds
+    /// The tick that a source or an operator has come to, or up to which all is done with in a sink, in milliseconds
     /// since the Unix epoch.
     clock_ms: Option<u64>,
     /// Seconds of event time that it is behind the source that is furthest.
@@ -132,8 +132,7 @@ struct Load {
 pub(crate) async fn performance(State(app): State<App>) -> Json<Performance> {
     let shared = &app.shared;
     let counts = shared.counters.snapshot();
-    let clocks = || counts.iter().filter_map(|(name, counts)| Some((counts.clock()?, name)));
-    let newest = clocks().map(|(clock, _)| clock).max();
+    let newest = counts.values().filter_map(Counts::clock).max();
     let components = counts.iter().map(|(name, counts)| {
         let clock_ms = counts.clock();
         let load = Load {
@@ -149,9 +148,16 @@ pub(crate) async fn performance(State(app): State<App>) -> Json<Performance> {
     });
     Json(Performance {
         uptime_seconds: shared.started.elapsed().as_secs_f64(),
-        held_by: clocks().min().map(|(_, name)| name.clone()),
+        held_by: held_by(&shared.plan, &counts),
         components: components.collect(),
     })
+}
+
+/// The first component on the records' way that is furthest behind.
+fn held_by(plan: &Plan, counts: &BTreeMap<String, Counts>) -> Option<String> {
+    let components = plan.components().into_iter();
+    let clocks = components.filter_map(|(name, _)| Some((name, counts.get(name)?.clock()?)));
+    clocks.min_by_key(|(_, clock)| *clock).map(|(name, _)| name.to_owned())
 }
 
 /// Counters in the Prometheus text format.

@@ -38,7 +38,8 @@ struct Part {
 }
 
 impl Counts {
-    /// The tick that a source has come to, or up to which everything is done with in a sink.
+    /// The tick that a source or an operator has come to, or up to which everything is done with in a
+    /// sink.
     pub fn clock(&self) -> Option<Tick> {
         self.parts.values().map(|part| part.clock).min()
     }

@@ -28,7 +28,7 @@ use crate::dataflow::edge::Edge;
 use crate::dataflow::observe::observe;
 use crate::dataflow::sink::write_to;
 use crate::dataflow::source::{SourceStreams, read_from};
-use crate::dataflow::watch::watch;
+use crate::dataflow::watch::{watch, watch_clock};
 use crate::{Counters, Plan, PlannedOperator, StreamName, Taps};
 
 pub(crate) use crate::dataflow::committer::{Checkpointer, Commit};
@@ -257,6 +257,7 @@ impl<'scope> Edges<'scope> {
                 into_records(rows.windows(config, schema, context))
             }
         };
+        let records = watch_clock(records, &operator.name, parts);
         self.insert(&operator.name, operator.config.outputs(), records, parts);
     }
 }

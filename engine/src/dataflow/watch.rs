@@ -25,3 +25,20 @@ pub(super) fn watch<'scope>(
         taps.show(&streams, records);
     })
 }
+
+/// The same records. Tells how far an operator has come: what follows has no earlier tick.
+pub(super) fn watch_clock<'scope>(
+    records: StreamVec<'scope, Tick, Record>,
+    operator: &str,
+    parts: &Parts,
+) -> StreamVec<'scope, Tick, Record> {
+    let worker = records.scope().worker().index();
+    let (counters, operator) = (Arc::clone(&parts.counters), operator.to_owned());
+    records.inspect_core(move |event| {
+        if let Err(frontier) = event {
+            // Neither before the first tick nor after the last one is it anywhere.
+            let clock = frontier.first().copied().filter(|clock| *clock > 0);
+            counters.progress(&operator, worker, clock.map(|clock| (clock, 0)));
+        }
+    })
+}

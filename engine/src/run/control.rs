@@ -56,6 +56,11 @@ impl Control {
         self.lock().failure.is_some()
     }
 
+    /// True if it was asked to stop while other processes are not there yet.
+    pub(super) fn waits_in_vain(&self) -> bool {
+        self.has_others && self.stopping() && !self.failed()
+    }
+
     /// Says that the workers are done.
     pub(super) fn finish(&self) {
         self.lock().over = true;

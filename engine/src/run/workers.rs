@@ -60,7 +60,8 @@ pub(super) fn start(
     Ok((workers, opened))
 }
 
-/// Waits as long as other processes are not there either, unless it is asked to stop.
+/// Waits for the sources and sinks, and before that for other processes as long as need be, unless it
+/// is asked to stop.
 fn wait_for_opened(
     told: &Receiver<Result<Opened, RunError>>,
     control: &Control,
@@ -68,7 +69,7 @@ fn wait_for_opened(
     loop {
         match told.recv_timeout(PARK) {
             Ok(opened) => return opened,
-            Err(RecvTimeoutError::Timeout) if control.stopping() => {
+            Err(RecvTimeoutError::Timeout) if control.waits_in_vain() => {
                 let reason = "stopped while waiting for the other processes".to_owned();
                 return Err(RunError::Workers { reason });
             }
