@@ -3,18 +3,19 @@
 mod checkpoints;
 mod commands;
 mod demo;
+mod logging;
 mod run;
 mod supervisor;
 mod tap;
 mod top;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
 use mimalloc::MiMalloc;
 
 use crate::commands::Arguments;
+use crate::logging::Logging;
 
 /// Batches are made on one thread and dropped on another, which the system's allocator is slow at.
 #[global_allocator]
@@ -26,12 +27,10 @@ const EXIT_CONFIG: u8 = 78;
 const EXIT_SOFTWARE: i32 = 70;
 /// Threads that run tasks of libraries.
 const RUNTIMES: [&str; 4] = ["api", "delta", "query", "store"];
-/// What is logged unless asked otherwise. Delta's kernel calls a table that is not there an error.
-const LOGGED: &str = "warn,buoyant_kernel=off";
 
 fn main() -> ExitCode {
     exit_on_panic();
-    start_logging();
+    let _logging = Logging::start();
     match Arguments::parse().run() {
         Ok(code) => code,
         Err(error) => {
@@ -56,16 +55,6 @@ fn exit_on_panic() {
         report(panic);
         std::process::exit(EXIT_SOFTWARE);
     }));
-}
-
-/// Logs go to standard error; `FRESNEL_LOG` chooses them, such as `debug` or `engine=trace`.
-fn start_logging() {
-    use tracing_subscriber::EnvFilter;
-
-    let filter = EnvFilter::try_from_env("FRESNEL_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
-    let ansi = std::io::stderr().is_terminal();
-    let writer = std::io::stderr;
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(writer).init();
 }
 
 /// One cause a line.

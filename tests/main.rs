@@ -18,6 +18,7 @@ mod recovery;
 mod schema;
 mod serial;
 mod support;
+mod traces;
 mod udp;
 
 use libtest_mimic::{Arguments, Trial};
@@ -80,6 +81,7 @@ fn main() {
         trial!(demo::its_components_tell_what_they_cost),
         trial!(demo::a_signal_ends_it_in_order),
         trial!(demo::requests_that_make_no_sense_are_refused),
+        trial!(traces::commits_and_checkpoints_are_traced),
         trial!(bad_input::mistakes_in_a_pipeline_are_told),
         trial!(bad_input::garbage_is_counted),
         trial!(bad_input::errors_can_be_kept),

@@ -13,8 +13,17 @@ pub(crate) fn fresnel(directory: &Path, arguments: &[&str]) -> Output {
 
 /// Runs it with a place at which it is to die; `engine/src/fail_point.rs` has them.
 pub(crate) fn fresnel_failing(directory: &Path, arguments: &[&str], at: &str) -> Output {
+    fresnel_with(directory, arguments, &("FRESNEL_FAIL_POINT", at.to_owned()))
+}
+
+/// Runs it with a variable of its environment.
+pub(crate) fn fresnel_with(
+    directory: &Path,
+    arguments: &[&str],
+    (name, value): &(&str, String),
+) -> Output {
     let mut command = command(directory, arguments);
-    command.env("FRESNEL_FAIL_POINT", at).output().expect("the program starts")
+    command.env(name, value).output().expect("the program starts")
 }
 
 /// Runs it; it must succeed.

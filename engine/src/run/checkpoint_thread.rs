@@ -82,6 +82,7 @@ impl Committer {
                 of_component.entries.insert(key, value);
             }
             let session = &mut self.session;
+            let _span = tracing::info_span!("checkpoint", tick).entered();
             fail_point::pass("before checkpoint", "");
             let oldest = retry("checkpoint", &self.control, || session.commit(tick, &state))?;
             fail_point::pass("after checkpoint", "");

@@ -72,6 +72,7 @@ impl Opening {
     /// Opens what is this process's.
     #[expect(clippy::disallowed_methods, reason = "the start of a run is a matter of clocks")]
     pub(super) fn open(&self, generation: i64) -> Result<(Parts, Opened), RunError> {
+        let _span = tracing::info_span!("open", pipeline = self.plan.name, generation).entered();
         let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (mut session, mut resumed) = match begun {
             Some(begun) => begun,

@@ -106,6 +106,7 @@ impl Writer {
 
     fn commit(&mut self) -> Result<(), SinkError> {
         let (sink, upper) = (&mut self.sink, self.upper);
+        let _span = tracing::info_span!("commit", sink = self.name, upper).entered();
         fail_point::pass("before commit", &self.name);
         retry(&self.name, &self.control, || sink.commit(upper))?;
         fail_point::pass("after commit", &self.name);

@@ -119,6 +119,7 @@ impl Reader {
             if now_done_with > done_with {
                 done_with = now_done_with;
                 fail_point::pass("before trim", &self.name);
+                let _span = tracing::info_span!("trim", source = self.name, done_with).entered();
                 self.source.done_with(done_with)?;
                 fail_point::pass("after trim", &self.name);
             }

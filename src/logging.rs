@@ -1,0 +1,86 @@
+//! What the program tells of itself: logs on standard error, and traces over OTLP where somebody
+//! collects them.
+//!
+//! Source: `OpenTelemetry` protocol 1.x over HTTP; environment variables as its specification has them.
+
+use std::io::IsTerminal;
+
+use async_trait::async_trait;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+/// What is logged unless asked otherwise. Delta's kernel calls a table that is not there an error.
+const LOGGED: &str = "warn,buoyant_kernel=off";
+/// Set where traces are collected.
+const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+
+/// Sends the rest of the traces when it is dropped.
+pub(crate) struct Logging(Option<SdkTracerProvider>);
+
+impl Logging {
+    /// Logs go to standard error; `FRESNEL_LOG` chooses them, such as `debug` or `engine=trace`.
+    pub(crate) fn start() -> Self {
+        let filter =
+            EnvFilter::try_from_env("FRESNEL_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
+        let ansi = std::io::stderr().is_terminal();
+        let logs = tracing_subscriber::fmt::layer().with_ansi(ansi).with_writer(std::io::stderr);
+        let collected = ENDPOINTS.iter().any(|endpoint| std::env::var_os(endpoint).is_some());
+        let provider = collected.then(provider).flatten();
+        let traces = provider.as_ref().map(|provider| {
+            let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("fresnel"));
+            spans.with_filter(Targets::new().with_target("engine", Level::INFO))
+        });
+        tracing_subscriber::registry().with(logs.with_filter(filter)).with(traces).init();
+        Self(provider)
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        if let Some(error) = self.0.take().and_then(|provider| provider.shutdown().err()) {
+            eprintln!("some traces were not sent: {error}");
+        }
+    }
+}
+
+/// Sends spans in batches, on a thread of its own.
+fn provider() -> Option<SdkTracerProvider> {
+    let exporter = SpanExporter::builder().with_http().with_http_client(Client::default());
+    let exporter = match exporter.with_protocol(Protocol::HttpJson).build() {
+        Ok(exporter) => exporter,
+        Err(error) => {
+            eprintln!("no traces are sent: {error}");
+            return None;
+        }
+    };
+    let resource = Resource::builder().with_service_name("fresnel").build();
+    let provider = SdkTracerProvider::builder().with_batch_exporter(exporter);
+    Some(provider.with_resource(resource).build())
+}
+
+/// The program's HTTP client, which waits for its answers.
+#[derive(Debug)]
+struct Client(ureq::Agent);
+
+impl Default for Client {
+    fn default() -> Self {
+        Self(ureq::Agent::config_builder().http_status_as_error(false).build().into())
+    }
+}
+
+#[async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let response = self.0.run(request.map(|body| body.to_vec()))?;
+        let (parts, mut body) = response.into_parts();
+        Ok(Response::from_parts(parts, body.read_to_vec()?.into()))
+    }
+}

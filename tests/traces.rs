@@ -1,0 +1,66 @@
+//! Traces for a collector, which is a socket that answers like one.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use sources::CsiFormat;
+
+use crate::support::{capture, process};
+
+/// A request's path and body.
+fn answer(stream: TcpStream) -> Option<(String, Value)> {
+    let mut request = BufReader::new(stream);
+    let (mut first, mut n_bytes) = (String::new(), 0);
+    request.read_line(&mut first).ok()?;
+    let mut line = String::from("header");
+    while !line.trim().is_empty() {
+        line.clear();
+        request.read_line(&mut line).ok()?;
+        if let Some(length) = line.to_lowercase().strip_prefix("content-length:") {
+            n_bytes = length.trim().parse().ok()?;
+        }
+    }
+    let mut body = vec![0; n_bytes];
+    request.read_exact(&mut body).ok()?;
+    let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\
+                  connection: close\r\n\r\n{}";
+    request.get_mut().write_all(answer.as_bytes()).ok()?;
+    let path = first.split(' ').nth(1)?.to_owned();
+    Some((path, serde_json::from_slice(&body).ok()?))
+}
+
+pub(crate) fn commits_and_checkpoints_are_traced() {
+    let collector = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = collector.local_addr().expect("it is bound");
+    let (tell, told) = std::sync::mpsc::sync_channel(100);
+    thread::spawn(move || {
+        let streams = collector.incoming().flatten();
+        // Ends when nobody listens any more.
+        let _ = streams.filter_map(answer).try_for_each(|request| tell.send(request));
+    });
+    let directory = tempfile::tempdir().expect("room");
+    let path = directory.path();
+    fs::write(path.join("capture.dat"), capture::recorded(CsiFormat::Intel5300)).expect("room");
+    let pipeline = fs::read_to_string(
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/intel5300.toml"),
+    );
+    fs::write(path.join("flat.toml"), pipeline.expect("the example")).expect("room");
+    let variable = ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}"));
+    let output = process::fresnel_with(path, &["run", "flat.toml"], &variable);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut names = BTreeSet::new();
+    while !["open", "commit", "checkpoint"].iter().all(|name| names.contains(*name)) {
+        let told = told.recv_timeout(Duration::from_secs(30));
+        let (path, body) = told.unwrap_or_else(|_| panic!("only {names:?} were traced"));
+        assert_eq!(path, "/v1/traces");
+        let resource = &body["resourceSpans"][0];
+        assert!(resource["resource"].to_string().contains("\"fresnel\""), "{body}");
+        let spans = resource["scopeSpans"][0]["spans"].as_array().expect("spans").iter();
+        names.extend(spans.filter_map(|span| span["name"].as_str().map(str::to_owned)));
+    }
+}
