@@ -134,6 +134,30 @@ pub(crate) fn a_person_can_be_forgotten() {
     assert!(said.contains("nowhere"), "{said}");
 }
 
+/// While a pipeline commits, a person can be forgotten; the pipeline goes on, and loses no row.
+pub(crate) fn a_person_can_be_forgotten_meanwhile() {
+    let directory = golden::directory();
+    let path = directory.path();
+    let pipeline = "name = \"truth\"\n\
+        sources.room = { type = \"simulate\", scene = \"pipelines/scenes/flat.toml\", speed = 4.0 }\n\
+        sinks.history = { type = \"delta\", inputs = [\"room.truth\"], path = \"history\", commit_interval_ms = 20 }\n";
+    fs::write(path.join("truth.toml"), pipeline).expect("room");
+    let arguments = ["run", "truth.toml", "--listen", "127.0.0.1:0"];
+    let mut server = process::Server::start(path, &arguments);
+    let rows = |sql: &str| query(path, sql)[0]["n"].as_i64().expect("a number");
+    let persons = "SELECT count(*) AS n FROM persons WHERE person = '0'";
+    let log = path.join("history/poses/_delta_log");
+    server.wait_until(|| log.is_dir() && rows(persons) > 0);
+    for _ in 0..3 {
+        let newest = rows("SELECT max(frame_id) AS n FROM poses");
+        process::succeed(path, &["forget", "0"]);
+        assert_eq!(rows(&format!("{persons} AND frame_id <= {newest}")), 0);
+    }
+    assert_eq!(server.terminate().0, Some(0));
+    let frames = "SELECT count(*) - max(frame_id) - 1 AS n FROM poses";
+    assert_eq!(rows(frames), 0, "one row a frame");
+}
+
 pub(crate) fn a_real_capture_becomes_rows() {
     let bytes = fs::read(data::file("csi/intel5300/csikit_los_5.dat")).expect("the capture");
     assert_eq!(n_frames(run(&bytes).path()), 1006);

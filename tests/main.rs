@@ -49,6 +49,7 @@ fn main() {
         trial!(history::every_format_holds_the_same_rows),
         trial!(history::a_query_misses_nothing_and_counts_nothing_twice),
         trial!(history::a_person_can_be_forgotten),
+        trial!(history::a_person_can_be_forgotten_meanwhile),
         trial!(recovery::a_killed_run_loses_and_doubles_nothing),
         trial!(recovery::a_run_that_dies_at_a_durable_step_loses_and_doubles_nothing),
         trial!(recovery::a_worker_that_panics_ends_the_run),

@@ -85,7 +85,7 @@ pub enum SinkError {
         source: ArrowError,
     },
     /// Columns have no form in Protobuf.
-    #[error("values of {topic:?} have a column that protobuf has no type for")]
+    #[error("columns of {topic:?} have no form in protobuf")]
     Protobuf {
         /// The topic.
         topic: String,
@@ -131,7 +131,7 @@ impl SinkError {
             // The disk may be freed.
             Self::Write { .. } | Self::Delta { .. } => true,
             Self::Kafka { source, .. } => !refused(source),
-            Self::Registry { source } => matches!(source, RegistryError::Request(_)),
+            Self::Registry { source } => source.is_outage(),
             // A wrong path and an unencodable value stay what they are.
             Self::Open { .. }
             | Self::Encode { .. }

@@ -9,12 +9,13 @@ use arrow::compute::{cast, filter};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use chrono::TimeDelta;
-use deltalake::DeltaTableError;
 use deltalake::datafusion::error::Result as DataFusionResult;
 use deltalake::datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use deltalake::datafusion::prelude::{col, lit};
+use deltalake::kernel::transaction::TransactionError;
+use deltalake::{DeltaTable, DeltaTableError};
 use schemas::RecordKind;
 
 use crate::SinkError;
@@ -25,6 +26,8 @@ const KINDS: [RecordKind; 4] =
     [RecordKind::Pose, RecordKind::Occupancy, RecordKind::Activity, RecordKind::Event];
 /// The column of poses and occupancy that lists them.
 const PERSONS: &str = "persons";
+/// How often to begin again.
+const TRIES: usize = 10;
 /// The column of activities and events that names one.
 const SUBJECT: &str = "subject";
 
@@ -53,48 +56,56 @@ pub fn forget(history: &Path, person: &str) -> Result<(), SinkError> {
     Ok(())
 }
 
+/// Forgets in one table; begins again when a commit of a running pipeline's upkeep comes between.
 async fn forget_in(path: &Path, kind: RecordKind, person: &str) -> Result<(), DeltaTableError> {
-    let table = open(path).await?;
-    let table = if matches!(kind, RecordKind::Pose | RecordKind::Occupancy) {
-        let update = table.update().with_predicate(call(Lists::Mentions, person));
-        update.with_update(PERSONS, call(Lists::Without, person)).await?.0
-    } else {
-        table.delete().with_predicate(col(SUBJECT).eq(lit(person))).await?.0
+    let mut n_tries = 1;
+    let table = loop {
+        match take_out(open(path).await?, kind, person).await {
+            Err(error) if is_conflict(&error) && n_tries < TRIES => n_tries += 1,
+            table => break table?,
+        }
     };
+    // Of files that no table has any more only; those that are about to be committed stay.
     let vacuum = table.vacuum().with_retention_period(TimeDelta::zero());
     vacuum.with_enforce_retention_duration(false).await?;
     Ok(())
 }
 
-/// What is asked of lists of persons.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Lists {
-    /// Whether a person is in them.
-    Mentions,
-    /// The lists without the person.
-    Without,
+async fn take_out(
+    table: DeltaTable,
+    kind: RecordKind,
+    person: &str,
+) -> Result<DeltaTable, DeltaTableError> {
+    if matches!(kind, RecordKind::Pose | RecordKind::Occupancy) {
+        // Of all rows: which ones tell of a person cannot be asked in the words that a commit is
+        // checked by.
+        Ok(table.update().with_update(PERSONS, without_person(person)).await?.0)
+    } else {
+        Ok(table.delete().with_predicate(col(SUBJECT).eq(lit(person))).await?.0)
+    }
 }
 
-/// A function of the list of persons, who are names or have an `id`.
+fn is_conflict(error: &DeltaTableError) -> bool {
+    let DeltaTableError::Transaction { source } = error else { return false };
+    matches!(source, TransactionError::CommitConflict(_) | TransactionError::MaxCommitAttempts(_))
+}
+
+/// The list of persons, who are names or have an `id`, without one of them.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct OfPersons {
-    lists: Lists,
+struct Without {
     person: String,
     signature: Signature,
 }
 
-fn call(lists: Lists, person: &str) -> Expr {
+fn without_person(person: &str) -> Expr {
     let signature = Signature::any(1, Volatility::Immutable);
-    let function = OfPersons { lists, person: person.to_owned(), signature };
-    ScalarUDF::new_from_impl(function).call(vec![col(PERSONS)])
+    ScalarUDF::new_from_impl(Without { person: person.to_owned(), signature })
+        .call(vec![col(PERSONS)])
 }
 
-impl ScalarUDFImpl for OfPersons {
+impl ScalarUDFImpl for Without {
     fn name(&self) -> &'static str {
-        match self.lists {
-            Lists::Mentions => "mentions_person",
-            Lists::Without => "without_person",
-        }
+        "without_person"
     }
 
     fn signature(&self) -> &Signature {
@@ -102,20 +113,12 @@ impl ScalarUDFImpl for OfPersons {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> DataFusionResult<DataType> {
-        Ok(match self.lists {
-            Lists::Mentions => DataType::Boolean,
-            Lists::Without => arguments[0].clone(),
-        })
+        Ok(arguments[0].clone())
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let persons = arguments.args[0].to_array(arguments.number_rows)?;
-        let lists: &ListArray = persons.as_list();
-        let result = match self.lists {
-            Lists::Mentions => mentions(lists, &self.person)?,
-            Lists::Without => without(lists, &self.person)?,
-        };
-        Ok(ColumnarValue::Array(result))
+        Ok(ColumnarValue::Array(without(persons.as_list(), &self.person)?))
     }
 }
 
@@ -128,29 +131,13 @@ fn others(lists: &ListArray, person: &str) -> Result<BooleanArray, ArrowError> {
     Ok(ids.iter().map(|id| Some(id != Some(person))).collect())
 }
 
-/// How many of each list are kept.
-fn lengths<'a>(
-    lists: &'a ListArray,
-    kept: &'a BooleanArray,
-) -> impl Iterator<Item = (usize, usize)> + 'a {
-    lists.offsets().windows(2).map(|bounds| {
-        let (start, end) = (bounds[0] as usize, bounds[1] as usize);
-        let n_kept = (start..end).filter(|person| kept.value(*person)).count();
-        (n_kept, end - start)
-    })
-}
-
-fn mentions(lists: &ListArray, person: &str) -> Result<ArrayRef, ArrowError> {
-    let others = others(lists, person)?;
-    let mentions = lengths(lists, &others).map(|(n_others, n_all)| Some(n_others < n_all));
-    Ok(Arc::new(mentions.collect::<BooleanArray>()))
-}
-
 fn without(lists: &ListArray, person: &str) -> Result<ArrayRef, ArrowError> {
     let (DataType::List(element), others) = (lists.data_type(), others(lists, person)?) else {
         return Ok(Arc::new(lists.clone()));
     };
-    let lengths = lengths(lists, &others).map(|(n_others, _)| n_others);
+    let lengths = lists.offsets().windows(2).map(|bounds| {
+        (bounds[0]..bounds[1]).filter(|person| others.value(*person as usize)).count()
+    });
     let offsets = OffsetBuffer::from_lengths(lengths);
     // Persons before and behind the lists, of which this may be a part, are in none.
     let bounds = lists.offsets();
@@ -183,8 +170,5 @@ mod tests {
         };
         assert_eq!(rest(&all), [vec![], vec![], vec!["b", "c"], vec!["c"], vec![]]);
         assert_eq!(rest(&all.slice(2, 2)), [vec!["b", "c"], vec!["c"]], "of a part");
-        let mentions = mentions(&all, "a").expect("they are text");
-        let mentions: Vec<_> = mentions.as_boolean().iter().flatten().collect();
-        assert_eq!(mentions, [true, false, true, false, true]);
     }
 }

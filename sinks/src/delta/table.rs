@@ -12,6 +12,9 @@ use schemas::Tick;
 
 use crate::SinkError;
 
+/// Rows that are appended are no conflict for whoever changes others meanwhile.
+const ISOLATION: (&str, Option<&str>) = ("delta.isolationLevel", Some("WriteSerializable"));
+
 /// The upper of each table that is there.
 pub(super) async fn uppers(
     folder: &Path,
@@ -73,7 +76,8 @@ pub(super) async fn append(
     let version = i64::try_from(new_upper).unwrap_or(i64::MAX);
     let transaction = Transaction::new(writer, version);
     let properties = CommitProperties::default().with_application_transaction(transaction);
-    table.write([batch]).with_commit_properties(properties).await.map_err(failed)?;
+    let write = table.write([batch]).with_commit_properties(properties);
+    write.with_configuration([ISOLATION]).await.map_err(failed)?;
     Ok(())
 }
 

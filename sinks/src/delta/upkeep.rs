@@ -8,6 +8,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use deltalake::DeltaTableError;
+use deltalake::operations::vacuum::VacuumMode;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -44,16 +45,17 @@ impl Upkeep {
         let path = path.to_owned();
         self.under_way = Some(self.runtime.spawn(async move {
             if let Err(error) = look_after(&path).await {
-                tracing::warn!(%error, table = %path.display(), "files stay small for now");
+                tracing::warn!(%error, table = %path.display(), "could not look after the table; it is tried again");
             }
         }));
     }
 }
 
-/// Makes large files of small ones, and removes those that no version of the last week has.
+/// Makes large files of small ones, and removes what no version of the last week has, whether it ever
+/// was in one or its writer was killed before.
 async fn look_after(path: &Path) -> Result<(), DeltaTableError> {
     let table = open(path).await?;
     let (table, _) = table.optimize().with_target_size(LARGE_BYTES).await?;
-    table.vacuum().await?;
+    table.vacuum().with_mode(VacuumMode::Full).await?;
     Ok(())
 }

@@ -3,12 +3,18 @@
 //! Source: Confluent Schema Registry API, `POST /subjects/(string: subject)/versions`; others, such as
 //! Apicurio's, speak it too.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+
+/// How long it may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A registry by its URL.
 pub(super) struct Registry {
     url: String,
+    agent: ureq::Agent,
 }
 
 /// What a schema is written in.
@@ -43,9 +49,21 @@ struct Registered {
     id: u32,
 }
 
+impl RegistryError {
+    /// Says whether the registry may answer later.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            Self::Request(_) => true,
+            Self::Refused { status, .. } => *status >= 500,
+        }
+    }
+}
+
 impl Registry {
     pub(super) fn new(url: &str) -> Self {
-        Self { url: url.trim_end_matches('/').to_owned() }
+        let config = ureq::Agent::config_builder().http_status_as_error(false);
+        let agent = config.timeout_global(Some(TIMEOUT)).build().into();
+        Self { url: url.trim_end_matches('/').to_owned(), agent }
     }
 
     /// The number of a schema for the values of a topic; the same for the same schema.
@@ -59,8 +77,7 @@ impl Registry {
         let subject = format!("{topic}-value");
         let body = json!({ "schema": schema, "schemaType": schema_type });
         let url = format!("{}/subjects/{subject}/versions", self.url);
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).build();
-        let request = ureq::Agent::from(agent).post(url);
+        let request = self.agent.post(url);
         let request = request.content_type("application/vnd.schemaregistry.v1+json");
         let response = request.send(body.to_string()).map_err(failed)?;
         let status = response.status();
