@@ -4,6 +4,7 @@
 //! Source: `OpenTelemetry` protocol 1.x over HTTP; environment variables as its specification has them.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use opentelemetry::trace::TracerProvider;
@@ -21,6 +22,9 @@ use tracing_subscriber::{EnvFilter, Layer};
 const LOGGED: &str = "warn,buoyant_kernel=off";
 /// Set where traces are collected.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+
+/// How long a collector may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sends the rest of the traces when it is dropped.
 pub(crate) struct Logging(Option<SdkTracerProvider>);
@@ -72,7 +76,8 @@ struct Client(ureq::Agent);
 
 impl Default for Client {
     fn default() -> Self {
-        Self(ureq::Agent::config_builder().http_status_as_error(false).build().into())
+        let config = ureq::Agent::config_builder().http_status_as_error(false);
+        Self(config.timeout_global(Some(TIMEOUT)).build().into())
     }
 }
 

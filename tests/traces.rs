@@ -5,12 +5,14 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
 
 use serde_json::Value;
 use sources::CsiFormat;
 
 use crate::support::{capture, process};
+
+/// Ends the collector.
+const END: &str = "/end";
 
 /// A request's path and body.
 fn answer(stream: TcpStream) -> Option<(String, Value)> {
@@ -31,17 +33,15 @@ fn answer(stream: TcpStream) -> Option<(String, Value)> {
                   connection: close\r\n\r\n{}";
     request.get_mut().write_all(answer.as_bytes()).ok()?;
     let path = first.split(' ').nth(1)?.to_owned();
-    Some((path, serde_json::from_slice(&body).ok()?))
+    Some((path, serde_json::from_slice(&body).unwrap_or_default()))
 }
 
 pub(crate) fn commits_and_checkpoints_are_traced() {
     let collector = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = collector.local_addr().expect("it is bound");
-    let (tell, told) = std::sync::mpsc::sync_channel(100);
-    thread::spawn(move || {
-        let streams = collector.incoming().flatten();
-        // Ends when nobody listens any more.
-        let _ = streams.filter_map(answer).try_for_each(|request| tell.send(request));
+    let collector = thread::spawn(move || {
+        let requests = collector.incoming().flatten().filter_map(answer);
+        requests.take_while(|(path, _)| path != END).collect::<Vec<_>>()
     });
     let directory = tempfile::tempdir().expect("room");
     let path = directory.path();
@@ -53,14 +53,16 @@ pub(crate) fn commits_and_checkpoints_are_traced() {
     let variable = ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}"));
     let output = process::fresnel_with(path, &["run", "flat.toml"], &variable);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    ureq::get(format!("http://{address}{END}")).call().expect("it answers");
     let mut names = BTreeSet::new();
-    while !["open", "commit", "checkpoint"].iter().all(|name| names.contains(*name)) {
-        let told = told.recv_timeout(Duration::from_secs(30));
-        let (path, body) = told.unwrap_or_else(|_| panic!("only {names:?} were traced"));
+    for (path, body) in collector.join().expect("it ends") {
         assert_eq!(path, "/v1/traces");
         let resource = &body["resourceSpans"][0];
         assert!(resource["resource"].to_string().contains("\"fresnel\""), "{body}");
         let spans = resource["scopeSpans"][0]["spans"].as_array().expect("spans").iter();
         names.extend(spans.filter_map(|span| span["name"].as_str().map(str::to_owned)));
+    }
+    for name in ["open", "commit", "checkpoint"] {
+        assert!(names.contains(name), "{name} in {names:?}");
     }
 }

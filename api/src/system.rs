@@ -114,8 +114,8 @@ struct Load {
     sent_bytes: u64,
     /// Seconds that its operators worked, on all workers together.
     busy_seconds: f64,
-    /// The tick that a source or an operator has come to, or up to which all is done with in a sink, in milliseconds
-    /// since the Unix epoch.
+    /// The tick that a source or an operator has come to, or up to which all is done with in a sink, in
+    /// milliseconds since the Unix epoch.
     clock_ms: Option<u64>,
     /// Seconds of event time that it is behind the source that is furthest.
     lag_seconds: Option<f64>,

@@ -13,7 +13,7 @@ mod journal;
 mod json;
 mod pace;
 mod poses;
-mod position;
+pub mod position;
 mod registry;
 mod rows;
 mod silence;
@@ -36,10 +36,9 @@ pub use crate::intake::{Intake, LinkNames};
 pub use crate::json::{FieldType, JsonConfig, TimeField, TimeUnit};
 pub use crate::pace::Speed;
 pub use crate::poses::{PoseFormat, PosesConfig};
-pub use crate::position::{hold, release};
 pub use crate::silence::{NoSilences, Silence, Silences};
 pub use crate::simulate::SimulateConfig;
-pub use crate::source::{Dropped, Mark, Partition, Poll, PollState, Receiver, Source};
+pub use crate::source::{Dropped, Mark, Partition, Poll, PollState, Receiver, Share, Source};
 pub use crate::transport::{Clock, KafkaTopic, MqttTopic, SerialLine, Transport};
 
 /// The sources there are.
@@ -113,6 +112,31 @@ impl SourceConfig {
             Self::Simulate(config) => config.open(context),
         }
     }
+
+    /// True if it may have several partitions.
+    fn is_partitioned(&self) -> bool {
+        matches!(self.transport(), Some(Transport::Kafka(_)))
+    }
+
+    fn transport(&self) -> Option<&Transport> {
+        match self {
+            Self::Csi(CsiConfig { transport, .. })
+            | Self::Json(JsonConfig { transport, .. })
+            | Self::Poses(PosesConfig { transport, .. }) => Some(transport),
+            Self::Simulate(_) => None,
+        }
+    }
+
+    /// What takes in the source's messages, to keep them in a folder.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] if there is no such thing, or an address cannot be bound.
+    pub fn recorder(&self, name: &str, folder: &Path) -> Result<Box<dyn Receiver>, SourceError> {
+        let receiver = self.transport().map(|transport| transport.receiver(name, folder));
+        let receiver = receiver.transpose()?.flatten();
+        receiver.ok_or_else(|| SourceError::NothingToRecord { name: name.to_owned() })
+    }
 }
 
 /// What a source needs to know of its pipeline.
@@ -138,52 +162,6 @@ pub struct SourceContext<'a> {
     pub silences: &'a Arc<dyn Silences>,
     /// The partitions to open.
     pub share: Share,
-}
-
-/// The partitions of a source that one process of several opens: one of each `of`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
-    /// The first of them.
-    pub nth: usize,
-    /// How many processes there are.
-    pub of: usize,
-}
-
-impl Share {
-    /// All partitions.
-    pub const ALL: Self = Self { nth: 0, of: 1 };
-
-    /// True if a partition is among them.
-    pub fn has(&self, partition: usize) -> bool {
-        partition % self.of == self.nth
-    }
-}
-
-impl SourceConfig {
-    /// True if it may have several partitions.
-    fn is_partitioned(&self) -> bool {
-        matches!(self.transport(), Some(Transport::Kafka(_)))
-    }
-
-    fn transport(&self) -> Option<&Transport> {
-        match self {
-            Self::Csi(CsiConfig { transport, .. })
-            | Self::Json(JsonConfig { transport, .. })
-            | Self::Poses(PosesConfig { transport, .. }) => Some(transport),
-            Self::Simulate(_) => None,
-        }
-    }
-
-    /// What takes in the source's messages, to keep them in a folder.
-    ///
-    /// # Errors
-    ///
-    /// [`SourceError`] if there is no such thing, or an address cannot be bound.
-    pub fn recorder(&self, name: &str, folder: &Path) -> Result<Box<dyn Receiver>, SourceError> {
-        let receiver = self.transport().map(|transport| transport.receiver(name, folder));
-        let receiver = receiver.transpose()?.flatten();
-        receiver.ok_or_else(|| SourceError::NothingToRecord { name: name.to_owned() })
-    }
 }
 
 impl SourceContext<'_> {

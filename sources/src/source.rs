@@ -62,6 +62,25 @@ impl fmt::Debug for Partition {
     }
 }
 
+/// The partitions of a source that one process of several opens: one of each `of`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The first of them.
+    pub nth: usize,
+    /// How many processes there are.
+    pub of: usize,
+}
+
+impl Share {
+    /// All partitions.
+    pub const ALL: Self = Self { nth: 0, of: 1 };
+
+    /// True if a partition is among them.
+    pub fn has(&self, partition: usize) -> bool {
+        partition % self.of == self.nth
+    }
+}
+
 /// What one call to [`Source::poll`] brought.
 ///
 /// - ticks never go back, within a poll and from one to the next

@@ -114,7 +114,7 @@ impl Flow {
             accepted: ProbeHandle::new(),
             durable: ProbeHandle::new(),
             max_lead_ms: parts.plan.max_lead_ms,
-            max_in_flight_bytes: parts.plan.max_in_flight_mib.get() * MIB,
+            max_in_flight_bytes: parts.plan.max_in_flight_mib.get().saturating_mul(MIB),
             granule: parts.plan.granule(),
             starts_at: parts.starts_at,
             parking,

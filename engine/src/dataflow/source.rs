@@ -37,8 +37,8 @@ pub(crate) struct FeedBatch {
     pub(crate) ended: bool,
 }
 
-/// The dataflow's end of the queue of a source's partition. A queue that is closed before the source's end means that
-/// the run stops.
+/// The dataflow's end of the queue of a source's partition. A queue that is closed before the source's
+/// end means that the run stops.
 #[derive(Debug)]
 pub(crate) struct Feed {
     /// Its name within the source.

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use schemas::Tick;
+use sources::position;
 
 use crate::dataflow::Commit;
 use crate::run::resume::Resumed;
@@ -40,9 +41,9 @@ impl Held {
 
     /// Adds the places to a checkpoint.
     pub(super) fn keep(&self, commit: &mut Commit) {
-        for (component, partition, position) in &self.places {
-            let position = sources::hold(position, commit.tick);
-            commit.changes.insert((*component, partition.clone()), Some(position));
+        for (component, partition, place) in &self.places {
+            let held = position::hold(place, commit.tick);
+            commit.changes.insert((*component, partition.clone()), Some(held));
         }
     }
 }
@@ -53,11 +54,11 @@ pub(super) fn release(plan: &Plan, hold: &[String], from: Tick, resumed: &mut Re
     let mut state = State::default();
     for source in &plan.sources {
         let Some(entries) = resumed.entries.get_mut(&source.name) else { continue };
-        for (partition, position) in Arc::make_mut(entries) {
+        for (partition, place) in Arc::make_mut(entries) {
             let held = is_held(hold, &source.name, &String::from_utf8_lossy(partition));
-            let released = sources::release(position, from).filter(|_| !held);
+            let released = position::release(place, from).filter(|_| !held);
             let Some(released) = released else { continue };
-            position.clone_from(&released);
+            place.clone_from(&released);
             let of_source = state.components.entry(source.name.clone());
             let of_source = of_source.or_insert_with(|| ComponentState {
                 shape: source.config.state_shape(),

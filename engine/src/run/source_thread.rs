@@ -52,7 +52,8 @@ pub(super) fn spawn(
     (feed, receiver.into_iter().chain([reader]).collect())
 }
 
-/// Starts the thread that takes in what a partition will read, if it has one; nobody reads it for now.
+/// Starts the thread that takes in what comes for a partition that is left alone, if it has one: a later
+/// run reads it.
 pub(super) fn spawn_receiver(
     name: &str,
     partition: Partition,

@@ -92,7 +92,7 @@ fn agree(worker: &mut Worker, begun: Option<i64>) -> i64 {
         begun.inspect(move |begun| hears.set(Some(*begun))).probe().0
     });
     step_until(worker, || heard.done());
-    agreed.get().unwrap_or_default()
+    agreed.get().expect("the first process told it, or is gone and this one with it")
 }
 
 /// One worker, until everything is in a checkpoint.

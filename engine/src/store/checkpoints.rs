@@ -33,6 +33,7 @@ pub(super) async fn stored<'c>(
     Ok(rows.collect::<Result<_, sqlx::Error>>()?)
 }
 
+/// Adds a checkpoint. A run may change what it goes on from before it does: then it has the same tick.
 pub(super) async fn insert(
     transaction: &mut Transaction<'_, Any>,
     stored: Stored,
@@ -40,7 +41,11 @@ pub(super) async fn insert(
     sqlx::query(
         "INSERT INTO checkpoints
          (pipeline, tick, base, generation, committed_at_ms, n_changes, body, checksum)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT (pipeline, tick) DO UPDATE SET
+         base = excluded.base, generation = excluded.generation,
+         committed_at_ms = excluded.committed_at_ms, n_changes = excluded.n_changes,
+         body = excluded.body, checksum = excluded.checksum",
     )
     .bind(stored.listed.pipeline)
     .bind(to_sql(stored.listed.tick))

@@ -76,8 +76,6 @@ impl Session {
                 (self.known.latest.unwrap_or(tick), changes.encode())
             };
             let n_bytes = body.len();
-            // A run may change what it goes on from before it does.
-            self.remove(&mut transaction, tick).await?;
             let listed = Listed {
                 pipeline: self.known.name.clone(),
                 tick,
@@ -102,18 +100,6 @@ impl Session {
             self.delta_bytes.push(n_bytes);
         }
         Ok(oldest)
-    }
-
-    /// Removes the checkpoint at a tick.
-    async fn remove(
-        &self,
-        transaction: &mut Transaction<'_, Any>,
-        tick: Tick,
-    ) -> Result<(), StoreError> {
-        let remove = sqlx::query("DELETE FROM checkpoints WHERE pipeline = $1 AND tick = $2");
-        let remove = remove.bind(self.known.name.as_str()).bind(to_sql(tick));
-        remove.execute(&mut **transaction).await?;
-        Ok(())
     }
 
     /// Notes the checkpoint to come.

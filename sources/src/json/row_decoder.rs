@@ -134,9 +134,13 @@ impl Visitor<'_> for Name<'_> {
             return Ok(*column);
         }
         let column = self.names.iter().position(|declared| declared == name);
-        if self.nth < MAX_KEYS {
-            self.keys.truncate(self.nth);
-            self.keys.push((name.to_owned(), column));
+        match self.keys.get_mut(self.nth) {
+            Some((key, of_key)) => {
+                name.clone_into(key);
+                *of_key = column;
+            }
+            None if self.nth < MAX_KEYS => self.keys.push((name.to_owned(), column)),
+            None => {}
         }
         Ok(column)
     }
