@@ -84,8 +84,7 @@ impl AlignedClocks {
     /// The time of the next frame of a link.
     pub(crate) fn align(
         &mut self,
-        receiver: &str,
-        transmitter: &str,
+        (receiver, transmitter): (&str, &str),
         (device_ns, sequence): (i64, u32),
         arrived_at_ns: Option<i64>,
     ) -> i64 {
@@ -141,7 +140,7 @@ mod tests {
         let mut clocks = AlignedClocks::default();
         let frames = frames.iter().enumerate().map(|(nth, (device_ms, sequence))| {
             let arrived_at_ns = arrivals.map(|arrivals| arrivals[nth] * MS);
-            clocks.align("rx", "tx", (device_ms * MS, *sequence), arrived_at_ns) / MS
+            clocks.align(("rx", "tx"), (device_ms * MS, *sequence), arrived_at_ns) / MS
         });
         frames.collect()
     }
@@ -177,13 +176,13 @@ mod tests {
     #[test]
     fn clocks_before_the_latest_frame_are_kept() {
         let mut clocks = AlignedClocks::default();
-        clocks.align("a", "tx", (0, 1), None);
-        clocks.align("a", "tx", (10 * MS, 2), None);
-        clocks.align("b", "tx", (0, 1), None);
+        clocks.align(("a", "tx"), (0, 1), None);
+        clocks.align(("a", "tx"), (10 * MS, 2), None);
+        clocks.align(("b", "tx"), (0, 1), None);
         assert_eq!(clocks.before_latest().len(), 1, "the latest is the first of its link");
-        clocks.align("a", "tx", (20 * MS, 3), None);
+        clocks.align(("a", "tx"), (20 * MS, 3), None);
         let mut again = AlignedClocks::restore(clocks.before_latest());
-        assert_eq!(again.align("a", "tx", (20 * MS, 3), None), 20 * MS);
+        assert_eq!(again.align(("a", "tx"), (20 * MS, 3), None), 20 * MS);
         assert_eq!(again.clocks, clocks.clocks);
     }
 }

@@ -5,26 +5,16 @@
 //! a pure function of what came before, however it was polled.
 
 use num_complex::Complex32;
-use schemas::{CsiBatch, CsiFrame, CsiLayout, Granule, Link, Record, SourceKind, Tick, TickLength};
+use schemas::{CsiFrame, CsiLayout, Granule, Record, SourceKind, Tick, TickLength};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::aligned::AlignedClocks;
 use crate::errors::Errors;
+use crate::frames::{LinkNames, open_batch, sort_frames};
 use crate::position::{self, Position};
 use crate::rows::{OpenRows, Row, Table};
 use crate::{Dropped, Mark, Poll, PollState, SourceContext, SourceError};
-
-/// Names for the devices of a link.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LinkNames {
-    /// The place that is watched.
-    pub site: String,
-    /// The receiving device.
-    pub receiver: String,
-    /// The sending device, where the format does not tell.
-    pub transmitter: String,
-}
 
 /// Collects the records of one partition. Frames of a link and tick stay in order in one contiguous
 /// batch; a frame costs no allocation unless its batch is new.
@@ -193,7 +183,9 @@ impl Intake {
     ) {
         let captured_at_ns = self.captured_at_ns(receiver, transmitter, frame);
         let tick = self.stamp(captured_at_ns);
-        let batch = self.open_batch(tick, receiver, transmitter, layout);
+        let Self { names, records, source_kind, .. } = self;
+        let link = names.of(receiver, transmitter);
+        let batch = open_batch(records, tick, &names.site, link, layout, *source_kind);
         batch.iq.extend_from_slice(values);
         let pushed = batch.push_scalars(CsiFrame { captured_at_ns, ..frame });
         debug_assert!(pushed.is_ok(), "a decoder's values must fill its layout");
@@ -210,10 +202,8 @@ impl Intake {
         let Some(clocks) = &mut self.aligned else {
             return self.arrived_at_ns.unwrap_or(frame.captured_at_ns);
         };
-        let receiver = receiver.unwrap_or(&self.names.receiver);
-        let transmitter = transmitter.unwrap_or(&self.names.transmitter);
-        let device = (frame.captured_at_ns, frame.sequence);
-        clocks.align(receiver, transmitter, device, self.arrived_at_ns)
+        let link = self.names.of(receiver, transmitter);
+        clocks.align(link, (frame.captured_at_ns, frame.sequence), self.arrived_at_ns)
     }
 
     /// Adds a record that is no frame.
@@ -319,59 +309,6 @@ impl Intake {
         }
         self.clock = self.clock.max(clock);
     }
-
-    /// The batch of this tick, link and layout, which a new layout ends.
-    fn open_batch(
-        &mut self,
-        tick: Tick,
-        receiver: Option<&str>,
-        transmitter: Option<&str>,
-        layout: &CsiLayout,
-    ) -> &mut CsiBatch {
-        let receiver = receiver.unwrap_or(&self.names.receiver);
-        let transmitter = transmitter.unwrap_or(&self.names.transmitter);
-        let behind =
-            self.records.len() - self.records.iter().rev().take_while(|(at, _)| *at > tick).count();
-        let of_tick = self.records[..behind].iter().rev().take_while(|(at, _)| *at == tick);
-        let latest = of_tick.zip(1..).find_map(|((_, record), from_end)| match record {
-            Record::Csi(batch)
-                if batch.link.transmitter == transmitter && batch.link.receiver == receiver =>
-            {
-                Some((batch, behind - from_end))
-            }
-            _ => None,
-        });
-        let open = latest.filter(|(batch, _)| batch.layout == *layout);
-        let batch_idx = open.map_or(behind, |(_, batch_idx)| batch_idx);
-        if open.is_none() {
-            let link = Link {
-                site: self.names.site.clone(),
-                receiver: receiver.to_owned(),
-                transmitter: transmitter.to_owned(),
-            };
-            let batch = CsiBatch::new(link, layout.clone(), self.source_kind);
-            self.records.insert(batch_idx, (tick, Record::Csi(batch)));
-        }
-        match &mut self.records[batch_idx].1 {
-            Record::Csi(batch) => batch,
-            other => unreachable!("a batch of frames was found or made here, not {}", other.kind()),
-        }
-    }
-}
-
-/// Puts the frames of a batch in the order of their capture.
-fn sort_frames(record: &mut Record) {
-    let Record::Csi(batch) = record else { return };
-    if batch.captured_at_ns.is_sorted() {
-        return;
-    }
-    let mut order: Vec<_> = (0..batch.len()).collect();
-    order.sort_by_key(|frame_idx| batch.captured_at_ns[*frame_idx]);
-    let mut sorted = CsiBatch::new(batch.link.clone(), batch.layout.clone(), batch.source_kind);
-    for frame_idx in order {
-        sorted.push_from(batch, frame_idx);
-    }
-    *batch = sorted;
 }
 
 #[cfg(test)]

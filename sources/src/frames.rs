@@ -1,0 +1,77 @@
+//! Frames in contiguous batches: one for each link, layout and tick.
+
+use schemas::{CsiBatch, CsiLayout, Link, Record, SourceKind, Tick};
+
+/// Names for the devices of a link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkNames {
+    /// The place that is watched.
+    pub site: String,
+    /// The receiving device.
+    pub receiver: String,
+    /// The sending device, where the format does not tell.
+    pub transmitter: String,
+}
+
+impl LinkNames {
+    /// Receiver and transmitter of a frame, where it tells them.
+    pub(crate) fn of<'a>(
+        &'a self,
+        receiver: Option<&'a str>,
+        transmitter: Option<&'a str>,
+    ) -> (&'a str, &'a str) {
+        (receiver.unwrap_or(&self.receiver), transmitter.unwrap_or(&self.transmitter))
+    }
+}
+
+/// The batch of this tick, link and layout among `records`, which are in the order of their ticks. A new
+/// layout ends the one before.
+pub(crate) fn open_batch<'r>(
+    records: &'r mut Vec<(Tick, Record)>,
+    tick: Tick,
+    site: &str,
+    (receiver, transmitter): (&str, &str),
+    layout: &CsiLayout,
+    source_kind: SourceKind,
+) -> &'r mut CsiBatch {
+    let behind = records.len() - records.iter().rev().take_while(|(at, _)| *at > tick).count();
+    let of_tick = records[..behind].iter().rev().take_while(|(at, _)| *at == tick);
+    let latest = of_tick.zip(1..).find_map(|((_, record), from_end)| match record {
+        Record::Csi(batch)
+            if batch.link.transmitter == transmitter && batch.link.receiver == receiver =>
+        {
+            Some((batch, behind - from_end))
+        }
+        _ => None,
+    });
+    let open = latest.filter(|(batch, _)| batch.layout == *layout);
+    let batch_idx = open.map_or(behind, |(_, batch_idx)| batch_idx);
+    if open.is_none() {
+        let link = Link {
+            site: site.to_owned(),
+            receiver: receiver.to_owned(),
+            transmitter: transmitter.to_owned(),
+        };
+        let batch = CsiBatch::new(link, layout.clone(), source_kind);
+        records.insert(batch_idx, (tick, Record::Csi(batch)));
+    }
+    match &mut records[batch_idx].1 {
+        Record::Csi(batch) => batch,
+        other => unreachable!("a batch of frames was found or made here, not {}", other.kind()),
+    }
+}
+
+/// Puts the frames of a batch in the order of their capture.
+pub(crate) fn sort_frames(record: &mut Record) {
+    let Record::Csi(batch) = record else { return };
+    if batch.captured_at_ns.is_sorted() {
+        return;
+    }
+    let mut order: Vec<_> = (0..batch.len()).collect();
+    order.sort_by_key(|frame_idx| batch.captured_at_ns[*frame_idx]);
+    let mut sorted = CsiBatch::new(batch.link.clone(), batch.layout.clone(), batch.source_kind);
+    for frame_idx in order {
+        sorted.push_from(batch, frame_idx);
+    }
+    *batch = sorted;
+}
