@@ -12,9 +12,10 @@ use schemas::Tick;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::scheduling::SyncActivator;
+use timely::scheduling::{Activator, SyncActivator};
 
 use crate::dataflow::Flow;
 
@@ -60,56 +61,102 @@ pub(super) fn commit<'scope>(
         // The slot is filled once: a checkpointer has one dataflow.
         let _ = checkpointer.waker.set(scope.worker().sync_activator_for(info.address.to_vec()));
     }
-    let (granule, stopped) = (flow.granule, flow.stopped.clone());
-    let mut sent = flow.starts_at;
-    let mut sent_at = Instant::now();
+    let (granule, stopped, starts_at) = (flow.granule, flow.stopped.clone(), flow.starts_at);
     builder.build(move |mut capabilities| {
-        let mut hold = capabilities.pop().filter(|_| checkpointer.is_some());
-        let mut pending = BTreeMap::<Tick, Vec<Change>>::new();
-        let mut oldest_told = 0;
+        let hold = capabilities.pop();
+        let mut committer = checkpointer.map(|checkpointer| Committer {
+            checkpointer,
+            activator,
+            pending: BTreeMap::new(),
+            sent: (starts_at, Instant::now()),
+            hold,
+            oldest_told: 0,
+        });
         move |frontiers| {
             let mut oldest = oldest.activate();
+            // Changes go to the first worker, so that there are none on others.
+            let Some(committer) = &mut committer else { return };
             input.for_each_time(|time, batches| {
-                let changes = pending.entry(*time.time()).or_default();
+                let changes = committer.pending.entry(*time.time()).or_default();
                 batches.for_each(|batch| changes.append(batch));
             });
-            let Some(checkpointer) = &checkpointer else { return };
-            let ended = frontiers[0].is_empty();
             // Changes of a granule have its end as their time: all are there beyond it.
             let complete = match stopped.reached(&frontiers[0]) {
                 Tick::MAX => Tick::MAX,
                 reached => granule.start_of(reached.saturating_sub(1)),
             };
-            let committed = checkpointer.committed.load(Ordering::Acquire);
-            let waited = sent_at.elapsed();
-            let due = waited >= checkpointer.interval || ended;
-            if committed >= sent && complete > sent && due {
-                let later = match complete {
-                    Tick::MAX => BTreeMap::new(),
-                    complete => pending.split_off(&(complete + 1)),
-                };
-                let changes = std::mem::replace(&mut pending, later).into_values().flatten();
-                let changes = changes.map(|change| ((change.component, change.key), change.value));
-                let commit = Commit { tick: complete, changes: changes.collect() };
-                // One commit is under way at most, so that there is room; a thread that is gone has
-                // ended the run.
-                let _ = checkpointer.commits.try_send(commit);
-                (sent, sent_at) = (complete, Instant::now());
-            } else if complete > sent && !due {
-                activator.activate_after(checkpointer.interval.saturating_sub(waited));
-            }
-            if let Some(capability) = &mut hold {
-                capability.downgrade(&committed.max(*capability.time()));
-                let oldest_kept = checkpointer.oldest.load(Ordering::Acquire);
-                if oldest_kept > oldest_told {
-                    oldest.session(&*capability).give(oldest_kept);
-                    oldest_told = oldest_kept;
-                }
-            }
-            if ended && complete <= committed {
-                hold = None;
-            }
+            let ended = frontiers[0].is_empty();
+            committer.send(complete, ended);
+            committer.release(complete, ended, |hold, tick| oldest.session(hold).give(tick));
         }
     });
     oldest_stream
+}
+
+/// What the first worker does for checkpoints.
+struct Committer {
+    checkpointer: Checkpointer,
+    activator: Activator,
+    /// By the end of their granule.
+    pending: BTreeMap<Tick, Vec<Change>>,
+    /// The tick of the checkpoint that was sent last, and when.
+    sent: (Tick, Instant),
+    /// At the tick of the newest checkpoint.
+    hold: Option<Capability<Tick>>,
+    oldest_told: Tick,
+}
+
+impl Committer {
+    fn committed(&self) -> Tick {
+        self.checkpointer.committed.load(Ordering::Acquire)
+    }
+
+    /// Sends what is complete, if it is time and no other checkpoint is under way.
+    #[expect(clippy::disallowed_methods, reason = "checkpoints are paced by the clock")]
+    fn send(&mut self, complete: Tick, ended: bool) {
+        let (sent, sent_at) = self.sent;
+        if complete <= sent {
+            return;
+        }
+        let remaining = self.checkpointer.interval.saturating_sub(sent_at.elapsed());
+        if !remaining.is_zero() && !ended {
+            self.activator.activate_after(remaining);
+        } else if self.committed() >= sent {
+            let commit = Commit { tick: complete, changes: self.take_changes(complete) };
+            // One commit is under way at most, so that there is room; a thread that is gone has ended
+            // the run.
+            let _ = self.checkpointer.commits.try_send(commit);
+            self.sent = (complete, Instant::now());
+        }
+    }
+
+    /// The latest change of each key up to a tick.
+    fn take_changes(&mut self, complete: Tick) -> BTreeMap<(u32, Vec<u8>), Option<Vec<u8>>> {
+        let later = match complete {
+            Tick::MAX => BTreeMap::new(),
+            complete => self.pending.split_off(&(complete + 1)),
+        };
+        let changes = std::mem::replace(&mut self.pending, later).into_values().flatten();
+        changes.map(|change| ((change.component, change.key), change.value)).collect()
+    }
+
+    /// Tells how far checkpoints have come.
+    fn release(
+        &mut self,
+        complete: Tick,
+        ended: bool,
+        mut tell_oldest: impl FnMut(&Capability<Tick>, Tick),
+    ) {
+        let (committed, oldest) =
+            (self.committed(), self.checkpointer.oldest.load(Ordering::Acquire));
+        let Some(hold) = &mut self.hold else { return };
+        hold.downgrade(&committed.max(*hold.time()));
+        if oldest > self.oldest_told {
+            tell_oldest(hold, oldest);
+            self.oldest_told = oldest;
+        }
+        if ended && complete <= committed {
+            self.hold = None;
+        }
+    }
 }
