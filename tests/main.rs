@@ -7,6 +7,7 @@
 mod bad_input;
 mod captures;
 mod cluster;
+mod configuration;
 mod demo;
 mod golden;
 mod history;
@@ -60,6 +61,9 @@ fn main() {
         trial!(recovery::killed_windows_are_whole),
         trial!(recovery::a_run_that_was_taken_over_ends),
         trial!(recovery::state_that_does_not_fit_is_refused),
+        trial!(configuration::a_zone_changes_at_a_tick_that_replays_repeat),
+        trial!(configuration::changes_in_postgres_do_the_same, needs postgres::there()),
+        trial!(configuration::changes_that_make_no_sense_are_refused),
         trial!(cluster::a_stopped_run_goes_on_with_other_processes),
         trial!(cluster::a_lost_process_ends_the_run),
         trial!(cluster::mistakes_in_hosts_are_told),

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use engine::ConfigurationError;
 use queries::QueryError;
 use schemas::TableError;
 use serde::Serialize;
@@ -32,6 +33,18 @@ pub(crate) enum RequestError {
     Query(QueryError),
     /// The history holds something that is no record.
     Table(TableError),
+    /// Another process of the run can answer it.
+    Elsewhere,
+    /// The program ends before it is answered.
+    Interrupted,
+    /// The configuration was not changed.
+    Configuration(ConfigurationError),
+}
+
+impl From<ConfigurationError> for RequestError {
+    fn from(error: ConfigurationError) -> Self {
+        Self::Configuration(error)
+    }
 }
 
 impl From<QueryError> for RequestError {
@@ -52,6 +65,15 @@ impl RequestError {
             Self::NotFound(_) | Self::NoHistory => StatusCode::NOT_FOUND,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Table(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Elsewhere => StatusCode::MISDIRECTED_REQUEST,
+            Self::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Configuration(error) => match error {
+                ConfigurationError::NoSuchOperator { .. }
+                | ConfigurationError::NoSuchZone { .. } => StatusCode::NOT_FOUND,
+                ConfigurationError::Zone { .. } => StatusCode::BAD_REQUEST,
+                ConfigurationError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+                _ => StatusCode::INTERNAL_SERVER_ERROR,
+            },
             Self::Query(error) => match error {
                 QueryError::TimedOut(_) => StatusCode::REQUEST_TIMEOUT,
                 QueryError::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -69,6 +91,9 @@ impl RequestError {
             Self::NoHistory => "the pipeline has no delta sink, so there is no history".to_owned(),
             Self::Query(error) => error.to_string(),
             Self::Table(error) => error.to_string(),
+            Self::Elsewhere => "ask the first process of the run".to_owned(),
+            Self::Interrupted => "the server ends".to_owned(),
+            Self::Configuration(error) => error.to_string(),
         }
     }
 }

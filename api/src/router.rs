@@ -38,6 +38,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(system::performance))
         .routes(routes!(system::metrics))
         .routes(routes!(config::zones))
+        .routes(routes!(config::set_zone, config::remove_zone))
         .routes(routes!(stream::stream))
         .routes(routes!(tap::tap))
 }

@@ -23,9 +23,11 @@ pub use crate::pipeline::{
 };
 pub use crate::record::record;
 pub(crate) use crate::run::Placement;
-pub use crate::run::{Cluster, Run, RunOptions, Shared, Summary};
+pub use crate::run::{
+    Cluster, Configuration, ConfigurationError, Run, RunOptions, Shared, Summary,
+};
 pub use crate::store::{Checkpoint, ComponentState, Listed, State, Store, StoreError};
 pub use crate::taps::Taps;
 pub use crate::train::{TrainPlan, train_on_scenes};
-pub use operators::{Epoch, OperatorConfig};
+pub use operators::{Epoch, OperatorConfig, ZoneConfig};
 pub use sinks::forget;

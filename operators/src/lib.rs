@@ -35,7 +35,7 @@ pub use crate::state::{Change, Changes, Saving, StateKey, Stopped};
 pub use crate::streams::{into_records, select};
 pub use crate::track::{Track, TrackConfig};
 pub use crate::windows::{Aggregate, Stretch, Windows, WindowsConfig, WindowsMistake, into_rows};
-pub use crate::zones::{ZoneConfig, Zones, ZonesConfig};
+pub use crate::zones::{Zone, ZoneConfig, ZoneDifference, Zones, ZonesConfig};
 
 /// The operators there are.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -66,6 +66,14 @@ impl OperatorConfig {
             Self::Track(_) | Self::Zones(_) | Self::Activity(_) => Some(RecordKind::Pose),
             Self::Windows(_) => None,
         }
+    }
+
+    /// What is wrong with its settings, if something is.
+    pub fn mistake(&self) -> Option<String> {
+        let Self::Zones(config) = self else { return None };
+        config.zones.iter().find_map(|(name, zone)| {
+            zone.mistake().map(|mistake| format!("zone \"{name}\": {mistake}"))
+        })
     }
 
     /// What its state is like, if it has any: a number that grows when the state changes, and the

@@ -208,6 +208,18 @@ impl Server {
         (response.status().as_u16(), response.into_body().read_to_string().expect("text"))
     }
 
+    /// Gives nothing if it dies meanwhile.
+    pub(crate) fn put(&self, path: &str, body: &serde_json::Value) -> Option<(u16, String)> {
+        let response = agent().put(self.url(path)).send_json(body).ok()?;
+        Some((response.status().as_u16(), response.into_body().read_to_string().expect("text")))
+    }
+
+    /// Gives nothing if it dies meanwhile.
+    pub(crate) fn delete(&self, path: &str) -> Option<(u16, String)> {
+        let response = agent().delete(self.url(path)).call().ok()?;
+        Some((response.status().as_u16(), response.into_body().read_to_string().expect("text")))
+    }
+
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

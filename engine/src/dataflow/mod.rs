@@ -1,6 +1,7 @@
 //! From a plan to a running dataflow: the same on every worker.
 
 mod committer;
+mod configuration;
 mod edge;
 mod observe;
 mod parking;
@@ -18,12 +19,13 @@ use operators::{
     SanitizePhase, Saving, Stopped, Track, Windows, Zones, into_records,
 };
 use schemas::{Granule, Record, RecordKind, Tick};
-use timely::dataflow::operators::vec::Broadcast;
+use timely::dataflow::operators::vec::{Broadcast, Map};
 use timely::dataflow::operators::{Concatenate, Inspect, Probe};
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 use timely::worker::Worker;
 
 use crate::dataflow::committer::commit;
+use crate::dataflow::configuration::configure;
 use crate::dataflow::edge::Edge;
 use crate::dataflow::observe::observe;
 use crate::dataflow::sink::write_to;
@@ -32,6 +34,7 @@ use crate::dataflow::watch::{watch, watch_clock};
 use crate::{Counters, Plan, PlannedOperator, StreamName, Taps};
 
 pub(crate) use crate::dataflow::committer::{Checkpointer, Commit};
+pub(crate) use crate::dataflow::configuration::{Configured, Difference, Request};
 pub(crate) use crate::dataflow::parking::Parking;
 pub(crate) use crate::dataflow::sink::{Outlet, upper_of};
 pub(crate) use crate::dataflow::source::{Feed, FeedBatch};
@@ -71,6 +74,7 @@ pub(crate) struct Parts {
     pub(crate) feeds: Vec<Vec<Placed<Feed>>>,
     /// One for each sink of the plan.
     pub(crate) outlets: Vec<Placed<Outlet>>,
+    pub(crate) configured: Placed<Configured>,
     pub(crate) checkpointer: Placed<Checkpointer>,
     /// Where time starts.
     pub(crate) starts_at: Tick,
@@ -135,6 +139,7 @@ pub(crate) fn build(worker: &mut Worker, parts: &Parts) -> Dataflow {
     let outlets = parts.outlets.iter().map(|outlet| (outlet.worker, outlet.take(worker)));
     let outlets: Vec<_> = outlets.collect();
     let checkpointer = parts.checkpointer.take(worker);
+    let configured = parts.configured.take(worker);
     let stopped = Stopped::default();
     let n_feeds = feeds.iter().map(Vec::len).sum();
     let parking = Rc::new(Parking::new(worker, n_feeds, stopped.clone()));
@@ -153,10 +158,13 @@ pub(crate) fn build(worker: &mut Worker, parts: &Parts) -> Dataflow {
             edges.insert(&source.name, source.config.outputs(), records, parts);
             changes.borrow_mut().push(positions);
         }
+        owners.begin(scope, "configuration");
+        let positions = scope.concatenate(changes.borrow().iter().cloned().collect::<Vec<_>>());
+        let zones = configure(positions, configured, flow.starts_at);
         for operator in &plan.operators {
             owners.begin(scope, &operator.name);
             let saving = saving(&operator.name, number(), parts, &flow, &changes);
-            edges.operate(scope, operator, saving, parts);
+            edges.operate(scope, operator, zones.clone(), saving, parts);
         }
         for (sink, outlet) in plan.sinks.iter().zip(outlets) {
             owners.begin(scope, &sink.name);
@@ -228,6 +236,7 @@ impl<'scope> Edges<'scope> {
         &mut self,
         scope: Scope<'scope, Tick>,
         operator: &PlannedOperator,
+        zones: StreamVec<'scope, Tick, Difference>,
         saving: Saving<'scope>,
         parts: &Parts,
     ) {
@@ -247,7 +256,12 @@ impl<'scope> Edges<'scope> {
             OperatorConfig::Track(config) => {
                 into_records(edge::pose(scope, inputs).track(*config, context))
             }
-            OperatorConfig::Zones(config) => edge::pose(scope, inputs).zones(config, context),
+            OperatorConfig::Zones(_) => {
+                let name = operator.name.clone();
+                let zones =
+                    zones.flat_map(move |(operator, zone)| (operator == name).then_some(zone));
+                edge::pose(scope, inputs).zones(zones, context)
+            }
             OperatorConfig::Activity(config) => {
                 edge::pose(scope, inputs).activities(*config, context)
             }

@@ -5,6 +5,7 @@
 
 mod checkpoint_thread;
 mod cluster;
+mod configuration;
 mod control;
 mod held;
 mod opening;
@@ -32,6 +33,7 @@ use crate::{Counters, Plan, RunError, Taps};
 
 pub use crate::run::cluster::Cluster;
 pub(crate) use crate::run::cluster::Placement;
+pub use crate::run::configuration::{Configuration, ConfigurationError};
 
 /// How to run a plan.
 #[derive(Clone, Debug)]
@@ -66,6 +68,8 @@ pub struct Shared {
     pub hub: Arc<Hub>,
     /// What was, for queries; absent without a `delta` sink.
     pub history: Option<Arc<History>>,
+    /// What can be changed; absent where it cannot: in all processes but the first.
+    pub configuration: Option<Arc<Configuration>>,
     /// When the run started.
     pub started: Instant,
 }

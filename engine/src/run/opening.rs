@@ -15,7 +15,8 @@ use sinks::{DeltaTail, Hub, SinkConfig, SinkContext};
 use sources::{Silences, SourceContext};
 use timely::CommunicationConfig;
 
-use crate::dataflow::{Feed, Outlet, Parts, Placed};
+use crate::dataflow::{Configured, Feed, Outlet, Parts, Placed};
+use crate::run::configuration::Configuration;
 use crate::run::control::Control;
 use crate::run::held::{self, Held, is_held};
 use crate::run::resume::{Resumed, join, resume};
@@ -84,6 +85,7 @@ impl Opening {
         self.release(ends.behind_sinks, &mut session, &mut resumed)?;
         let feeds = ends.sources(&resumed)?;
         let Ends { counters, hub, history, done_with, held, mut threads, .. } = ends;
+        let (configuration, configured) = self.configuration(&session, resumed.tick)?.unzip();
         let checkpointer = self.options.cluster.is_first().then(|| {
             let (checkpointer, thread) =
                 checkpoint_thread::spawn(&self.plan, session, resumed.tick, held, &self.control);
@@ -98,6 +100,7 @@ impl Opening {
             models: self.models.clone(),
             feeds,
             outlets,
+            configured: Placed::new(0, configured),
             checkpointer: Placed::new(0, checkpointer),
             starts_at: resumed.tick,
             restored: resumed.entries,
@@ -106,8 +109,23 @@ impl Opening {
             holds_some: !self.options.hold.is_empty(),
         };
         let (plan, started) = (self.plan.clone(), Instant::now());
-        let shared = Arc::new(Shared { plan, counters, taps, hub, history, started });
+        let configuration = configuration.map(Arc::new);
+        let shared = Shared { plan, counters, taps, hub, history, configuration, started };
+        let shared = Arc::new(shared);
         Ok((parts, Opened { shared, threads }))
+    }
+
+    /// What can be changed, in the first process.
+    fn configuration(
+        &self,
+        session: &Session,
+        starts_at: Tick,
+    ) -> Result<Option<(Configuration, Configured)>, RunError> {
+        if !self.options.cluster.is_first() {
+            return Ok(None);
+        }
+        let configuration = Configuration::open(&self.plan, session, starts_at, &self.control);
+        configuration.map(Some).map_err(RunError::Store)
     }
 
     /// Reads partitions again that were left alone, behind all that sinks hold.

@@ -32,6 +32,16 @@ pub enum StoreError {
         /// The pipeline.
         pipeline: String,
     },
+    /// Something that was changed while the pipeline ran cannot be read.
+    #[error("the store's {name:?} of {operator:?} cannot be read; it may be a newer version's")]
+    Configuration {
+        /// The operator.
+        operator: String,
+        /// What of it.
+        name: String,
+        /// Why.
+        source: serde_json::Error,
+    },
 }
 
 impl StoreError {

@@ -6,6 +6,7 @@
 
 mod body;
 mod checkpoints;
+mod configuration;
 mod error;
 mod session;
 mod silences;
@@ -22,6 +23,7 @@ use tokio::runtime::Runtime;
 
 pub use crate::store::body::{ComponentState, State};
 use crate::store::checkpoints::{load_latest, stored};
+pub(crate) use crate::store::configuration::{ChangeLog, ZoneChange};
 pub use crate::store::error::StoreError;
 pub(crate) use crate::store::session::Session;
 

@@ -1,7 +1,7 @@
 //! Zones: who is where, as collections that differential dataflow keeps up to date.
 //!
 //! People's positions are joined with the zones; what changes in the join is who enters and who leaves,
-//! and its count by zone is the occupancy. A zone that changes would change all three by itself.
+//! and its count by zone is the occupancy. A zone that changes does the same to both as people who move.
 //!
 //! Source: F. `McSherry` et al., "Differential dataflow", CIDR 2013.
 
@@ -10,14 +10,13 @@ mod polygon;
 
 use std::collections::BTreeMap;
 
-use differential_dataflow::input::Input;
 use differential_dataflow::{AsCollection, VecCollection};
 use schemars::JsonSchema;
 use schemas::{PoseFrame, Record, Tick, stable_hash};
 use serde::{Deserialize, Serialize};
+use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::{Delay, Map};
-use timely::dataflow::{Scope, StreamVec};
 
 use crate::stateful::{Stateful, Work, stateful};
 use crate::zones::membership::{Memberships, Update};
@@ -31,23 +30,55 @@ const MM_PER_M: f32 = 1000.0;
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ZonesConfig {
-    /// The zones by name.
+    /// The zones by name, until they are changed while the pipeline runs.
+    #[serde(default)]
     pub zones: BTreeMap<String, ZoneConfig>,
 }
 
 /// A zone on the site plan.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ZoneConfig {
     /// Corners of a polygon on the plan, in metres.
     pub coordinates: Vec<[f32; 2]>,
     /// The site it is in; every site by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub site: Option<String>,
 }
 
+impl ZoneConfig {
+    /// What is wrong with it, if something is.
+    pub fn mistake(&self) -> Option<&'static str> {
+        if self.coordinates.len() < 3 {
+            return Some("a zone has three corners or more");
+        }
+        let finite = self.coordinates.iter().flatten().all(|at_m| at_m.is_finite());
+        (!finite).then_some("a zone's corners are finite numbers")
+    }
+}
+
+/// A zone as data: its name, where it is, and nothing that has no order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Zone {
+    name: String,
+    site: Option<String>,
+    corners: Vec<Place>,
+}
+
+impl Zone {
+    /// The zone that a configuration describes.
+    pub fn new(name: &str, config: &ZoneConfig) -> Self {
+        let corners = config.coordinates.iter().copied().map(to_mm).collect();
+        Self { name: name.to_owned(), site: config.site.clone(), corners }
+    }
+}
+
+/// A zone that is added (+1) or taken away (-1) at a tick.
+pub type ZoneDifference = (Zone, Tick, isize);
+
 /// Zones on streams of poses.
 pub trait Zones<'scope> {
-    /// Follows who is in which zone.
+    /// Follows who is in which zone; a zone that changes changes who is in it at once.
     ///
     /// Gives, in one stream: each frame with its people's zones, an event whenever one enters or
     /// leaves, and the occupancy of a zone whenever it changes. In overlapping zones, a person's zone
@@ -55,7 +86,7 @@ pub trait Zones<'scope> {
     /// that the site hashes to.
     fn zones(
         self,
-        config: &ZonesConfig,
+        zones: StreamVec<'scope, Tick, ZoneDifference>,
         context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, Record>;
 }
@@ -63,11 +94,10 @@ pub trait Zones<'scope> {
 impl<'scope> Zones<'scope> for StreamVec<'scope, Tick, PoseFrame> {
     fn zones(
         self,
-        config: &ZonesConfig,
+        zones: StreamVec<'scope, Tick, ZoneDifference>,
         context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, Record> {
-        let scope = self.scope();
-        let inside = inside(positions(self.clone(), &context), zones(scope, config));
+        let inside = inside(positions(self.clone(), &context), zones.as_collection());
         let members = at_their_ticks(inside.clone())
             .map(|(((site, zone), person), _, diff)| Update::Member { site, zone, person, diff });
         let occupied = inside.reduce(|_zone, persons, output| {
@@ -96,31 +126,9 @@ type Positions<'scope> = VecCollection<'scope, Tick, (String, (String, Place)), 
 /// Millimetres on the plan.
 type Place = [i32; 2];
 
-/// A zone as data.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-struct Zone {
-    name: String,
-    site: Option<String>,
-    corners: Vec<Place>,
-}
-
 fn to_mm(place_m: [f32; 2]) -> Place {
     // Saturates where it does not fit; a plan is not that large.
     place_m.map(|at_m| (at_m * MM_PER_M).round() as i32)
-}
-
-fn zones<'scope>(
-    scope: Scope<'scope, Tick>,
-    config: &ZonesConfig,
-) -> VecCollection<'scope, Tick, Zone, isize> {
-    let zones = config.zones.iter().map(|(name, zone)| Zone {
-        name: name.clone(),
-        site: zone.site.clone(),
-        corners: zone.coordinates.iter().copied().map(to_mm).collect(),
-    });
-    // Each worker would add its own copy.
-    let zones = if scope.worker().index() == 0 { zones.collect() } else { Vec::new() };
-    scope.new_collection_from(zones).1
 }
 
 /// Where everyone is: each frame moves the people of its source.

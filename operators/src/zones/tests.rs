@@ -2,19 +2,16 @@
 
 use std::sync::{Arc, Mutex};
 
+use differential_dataflow::input::Input;
 use schemas::{EventType, Person, SitePosition};
 use timely::dataflow::operators::{Input as _, Inspect, Probe};
 
 use super::*;
 
-/// Two rooms of one metre, side by side.
-fn config() -> ZonesConfig {
-    let square = |left: f32| ZoneConfig {
-        coordinates: vec![[left, 0.0], [left + 1.0, 0.0], [left + 1.0, 1.0], [left, 1.0]],
-        site: None,
-    };
-    let zones = [("hall".to_owned(), square(0.0)), ("kitchen".to_owned(), square(1.0))];
-    ZonesConfig { zones: zones.into() }
+/// A room of one metre.
+fn room(name: &str, left: f32) -> Zone {
+    let coordinates = vec![[left, 0.0], [left + 1.0, 0.0], [left + 1.0, 1.0], [left, 1.0]];
+    Zone::new(name, &ZoneConfig { coordinates, site: None })
 }
 
 fn frame(tick: Tick, people: &[(&str, f32)]) -> PoseFrame {
@@ -35,22 +32,36 @@ fn since_ns(tick: Tick) -> i64 {
     i64::try_from(tick).expect("small") * 1_000_000
 }
 
-/// What the operator says of some frames, a line a record.
-fn told(n_workers: usize, frames: Vec<PoseFrame>) -> Vec<String> {
+/// What the operator says of some frames in two rooms, side by side, a line a record; each change adds
+/// (+1) or takes away (-1) a zone at a tick.
+fn told(
+    n_workers: usize,
+    frames: Vec<PoseFrame>,
+    changes: Vec<(Tick, Zone, isize)>,
+) -> Vec<String> {
     let told = Arc::new(Mutex::new(Vec::new()));
     let shared = Arc::clone(&told);
     let config = timely::Config::process(n_workers);
     let guards = timely::execute(config, move |worker| {
         let shared = Arc::clone(&shared);
-        let (mut input, probe) = worker.dataflow::<Tick, _, _>(|scope| {
+        let is_first = worker.index() == 0;
+        let (mut input, mut zones, probe) = worker.dataflow::<Tick, _, _>(|scope| {
             let (input, frames) = scope.new_input::<Vec<PoseFrame>>();
-            let records = frames.zones(&self::config(), Context::detached("zones"));
+            let rooms = [room("hall", 0.0), room("kitchen", 1.0)];
+            let (zones, collection) =
+                scope.new_collection_from(rooms.into_iter().filter(move |_| is_first));
+            let records = frames.zones(collection.inner, Context::detached("zones"));
             let records = records.inspect_time(move |tick, record| {
                 shared.lock().unwrap().push((*tick, line(record)));
             });
-            (input, records.probe().0)
+            (input, zones, records.probe().0)
         });
-        for frame in frames.iter().filter(|_| worker.index() == 0) {
+        for (tick, zone, diff) in changes.iter().filter(|_| is_first) {
+            zones.advance_to(*tick);
+            zones.update(zone.clone(), *diff);
+        }
+        drop(zones);
+        for frame in frames.iter().filter(|_| is_first) {
             let tick = u64::try_from(frame.captured_at_ns / 1_000_000).expect("after the epoch");
             input.advance_to(tick);
             input.send(frame.clone());
@@ -111,6 +122,45 @@ fn people_walk_through_zones() {
         "50 see ",
     ];
     for n_workers in [1, 2, 4] {
-        assert_eq!(told(n_workers, frames.clone()), expected, "with {n_workers} workers");
+        assert_eq!(
+            told(n_workers, frames.clone(), Vec::new()),
+            expected,
+            "with {n_workers} workers"
+        );
+    }
+}
+
+#[test]
+fn zones_change_around_people() {
+    let frames = vec![
+        frame(10, &[("a", 0.5)]),
+        frame(20, &[("a", 0.5)]),
+        frame(30, &[("a", 0.5)]),
+        frame(50, &[("a", 0.5)]),
+    ];
+    let changes = vec![
+        // The hall moves away, and a bed comes in where it was; then nothing is left there.
+        (20, room("hall", 0.0), -1),
+        (20, room("hall", 5.0), 1),
+        (20, room("bed", 0.0), 1),
+        (40, room("bed", 0.0), -1),
+    ];
+    let expected = [
+        "10 a enters hall",
+        "10 hall has 1",
+        "10 see a in hall",
+        "20 a enters bed",
+        "20 a leaves hall",
+        "20 bed has 1",
+        "20 hall has 0",
+        "20 see a in bed",
+        "30 see a in bed",
+        "40 a leaves bed",
+        "40 bed has 0",
+        "50 see a in nowhere",
+    ];
+    for n_workers in [1, 2, 4] {
+        let told = told(n_workers, frames.clone(), changes.clone());
+        assert_eq!(told, expected, "with {n_workers} workers");
     }
 }

@@ -125,6 +125,8 @@ impl Plan {
         }
         let streams = streams(&pipeline);
         for operator in &pipeline.operators {
+            let mistake = operator.config.mistake();
+            mistakes.extend(mistake.map(|mistake| Mistake::new(operator.name_at.clone(), mistake)));
             let takes = operator.config.input();
             check_inputs(&operator.name, takes, &operator.inputs, &streams, &mut mistakes);
         }

@@ -1,0 +1,118 @@
+//! Configuration as a stream: what stands when time starts, and what is changed from then on. It keeps
+//! pace with the sources, so that a change takes effect at a tick that none of them has reached.
+
+use std::sync::{Arc, OnceLock};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use operators::{Change, ZoneDifference};
+use schemas::Tick;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::scheduling::SyncActivator;
+
+/// What changes for an operator.
+pub(crate) type Difference = (String, ZoneDifference);
+
+/// The dataflow's end of the configuration.
+#[derive(Debug)]
+pub(crate) struct Configured {
+    /// What is known at the start.
+    pub(crate) differences: Vec<Difference>,
+    pub(crate) requests: Receiver<Request>,
+    /// Filled once the dataflow is there; who changes something wakes it.
+    pub(crate) waker: Arc<OnceLock<SyncActivator>>,
+}
+
+/// Someone wants to change something.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// Is told the earliest tick that the change may take effect at.
+    pub(crate) earliest: Sender<Tick>,
+    /// Gives the change once it is durable; closed without it if it is not to be. Until then, the tick
+    /// waits.
+    pub(crate) durable: Receiver<Vec<Difference>>,
+}
+
+/// The zones of all operators. `positions` are those of the sources, whose frontier is followed.
+pub(super) fn configure(
+    positions: StreamVec<'_, Tick, Change>,
+    configured: Option<Configured>,
+    starts_at: Tick,
+) -> StreamVec<'_, Tick, Difference> {
+    let scope = positions.scope();
+    let mut builder = OperatorBuilder::new("Configuration".to_owned(), scope);
+    let mut input = builder.new_input(positions, Pipeline);
+    let (output, differences) = builder.new_output::<Vec<Difference>>();
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(output);
+    let address = builder.operator_info().address;
+    if let Some(configured) = &configured {
+        // The slot is filled once: a configuration has one dataflow.
+        let _ = configured.waker.set(scope.worker().sync_activator_for(address.to_vec()));
+    }
+    builder.build(move |mut capabilities| {
+        let hold = capabilities.pop();
+        let mut open = configured.zip(hold).map(|(configured, hold)| Open {
+            known: configured.differences,
+            requests: configured.requests,
+            pending: None,
+            hold,
+        });
+        move |frontiers| {
+            input.for_each_time(|_, _| {});
+            let mut output = output.activate();
+            let reached = frontiers[0].frontier().first().copied();
+            let ended = open.as_mut().is_some_and(|open| {
+                open.update(reached, starts_at, |hold, known| {
+                    output.session(hold).give_iterator(known.into_iter());
+                })
+            });
+            if ended {
+                open = None;
+            }
+        }
+    });
+    differences
+}
+
+/// A configuration that can change.
+struct Open {
+    /// What was not given yet.
+    known: Vec<Difference>,
+    requests: Receiver<Request>,
+    /// A change that becomes durable.
+    pending: Option<Receiver<Vec<Difference>>>,
+    hold: Capability<Tick>,
+}
+
+impl Open {
+    /// Gives what is known, and follows the sources as far as no change is pending. True at their end.
+    fn update(
+        &mut self,
+        reached: Option<Tick>,
+        starts_at: Tick,
+        mut give: impl FnMut(&Capability<Tick>, Vec<Difference>),
+    ) -> bool {
+        if !self.known.is_empty() {
+            give(&self.hold, std::mem::take(&mut self.known));
+        }
+        self.hold.downgrade(&starts_at.max(*self.hold.time()));
+        loop {
+            match self.pending.as_ref().map(Receiver::try_recv) {
+                Some(Err(TryRecvError::Empty)) => return false,
+                Some(Ok(change)) => give(&self.hold, change),
+                Some(Err(TryRecvError::Disconnected)) | None => {}
+            }
+            self.pending = None;
+            let Some(reached) = reached else { return true };
+            self.hold.downgrade(&reached.max(*self.hold.time()));
+            let Ok(request) = self.requests.try_recv() else { return false };
+            // Who asked may be gone; then the change is closed.
+            let _ = request.earliest.send(*self.hold.time());
+            self.pending = Some(request.durable);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What was changed while a pipeline ran, beside the checkpoints: a history that every replay repeats.
+
+use std::sync::Arc;
+
+use operators::ZoneConfig;
+use schemas::Tick;
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use crate::fail_point;
+use crate::store::session::claim;
+use crate::store::{Known, Session, Store, StoreError, from_sql, to_sql};
+
+/// A zone that was set or taken away.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ZoneChange {
+    /// When it takes effect.
+    pub(crate) tick: Tick,
+    /// The operator whose zone it is.
+    pub(crate) operator: String,
+    /// The zone's name.
+    pub(crate) name: String,
+    /// What it is from then on; none if it is gone.
+    pub(crate) zone: Option<ZoneConfig>,
+}
+
+/// A run's part of the store for changes.
+#[derive(Debug)]
+pub(crate) struct ChangeLog {
+    store: Arc<Store>,
+    known: Known,
+}
+
+impl Session {
+    /// Where the run keeps changes of its configuration.
+    pub(crate) fn change_log(&self) -> ChangeLog {
+        ChangeLog { store: Arc::clone(&self.store), known: self.known.clone() }
+    }
+}
+
+impl ChangeLog {
+    /// Makes a change durable; to be called before it takes effect.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the database fails or a newer run has begun. It is not known then whether the
+    /// change is there.
+    pub(crate) fn keep(&self, change: &ZoneChange) -> Result<(), StoreError> {
+        let value = change.zone.as_ref().map(serde_json::to_string).transpose();
+        let value = value.map_err(|error| damaged(&change.operator, &change.name, error))?;
+        fail_point::pass("before change", &change.operator);
+        self.store.runtime.block_on(async {
+            let mut transaction = self.store.pool.begin().await?;
+            claim(&mut transaction, &self.known).await?;
+            let n_changes = sqlx::query("SELECT COUNT(*) FROM configuration WHERE pipeline = $1");
+            let n_changes =
+                n_changes.bind(self.known.name.as_str()).fetch_one(&mut *transaction).await?;
+            sqlx::query(
+                "INSERT INTO configuration (pipeline, number, tick, component, item, value)
+                 VALUES ($1, $2, $3, $4, $5, $6)",
+            )
+            .bind(self.known.name.as_str())
+            .bind(n_changes.try_get::<i64, _>(0)?)
+            .bind(to_sql(change.tick))
+            .bind(change.operator.as_str())
+            .bind(change.name.as_str())
+            .bind(value)
+            .execute(&mut *transaction)
+            .await?;
+            Ok::<_, StoreError>(transaction.commit().await?)
+        })?;
+        fail_point::pass("after change", &change.operator);
+        Ok(())
+    }
+
+    /// All changes, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the database fails or one of them cannot be read.
+    pub(crate) fn all(&self) -> Result<Vec<ZoneChange>, StoreError> {
+        let select = sqlx::query(
+            "SELECT tick, component, item, value FROM configuration
+             WHERE pipeline = $1 ORDER BY number",
+        );
+        let select = select.bind(self.known.name.as_str());
+        let rows = self.store.runtime.block_on(select.fetch_all(&self.store.pool))?;
+        rows.iter().map(change).collect()
+    }
+}
+
+fn change(row: &AnyRow) -> Result<ZoneChange, StoreError> {
+    let (operator, name): (String, String) = (row.try_get(1)?, row.try_get(2)?);
+    let zone = row.try_get::<Option<String>, _>(3)?;
+    let zone = zone.map(|zone| serde_json::from_str(&zone)).transpose();
+    let zone = zone.map_err(|error| damaged(&operator, &name, error))?;
+    Ok(ZoneChange { tick: from_sql(row.try_get(0)?), operator, name, zone })
+}
+
+fn damaged(operator: &str, name: &str, source: serde_json::Error) -> StoreError {
+    StoreError::Configuration { operator: operator.to_owned(), name: name.to_owned(), source }
+}
