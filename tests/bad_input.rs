@@ -59,7 +59,7 @@ pub(crate) fn garbage_is_counted() {
     let n_frames = capture::N_FRAMES;
     for (name, bytes, n_good, reason) in [
         ("truncated", truncated, n_frames - 1, "truncated record: 1"),
-        ("damaged", &damaged, n_frames - 1, "impossible antenna count: 1"),
+        ("damaged", &damaged, n_frames - 1, "impossible length: 1"),
         ("garbage", &garbage, 0, "truncated record"),
         ("empty", &[], 0, ""),
     ] {

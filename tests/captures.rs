@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use schemas::{CsiBatch, Record, SourceKind, TickLength};
-use sources::{CsiFormat, Intake, LinkNames, SourceContext, Step};
+use sources::{Clock, CsiFormat, Intake, LinkNames, SourceContext, Step};
 
 use crate::support::{data, npy};
 
@@ -55,7 +55,7 @@ pub(crate) fn aligned_clocks_do_not_jump() {
         };
         let context = SourceContext::detached("capture");
         let intake = || Intake::new(LinkNames::default(), SourceKind::Replay, &context);
-        let (device, aligned) = (times(intake()), times(intake().aligned()));
+        let (device, aligned) = (times(intake()), times(intake().with_clock(Clock::Aligned)));
         let steps =
             |times: &[i64]| times.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
         let (device, aligned) = (steps(&device), steps(&aligned));
@@ -77,39 +77,149 @@ fn files(folder: &str, ending: &str) -> Vec<String> {
     names
 }
 
-pub(crate) fn intel5300_is_bit_for_bit_right() {
-    let mut n_frames = 0;
-    for name in files("csi/intel5300", ".dat") {
-        let bytes = fs::read(data::file(&format!("csi/intel5300/{name}"))).expect("the capture");
-        let truth = npy::read_gz(&data::file(&format!("csi-truth/intel5300__{name}.npy.gz")));
-        let (batches, dropped) = decode(CsiFormat::Intel5300, &bytes);
-        assert_eq!(batches.len(), truth.shape[0], "{name}: {dropped:?}");
-        n_frames += batches.len();
-        let [n_subcarriers, n_rx, n_tx] = [truth.shape[1], truth.shape[2], truth.shape[3]];
-        for (batch, frame) in
-            batches.iter().zip(truth.values.chunks(2 * n_subcarriers * n_rx * n_tx))
-        {
-            let layout = &batch.layout;
-            let mut values = batch.values(0).iter();
-            // The reference leaves a gap for an antenna that was not selected.
-            let selected = |rx: &usize| {
-                let mut row =
-                    (0..n_subcarriers).map(|subcarrier| 2 * (subcarrier * n_rx + rx) * n_tx);
-                row.any(|at| frame[at] != 0.0 || frame[at + 1] != 0.0)
-            };
-            for rx in (0..n_rx).filter(selected).take(usize::from(layout.n_rx)) {
-                for tx in 0..usize::from(layout.n_tx) {
-                    for subcarrier in 0..n_subcarriers {
-                        let at = 2 * ((subcarrier * n_rx + rx) * n_tx + tx);
-                        let value = values.next().expect("the frame is full");
-                        let expected = [frame[at], frame[at + 1]];
-                        assert_eq!([value.re, value.im].map(f64::from), expected, "{name}");
+/// Compares every frame that `wanted` chooses with a reference of `[frame, tone, rx, tx]`, which has zeros
+/// where a frame is smaller and where an antenna was not selected. Gives the number of frames.
+fn compare(
+    name: &str,
+    batches: &[CsiBatch],
+    truth: &str,
+    scaled: bool,
+    wanted: impl Fn(&CsiBatch) -> bool,
+) -> usize {
+    let truth = npy::read_gz(&data::file(&format!("csi-truth/{truth}.npy.gz")));
+    let batches: Vec<_> = batches.iter().filter(|batch| wanted(batch)).collect();
+    assert_eq!(batches.len(), truth.shape[0], "{name}");
+    let shape = |axis: usize| truth.shape.get(axis).copied().unwrap_or(1);
+    let (n_tones, n_rx, n_tx) = (shape(1), shape(2), shape(3));
+    for (batch, frame) in batches.iter().zip(truth.values.chunks(2 * n_tones * n_rx * n_tx)) {
+        let layout = &batch.layout;
+        let at = |tone: usize, rx: usize, tx: usize| 2 * ((tone * n_rx + rx) * n_tx + tx);
+        let selected = |rx: &usize| {
+            (0..n_tones)
+                .any(|tone| frame[at(tone, *rx, 0)] != 0.0 || frame[at(tone, *rx, 0) + 1] != 0.0)
+        };
+        let mut values = batch.values(0).iter();
+        for rx in (0..n_rx).filter(selected).take(layout.n_rx.into()) {
+            for tx in 0..usize::from(layout.n_tx) {
+                for tone in 0..layout.subcarriers.len() {
+                    let value = values.next().expect("the frame is full");
+                    let at = at(tone, rx, tx);
+                    let expected = [frame[at], frame[at + 1]];
+                    if scaled {
+                        let found =
+                            [value.re, value.im].map(|part| f64::from(part * batch.scale[0]));
+                        let close = found
+                            .iter()
+                            .zip(expected)
+                            .all(|(a, b)| (a - b).abs() < 1e-5 * (1.0 + b.abs()));
+                        assert!(close, "{name}: {found:?}, not {expected:?}");
+                    } else {
+                        let found = [value.re, value.im].map(f64::from);
+                        // References are of single precision.
+                        assert_eq!(found, expected.map(|part| f64::from(part as f32)), "{name}");
                     }
                 }
             }
         }
+        assert!(values.all(|value| value.norm_sqr() == 0.0), "{name}: all is compared");
+    }
+    batches.len()
+}
+
+/// The frames of a capture that must be good from its first byte to its last.
+fn read(format: CsiFormat, folder: &str, name: &str) -> Vec<CsiBatch> {
+    let bytes = fs::read(data::file(&format!("csi/{folder}/{name}"))).expect("the capture");
+    let (batches, dropped) = decode(format, &bytes);
+    assert!(dropped.is_empty(), "{name}: {dropped:?}");
+    batches
+}
+
+pub(crate) fn intel5300_is_bit_for_bit_right() {
+    let mut n_frames = 0;
+    for name in files("csi/intel5300", ".dat") {
+        let batches = read(CsiFormat::Intel5300, "intel5300", &name);
+        n_frames += compare(&name, &batches, &format!("intel5300__{name}"), false, |_| true);
+        let scaled = format!("intel5300__{name}.scaled");
+        if data::file(&format!("csi-truth/{scaled}.npy.gz")).exists() {
+            compare(&name, &batches, &scaled, true, |_| true);
+        }
     }
     assert_eq!(n_frames, 26 + 1377 + 1006 + 540 + 2998);
+}
+
+pub(crate) fn atheros_is_bit_for_bit_right() {
+    let name = "csiread_ath_csi_1.dat";
+    let batches = read(CsiFormat::Atheros, "atheros", name);
+    let truth = format!("atheros__{name}.official_order");
+    assert_eq!(compare(name, &batches, &truth, false, |_| true), 401);
+    assert_eq!(batches[0].captured_at_ns, [1_461_024_888_000]);
+    assert_eq!(batches[400].captured_at_ns, [1_461_896_418_000]);
+}
+
+pub(crate) fn nexmon_is_bit_for_bit_right() {
+    for (name, n_packets, first_us, rssi_dbm, streams) in [
+        ("csikit_4339.pcap", 2850, 1_627_394_056_608_620, 0.0, 3),
+        ("csikit_43455c0.pcap", 566, 1_600_957_690_355_509, -58.0, 1),
+        ("csikit_4358.pcap", 4, 1_507_213_439_296_393, 0.0, 2),
+        ("csikit_4366c0.pcap", 293, 1_525_572_014_747_919, 0.0, 1),
+    ] {
+        let batches = read(CsiFormat::Nexmon, "nexmon", name);
+        assert_eq!(compare(name, &batches, &format!("nexmon__{name}"), false, |_| true), n_packets);
+        assert_eq!(batches[0].captured_at_ns, [first_us * 1000], "{name}");
+        assert_eq!(
+            (batches[0].rssi_dbm[0], batches[0].layout.bandwidth_mhz),
+            (rssi_dbm, 80),
+            "{name}"
+        );
+        let mut found: Vec<_> = batches.iter().map(|batch| batch.layout.tx_streams[0]).collect();
+        found.sort_unstable();
+        found.dedup();
+        assert_eq!(found.len(), streams, "{name}");
+    }
+}
+
+pub(crate) fn picoscenes_is_bit_for_bit_right() {
+    let mut n_frames = 0;
+    for name in files("csi/picoscenes", ".csi") {
+        let batches = read(CsiFormat::Picoscenes, "picoscenes", &name);
+        let by_tones = |n_tones: usize| format!("picoscenes__{name}.tones{n_tones}");
+        if data::file(&format!("csi-truth/{}.npy.gz", by_tones(52))).exists() {
+            for n_tones in [52, 56] {
+                let wanted = |batch: &CsiBatch| batch.layout.subcarriers.len() == n_tones;
+                n_frames += compare(&name, &batches, &by_tones(n_tones), false, wanted);
+            }
+        } else {
+            n_frames += compare(&name, &batches, &format!("picoscenes__{name}"), false, |_| true);
+        }
+    }
+    assert_eq!(n_frames, 3654 + 885 + 433 + 3438 + 1348 + 112 + 383 + 1000 + 74);
+}
+
+pub(crate) fn feitcsi_is_bit_for_bit_right() {
+    let mut n_frames = 0;
+    for name in files("csi/feitcsi", ".csi") {
+        let batches = read(CsiFormat::Feitcsi, "feitcsi", &name);
+        n_frames += compare(&name, &batches, &format!("feitcsi__{name}"), false, |_| true);
+        // Names tell format, bandwidth and channel.
+        let bandwidth_mhz = batches[0].layout.bandwidth_mhz;
+        assert!(name.contains(&format!("{bandwidth_mhz}_")), "{name}: {bandwidth_mhz} MHz");
+    }
+    assert_eq!(n_frames, 26 + 28 + 26 + 48 + 34 + 35 + 26 + 40);
+}
+
+pub(crate) fn ruview_is_bit_for_bit_right() {
+    let of_64 = |batch: &CsiBatch| batch.layout.n_values() == 64;
+    for name in files("csi/ruview-adr018", "") {
+        let batches = read(CsiFormat::Ruview, "ruview-adr018", &name);
+        assert_eq!(batches.len(), 5309, "{name}");
+        assert_eq!(compare(&name, &batches, "ruview-adr018__64sc", false, of_64), 4127, "{name}");
+        let first_ns = batches[0].captured_at_ns[0];
+        assert!((first_ns - 1_775_182_186_957_775_800).abs() < 1000, "{name}: {first_ns}");
+        for (n_values, expected) in [(128, 1134), (192, 48)] {
+            let n_frames = batches.iter().filter(|it| it.layout.n_values() == n_values).count();
+            assert_eq!(n_frames, expected, "{name}");
+        }
+    }
 }
 
 pub(crate) fn esp32_is_bit_for_bit_right() {
@@ -117,11 +227,8 @@ pub(crate) fn esp32_is_bit_for_bit_right() {
         let bytes = fs::read(data::file(&format!("csi/esp32/{name}"))).expect("the capture");
         let truth = npy::read_gz(&data::file(&format!("csi-truth/esp32__{name}.npy.gz")));
         let (batches, dropped) = decode(CsiFormat::Esp32, &bytes);
-        let usual = batches.iter().filter(|batch| batch.layout.n_values() == truth.shape[1]);
-        let values = usual.flat_map(|batch| batch.values(0)).flat_map(|value| [value.re, value.im]);
-        let values: Vec<f64> = values.map(f64::from).collect();
-        assert_eq!(values.len(), truth.values.len(), "{name}: {dropped:?}");
-        assert!(values == truth.values, "{name}");
+        let usual = |batch: &CsiBatch| batch.layout.n_values() == truth.shape[1];
+        compare(&name, &batches, &format!("esp32__{name}"), false, usual);
         let n_dropped: usize = dropped.values().sum();
         let odd = usize::from(name == "csikit_example_100hz_pitraffic.csv");
         let n_odd = dropped.get("odd number of values").copied().unwrap_or(0);
@@ -129,12 +236,26 @@ pub(crate) fn esp32_is_bit_for_bit_right() {
     }
 }
 
-pub(crate) fn truncated_captures_are_survived() {
-    for (format, folder, ending) in
-        [(CsiFormat::Intel5300, "csi/intel5300", ".dat"), (CsiFormat::Esp32, "csi/esp32", ".csv")]
-    {
+/// The first capture of each format.
+fn samples() -> Vec<(CsiFormat, Vec<u8>)> {
+    let folders = [
+        (CsiFormat::Intel5300, "csi/intel5300", ".dat"),
+        (CsiFormat::Atheros, "csi/atheros", ".dat"),
+        (CsiFormat::Nexmon, "csi/nexmon", ".pcap"),
+        (CsiFormat::Esp32, "csi/esp32", ".csv"),
+        (CsiFormat::Picoscenes, "csi/picoscenes", ".csi"),
+        (CsiFormat::Feitcsi, "csi/feitcsi", ".csi"),
+        (CsiFormat::Ruview, "csi/ruview-adr018", ".pcap"),
+    ];
+    let samples = folders.into_iter().map(|(format, folder, ending)| {
         let name = &files(folder, ending)[0];
-        let bytes = fs::read(data::file(&format!("{folder}/{name}"))).expect("the capture");
+        (format, fs::read(data::file(&format!("{folder}/{name}"))).expect("the capture"))
+    });
+    samples.collect()
+}
+
+pub(crate) fn truncated_captures_are_survived() {
+    for (format, bytes) in samples() {
         let whole = decode(format, &bytes).0.len();
         for n_bytes in (0..bytes.len().min(6000)).step_by(7) {
             let n_frames = decode(format, &bytes[..n_bytes]).0.len();

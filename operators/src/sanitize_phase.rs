@@ -265,7 +265,8 @@ pub fn conjugate_product(batch: &CsiBatch) -> Option<CsiBatch> {
             iq.extend(antenna.iter().zip(reference).map(|(value, other)| value * other.conj()));
         }
     }
-    let layout = schemas::CsiLayout { n_rx, ..batch.layout.clone() };
+    let rx_antennas = batch.layout.rx_antennas.get(1..).unwrap_or_default().to_vec();
+    let layout = schemas::CsiLayout { n_rx, rx_antennas, ..batch.layout.clone() };
     Some(CsiBatch { layout, iq, ..batch.clone() })
 }
 

@@ -23,6 +23,12 @@ pub struct CsiLayout {
     pub n_rx: u16,
     /// Transmit antennas or spatial streams.
     pub n_tx: u16,
+    /// The antenna of each row, counted from 0; empty where the format does not tell.
+    #[serde(default)]
+    pub rx_antennas: Vec<u8>,
+    /// The spatial stream of each column, counted from 0; empty where the format does not tell.
+    #[serde(default)]
+    pub tx_streams: Vec<u8>,
     /// The 802.11 index of each subcarrier, in the order of the data.
     pub subcarriers: Vec<i16>,
     /// Channel bandwidth in MHz.
@@ -39,7 +45,7 @@ impl CsiLayout {
 }
 
 /// The scalars of one frame, beside its complex values.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CsiFrame {
     /// Capture time in nanoseconds since the Unix epoch (or the device's start, for device clocks).
     pub captured_at_ns: i64,
@@ -51,6 +57,25 @@ pub struct CsiFrame {
     pub noise_dbm: f32,
     /// Automatic gain in dB; 0 where the format does not tell.
     pub agc_db: f32,
+    /// What makes the values physical: times this, they are channel gains as the format defines them,
+    /// independent of the automatic gain; 1 where the format does not tell.
+    pub scale: f32,
+    /// Frames that the device has counted before this one and that did not come.
+    pub n_missed: u32,
+}
+
+impl Default for CsiFrame {
+    fn default() -> Self {
+        Self {
+            captured_at_ns: 0,
+            sequence: 0,
+            rssi_dbm: 0.0,
+            noise_dbm: 0.0,
+            agc_db: 0.0,
+            scale: 1.0,
+            n_missed: 0,
+        }
+    }
 }
 
 /// Frames of one link and one layout in capture order.
@@ -75,6 +100,12 @@ pub struct CsiBatch {
     pub noise_dbm: Vec<f32>,
     /// Automatic gains in dB, `[n]`.
     pub agc_db: Vec<f32>,
+    /// Factors that make the values physical, `[n]`.
+    #[serde(default)]
+    pub scale: Vec<f32>,
+    /// Frames that are missing before each, by the device's counter, `[n]`.
+    #[serde(default)]
+    pub n_missed: Vec<u32>,
     /// Complex channel gains, `[n, n_rx, n_tx, n_subcarriers]`; real and imaginary part in turn when
     /// written.
     #[serde(with = "flat_complex")]
@@ -129,6 +160,8 @@ impl CsiBatch {
         self.rssi_dbm.push(frame.rssi_dbm);
         self.noise_dbm.push(frame.noise_dbm);
         self.agc_db.push(frame.agc_db);
+        self.scale.push(frame.scale);
+        self.n_missed.push(frame.n_missed);
         Ok(())
     }
 
@@ -144,6 +177,8 @@ impl CsiBatch {
             rssi_dbm: self.rssi_dbm[frame_idx],
             noise_dbm: self.noise_dbm[frame_idx],
             agc_db: self.agc_db[frame_idx],
+            scale: self.scale[frame_idx],
+            n_missed: self.n_missed[frame_idx],
         }
     }
 
@@ -177,6 +212,8 @@ impl CsiBatch {
         self.rssi_dbm.append(&mut other.rssi_dbm);
         self.noise_dbm.append(&mut other.noise_dbm);
         self.agc_db.append(&mut other.agc_db);
+        self.scale.append(&mut other.scale);
+        self.n_missed.append(&mut other.n_missed);
         self.iq.append(&mut other.iq);
     }
 }

@@ -17,8 +17,8 @@ const INTERVAL_GAIN: f64 = 0.05;
 const DRIFT_GAIN: f64 = 1.0 / 256.0;
 
 /// The clock of one device, behind its latest frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct AlignedClock {
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AlignedClock {
     device_ns: i64,
     aligned_ns: i64,
     sequence: u32,
@@ -27,8 +27,19 @@ struct AlignedClock {
 }
 
 impl AlignedClock {
+    /// The clock behind the first frame.
+    pub(crate) fn new(device_ns: i64, sequence: u32, arrived_at_ns: Option<i64>) -> Self {
+        let aligned_ns = arrived_at_ns.unwrap_or(device_ns);
+        Self { device_ns, aligned_ns, sequence, interval_ns: 0.0 }
+    }
+
     /// The time of a frame, never before that of the one before it.
-    fn step(&mut self, device_ns: i64, sequence: u32, arrived_at_ns: Option<i64>) -> i64 {
+    pub(crate) fn step(
+        &mut self,
+        device_ns: i64,
+        sequence: u32,
+        arrived_at_ns: Option<i64>,
+    ) -> i64 {
         // Counters have 16 bits or more; a device without one counts nothing.
         let n_counts = f64::from((sequence.wrapping_sub(self.sequence) & 0xFFFF).max(1));
         let step_ns = device_ns.saturating_sub(self.device_ns);
@@ -63,72 +74,6 @@ fn follow(aligned_ns: i64, arrived_at_ns: i64) -> i64 {
     aligned_ns + (error_ns as f64 * DRIFT_GAIN) as i64
 }
 
-/// The clocks of all devices of a partition.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct AlignedClocks {
-    /// Receiver and transmitter of each link.
-    links: Vec<(String, String)>,
-    clocks: Vec<AlignedClock>,
-    /// The clock that the latest frame has moved, as it was before; none if it is new.
-    before: Option<(usize, Option<AlignedClock>)>,
-}
-
-/// What is kept of clocks.
-pub(crate) type KeptClocks = Vec<(String, String, KeptClock)>;
-
-/// One of them.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct KeptClock(AlignedClock);
-
-impl AlignedClocks {
-    /// The time of the next frame of a link.
-    pub(crate) fn align(
-        &mut self,
-        (receiver, transmitter): (&str, &str),
-        (device_ns, sequence): (i64, u32),
-        arrived_at_ns: Option<i64>,
-    ) -> i64 {
-        let known = self.links.iter().position(|(rx, tx)| rx == receiver && tx == transmitter);
-        let Some(idx) = known else {
-            self.before = Some((self.clocks.len(), None));
-            let aligned_ns = arrived_at_ns.unwrap_or(device_ns);
-            self.links.push((receiver.to_owned(), transmitter.to_owned()));
-            self.clocks.push(AlignedClock { device_ns, aligned_ns, sequence, interval_ns: 0.0 });
-            return aligned_ns;
-        };
-        self.before = Some((idx, Some(self.clocks[idx])));
-        self.clocks[idx].step(device_ns, sequence, arrived_at_ns)
-    }
-
-    /// Says that the latest frame is done with.
-    pub(crate) fn settle(&mut self) {
-        self.before = None;
-    }
-
-    /// The clocks as they were before the latest frame, unless it is done with.
-    pub(crate) fn before_latest(&self) -> KeptClocks {
-        let kept = self.links.iter().zip(&self.clocks).enumerate();
-        let kept = kept.filter_map(|(idx, ((receiver, transmitter), clock))| {
-            let clock = match self.before {
-                Some((moved, before)) if moved == idx => before?,
-                _ => *clock,
-            };
-            Some((receiver.clone(), transmitter.clone(), KeptClock(clock)))
-        });
-        kept.collect()
-    }
-
-    /// The clocks as they were.
-    pub(crate) fn restore(kept: KeptClocks) -> Self {
-        let mut clocks = Self::default();
-        for (receiver, transmitter, clock) in kept {
-            clocks.links.push((receiver, transmitter));
-            clocks.clocks.push(clock.0);
-        }
-        clocks
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,12 +82,14 @@ mod tests {
 
     /// Times in milliseconds for device times and counts.
     fn aligned(frames: &[(i64, u32)], arrivals: Option<&[i64]>) -> Vec<i64> {
-        let mut clocks = AlignedClocks::default();
-        let frames = frames.iter().enumerate().map(|(nth, (device_ms, sequence))| {
-            let arrived_at_ns = arrivals.map(|arrivals| arrivals[nth] * MS);
-            clocks.align(("rx", "tx"), (device_ms * MS, *sequence), arrived_at_ns) / MS
+        let arrived_at_ns = |nth: usize| arrivals.map(|arrivals| arrivals[nth] * MS);
+        let (first_ms, first) = frames[0];
+        let mut clock = AlignedClock::new(first_ms * MS, first, arrived_at_ns(0));
+        let begun_ms = clock.aligned_ns / MS;
+        let later = frames.iter().enumerate().skip(1).map(|(nth, (device_ms, sequence))| {
+            clock.step(device_ms * MS, *sequence, arrived_at_ns(nth)) / MS
         });
-        frames.collect()
+        std::iter::once(begun_ms).chain(later).collect()
     }
 
     #[test]
@@ -171,18 +118,5 @@ mod tests {
             (0..n_frames).map(|nth| (f64::from(nth) * 10.0005).round() as i64).collect();
         let last = *aligned(&frames, Some(&arrivals)).last().expect("some");
         assert!((last - arrivals[arrivals.len() - 1]).abs() <= 2, "{last}");
-    }
-
-    #[test]
-    fn clocks_before_the_latest_frame_are_kept() {
-        let mut clocks = AlignedClocks::default();
-        clocks.align(("a", "tx"), (0, 1), None);
-        clocks.align(("a", "tx"), (10 * MS, 2), None);
-        clocks.align(("b", "tx"), (0, 1), None);
-        assert_eq!(clocks.before_latest().len(), 1, "the latest is the first of its link");
-        clocks.align(("a", "tx"), (20 * MS, 3), None);
-        let mut again = AlignedClocks::restore(clocks.before_latest());
-        assert_eq!(again.align(("a", "tx"), (20 * MS, 3), None), 20 * MS);
-        assert_eq!(again.clocks, clocks.clocks);
     }
 }

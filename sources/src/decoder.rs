@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Intake;
-use crate::csi::MicrosecondClock;
+use crate::csi::pcap::Pcap;
 
 /// Bytes in, records out: no I/O, no clock, no panic on any input.
 pub trait Decoder: Send {
@@ -29,9 +29,8 @@ pub trait Decoder: Send {
 /// What a decoder remembers from record to record.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct DecoderMemory {
-    pub(crate) clock: MicrosecondClock,
-    /// Frames so far, to number them where the format does not.
-    pub(crate) n_frames: u32,
+    /// How the capture of a network is written that it reads, if it does.
+    pub(crate) pcap: Option<Pcap>,
 }
 
 /// What became of the first record of some bytes.
@@ -56,6 +55,12 @@ pub enum DecodeError {
     /// The record's length cannot be right.
     #[error("impossible length")]
     Length,
+    /// There is no record of the format.
+    #[error("no record of this format")]
+    Header,
+    /// The radio is not known.
+    #[error("unknown chip")]
+    Chip,
     /// The antenna counts cannot be right.
     #[error("impossible antenna count")]
     Antennas,
@@ -94,6 +99,8 @@ impl DecodeError {
         match self {
             Self::Truncated => "truncated record",
             Self::Length => "impossible length",
+            Self::Header => "no record of this format",
+            Self::Chip => "unknown chip",
             Self::Antennas => "impossible antenna count",
             Self::NoValues => "no list of values",
             Self::Columns => "unknown column layout",

@@ -4,17 +4,18 @@
 //! included; one that comes late keeps its capture time and travels at the current tick. So ticks are
 //! a pure function of what came before, however it was polled.
 
-use num_complex::Complex32;
-use schemas::{CsiFrame, CsiLayout, Granule, Record, SourceKind, Tick, TickLength};
+use std::net::IpAddr;
+
+use schemas::{Granule, Record, SourceKind, Tick, TickLength};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::aligned::AlignedClocks;
+use crate::devices::{DeviceFrame, Devices};
 use crate::errors::Errors;
 use crate::frames::{LinkNames, open_batch, sort_frames};
 use crate::position::{self, Position};
 use crate::rows::{OpenRows, Row, Table};
-use crate::{Dropped, Mark, Poll, PollState, SourceContext, SourceError};
+use crate::{Clock, Dropped, Mark, Poll, PollState, SourceContext, SourceError};
 
 /// Collects the records of one partition. Frames of a link and tick stay in order in one contiguous
 /// batch; a frame costs no allocation unless its batch is new.
@@ -30,8 +31,12 @@ pub struct Intake {
     max_delay_ns: i64,
     clock: Tick,
     arrived_at_ns: Option<i64>,
-    /// The clocks of devices, if they are to be kept steady.
-    aligned: Option<AlignedClocks>,
+    /// Who sent the frames that follow, if that names their receiver.
+    sender: Option<(IpAddr, String)>,
+    by_sender: bool,
+    /// True if frames are stamped with the time that they came in, if it is known.
+    arrival: bool,
+    devices: Devices,
     /// In the order of their ticks.
     records: Vec<(Tick, Record)>,
     marks: Vec<Mark>,
@@ -57,7 +62,10 @@ impl Intake {
             max_delay_ns: 0,
             clock: context.starts_at,
             arrived_at_ns: None,
-            aligned: None,
+            sender: None,
+            by_sender: false,
+            arrival: false,
+            devices: Devices::default(),
             records: Vec::new(),
             marks: Vec::new(),
             left: None,
@@ -87,10 +95,21 @@ impl Intake {
         Self { max_delay_ns: i64::from(max_delay_ms) * 1_000_000, ..self }
     }
 
-    /// Keeps the clocks of devices steady.
+    /// Stamps frames by a clock; without it, by the device's.
     #[must_use]
-    pub fn aligned(self) -> Self {
-        Self { aligned: Some(AlignedClocks::default()), ..self }
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        match clock {
+            Clock::Device => {}
+            Clock::Aligned => self.devices.align(),
+            Clock::Arrival => self.arrival = true,
+        }
+        self
+    }
+
+    /// Names receivers by who sends, where frames do not tell.
+    #[must_use]
+    pub(crate) fn with_senders(self, by_sender: bool) -> Self {
+        Self { by_sender, ..self }
     }
 
     /// The place to read on from in a partition, after a restart; what waited there waits again.
@@ -104,16 +123,23 @@ impl Intake {
         partition: &str,
     ) -> Result<Option<P>, SourceError> {
         let Some(position) = context.position(partition) else { return Ok(None) };
-        let Position { tick, place, waiting, clocks } = Position::decode(position)
+        let Position { tick, place, waiting, devices } = Position::decode(position)
             .map_err(|source| SourceError::Position { name: context.name.to_owned(), source })?;
         (self.clock, self.records) = (tick, waiting);
-        self.aligned = self.aligned.take().map(|_| AlignedClocks::restore(clocks));
+        self.devices.restore(devices);
         Ok(place)
     }
 
-    /// Stamps the frames that follow with the time they came in, instead of the device's time.
+    /// Tells when the frames that follow came in.
     pub fn set_arrival(&mut self, arrived_at_ns: i64) {
         self.arrived_at_ns = Some(arrived_at_ns);
+    }
+
+    /// Tells who sent the frames that follow, if that is known.
+    pub(crate) fn set_sender(&mut self, sender: Option<IpAddr>) {
+        if self.by_sender && self.sender.as_ref().map(|(sender, _)| *sender) != sender {
+            self.sender = sender.map(|sender| (sender, sender.to_string()));
+        }
     }
 
     /// Moves the clock: nothing captured before this can come any more, unless late.
@@ -140,8 +166,7 @@ impl Intake {
     /// If the place holds something that postcard cannot write, such as a sequence of unknown length.
     pub fn mark(&mut self, place: &impl Serialize) -> Option<Tick> {
         let (tick, waiting) = self.left.take()?;
-        let clocks = self.aligned.as_ref().map(AlignedClocks::before_latest);
-        let position = position::encode(tick, place, &waiting, &clocks.unwrap_or_default());
+        let position = position::encode(tick, place, &waiting, &self.devices.before_latest());
         self.marks.push(Mark { tick, position });
         Some(tick)
     }
@@ -161,49 +186,23 @@ impl Intake {
         self.len() == 0
     }
 
-    /// Adds a frame from the receiver that the names tell.
-    pub fn push(
-        &mut self,
-        transmitter: Option<&str>,
-        layout: &CsiLayout,
-        frame: CsiFrame,
-        values: &[Complex32],
-    ) {
-        self.push_from(None, transmitter, layout, frame, values);
-    }
-
-    /// Adds a frame of `values`, `[n_rx, n_tx, n_subcarriers]`, which must fill `layout`.
-    pub fn push_from(
-        &mut self,
-        receiver: Option<&str>,
-        transmitter: Option<&str>,
-        layout: &CsiLayout,
-        frame: CsiFrame,
-        values: &[Complex32],
-    ) {
-        let captured_at_ns = self.captured_at_ns(receiver, transmitter, frame);
-        let tick = self.stamp(captured_at_ns);
-        let Self { names, records, source_kind, .. } = self;
-        let link = names.of(receiver, transmitter);
-        let batch = open_batch(records, tick, &names.site, link, layout, *source_kind);
-        batch.iq.extend_from_slice(values);
-        let pushed = batch.push_scalars(CsiFrame { captured_at_ns, ..frame });
+    /// Adds a frame.
+    pub fn push(&mut self, frame: &DeviceFrame<'_>) {
+        let sender = self.sender.as_ref().map(|(_, name)| name.as_str());
+        let link = self.names.of(frame.receiver.or(sender), frame.transmitter);
+        let mut scalars = self.devices.read(link, frame, self.arrived_at_ns);
+        if let Some(arrived_at_ns) = self.arrived_at_ns.filter(|_| self.arrival) {
+            scalars.captured_at_ns = arrived_at_ns;
+        }
+        let tick = self.stamp(scalars.captured_at_ns);
+        let Self { names, records, source_kind, sender, .. } = self;
+        let sender = sender.as_ref().map(|(_, name)| name.as_str());
+        let link = names.of(frame.receiver.or(sender), frame.transmitter);
+        let batch = open_batch(records, tick, &names.site, link, frame.layout, *source_kind);
+        batch.iq.extend_from_slice(frame.values);
+        let pushed = batch.push_scalars(scalars);
         debug_assert!(pushed.is_ok(), "a decoder's values must fill its layout");
         self.n_frames += usize::from(pushed.is_ok());
-    }
-
-    /// The time of a frame by the clock that was chosen.
-    fn captured_at_ns(
-        &mut self,
-        receiver: Option<&str>,
-        transmitter: Option<&str>,
-        frame: CsiFrame,
-    ) -> i64 {
-        let Some(clocks) = &mut self.aligned else {
-            return self.arrived_at_ns.unwrap_or(frame.captured_at_ns);
-        };
-        let link = self.names.of(receiver, transmitter);
-        clocks.align(link, (frame.captured_at_ns, frame.sequence), self.arrived_at_ns)
     }
 
     /// Adds a record that is no frame.
@@ -288,9 +287,7 @@ impl Intake {
 
     /// The latest frame is before the place that a mark would note.
     fn settle(&mut self) {
-        if let Some(clocks) = &mut self.aligned {
-            clocks.settle();
-        }
+        self.devices.settle();
     }
 
     /// Where a record captured then takes the clock to.
@@ -313,7 +310,11 @@ impl Intake {
 
 #[cfg(test)]
 mod tests {
+    use num_complex::Complex32;
+    use schemas::CsiLayout;
+
     use super::*;
+    use crate::{Counter, DeviceTime};
 
     fn layout(n_subcarriers: i16) -> CsiLayout {
         let subcarriers = (0..n_subcarriers).collect();
@@ -326,8 +327,18 @@ mod tests {
 
     fn push(intake: &mut Intake, transmitter: &str, n_subcarriers: i16, captured_at_ms: i64) {
         let values = vec![Complex32::default(); usize::try_from(n_subcarriers).expect("small")];
-        let frame = CsiFrame { captured_at_ns: captured_at_ms * 1_000_000, ..Default::default() };
-        intake.push(Some(transmitter), &layout(n_subcarriers), frame, &values);
+        intake.push(&DeviceFrame {
+            receiver: None,
+            transmitter: Some(transmitter),
+            layout: &layout(n_subcarriers),
+            time: DeviceTime::Ns(captured_at_ms * 1_000_000),
+            counter: Counter::None,
+            rssi_dbm: 0.0,
+            noise_dbm: 0.0,
+            agc_db: 0.0,
+            scale: 1.0,
+            values: &values,
+        });
     }
 
     /// Tick, transmitter, subcarriers and frames of each batch.
@@ -395,11 +406,14 @@ mod tests {
                 nth * 13 + i64::try_from(seed >> 58).expect("six bits")
             })
             .collect();
-        for (max_delay_ms, aligned) in [(0, false), (30, false), (0, true), (30, true)] {
+        let clocks = [Clock::Device, Clock::Aligned];
+        for (max_delay_ms, clock) in
+            [0, 30].into_iter().flat_map(|it| clocks.map(|clock| (it, clock)))
+        {
             let read = |context: &SourceContext<'_>| {
                 let mut intake = Intake::new(LinkNames::default(), SourceKind::Replay, context)
-                    .with_max_delay_ms(max_delay_ms);
-                intake = if aligned { intake.aligned() } else { intake };
+                    .with_max_delay_ms(max_delay_ms)
+                    .with_clock(clock);
                 let from: usize = intake.restore(context, "").expect("its own").unwrap_or(0);
                 let (mut records, mut marks) = (Vec::new(), Vec::new());
                 for (captured_at_ms, nth) in times.iter().zip(0_usize..).skip(from) {

@@ -6,6 +6,7 @@
 mod aligned;
 mod csi;
 mod decoder;
+mod devices;
 mod error;
 mod errors;
 mod frames;
@@ -30,8 +31,9 @@ use schemars::JsonSchema;
 use schemas::{Granule, RecordKind, Tick, TickLength};
 use serde::Deserialize;
 
-pub use crate::csi::{CsiConfig, CsiFormat, Esp32, Intel5300};
+pub use crate::csi::{CsiConfig, CsiFormat, NexmonChip};
 pub use crate::decoder::{DecodeError, Decoder, DecoderMemory, Step};
+pub use crate::devices::{Counter, DeviceFrame, DeviceTime};
 pub use crate::error::SourceError;
 pub use crate::frames::LinkNames;
 pub use crate::intake::Intake;

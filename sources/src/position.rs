@@ -7,7 +7,7 @@ use schemas::{Record, Tick};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::aligned::KeptClocks;
+use crate::devices::KeptDevices;
 
 /// What a position begins with.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -26,23 +26,23 @@ pub(crate) struct Position<P> {
     /// None if nothing was read before.
     pub(crate) place: Option<P>,
     pub(crate) waiting: Vec<(Tick, Record)>,
-    pub(crate) clocks: KeptClocks,
+    pub(crate) devices: KeptDevices,
 }
 
 /// What follows the stamp, unless nothing was read before.
-type Rest<P> = (P, Vec<(Tick, Record)>, KeptClocks);
+type Rest<P> = (P, Vec<(Tick, Record)>, KeptDevices);
 
 impl<P: DeserializeOwned> Position<P> {
     pub(crate) fn decode(bytes: &[u8]) -> postcard::Result<Self> {
         let (Stamp { tick, .. }, rest) = postcard::take_from_bytes(bytes)?;
         if rest.is_empty() {
-            let (waiting, clocks) = (Vec::new(), KeptClocks::new());
-            return Ok(Self { tick, place: None, waiting, clocks });
+            let (waiting, devices) = (Vec::new(), KeptDevices::new());
+            return Ok(Self { tick, place: None, waiting, devices });
         }
-        let (place, waiting, clocks): Rest<P> = postcard::from_bytes(rest)?;
+        let (place, waiting, devices): Rest<P> = postcard::from_bytes(rest)?;
         // What waited for a time that went by meanwhile comes now.
         let waiting = waiting.into_iter().map(|(at, record)| (at.max(tick), record)).collect();
-        Ok(Self { tick, place: Some(place), waiting, clocks })
+        Ok(Self { tick, place: Some(place), waiting, devices })
     }
 }
 
@@ -55,9 +55,9 @@ pub(crate) fn encode(
     tick: Tick,
     place: &impl Serialize,
     waiting: &[(Tick, Record)],
-    clocks: &KeptClocks,
+    devices: &KeptDevices,
 ) -> Vec<u8> {
-    let position = (Stamp { tick, held: false }, place, waiting, clocks);
+    let position = (Stamp { tick, held: false }, place, waiting, devices);
     postcard::to_allocvec(&position).expect("places and records have only what postcard knows")
 }
 

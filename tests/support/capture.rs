@@ -32,6 +32,7 @@ pub(crate) fn recorded(format: CsiFormat) -> Vec<u8> {
     match format {
         CsiFormat::Intel5300 => intel5300(),
         CsiFormat::Esp32 => esp32(),
+        other => unimplemented!("nothing is made up for {other:?}"),
     }
 }
 

@@ -165,6 +165,8 @@ fn csi_columns() -> Vec<Field> {
     let layout = structure(vec![
         required("n_rx", DataType::Int32),
         required("n_tx", DataType::Int32),
+        required("rx_antennas", list_of(DataType::Int16)),
+        required("tx_streams", list_of(DataType::Int16)),
         required("subcarriers", list_of(DataType::Int16)),
         required("bandwidth_mhz", DataType::Int32),
         required("centre_mhz", DataType::Int32),
@@ -178,6 +180,8 @@ fn csi_columns() -> Vec<Field> {
         required("rssi_dbm", list_of(DataType::Float32)),
         required("noise_dbm", list_of(DataType::Float32)),
         required("agc_db", list_of(DataType::Float32)),
+        required("scale", list_of(DataType::Float32)),
+        required("n_missed", list_of(DataType::Int64)),
         required("iq", list_of(DataType::Float32)),
     ]
 }

@@ -46,15 +46,29 @@ fn csi_batch() -> impl Strategy<Value = CsiBatch> {
     let frame = (any::<i64>(), any::<u32>(), number(), number(), number());
     (1_u16..3, vec(any::<i16>(), 1..5), vec(frame, 0..4), number(), source_kind(), ".*").prop_map(
         |(n_rx, subcarriers, frames, value, source_kind, receiver)| {
-            let layout =
-                CsiLayout { n_rx, n_tx: 1, subcarriers, bandwidth_mhz: 20, centre_mhz: 2412 };
+            let layout = CsiLayout {
+                n_rx,
+                n_tx: 1,
+                rx_antennas: (0..n_rx as u8).collect(),
+                subcarriers,
+                bandwidth_mhz: 20,
+                centre_mhz: 2412,
+                ..CsiLayout::default()
+            };
             let link = Link { site: "flat".into(), receiver, transmitter: "ap".into() };
             let mut batch = CsiBatch::new(link, layout, source_kind);
             for (captured_at_ns, sequence, rssi_dbm, noise_dbm, agc_db) in frames {
                 let n_values = batch.layout.n_values();
                 batch.iq.extend(std::iter::repeat_n(Complex32::new(value, -value), n_values));
-                let frame =
-                    crate::CsiFrame { captured_at_ns, sequence, rssi_dbm, noise_dbm, agc_db };
+                let frame = crate::CsiFrame {
+                    captured_at_ns,
+                    sequence,
+                    rssi_dbm,
+                    noise_dbm,
+                    agc_db,
+                    scale: value,
+                    n_missed: sequence,
+                };
                 batch.push_scalars(frame).expect("the frame fills its layout");
             }
             batch

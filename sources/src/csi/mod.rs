@@ -1,8 +1,21 @@
 //! CSI: the formats that frames are written in.
 
-mod clock;
+mod atheros;
+mod bytes;
 mod esp32;
+mod feitcsi;
+mod format;
 mod intel5300;
+mod nexmon;
+pub(crate) mod pcap;
+mod picoscenes;
+#[cfg(test)]
+mod robustness;
+mod ruview;
+#[cfg(test)]
+mod testing;
+mod tones;
+mod values;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -10,9 +23,16 @@ use serde::Deserialize;
 use crate::transport::{Ingress, default_idle_timeout_ms};
 use crate::{Clock, Decoder, LinkNames, Partition, SourceContext, SourceError, Speed, Transport};
 
-pub(crate) use crate::csi::clock::MicrosecondClock;
-pub use crate::csi::esp32::Esp32;
-pub use crate::csi::intel5300::Intel5300;
+use crate::csi::atheros::Atheros;
+use crate::csi::esp32::Esp32;
+use crate::csi::feitcsi::FeitCsi;
+use crate::csi::format::Framed;
+use crate::csi::intel5300::Intel5300;
+use crate::csi::nexmon::Nexmon;
+use crate::csi::picoscenes::Picoscenes;
+use crate::csi::ruview::Ruview;
+
+pub use crate::csi::nexmon::NexmonChip;
 
 /// Settings of the `csi` source.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -38,7 +58,10 @@ pub struct CsiConfig {
     pub idle_timeout_ms: u32,
     /// The place that is watched; the pipeline's name by default.
     pub site: Option<String>,
-    /// Name of the receiving device; the source's name by default.
+    /// The chip that Nexmon's datagrams come from; the one that they tell by default.
+    pub chip: Option<NexmonChip>,
+    /// Name of the receiving device. By default it is what a frame tells, or the address that datagrams
+    /// are sent from, or the source's name.
     pub receiver: Option<String>,
     /// Name of the sending device where the format does not tell; "ap" by default.
     pub transmitter: Option<String>,
@@ -50,16 +73,47 @@ pub struct CsiConfig {
 pub enum CsiFormat {
     /// The Linux 802.11n CSI Tool's log of an Intel 5300.
     Intel5300,
-    /// Lines of the ESP32-CSI-Tool or of Espressif's esp-csi, version 1 or 2.
+    /// The Atheros CSI Tool's log, in either byte order.
+    Atheros,
+    /// Nexmon's datagrams of Broadcom chips.
+    Nexmon,
+    /// Lines of the ESP32-CSI-Tool, of Espressif's esp-csi, version 1 or 2, or of esp-radar.
     Esp32,
+    /// Recordings of PicoScenes.
+    Picoscenes,
+    /// Frames of FeitCSI.
+    Feitcsi,
+    /// Datagrams of RuView's nodes (ADR-018) and recordings of its server.
+    Ruview,
 }
 
 impl CsiFormat {
-    /// A decoder of this format.
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Intel5300,
+        Self::Atheros,
+        Self::Nexmon,
+        Self::Esp32,
+        Self::Picoscenes,
+        Self::Feitcsi,
+        Self::Ruview,
+    ];
+
+    /// A decoder of this format, bare or in a capture of a network.
     pub fn decoder(self) -> Box<dyn Decoder> {
+        self.decoder_for(None)
+    }
+
+    /// A decoder of this format that takes Nexmon's datagrams for those of a chip, whatever they say.
+    pub fn decoder_for(self, chip: Option<NexmonChip>) -> Box<dyn Decoder> {
         match self {
-            Self::Intel5300 => Box::<Intel5300>::default(),
-            Self::Esp32 => Box::<Esp32>::default(),
+            Self::Intel5300 => Box::new(Framed::new(Intel5300::default())),
+            Self::Atheros => Box::new(Framed::new(Atheros::default())),
+            Self::Nexmon => Box::new(Framed::new(Nexmon::new(chip))),
+            Self::Esp32 => Box::new(Framed::new(Esp32::default())),
+            Self::Picoscenes => Box::new(Framed::new(Picoscenes::default())),
+            Self::Feitcsi => Box::new(Framed::new(FeitCsi::default())),
+            Self::Ruview => Box::new(Framed::new(Ruview::default())),
         }
     }
 }
@@ -67,7 +121,7 @@ impl CsiFormat {
 impl CsiConfig {
     /// What the position is like.
     pub(crate) fn state_shape(&self) -> String {
-        self.transport.state_shape(&format!("csi {:?}", self.format))
+        self.transport.state_shape(&format!("csi 2 {:?}", self.format))
     }
 
     /// Opens the transport.
@@ -84,16 +138,18 @@ impl CsiConfig {
             receiver: or(&self.receiver, context.name),
             transmitter: or(&self.transmitter, "ap"),
         };
+        let by_sender = self.receiver.is_none();
         self.transport.open(&Ingress {
             context,
             names,
+            by_sender,
             schema: None,
             speed: self.speed,
             clock: self.clock,
             max_delay_ms: self.max_delay_ms,
             idle_timeout_ms: self.idle_timeout_ms,
             registry: None,
-            decoder: &|| self.format.decoder(),
+            decoder: &|| self.format.decoder_for(self.chip),
         })
     }
 }

@@ -121,6 +121,7 @@ impl JsonConfig {
         let schema = self.schema();
         self.transport.open(&Ingress {
             context,
+            by_sender: false,
             names: LinkNames::default(),
             schema: Some(Arc::clone(&schema)),
             speed: self.speed,

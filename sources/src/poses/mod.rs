@@ -70,6 +70,7 @@ impl PosesConfig {
     pub(crate) fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
         self.transport.open(&Ingress {
             context,
+            by_sender: false,
             names: LinkNames::default(),
             schema: None,
             speed: self.speed,

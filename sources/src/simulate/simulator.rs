@@ -4,8 +4,8 @@ use num_complex::Complex32;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use schemas::{
-    BoundingBox, CsiFrame, CsiLayout, Estimator, EstimatorKind, KEYPOINT_NAMES, Keypoint, Person,
-    PoseFrame, Record, SitePosition, SourceKind,
+    BoundingBox, CsiLayout, Estimator, EstimatorKind, KEYPOINT_NAMES, Keypoint, Person, PoseFrame,
+    Record, SitePosition, SourceKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,9 @@ use crate::simulate::impairments::Impairments;
 use crate::simulate::radio::Channel;
 use crate::simulate::scene::{Room, Scene};
 use crate::simulate::script::Timeline;
-use crate::{Intake, LinkNames, Poll, Source, SourceContext, SourceError};
+use crate::{
+    Counter, DeviceFrame, DeviceTime, Intake, LinkNames, Poll, Source, SourceContext, SourceError,
+};
 
 const NS_PER_S: f64 = 1e9;
 /// The ground truth comes at every n-th frame, so that it is about ten times a second.
@@ -76,6 +78,7 @@ impl Simulator {
                 subcarriers: scene.subcarriers(),
                 bandwidth_mhz: scene.radio.bandwidth_mhz,
                 centre_mhz: scene.radio.centre_mhz,
+                ..CsiLayout::default()
             };
             let channel = Channel::new(scene, receiver.antennas_m);
             let mean_amplitude = channel.mean_amplitude();
@@ -150,16 +153,19 @@ impl Simulator {
                 &mut receiver.random,
             );
             let Some(agc_db) = gain_db else { continue };
-            let frame = CsiFrame {
-                captured_at_ns,
+            self.intake.push(&DeviceFrame {
+                receiver: Some(&receiver.name),
+                transmitter: None,
+                layout: &receiver.layout,
+                time: DeviceTime::Ns(captured_at_ns),
                 // Wraps as a device's counter does.
-                sequence: self.next_step as u32,
+                counter: Counter::OfReceiver { count: self.next_step as u32, bits: 32 },
                 rssi_dbm: RSSI_AT_ONE_DBM + 20.0 * receiver.mean_amplitude.log10(),
                 noise_dbm: -92.0,
                 agc_db,
-            };
-            let (name, response) = (Some(receiver.name.as_str()), &receiver.response);
-            self.intake.push_from(name, None, &receiver.layout, frame, response);
+                scale: 1.0,
+                values: &receiver.response,
+            });
         }
         if self.next_step.is_multiple_of(self.steps_per_truth) {
             let places = states.iter().map(|state| state.place_m);

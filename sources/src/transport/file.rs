@@ -40,7 +40,7 @@ impl Capture {
         ingress: &Ingress<'_>,
         records_per_poll: usize,
     ) -> Result<Self, SourceError> {
-        let mut intake = ingress.intake(SourceKind::Replay, "");
+        let mut intake = ingress.intake(SourceKind::Replay, "", Clock::Device);
         let place: Place = intake.restore(ingress.context, "")?.unwrap_or_default();
         let open = || {
             let mut file = File::open(&path)?;

@@ -109,9 +109,7 @@ impl Source for Journaled {
             if entry.n_lost > 0 {
                 self.messages.intake.drop_records(LOST, entry.n_lost, entry.offset);
             }
-            if self.arrival {
-                self.messages.intake.set_arrival(entry.arrived_at_ns);
-            }
+            self.messages.intake.set_arrival(entry.arrived_at_ns);
             self.silent.heard(entry.offset, &mut self.messages);
             self.messages.decode(entry.offset, entry.next, entry.message)?;
         }

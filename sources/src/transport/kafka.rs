@@ -17,9 +17,9 @@ use schemars::JsonSchema;
 use schemas::SourceKind;
 use serde::Deserialize;
 
+use crate::transport::Ingress;
 use crate::transport::messages::Messages;
 use crate::transport::silent::Silent;
-use crate::transport::{Clock, Ingress};
 use crate::{Partition, Poll, Source, SourceError};
 
 /// How long to wait for a message before saying that none came.
@@ -114,8 +114,6 @@ struct Reader {
     partition: i32,
     consumer: BaseConsumer<Events>,
     messages: Messages,
-    /// True if the clock is the messages' own time.
-    arrival: bool,
     silent: Silent,
     /// Where the partition ended when the brokers were last asked.
     end: Option<i64>,
@@ -146,7 +144,6 @@ impl Reader {
             partition,
             consumer,
             messages,
-            arrival: ingress.clock != Some(Clock::Device),
             silent,
             end: None,
             payload: Vec::new(),
@@ -201,7 +198,7 @@ impl Source for Reader {
             let offset = message.offset().unsigned_abs();
             drop(message);
             self.silent.heard(offset, &mut self.messages);
-            if let Some(arrived_at_ms) = arrived_at_ms.filter(|_| self.arrival) {
+            if let Some(arrived_at_ms) = arrived_at_ms {
                 self.messages.intake.set_arrival(arrived_at_ms.saturating_mul(1_000_000));
             }
             self.messages.decode(offset, offset + 1, &self.payload)?;

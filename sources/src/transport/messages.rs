@@ -6,7 +6,7 @@ use schemas::{SourceKind, Tick};
 use serde::{Deserialize, Serialize};
 
 use crate::registry::Registry;
-use crate::transport::Ingress;
+use crate::transport::{Clock, Ingress};
 use crate::{Decoder, DecoderMemory, Intake, Poll, SourceError, Step};
 
 /// Where to read on.
@@ -37,7 +37,7 @@ impl Messages {
         partition: &str,
     ) -> Result<(Self, Option<u64>), SourceError> {
         let starts_at = ingress.context.starts_at;
-        let mut intake = ingress.intake(kind, partition);
+        let mut intake = ingress.intake(kind, partition, Clock::Arrival);
         let place: Option<Place> = intake.restore(ingress.context, partition)?;
         let mut decoder = (ingress.decoder)();
         decoder.recall(place.unwrap_or_default().memory);

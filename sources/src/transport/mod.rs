@@ -79,6 +79,8 @@ pub(crate) fn default_idle_timeout_ms() -> u32 {
 pub(crate) struct Ingress<'a> {
     pub(crate) context: &'a SourceContext<'a>,
     pub(crate) names: LinkNames,
+    /// True if receivers are named by who sends, where frames do not tell.
+    pub(crate) by_sender: bool,
     /// The columns of rows, where rows come.
     pub(crate) schema: Option<SchemaRef>,
     pub(crate) speed: Speed,
@@ -92,12 +94,12 @@ pub(crate) struct Ingress<'a> {
 }
 
 impl Ingress<'_> {
-    /// Where the records of a partition are collected.
-    fn intake(&self, kind: SourceKind, partition: &str) -> Intake {
+    /// Where the records of a partition are collected, by a clock unless another was chosen.
+    fn intake(&self, kind: SourceKind, partition: &str, clock: Clock) -> Intake {
         let intake = Intake::new(self.names.clone(), kind, self.context);
         let intake = intake.of_partition(self.context, partition);
         let intake = intake.with_max_delay_ms(self.max_delay_ms);
-        let intake = if self.clock == Some(Clock::Aligned) { intake.aligned() } else { intake };
+        let intake = intake.with_clock(self.clock.unwrap_or(clock)).with_senders(self.by_sender);
         let Some(schema) = &self.schema else { return intake };
         intake.with_rows(Table {
             stream: self.context.name.to_owned(),

@@ -111,8 +111,8 @@ fn every_mistake_tells_its_place_and_what_would_fit() {
         (
             "format = \"intel5300\"",
             "format = \"intel530\"",
-            "flat.toml:7:10: source \"living\": unknown variant `intel530`, expected `intel5300` or \
-             `esp32`\n  help: did you mean \"intel5300\"?",
+            "flat.toml:7:10: source \"living\": unknown variant `intel530`, expected one of `intel5300`, \
+             `atheros`, `nexmon`, `esp32`, `picoscenes`, `feitcsi`, `ruview`\n  help: did you mean \"intel5300\"?",
         ),
     ] {
         let text = GOOD.replacen(change, to, 1);

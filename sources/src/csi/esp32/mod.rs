@@ -1,0 +1,205 @@
+//! ESP32: the text lines of the ESP32-CSI-Tool (Hernandez), of Espressif's esp-csi, v1 and v2, and of the
+//! console of esp-radar.
+//!
+//! A line is `CSI_DATA`, columns, and a bracketed list of numbers: the imaginary and the real part of
+//! each subcarrier in turn; or the bytes of the list in base64. Logs hold headers, other output and lines
+//! glued together; a record starts at the last `CSI_DATA` before its list. Every number of the list is
+//! kept, in its order.
+//!
+//! Source: ESP32-CSI-Tool `_components/csi_component.h`; esp-csi `csi_recv/main/app_main.c` and
+//! `esp-radar/console_test/main/app_main.c`; ESP-IDF Programming Guide, "Wi-Fi Channel State
+//! Information"; esp-csi `esp_csi_gain_ctrl` for the gain.
+
+pub(crate) mod buffer;
+mod columns;
+
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use memchr::{memchr, memmem};
+use num_complex::Complex32;
+use schemas::CsiLayout;
+
+use crate::csi::esp32::buffer::{Chips, Secondary, subcarriers};
+use crate::csi::esp32::columns::{Columns, MAX_COLUMNS};
+use crate::csi::format::{Format, Split};
+use crate::csi::tones::centre_mhz;
+use crate::csi::values::from_bytes;
+use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake};
+
+const MARKER: &[u8] = b"CSI_DATA,";
+/// How a line with the names of the columns begins.
+const HEADER: &[u8] = b"type,";
+/// A longer line is no record: the longest known list has 612 numbers.
+const LONGEST_LINE: usize = 16 * 1024;
+/// Steps of the gain that the Fourier transform adds, in a dB.
+const FFT_STEPS_PER_DB: f32 = 4.0;
+
+/// Lines of a board. Capture times are the chip's 32-bit microsecond clock.
+#[derive(Debug, Default)]
+pub(crate) struct Esp32 {
+    layout: CsiLayout,
+    /// What the subcarriers were made for.
+    layout_of: (usize, Secondary, Chips),
+    values: Vec<Complex32>,
+    bytes: Vec<u8>,
+}
+
+impl Format for Esp32 {
+    fn split(&self, bytes: &[u8], complete: bool) -> Split {
+        let used = match memchr(b'\n', bytes) {
+            Some(end) => end + 1,
+            None if complete => bytes.len(),
+            None if bytes.len() > LONGEST_LINE => {
+                return Split::Bad(bytes.len(), DecodeError::Length);
+            }
+            None => return Split::NeedsMore,
+        };
+        // Another record may be glued to the list of the first.
+        let line = &bytes[..used];
+        let list_end = memchr(b']', line).map_or(used, |at| at + 1);
+        let glued = memmem::find(&line[list_end..], MARKER);
+        Split::Record(glued.map_or(used, |at| list_end + at))
+    }
+
+    fn read(&mut self, record: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
+        if record.starts_with(HEADER) {
+            return Ok(());
+        }
+        let list_at = memchr(b'[', record);
+        let before_list = &record[..list_at.unwrap_or(record.len())];
+        let Some(marker_at) = memmem::rfind(before_list, MARKER) else {
+            // A boot message or an empty line.
+            return Ok(());
+        };
+        let Some(list_at) = list_at else { return self.read_base64(&record[marker_at..], intake) };
+        let list = &record[list_at + 1..];
+        let list_bytes = memchr(b']', list).ok_or(DecodeError::Truncated)?;
+        self.read_list(&list[..list_bytes])?;
+        // What follows the last comma opens the list.
+        let columns = &record[marker_at..list_at];
+        let end = memchr::memrchr(b',', columns).unwrap_or(0);
+        self.push(&columns[..end], intake)
+    }
+}
+
+impl Esp32 {
+    /// Reads numbers that blanks and commas part, as (imaginary, real) pairs.
+    fn read_list(&mut self, list: &[u8]) -> Result<(), DecodeError> {
+        self.values.clear();
+        let mut rest = list;
+        while let Some(im) = next_number(&mut rest)? {
+            let re = next_number(&mut rest)?.ok_or(DecodeError::OddValues)?;
+            self.values.push(Complex32::new(re as f32, im as f32));
+        }
+        if self.values.is_empty() { Err(DecodeError::NoValues) } else { Ok(()) }
+    }
+
+    /// Reads a record whose last column is the buffer in base64.
+    fn read_base64(&mut self, record: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
+        let record = record.trim_ascii_end();
+        let (columns, digits) = match memchr::memrchr(b',', record) {
+            Some(at) if Columns::count(&record[..at]) == columns::ESP_RADAR_COLUMNS => {
+                (&record[..at], &record[at + 1..])
+            }
+            _ => return Err(DecodeError::NoValues),
+        };
+        self.bytes.clear();
+        let digits = digits.strip_prefix(b"\"").unwrap_or(digits);
+        let digits = digits.strip_suffix(b"\"").unwrap_or(digits);
+        BASE64_STANDARD.decode_vec(digits, &mut self.bytes).map_err(|_| DecodeError::Number)?;
+        if self.bytes.is_empty() {
+            return Err(DecodeError::NoValues);
+        }
+        if !self.bytes.len().is_multiple_of(2) {
+            return Err(DecodeError::OddValues);
+        }
+        from_bytes(&self.bytes, &mut self.values);
+        self.push(columns, intake)
+    }
+
+    fn push(&mut self, columns: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
+        let columns = std::str::from_utf8(columns).map_err(|_| DecodeError::NotText)?;
+        let mut fields = [""; MAX_COLUMNS];
+        let columns = Columns::read(columns, &mut fields)?;
+        let secondary = match columns.secondary.map(|column| fields[column]) {
+            Some("1") => Secondary::Above,
+            Some("2") => Secondary::Below,
+            _ => Secondary::None,
+        };
+        let wide = columns.bandwidth.is_some_and(|column| fields[column] == "1");
+        let channel = number::<u16>(fields[columns.channel])?;
+        self.set_layout(secondary, columns.chips, if wide { 40 } else { 20 }, channel);
+        let sequence = columns.sequence.map(|column| number(fields[column])).transpose()?;
+        let gains =
+            columns.gains.map(|(agc, fft)| Ok((number(fields[agc])?, number(fields[fft])?)));
+        let (agc_db, scale) = gains.transpose()?.map_or((0.0, 1.0), gain);
+        intake.push(&DeviceFrame {
+            receiver: None,
+            transmitter: Some(fields[columns.mac]),
+            layout: &self.layout,
+            time: DeviceTime::WrappingUs(number(fields[columns.timestamp])?),
+            counter: sequence
+                .map_or(Counter::None, |count| Counter::OfReceiver { count, bits: 32 }),
+            rssi_dbm: number(fields[columns.rssi])?,
+            noise_dbm: number(fields[columns.noise])?,
+            agc_db,
+            scale,
+            values: &self.values,
+        });
+        Ok(())
+    }
+
+    fn set_layout(&mut self, secondary: Secondary, chips: Chips, bandwidth_mhz: u16, channel: u16) {
+        let layout_of = (self.values.len(), secondary, chips);
+        if self.layout_of != layout_of {
+            self.layout.subcarriers = subcarriers(self.values.len(), secondary, chips);
+            self.layout_of = layout_of;
+        }
+        (self.layout.n_rx, self.layout.n_tx) = (1, 1);
+        self.layout.bandwidth_mhz = bandwidth_mhz;
+        self.layout.centre_mhz = centre_mhz(channel);
+    }
+}
+
+/// The gain in dB, and what makes values independent of it.
+fn gain((agc_db, fft_steps): (f32, i32)) -> (f32, f32) {
+    // A signed byte, which some print as an unsigned one.
+    let fft_steps = if fft_steps > 127 { fft_steps - 256 } else { fft_steps };
+    let gain_db = agc_db + fft_steps as f32 / FFT_STEPS_PER_DB;
+    (agc_db, 10_f32.powf(gain_db / -20.0))
+}
+
+fn number<N: FromStr>(field: &str) -> Result<N, DecodeError> {
+    field.parse().map_err(|_| DecodeError::Number)
+}
+
+/// Takes the next number of a list; none at its end.
+fn next_number(rest: &mut &[u8]) -> Result<Option<i32>, DecodeError> {
+    while let [b' ' | b',', behind @ ..] = *rest {
+        *rest = behind;
+    }
+    let negative = rest.first() == Some(&b'-');
+    let digits = &rest[usize::from(negative)..];
+    let mut value = 0;
+    let mut n_digits = 0;
+    while let Some(digit @ b'0'..=b'9') = digits.get(n_digits) {
+        value = value * 10 + i32::from(digit - b'0');
+        n_digits += 1;
+        if value > i32::from(i16::MAX) {
+            return Err(DecodeError::Number);
+        }
+    }
+    match (n_digits, rest.is_empty()) {
+        (0, true) => Ok(None),
+        (0, false) => Err(DecodeError::Number),
+        _ => {
+            *rest = &digits[n_digits..];
+            Ok(Some(if negative { -value } else { value }))
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

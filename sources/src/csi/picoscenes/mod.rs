@@ -1,0 +1,239 @@
+//! PicoScenes: frames of many radios, each in its own packing, in segments with names and versions.
+//!
+//! A frame is a header, segments and the received frame. Of the segments, `CSI` and `RxSBasic` are used,
+//! and `MVMExtra` for the clock of AX200 and AX210 cards; others are left out.
+//!
+//! Source: Z. Jiang et al., "Eliminating the barriers: demystifying Wi-Fi baseband design and introducing
+//! the PicoScenes Wi-Fi sensing platform", IEEE Internet of Things Journal 2022; the structures that csiread lists in
+//! `_picoscenes.h`.
+
+mod matrix;
+mod segments;
+
+use num_complex::Complex32;
+use schemas::CsiLayout;
+
+use crate::csi::bytes::{MacText, array, u16_le, u32_le};
+use crate::csi::feitcsi;
+use crate::csi::format::{Format, Split};
+use crate::csi::picoscenes::segments::{Basic, Csi, Segment};
+use crate::csi::tones::{self, Phy};
+use crate::csi::values::{
+    N_GROUPS, from_groups, from_ten_bits, from_words, groups_bytes, ten_bits_bytes,
+};
+use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake};
+
+const MAGIC: u32 = 0x2015_0315;
+/// Length, magic number, version and number of segments.
+const HEADER_BYTES: usize = 11;
+/// Bytes that the length does not count.
+const LENGTH_BYTES: usize = 4;
+/// A frame with the baseband signal of 160 MHz is shorter.
+const LONGEST_FRAME: usize = 16 * 1024 * 1024;
+/// A received frame up to its sequence number.
+const MAC_HEADER_BYTES: usize = 24;
+const MAX_ANTENNAS: usize = 8;
+const MAX_TONES: usize = 8192;
+
+const INTEL_5300: u16 = 0x5300;
+const QCA_9300: u16 = 0x9300;
+const INTEL_AX: [u16; 2] = [0x2000, 0x2100];
+const SOFTWARE_DEFINED: [u16; 2] = [0x1234, 0x1000];
+
+/// Tones that some firmware adds in the middle of 160 MHz: how many come with them, and where they are.
+const JUNK: [(usize, std::ops::Range<usize>); 2] = [(498, 242..256), (2020, 996..1024)];
+
+/// A recording. Capture times are those of the radio.
+#[derive(Debug, Default)]
+pub(crate) struct Picoscenes {
+    layout: CsiLayout,
+    layout_of: LayoutOf,
+    values: Vec<Complex32>,
+}
+
+/// What a layout was made for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct LayoutOf {
+    device: u16,
+    format: i8,
+    bandwidth_mhz: u16,
+    centre_mhz: u16,
+    n_tones: usize,
+    n_tx: usize,
+    n_rx: usize,
+    antenna_selection: u8,
+}
+
+impl Format for Picoscenes {
+    fn split(&self, bytes: &[u8], complete: bool) -> Split {
+        if bytes.len() < HEADER_BYTES {
+            return Split::missing(bytes, complete);
+        }
+        if !begins(bytes) {
+            return Split::resume(bytes, complete, HEADER_BYTES, DecodeError::Header, begins);
+        }
+        let used = LENGTH_BYTES + u32_le(bytes, 0) as usize;
+        if bytes.len() >= used {
+            return Split::Record(used);
+        }
+        // What is damaged may ask for more than will ever come.
+        let next = memchr::memmem::find(&bytes[HEADER_BYTES..], &MAGIC.to_le_bytes());
+        match next.filter(|_| complete) {
+            Some(at) => Split::Bad(HEADER_BYTES + at - LENGTH_BYTES, DecodeError::Truncated),
+            None => Split::missing(bytes, complete),
+        }
+    }
+
+    fn read(&mut self, record: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
+        let (mut basic, mut clock, mut csi) = (Basic::default(), None, None);
+        let mut rest = &record[HEADER_BYTES..];
+        for _ in 0..record[HEADER_BYTES - 1] {
+            let (segment, behind) = Segment::take(rest).ok_or(DecodeError::Truncated)?;
+            rest = behind;
+            match segment.name {
+                b"RxSBasic" => basic = Basic::parse(segment),
+                b"MVMExtra" => {
+                    clock = segment.body.get(2..).map(feitcsi::Header::parse).map(|it| it.clock_us);
+                }
+                b"CSI" => csi = Some(Csi::parse(segment).ok_or(DecodeError::Truncated)?),
+                _ => {}
+            }
+        }
+        // Frames without CSI are recorded as well.
+        let Some(csi) = csi else { return Ok(()) };
+        self.read_csi(csi)?;
+        let mac = rest.first_chunk::<MAC_HEADER_BYTES>();
+        let transmitter = mac.map(|mac| MacText::new(array(mac, 10)));
+        let counter = mac.map_or(Counter::None, |mac| Counter::OfTransmitter {
+            count: (u16_le(mac, 22) >> 4).into(),
+            bits: 12,
+        });
+        intake.push(&DeviceFrame {
+            receiver: None,
+            transmitter: transmitter.as_ref().map(MacText::as_str),
+            layout: &self.layout,
+            time: time(csi.device, basic.timestamp, clock),
+            counter,
+            rssi_dbm: basic.rssi_dbm,
+            noise_dbm: basic.noise_dbm,
+            agc_db: 0.0,
+            scale: 1.0,
+            values: &self.values,
+        });
+        Ok(())
+    }
+}
+
+/// True if a frame begins here.
+fn begins(bytes: &[u8]) -> bool {
+    bytes.len() >= 8 && u32_le(bytes, 4) == MAGIC && (u32_le(bytes, 0) as usize) < LONGEST_FRAME
+}
+
+/// When the radio measured.
+fn time(device: u16, timestamp: u64, clock_us: Option<u32>) -> DeviceTime {
+    let ns = |ns_per_unit: i64| {
+        DeviceTime::Ns(i64::try_from(timestamp).unwrap_or(0).saturating_mul(ns_per_unit))
+    };
+    match clock_us {
+        // The timestamp of these cards is zero, or that of another frame.
+        Some(clock_us) => DeviceTime::WrappingUs(clock_us),
+        None if SOFTWARE_DEFINED.contains(&device) => ns(1),
+        None => ns(1000),
+    }
+}
+
+impl Picoscenes {
+    fn read_csi(&mut self, mut csi: Csi<'_>) -> Result<(), DecodeError> {
+        let antennas = 1..=MAX_ANTENNAS;
+        if !antennas.contains(&csi.n_rx) || !(1..=MAX_TONES).contains(&csi.n_tones) {
+            return Err(DecodeError::Antennas);
+        }
+        if csi.device == INTEL_5300 {
+            // Streams of the sounding may be more than are told.
+            csi.n_tx = csi.data.len().saturating_sub(12) / 60 / csi.n_rx;
+            csi.n_tones = N_GROUPS;
+        }
+        if !antennas.contains(&csi.n_tx) {
+            return Err(DecodeError::Antennas);
+        }
+        let mut indices = None;
+        let n_values = csi.n_rx * csi.n_tx * csi.n_tones;
+        let enough = |n_bytes: usize| {
+            (csi.data.len() >= n_bytes).then_some(()).ok_or(DecodeError::Truncated)
+        };
+        match csi.device {
+            INTEL_5300 => {
+                enough(groups_bytes(csi.n_rx * csi.n_tx))?;
+                let rows: [usize; MAX_ANTENNAS] = std::array::from_fn(|row| row);
+                from_groups(csi.data, &rows[..csi.n_rx], csi.n_tx, &mut self.values);
+            }
+            QCA_9300 => {
+                enough(ten_bits_bytes(n_values))?;
+                let shape = (csi.n_rx, csi.n_tx, csi.n_tones);
+                from_ten_bits(csi.data, shape, &mut self.values);
+            }
+            device if INTEL_AX.contains(&device) => {
+                enough(4 * n_values)?;
+                from_words(&csi.data[..4 * n_values], &mut self.values);
+                self.leave_out_junk(&mut csi);
+            }
+            device if SOFTWARE_DEFINED.contains(&device) => {
+                indices = Some(matrix::read(&csi, &mut self.values)?);
+            }
+            _ => return Err(DecodeError::Chip),
+        }
+        self.set_layout(&csi, indices);
+        Ok(())
+    }
+
+    fn leave_out_junk(&mut self, csi: &mut Csi<'_>) {
+        let junk = JUNK.into_iter().find(|(n_tones, _)| *n_tones == csi.n_tones);
+        let Some((n_tones, junk)) = junk else { return };
+        let mut tone = 0..;
+        self.values.retain(|_| !junk.contains(&(tone.next().unwrap_or(0) % n_tones)));
+        csi.n_tones -= junk.len();
+    }
+
+    fn set_layout(&mut self, csi: &Csi<'_>, indices: Option<Vec<i16>>) {
+        let layout_of = LayoutOf {
+            device: csi.device,
+            format: csi.format,
+            bandwidth_mhz: csi.bandwidth_mhz,
+            // Carriers are below 65 GHz.
+            centre_mhz: (csi.carrier_hz / 1_000_000) as u16,
+            n_tones: csi.n_tones,
+            n_tx: csi.n_tx,
+            n_rx: csi.n_rx,
+            antenna_selection: csi.antenna_selection,
+        };
+        let known = indices.as_ref().is_none_or(|indices| *indices == self.layout.subcarriers);
+        if known && self.layout_of == layout_of {
+            return;
+        }
+        let phy = if csi.format <= 2 { Phy::Wide } else { Phy::Narrow };
+        let subcarriers = indices.unwrap_or_else(|| match csi.device {
+            INTEL_5300 => tones::groups(csi.bandwidth_mhz),
+            _ => tones::occupied(phy, csi.bandwidth_mhz, csi.n_tones),
+        });
+        let selected =
+            |row: usize| csi.antenna_selection.checked_shr(2 * row as u32).unwrap_or(0) & 3;
+        let rx_antennas = match csi.device {
+            INTEL_5300 => (0..csi.n_rx).map(selected).collect(),
+            // At most eight.
+            _ => (0..csi.n_rx as u8).collect(),
+        };
+        self.layout = CsiLayout {
+            n_rx: csi.n_rx as u16,
+            n_tx: csi.n_tx as u16,
+            rx_antennas,
+            tx_streams: (0..csi.n_tx as u8).collect(),
+            subcarriers,
+            bandwidth_mhz: csi.bandwidth_mhz,
+            centre_mhz: layout_of.centre_mhz,
+        };
+        self.layout_of = layout_of;
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,92 @@
+//! The segments of a PicoScenes frame that are used, in all their versions.
+
+use crate::csi::bytes::{array, u16_le, u32_le, u64_le};
+
+/// A part of a frame: a name, a version and a body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) version: u16,
+    pub(super) body: &'a [u8],
+}
+
+/// Length of a segment, and of its name.
+const LENGTH_BYTES: usize = 4;
+
+impl<'a> Segment<'a> {
+    /// The segment that some bytes begin with, and what is behind it.
+    pub(super) fn take(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let n_bytes = u32_le(bytes, 0) as usize;
+        let rest = bytes.get(LENGTH_BYTES..)?;
+        let (segment, behind) = rest.split_at_checked(n_bytes)?;
+        let (n_name, segment) = segment.split_first()?;
+        let (name, segment) = segment.split_at_checked(usize::from(*n_name))?;
+        let (version, body) = segment.split_first_chunk()?;
+        let name = name.strip_suffix(b"\0").unwrap_or(name);
+        Some((Self { name, version: u16::from_le_bytes(*version), body }, behind))
+    }
+}
+
+/// What the radio says of any frame.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Basic {
+    pub(super) timestamp: u64,
+    pub(super) noise_dbm: f32,
+    pub(super) rssi_dbm: f32,
+}
+
+impl Basic {
+    pub(super) fn parse(segment: Segment<'_>) -> Self {
+        let body = segment.body;
+        // Signal strength is told against the noise in early versions.
+        let (noise_at, above_noise) = match segment.version {
+            1 => (21, true),
+            2 => (23, true),
+            _ => (26, false),
+        };
+        let [noise, rssi] = array(body, noise_at).map(|byte: u8| f32::from(byte.cast_signed()));
+        let rssi_dbm = if above_noise { noise + rssi } else { rssi };
+        Self { timestamp: u64_le(body, 2), noise_dbm: noise, rssi_dbm }
+    }
+}
+
+/// What CSI a frame has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Csi<'a> {
+    pub(super) device: u16,
+    /// 0 to 2: up to 802.11ac; then 802.11ax and later.
+    pub(super) format: i8,
+    pub(super) bandwidth_mhz: u16,
+    pub(super) carrier_hz: u64,
+    pub(super) n_tones: usize,
+    pub(super) n_tx: usize,
+    pub(super) n_rx: usize,
+    pub(super) antenna_selection: u8,
+    pub(super) data: &'a [u8],
+}
+
+impl<'a> Csi<'a> {
+    pub(super) fn parse(segment: Segment<'a>) -> Option<Self> {
+        let Segment { version, body, .. } = segment;
+        // Fields that later versions have before the others, and between them.
+        let firmware_bytes = usize::from(version >= 4);
+        let count_bytes = if version >= 3 { 2 } else { 0 };
+        let offset_bytes = if version >= 2 { 2 } else { 0 };
+        let rest = body.get(2 + firmware_bytes..)?;
+        let [n_tx, n_rx] = array(rest, 25);
+        let antennas_at = 28 + count_bytes;
+        let length_at = antennas_at + 1 + offset_bytes;
+        let n_data = u32_le(rest, length_at) as usize;
+        Some(Self {
+            device: u16_le(body, 0),
+            format: rest.first()?.cast_signed(),
+            bandwidth_mhz: u16_le(rest, 1),
+            carrier_hz: u64_le(rest, 3),
+            n_tones: u16_le(rest, 23).into(),
+            n_tx: n_tx.into(),
+            n_rx: n_rx.into(),
+            antenna_selection: *rest.get(antennas_at)?,
+            data: rest.get(length_at + 4..)?.get(..n_data)?,
+        })
+    }
+}

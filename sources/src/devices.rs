@@ -1,0 +1,267 @@
+//! What devices tell, and what has to be remembered of them to understand it: clocks wrap, counters
+//! wrap, and some count nothing at all.
+
+use num_complex::Complex32;
+use schemas::{CsiFrame, CsiLayout};
+use serde::{Deserialize, Serialize};
+
+use crate::aligned::AlignedClock;
+
+/// Microseconds after which a clock of 32 bits begins again: 71.6 minutes.
+const WRAP_US: i64 = 1 << 32;
+/// A counter that goes on by more has been restarted.
+const LARGEST_GAP: u32 = 4096;
+
+/// A frame as a device tells it.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceFrame<'a> {
+    /// The device that measured, if the frame tells.
+    pub receiver: Option<&'a str>,
+    /// The device that sent, if the frame tells.
+    pub transmitter: Option<&'a str>,
+    /// The shape of `values`.
+    pub layout: &'a CsiLayout,
+    /// When it was measured.
+    pub time: DeviceTime,
+    /// Which frame it is.
+    pub counter: Counter,
+    /// Received signal strength in dBm, over all antennas; 0 if the frame does not tell.
+    pub rssi_dbm: f32,
+    /// Noise floor in dBm; 0 if the frame does not tell.
+    pub noise_dbm: f32,
+    /// Automatic gain in dB; 0 if the frame does not tell.
+    pub agc_db: f32,
+    /// The factor that makes the values physical; 1 if the frame does not tell.
+    pub scale: f32,
+    /// `[n_rx, n_tx, n_subcarriers]`, which must fill `layout`.
+    pub values: &'a [Complex32],
+}
+
+/// When a frame was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceTime {
+    /// The frame does not tell: when it came in.
+    Unknown,
+    /// By a clock of 32 bits.
+    WrappingUs(u32),
+    /// Nanoseconds since anything.
+    Ns(i64),
+}
+
+/// Which frame it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// The frame does not tell; then it is counted here.
+    None,
+    /// The receiver counts what it receives from anyone.
+    OfReceiver {
+        /// The number.
+        count: u32,
+        /// How many bits it has.
+        bits: u32,
+    },
+    /// The transmitter counts what it sends; several frames may have one number.
+    OfTransmitter {
+        /// The number.
+        count: u32,
+        /// How many bits it has.
+        bits: u32,
+    },
+}
+
+/// One of the devices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Device {
+    last_us: Option<u32>,
+    wraps: i64,
+    last_count: Option<u32>,
+    n_frames: u32,
+    aligned: Option<AlignedClock>,
+}
+
+impl Device {
+    /// Nanoseconds on a clock of 32 bits since its first period began; jumps stay what they are.
+    fn unwrap_ns(&mut self, now_us: u32) -> i64 {
+        // A step back of more than half the range is a wrap; a smaller one is a clock that jumped.
+        if self.last_us.is_some_and(|last_us| last_us > now_us && last_us - now_us > u32::MAX / 2) {
+            self.wraps += 1;
+        }
+        self.last_us = Some(now_us);
+        (self.wraps * WRAP_US + i64::from(now_us)) * 1000
+    }
+
+    /// The number of a frame, and how many were skipped before it.
+    fn count(&mut self, counter: Counter) -> (u32, u32) {
+        self.n_frames = self.n_frames.wrapping_add(1);
+        let (Counter::OfReceiver { count, bits } | Counter::OfTransmitter { count, bits }) =
+            counter
+        else {
+            return (self.n_frames.wrapping_sub(1), 0);
+        };
+        let mask = u32::MAX >> (32 - bits.clamp(1, 32));
+        let step = self.last_count.replace(count).map_or(1, |last| count.wrapping_sub(last) & mask);
+        let n_missed = step.saturating_sub(1);
+        (count, if n_missed <= LARGEST_GAP { n_missed } else { 0 })
+    }
+}
+
+/// The devices of a partition.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Devices {
+    /// Receiver and, where that one counts, transmitter.
+    names: Vec<(String, String)>,
+    states: Vec<Device>,
+    /// True if their clocks are to be kept steady.
+    align: bool,
+    /// The device of the latest frame, and what it was before.
+    latest: Option<(usize, Option<Device>)>,
+    /// The device of the frame before this one: often it is the same.
+    last: usize,
+}
+
+/// What is kept of devices.
+pub(crate) type KeptDevices = Vec<(String, String, Device)>;
+
+impl Devices {
+    /// Keeps their clocks steady.
+    pub(crate) fn align(&mut self) {
+        self.align = true;
+    }
+
+    /// The scalars of a frame of a link, by the device's clock unless that says nothing.
+    pub(crate) fn read(
+        &mut self,
+        (receiver, transmitter): (&str, &str),
+        frame: &DeviceFrame<'_>,
+        arrived_at_ns: Option<i64>,
+    ) -> CsiFrame {
+        let by_transmitter = matches!(frame.counter, Counter::OfTransmitter { .. });
+        let counting = if by_transmitter { transmitter } else { "" };
+        let align = self.align;
+        let device = self.device(receiver, counting);
+        let (sequence, n_missed) = device.count(frame.counter);
+        let device_ns = match frame.time {
+            DeviceTime::Unknown => None,
+            DeviceTime::WrappingUs(now_us) => Some(device.unwrap_ns(now_us)),
+            DeviceTime::Ns(now_ns) => Some(now_ns),
+        };
+        let captured_at_ns = device_ns.or(arrived_at_ns).unwrap_or_default();
+        let captured_at_ns = match &mut device.aligned {
+            _ if !align => captured_at_ns,
+            Some(clock) => clock.step(captured_at_ns, sequence, arrived_at_ns),
+            first => {
+                *first = Some(AlignedClock::new(captured_at_ns, sequence, arrived_at_ns));
+                arrived_at_ns.unwrap_or(captured_at_ns)
+            }
+        };
+        let DeviceFrame { rssi_dbm, noise_dbm, agc_db, scale, .. } = *frame;
+        CsiFrame { captured_at_ns, sequence, rssi_dbm, noise_dbm, agc_db, scale, n_missed }
+    }
+
+    fn device(&mut self, receiver: &str, counting: &str) -> &mut Device {
+        let is = |(rx, tx): &(String, String)| rx == receiver && tx == counting;
+        let known = match self.names.get(self.last) {
+            Some(names) if is(names) => Some(self.last),
+            _ => self.names.iter().position(is),
+        };
+        let idx = known.unwrap_or_else(|| {
+            self.names.push((receiver.to_owned(), counting.to_owned()));
+            self.states.push(Device::default());
+            self.states.len() - 1
+        });
+        self.latest = Some((idx, known.map(|idx| self.states[idx])));
+        self.last = idx;
+        &mut self.states[idx]
+    }
+
+    /// Says that the latest frame is done with.
+    pub(crate) fn settle(&mut self) {
+        self.latest = None;
+    }
+
+    /// The devices as they were before the latest frame, unless it is done with.
+    pub(crate) fn before_latest(&self) -> KeptDevices {
+        let kept = self.names.iter().zip(&self.states).enumerate();
+        let kept = kept.filter_map(|(idx, ((receiver, transmitter), device))| {
+            let device = match self.latest {
+                Some((latest, before)) if latest == idx => before?,
+                _ => *device,
+            };
+            Some((receiver.clone(), transmitter.clone(), device))
+        });
+        kept.collect()
+    }
+
+    /// The devices as they were.
+    pub(crate) fn restore(&mut self, kept: KeptDevices) {
+        for (receiver, transmitter, device) in kept {
+            self.names.push((receiver, transmitter));
+            self.states.push(device);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_wraps_from_jumps() {
+        let mut device = Device::default();
+        for (name, now_us, expected_us) in [
+            ("start", 4_294_000_000, 4_294_000_000),
+            ("jump back", 4_290_000_000, 4_290_000_000),
+            ("wrap", 1_000, WRAP_US + 1_000),
+            ("after the wrap", 2_000, WRAP_US + 2_000),
+        ] {
+            assert_eq!(device.unwrap_ns(now_us), expected_us * 1000, "{name}");
+        }
+    }
+
+    #[test]
+    fn counts_what_is_missing() {
+        let mut device = Device::default();
+        for (name, counter, expected) in [
+            ("start", Counter::OfReceiver { count: 65_534, bits: 16 }, (65_534, 0)),
+            ("one is missing, over a wrap", Counter::OfReceiver { count: 0, bits: 16 }, (0, 1)),
+            ("next", Counter::OfReceiver { count: 1, bits: 16 }, (1, 0)),
+            ("the same again", Counter::OfTransmitter { count: 1, bits: 12 }, (1, 0)),
+            ("a restart", Counter::OfReceiver { count: 0, bits: 16 }, (0, 0)),
+            ("no counter", Counter::None, (5, 0)),
+        ] {
+            assert_eq!(device.count(counter), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn devices_before_the_latest_frame_are_kept() {
+        let layout = CsiLayout::default();
+        let read = |devices: &mut Devices, receiver: &str, now_us: u32, count: u32| {
+            let frame = DeviceFrame {
+                receiver: None,
+                transmitter: None,
+                layout: &layout,
+                time: DeviceTime::WrappingUs(now_us),
+                counter: Counter::OfReceiver { count, bits: 32 },
+                rssi_dbm: 0.0,
+                noise_dbm: 0.0,
+                agc_db: 0.0,
+                scale: 1.0,
+                values: &[],
+            };
+            devices.read((receiver, "ap"), &frame, None)
+        };
+        for align in [false, true] {
+            let mut devices = Devices { align, ..Devices::default() };
+            read(&mut devices, "a", u32::MAX - 5, 1);
+            read(&mut devices, "a", 4, 2);
+            read(&mut devices, "b", 0, 1);
+            assert_eq!(devices.before_latest().len(), 1, "the latest is the first of its device");
+            let expected = read(&mut devices, "a", 14, 5);
+            let mut again = Devices { align, ..Devices::default() };
+            again.restore(devices.before_latest());
+            assert_eq!(read(&mut again, "a", 14, 5), expected);
+            assert_eq!((expected.n_missed, again.states), (2, devices.states));
+        }
+    }
+}
