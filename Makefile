@@ -49,7 +49,9 @@ soak: packages $(KAFKA)/ready
 bench: packages $(PYTHON)/ready $(PEERS)/ready
 	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check -r benches/requirements.txt
 	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_PEERS=$(abspath $(PEERS)) \
-		cargo bench $(CARGO_FLAGS) --profile dev --bench decode --bench engine --bench windows
+		cargo bench $(CARGO_FLAGS) --profile dev --bench engine --bench windows
+	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_DATA=$${FRESNEL_DATA:-$(abspath ../shared/data)} \
+		cargo bench --package sources --bench decode
 
 # The weights in models/: a quarter of an hour on two cores.
 train: build

@@ -91,7 +91,7 @@ fn batch(
         subcarriers: (0..30).collect(),
         ..CsiLayout::default()
     };
-    let mut batch = CsiBatch::new(Link::default(), layout, SourceKind::Replay);
+    let mut batch = CsiBatch::new(Link::default(), layout.into(), SourceKind::Replay);
     for frame in 0..n_frames {
         for rx in 0..n_rx {
             batch.iq.extend((0..30).map(|subcarrier| value(frame, subcarrier, rx)));

@@ -286,7 +286,7 @@ mod tests {
     /// What is reported of a link whose subcarriers differ by `spreads`, ten frames a second.
     fn reports(spreads: &[f32], config: &MotionConfig) -> Vec<(i64, Motion)> {
         let layout = CsiLayout { n_rx: 1, n_tx: 1, subcarriers: vec![-1, 1], ..Default::default() };
-        let mut batch = CsiBatch::new(Link::default(), layout, SourceKind::Simulated);
+        let mut batch = CsiBatch::new(Link::default(), layout.into(), SourceKind::Simulated);
         for (spread, nth) in spreads.iter().zip(0..) {
             batch.iq.extend([Complex32::new(10.0, 0.0), Complex32::new(10.0 + spread, 0.0)]);
             let captured_at_ns = nth * 100_000_000;

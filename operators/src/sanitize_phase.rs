@@ -11,7 +11,7 @@ use std::f32::consts::{PI, TAU};
 
 use num_complex::Complex32;
 use schemars::JsonSchema;
-use schemas::{CsiBatch, Tick};
+use schemas::{CsiBatch, CsiLayout, Tick};
 use serde::Deserialize;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -96,18 +96,15 @@ impl Sanitizer {
         if method == PhaseMethod::ConjugateProduct {
             return conjugate_product(&batch);
         }
-        let subcarriers = std::mem::take(&mut batch.layout.subcarriers);
-        self.set_order(&subcarriers);
-        let n_subcarriers = subcarriers.len();
-        let n_values =
-            n_subcarriers * usize::from(batch.layout.n_rx) * usize::from(batch.layout.n_tx);
+        let subcarriers = &batch.layout.subcarriers;
+        self.set_order(subcarriers);
+        let n_values = batch.layout.n_values();
         for frame in batch.iq.chunks_exact_mut(n_values.max(1)) {
             match method {
-                PhaseMethod::Spotfi => self.remove_common_slope(frame, &subcarriers),
-                _ => self.remove_lines(frame, &subcarriers, method),
+                PhaseMethod::Spotfi => self.remove_common_slope(frame, subcarriers),
+                _ => self.remove_lines(frame, subcarriers, method),
             }
         }
-        batch.layout.subcarriers = subcarriers;
         Some(batch)
     }
 
@@ -266,8 +263,8 @@ pub fn conjugate_product(batch: &CsiBatch) -> Option<CsiBatch> {
         }
     }
     let rx_antennas = batch.layout.rx_antennas.get(1..).unwrap_or_default().to_vec();
-    let layout = schemas::CsiLayout { n_rx, rx_antennas, ..batch.layout.clone() };
-    Some(CsiBatch { layout, iq, ..batch.clone() })
+    let layout = CsiLayout { n_rx, rx_antennas, ..CsiLayout::clone(&batch.layout) };
+    Some(CsiBatch { layout: layout.into(), iq, ..batch.clone() })
 }
 
 #[cfg(test)]
@@ -283,7 +280,7 @@ mod tests {
     fn batch(phase_rad: impl Fn(u16, f32) -> f32) -> CsiBatch {
         let layout =
             CsiLayout { n_rx: 2, n_tx: 1, subcarriers: SUBCARRIERS.to_vec(), ..Default::default() };
-        let mut batch = CsiBatch::new(Link::default(), layout, SourceKind::Simulated);
+        let mut batch = CsiBatch::new(Link::default(), layout.into(), SourceKind::Simulated);
         for antenna in 0..2 {
             let phases = SUBCARRIERS.map(|index| phase_rad(antenna, f32::from(index)));
             batch.iq.extend(phases.map(|phase| Complex32::from_polar(2.0, phase)));

@@ -1,5 +1,7 @@
 //! Channel state information: many frames of one link in one contiguous array.
 
+use std::sync::Arc;
+
 use num_complex::Complex32;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +40,11 @@ pub struct CsiLayout {
 }
 
 impl CsiLayout {
+    /// True if frames of both layouts are of the same antennas and streams.
+    pub fn is_of_same_ends(&self, other: &Self) -> bool {
+        (&self.rx_antennas, &self.tx_streams) == (&other.rx_antennas, &other.tx_streams)
+    }
+
     /// Complex values of one frame.
     pub fn n_values(&self) -> usize {
         usize::from(self.n_rx) * usize::from(self.n_tx) * self.subcarriers.len()
@@ -86,8 +93,8 @@ impl Default for CsiFrame {
 pub struct CsiBatch {
     /// Who sent and who measured.
     pub link: Link,
-    /// The shape of each frame.
-    pub layout: CsiLayout,
+    /// The shape of each frame, shared by all batches that have it.
+    pub layout: Arc<CsiLayout>,
     /// Where the frames come from.
     pub source_kind: SourceKind,
     /// Capture times in nanoseconds since the Unix epoch, `[n]`.
@@ -124,7 +131,7 @@ pub struct LayoutMismatch {
 
 impl CsiBatch {
     /// An empty batch.
-    pub fn new(link: Link, layout: CsiLayout, source_kind: SourceKind) -> Self {
+    pub fn new(link: Link, layout: Arc<CsiLayout>, source_kind: SourceKind) -> Self {
         Self { link, layout, source_kind, ..Self::default() }
     }
 
@@ -257,7 +264,7 @@ mod tests {
     #[test]
     fn a_frame_must_fill_its_layout() {
         let layout = CsiLayout { n_rx: 1, n_tx: 1, subcarriers: vec![-1, 1], ..Default::default() };
-        let mut batch = CsiBatch::new(Link::default(), layout, SourceKind::Replay);
+        let mut batch = CsiBatch::new(Link::default(), layout.into(), SourceKind::Replay);
         batch.iq.push(Complex32::new(1.0, 0.0));
         let mismatch = batch.push_scalars(CsiFrame::default());
         assert_eq!(mismatch, Err(LayoutMismatch { expected: 2, found: 1 }));

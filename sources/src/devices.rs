@@ -1,6 +1,8 @@
 //! What devices tell, and what has to be remembered of them to understand it: clocks wrap, counters
 //! wrap, and some count nothing at all.
 
+use std::sync::Arc;
+
 use num_complex::Complex32;
 use schemas::{CsiFrame, CsiLayout};
 use serde::{Deserialize, Serialize};
@@ -20,7 +22,7 @@ pub struct DeviceFrame<'a> {
     /// The device that sent, if the frame tells.
     pub transmitter: Option<&'a str>,
     /// The shape of `values`.
-    pub layout: &'a CsiLayout,
+    pub layout: &'a Arc<CsiLayout>,
     /// When it was measured.
     pub time: DeviceTime,
     /// Which frame it is.
@@ -235,7 +237,7 @@ mod tests {
 
     #[test]
     fn devices_before_the_latest_frame_are_kept() {
-        let layout = CsiLayout::default();
+        let layout = Arc::<CsiLayout>::default();
         let read = |devices: &mut Devices, receiver: &str, now_us: u32, count: u32| {
             let frame = DeviceFrame {
                 receiver: None,

@@ -1,5 +1,7 @@
 //! Frames in contiguous batches: one for each link, layout and tick.
 
+use std::sync::Arc;
+
 use schemas::{CsiBatch, CsiLayout, Link, Record, SourceKind, Tick};
 
 /// Names for the devices of a link.
@@ -25,26 +27,28 @@ impl LinkNames {
 }
 
 /// The batch of this tick, link and layout among `records`, which are in the order of their ticks. A new
-/// layout ends the one before.
+/// layout of the same antennas and streams ends the one before.
 pub(crate) fn open_batch<'r>(
     records: &'r mut Vec<(Tick, Record)>,
     tick: Tick,
     site: &str,
     (receiver, transmitter): (&str, &str),
-    layout: &CsiLayout,
+    layout: &Arc<CsiLayout>,
     source_kind: SourceKind,
 ) -> &'r mut CsiBatch {
     let behind = records.len() - records.iter().rev().take_while(|(at, _)| *at > tick).count();
     let of_tick = records[..behind].iter().rev().take_while(|(at, _)| *at == tick);
     let latest = of_tick.zip(1..).find_map(|((_, record), from_end)| match record {
         Record::Csi(batch)
-            if batch.link.transmitter == transmitter && batch.link.receiver == receiver =>
+            if batch.link.transmitter == transmitter
+                && batch.link.receiver == receiver
+                && (Arc::ptr_eq(&batch.layout, layout) || batch.layout.is_of_same_ends(layout)) =>
         {
             Some((batch, behind - from_end))
         }
         _ => None,
     });
-    let open = latest.filter(|(batch, _)| batch.layout == *layout);
+    let open = latest.filter(|(batch, _)| is_same(&batch.layout, layout));
     let batch_idx = open.map_or(behind, |(_, batch_idx)| batch_idx);
     if open.is_none() {
         let link = Link {
@@ -52,13 +56,18 @@ pub(crate) fn open_batch<'r>(
             receiver: receiver.to_owned(),
             transmitter: transmitter.to_owned(),
         };
-        let batch = CsiBatch::new(link, layout.clone(), source_kind);
+        let batch = CsiBatch::new(link, Arc::clone(layout), source_kind);
         records.insert(batch_idx, (tick, Record::Csi(batch)));
     }
     match &mut records[batch_idx].1 {
         Record::Csi(batch) => batch,
         other => unreachable!("a batch of frames was found or made here, not {}", other.kind()),
     }
+}
+
+/// Compares what layouts say only if they are not one.
+fn is_same(a: &Arc<CsiLayout>, b: &Arc<CsiLayout>) -> bool {
+    Arc::ptr_eq(a, b) || a == b
 }
 
 /// Puts the frames of a batch in the order of their capture.
@@ -69,7 +78,8 @@ pub(crate) fn sort_frames(record: &mut Record) {
     }
     let mut order: Vec<_> = (0..batch.len()).collect();
     order.sort_by_key(|frame_idx| batch.captured_at_ns[*frame_idx]);
-    let mut sorted = CsiBatch::new(batch.link.clone(), batch.layout.clone(), batch.source_kind);
+    let mut sorted =
+        CsiBatch::new(batch.link.clone(), Arc::clone(&batch.layout), batch.source_kind);
     for frame_idx in order {
         sorted.push_from(batch, frame_idx);
     }

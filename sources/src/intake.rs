@@ -330,7 +330,7 @@ mod tests {
         intake.push(&DeviceFrame {
             receiver: None,
             transmitter: Some(transmitter),
-            layout: &layout(n_subcarriers),
+            layout: &layout(n_subcarriers).into(),
             time: DeviceTime::Ns(captured_at_ms * 1_000_000),
             counter: Counter::None,
             rssi_dbm: 0.0,

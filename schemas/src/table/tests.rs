@@ -56,7 +56,7 @@ fn csi_batch() -> impl Strategy<Value = CsiBatch> {
                 ..CsiLayout::default()
             };
             let link = Link { site: "flat".into(), receiver, transmitter: "ap".into() };
-            let mut batch = CsiBatch::new(link, layout, source_kind);
+            let mut batch = CsiBatch::new(link, layout.into(), source_kind);
             for (captured_at_ns, sequence, rssi_dbm, noise_dbm, agc_db) in frames {
                 let n_values = batch.layout.n_values();
                 batch.iq.extend(std::iter::repeat_n(Complex32::new(value, -value), n_values));

@@ -11,6 +11,7 @@ use schemas::CsiLayout;
 
 use crate::csi::bytes::array;
 use crate::csi::format::{Format, Split};
+use crate::csi::layouts::Layouts;
 use crate::csi::tones::{self, Phy};
 use crate::csi::values::{from_ten_bits, ten_bits_bytes};
 use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake};
@@ -24,9 +25,13 @@ const NOISE_DBM: f32 = -95.0;
 /// The log of a card. Capture times are its 64-bit microsecond clock.
 #[derive(Debug, Default)]
 pub(crate) struct Atheros {
-    layout: CsiLayout,
+    layouts: Layouts<LayoutOf>,
+    words: Vec<[i16; 2]>,
     values: Vec<Complex32>,
 }
+
+/// What a layout is made for: rows, columns, tones, bandwidth and carrier.
+type LayoutOf = (u8, u8, u8, u8, u16);
 
 /// The fields of a record that are used.
 struct Header {
@@ -108,13 +113,14 @@ impl Format for Atheros {
 
     fn read(&mut self, record: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
         let header = Header::parse(record).ok_or(DecodeError::Length)?;
-        self.set_layout(&header);
         let shape = [header.n_rx, header.n_tx, header.n_tones].map(usize::from);
-        from_ten_bits(&record[HEADER_BYTES..], shape.into(), &mut self.values);
+        from_ten_bits(&record[HEADER_BYTES..], shape.into(), &mut self.words, &mut self.values);
+        let Header { n_rx, n_tx, n_tones, bandwidth, centre_mhz, .. } = header;
+        let layout_of = (n_rx, n_tx, n_tones, bandwidth, centre_mhz);
         intake.push(&DeviceFrame {
             receiver: None,
             transmitter: None,
-            layout: &self.layout,
+            layout: self.layouts.get(layout_of, layout),
             // A clock that is beyond the year 2262 is damaged.
             time: DeviceTime::Ns(
                 i64::try_from(header.timestamp_us).unwrap_or(0).saturating_mul(1000),
@@ -130,27 +136,16 @@ impl Format for Atheros {
     }
 }
 
-impl Atheros {
-    fn set_layout(&mut self, header: &Header) {
-        let Header { n_rx, n_tx, n_tones, bandwidth, centre_mhz, .. } = *header;
-        let bandwidth_mhz = 20 << u16::from(bandwidth);
-        let layout = &self.layout;
-        let known = (layout.n_rx, layout.n_tx, layout.subcarriers.len(), layout.bandwidth_mhz);
-        let (rows, columns) = (u16::from(n_rx), u16::from(n_tx));
-        if known == (rows, columns, usize::from(n_tones), bandwidth_mhz)
-            && layout.centre_mhz == centre_mhz
-        {
-            return;
-        }
-        self.layout = CsiLayout {
-            n_rx: rows,
-            n_tx: columns,
-            rx_antennas: (0..n_rx).collect(),
-            tx_streams: (0..n_tx).collect(),
-            subcarriers: tones::occupied(Phy::Wide, bandwidth_mhz, n_tones.into()),
-            bandwidth_mhz,
-            centre_mhz,
-        };
+fn layout((n_rx, n_tx, n_tones, bandwidth, centre_mhz): LayoutOf) -> CsiLayout {
+    let bandwidth_mhz = 20 << u16::from(bandwidth);
+    CsiLayout {
+        n_rx: n_rx.into(),
+        n_tx: n_tx.into(),
+        rx_antennas: (0..n_rx).collect(),
+        tx_streams: (0..n_tx).collect(),
+        subcarriers: tones::occupied(Phy::Wide, bandwidth_mhz, n_tones.into()),
+        bandwidth_mhz,
+        centre_mhz,
     }
 }
 

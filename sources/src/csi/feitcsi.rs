@@ -11,6 +11,7 @@ use schemas::CsiLayout;
 
 use crate::csi::bytes::{MacText, array, u32_le, u64_le};
 use crate::csi::format::{Format, Split};
+use crate::csi::layouts::Layouts;
 use crate::csi::tones::{self, Phy};
 use crate::csi::values::from_words;
 use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake};
@@ -24,10 +25,12 @@ const VALUE_BYTES: usize = 4;
 /// Frames of a card. Capture times are its 32-bit microsecond clock, or the host's where it is told.
 #[derive(Debug, Default)]
 pub(crate) struct FeitCsi {
-    layout: CsiLayout,
-    layout_of: Option<(usize, usize, usize, u32)>,
+    layouts: Layouts<LayoutOf>,
     values: Vec<Complex32>,
 }
+
+/// What a layout is made for: rows, columns, tones, bandwidth and format.
+type LayoutOf = (usize, usize, usize, u16, Phy);
 
 /// What an AX200 or AX210 says of a frame; Intel's own header, which other tools pass on as well.
 pub(crate) struct Header {
@@ -103,12 +106,13 @@ impl Format for FeitCsi {
     fn read(&mut self, record: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
         let header = Header::parse(record);
         from_words(&record[HEADER_BYTES..], &mut self.values);
-        self.set_layout(&header);
         let host_ns = i64::try_from(header.timestamp_us).ok().and_then(|us| us.checked_mul(1000));
+        let Header { n_rx, n_tx, n_tones, .. } = header;
+        let layout_of = (n_rx, n_tx, n_tones, header.bandwidth_mhz(), header.phy());
         intake.push(&DeviceFrame {
             receiver: None,
             transmitter: Some(MacText::new(header.transmitter).as_str()),
-            layout: &self.layout,
+            layout: self.layouts.get(layout_of, layout),
             time: match host_ns {
                 None | Some(0) => DeviceTime::WrappingUs(header.clock_us),
                 Some(host_ns) => DeviceTime::Ns(host_ns),
@@ -124,26 +128,16 @@ impl Format for FeitCsi {
     }
 }
 
-impl FeitCsi {
-    fn set_layout(&mut self, header: &Header) {
-        let Header { n_rx, n_tx, n_tones, rate, .. } = *header;
-        // What of the rate tells format and bandwidth.
-        let layout_of = Some((n_rx, n_tx, n_tones, rate >> 8 & 0x3F));
-        if self.layout_of == layout_of {
-            return;
-        }
-        let bandwidth_mhz = header.bandwidth_mhz();
-        self.layout_of = layout_of;
-        self.layout = CsiLayout {
-            // At most four.
-            n_rx: n_rx as u16,
-            n_tx: n_tx as u16,
-            rx_antennas: (0..n_rx as u8).collect(),
-            tx_streams: (0..n_tx as u8).collect(),
-            subcarriers: tones::occupied(header.phy(), bandwidth_mhz, n_tones),
-            bandwidth_mhz,
-            centre_mhz: 0,
-        };
+fn layout((n_rx, n_tx, n_tones, bandwidth_mhz, phy): LayoutOf) -> CsiLayout {
+    CsiLayout {
+        // At most four.
+        n_rx: n_rx as u16,
+        n_tx: n_tx as u16,
+        rx_antennas: (0..n_rx as u8).collect(),
+        tx_streams: (0..n_tx as u8).collect(),
+        subcarriers: tones::occupied(phy, bandwidth_mhz, n_tones),
+        bandwidth_mhz,
+        centre_mhz: 0,
     }
 }
 

@@ -15,6 +15,7 @@ use schemas::CsiLayout;
 
 use crate::csi::bytes::{array, u16_le, u32_le};
 use crate::csi::format::{Format, Split};
+use crate::csi::layouts::Layouts;
 use crate::csi::tones;
 use crate::csi::values::{N_GROUPS, from_groups, groups_bytes};
 use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake};
@@ -45,13 +46,12 @@ fn power(level_db: i32) -> f32 {
 /// The log of a card. Capture times are its 32-bit microsecond clock.
 #[derive(Debug, Default)]
 pub(crate) struct Intel5300 {
-    layout: CsiLayout,
-    /// What `layout` was made for: rows, columns, bandwidth and the selection of antennas.
-    layout_of: (usize, usize, u16, u8),
-    /// Row of each received stream, lowest antenna first.
-    rows: [usize; MAX_ANTENNAS],
+    layouts: Layouts<LayoutOf>,
     values: Vec<Complex32>,
 }
+
+/// What a layout is made for: rows, columns, bandwidth and the selection of antennas.
+type LayoutOf = (usize, usize, u16, u8);
 
 impl Format for Intel5300 {
     fn split(&self, bytes: &[u8], complete: bool) -> Split {
@@ -79,13 +79,12 @@ impl Format for Intel5300 {
     fn read(&mut self, record: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
         let header = Header::parse(&record[FRAMING_BYTES..]);
         let payload = &record[FRAMING_BYTES + HEADER_BYTES..];
-        self.set_layout(&header);
-        let rows = &self.rows[..header.n_rx];
-        let sum = from_groups(payload, rows, header.n_tx, &mut self.values);
+        let rows = header.rows();
+        let sum = from_groups(payload, &rows[..header.n_rx], header.n_tx, &mut self.values);
         intake.push(&DeviceFrame {
             receiver: None,
             transmitter: None,
-            layout: &self.layout,
+            layout: self.layouts.get(header.layout_of(), layout),
             time: DeviceTime::WrappingUs(header.timestamp_us),
             counter: Counter::OfReceiver { count: header.count.into(), bits: 16 },
             rssi_dbm: header.rssi_dbm(),
@@ -103,28 +102,26 @@ impl Intel5300 {
         let margin = FRAMING_BYTES + HEADER_BYTES;
         Split::resume(bytes, complete, margin, DecodeError::Length, begins)
     }
+}
 
-    fn set_layout(&mut self, header: &Header) {
-        let bandwidth_mhz = if header.rate & RATE_40_MHZ == 0 { 20 } else { 40 };
-        let layout_of = (header.n_rx, header.n_tx, bandwidth_mhz, header.antenna_selection);
-        if self.layout_of == layout_of {
-            return;
-        }
-        let mut antennas = header.antennas();
-        antennas[..header.n_rx].sort_unstable();
-        self.rows = header.rows();
-        self.layout_of = layout_of;
-        self.layout = CsiLayout {
-            // At most three: the record begins as one does.
-            n_rx: header.n_rx as u16,
-            n_tx: header.n_tx as u16,
-            rx_antennas: antennas[..header.n_rx].to_vec(),
-            tx_streams: (0..header.n_tx as u8).collect(),
-            subcarriers: tones::groups(bandwidth_mhz),
-            bandwidth_mhz,
-            centre_mhz: 0,
-        };
+fn layout((n_rx, n_tx, bandwidth_mhz, antenna_selection): LayoutOf) -> CsiLayout {
+    let mut antennas = antennas(antenna_selection)[..n_rx].to_vec();
+    antennas.sort_unstable();
+    CsiLayout {
+        // At most three: the record begins as one does.
+        n_rx: n_rx as u16,
+        n_tx: n_tx as u16,
+        rx_antennas: antennas,
+        tx_streams: (0..n_tx as u8).collect(),
+        subcarriers: tones::groups(bandwidth_mhz),
+        bandwidth_mhz,
+        centre_mhz: 0,
     }
+}
+
+/// The antenna of each received stream.
+fn antennas(selection: u8) -> [u8; MAX_ANTENNAS] {
+    [0, 2, 4].map(|shift| selection >> shift & 3)
 }
 
 /// True if CSI begins here, as far as can be seen: lengths and antennas agree.
@@ -206,15 +203,15 @@ impl Header {
         (scale / noise * streams).sqrt()
     }
 
-    /// The antenna of each received stream.
-    fn antennas(&self) -> [u8; MAX_ANTENNAS] {
-        [0, 2, 4].map(|shift| self.antenna_selection >> shift & 3)
+    fn layout_of(&self) -> LayoutOf {
+        let bandwidth_mhz = if self.rate & RATE_40_MHZ == 0 { 20 } else { 40 };
+        (self.n_rx, self.n_tx, bandwidth_mhz, self.antenna_selection)
     }
 
     /// Row of each received stream: by the antenna that it was selected from, lowest first. Streams
     /// that claim the same antenna stay in the order they were received in.
     fn rows(&self) -> [usize; MAX_ANTENNAS] {
-        let antennas = self.antennas();
+        let antennas = antennas(self.antenna_selection);
         std::array::from_fn(|stream| {
             let before = |other: &usize| (antennas[*other], *other) < (antennas[stream], stream);
             (0..self.n_rx).filter(before).count()

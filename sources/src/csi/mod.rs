@@ -6,6 +6,7 @@ mod esp32;
 mod feitcsi;
 mod format;
 mod intel5300;
+mod layouts;
 mod nexmon;
 pub(crate) mod pcap;
 mod picoscenes;
@@ -18,7 +19,7 @@ mod tones;
 mod values;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::transport::{Ingress, default_idle_timeout_ms};
 use crate::{Clock, Decoder, LinkNames, Partition, SourceContext, SourceError, Speed, Transport};
@@ -68,7 +69,7 @@ pub struct CsiConfig {
 }
 
 /// The formats that can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CsiFormat {
     /// The Linux 802.11n CSI Tool's log of an Intel 5300.
@@ -121,7 +122,7 @@ impl CsiFormat {
 impl CsiConfig {
     /// What the position is like.
     pub(crate) fn state_shape(&self) -> String {
-        self.transport.state_shape(&format!("csi 2 {:?}", self.format))
+        self.transport.state_shape(&format!("csi {:?}", self.format))
     }
 
     /// Opens the transport.

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use crate::csi::bytes::{MacText, array, u16_le};
 use crate::csi::format::{Format, Split};
+use crate::csi::layouts::Layouts;
 use crate::csi::tones;
 use crate::csi::values::{Float, from_words};
 use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake};
@@ -73,10 +74,12 @@ impl NexmonChip {
 pub(crate) struct Nexmon {
     /// What the datagrams come from, whatever they say.
     chip: Option<NexmonChip>,
-    layout: CsiLayout,
-    layout_of: (u16, u16, u16),
+    layouts: Layouts<LayoutOf>,
     values: Vec<Complex32>,
 }
+
+/// What a layout is made for: subcarriers, core and stream, and channel.
+type LayoutOf = (u16, u16, u16);
 
 impl Nexmon {
     pub(crate) fn new(chip: Option<NexmonChip>) -> Self {
@@ -117,12 +120,12 @@ impl Format for Nexmon {
             None => from_words(payload, &mut self.values),
             Some(float) => float.read(payload, &mut self.values),
         }
-        self.set_layout(n_bins, core_and_stream(record), u16_le(record, 14));
+        let layout_of = (n_bins, core_and_stream(record), u16_le(record, 14));
         let is_old = record.starts_with(&OLD_MAGIC);
         intake.push(&DeviceFrame {
             receiver: None,
             transmitter: Some(MacText::new(array(record, 4)).as_str()),
-            layout: &self.layout,
+            layout: self.layouts.get(layout_of, layout),
             time: DeviceTime::Unknown,
             // Twelve bits behind the number of the fragment, which is zero.
             counter: Counter::OfTransmitter { count: (u16_le(record, 10) >> 4).into(), bits: 12 },
@@ -142,24 +145,17 @@ fn core_and_stream(record: &[u8]) -> u16 {
     if bits > LARGEST_CORE_AND_STREAM { bits.swap_bytes() } else { bits }
 }
 
-impl Nexmon {
-    fn set_layout(&mut self, n_bins: u16, core_and_stream: u16, channel_spec: u16) {
-        let layout_of = (n_bins, core_and_stream, channel_spec);
-        if self.layout_of == layout_of {
-            return;
-        }
-        self.layout_of = layout_of;
-        self.layout = CsiLayout {
-            n_rx: 1,
-            n_tx: 1,
-            // Three bits each.
-            rx_antennas: vec![(core_and_stream & 7) as u8],
-            tx_streams: vec![(core_and_stream >> 3 & 7) as u8],
-            subcarriers: tones::transform(n_bins),
-            // 64 for 20 MHz, and so on.
-            bandwidth_mhz: n_bins * 5 / 16,
-            centre_mhz: tones::centre_mhz(channel_spec & 0xFF),
-        };
+fn layout((n_bins, core_and_stream, channel_spec): LayoutOf) -> CsiLayout {
+    CsiLayout {
+        n_rx: 1,
+        n_tx: 1,
+        // Three bits each.
+        rx_antennas: vec![(core_and_stream & 7) as u8],
+        tx_streams: vec![(core_and_stream >> 3 & 7) as u8],
+        subcarriers: tones::transform(n_bins),
+        // 64 for 20 MHz, and so on.
+        bandwidth_mhz: n_bins * 5 / 16,
+        centre_mhz: tones::centre_mhz(channel_spec & 0xFF),
     }
 }
 

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use crate::csi::bytes::{array, u16_le, u32_le};
 use crate::csi::esp32::buffer::{Chips, Secondary, subcarriers};
 use crate::csi::format::{Format, Split};
+use crate::csi::layouts::Layouts;
 use crate::csi::values::from_bytes;
 use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake};
 
@@ -31,13 +32,15 @@ const NS_PER_S: f64 = 1e9;
 /// Datagrams and recordings of nodes. The time is the time that they came in.
 #[derive(Debug, Default)]
 pub(crate) struct Ruview {
-    layout: CsiLayout,
-    layout_of: (usize, usize, u16),
+    layouts: Layouts<LayoutOf>,
     values: Vec<Complex32>,
     bytes: Vec<u8>,
     /// Names of nodes by their numbers.
     names: BTreeMap<u8, String>,
 }
+
+/// What a layout is made for: antennas, subcarriers and carrier.
+type LayoutOf = (usize, usize, u16);
 
 /// A line of a recording, as far as it is used.
 #[derive(Deserialize)]
@@ -179,24 +182,11 @@ impl Ruview {
             return Err(DecodeError::NoValues);
         }
         let layout_of = (frame.n_antennas, n_subcarriers, frame.centre_mhz);
-        if self.layout_of != layout_of {
-            self.layout_of = layout_of;
-            self.layout = CsiLayout {
-                // At most four.
-                n_rx: frame.n_antennas as u16,
-                n_tx: 1,
-                rx_antennas: (0..frame.n_antennas as u8).collect(),
-                tx_streams: Vec::new(),
-                subcarriers: subcarriers(n_subcarriers, Secondary::None, Chips::Legacy),
-                bandwidth_mhz: if n_subcarriers > 128 { 40 } else { 20 },
-                centre_mhz: frame.centre_mhz,
-            };
-        }
         let name = self.names.entry(frame.node).or_insert_with(|| format!("node{}", frame.node));
         intake.push(&DeviceFrame {
             receiver: Some(name),
             transmitter: None,
-            layout: &self.layout,
+            layout: self.layouts.get(layout_of, layout),
             time: frame.time,
             counter: frame.counter,
             rssi_dbm: frame.rssi_dbm,
@@ -206,6 +196,19 @@ impl Ruview {
             values: &self.values,
         });
         Ok(())
+    }
+}
+
+fn layout((n_antennas, n_subcarriers, centre_mhz): LayoutOf) -> CsiLayout {
+    CsiLayout {
+        // At most four.
+        n_rx: n_antennas as u16,
+        n_tx: 1,
+        rx_antennas: (0..n_antennas as u8).collect(),
+        tx_streams: Vec::new(),
+        subcarriers: subcarriers(n_subcarriers, Secondary::None, Chips::Legacy),
+        bandwidth_mhz: if n_subcarriers > 128 { 40 } else { 20 },
+        centre_mhz,
     }
 }
 

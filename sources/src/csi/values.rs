@@ -5,6 +5,11 @@ use num_complex::Complex32;
 /// Groups of subcarriers that an Intel 5300 reports.
 pub(crate) const N_GROUPS: usize = 30;
 
+/// Antenna pairs that an Intel 5300 reports at most.
+pub(crate) const MAX_PAIRS: usize = 9;
+/// Pairs of bytes that eight bytes hold, wherever they begin in the first.
+const PAIRS_PER_WINDOW: usize = 3;
+
 /// Bytes of `n_pairs` antenna pairs from an Intel 5300.
 pub(crate) fn groups_bytes(n_pairs: usize) -> usize {
     (N_GROUPS * (3 + 16 * n_pairs)).div_ceil(8)
@@ -13,7 +18,7 @@ pub(crate) fn groups_bytes(n_pairs: usize) -> usize {
 /// Reads 30 groups, each three bits and then `[n_rx, n_tx]` pairs of signed bytes that are not aligned to
 /// bytes. `rows` tells the row of each received stream. Gives the sum of the squares.
 ///
-/// `payload` has at least [`groups_bytes`] bytes.
+/// `payload` has at least [`groups_bytes`] bytes, of at most nine pairs.
 pub(crate) fn from_groups(
     payload: &[u8],
     rows: &[usize],
@@ -21,29 +26,46 @@ pub(crate) fn from_groups(
     values: &mut Vec<Complex32>,
 ) -> u32 {
     let n_pairs = rows.len() * n_tx;
-    values.clear();
-    values.resize(n_pairs * N_GROUPS, Complex32::default());
-    let mut power = 0;
-    for (stream, row) in rows.iter().enumerate() {
-        for tx in 0..n_tx {
-            let pair = stream * n_tx + tx;
-            let start = (row * n_tx + tx) * N_GROUPS;
-            let row = &mut values[start..start + N_GROUPS];
-            let mut bit = 3 + 16 * pair;
-            for value in row {
-                let at = bit / 8;
-                let [a, b, c] =
-                    payload.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
-                let window = u32::from_le_bytes([a, b, c, 0]) >> (bit % 8);
-                let [re, im, ..] = window.to_le_bytes().map(|byte| i32::from(byte.cast_signed()));
-                power += (re * re + im * im).cast_unsigned();
-                *value = Complex32::new(re as f32, im as f32);
-                bit += 3 + 16 * n_pairs;
+    // First each pair to its place, then all at once to numbers.
+    let mut pairs = [[0_i8; 2]; MAX_PAIRS * N_GROUPS];
+    let mut starts = [0; MAX_PAIRS];
+    for (pair, start) in starts.iter_mut().enumerate().take(n_pairs) {
+        *start = (rows[pair / n_tx] * n_tx + pair % n_tx) * N_GROUPS;
+    }
+    for nth in 0..n_pairs.div_ceil(PAIRS_PER_WINDOW) {
+        let first = PAIRS_PER_WINDOW * nth;
+        let starts = &starts[first..n_pairs.min(first + PAIRS_PER_WINDOW)];
+        for group in 0..N_GROUPS {
+            let bit = 3 + group * (3 + 16 * n_pairs);
+            let mut window = window(payload, bit / 8 + 2 * first) >> (bit % 8);
+            for start in starts {
+                pairs[start + group] = [window as i8, (window >> 8) as i8];
+                window >>= 16;
             }
         }
     }
-    power
+    let parts = pairs[..n_pairs * N_GROUPS].as_flattened();
+    values.resize(n_pairs * N_GROUPS, Complex32::default());
+    for (value, part) in bytemuck::cast_slice_mut(values).iter_mut().zip(parts) {
+        *value = f32::from(*part);
+    }
+    let squares = parts.iter().map(|part| i32::from(i16::from(*part) * i16::from(*part)));
+    squares.sum::<i32>().cast_unsigned()
 }
+
+/// Eight bytes from a place on; zeros behind the end.
+fn window(bytes: &[u8], at: usize) -> u64 {
+    if let Some(window) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        return u64::from_le_bytes(*window);
+    }
+    let mut window = [0; 8];
+    let rest = bytes.get(at..).unwrap_or_default();
+    window[..rest.len()].copy_from_slice(rest);
+    u64::from_le_bytes(window)
+}
+
+/// Values of twenty bits that eight bytes hold, at whichever half of a byte they begin.
+const VALUES_PER_WINDOW: usize = 3;
 
 /// Bytes of `n_values` complex values of twice ten bits.
 pub(crate) fn ten_bits_bytes(n_values: usize) -> usize {
@@ -51,42 +73,49 @@ pub(crate) fn ten_bits_bytes(n_values: usize) -> usize {
 }
 
 /// Reads `[n_subcarriers, n_tx, n_rx]` values of ten bits for each part, the imaginary one first.
+/// `words` is room that is used again.
 ///
 /// `payload` has at least [`ten_bits_bytes`] bytes.
 pub(crate) fn from_ten_bits(
     payload: &[u8],
     (n_rx, n_tx, n_subcarriers): (usize, usize, usize),
+    words: &mut Vec<[i16; 2]>,
     values: &mut Vec<Complex32>,
 ) {
     let n_pairs = n_rx * n_tx;
-    values.clear();
-    values.resize(n_pairs * n_subcarriers, Complex32::default());
-    for tx in 0..n_tx {
-        for rx in 0..n_rx {
-            let start = (rx * n_tx + tx) * n_subcarriers;
-            let mut bit = 20 * (tx * n_rx + rx);
-            for value in &mut values[start..start + n_subcarriers] {
-                let at = bit / 8;
-                let [a, b, c] =
-                    payload.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
-                // Twenty bits begin at a multiple of four: three bytes hold them.
-                let window = u32::from_le_bytes([a, b, c, 0]) >> (bit % 8);
-                let signed = |bits: u32| (bits << 22).cast_signed() >> 22;
-                *value = Complex32::new(signed(window >> 10) as f32, signed(window) as f32);
-                bit += 20 * n_pairs;
+    // First each value to its place, then all at once to numbers.
+    words.resize(n_pairs * n_subcarriers, [0; 2]);
+    let start_of = |pair: usize| (pair % n_rx * n_tx + pair / n_rx) * n_subcarriers;
+    for first in (0..n_pairs).step_by(VALUES_PER_WINDOW) {
+        let here = first..n_pairs.min(first + VALUES_PER_WINDOW);
+        let mut starts = [0; VALUES_PER_WINDOW];
+        for (start, pair) in starts.iter_mut().zip(here.clone()) {
+            *start = start_of(pair);
+        }
+        for subcarrier in 0..n_subcarriers {
+            let bit = 20 * (subcarrier * n_pairs + first);
+            let mut window = window(payload, bit / 8) >> (bit % 8);
+            for start in &starts[..here.len()] {
+                // The ten bits to the upper end and back, for their sign.
+                let signed = |bits: u64| ((bits << 6) as u16).cast_signed() >> 6;
+                words[start + subcarrier] = [signed(window >> 10), signed(window)];
+                window >>= 20;
             }
         }
+    }
+    values.resize(words.len(), Complex32::default());
+    for (value, part) in bytemuck::cast_slice_mut(values).iter_mut().zip(words.as_flattened()) {
+        *value = f32::from(*part);
     }
 }
 
 /// Reads pairs of 16-bit numbers, the real part first.
 pub(crate) fn from_words(payload: &[u8], values: &mut Vec<Complex32>) {
-    let (words, _) = payload.as_chunks::<4>();
-    values.clear();
-    values.extend(words.iter().map(|&[a, b, c, d]| {
-        let (re, im) = (i16::from_le_bytes([a, b]), i16::from_le_bytes([c, d]));
-        Complex32::new(f32::from(re), f32::from(im))
-    }));
+    let (parts, _) = payload.as_chunks::<2>();
+    values.resize(parts.len() / 2, Complex32::default());
+    for (value, part) in bytemuck::cast_slice_mut(values).iter_mut().zip(parts) {
+        *value = f32::from(i16::from_le_bytes(*part));
+    }
 }
 
 /// Reads pairs of signed bytes, the imaginary part first.
@@ -119,23 +148,29 @@ impl Float {
     pub(crate) fn read(self, payload: &[u8], values: &mut Vec<Complex32>) {
         let (words, _) = payload.as_chunks::<4>();
         let words = || words.iter().map(|word| u32::from_le_bytes(*word));
-        let largest = words().filter_map(|word| {
+        let largest = words().map(|word| {
             let (re, im, exponent) = self.split(word);
-            (re | im).checked_ilog2().map(|top| exponent + top.cast_signed())
+            exponent + top_bit(re | im)
         });
         let lowest = -(1 << (self.exponent_bits - 1));
         let shift = BLOCK_BITS - largest.max().unwrap_or(lowest).max(lowest);
+        let (re_sign, im_sign) = self.sign_shifts();
         values.clear();
         values.extend(words().map(|word| {
             let (re, im, exponent) = self.split(word);
-            let exponent = exponent + shift;
-            let part = |magnitude: u32, sign_bit: u32| {
-                let magnitude = shifted(magnitude, exponent) as f32;
-                if word >> sign_bit & 1 == 1 { -magnitude } else { magnitude }
+            let factor = power_of_two(exponent + shift);
+            let part = |magnitude: u32, sign: u32| {
+                let magnitude = whole(magnitude.cast_signed() as f32 * factor);
+                f32::from_bits(magnitude.to_bits() | (word << sign) & SIGN)
             };
-            let im_sign = self.exponent_bits + self.mantissa_bits - 1;
-            Complex32::new(part(re, im_sign + self.mantissa_bits), part(im, im_sign))
+            Complex32::new(part(re, re_sign), part(im, im_sign))
         }));
+    }
+
+    /// How far to the left the sign of each part has to go.
+    fn sign_shifts(self) -> (u32, u32) {
+        let im = 32 - self.exponent_bits - self.mantissa_bits;
+        (im - self.mantissa_bits, im)
     }
 
     /// Magnitudes and exponent of a value.
@@ -148,12 +183,30 @@ impl Float {
     }
 }
 
-fn shifted(magnitude: u32, by: i32) -> u32 {
-    if by < 0 {
-        magnitude.checked_shr(by.unsigned_abs()).unwrap_or(0)
-    } else {
-        magnitude.checked_shl(by.unsigned_abs()).unwrap_or(0)
-    }
+const SIGN: u32 = 1 << 31;
+/// How single precision writes exponents (IEEE 754).
+const EXPONENT_BIAS: i32 = 127;
+const FRACTION_BITS: u32 = 23;
+
+/// The highest bit that is set; far below any if none is.
+fn top_bit(magnitude: u32) -> i32 {
+    let exponent = (magnitude.cast_signed() as f32).to_bits() >> FRACTION_BITS;
+    exponent.cast_signed() - EXPONENT_BIAS
+}
+
+/// What is before the point of a number from 0 to 2047 with twelve significant bits: just less than a half
+/// is taken off, then it is rounded by adding what leaves no room for fractions. Unlike a cast it
+/// vectorises, because it needs no care for what does not fit.
+fn whole(number: f32) -> f32 {
+    const NEARLY_HALF: f32 = 0.5 - 1.0 / 8192.0;
+    // In the middle of where single precision has whole numbers only.
+    const NO_FRACTIONS: f32 = (3 << (FRACTION_BITS - 1)) as f32;
+    (number - NEARLY_HALF + NO_FRACTIONS) - NO_FRACTIONS
+}
+
+/// Two to a power that single precision has.
+fn power_of_two(power: i32) -> f32 {
+    f32::from_bits((power + EXPONENT_BIAS).cast_unsigned() << FRACTION_BITS)
 }
 
 #[cfg(test)]
@@ -179,8 +232,8 @@ mod tests {
     fn reads_ten_bits_in_order() {
         // Imaginary 1 and real -1 for the first antenna, then 511 and -512 for the second.
         let bits: u64 = 1 | 0x3FF << 10 | 0x1FF << 20 | 0x200 << 30;
-        let mut values = Vec::new();
-        from_ten_bits(&bits.to_le_bytes(), (2, 1, 1), &mut values);
+        let (mut words, mut values) = (Vec::new(), Vec::new());
+        from_ten_bits(&bits.to_le_bytes(), (2, 1, 1), &mut words, &mut values);
         assert_eq!(values, [Complex32::new(-1.0, 1.0), Complex32::new(-512.0, 511.0)]);
     }
 
@@ -191,6 +244,18 @@ mod tests {
         assert_eq!(values, [Complex32::new(1.0, -1.0)]);
         from_bytes(&[1, 0xFE, 3], &mut values);
         assert_eq!(values, [Complex32::new(-2.0, 1.0)]);
+    }
+
+    #[test]
+    fn numbers_are_cut_off_at_the_point() {
+        for magnitude in 0..2048_u16 {
+            for power in -30..=10 {
+                let number = f32::from(magnitude) * power_of_two(power);
+                if number < 2048.0 {
+                    assert_eq!(whole(number), number.trunc(), "{number}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The simulator as a source: steps through time and gives CSI and ground truth.
 
+use std::sync::Arc;
+
 use num_complex::Complex32;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -53,7 +55,7 @@ struct Place {
 #[derive(Debug)]
 struct Receiver {
     name: String,
-    layout: CsiLayout,
+    layout: Arc<CsiLayout>,
     channel: Channel,
     mean_amplitude: f32,
     random: ChaCha8Rng,
@@ -71,7 +73,7 @@ impl Simulator {
     ) -> Self {
         let geometry = scene.geometry();
         let receivers = geometry.receivers.into_iter().zip(0_u64..).map(|(receiver, index)| {
-            let layout = CsiLayout {
+            let layout = Arc::new(CsiLayout {
                 // A scene has at most 16 antennas.
                 n_rx: receiver.antennas_m.len() as u16,
                 n_tx: 1,
@@ -79,7 +81,7 @@ impl Simulator {
                 bandwidth_mhz: scene.radio.bandwidth_mhz,
                 centre_mhz: scene.radio.centre_mhz,
                 ..CsiLayout::default()
-            };
+            });
             let channel = Channel::new(scene, receiver.antennas_m);
             let mean_amplitude = channel.mean_amplitude();
             let mut random = ChaCha8Rng::seed_from_u64(scene.seed);

@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::transport::{Clock, Ingress, unix_ns};
 use crate::{DecodeError, Decoder, DecoderMemory, Intake, Poll, Source, SourceError, Step};
 
-const READ_BYTES: usize = 256 * 1024;
+/// Read at once, and given as one poll: what becomes of it stays in the processor's caches.
+const READ_BYTES: usize = 64 * 1024;
+/// When a piece is decoded that holds as many records as this, they are given before the next one is read.
+const ENOUGH_RECORDS: usize = 16;
 /// No record of any format is longer; a decoder that asks for more has lost its way.
 const LONGEST_RECORD: usize = 1024 * 1024;
 
@@ -147,6 +150,9 @@ impl<R: Read + Send> Source for Capture<R> {
             if self.ended {
                 let place = self.place();
                 return Ok(self.intake.finish(&place));
+            }
+            if self.intake.len() >= self.records_per_poll.min(ENOUGH_RECORDS) {
+                break;
             }
             self.fill().map_err(|source| SourceError::Read { path: self.path.clone(), source })?;
         }

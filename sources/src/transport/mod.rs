@@ -113,12 +113,12 @@ impl Transport {
     /// What the position is like, of a source of some content.
     pub(crate) fn state_shape(&self, content: &str) -> String {
         match self {
-            Self::File(path) => format!("file 2, {content} in {}", path.display()),
-            Self::Udp(_) => format!("udp 3, {content}"),
-            Self::Journal(folder) => format!("journal 2, {content} in {}", folder.display()),
-            Self::Kafka(topic) => format!("kafka 2, {content} in {}", topic.topic),
-            Self::Serial(line) => format!("serial 2, {content} at {}", line.path.display()),
-            Self::Mqtt(topic) => format!("mqtt 2, {content} in {}", topic.topic),
+            Self::File(path) => format!("file 3, {content} in {}", path.display()),
+            Self::Udp(_) => format!("udp 4, {content}"),
+            Self::Journal(folder) => format!("journal 3, {content} in {}", folder.display()),
+            Self::Kafka(topic) => format!("kafka 3, {content} in {}", topic.topic),
+            Self::Serial(line) => format!("serial 3, {content} at {}", line.path.display()),
+            Self::Mqtt(topic) => format!("mqtt 3, {content} in {}", topic.topic),
         }
     }
 

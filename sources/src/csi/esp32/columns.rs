@@ -72,9 +72,11 @@ impl Columns {
         fields: &mut [&'a str; MAX_COLUMNS],
     ) -> Result<&'static Self, DecodeError> {
         let mut n_columns = 0;
-        for field in columns.split(',') {
-            *fields.get_mut(n_columns).ok_or(DecodeError::Columns)? = field.trim();
-            n_columns += 1;
+        let mut start = 0;
+        for end in memchr::memchr_iter(b',', columns.as_bytes()).chain([columns.len()]) {
+            let field = fields.get_mut(n_columns).ok_or(DecodeError::Columns)?;
+            *field = columns[start..end].trim_ascii();
+            (n_columns, start) = (n_columns + 1, end + 1);
         }
         match n_columns {
             14 => Ok(&ESP_CSI_V2),

@@ -12,23 +12,29 @@
 
 pub(crate) mod buffer;
 mod columns;
+mod numbers;
 
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use memchr::{memchr, memmem};
+use memchr::memchr;
+use memchr::memmem::FinderRev;
 use num_complex::Complex32;
 use schemas::CsiLayout;
 
 use crate::csi::esp32::buffer::{Chips, Secondary, subcarriers};
 use crate::csi::esp32::columns::{Columns, MAX_COLUMNS};
 use crate::csi::format::{Format, Split};
+use crate::csi::layouts::Layouts;
 use crate::csi::tones::centre_mhz;
 use crate::csi::values::from_bytes;
 use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake};
 
 const MARKER: &[u8] = b"CSI_DATA,";
+/// Finds the last one.
+static LAST_MARKER: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(MARKER));
 /// How a line with the names of the columns begins.
 const HEADER: &[u8] = b"type,";
 /// A longer line is no record: the longest known list has 612 numbers.
@@ -39,12 +45,16 @@ const FFT_STEPS_PER_DB: f32 = 4.0;
 /// Lines of a board. Capture times are the chip's 32-bit microsecond clock.
 #[derive(Debug, Default)]
 pub(crate) struct Esp32 {
-    layout: CsiLayout,
-    /// What the subcarriers were made for.
-    layout_of: (usize, Secondary, Chips),
+    layouts: Layouts<LayoutOf>,
     values: Vec<Complex32>,
+    numbers: Vec<i16>,
+    /// Where numbers end.
+    ends: Vec<usize>,
     bytes: Vec<u8>,
 }
+
+/// What a layout is made for: values, secondary channel, chips, bandwidth and channel.
+type LayoutOf = (usize, Secondary, Chips, u16, u16);
 
 impl Format for Esp32 {
     fn split(&self, bytes: &[u8], complete: bool) -> Split {
@@ -59,7 +69,7 @@ impl Format for Esp32 {
         // Another record may be glued to the list of the first.
         let line = &bytes[..used];
         let list_end = memchr(b']', line).map_or(used, |at| at + 1);
-        let glued = memmem::find(&line[list_end..], MARKER);
+        let glued = line[list_end..].windows(MARKER.len()).position(|text| text == MARKER);
         Split::Record(glued.map_or(used, |at| list_end + at))
     }
 
@@ -69,7 +79,7 @@ impl Format for Esp32 {
         }
         let list_at = memchr(b'[', record);
         let before_list = &record[..list_at.unwrap_or(record.len())];
-        let Some(marker_at) = memmem::rfind(before_list, MARKER) else {
+        let Some(marker_at) = LAST_MARKER.rfind(before_list) else {
             // A boot message or an empty line.
             return Ok(());
         };
@@ -87,13 +97,16 @@ impl Format for Esp32 {
 impl Esp32 {
     /// Reads numbers that blanks and commas part, as (imaginary, real) pairs.
     fn read_list(&mut self, list: &[u8]) -> Result<(), DecodeError> {
+        numbers::read(list, &mut self.ends, &mut self.numbers)?;
+        let (pairs, rest) = self.numbers.as_chunks::<2>();
         self.values.clear();
-        let mut rest = list;
-        while let Some(im) = next_number(&mut rest)? {
-            let re = next_number(&mut rest)?.ok_or(DecodeError::OddValues)?;
-            self.values.push(Complex32::new(re as f32, im as f32));
+        let value = |&[im, re]: &[i16; 2]| Complex32::new(re.into(), im.into());
+        self.values.extend(pairs.iter().map(value));
+        match (rest.is_empty(), pairs.is_empty()) {
+            (false, _) => Err(DecodeError::OddValues),
+            (true, true) => Err(DecodeError::NoValues),
+            (true, false) => Ok(()),
         }
-        if self.values.is_empty() { Err(DecodeError::NoValues) } else { Ok(()) }
     }
 
     /// Reads a record whose last column is the buffer in base64.
@@ -130,7 +143,8 @@ impl Esp32 {
         };
         let wide = columns.bandwidth.is_some_and(|column| fields[column] == "1");
         let channel = number::<u16>(fields[columns.channel])?;
-        self.set_layout(secondary, columns.chips, if wide { 40 } else { 20 }, channel);
+        let bandwidth_mhz = if wide { 40 } else { 20 };
+        let layout_of = (self.values.len(), secondary, columns.chips, bandwidth_mhz, channel);
         let sequence = columns.sequence.map(|column| number(fields[column])).transpose()?;
         let gains =
             columns.gains.map(|(agc, fft)| Ok((number(fields[agc])?, number(fields[fft])?)));
@@ -138,7 +152,7 @@ impl Esp32 {
         intake.push(&DeviceFrame {
             receiver: None,
             transmitter: Some(fields[columns.mac]),
-            layout: &self.layout,
+            layout: self.layouts.get(layout_of, layout),
             time: DeviceTime::WrappingUs(number(fields[columns.timestamp])?),
             counter: sequence
                 .map_or(Counter::None, |count| Counter::OfReceiver { count, bits: 32 }),
@@ -150,16 +164,16 @@ impl Esp32 {
         });
         Ok(())
     }
+}
 
-    fn set_layout(&mut self, secondary: Secondary, chips: Chips, bandwidth_mhz: u16, channel: u16) {
-        let layout_of = (self.values.len(), secondary, chips);
-        if self.layout_of != layout_of {
-            self.layout.subcarriers = subcarriers(self.values.len(), secondary, chips);
-            self.layout_of = layout_of;
-        }
-        (self.layout.n_rx, self.layout.n_tx) = (1, 1);
-        self.layout.bandwidth_mhz = bandwidth_mhz;
-        self.layout.centre_mhz = centre_mhz(channel);
+fn layout((n_values, secondary, chips, bandwidth_mhz, channel): LayoutOf) -> CsiLayout {
+    CsiLayout {
+        n_rx: 1,
+        n_tx: 1,
+        subcarriers: subcarriers(n_values, secondary, chips),
+        bandwidth_mhz,
+        centre_mhz: centre_mhz(channel),
+        ..CsiLayout::default()
     }
 }
 
@@ -173,32 +187,6 @@ fn gain((agc_db, fft_steps): (f32, i32)) -> (f32, f32) {
 
 fn number<N: FromStr>(field: &str) -> Result<N, DecodeError> {
     field.parse().map_err(|_| DecodeError::Number)
-}
-
-/// Takes the next number of a list; none at its end.
-fn next_number(rest: &mut &[u8]) -> Result<Option<i32>, DecodeError> {
-    while let [b' ' | b',', behind @ ..] = *rest {
-        *rest = behind;
-    }
-    let negative = rest.first() == Some(&b'-');
-    let digits = &rest[usize::from(negative)..];
-    let mut value = 0;
-    let mut n_digits = 0;
-    while let Some(digit @ b'0'..=b'9') = digits.get(n_digits) {
-        value = value * 10 + i32::from(digit - b'0');
-        n_digits += 1;
-        if value > i32::from(i16::MAX) {
-            return Err(DecodeError::Number);
-        }
-    }
-    match (n_digits, rest.is_empty()) {
-        (0, true) => Ok(None),
-        (0, false) => Err(DecodeError::Number),
-        _ => {
-            *rest = &digits[n_digits..];
-            Ok(Some(if negative { -value } else { value }))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -16,10 +16,11 @@ use schemas::CsiLayout;
 use crate::csi::bytes::{MacText, array, u16_le, u32_le};
 use crate::csi::feitcsi;
 use crate::csi::format::{Format, Split};
+use crate::csi::layouts::Layouts;
 use crate::csi::picoscenes::segments::{Basic, Csi, Segment};
 use crate::csi::tones::{self, Phy};
 use crate::csi::values::{
-    N_GROUPS, from_groups, from_ten_bits, from_words, groups_bytes, ten_bits_bytes,
+    MAX_PAIRS, N_GROUPS, from_groups, from_ten_bits, from_words, groups_bytes, ten_bits_bytes,
 };
 use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake};
 
@@ -46,13 +47,13 @@ const JUNK: [(usize, std::ops::Range<usize>); 2] = [(498, 242..256), (2020, 996.
 /// A recording. Capture times are those of the radio.
 #[derive(Debug, Default)]
 pub(crate) struct Picoscenes {
-    layout: CsiLayout,
-    layout_of: LayoutOf,
+    layouts: Layouts<LayoutOf>,
+    words: Vec<[i16; 2]>,
     values: Vec<Complex32>,
 }
 
-/// What a layout was made for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a layout is made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct LayoutOf {
     device: u16,
     format: i8,
@@ -62,6 +63,8 @@ struct LayoutOf {
     n_tx: usize,
     n_rx: usize,
     antenna_selection: u8,
+    /// The subcarriers, if the frame tells.
+    indices: Option<Vec<i16>>,
 }
 
 impl Format for Picoscenes {
@@ -101,7 +104,7 @@ impl Format for Picoscenes {
         }
         // Frames without CSI are recorded as well.
         let Some(csi) = csi else { return Ok(()) };
-        self.read_csi(csi)?;
+        let layout_of = self.read_csi(csi)?;
         let mac = rest.first_chunk::<MAC_HEADER_BYTES>();
         let transmitter = mac.map(|mac| MacText::new(array(mac, 10)));
         let counter = mac.map_or(Counter::None, |mac| Counter::OfTransmitter {
@@ -111,7 +114,7 @@ impl Format for Picoscenes {
         intake.push(&DeviceFrame {
             receiver: None,
             transmitter: transmitter.as_ref().map(MacText::as_str),
-            layout: &self.layout,
+            layout: self.layouts.get(layout_of, layout),
             time: time(csi.device, basic.timestamp, clock),
             counter,
             rssi_dbm: basic.rssi_dbm,
@@ -143,7 +146,8 @@ fn time(device: u16, timestamp: u64, clock_us: Option<u32>) -> DeviceTime {
 }
 
 impl Picoscenes {
-    fn read_csi(&mut self, mut csi: Csi<'_>) -> Result<(), DecodeError> {
+    /// Reads the values; gives what their layout is made for.
+    fn read_csi(&mut self, mut csi: Csi<'_>) -> Result<LayoutOf, DecodeError> {
         let antennas = 1..=MAX_ANTENNAS;
         if !antennas.contains(&csi.n_rx) || !(1..=MAX_TONES).contains(&csi.n_tones) {
             return Err(DecodeError::Antennas);
@@ -152,6 +156,9 @@ impl Picoscenes {
             // Streams of the sounding may be more than are told.
             csi.n_tx = csi.data.len().saturating_sub(12) / 60 / csi.n_rx;
             csi.n_tones = N_GROUPS;
+            if csi.n_rx * csi.n_tx > MAX_PAIRS {
+                return Err(DecodeError::Antennas);
+            }
         }
         if !antennas.contains(&csi.n_tx) {
             return Err(DecodeError::Antennas);
@@ -170,7 +177,7 @@ impl Picoscenes {
             QCA_9300 => {
                 enough(ten_bits_bytes(n_values))?;
                 let shape = (csi.n_rx, csi.n_tx, csi.n_tones);
-                from_ten_bits(csi.data, shape, &mut self.values);
+                from_ten_bits(csi.data, shape, &mut self.words, &mut self.values);
             }
             device if INTEL_AX.contains(&device) => {
                 enough(4 * n_values)?;
@@ -182,20 +189,7 @@ impl Picoscenes {
             }
             _ => return Err(DecodeError::Chip),
         }
-        self.set_layout(&csi, indices);
-        Ok(())
-    }
-
-    fn leave_out_junk(&mut self, csi: &mut Csi<'_>) {
-        let junk = JUNK.into_iter().find(|(n_tones, _)| *n_tones == csi.n_tones);
-        let Some((n_tones, junk)) = junk else { return };
-        let mut tone = 0..;
-        self.values.retain(|_| !junk.contains(&(tone.next().unwrap_or(0) % n_tones)));
-        csi.n_tones -= junk.len();
-    }
-
-    fn set_layout(&mut self, csi: &Csi<'_>, indices: Option<Vec<i16>>) {
-        let layout_of = LayoutOf {
+        Ok(LayoutOf {
             device: csi.device,
             format: csi.format,
             bandwidth_mhz: csi.bandwidth_mhz,
@@ -205,33 +199,39 @@ impl Picoscenes {
             n_tx: csi.n_tx,
             n_rx: csi.n_rx,
             antenna_selection: csi.antenna_selection,
-        };
-        let known = indices.as_ref().is_none_or(|indices| *indices == self.layout.subcarriers);
-        if known && self.layout_of == layout_of {
-            return;
-        }
-        let phy = if csi.format <= 2 { Phy::Wide } else { Phy::Narrow };
-        let subcarriers = indices.unwrap_or_else(|| match csi.device {
-            INTEL_5300 => tones::groups(csi.bandwidth_mhz),
-            _ => tones::occupied(phy, csi.bandwidth_mhz, csi.n_tones),
-        });
-        let selected =
-            |row: usize| csi.antenna_selection.checked_shr(2 * row as u32).unwrap_or(0) & 3;
-        let rx_antennas = match csi.device {
-            INTEL_5300 => (0..csi.n_rx).map(selected).collect(),
-            // At most eight.
-            _ => (0..csi.n_rx as u8).collect(),
-        };
-        self.layout = CsiLayout {
-            n_rx: csi.n_rx as u16,
-            n_tx: csi.n_tx as u16,
-            rx_antennas,
-            tx_streams: (0..csi.n_tx as u8).collect(),
-            subcarriers,
-            bandwidth_mhz: csi.bandwidth_mhz,
-            centre_mhz: layout_of.centre_mhz,
-        };
-        self.layout_of = layout_of;
+            indices,
+        })
+    }
+
+    fn leave_out_junk(&mut self, csi: &mut Csi<'_>) {
+        let junk = JUNK.into_iter().find(|(n_tones, _)| *n_tones == csi.n_tones);
+        let Some((n_tones, junk)) = junk else { return };
+        let mut tone = 0..;
+        self.values.retain(|_| !junk.contains(&(tone.next().unwrap_or(0) % n_tones)));
+        csi.n_tones -= junk.len();
+    }
+}
+
+fn layout(of: LayoutOf) -> CsiLayout {
+    let phy = if of.format <= 2 { Phy::Wide } else { Phy::Narrow };
+    let subcarriers = of.indices.unwrap_or_else(|| match of.device {
+        INTEL_5300 => tones::groups(of.bandwidth_mhz),
+        _ => tones::occupied(phy, of.bandwidth_mhz, of.n_tones),
+    });
+    let selected = |row: u32| of.antenna_selection.checked_shr(2 * row).unwrap_or(0) & 3;
+    let rx_antennas = match of.device {
+        INTEL_5300 => (0..of.n_rx as u32).map(selected).collect(),
+        // At most eight.
+        _ => (0..of.n_rx as u8).collect(),
+    };
+    CsiLayout {
+        n_rx: of.n_rx as u16,
+        n_tx: of.n_tx as u16,
+        rx_antennas,
+        tx_streams: (0..of.n_tx as u8).collect(),
+        subcarriers,
+        bandwidth_mhz: of.bandwidth_mhz,
+        centre_mhz: of.centre_mhz,
     }
 }
 

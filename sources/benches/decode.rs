@@ -1,0 +1,200 @@
+//! Decoding captures of every format against csiread, in one run on the same bytes, on one core.
+//!
+//! Expected: csiread makes complex128 in compiled loops; we make half the bytes, but also ticks, batches,
+//! signal strengths and scales: several times its speed. Machines are noisy: only the ratio of the medians
+//! means anything. How near that is to the machine's own limit tells a plain copy of the same bytes.
+//!
+//! Needs `FRESNEL_PYTHON` with `csiread` (`make bench` sees to it), and the folder of real captures that
+//! the tests use; without it, only a made-up log is decoded.
+
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use schemas::TickLength;
+use serde_json::json;
+use sources::{CsiFormat, PollState, SourceConfig, SourceContext};
+
+#[path = "../../tests/support/capture.rs"]
+mod capture;
+#[path = "../../tests/support/data.rs"]
+mod data;
+
+// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const ROUNDS: usize = 9;
+/// Captures are repeated until they have as many bytes, so that one round takes a while.
+const MIN_BYTES: usize = 32_000_000;
+const PIECE_BYTES: usize = 256 * 1024;
+const PCAP_HEADER_BYTES: usize = 24;
+
+/// How csiread reads each format; `path` is the file.
+const CASES: [(CsiFormat, &str, &str); 10] = [
+    (
+        CsiFormat::Intel5300,
+        "intel5300/csiread_sample_0x5_64_3000.dat",
+        "csiread.Intel(path, 3, 1, 0, False)",
+    ),
+    (
+        CsiFormat::Intel5300,
+        "intel5300/csiread_sample_0x1_ap.dat",
+        "csiread.Intel(path, 3, 2, 0, False)",
+    ),
+    (
+        CsiFormat::Atheros,
+        "atheros/csiread_ath_csi_1.dat",
+        "csiread.Atheros(path, 3, 2, 0, 56, False)",
+    ),
+    (CsiFormat::Nexmon, "nexmon/csikit_4339.pcap", "csiread.Nexmon(path, '4339', 80, False)"),
+    (CsiFormat::Nexmon, "nexmon/csikit_43455c0.pcap", "csiread.Nexmon(path, '43455c0', 80, False)"),
+    (CsiFormat::Nexmon, "nexmon/csikit_4366c0.pcap", "csiread.Nexmon(path, '4366c0', 80, False)"),
+    (CsiFormat::Esp32, "esp32/esp32csitool_example_csi.csv", "csiread.ESP32(path, False)"),
+    (
+        CsiFormat::Picoscenes,
+        "picoscenes/csikit_ax200_agcdemo.csi",
+        "csiread.Picoscenes(path, {'CSI': [56, 2, 1]}, False)",
+    ),
+    (
+        CsiFormat::Picoscenes,
+        "picoscenes/csiread_rx_by_qca9300.csi",
+        "csiread.Picoscenes(path, {'CSI': [56, 3, 1]}, False)",
+    ),
+    (
+        CsiFormat::Picoscenes,
+        "picoscenes/csiread_rx_by_iwl5300.csi",
+        "csiread.Picoscenes(path, {'CSI': [30, 3, 3]}, False)",
+    ),
+];
+
+/// Formats that csiread does not know.
+const ALONE: [(CsiFormat, &str); 2] = [
+    (CsiFormat::Feitcsi, "feitcsi/csikit_HESU160_5500.csi"),
+    (CsiFormat::Ruview, "ruview-adr018/pretrain_adr018_udp5005.pcap"),
+];
+
+const PEER: &str = "
+import csiread, statistics, sys, time
+path, rounds, times = sys.argv[1], int(sys.argv[2]), []
+for _ in range(rounds):
+    reader = READER
+    start = time.perf_counter()
+    reader.read()
+    times.append(time.perf_counter() - start)
+print(getattr(reader, 'count', None) or len(reader.csi), statistics.median(times))
+";
+
+#[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+fn main() {
+    println!("{:<46} {:>7} {:>9} {:>6} {:>8}", "capture", "MB/s", "frames/s", "copy", "csiread");
+    if !data::there() {
+        let log = capture::recorded(CsiFormat::Intel5300);
+        measure("made up", CsiFormat::Intel5300, &log, Some("csiread.Intel(path, 3, 1, 0, False)"));
+        return;
+    }
+    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let alone = ALONE.map(|(format, name)| (format, name, None));
+    for (format, name, peer) in
+        CASES.map(|(format, name, peer)| (format, name, Some(peer))).into_iter().chain(alone)
+    {
+        if wanted.as_ref().is_some_and(|wanted| !name.contains(wanted)) {
+            continue;
+        }
+        let capture = fs::read(data::file(&format!("csi/{name}"))).expect("the capture");
+        measure(name, format, &capture, peer);
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+fn measure(name: &str, format: CsiFormat, capture: &[u8], peer_reader: Option<&str>) {
+    let file = tempfile::NamedTempFile::new().expect("room");
+    let bytes = repeated(format, capture);
+    fs::write(file.path(), &bytes).expect("room");
+    // All read the file; we and the peer decode it whole.
+    let (copy_s, _) = median(|| copy(file.path()));
+    let (ours_s, n_frames) = median(|| decode(format, file.path()));
+    let ratio = peer_reader.map(|reader| {
+        let (theirs_s, n_theirs) = peer(file.path(), reader);
+        assert_eq!(n_theirs, n_frames, "{name}: csiread sees the same frames");
+        theirs_s / ours_s
+    });
+    let per_s = |n: usize| n as f64 / ours_s;
+    println!(
+        "{name:<46} {:>7.0} {:>9.0} {:>5.2}x {:>7}",
+        per_s(bytes.len()) / 1e6,
+        per_s(n_frames),
+        ours_s / copy_s,
+        ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}x")),
+    );
+}
+
+/// The capture several times, with what begins it once.
+fn repeated(format: CsiFormat, capture: &[u8]) -> Vec<u8> {
+    let header_bytes = match format {
+        CsiFormat::Nexmon | CsiFormat::Ruview => PCAP_HEADER_BYTES,
+        _ => 0,
+    };
+    let (header, records) = capture.split_at(header_bytes);
+    [header, &records.repeat(MIN_BYTES.div_ceil(records.len()))].concat()
+}
+
+/// The median of the seconds that several rounds take, and what the last one gave.
+fn median(round: impl Fn() -> (f64, usize)) -> (f64, usize) {
+    let mut rounds: Vec<_> = (0..ROUNDS).map(|_| round()).collect();
+    rounds.sort_by(|a, b| a.0.total_cmp(&b.0));
+    rounds[ROUNDS / 2]
+}
+
+/// Reads a file in pieces and copies each.
+#[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
+fn copy(path: &Path) -> (f64, usize) {
+    let started = Instant::now();
+    let mut file = File::open(path).expect("it was written");
+    let (mut piece, mut copied) = (vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);
+    loop {
+        let n_bytes = file.read(&mut piece).expect("it can be read");
+        if n_bytes == 0 {
+            return (started.elapsed().as_secs_f64(), 0);
+        }
+        copied[..n_bytes].copy_from_slice(black_box(&piece[..n_bytes]));
+        black_box(&copied);
+    }
+}
+
+/// Reads a capture as a pipeline does, up to the batches.
+#[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
+fn decode(format: CsiFormat, path: &Path) -> (f64, usize) {
+    let config = json!({ "csi": { "format": format, "transport": { "file": path } } });
+    let config: SourceConfig = serde_json::from_value(config).expect("a source");
+    let tick_length = TickLength::from_ms(1000);
+    let context = SourceContext { tick_length, ..SourceContext::detached("capture") };
+    let started = Instant::now();
+    let mut partitions = config.open(&context).expect("the capture opens");
+    let mut n_frames = 0;
+    loop {
+        let poll = partitions[0].source.poll().expect("it can be read");
+        n_frames += poll.records.iter().map(|(_, record)| record.len()).sum::<usize>();
+        if black_box(poll).state == PollState::End {
+            return (started.elapsed().as_secs_f64(), n_frames);
+        }
+    }
+}
+
+fn peer(path: &Path, reader: &str) -> (f64, usize) {
+    let python: PathBuf = std::env::var_os("FRESNEL_PYTHON")
+        .expect("FRESNEL_PYTHON names a Python with csiread")
+        .into();
+    let mut command = Command::new(python);
+    command.args(["-c", &PEER.replace("READER", reader)]).arg(path).arg(ROUNDS.to_string());
+    let output = command.output().expect("python starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let (n_frames, seconds) = said
+        .trim()
+        .split_once(' ')
+        .unwrap_or_else(|| panic!("csiread failed: {}", String::from_utf8_lossy(&output.stderr)));
+    (seconds.parse().expect("seconds"), n_frames.parse().expect("a number"))
+}
