@@ -7,7 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
-use engine::{Cluster, Plan, RunOptions, TrainPlan, forget, record, train_on_scenes};
+use engine::{
+    Cluster, CsiFormat, Plan, RunOptions, TrainPlan, convert, forget, inspect, record,
+    train_on_scenes,
+};
 use queries::{Format, History, Limits};
 
 use crate::demo::demo;
@@ -95,6 +98,28 @@ enum Command {
         source: String,
         /// Folder to fill.
         folder: PathBuf,
+    },
+    /// Tells what is in a capture: format, frames, links, shapes, rates, gaps, jumps of the clock, signal
+    /// strengths and how steady the phase between antennas is.
+    Inspect {
+        /// The capture, or a folder that `record` has filled.
+        capture: PathBuf,
+        /// Its format; by default the one that its bytes show.
+        #[arg(short, long, value_parser = csi_format)]
+        format: Option<CsiFormat>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Turns a capture into a table with a row for each frame.
+    Convert {
+        /// The capture, or a folder that `record` has filled.
+        capture: PathBuf,
+        /// The table: a name with .parquet or .arrow.
+        table: PathBuf,
+        /// The capture's format; by default the one that its bytes show.
+        #[arg(short, long, value_parser = csi_format)]
+        format: Option<CsiFormat>,
     },
     /// Answers a read-only SQL query over a history.
     Sql {
@@ -195,6 +220,13 @@ fn format(name: &str) -> Result<Format, String> {
     })
 }
 
+fn csi_format(name: &str) -> Result<CsiFormat, String> {
+    CsiFormat::ALL.into_iter().find(|format| format.as_str() == name).ok_or_else(|| {
+        let names = CsiFormat::ALL.map(CsiFormat::as_str).join(", ");
+        format!("expected one of {names}")
+    })
+}
+
 impl Arguments {
     /// Does what was asked, or has another process do it.
     pub(crate) fn run(self) -> Result<ExitCode> {
@@ -249,6 +281,18 @@ impl Command {
             Command::Record { pipeline, source, folder } => {
                 let (plan, stop) = (Plan::load(&pipeline)?, stop_on_signal()?);
                 Ok(record(&plan, &source, &folder, &stop)?)
+            }
+            Command::Inspect { capture, format, json } => {
+                let inspection = inspect(&capture, format)?;
+                print(&if json {
+                    serde_json::to_string_pretty(&inspection)? + "\n"
+                } else {
+                    inspection.to_string()
+                })
+            }
+            Command::Convert { capture, table, format } => {
+                let (n_frames, n_dropped) = convert(&capture, format, &table)?;
+                print(&format!("{n_frames} frames, {n_dropped} records could not be used\n"))
             }
             Command::Sql { history, format, query } => sql(history, format, &query),
             Command::Forget { history, person } => Ok(forget(&history, &person)?),

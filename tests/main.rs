@@ -11,6 +11,7 @@ mod configuration;
 mod demo;
 mod golden;
 mod history;
+mod inspect;
 mod kafka;
 mod kernels;
 mod layering;
@@ -102,6 +103,9 @@ fn main() {
         trial!(captures::esp32_is_bit_for_bit_right, needs data),
         trial!(captures::aligned_clocks_do_not_jump, needs data),
         trial!(captures::truncated_captures_are_survived, needs data),
+        trial!(inspect::a_capture_is_told_by_its_bytes),
+        trial!(inspect::tables_are_read_by_others, needs python),
+        trial!(inspect::real_captures_are_told_by_their_bytes, needs data),
         trial!(kernels::phase_methods_agree_with_the_reference, needs data),
         trial!(kernels::moving_variance_agrees_with_the_reference, needs data),
     ];

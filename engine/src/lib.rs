@@ -3,6 +3,7 @@
 //! The engine owns what sources, operators and sinks do not: threads, bounded queues, retries, flow
 //! control, counters and the end of a run.
 
+mod captures;
 mod counters;
 mod dataflow;
 mod error;
@@ -15,6 +16,7 @@ mod store;
 mod taps;
 mod train;
 
+pub use crate::captures::{CaptureError, Inspection, convert, inspect};
 pub use crate::counters::{Counters, Counts};
 pub use crate::error::{Mismatch, RunError};
 pub use crate::pipeline::{
@@ -31,3 +33,4 @@ pub use crate::taps::Taps;
 pub use crate::train::{TrainPlan, train_on_scenes};
 pub use operators::{Epoch, OperatorConfig, ZoneConfig};
 pub use sinks::forget;
+pub use sources::CsiFormat;

@@ -3,6 +3,8 @@
 //! A record's serde form is its row: the same names serve JSON, Arrow and SQL. Each record type
 //! lists its columns; `arrow`'s JSON encoder and decoder do the rest.
 
+mod frames;
+
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
@@ -14,6 +16,8 @@ use arrow::json::{LineDelimitedWriter, ReaderBuilder};
 use serde::Serialize;
 
 use crate::{Record, RecordKind, RecordType};
+
+pub use crate::table::frames::{frames_schema, frames_to_batch};
 
 /// A failure to turn records into a table or a table into records.
 #[derive(Debug, thiserror::Error)]

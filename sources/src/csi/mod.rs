@@ -2,6 +2,7 @@
 
 mod atheros;
 mod bytes;
+mod detect;
 mod esp32;
 mod feitcsi;
 mod format;
@@ -99,6 +100,19 @@ impl CsiFormat {
         Self::Feitcsi,
         Self::Ruview,
     ];
+
+    /// Its name in pipeline files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Intel5300 => "intel5300",
+            Self::Atheros => "atheros",
+            Self::Nexmon => "nexmon",
+            Self::Esp32 => "esp32",
+            Self::Picoscenes => "picoscenes",
+            Self::Feitcsi => "feitcsi",
+            Self::Ruview => "ruview",
+        }
+    }
 
     /// A decoder of this format, bare or in a capture of a network.
     pub fn decoder(self) -> Box<dyn Decoder> {

@@ -1,0 +1,60 @@
+//! What is in a capture.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+use sources::CsiFormat;
+
+use crate::CaptureError;
+use crate::captures::Capture;
+use crate::captures::links::{LinkSummary, Links};
+
+/// What is in a capture.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Inspection {
+    /// Its format.
+    pub format: CsiFormat,
+    /// Frames of all links.
+    pub n_frames: u64,
+    /// Records that could not be used, by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// Its links, by receiver and transmitter.
+    pub links: Vec<LinkSummary>,
+}
+
+/// Reads a capture, of a format or of the one that it shows.
+///
+/// # Errors
+///
+/// [`CaptureError`] if it cannot be read, or is of no known format.
+pub fn inspect(capture: &Path, format: Option<CsiFormat>) -> Result<Inspection, CaptureError> {
+    let mut capture = Capture::open(capture, format)?;
+    let mut links = Links::default();
+    while let Some(batches) = capture.next()? {
+        for batch in &batches {
+            links.add(batch);
+        }
+    }
+    let links = links.summaries();
+    let n_frames = links.iter().map(|link| link.n_frames).sum();
+    let (format, dropped) = (capture.format, capture.dropped);
+    Ok(Inspection { format, n_frames, dropped, links })
+}
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let n_dropped: u64 = self.dropped.values().sum();
+        writeln!(formatter, "format: {}", self.format.as_str())?;
+        writeln!(
+            formatter,
+            "frames: {}, and {n_dropped} records that could not be used",
+            self.n_frames
+        )?;
+        for (reason, n_records) in &self.dropped {
+            writeln!(formatter, "  {reason}: {n_records}")?;
+        }
+        self.links.iter().try_for_each(|link| write!(formatter, "{link}"))
+    }
+}

@@ -1,0 +1,136 @@
+//! CSI with a row for each frame, as `NumPy`, Polars and `DuckDB` users want it. The table `csi` of a history
+//! has a row for each batch instead.
+
+use std::iter::repeat_n;
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{
+    Array, ArrayRef, Float32Array, Int16Array, Int32Array, Int64Array, ListArray, RecordBatch,
+    RecordBatchOptions, StringArray, UInt32Array,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+
+use crate::CsiBatch;
+
+/// The columns of frames.
+///
+/// - `captured_at_ns`: nanoseconds since the Unix epoch, or on the device's clock
+/// - `receiver`, `transmitter`: names or MAC addresses
+/// - `sequence`, `n_missed`: the device's counter, and frames that it has skipped before this one
+/// - `rssi_dbm`, `noise_dbm`, `agc_db`: 0 where the format does not tell
+/// - `scale`: the factor that makes the values physical
+/// - `n_rx`, `n_tx`, `rx_antennas`, `tx_streams`, `subcarriers`, `bandwidth_mhz`, `centre_mhz`: the layout
+/// - `iq`: real and imaginary parts in turn, `[n_rx, n_tx, n_subcarriers, 2]`
+pub fn frames_schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let column = |name: &str, data_type| Field::new(name, data_type, false);
+        let list =
+            |name: &str, element: DataType| column(name, DataType::List(element_of(element)));
+        Arc::new(Schema::new(vec![
+            column("captured_at_ns", DataType::Int64),
+            column("receiver", DataType::Utf8),
+            column("transmitter", DataType::Utf8),
+            column("sequence", DataType::UInt32),
+            column("n_missed", DataType::UInt32),
+            column("rssi_dbm", DataType::Float32),
+            column("noise_dbm", DataType::Float32),
+            column("agc_db", DataType::Float32),
+            column("scale", DataType::Float32),
+            column("n_rx", DataType::Int32),
+            column("n_tx", DataType::Int32),
+            list("rx_antennas", DataType::Int16),
+            list("tx_streams", DataType::Int16),
+            list("subcarriers", DataType::Int16),
+            column("bandwidth_mhz", DataType::Int32),
+            column("centre_mhz", DataType::Int32),
+            list("iq", DataType::Float32),
+        ]))
+    });
+    Arc::clone(&SCHEMA)
+}
+
+fn element_of(element: DataType) -> Arc<Field> {
+    Arc::new(Field::new("element", element, false))
+}
+
+/// The frames of a batch, a row each, with the columns of [`frames_schema`].
+///
+/// # Errors
+///
+/// [`ArrowError`] if there are more values than a batch of Arrow can have.
+pub fn frames_to_batch(batch: &CsiBatch) -> Result<RecordBatch, ArrowError> {
+    let (n, layout, link) = (batch.len(), &batch.layout, &batch.link);
+    let text =
+        |name: &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(repeat_n(name, n))) };
+    let constant = |value: u16| -> ArrayRef { Arc::new(Int32Array::from_value(value.into(), n)) };
+    let numbers = |values: &[f32]| -> ArrayRef { Arc::new(Float32Array::from(values.to_vec())) };
+    let counts = |values: &[u32]| -> ArrayRef { Arc::new(UInt32Array::from(values.to_vec())) };
+    let small = |values: &[u8]| values.iter().map(|value| i16::from(*value)).collect::<Vec<_>>();
+    let same = |values: &[i16]| {
+        let repeated = values.repeat(n);
+        lists(Arc::new(Int16Array::from(repeated)), values.len(), n)
+    };
+    let iq = batch.iq.iter().flat_map(|value| [value.re, value.im]).collect::<Vec<f32>>();
+    let columns = vec![
+        Arc::new(Int64Array::from(batch.captured_at_ns.clone())) as ArrayRef,
+        text(&link.receiver),
+        text(&link.transmitter),
+        counts(&batch.sequence),
+        counts(&batch.n_missed),
+        numbers(&batch.rssi_dbm),
+        numbers(&batch.noise_dbm),
+        numbers(&batch.agc_db),
+        numbers(&batch.scale),
+        constant(layout.n_rx),
+        constant(layout.n_tx),
+        same(&small(&layout.rx_antennas))?,
+        same(&small(&layout.tx_streams))?,
+        same(&layout.subcarriers)?,
+        constant(layout.bandwidth_mhz),
+        constant(layout.centre_mhz),
+        lists(Arc::new(Float32Array::from(iq)), 2 * layout.n_values(), n)?,
+    ];
+    let options = RecordBatchOptions::new().with_row_count(Some(n));
+    RecordBatch::try_new_with_options(frames_schema(), columns, &options)
+}
+
+/// `n` lists of the same length.
+fn lists(elements: ArrayRef, length: usize, n: usize) -> Result<ArrayRef, ArrowError> {
+    let field = element_of(elements.data_type().clone());
+    let offsets = OffsetBuffer::from_lengths(repeat_n(length, n));
+    Ok(Arc::new(ListArray::try_new(field, offsets, elements, None)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+    use arrow::datatypes::{Float32Type, Int16Type};
+    use num_complex::Complex32;
+
+    use super::*;
+    use crate::{CsiFrame, CsiLayout, Link, SourceKind};
+
+    #[test]
+    fn each_frame_is_a_row() {
+        let layout = CsiLayout {
+            n_rx: 1,
+            n_tx: 1,
+            rx_antennas: vec![2],
+            subcarriers: vec![-1, 1],
+            ..CsiLayout::default()
+        };
+        let mut batch = CsiBatch::new(Link::default(), layout.into(), SourceKind::Replay);
+        for frame in 0..3 {
+            batch.iq.extend([Complex32::new(frame as f32, 0.5); 2]);
+            batch.push_scalars(CsiFrame::default()).expect("the frame is full");
+        }
+        let rows = frames_to_batch(&batch).expect("a table");
+        assert_eq!(rows.num_rows(), 3);
+        let last = |name: &str| rows[name].as_list::<i32>().value(2);
+        assert_eq!(last("iq").as_primitive::<Float32Type>().values(), &[2.0, 0.5, 2.0, 0.5]);
+        assert_eq!(last("rx_antennas").as_primitive::<Int16Type>().values(), &[2]);
+        assert_eq!(last("tx_streams").len(), 0);
+    }
+}

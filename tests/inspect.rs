@@ -1,0 +1,104 @@
+//! Captures by themselves: what is in them, and as tables that other tools read.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use sources::CsiFormat;
+
+use crate::support::{capture, data, process, python};
+
+/// Reads both tables with other programs, and prints what they agree on.
+const READERS: &str = r"
+import pyarrow.feather, pyarrow.parquet, sys
+tables = [pyarrow.parquet.read_table(sys.argv[1]), pyarrow.feather.read_table(sys.argv[2])]
+assert tables[0].equals(tables[1])
+table = tables[0]
+rows = table.to_pylist()
+print(table.num_rows, rows[0]['rx_antennas'], len(rows[0]['subcarriers']), len(rows[0]['iq']), rows[0]['iq'][:2], rows[-1]['sequence'])
+";
+
+pub(crate) fn a_capture_is_told_by_its_bytes() {
+    let directory = tempfile::tempdir().expect("room");
+    let write =
+        |name: &str, bytes: &[u8]| fs::write(directory.path().join(name), bytes).expect("room");
+    for (format, link, rate_hz) in [
+        (CsiFormat::Intel5300, "ap", 100.0),
+        // Two boards in turn.
+        (CsiFormat::Esp32, "94:d9:b3:80:8c:80", 50.0),
+    ] {
+        write("capture", &capture::recorded(format));
+        let said = process::succeed(directory.path(), &["inspect", "capture", "--json"]);
+        let said: Value = serde_json::from_str(&said).expect("JSON");
+        assert_eq!(said["format"], format.as_str());
+        assert_eq!((&said["n_frames"], &said["dropped"]), (&json!(capture::N_FRAMES), &json!({})));
+        let first = &said["links"][0];
+        assert_eq!(first["transmitter"], link);
+        assert!((first["rate_hz"].as_f64().expect("a rate") - rate_hz).abs() < 0.1, "{first}");
+        let text = process::succeed(directory.path(), &["inspect", "capture"]);
+        assert!(text.contains(&format!("format: {}", format.as_str())), "{text}");
+    }
+    write("text", b"hello");
+    let said = process::fail(directory.path(), &["inspect", "text"], 1);
+    assert!(said.contains("of no known format"), "{said}");
+    let said = process::fail(directory.path(), &["convert", "capture", "table.csv"], 1);
+    assert!(said.contains(".parquet or .arrow"), "{said}");
+    let said = process::fail(directory.path(), &["inspect", "nowhere"], 1);
+    assert!(said.contains("could not read"), "{said}");
+}
+
+pub(crate) fn tables_are_read_by_others() {
+    let directory = tempfile::tempdir().expect("room");
+    let capture = capture::recorded(CsiFormat::Intel5300);
+    fs::write(directory.path().join("capture"), capture).expect("room");
+    for table in ["table.parquet", "table.arrow"] {
+        let said = process::succeed(directory.path(), &["convert", "capture", table]);
+        assert_eq!(said, format!("{} frames, 0 records could not be used\n", capture::N_FRAMES));
+    }
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let said = python::run(READERS, &[&path("table.parquet"), &path("table.arrow")]);
+    let last = capture::N_FRAMES - 1;
+    assert!(said.starts_with(&format!("{} [0, 1, 2] 30 180 [", capture::N_FRAMES)), "{said}");
+    assert!(said.trim().ends_with(&last.to_string()), "{said}");
+}
+
+/// Every real capture is told for what it is.
+pub(crate) fn real_captures_are_told_by_their_bytes() {
+    for (folder, format) in [
+        ("intel5300", "intel5300"),
+        ("atheros", "atheros"),
+        ("nexmon", "nexmon"),
+        ("esp32", "esp32"),
+        ("picoscenes", "picoscenes"),
+        ("feitcsi", "feitcsi"),
+        ("ruview-adr018", "ruview"),
+    ] {
+        for file in fs::read_dir(data::file(&format!("csi/{folder}"))).expect("captures are there")
+        {
+            let path = file.expect("listed").path();
+            if path.extension().is_some_and(|ending| ending == "datstp") {
+                continue;
+            }
+            let name = path.display().to_string();
+            let said = process::succeed(Path::new("."), &["inspect", &name, "--json"]);
+            let said: Value = serde_json::from_str(&said).expect("JSON");
+            assert_eq!(said["format"], format, "{name}");
+            assert!(said["n_frames"].as_u64().is_some_and(|n_frames| n_frames > 0), "{name}");
+            // Recordings with jumps of the clock, and antennas whose phase means something or nothing.
+            let first = &said["links"][0];
+            if name.ends_with("los_5.dat") {
+                assert_eq!(
+                    (&first["n_back_steps"], &first["n_missed"]),
+                    (&json!(1), &json!(0)),
+                    "{first}"
+                );
+            }
+            if name.ends_with("sample_0x5_64_3000.dat") {
+                let quality = &first["layouts"][0]["phase_quality"][1];
+                assert_eq!(quality["rows"], json!([0, 2]));
+                let steadiness = quality["steadiness"].as_f64().expect("a number");
+                assert!((steadiness - 0.93).abs() < 0.01, "{quality}");
+            }
+        }
+    }
+}
