@@ -70,7 +70,7 @@ pub(crate) fn datagrams_become_presence() {
     assert_eq!(code, Some(0), "{said}");
     let first = &lines::records(&told)[0];
     assert_eq!((&first["motion"], &first["source_kind"]), (&"unknown".into(), &"live".into()));
-    assert!(first["link"].as_str().expect("a name").starts_with("hall/94:d9:b3:80:8c:8"));
+    assert!(first["link"].as_str().expect("a name").starts_with("127.0.0.1/94:d9:b3:80:8c:8"));
 }
 
 /// Every datagram as it came.

@@ -1,7 +1,7 @@
 //! The journal: what came over a transport that cannot be asked again, kept on disk until it is not
 //! needed any more, so that it can be read again.
 //!
-//! An entry is a message with its number and the time it came in, which never goes back. Entries are
+//! An entry is a message with its number, the time it came in, which never goes back, and who sent it. Entries are
 //! appended to segments, files that are named by the offset they begin at. Receiving only writes;
 //! reading first makes durable what it is about to read. A journal that has grown too large loses its
 //! oldest segment, which whoever reads it is told.
@@ -12,14 +12,15 @@ mod writer;
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use crate::journal::reader::Reader;
 pub(crate) use crate::journal::writer::Writer;
 
-/// Length, checksum, number and time of an entry, before its message.
-const HEADER_BYTES: usize = 24;
+/// Length, checksum, number, time and sender of an entry, before its message.
+const HEADER_BYTES: usize = 40;
 const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 /// Bound of what is kept: minutes of a building full of devices.
 const JOURNAL_BYTES: u64 = 1024 * 1024 * 1024;
@@ -110,11 +111,19 @@ struct Header {
     checksum: u32,
     number: u64,
     arrived_at_ns: i64,
+    /// Unspecified where there is none; version 4 as it is mapped into version 6.
+    sender: Ipv6Addr,
 }
 
 impl Header {
-    fn of(number: u64, arrived_at_ns: i64, message: &[u8]) -> Self {
-        let mut header = Self { n_bytes: message.len(), checksum: 0, number, arrived_at_ns };
+    fn of(number: u64, arrived_at_ns: i64, sender: Option<IpAddr>, message: &[u8]) -> Self {
+        let sender = match sender {
+            Some(IpAddr::V4(address)) => address.to_ipv6_mapped(),
+            Some(IpAddr::V6(address)) => address,
+            None => Ipv6Addr::UNSPECIFIED,
+        };
+        let mut header =
+            Self { n_bytes: message.len(), checksum: 0, number, arrived_at_ns, sender };
         header.checksum = header.sum(message);
         header
     }
@@ -123,6 +132,7 @@ impl Header {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&self.number.to_le_bytes());
         hasher.update(&self.arrived_at_ns.to_le_bytes());
+        hasher.update(&self.sender.octets());
         hasher.update(message);
         hasher.finalize()
     }
@@ -132,7 +142,8 @@ impl Header {
         bytes[..4].copy_from_slice(&(self.n_bytes as u32).to_le_bytes());
         bytes[4..8].copy_from_slice(&self.checksum.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.number.to_le_bytes());
-        bytes[16..].copy_from_slice(&self.arrived_at_ns.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.arrived_at_ns.to_le_bytes());
+        bytes[24..].copy_from_slice(&self.sender.octets());
         bytes
     }
 
@@ -142,14 +153,21 @@ impl Header {
         let (checksum, rest) = rest.split_first_chunk()?;
         let (number, rest) = rest.split_first_chunk()?;
         let (arrived_at_ns, rest) = rest.split_first_chunk()?;
+        let (sender, rest) = rest.split_first_chunk::<16>()?;
         let header = Self {
             n_bytes: u32::from_le_bytes(*n_bytes) as usize,
             checksum: u32::from_le_bytes(*checksum),
             number: u64::from_le_bytes(*number),
             arrived_at_ns: i64::from_le_bytes(*arrived_at_ns),
+            sender: Ipv6Addr::from(*sender),
         };
         let message = rest.get(..header.n_bytes).filter(|it| it.len() <= LONGEST_MESSAGE)?;
         (header.checksum == header.sum(message)).then_some((header, message))
+    }
+
+    fn sender(&self) -> Option<IpAddr> {
+        let sender = IpAddr::from(self.sender).to_canonical();
+        (!sender.is_unspecified()).then_some(sender)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) offset: u64,
     pub(crate) next: u64,
     pub(crate) arrived_at_ns: i64,
+    pub(crate) sender: Option<IpAddr>,
     pub(crate) message: &'a [u8],
     /// Entries before it that are gone.
     pub(crate) n_lost: u64,
@@ -133,7 +135,8 @@ impl Reader {
         (self.number, self.at) = (Some(header.number + 1), next);
         let start = (offset - self.buffer_at) as usize + HEADER_BYTES;
         let message = &self.buffer[start..start + header.n_bytes];
-        Some(Entry { offset, next, arrived_at_ns: header.arrived_at_ns, message, n_lost })
+        let (arrived_at_ns, sender) = (header.arrived_at_ns, header.sender());
+        Some(Entry { offset, next, arrived_at_ns, sender, message, n_lost })
     }
 
     /// Reads a piece of the segment from the next entry on.

@@ -9,7 +9,7 @@ const NOW: std::time::Duration = std::time::Duration::ZERO;
 
 fn append(writer: &mut Writer, numbers: std::ops::Range<u64>) {
     for number in numbers {
-        writer.append(number.cast_signed() * 10, &number.to_le_bytes());
+        writer.append(number.cast_signed() * 10, None, &number.to_le_bytes());
         writer.write(0, Beyond::More).expect("room");
     }
 }
@@ -57,17 +57,17 @@ fn time_never_goes_back() {
     let folder = tempfile::tempdir().expect("room");
     let (mut writer, mut reader) = open(folder.path()).expect("a folder");
     for now_ns in [50, 40, 60] {
-        writer.append(now_ns, &0_u64.to_le_bytes());
+        writer.append(now_ns, None, &0_u64.to_le_bytes());
     }
     writer.write(100, Beyond::Nothing).expect("room");
-    writer.append(90, &0_u64.to_le_bytes());
+    writer.append(90, None, &0_u64.to_le_bytes());
     writer.write(90, Beyond::More).expect("room");
     let times: Vec<_> = read(&mut reader).into_iter().map(|(_, time, _)| time).collect();
     assert_eq!(times, [50, 50, 60, 100]);
     assert_eq!(reader.clock_ns(), Some(100));
     drop((writer, reader));
     let (mut writer, mut reader) = open(folder.path()).expect("a folder");
-    writer.append(10, &0_u64.to_le_bytes());
+    writer.append(10, None, &0_u64.to_le_bytes());
     writer.write(10, Beyond::More).expect("room");
     assert_eq!(
         read(&mut reader).last().map(|(_, time, _)| *time),
@@ -88,7 +88,7 @@ fn a_torn_end_is_cut_off() {
         fs::write(&path, &whole[..n_bytes]).expect("room");
         let n_whole = (n_bytes / (HEADER_BYTES + 8)) as u64;
         let (mut writer, mut reader) = open(folder.path()).expect("a folder");
-        writer.append(1000, &7_u64.to_le_bytes());
+        writer.append(1000, None, &7_u64.to_le_bytes());
         writer.write(0, Beyond::More).expect("room");
         let mut expected = all(0..n_whole);
         expected.push((7, 1000, 0));
@@ -147,4 +147,20 @@ fn a_recording_is_read_without_a_writer() {
     file.as_mut().expect("it is there").write_all(&[1; 30]).expect("room");
     let mut reader = open_recording(folder.path()).expect("a folder");
     assert_eq!(read(&mut reader), all(0..3));
+}
+
+#[test]
+fn senders_are_kept() {
+    let folder = tempfile::tempdir().expect("room");
+    let (mut writer, mut reader) = open(folder.path()).expect("a folder");
+    let senders =
+        [None, Some("10.0.0.7".parse().expect("one")), Some("fe80::1".parse().expect("one"))];
+    for sender in senders {
+        writer.append(0, sender, b"");
+    }
+    writer.write(0, Beyond::More).expect("room");
+    reader.sync(NOW).expect("a disk");
+    for sender in senders {
+        assert_eq!(reader.next().expect("it can be read").map(|entry| entry.sender), Some(sender));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -76,10 +77,10 @@ impl Writer {
         (self.segment_bytes, self.journal_bytes) = (segment_bytes, journal_bytes);
     }
 
-    /// Takes a message that came in now; [`Writer::write`] writes it.
-    pub(crate) fn append(&mut self, now_ns: i64, message: &[u8]) {
+    /// Takes a message that came in now, from `sender` if that is known; [`Writer::write`] writes it.
+    pub(crate) fn append(&mut self, now_ns: i64, sender: Option<IpAddr>, message: &[u8]) {
         self.latest_ns = self.latest_ns.max(now_ns);
-        let header = Header::of(self.number, self.latest_ns, message);
+        let header = Header::of(self.number, self.latest_ns, sender, message);
         self.buffer.extend_from_slice(&header.encode());
         self.buffer.extend_from_slice(message);
         self.number += 1;

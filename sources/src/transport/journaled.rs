@@ -110,6 +110,7 @@ impl Source for Journaled {
                 self.messages.intake.drop_records(LOST, entry.n_lost, entry.offset);
             }
             self.messages.intake.set_arrival(entry.arrived_at_ns);
+            self.messages.intake.set_sender(entry.sender);
             self.silent.heard(entry.offset, &mut self.messages);
             self.messages.decode(entry.offset, entry.next, entry.message)?;
         }

@@ -99,7 +99,7 @@ impl Mqtt {
             }
             Event::Incoming(Packet::Publish(message)) => {
                 #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
-                self.journal.append(unix_ns(SystemTime::now()), &message.payload);
+                self.journal.append(unix_ns(SystemTime::now()), None, &message.payload);
                 self.taken.push(message);
             }
             _ => {}

@@ -100,7 +100,7 @@ impl Serial {
         for piece in self.buffer[..n_bytes].split_inclusive(|byte| *byte == b'\n') {
             self.begun.extend_from_slice(piece);
             if piece.ends_with(b"\n") || self.begun.len() >= LONGEST_LINE {
-                self.journal.append(now_ns, &self.begun);
+                self.journal.append(now_ns, None, &self.begun);
                 self.begun.clear();
             }
         }

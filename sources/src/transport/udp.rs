@@ -1,4 +1,5 @@
-//! UDP: each datagram holds whole records; their time is the time they came in.
+//! UDP: each datagram holds whole records; their time is the time they came in, and their receiver who sent
+//! them.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
@@ -47,9 +48,10 @@ impl Udp {
     fn take(&mut self) -> io::Result<Beyond> {
         self.socket.set_nonblocking(false)?;
         for nth in 0..DATAGRAMS_AT_ONCE {
-            match self.socket.recv(&mut self.buffer) {
-                Ok(n_bytes) => {
-                    self.journal.append(unix_ns(SystemTime::now()), &self.buffer[..n_bytes]);
+            match self.socket.recv_from(&mut self.buffer) {
+                Ok((n_bytes, sender)) => {
+                    let (now_ns, message) = (unix_ns(SystemTime::now()), &self.buffer[..n_bytes]);
+                    self.journal.append(now_ns, Some(sender.ip()), message);
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
