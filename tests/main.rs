@@ -78,6 +78,7 @@ fn main() {
         trial!(serial::lines_become_frames),
         trial!(udp::datagrams_become_presence),
         trial!(udp::a_killed_run_loses_no_datagram_that_it_took),
+        trial!(udp::boards_are_discovered),
         trial!(udp::a_recording_is_replayed),
         trial!(udp::a_silent_socket_holds_nothing_back),
         trial!(history::a_real_capture_becomes_rows, needs data),

@@ -6,6 +6,7 @@ use std::net::UdpSocket;
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::Value;
 use sources::CsiFormat;
 
 use crate::support::{capture, lines, port, process};
@@ -21,8 +22,13 @@ struct Board {
 impl Board {
     /// A board that sends to a port that was free a moment ago.
     fn new() -> Self {
-        let address = format!("127.0.0.1:{}", port::free());
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        Self::at("127.0.0.1", &format!("127.0.0.1:{}", port::free()))
+    }
+
+    /// A board with an address of its own.
+    fn at(host: &str, address: &str) -> Self {
+        let socket = UdpSocket::bind((host, 0)).expect("a free port");
+        let address = address.to_owned();
         let lines = capture::recorded(CsiFormat::Esp32);
         // The first line is a boot message.
         let lines = lines.split(|byte| *byte == b'\n').skip(1).map(<[u8]>::to_vec).collect();
@@ -177,6 +183,59 @@ pub(crate) fn a_recording_is_replayed() {
     assert_eq!(frames(path), replayed, "at the same times");
     let said = process::fail(path, &["record", "hall.toml", "boards", "rec2"], 1);
     assert!(said.contains("nothing to record"), "{said}");
+}
+
+/// Boards come and go; each is told once, whatever is killed, and names what it receives.
+pub(crate) fn boards_are_discovered() {
+    let directory = tempfile::tempdir().expect("room");
+    let address = format!("127.0.0.1:{}", port::free());
+    let mut boards = ["127.0.0.2", "127.0.0.3"].map(|host| Board::at(host, &address));
+    write_pipeline(directory.path(), &format!("{{ udp = \"{address}\" }}\nidle_timeout_ms = 400"));
+    let pipeline = directory.path().join("hall.toml");
+    let text = fs::read_to_string(&pipeline).expect("the pipeline");
+    let inputs = "inputs = [\"boards\", \"boards.events\"]";
+    fs::write(&pipeline, text.replace("inputs = [\"boards\"]", inputs)).expect("room");
+    let records = || lines::records(&directory.path().join("out.jsonl"));
+    let events = || -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        let events = records().into_iter().filter(|record| record["record"] == "event");
+        events.map(|event| (text(&event["type"]), text(&event["subject"]))).collect()
+    };
+    let arguments = ["run", "hall.toml", "--listen", "127.0.0.1:0"];
+    let mut server = process::Server::start(directory.path(), &arguments);
+    // A board sends a hundred lines a second.
+    let pause = || std::thread::sleep(Duration::from_millis(10));
+    server.wait_until(|| {
+        for board in &mut boards {
+            board.send(1);
+        }
+        pause();
+        events().len() >= 2
+    });
+    // Only the second goes on.
+    server.wait_until(|| {
+        boards[1].send(1);
+        pause();
+        events().len() >= 3
+    });
+    server.signal("KILL");
+    server.wait_for_signal();
+    let mut server = process::Server::start(directory.path(), &arguments);
+    server.wait_until(|| {
+        for board in &mut boards {
+            board.send(1);
+        }
+        pause();
+        events().iter().filter(|(_, board)| board == "127.0.0.2").count() >= 3
+    });
+    assert_eq!(server.terminate().0, Some(0));
+    let of_first: Vec<_> = events().into_iter().filter(|(_, board)| board == "127.0.0.2").collect();
+    let types: Vec<_> = of_first.iter().map(|(event_type, _)| event_type.as_str()).collect();
+    assert_eq!(types, ["router.connected", "router.disconnected", "router.connected"]);
+    let frames = records().into_iter().filter(|record| record["record"] == "csi");
+    let receivers: BTreeSet<_> =
+        frames.map(|batch| batch["link"]["receiver"].to_string()).collect();
+    assert_eq!(receivers.into_iter().collect::<Vec<_>>(), ["\"127.0.0.2\"", "\"127.0.0.3\""]);
 }
 
 /// Rows that carry their own time over two sockets.

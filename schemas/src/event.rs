@@ -36,6 +36,12 @@ pub enum EventType {
     /// A person's activity changed.
     #[serde(rename = "person.activity_detected")]
     ActivityDetected,
+    /// A device that measures was heard, for the first time or after a silence.
+    #[serde(rename = "router.connected")]
+    RouterConnected,
+    /// A device that measures has fallen silent.
+    #[serde(rename = "router.disconnected")]
+    RouterDisconnected,
 }
 
 impl EventType {
@@ -46,11 +52,13 @@ impl EventType {
             Self::LeftZone => "person.left_zone",
             Self::FallDetected => "person.fall_detected",
             Self::ActivityDetected => "person.activity_detected",
+            Self::RouterConnected => "router.connected",
+            Self::RouterDisconnected => "router.disconnected",
         }
     }
 }
 
-/// Something that happened to a person.
+/// Something that happened to a person, or to a device.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// Stable under replay, so that a consumer can drop doubles.
@@ -62,7 +70,7 @@ pub struct Event {
     pub site: String,
     /// When, in nanoseconds since the Unix epoch.
     pub occurred_at_ns: i64,
-    /// The person's id.
+    /// The person's id, or the device's name.
     pub subject: String,
     /// The zone it happened in.
     pub zone: Option<String>,

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use schemas::{Granule, Record, SourceKind, Tick, TickLength};
+use schemas::{EventType, Granule, Record, SourceKind, Tick, TickLength};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -14,6 +14,7 @@ use crate::devices::{DeviceFrame, Devices};
 use crate::errors::Errors;
 use crate::frames::{LinkNames, open_batch, sort_frames};
 use crate::position::{self, Position};
+use crate::routers::Routers;
 use crate::rows::{OpenRows, Row, Table};
 use crate::{Clock, Dropped, Mark, Poll, PollState, SourceContext, SourceError};
 
@@ -34,6 +35,8 @@ pub struct Intake {
     /// Who sent the frames that follow, if that names their receiver.
     sender: Option<(IpAddr, String)>,
     by_sender: bool,
+    /// Which devices are there, if that is to be told.
+    routers: Option<Routers>,
     /// True if frames are stamped with the time that they came in, if it is known.
     arrival: bool,
     devices: Devices,
@@ -64,6 +67,7 @@ impl Intake {
             arrived_at_ns: None,
             sender: None,
             by_sender: false,
+            routers: None,
             arrival: false,
             devices: Devices::default(),
             records: Vec::new(),
@@ -112,6 +116,13 @@ impl Intake {
         Self { by_sender, ..self }
     }
 
+    /// Tells which devices are there, as long as none is silent for `timeout_ms`.
+    #[must_use]
+    pub(crate) fn with_routers(self, context: &SourceContext<'_>, timeout_ms: u32) -> Self {
+        let routers = Routers::new(context.site, i64::from(timeout_ms) * 1_000_000);
+        Self { routers: Some(routers), ..self }
+    }
+
     /// The place to read on from in a partition, after a restart; what waited there waits again.
     ///
     /// # Errors
@@ -123,10 +134,13 @@ impl Intake {
         partition: &str,
     ) -> Result<Option<P>, SourceError> {
         let Some(position) = context.position(partition) else { return Ok(None) };
-        let Position { tick, place, waiting, devices } = Position::decode(position)
+        let Position { tick, place, waiting, devices, routers: known } = Position::decode(position)
             .map_err(|source| SourceError::Position { name: context.name.to_owned(), source })?;
         (self.clock, self.records) = (tick, waiting);
         self.devices.restore(devices);
+        if let Some(routers) = &mut self.routers {
+            routers.restore(known);
+        }
         Ok(place)
     }
 
@@ -166,7 +180,10 @@ impl Intake {
     /// If the place holds something that postcard cannot write, such as a sequence of unknown length.
     pub fn mark(&mut self, place: &impl Serialize) -> Option<Tick> {
         let (tick, waiting) = self.left.take()?;
-        let position = position::encode(tick, place, &waiting, &self.devices.before_latest());
+        let position = {
+            let routers = self.routers.as_ref().map(Routers::before_latest).unwrap_or_default();
+            position::encode(tick, place, &waiting, (&self.devices.before_latest(), &routers))
+        };
         self.marks.push(Mark { tick, position });
         Some(tick)
     }
@@ -194,6 +211,11 @@ impl Intake {
         if let Some(arrived_at_ns) = self.arrived_at_ns.filter(|_| self.arrival) {
             scalars.captured_at_ns = arrived_at_ns;
         }
+        let heard = self.arrived_at_ns.zip(self.routers.as_mut());
+        if heard.is_some_and(|(now_ns, routers)| routers.hear(link.0, now_ns)) {
+            let router = link.0.to_owned();
+            self.tell(EventType::RouterConnected, &router, scalars.captured_at_ns);
+        }
         let tick = self.stamp(scalars.captured_at_ns);
         let Self { names, records, source_kind, sender, .. } = self;
         let sender = sender.as_ref().map(|(_, name)| name.as_str());
@@ -203,6 +225,23 @@ impl Intake {
         let pushed = batch.push_scalars(scalars);
         debug_assert!(pushed.is_ok(), "a decoder's values must fill its layout");
         self.n_frames += usize::from(pushed.is_ok());
+    }
+
+    /// Tells of one device that has fallen silent by a time, if one has. To be marked then.
+    pub(crate) fn tell_silence(&mut self, now_ns: i64) -> bool {
+        self.settle();
+        let silent = self.routers.as_mut().and_then(|routers| routers.fall_silent(now_ns));
+        let Some((router, silent_at_ns)) = silent else { return false };
+        self.tell(EventType::RouterDisconnected, &router, silent_at_ns);
+        true
+    }
+
+    /// Adds an event of a device.
+    fn tell(&mut self, event_type: EventType, router: &str, at_ns: i64) {
+        let Some(routers) = &self.routers else { return };
+        let (about, at) = ((self.names.site.as_str(), router), (self.tick_of(at_ns), at_ns));
+        let event = routers.event(event_type, about, at, self.source_kind);
+        self.push_record(at_ns, Record::Event(event));
     }
 
     /// Adds a record that is no frame.
@@ -288,6 +327,9 @@ impl Intake {
     /// The latest frame is before the place that a mark would note.
     fn settle(&mut self) {
         self.devices.settle();
+        if let Some(routers) = &mut self.routers {
+            routers.settle();
+        }
     }
 
     /// Where a record captured then takes the clock to.

@@ -17,6 +17,7 @@ mod pace;
 mod poses;
 pub mod position;
 mod registry;
+mod routers;
 mod rows;
 mod silence;
 pub mod simulate;
@@ -64,7 +65,11 @@ impl SourceConfig {
     /// The streams it gives: the port's name, empty for the main one, and what flows there.
     pub fn outputs(&self) -> &'static [(&'static str, RecordKind)] {
         match self {
-            Self::Csi(_) => &[("", RecordKind::Csi), ("errors", RecordKind::Rows)],
+            Self::Csi(_) => &[
+                ("", RecordKind::Csi),
+                ("errors", RecordKind::Rows),
+                ("events", RecordKind::Event),
+            ],
             Self::Json(_) => &[("", RecordKind::Rows), ("errors", RecordKind::Rows)],
             Self::Poses(_) => &[("", RecordKind::Pose), ("errors", RecordKind::Rows)],
             Self::Simulate(_) => &[("", RecordKind::Csi), ("truth", RecordKind::Pose)],

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::devices::KeptDevices;
+use crate::routers::Router;
 
 /// What a position begins with.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -27,22 +28,23 @@ pub(crate) struct Position<P> {
     pub(crate) place: Option<P>,
     pub(crate) waiting: Vec<(Tick, Record)>,
     pub(crate) devices: KeptDevices,
+    pub(crate) routers: Vec<Router>,
 }
 
 /// What follows the stamp, unless nothing was read before.
-type Rest<P> = (P, Vec<(Tick, Record)>, KeptDevices);
+type Rest<P> = (P, Vec<(Tick, Record)>, KeptDevices, Vec<Router>);
 
 impl<P: DeserializeOwned> Position<P> {
     pub(crate) fn decode(bytes: &[u8]) -> postcard::Result<Self> {
         let (Stamp { tick, .. }, rest) = postcard::take_from_bytes(bytes)?;
         if rest.is_empty() {
-            let (waiting, devices) = (Vec::new(), KeptDevices::new());
-            return Ok(Self { tick, place: None, waiting, devices });
+            let (waiting, devices, routers) = (Vec::new(), KeptDevices::new(), Vec::new());
+            return Ok(Self { tick, place: None, waiting, devices, routers });
         }
-        let (place, waiting, devices): Rest<P> = postcard::from_bytes(rest)?;
+        let (place, waiting, devices, routers): Rest<P> = postcard::from_bytes(rest)?;
         // What waited for a time that went by meanwhile comes now.
         let waiting = waiting.into_iter().map(|(at, record)| (at.max(tick), record)).collect();
-        Ok(Self { tick, place: Some(place), waiting, devices })
+        Ok(Self { tick, place: Some(place), waiting, devices, routers })
     }
 }
 
@@ -55,9 +57,9 @@ pub(crate) fn encode(
     tick: Tick,
     place: &impl Serialize,
     waiting: &[(Tick, Record)],
-    devices: &KeptDevices,
+    (devices, routers): (&KeptDevices, &[Router]),
 ) -> Vec<u8> {
-    let position = (Stamp { tick, held: false }, place, waiting, devices);
+    let position = (Stamp { tick, held: false }, place, waiting, devices, routers);
     postcard::to_allocvec(&position).expect("places and records have only what postcard knows")
 }
 
@@ -89,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_place_stays_while_time_goes_on() {
-        let position = encode(70, &5_u32, &[], &Vec::new());
+        let position = encode(70, &5_u32, &[], (&Vec::new(), &[]));
         assert_eq!(release(&position, 900), None, "it was not left alone");
         let held = hold(&hold(&position, 200), 300);
         let released = release(&held, 250).expect("it was left alone");

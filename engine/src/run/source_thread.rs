@@ -156,10 +156,12 @@ impl Reader {
     }
 }
 
-/// Records of a source, with each frame and each row as one; errors are counted as what they are.
+/// Records of a source, with each frame and each row as one; errors are counted as what they are, and
+/// events of devices not at all.
 fn n_records(source: &str, records: &[(Tick, Record)]) -> u64 {
     let n_records = records.iter().map(|(_, record)| match record {
         Record::Rows(rows) if rows.stream != source => 0,
+        Record::Event(_) => 0,
         record => record.len(),
     });
     n_records.sum::<usize>() as u64

@@ -55,7 +55,8 @@ pub struct CsiConfig {
     pub max_delay_ms: u32,
     /// Milliseconds without a message after which a topic's partition, or a socket, is silent; 30000 by
     /// default. Its clock then follows the wall clock at that distance, so that it does not hold back
-    /// the others. Where the time of arrival counts, sockets need none.
+    /// the others. Where the time of arrival counts, sockets need none, but tell then that a board is not
+    /// there any more.
     #[serde(default = "default_idle_timeout_ms")]
     pub idle_timeout_ms: u32,
     /// The place that is watched; the pipeline's name by default.

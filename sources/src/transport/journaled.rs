@@ -65,14 +65,16 @@ impl Journaled {
         kind: SourceKind,
         ingress: &Ingress<'_>,
     ) -> Result<Self, SourceError> {
-        let (messages, offset) = Messages::open(ingress, kind, "")?;
+        let arrival = ingress.clock != Some(Clock::Device);
+        // Who is there is told by the time that frames come in.
+        let (messages, offset) = Messages::open(ingress, kind, "", arrival)?;
         reader.seek(offset.unwrap_or_else(|| reader.offset()));
         Ok(Self {
             folder,
             reader,
             messages,
             messages_per_poll,
-            arrival: ingress.clock != Some(Clock::Device),
+            arrival,
             jitter_ns: if ingress.clock == Some(Clock::Aligned) { JITTER_NS } else { 0 },
             silent: Silent::open(ingress, "")?,
             recording: kind == SourceKind::Replay,
@@ -83,7 +85,9 @@ impl Journaled {
     fn catch_up(&mut self, clock_ns: i64) -> Result<(), SourceError> {
         if self.arrival {
             // Nothing can come in before it any more.
-            self.messages.intake.advance_to(clock_ns.saturating_sub(self.jitter_ns));
+            let clock_ns = clock_ns.saturating_sub(self.jitter_ns);
+            self.messages.tell_silences(clock_ns);
+            self.messages.intake.advance_to(clock_ns);
             self.messages.mark();
             return Ok(());
         }
@@ -109,6 +113,7 @@ impl Source for Journaled {
             if entry.n_lost > 0 {
                 self.messages.intake.drop_records(LOST, entry.n_lost, entry.offset);
             }
+            self.messages.tell_silences(entry.arrived_at_ns.saturating_sub(self.jitter_ns));
             self.messages.intake.set_arrival(entry.arrived_at_ns);
             self.messages.intake.set_sender(entry.sender);
             self.silent.heard(entry.offset, &mut self.messages);

@@ -127,7 +127,7 @@ impl Reader {
         ingress: &Ingress<'_>,
     ) -> Result<Self, SourceError> {
         let name = partition.to_string();
-        let (messages, offset) = Messages::open(ingress, SourceKind::Live, &name)?;
+        let (messages, offset) = Messages::open(ingress, SourceKind::Live, &name, false)?;
         let assign = || {
             let consumer: BaseConsumer<_> = topic.client().create_with_context(Events)?;
             let from =

@@ -30,14 +30,19 @@ pub(super) struct Messages {
 }
 
 impl Messages {
-    /// Goes on where an earlier run was; gives the offset if there was one.
+    /// Goes on where an earlier run was; gives the offset if there was one. With `routers`, it tells which
+    /// devices are there.
     pub(super) fn open(
         ingress: &Ingress<'_>,
         kind: SourceKind,
         partition: &str,
+        routers: bool,
     ) -> Result<(Self, Option<u64>), SourceError> {
         let starts_at = ingress.context.starts_at;
         let mut intake = ingress.intake(kind, partition, Clock::Arrival);
+        if routers {
+            intake = intake.with_routers(ingress.context, ingress.idle_timeout_ms);
+        }
         let place: Option<Place> = intake.restore(ingress.context, partition)?;
         let mut decoder = (ingress.decoder)();
         decoder.recall(place.unwrap_or_default().memory);
@@ -92,6 +97,13 @@ impl Messages {
             },
             |()| 0,
         ))
+    }
+
+    /// Tells of devices that have fallen silent by a time.
+    pub(super) fn tell_silences(&mut self, now_ns: i64) {
+        while self.intake.tell_silence(now_ns) {
+            self.mark();
+        }
     }
 
     /// Notes where to read on, if the clock has left a granule.

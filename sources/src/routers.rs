@@ -1,0 +1,139 @@
+//! Which devices are there: each from its first frame on, until it was silent for a while.
+
+use schemas::{Event, EventId, EventType, SourceKind, Tick};
+use serde::{Deserialize, Serialize};
+
+/// A device that was heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Router {
+    name: String,
+    /// When its latest frame came in; none while it is silent.
+    heard_at_ns: Option<i64>,
+}
+
+/// The devices of a partition whose frames come in as time goes on.
+#[derive(Debug)]
+pub(crate) struct Routers {
+    pipeline: String,
+    timeout_ns: i64,
+    known: Vec<Router>,
+    latest: Option<Change>,
+}
+
+/// The device that was heard or fell silent last, and what it was before.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    /// It was not known.
+    New(usize),
+    /// It was heard then, or was silent.
+    Known(usize, Option<i64>),
+}
+
+impl Routers {
+    /// Nobody yet; who sends nothing for `timeout_ns` is silent.
+    pub(crate) fn new(pipeline: &str, timeout_ns: i64) -> Self {
+        Self { pipeline: pipeline.to_owned(), timeout_ns, known: Vec::new(), latest: None }
+    }
+
+    /// Hears a device; true if it was not there before.
+    pub(crate) fn hear(&mut self, name: &str, now_ns: i64) -> bool {
+        if let Some(idx) = self.known.iter().position(|router| router.name == name) {
+            let before = self.known[idx].heard_at_ns.replace(now_ns);
+            self.latest = Some(Change::Known(idx, before));
+            return before.is_none();
+        }
+        self.latest = Some(Change::New(self.known.len()));
+        self.known.push(Router { name: name.to_owned(), heard_at_ns: Some(now_ns) });
+        true
+    }
+
+    /// Finds who fell silent first, if anyone has by then; gives its name, and when that was.
+    pub(crate) fn fall_silent(&mut self, now_ns: i64) -> Option<(String, i64)> {
+        let heard = self.known.iter().enumerate();
+        let heard = heard.filter_map(|(idx, router)| Some((router.heard_at_ns?, idx)));
+        let (heard_at_ns, idx) = heard.min()?;
+        let silent_at_ns = heard_at_ns.saturating_add(self.timeout_ns);
+        if silent_at_ns > now_ns {
+            return None;
+        }
+        let router = &mut self.known[idx];
+        self.latest = Some(Change::Known(idx, router.heard_at_ns.take()));
+        Some((router.name.clone(), silent_at_ns))
+    }
+
+    /// Says that the latest change is done with.
+    pub(crate) fn settle(&mut self) {
+        self.latest = None;
+    }
+
+    /// The devices as they were before the latest change, unless it is done with.
+    pub(crate) fn before_latest(&self) -> Vec<Router> {
+        let mut known = self.known.clone();
+        match self.latest {
+            Some(Change::Known(idx, before)) => known[idx].heard_at_ns = before,
+            Some(Change::New(idx)) => known.truncate(idx),
+            None => {}
+        }
+        known
+    }
+
+    /// The devices as they were.
+    pub(crate) fn restore(&mut self, known: Vec<Router>) {
+        self.known = known;
+    }
+
+    /// That a device is there, or is not there any more.
+    pub(crate) fn event(
+        &self,
+        event_type: EventType,
+        (site, router): (&str, &str),
+        (tick, occurred_at_ns): (Tick, i64),
+        source_kind: SourceKind,
+    ) -> Event {
+        Event {
+            id: EventId::derive(&self.pipeline, tick, event_type, &format!("{site}/{router}")),
+            event_type,
+            site: site.to_owned(),
+            occurred_at_ns,
+            subject: router.to_owned(),
+            zone: None,
+            activity: None,
+            confidence: 1.0,
+            source_kind,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_come_and_go() {
+        let mut routers = Routers::new("flat", 100);
+        assert!(routers.hear("a", 0) && routers.hear("b", 50) && !routers.hear("b", 60));
+        assert_eq!(routers.fall_silent(99), None);
+        assert_eq!(routers.fall_silent(500), Some(("a".to_owned(), 100)));
+        assert_eq!(routers.fall_silent(500), Some(("b".to_owned(), 160)));
+        assert_eq!(routers.fall_silent(500), None);
+        assert!(routers.hear("a", 600), "it is back");
+    }
+
+    #[test]
+    fn what_was_before_the_latest_change_is_kept() {
+        let mut routers = Routers::new("flat", 100);
+        let mut states = vec![routers.before_latest()];
+        for step in 0..4 {
+            match step {
+                0 => drop(routers.hear("a", 0)),
+                1 => drop(routers.hear("b", 10)),
+                2 => drop(routers.hear("a", 20)),
+                _ => drop(routers.fall_silent(500)),
+            }
+            assert_eq!(routers.before_latest(), states[states.len() - 1], "step {step}");
+            states.push(routers.known.clone());
+        }
+        routers.settle();
+        assert_eq!(routers.before_latest(), routers.known);
+    }
+}
