@@ -26,8 +26,8 @@ const KINDS: [RecordKind; 4] =
     [RecordKind::Pose, RecordKind::Occupancy, RecordKind::Activity, RecordKind::Event];
 /// The column of poses and occupancy that lists them.
 const PERSONS: &str = "persons";
-/// How often to begin again: a pipeline may commit as often as a try takes, but not always at the same time.
-const TRIES: usize = 200;
+/// How often to begin again.
+const TRIES: usize = 10;
 /// The column of activities and events that names one.
 const SUBJECT: &str = "subject";
 
@@ -56,7 +56,7 @@ pub fn forget(history: &Path, person: &str) -> Result<(), SinkError> {
     Ok(())
 }
 
-/// Forgets in one table; begins again when a commit of a running pipeline comes between.
+/// Forgets in one table; begins again when a commit of a running pipeline's upkeep comes between.
 async fn forget_in(path: &Path, kind: RecordKind, person: &str) -> Result<(), DeltaTableError> {
     let mut n_tries = 1;
     let table = loop {

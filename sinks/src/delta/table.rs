@@ -12,8 +12,10 @@ use schemas::Tick;
 
 use crate::SinkError;
 
-/// Rows that are appended are no conflict for whoever changes others meanwhile.
-const ISOLATION: (&str, Option<&str>) = ("delta.isolationLevel", Some("WriteSerializable"));
+/// Rows that are appended are no conflict for whoever changes others meanwhile. The case matters to some.
+const ISOLATION: (&str, Option<&str>) = ("delta.isolationLevel", Some("writeSerializable"));
+/// Says of a commit that it only appends, whatever is there.
+const BLIND_APPEND: &str = "isBlindAppend";
 
 /// The upper of each table that is there.
 pub(super) async fn uppers(
@@ -75,7 +77,9 @@ pub(super) async fn append(
     // Delta's versions are signed; ticks are milliseconds and far below.
     let version = i64::try_from(new_upper).unwrap_or(i64::MAX);
     let transaction = Transaction::new(writer, version);
-    let properties = CommitProperties::default().with_application_transaction(transaction);
+    let properties = CommitProperties::default()
+        .with_application_transaction(transaction)
+        .with_metadata([(BLIND_APPEND.to_owned(), true.into())]);
     let write = table.write([batch]).with_commit_properties(properties);
     write.with_configuration([ISOLATION]).await.map_err(failed)?;
     Ok(())
