@@ -115,8 +115,8 @@ pub(crate) struct Devices {
     states: Vec<Device>,
     /// True if their clocks are to be kept steady.
     align: bool,
-    /// The device of the latest frame, and what it was before.
-    latest: Option<(usize, Option<Device>)>,
+    /// The devices of the latest frames, and what each was before; none if it was not known.
+    changed: Vec<(usize, Option<Device>)>,
     /// The device of the frame before this one: often it is the same.
     last: usize,
 }
@@ -171,23 +171,25 @@ impl Devices {
             self.states.push(Device::default());
             self.states.len() - 1
         });
-        self.latest = Some((idx, known.map(|idx| self.states[idx])));
+        if self.changed.iter().all(|(changed, _)| *changed != idx) {
+            self.changed.push((idx, known.map(|idx| self.states[idx])));
+        }
         self.last = idx;
         &mut self.states[idx]
     }
 
-    /// Says that the latest frame is done with.
+    /// Says that the latest frames are done with.
     pub(crate) fn settle(&mut self) {
-        self.latest = None;
+        self.changed.clear();
     }
 
-    /// The devices as they were before the latest frame, unless it is done with.
+    /// The devices as they were before the latest frames, unless they are done with.
     pub(crate) fn before_latest(&self) -> KeptDevices {
         let kept = self.names.iter().zip(&self.states).enumerate();
         let kept = kept.filter_map(|(idx, ((receiver, transmitter), device))| {
-            let device = match self.latest {
-                Some((latest, before)) if latest == idx => before?,
-                _ => *device,
+            let device = match self.changed.iter().find(|(changed, _)| *changed == idx) {
+                Some((_, before)) => (*before)?,
+                None => *device,
             };
             Some((receiver.clone(), transmitter.clone(), device))
         });
@@ -257,11 +259,16 @@ mod tests {
             let mut devices = Devices { align, ..Devices::default() };
             read(&mut devices, "a", u32::MAX - 5, 1);
             read(&mut devices, "a", 4, 2);
+            devices.settle();
             read(&mut devices, "b", 0, 1);
             assert_eq!(devices.before_latest().len(), 1, "the latest is the first of its device");
+            devices.settle();
+            // Two at once.
+            read(&mut devices, "b", 10, 4);
             let expected = read(&mut devices, "a", 14, 5);
             let mut again = Devices { align, ..Devices::default() };
             again.restore(devices.before_latest());
+            assert_eq!(read(&mut again, "b", 10, 4).n_missed, 2);
             assert_eq!(read(&mut again, "a", 14, 5), expected);
             assert_eq!((expected.n_missed, again.states), (2, devices.states));
         }

@@ -179,13 +179,16 @@ impl Intake {
     ///
     /// If the place holds something that postcard cannot write, such as a sequence of unknown length.
     pub fn mark(&mut self, place: &impl Serialize) -> Option<Tick> {
-        let (tick, waiting) = self.left.take()?;
-        let position = {
+        let left = self.left.take();
+        let marked = left.map(|(tick, waiting)| {
+            let devices = self.devices.before_latest();
             let routers = self.routers.as_ref().map(Routers::before_latest).unwrap_or_default();
-            position::encode(tick, place, &waiting, (&self.devices.before_latest(), &routers))
-        };
-        self.marks.push(Mark { tick, position });
-        Some(tick)
+            let position = position::encode(tick, place, &waiting, (&devices, &routers));
+            self.marks.push(Mark { tick, position });
+            tick
+        });
+        self.settle();
+        marked
     }
 
     /// True if a record captured then takes the clock out of a granule.
@@ -324,8 +327,8 @@ impl Intake {
         tick.max(self.clock)
     }
 
-    /// The latest frame is before the place that a mark would note.
-    fn settle(&mut self) {
+    /// The latest frames are before the place that a mark would note.
+    pub(crate) fn settle(&mut self) {
         self.devices.settle();
         if let Some(routers) = &mut self.routers {
             routers.settle();

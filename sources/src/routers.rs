@@ -17,10 +17,11 @@ pub(crate) struct Routers {
     pipeline: String,
     timeout_ns: i64,
     known: Vec<Router>,
-    latest: Option<Change>,
+    /// Since what was heard is done with.
+    changes: Vec<Change>,
 }
 
-/// The device that was heard or fell silent last, and what it was before.
+/// A device that was heard or fell silent, and what it was before.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     /// It was not known.
@@ -32,17 +33,17 @@ enum Change {
 impl Routers {
     /// Nobody yet; who sends nothing for `timeout_ns` is silent.
     pub(crate) fn new(pipeline: &str, timeout_ns: i64) -> Self {
-        Self { pipeline: pipeline.to_owned(), timeout_ns, known: Vec::new(), latest: None }
+        Self { pipeline: pipeline.to_owned(), timeout_ns, known: Vec::new(), changes: Vec::new() }
     }
 
     /// Hears a device; true if it was not there before.
     pub(crate) fn hear(&mut self, name: &str, now_ns: i64) -> bool {
         if let Some(idx) = self.known.iter().position(|router| router.name == name) {
             let before = self.known[idx].heard_at_ns.replace(now_ns);
-            self.latest = Some(Change::Known(idx, before));
+            self.changes.push(Change::Known(idx, before));
             return before.is_none();
         }
-        self.latest = Some(Change::New(self.known.len()));
+        self.changes.push(Change::New(self.known.len()));
         self.known.push(Router { name: name.to_owned(), heard_at_ns: Some(now_ns) });
         true
     }
@@ -57,22 +58,23 @@ impl Routers {
             return None;
         }
         let router = &mut self.known[idx];
-        self.latest = Some(Change::Known(idx, router.heard_at_ns.take()));
+        self.changes.push(Change::Known(idx, router.heard_at_ns.take()));
         Some((router.name.clone(), silent_at_ns))
     }
 
-    /// Says that the latest change is done with.
+    /// Says that the latest changes are done with.
     pub(crate) fn settle(&mut self) {
-        self.latest = None;
+        self.changes.clear();
     }
 
-    /// The devices as they were before the latest change, unless it is done with.
+    /// The devices as they were before the latest changes, unless they are done with.
     pub(crate) fn before_latest(&self) -> Vec<Router> {
         let mut known = self.known.clone();
-        match self.latest {
-            Some(Change::Known(idx, before)) => known[idx].heard_at_ns = before,
-            Some(Change::New(idx)) => known.truncate(idx),
-            None => {}
+        for change in self.changes.iter().rev() {
+            match *change {
+                Change::Known(idx, before) => known[idx].heard_at_ns = before,
+                Change::New(idx) => known.truncate(idx),
+            }
         }
         known
     }
@@ -132,6 +134,12 @@ mod tests {
             }
             assert_eq!(routers.before_latest(), states[states.len() - 1], "step {step}");
             states.push(routers.known.clone());
+            // The last two at once.
+            if step < 2 {
+                routers.settle();
+            } else {
+                states.pop();
+            }
         }
         routers.settle();
         assert_eq!(routers.before_latest(), routers.known);

@@ -145,6 +145,7 @@ impl Simulator {
         let place = self.intake.leaves_granule(captured_at_ns).then(|| self.place());
         let states: Vec<_> = self.timelines.iter().map(|timeline| timeline.at(time_s)).collect();
         let bodies: Vec<_> = states.iter().map(BodyState::joints_m).collect();
+        self.intake.settle();
         for receiver in &mut self.receivers {
             receiver.channel.respond(&bodies, &mut receiver.response);
             let gain_db = self.impairments.apply(
