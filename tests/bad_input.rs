@@ -5,7 +5,6 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use sources::CsiFormat;
 use tempfile::TempDir;
 
 use crate::support::{capture, process};
@@ -48,7 +47,7 @@ pub(crate) fn mistakes_in_a_pipeline_are_told() {
 }
 
 pub(crate) fn garbage_is_counted() {
-    let good = capture::recorded(CsiFormat::Intel5300);
+    let good = capture::intel5300();
     let record_bytes = good.len() / capture::N_FRAMES;
     let truncated = &good[..good.len() - 100];
     let mut damaged = good.clone();
@@ -59,7 +58,7 @@ pub(crate) fn garbage_is_counted() {
     let n_frames = capture::N_FRAMES;
     for (name, bytes, n_good, reason) in [
         ("truncated", truncated, n_frames - 1, "truncated record: 1"),
-        ("damaged", &damaged, n_frames - 1, "impossible length: 1"),
+        ("damaged", &damaged, n_frames - 1, "impossible antenna count: 1"),
         ("garbage", &garbage, 0, "truncated record"),
         ("empty", &[], 0, ""),
     ] {
@@ -147,7 +146,7 @@ pub(crate) fn what_cannot_be_opened_is_told() {
         let pipeline = PIPELINE.replace(change, &to);
         let pipeline =
             if to == delta { pipeline.replace("out.jsonl", "capture.dat") } else { pipeline };
-        let directory = directory(&pipeline, &capture::recorded(CsiFormat::Intel5300));
+        let directory = directory(&pipeline, &capture::intel5300());
         let said = process::fail(directory.path(), &["run", "flat.toml"], 1);
         assert!(said.contains(expected), "{to}: {said}");
         assert!(said.contains("caused by: "), "{to}: {said}");
@@ -159,10 +158,7 @@ pub(crate) fn what_cannot_be_opened_is_told() {
 }
 
 pub(crate) fn a_full_disk_is_told() {
-    let directory = directory(
-        &PIPELINE.replace("out.jsonl", "/dev/full"),
-        &capture::recorded(CsiFormat::Intel5300),
-    );
+    let directory = directory(&PIPELINE.replace("out.jsonl", "/dev/full"), &capture::intel5300());
     let said = process::fail(directory.path(), &["run", "flat.toml"], 1);
     assert!(said.contains("could not write to \"/dev/full\""), "{said}");
     assert!(said.contains("No space left"), "{said}");
@@ -181,7 +177,7 @@ fn small_disk_there() -> bool {
 /// A table on a disk that is full ends the run; once there is room, the next run writes all of it.
 fn a_full_disk_under_a_table() {
     let pipeline = PIPELINE.replace("json_lines", "delta").replace("out.jsonl", "small/history");
-    let directory = directory(&pipeline, &capture::recorded(CsiFormat::Intel5300));
+    let directory = directory(&pipeline, &capture::intel5300());
     fs::create_dir(directory.path().join("small")).expect("room");
     let script = "mount -t tmpfs -o size=200k tmpfs small; \"$0\" run flat.toml; echo $?; \
                   mount -o remount,size=100m small; \"$0\" run flat.toml; echo $?; \

@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use sources::CsiFormat;
 use tempfile::TempDir;
 use toml::{Table, Value};
 
@@ -66,9 +65,8 @@ pub(crate) fn directory() -> TempDir {
         std::os::unix::fs::symlink(root.join(folder), directory.path().join(folder))
             .expect("a link");
     }
-    fs::write(directory.path().join("intel5300"), capture::recorded(CsiFormat::Intel5300))
-        .expect("room");
-    fs::write(directory.path().join("esp32"), capture::recorded(CsiFormat::Esp32)).expect("room");
+    fs::write(directory.path().join("intel5300"), capture::intel5300()).expect("room");
+    fs::write(directory.path().join("esp32"), capture::esp32()).expect("room");
     fs::write(directory.path().join("poses"), poses()).expect("room");
     directory
 }

@@ -5,7 +5,6 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use sources::CsiFormat;
 use tempfile::TempDir;
 
 use crate::golden;
@@ -31,7 +30,7 @@ fn n_frames(directory: &Path) -> i64 {
 }
 
 pub(crate) fn a_capture_becomes_rows() {
-    let directory = run(&capture::recorded(CsiFormat::Intel5300));
+    let directory = run(&capture::intel5300());
     assert_eq!(n_frames(directory.path()), i64::try_from(capture::N_FRAMES).expect("few"));
     let sql = "SELECT motion, count(*) AS n FROM presence GROUP BY motion ORDER BY motion";
     let motions = query(directory.path(), sql);
@@ -41,7 +40,7 @@ pub(crate) fn a_capture_becomes_rows() {
 }
 
 pub(crate) fn every_format_holds_the_same_rows() {
-    let directory = run(&capture::recorded(CsiFormat::Intel5300));
+    let directory = run(&capture::intel5300());
     let sql = "SELECT link, captured_at_ns FROM presence ORDER BY captured_at_ns LIMIT 5";
     let text = |format| process::succeed(directory.path(), &["sql", "--format", format, sql]);
     let (json, lines, csv) = (text("json"), text("json_lines"), text("csv"));

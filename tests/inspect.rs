@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use sources::CsiFormat;
 
 use crate::support::{capture, data, process, python};
 
@@ -22,21 +21,21 @@ pub(crate) fn a_capture_is_told_by_its_bytes() {
     let directory = tempfile::tempdir().expect("room");
     let write =
         |name: &str, bytes: &[u8]| fs::write(directory.path().join(name), bytes).expect("room");
-    for (format, link, rate_hz) in [
-        (CsiFormat::Intel5300, "ap", 100.0),
+    for (format, bytes, link, rate_hz) in [
+        ("intel5300", capture::intel5300(), "ap", 100.0),
         // Two boards in turn.
-        (CsiFormat::Esp32, "94:d9:b3:80:8c:80", 50.0),
+        ("esp32", capture::esp32(), "94:d9:b3:80:8c:80", 50.0),
     ] {
-        write("capture", &capture::recorded(format));
+        write("capture", &bytes);
         let said = process::succeed(directory.path(), &["inspect", "capture", "--json"]);
         let said: Value = serde_json::from_str(&said).expect("JSON");
-        assert_eq!(said["format"], format.as_str());
+        assert_eq!(said["format"], format);
         assert_eq!((&said["n_frames"], &said["dropped"]), (&json!(capture::N_FRAMES), &json!({})));
         let first = &said["links"][0];
         assert_eq!(first["transmitter"], link);
         assert!((first["rate_hz"].as_f64().expect("a rate") - rate_hz).abs() < 0.1, "{first}");
         let text = process::succeed(directory.path(), &["inspect", "capture"]);
-        assert!(text.contains(&format!("format: {}", format.as_str())), "{text}");
+        assert!(text.contains(&format!("format: {format}")), "{text}");
     }
     write("text", b"hello");
     let said = process::fail(directory.path(), &["inspect", "text"], 1);
@@ -49,7 +48,7 @@ pub(crate) fn a_capture_is_told_by_its_bytes() {
 
 pub(crate) fn tables_are_read_by_others() {
     let directory = tempfile::tempdir().expect("room");
-    let capture = capture::recorded(CsiFormat::Intel5300);
+    let capture = capture::intel5300();
     fs::write(directory.path().join("capture"), capture).expect("room");
     for table in ["table.parquet", "table.arrow"] {
         let said = process::succeed(directory.path(), &["convert", "capture", table]);

@@ -8,7 +8,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use sources::CsiFormat;
 use tempfile::TempDir;
 
 use crate::golden;
@@ -59,7 +58,7 @@ commit_interval_ms = 50
 /// A folder with the pipeline and its capture.
 fn directory(kafka: &Kafka, prefix: &str, speed: &str) -> TempDir {
     let directory = tempfile::tempdir().expect("room");
-    let capture = capture::recorded(CsiFormat::Intel5300);
+    let capture = capture::intel5300();
     fs::write(directory.path().join("capture.dat"), capture).expect("room");
     write_pipeline(directory.path(), kafka, prefix, speed);
     directory
@@ -74,7 +73,7 @@ fn write_pipeline(directory: &Path, kafka: &Kafka, prefix: &str, speed: &str) {
 fn send_boards(kafka: &Kafka) {
     kafka.create("boards", 3);
     let producer: BaseProducer = kafka.client().create().expect("a client");
-    let lines = capture::recorded(CsiFormat::Esp32);
+    let lines = capture::esp32();
     for (line, nth) in lines.split(|byte| *byte == b'\n').skip(1).zip(0_i32..) {
         let record: BaseRecord<'_, str, [u8]> = BaseRecord::to("boards").payload(line);
         // A message whose time is zero gets the time it is sent.
@@ -346,7 +345,7 @@ pub(crate) fn a_silent_partition_loses_nothing() {
     let pipeline = SILENT.replace("BROKERS", &kafka.brokers());
     fs::write(directory.path().join("silent.toml"), pipeline).expect("room");
     let producer: BaseProducer = kafka.client().create().expect("a client");
-    let log = capture::recorded(CsiFormat::Esp32);
+    let log = capture::esp32();
     let mut lines = log.split(|byte| *byte == b'\n').skip(1);
     let mut send = |partition: i32, n_lines: usize| {
         for line in lines.by_ref().take(n_lines) {

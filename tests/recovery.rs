@@ -6,7 +6,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
 
-use sources::CsiFormat;
 use tempfile::TempDir;
 
 use crate::golden;
@@ -75,7 +74,7 @@ pub(crate) fn killed_windows_are_whole() {
 /// A folder with the pipeline and its capture.
 fn directory(speed: &str) -> TempDir {
     let directory = tempfile::tempdir().expect("room");
-    let capture = capture::recorded(CsiFormat::Intel5300);
+    let capture = capture::intel5300();
     fs::write(directory.path().join("capture.dat"), capture).expect("room");
     fs::write(directory.path().join("flat.toml"), PIPELINE.replace("SPEED", speed)).expect("room");
     directory
@@ -224,7 +223,7 @@ pub(crate) fn a_source_that_makes_it_crash_is_left_alone() {
     for read_before in [false, true] {
         let directory = directory("1.0");
         let path = directory.path();
-        fs::write(path.join("boards.csv"), capture::recorded(CsiFormat::Esp32)).expect("room");
+        fs::write(path.join("boards.csv"), capture::esp32()).expect("room");
         fs::write(path.join("captures.toml"), CAPTURES).expect("room");
         if read_before {
             let arguments = ["run", "captures.toml", "--listen", "127.0.0.1:0"];

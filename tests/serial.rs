@@ -4,8 +4,6 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use sources::CsiFormat;
-
 use crate::support::{capture, lines, process};
 
 /// Prints the name of a terminal, then writes to it what it reads.
@@ -45,7 +43,7 @@ pub(crate) fn lines_become_frames() {
     let arguments = ["run", "bench.toml", "--listen", "127.0.0.1:0"];
     let mut server = process::Server::start(directory.path(), &arguments);
     let mut to_board = board.stdin.take().expect("it is piped");
-    let log = capture::recorded(CsiFormat::Esp32);
+    let log = capture::esp32();
     // The first line is a boot message; half a line comes later.
     let sent: Vec<_> = log.split_inclusive(|byte| *byte == b'\n').take(11).collect();
     let (whole, half) = (sent[..10].concat(), sent[10].split_at(40));

@@ -7,7 +7,6 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 use serde_json::Value;
-use sources::CsiFormat;
 
 use crate::support::{capture, process};
 
@@ -45,7 +44,7 @@ pub(crate) fn commits_and_checkpoints_are_traced() {
     });
     let directory = tempfile::tempdir().expect("room");
     let path = directory.path();
-    fs::write(path.join("capture.dat"), capture::recorded(CsiFormat::Intel5300)).expect("room");
+    fs::write(path.join("capture.dat"), capture::intel5300()).expect("room");
     let pipeline = fs::read_to_string(
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/intel5300.toml"),
     );

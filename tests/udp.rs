@@ -7,7 +7,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use sources::CsiFormat;
 
 use crate::support::{capture, lines, port, process};
 
@@ -29,7 +28,7 @@ impl Board {
     fn at(host: &str, address: &str) -> Self {
         let socket = UdpSocket::bind((host, 0)).expect("a free port");
         let address = address.to_owned();
-        let lines = capture::recorded(CsiFormat::Esp32);
+        let lines = capture::esp32();
         // The first line is a boot message.
         let lines = lines.split(|byte| *byte == b'\n').skip(1).map(<[u8]>::to_vec).collect();
         Self { socket, address, lines, n_sent: 0 }
@@ -193,48 +192,45 @@ pub(crate) fn boards_are_discovered() {
     write_pipeline(directory.path(), &format!("{{ udp = \"{address}\" }}\nidle_timeout_ms = 400"));
     let pipeline = directory.path().join("hall.toml");
     let text = fs::read_to_string(&pipeline).expect("the pipeline");
-    let inputs = "inputs = [\"boards\", \"boards.events\"]";
-    fs::write(&pipeline, text.replace("inputs = [\"boards\"]", inputs)).expect("room");
-    let records = || lines::records(&directory.path().join("out.jsonl"));
+    let events_sink = "[sinks.events]\ntype = \"json_lines\"\ninputs = [\"boards.events\"]\npath = \"events.jsonl\"\n";
+    fs::write(&pipeline, format!("{text}\n{events_sink}")).expect("room");
     let events = || -> Vec<(String, String)> {
         let text = |value: &Value| value.as_str().expect("text").to_owned();
-        let events = records().into_iter().filter(|record| record["record"] == "event");
+        let events = lines::records(&directory.path().join("events.jsonl")).into_iter();
         events.map(|event| (text(&event["type"]), text(&event["subject"]))).collect()
     };
+    let of_first = || events().into_iter().filter(|(_, board)| board == "127.0.0.2");
     let arguments = ["run", "hall.toml", "--listen", "127.0.0.1:0"];
     let mut server = process::Server::start(directory.path(), &arguments);
-    // A board sends a hundred lines a second.
-    let pause = || std::thread::sleep(Duration::from_millis(10));
-    server.wait_until(|| {
-        for board in &mut boards {
+    let mut n_sent = 0;
+    // A line each, the next when these are written.
+    let mut send = |server: &mut process::Server, boards: &mut [Board]| {
+        for board in &mut *boards {
             board.send(1);
         }
-        pause();
-        events().len() >= 2
-    });
+        n_sent += boards.len();
+        server.wait_until(|| frames(directory.path()).len() >= n_sent);
+    };
+    while events().len() < 2 {
+        send(&mut server, &mut boards);
+    }
     // Only the second goes on.
-    server.wait_until(|| {
-        boards[1].send(1);
-        pause();
-        events().len() >= 3
-    });
+    while of_first().count() < 2 {
+        send(&mut server, &mut boards[1..]);
+    }
     server.signal("KILL");
     server.wait_for_signal();
     let mut server = process::Server::start(directory.path(), &arguments);
-    server.wait_until(|| {
-        for board in &mut boards {
-            board.send(1);
-        }
-        pause();
-        events().iter().filter(|(_, board)| board == "127.0.0.2").count() >= 3
-    });
+    while of_first().count() < 3 {
+        send(&mut server, &mut boards);
+    }
     assert_eq!(server.terminate().0, Some(0));
-    let of_first: Vec<_> = events().into_iter().filter(|(_, board)| board == "127.0.0.2").collect();
-    let types: Vec<_> = of_first.iter().map(|(event_type, _)| event_type.as_str()).collect();
+    let types: Vec<_> = of_first().map(|(event_type, _)| event_type).collect();
     assert_eq!(types, ["router.connected", "router.disconnected", "router.connected"]);
-    let frames = records().into_iter().filter(|record| record["record"] == "csi");
+    assert_eq!(frames(directory.path()).len(), n_sent, "each once");
+    let batches = lines::records(&directory.path().join("out.jsonl")).into_iter();
     let receivers: BTreeSet<_> =
-        frames.map(|batch| batch["link"]["receiver"].to_string()).collect();
+        batches.map(|batch| batch["link"]["receiver"].to_string()).collect();
     assert_eq!(receivers.into_iter().collect::<Vec<_>>(), ["\"127.0.0.2\"", "\"127.0.0.3\""]);
 }
 

@@ -5,7 +5,7 @@
 //! means anything. How near that is to the machine's own limit tells a plain copy of the same bytes.
 //!
 //! Needs `FRESNEL_PYTHON` with `csiread` (`make bench` sees to it), and the folder of real captures that
-//! the tests use; without it, only a made-up log is decoded.
+//! the tests use; without it, only what the tests make up is decoded.
 
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -92,8 +92,9 @@ print(getattr(reader, 'count', None) or len(reader.csi), statistics.median(times
 fn main() {
     println!("{:<46} {:>7} {:>9} {:>6} {:>8}", "capture", "MB/s", "frames/s", "copy", "csiread");
     if !data::there() {
-        let log = capture::recorded(CsiFormat::Intel5300);
-        measure("made up", CsiFormat::Intel5300, &log, Some("csiread.Intel(path, 3, 1, 0, False)"));
+        let peer = Some("csiread.Intel(path, 3, 1, 0, False)");
+        measure("a made-up log", CsiFormat::Intel5300, &capture::intel5300(), peer);
+        measure("made-up lines", CsiFormat::Esp32, &capture::esp32(), None);
         return;
     }
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));

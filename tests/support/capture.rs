@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use sources::CsiFormat;
-
 /// Frames in a capture.
 pub(crate) const N_FRAMES: usize = 3000;
 const FRAME_US: u32 = 10_000;
@@ -27,17 +25,8 @@ fn spread(frame: usize) -> i8 {
     if (1500..2200).contains(&frame) { 12 } else { 2 }
 }
 
-/// What a device of this format would have written.
-pub(crate) fn recorded(format: CsiFormat) -> Vec<u8> {
-    match format {
-        CsiFormat::Intel5300 => intel5300(),
-        CsiFormat::Esp32 => esp32(),
-        other => unimplemented!("nothing is made up for {other:?}"),
-    }
-}
-
 /// An Intel 5300 log: three antennas, 100 frames a second.
-fn intel5300() -> Vec<u8> {
+pub(crate) fn intel5300() -> Vec<u8> {
     let mut numbers = Numbers(1);
     let mut log = Vec::new();
     for frame in 0..N_FRAMES {
@@ -69,7 +58,7 @@ fn intel5300() -> Vec<u8> {
 }
 
 /// Lines of two boards with esp-csi, 100 frames a second in all.
-fn esp32() -> Vec<u8> {
+pub(crate) fn esp32() -> Vec<u8> {
     let mut numbers = Numbers(2);
     let mut lines = String::from("I (560) wifi: mode : sta\n");
     for frame in 0..N_FRAMES {

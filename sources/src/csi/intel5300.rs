@@ -100,7 +100,10 @@ impl Format for Intel5300 {
 impl Intel5300 {
     fn resume(bytes: &[u8], complete: bool) -> Split {
         let margin = FRAMING_BYTES + HEADER_BYTES;
-        Split::resume(bytes, complete, margin, DecodeError::Length, begins)
+        let header = bytes.get(FRAMING_BYTES..).filter(|_| bytes[2] == CODE_CSI).map(Header::parse);
+        let no_antennas = header.is_some_and(|header| !header.has_antennas());
+        let error = if no_antennas { DecodeError::Antennas } else { DecodeError::Length };
+        Split::resume(bytes, complete, margin, error, begins)
     }
 }
 
@@ -135,10 +138,8 @@ fn begins(bytes: &[u8]) -> bool {
         return [CODE_CSI, CODE_PAYLOAD].contains(&code) && n_body > 0;
     }
     let header = Header::parse(&bytes[FRAMING_BYTES..]);
-    let antennas = 1..=MAX_ANTENNAS;
     code == CODE_CSI
-        && antennas.contains(&header.n_rx)
-        && antennas.contains(&header.n_tx)
+        && header.has_antennas()
         && header.payload_bytes == groups_bytes(header.n_rx * header.n_tx)
         && n_body == HEADER_BYTES + header.payload_bytes
 }
@@ -173,6 +174,12 @@ impl Header {
             payload_bytes: u16_le(header, 16).into(),
             rate: u16_le(header, 18),
         }
+    }
+
+    /// True for as many antennas as a card can have.
+    fn has_antennas(&self) -> bool {
+        let antennas = 1..=MAX_ANTENNAS;
+        antennas.contains(&self.n_rx) && antennas.contains(&self.n_tx)
     }
 
     /// Total power over the antennas that report one, before gain and offset are taken off.
@@ -283,8 +290,8 @@ pub(crate) mod tests {
         };
         let bad = |error| vec![Step::Bad(good.len(), error), Step::Used(good.len())];
         for (name, bytes, expected) in [
-            ("no antenna", with(11, 0), bad(DecodeError::Length)),
-            ("nine antennas", with(11, 9), bad(DecodeError::Length)),
+            ("no antenna", with(11, 0), bad(DecodeError::Antennas)),
+            ("nine antennas", with(11, 9), bad(DecodeError::Antennas)),
             ("wrong payload", with(19, 1), bad(DecodeError::Length)),
             ("longer than all", with(0, 0xFF), bad(DecodeError::Length)),
             ("no length", [vec![0, 0, 0], good.clone()].concat(), {
