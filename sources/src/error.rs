@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use rdkafka::error::KafkaError;
-use rumqttc::ConnectionError;
+use rumqttc::v5::ConnectionError;
 
 /// A failure of a source. `Display` tells this error alone; its cause is `source()`.
 #[derive(Debug, thiserror::Error)]

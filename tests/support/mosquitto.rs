@@ -1,6 +1,6 @@
 //! A mosquitto of the test's own, from Debian's package.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
@@ -8,10 +8,12 @@ use tempfile::TempDir;
 
 use crate::support::port;
 
+const LOG: &str = "mosquitto.log";
+
 /// A broker that ends with the test.
 pub(crate) struct Mosquitto {
     server: Child,
-    _folder: TempDir,
+    folder: TempDir,
     pub(crate) port: u16,
 }
 
@@ -26,19 +28,28 @@ impl Mosquitto {
         let folder = tempfile::tempdir().expect("room");
         let port = port::free();
         let config = folder.path().join("mosquitto.conf");
-        // It queues without a bound for those who are away.
-        let text =
-            format!("listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n");
+        // It queues without a bound for those who are away, and writes down each packet.
+        let text = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n\
+             log_type all\nlog_dest stderr\n"
+        );
         fs::write(&config, text).expect("room");
+        let log = File::create(folder.path().join(LOG)).expect("room");
         let mut command = Command::new("mosquitto");
-        let command = command.arg("-c").arg(config).stdout(Stdio::null()).stderr(Stdio::null());
+        let command = command.arg("-c").arg(config).stdout(Stdio::null()).stderr(log);
         let server = command.spawn().expect("it starts");
-        let mut mosquitto = Self { server, _folder: folder, port };
+        let mut mosquitto = Self { server, folder, port };
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             let ended = mosquitto.server.try_wait().expect("it is ours");
             assert!(ended.is_none(), "it ended before it was ready: {ended:?}");
         }
         mosquitto
+    }
+
+    /// How many packets it has sent or received, of those that its log describes so.
+    pub(crate) fn n_packets(&self, description: &str) -> usize {
+        let log = fs::read_to_string(self.folder.path().join(LOG)).expect("it writes one");
+        log.lines().filter(|line| line.contains(description)).count()
     }
 }
 

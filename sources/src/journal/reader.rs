@@ -2,12 +2,11 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::IpAddr;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use crate::journal::{HEADER_BYTES, Header, LONGEST_MESSAGE, Shared, segment_path};
+use crate::journal::{HEADER_BYTES, Header, LONGEST_MESSAGE, Origin, Shared, segment_path};
 
 /// Read at once; the longest entry fits.
 const PIECE_BYTES: usize = HEADER_BYTES + LONGEST_MESSAGE;
@@ -39,7 +38,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) offset: u64,
     pub(crate) next: u64,
     pub(crate) arrived_at_ns: i64,
-    pub(crate) sender: Option<IpAddr>,
+    pub(crate) origin: Origin,
     pub(crate) message: &'a [u8],
     /// Entries before it that are gone.
     pub(crate) n_lost: u64,
@@ -135,8 +134,8 @@ impl Reader {
         (self.number, self.at) = (Some(header.number + 1), next);
         let start = (offset - self.buffer_at) as usize + HEADER_BYTES;
         let message = &self.buffer[start..start + header.n_bytes];
-        let (arrived_at_ns, sender) = (header.arrived_at_ns, header.sender());
-        Some(Entry { offset, next, arrived_at_ns, sender, message, n_lost })
+        let (arrived_at_ns, origin) = (header.arrived_at_ns, header.origin());
+        Some(Entry { offset, next, arrived_at_ns, origin, message, n_lost })
     }
 
     /// Reads a piece of the segment from the next entry on.
@@ -171,10 +170,12 @@ impl Reader {
         segments.get(segments.partition_point(|start| *start <= self.at)).copied()
     }
 
-    /// Lets go of segments that are wholly before an offset.
+    /// Says that everything before an offset is done with, and lets go of segments. One that is done
+    /// with stays: what a broker sends again because it was not told in time is known by it.
     pub(crate) fn trim(&self, offset: u64) -> io::Result<()> {
         let mut state = self.shared.lock();
-        while state.segments.len() > 1 && state.segments[1] <= offset {
+        state.done = offset;
+        while state.segments.len() > 2 && state.segments[2] <= offset {
             if let Some(oldest) = state.segments.pop_front() {
                 fs::remove_file(segment_path(&self.shared.folder, oldest))?;
             }

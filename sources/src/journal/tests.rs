@@ -9,7 +9,7 @@ const NOW: std::time::Duration = std::time::Duration::ZERO;
 
 fn append(writer: &mut Writer, numbers: std::ops::Range<u64>) {
     for number in numbers {
-        writer.append(number.cast_signed() * 10, None, &number.to_le_bytes());
+        writer.append(number.cast_signed() * 10, Origin::default(), &number.to_le_bytes());
         writer.write(0, Beyond::More).expect("room");
     }
 }
@@ -57,17 +57,17 @@ fn time_never_goes_back() {
     let folder = tempfile::tempdir().expect("room");
     let (mut writer, mut reader) = open(folder.path()).expect("a folder");
     for now_ns in [50, 40, 60] {
-        writer.append(now_ns, None, &0_u64.to_le_bytes());
+        writer.append(now_ns, Origin::default(), &0_u64.to_le_bytes());
     }
     writer.write(100, Beyond::Nothing).expect("room");
-    writer.append(90, None, &0_u64.to_le_bytes());
+    writer.append(90, Origin::default(), &0_u64.to_le_bytes());
     writer.write(90, Beyond::More).expect("room");
     let times: Vec<_> = read(&mut reader).into_iter().map(|(_, time, _)| time).collect();
     assert_eq!(times, [50, 50, 60, 100]);
     assert_eq!(reader.clock_ns(), Some(100));
     drop((writer, reader));
     let (mut writer, mut reader) = open(folder.path()).expect("a folder");
-    writer.append(10, None, &0_u64.to_le_bytes());
+    writer.append(10, Origin::default(), &0_u64.to_le_bytes());
     writer.write(10, Beyond::More).expect("room");
     assert_eq!(
         read(&mut reader).last().map(|(_, time, _)| *time),
@@ -88,7 +88,7 @@ fn a_torn_end_is_cut_off() {
         fs::write(&path, &whole[..n_bytes]).expect("room");
         let n_whole = (n_bytes / (HEADER_BYTES + 8)) as u64;
         let (mut writer, mut reader) = open(folder.path()).expect("a folder");
-        writer.append(1000, None, &7_u64.to_le_bytes());
+        writer.append(1000, Origin::default(), &7_u64.to_le_bytes());
         writer.write(0, Beyond::More).expect("room");
         let mut expected = all(0..n_whole);
         expected.push((7, 1000, 0));
@@ -131,7 +131,9 @@ fn segments_that_nobody_needs_are_removed() {
     append(&mut writer, 0..5);
     assert_eq!(read(&mut reader), all(0..5));
     reader.trim(reader.offset()).expect("a folder");
-    assert_eq!(segments(folder.path()).expect("a folder").len(), 1, "the last one is written to");
+    assert_eq!(writer.done(), reader.offset());
+    let kept = segments(folder.path()).expect("a folder").len();
+    assert_eq!(kept, 2, "the last one is written to, and one that is done with stays");
     append(&mut writer, 5..6);
     assert_eq!(read(&mut reader), all(5..6));
 }
@@ -150,17 +152,29 @@ fn a_recording_is_read_without_a_writer() {
 }
 
 #[test]
-fn senders_are_kept() {
+fn origins_are_kept() {
     let folder = tempfile::tempdir().expect("room");
     let (mut writer, mut reader) = open(folder.path()).expect("a folder");
-    let senders =
-        [None, Some("10.0.0.7".parse().expect("one")), Some("fe80::1".parse().expect("one"))];
-    for sender in senders {
-        writer.append(0, sender, b"");
+    writer.set_bounds(1, JOURNAL_BYTES);
+    let sent_by = |sender: &str| Some(sender.parse().expect("an address"));
+    let origins = [
+        Origin::default(),
+        Origin { sender: sent_by("10.0.0.7"), packet: 0 },
+        Origin { sender: sent_by("fe80::1"), packet: u16::MAX },
+    ];
+    let mut expected = Vec::new();
+    for origin in origins {
+        expected.push((writer.append(0, origin, b"message"), origin));
+        writer.write(0, Beyond::More).expect("room");
     }
-    writer.write(0, Beyond::More).expect("room");
     reader.sync(NOW).expect("a disk");
-    for sender in senders {
-        assert_eq!(reader.next().expect("it can be read").map(|entry| entry.sender), Some(sender));
+    for (offset, origin) in expected.iter().copied() {
+        let entry = reader.next().expect("it can be read").expect("it is there");
+        assert_eq!((entry.offset, entry.origin), (offset, origin));
     }
+    let mut kept = Vec::new();
+    let (writer, _) = open(folder.path()).expect("a folder");
+    let told = writer.for_each_kept(|offset, origin, _| kept.push((offset, origin)));
+    told.expect("it can be read");
+    assert_eq!(kept, expected);
 }

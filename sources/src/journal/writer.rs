@@ -2,12 +2,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::net::IpAddr;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 
 use crate::journal::{
-    Beyond, Header, JOURNAL_BYTES, SEGMENT_BYTES, Shared, State, scan, segment_path, segments,
+    Beyond, Header, JOURNAL_BYTES, Origin, SEGMENT_BYTES, Shared, State, for_each_entry, scan,
+    segment_path, segments,
 };
 
 /// Appends messages.
@@ -52,11 +52,9 @@ impl Writer {
         file.seek(SeekFrom::End(0))?;
         let file = Arc::new(file);
         let latest_ns = last.map_or(i64::MIN, |header| header.arrived_at_ns);
-        let state =
-            State { segments, end, clock_ns: latest_ns, away: false, file: Arc::clone(&file) };
-        let (state, changed) = (Mutex::new(state), Condvar::new());
+        let state = State::new(segments, end, latest_ns, Arc::clone(&file));
         Ok(Self {
-            shared: Arc::new(Shared { folder: folder.to_owned(), state, changed }),
+            shared: Arc::new(Shared::new(folder, state)),
             file,
             segment_start,
             end,
@@ -77,13 +75,32 @@ impl Writer {
         (self.segment_bytes, self.journal_bytes) = (segment_bytes, journal_bytes);
     }
 
-    /// Takes a message that came in now, from `sender` if that is known; [`Writer::write`] writes it.
-    pub(crate) fn append(&mut self, now_ns: i64, sender: Option<IpAddr>, message: &[u8]) {
+    /// Takes a message that came in now, and tells its offset; [`Writer::write`] writes it.
+    pub(crate) fn append(&mut self, now_ns: i64, origin: Origin, message: &[u8]) -> u64 {
+        let offset = self.end + self.buffer.len() as u64;
         self.latest_ns = self.latest_ns.max(now_ns);
-        let header = Header::of(self.number, self.latest_ns, sender, message);
+        let header = Header::of(self.number, self.latest_ns, origin, message);
         self.buffer.extend_from_slice(&header.encode());
         self.buffer.extend_from_slice(message);
         self.number += 1;
+        offset
+    }
+
+    /// Everything before this offset is in every checkpoint that is kept.
+    pub(crate) fn done(&self) -> u64 {
+        self.shared.lock().done
+    }
+
+    /// Tells what an earlier run wrote, oldest first: offset, origin and message.
+    pub(crate) fn for_each_kept(&self, mut tell: impl FnMut(u64, Origin, &[u8])) -> io::Result<()> {
+        let segments = self.shared.lock().segments.clone();
+        for start in segments {
+            let path = segment_path(&self.shared.folder, start);
+            for_each_entry(&path, |at, header, message| {
+                tell(start + at, header.origin(), message)
+            })?;
+        }
+        Ok(())
     }
 
     /// Writes what was taken. What is beyond it was so at `now_ns`.

@@ -115,7 +115,7 @@ impl Source for Journaled {
             }
             self.messages.tell_silences(entry.arrived_at_ns.saturating_sub(self.jitter_ns));
             self.messages.intake.set_arrival(entry.arrived_at_ns);
-            self.messages.intake.set_sender(entry.sender);
+            self.messages.intake.set_sender(entry.origin.sender);
             self.silent.heard(entry.offset, &mut self.messages);
             self.messages.decode(entry.offset, entry.next, entry.message)?;
         }

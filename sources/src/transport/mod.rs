@@ -24,7 +24,7 @@ use crate::pace::Paced;
 use crate::rows::Table;
 use crate::transport::file::Capture;
 use crate::transport::journaled::Journaled;
-use crate::transport::mqtt::Mqtt;
+use crate::transport::mqtt::{MOST_KEPT_WAITING, Mqtt};
 use crate::transport::serial::Serial;
 use crate::transport::udp::Udp;
 use crate::{
@@ -53,7 +53,8 @@ pub enum Transport {
     Journal(PathBuf),
     /// Messages of whole records.
     Kafka(KafkaTopic),
-    /// Messages of whole records. They are kept in a journal until they are done with.
+    /// Messages of whole records from a broker of MQTT 5, which keeps them until they are in a
+    /// checkpoint; so does a journal.
     Mqtt(MqttTopic),
 }
 
@@ -114,11 +115,11 @@ impl Transport {
     pub(crate) fn state_shape(&self, content: &str) -> String {
         match self {
             Self::File(path) => format!("file 3, {content} in {}", path.display()),
-            Self::Udp(_) => format!("udp 4, {content}"),
-            Self::Journal(folder) => format!("journal 3, {content} in {}", folder.display()),
+            Self::Udp(_) => format!("udp 5, {content}"),
+            Self::Journal(folder) => format!("journal 4, {content} in {}", folder.display()),
             Self::Kafka(topic) => format!("kafka 3, {content} in {}", topic.topic),
-            Self::Serial(line) => format!("serial 3, {content} at {}", line.path.display()),
-            Self::Mqtt(topic) => format!("mqtt 3, {content} in {}", topic.topic),
+            Self::Serial(line) => format!("serial 4, {content} at {}", line.path.display()),
+            Self::Mqtt(topic) => format!("mqtt 4, {content} in {}", topic.topic),
         }
     }
 
@@ -149,7 +150,8 @@ impl Transport {
             }
             Self::Mqtt(topic) => {
                 let folder = journal.join(name);
-                journaled(&folder, subscribe(topic, &client_id(site, name), &folder)?, ingress)
+                let id = client_id(site, name);
+                journaled(&folder, subscribe(topic, &id, &folder, MOST_KEPT_WAITING)?, ingress)
             }
         }
     }
@@ -163,7 +165,9 @@ impl Transport {
         match self {
             Self::Udp(address) => Ok(Some(listen(*address, folder)?.0)),
             Self::Serial(line) => Ok(Some(attach(line, folder)?.0)),
-            Self::Mqtt(topic) => Ok(Some(subscribe(topic, &client_id("record", name), folder)?.0)),
+            Self::Mqtt(topic) => {
+                Ok(Some(subscribe(topic, &client_id("record", name), folder, 0)?.0))
+            }
             Self::File(_) | Self::Journal(_) | Self::Kafka(_) => Ok(None),
         }
     }
@@ -182,9 +186,14 @@ fn attach(line: &SerialLine, folder: &Path) -> Result<Journaling, SourceError> {
     Ok((Box::new(Serial::open(line, folder, writer)?), reader))
 }
 
-fn subscribe(topic: &MqttTopic, id: &str, folder: &Path) -> Result<Journaling, SourceError> {
+fn subscribe(
+    topic: &MqttTopic,
+    id: &str,
+    folder: &Path,
+    most_kept_waiting: usize,
+) -> Result<Journaling, SourceError> {
     let (writer, reader) = open_journal(folder)?;
-    Ok((Box::new(Mqtt::connect(topic, id, folder, writer)?), reader))
+    Ok((Box::new(Mqtt::connect(topic, id, folder, writer, most_kept_waiting)?), reader))
 }
 
 fn open_journal(folder: &Path) -> Result<(Writer, Reader), SourceError> {

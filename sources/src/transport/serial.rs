@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serialport::SerialPort;
 
-use crate::journal::{Beyond, Writer};
+use crate::journal::{Beyond, Origin, Writer};
 use crate::transport::unix_ns;
 use crate::{Receiver, SourceError};
 
@@ -100,7 +100,7 @@ impl Serial {
         for piece in self.buffer[..n_bytes].split_inclusive(|byte| *byte == b'\n') {
             self.begun.extend_from_slice(piece);
             if piece.ends_with(b"\n") || self.begun.len() >= LONGEST_LINE {
-                self.journal.append(now_ns, None, &self.begun);
+                self.journal.append(now_ns, Origin::default(), &self.begun);
                 self.begun.clear();
             }
         }

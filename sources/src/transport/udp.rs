@@ -6,7 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::journal::{Beyond, Writer};
+use crate::journal::{Beyond, Origin, Writer};
 use crate::transport::unix_ns;
 use crate::{Receiver, SourceError};
 
@@ -51,7 +51,8 @@ impl Udp {
             match self.socket.recv_from(&mut self.buffer) {
                 Ok((n_bytes, sender)) => {
                     let (now_ns, message) = (unix_ns(SystemTime::now()), &self.buffer[..n_bytes]);
-                    self.journal.append(now_ns, Some(sender.ip()), message);
+                    let origin = Origin { sender: Some(sender.ip()), packet: 0 };
+                    self.journal.append(now_ns, origin, message);
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}

@@ -1,0 +1,206 @@
+//! MQTT 5: each message holds whole records. What the broker sends goes to the journal, and is
+//! acknowledged when it is in every checkpoint that is kept.
+
+mod acknowledgements;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{ConnAck, Filter, Packet, Publish, RetainForwardRule};
+use rumqttc::v5::{Client, Connection, ConnectionError, Event, MqttOptions};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::journal::{Beyond, Origin, Writer};
+use crate::transport::mqtt::acknowledgements::Acknowledgements;
+use crate::transport::unix_ns;
+use crate::{Receiver, SourceError};
+
+/// How long to wait for a message before saying that none came.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// Messages taken in one go at most.
+const MESSAGES_AT_ONCE: usize = 256;
+/// Requests of ours that wait to be sent: acknowledgements of one go, and a subscription.
+const REQUESTS: usize = 2 * MESSAGES_AT_ONCE;
+const LARGEST_MESSAGE: u32 = 1024 * 1024;
+/// Messages that a broker may send before we acknowledge one: as many as there are packet numbers.
+const RECEIVE_MAXIMUM: u16 = u16::MAX;
+/// How many of them wait for a checkpoint at most, so that the broker never stops sending. Beyond, the
+/// journal has to do.
+pub(super) const MOST_KEPT_WAITING: usize = RECEIVE_MAXIMUM as usize / 2;
+/// A broker keeps what it has for us for ever.
+const SESSION_EXPIRY: u32 = u32::MAX;
+/// How soon to connect again.
+const CONNECT_AGAIN: Duration = Duration::from_millis(500);
+/// Packets to read until the broker has said that we are subscribed; it may send messages before.
+const FIRST_PACKETS: usize = 1000;
+
+/// A broker, and what to subscribe to.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MqttTopic {
+    /// The broker's host.
+    pub host: String,
+    /// Its port; 1883 by default.
+    #[serde(default = "default_port")]
+    pub port: u16,
+    /// Topic filter, such as "home/+/csi".
+    pub topic: String,
+    /// Name and password, where the broker asks for them.
+    pub username: Option<String>,
+    /// Goes with the name.
+    pub password: Option<String>,
+}
+
+fn default_port() -> u16 {
+    1883
+}
+
+impl MqttTopic {
+    fn options(&self, id: &str) -> MqttOptions {
+        let mut options = MqttOptions::new(id, &self.host, self.port);
+        options.set_clean_start(false).set_session_expiry_interval(Some(SESSION_EXPIRY));
+        options.set_manual_acks(true).set_receive_maximum(Some(RECEIVE_MAXIMUM));
+        options.set_max_packet_size(Some(LARGEST_MESSAGE)).set_outgoing_inflight_upper_limit(1);
+        if let Some((username, password)) = self.username.as_ref().zip(self.password.as_ref()) {
+            options.set_credentials(username, password);
+        }
+        options
+    }
+
+    /// All messages, and of those that the broker retains, the ones that we have not seen.
+    fn filter(&self) -> Filter {
+        let retain_forward_rule = RetainForwardRule::OnNewSubscribe;
+        Filter { retain_forward_rule, ..Filter::new(&self.topic, QoS::AtLeastOnce) }
+    }
+}
+
+/// A session with a broker, and the journal that it fills.
+pub(super) struct Mqtt {
+    topic: MqttTopic,
+    client: Client,
+    connection: Connection,
+    folder: PathBuf,
+    journal: Writer,
+    acknowledgements: Acknowledgements,
+}
+
+impl Mqtt {
+    /// Subscribes as `id`, by which the broker knows what it has not sent yet. Of what it has sent,
+    /// `most_waiting` messages wait for a checkpoint at most.
+    pub(super) fn connect(
+        topic: &MqttTopic,
+        id: &str,
+        folder: &Path,
+        journal: Writer,
+        most_waiting: usize,
+    ) -> Result<Self, SourceError> {
+        let (client, connection) = Client::new(topic.options(id), REQUESTS);
+        let (topic, folder) = (topic.clone(), folder.to_owned());
+        let mut acknowledgements = Acknowledgements::new(most_waiting);
+        let keep = |offset, origin: Origin, message: &[u8]| {
+            acknowledgements.keep(offset, origin.packet, message);
+        };
+        if let Err(source) = journal.for_each_kept(keep) {
+            return Err(SourceError::Journal { folder, source });
+        }
+        let mut mqtt = Self { topic, client, connection, folder, journal, acknowledgements };
+        for _ in 0..FIRST_PACKETS {
+            match mqtt.connection.recv() {
+                Ok(Ok(event)) => {
+                    let subscribed = matches!(event, Event::Incoming(Packet::SubAck(_)));
+                    mqtt.take(event);
+                    if subscribed {
+                        return Ok(mqtt);
+                    }
+                }
+                Ok(Err(source)) => return Err(mqtt.failed(source)),
+                Err(_) => break,
+            }
+        }
+        Err(mqtt.failed(ConnectionError::RequestsDone))
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Incoming(Packet::ConnAck(ConnAck { session_present, .. })) => {
+                self.acknowledgements.connected(session_present);
+                // There is room: nothing else waits when a connection begins.
+                let _ = self.client.try_subscribe_many([self.topic.filter()]);
+            }
+            Event::Incoming(Packet::Publish(message)) => self.keep(&message),
+            _ => {}
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
+    fn keep(&mut self, message: &Publish) {
+        let Publish { pkid: packet, payload, .. } = message;
+        if !self.acknowledgements.has(message) {
+            let origin = Origin { sender: None, packet: *packet };
+            let offset = self.journal.append(unix_ns(SystemTime::now()), origin, payload);
+            self.acknowledgements.keep(offset, *packet, payload);
+        }
+        self.acknowledgements.wait(*packet);
+    }
+
+    /// Tells the broker what it need not send again.
+    fn acknowledge(&mut self) {
+        let done = self.journal.done();
+        while let Some(packet) = self.acknowledgements.due(done) {
+            let message = Publish { pkid: packet, qos: QoS::AtLeastOnce, ..Publish::default() };
+            if self.client.try_ack(&message).is_err() {
+                // So many wait to be sent that the rest has to wait as well.
+                return;
+            }
+            self.acknowledgements.acknowledged();
+        }
+    }
+
+    /// Takes the messages that are there; the first is waited for.
+    fn take_all(&mut self) -> Beyond {
+        for nth in 0..MESSAGES_AT_ONCE {
+            let patience = if nth == 0 { PATIENCE } else { Duration::ZERO };
+            match self.connection.recv_timeout(patience) {
+                Ok(Ok(event)) => self.take(event),
+                // It connects again when it is asked again.
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, host = self.topic.host, "no mqtt broker");
+                    thread::sleep(CONNECT_AGAIN);
+                    return Beyond::Away;
+                }
+                Err(_) => return Beyond::Nothing,
+            }
+        }
+        Beyond::More
+    }
+
+    fn failed(&self, source: ConnectionError) -> SourceError {
+        let MqttTopic { host, port, .. } = &self.topic;
+        SourceError::Mqtt { broker: format!("{host}:{port}"), source: Box::new(source) }
+    }
+}
+
+impl Receiver for Mqtt {
+    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
+    fn receive(&mut self) -> Result<(), SourceError> {
+        // Before the question whether more is there, so that all that came in by now is taken.
+        let now_ns = unix_ns(SystemTime::now());
+        let beyond = self.take_all();
+        let need_sync = self.acknowledgements.need_sync();
+        let written = self.journal.write(now_ns, beyond);
+        let synced = written.and_then(|()| if need_sync { self.journal.sync() } else { Ok(()) });
+        synced.map_err(|source| SourceError::Journal { folder: self.folder.clone(), source })?;
+        self.acknowledge();
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Mqtt {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Mqtt").field("topic", &self.topic.topic).finish_non_exhaustive()
+    }
+}
