@@ -110,6 +110,9 @@ enum Command {
         /// As JSON.
         #[arg(long)]
         json: bool,
+        /// Draws amplitude and phase of the busiest link over its frames as well, as a PNG.
+        #[arg(long, value_name = "FILE")]
+        plot: Option<PathBuf>,
     },
     /// Turns a capture into a table with a row for each frame.
     Convert {
@@ -282,8 +285,11 @@ impl Command {
                 let (plan, stop) = (Plan::load(&pipeline)?, stop_on_signal()?);
                 Ok(record(&plan, &source, &folder, &stop)?)
             }
-            Command::Inspect { capture, format, json } => {
+            Command::Inspect { capture, format, json, plot } => {
                 let inspection = inspect(&capture, format)?;
+                if let Some(picture) = plot {
+                    engine::plot(&capture, format, &picture)?;
+                }
                 print(&if json {
                     serde_json::to_string_pretty(&inspection)? + "\n"
                 } else {

@@ -1,5 +1,6 @@
 //! Captures by themselves: what is in them, and as tables that other tools read.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -44,6 +45,33 @@ pub(crate) fn a_capture_is_told_by_its_bytes() {
     assert!(said.contains(".parquet or .arrow"), "{said}");
     let said = process::fail(directory.path(), &["inspect", "nowhere"], 1);
     assert!(said.contains("could not read"), "{said}");
+}
+
+pub(crate) fn a_capture_is_drawn() {
+    let directory = tempfile::tempdir().expect("room");
+    fs::write(directory.path().join("capture"), capture::intel5300()).expect("room");
+    process::succeed(directory.path(), &["inspect", "capture", "--plot", "picture.png"]);
+    let file = fs::File::open(directory.path().join("picture.png")).expect("it was written");
+    let mut reader = png::Decoder::new(std::io::BufReader::new(file)).read_info().expect("a PNG");
+    let mut pixels = vec![0; reader.output_buffer_size().expect("it fits")];
+    let (width, height) = reader.info().size();
+    reader.next_frame(&mut pixels).expect("a PNG");
+    // A heading, and two panels beside each other for each of three antennas.
+    assert_eq!((width, height), (1440, 36 + 3 * 260));
+    // While somebody moves, amplitudes differ from frame to frame.
+    let row = |y: usize| &pixels[3 * 1440 * y..3 * 1440 * (y + 1)];
+    let middle: Vec<&[u8]> = row(36 + 130).chunks(3).collect();
+    let n_colours = |from_frame: usize| {
+        // The panel reaches from pixel 54 to pixel 714.
+        let pixel = |frame: usize| 54 + frame * 660 / capture::N_FRAMES;
+        let columns = pixel(from_frame)..pixel(from_frame + 500);
+        columns.map(|x| middle[x]).collect::<BTreeSet<_>>().len()
+    };
+    assert!(n_colours(1600) > 2 * n_colours(500), "{} {}", n_colours(1600), n_colours(500));
+    fs::write(directory.path().join("boot"), "CSI_DATA,broken\n".repeat(3)).expect("room");
+    let arguments = ["inspect", "boot", "--format", "esp32", "--plot", "none.png"];
+    let said = process::fail(directory.path(), &arguments, 1);
+    assert!(said.contains("no frames to draw"), "{said}");
 }
 
 pub(crate) fn tables_are_read_by_others() {

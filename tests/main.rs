@@ -106,6 +106,7 @@ fn main() {
         trial!(captures::aligned_clocks_do_not_jump, needs data),
         trial!(captures::truncated_captures_are_survived, needs data),
         trial!(inspect::a_capture_is_told_by_its_bytes),
+        trial!(inspect::a_capture_is_drawn),
         trial!(inspect::tables_are_read_by_others, needs python),
         trial!(inspect::real_captures_are_told_by_their_bytes, needs data),
         trial!(kernels::phase_methods_agree_with_the_reference, needs data),

@@ -16,7 +16,7 @@ mod store;
 mod taps;
 mod train;
 
-pub use crate::captures::{CaptureError, Inspection, convert, inspect};
+pub use crate::captures::{CaptureError, Inspection, convert, inspect, plot};
 pub use crate::counters::{Counters, Counts};
 pub use crate::error::{Mismatch, RunError};
 pub use crate::pipeline::{

@@ -29,7 +29,7 @@ pub use crate::infer::{
 pub use crate::motion::{DetectMotion, MotionConfig, MovingVariance, threshold, turbulence};
 pub use crate::sanitize_phase::{
     PhaseFit, PhaseMethod, SanitizePhase, SanitizePhaseConfig, conjugate_product, fit_end_points,
-    fit_least_squares, unwrap_phase,
+    fit_least_squares, sanitize, unwrap_phase,
 };
 pub use crate::state::{Change, Changes, Saving, StateKey, Stopped};
 pub use crate::streams::{into_records, select};

@@ -79,6 +79,11 @@ impl SanitizePhase for StreamVec<'_, Tick, CsiBatch> {
     }
 }
 
+/// Sanitises a batch; `None` if the method needs more antennas than there are. See [`SanitizePhase`].
+pub fn sanitize(batch: CsiBatch, method: PhaseMethod) -> Option<CsiBatch> {
+    Sanitizer::default().sanitize(batch, method)
+}
+
 /// Scratch space, so that a frame costs no allocation.
 #[derive(Debug, Default)]
 struct Sanitizer {

@@ -1,8 +1,9 @@
-//! Captures by themselves: what is in them, and as tables for other tools.
+//! Captures by themselves: what is in them, as pictures, and as tables for other tools.
 
 mod convert;
 mod inspect;
 mod links;
+mod plot;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,11 +18,12 @@ use sources::{
 
 pub use crate::captures::convert::convert;
 pub use crate::captures::inspect::{Inspection, inspect};
+pub use crate::captures::plot::plot;
 
 /// So many bytes tell the format.
 const SAMPLE_BYTES: u64 = 256 * 1024;
 
-/// Why a capture cannot be read, or a table not be written.
+/// Why a capture cannot be read, or a table or a picture not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
@@ -47,7 +49,13 @@ pub enum CaptureError {
         /// Why.
         source: SourceError,
     },
-    /// The table cannot be written.
+    /// There is nothing to draw.
+    #[error("{path:?} has no frames to draw")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The table or the picture cannot be written.
     #[error("could not write {path:?}")]
     Write {
         /// The file.
