@@ -36,7 +36,7 @@ audit:
 	if cargo deny fetch; then cargo deny --locked check advisories; \
 	else echo "advisories not checked: their database cannot be reached"; fi
 
-# The tests that kill, ten times over, and an outage of a minute.
+# The tests that kill, ten times over; an outage of a minute; a minute of 64 boards.
 soak: packages $(KAFKA)/ready
 	for round in 1 2 3 4 5 6 7 8 9 10; do \
 		FRESNEL_KAFKA=$(abspath $(KAFKA)) cargo test $(CARGO_FLAGS) --test integration -- a_killed_run \
@@ -44,6 +44,7 @@ soak: packages $(KAFKA)/ready
 	done
 	FRESNEL_SOAK=1 FRESNEL_KAFKA=$(abspath $(KAFKA)) \
 		cargo test $(CARGO_FLAGS) --test integration -- an_outage
+	FRESNEL_SOAK=1 cargo test $(CARGO_FLAGS) --test integration -- a_building
 
 # Ratios against peers, measured in one run; figures go to benches/README.md.
 bench: packages $(PYTHON)/ready $(PEERS)/ready

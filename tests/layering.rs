@@ -19,7 +19,7 @@ const MAY_USE: [(&str, &[&str]); 8] = [
 ];
 
 /// Who may use what is heavy.
-const HOMES: [(&str, &[&str]); 13] = [
+const HOMES: [(&str, &[&str]); 16] = [
     ("burn", &["operators"]),
     ("burn-store", &["operators"]),
     ("differential-dataflow", &["operators"]),
@@ -29,6 +29,9 @@ const HOMES: [(&str, &[&str]); 13] = [
     ("axum", &["api"]),
     ("hyper-util", &["api"]),
     ("clap", &["fresnel"]),
+    ("mio", &["sources"]),
+    ("nix", &["sources"]),
+    ("plotters", &["engine"]),
     ("rdkafka", &["sources", "sinks"]),
     ("rumqttc", &["sources"]),
     ("serialport", &["sources"]),

@@ -5,6 +5,7 @@
 //! missing they are listed as ignored.
 
 mod bad_input;
+mod boards;
 mod captures;
 mod cluster;
 mod configuration;
@@ -19,6 +20,7 @@ mod mqtt;
 mod recovery;
 mod schema;
 mod serial;
+mod streams;
 mod support;
 mod traces;
 mod udp;
@@ -77,6 +79,10 @@ fn main() {
         trial!(mqtt::a_killed_run_loses_and_doubles_no_message, needs mosquitto::there()),
         trial!(mqtt::messages_are_acknowledged_behind_checkpoints, needs mosquitto::there()),
         trial!(serial::lines_become_frames),
+        trial!(streams::devices_connect_and_send),
+        trial!(streams::a_file_is_followed),
+        trial!(streams::an_interface_is_heard, needs streams::may_listen()),
+        trial!(boards::a_building_full_loses_nothing),
         trial!(udp::datagrams_become_presence),
         trial!(udp::a_killed_run_loses_no_datagram_that_it_took),
         trial!(udp::boards_are_discovered),

@@ -7,6 +7,10 @@ use crate::csi::pcap::Pcap;
 
 /// Bytes in, records out: no I/O, no clock, no panic on any input.
 pub trait Decoder: Send {
+    /// Where the first record of `bytes`, which are not empty, ends. With `complete` no more bytes will
+    /// follow.
+    fn split(&self, bytes: &[u8], complete: bool) -> Split;
+
     /// Decodes the first record of `bytes` into `intake`. With `complete` no more bytes will follow.
     fn decode(&mut self, bytes: &[u8], complete: bool, intake: &mut Intake) -> Step;
 
@@ -44,6 +48,49 @@ pub enum Step {
     NeedsMore,
     /// It can be decoded when the schema of this number is known.
     NeedsSchema(u32),
+}
+
+/// What some bytes begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// A record of this many bytes.
+    Record(usize),
+    /// So many bytes that carry no record.
+    Other(usize),
+    /// No record; the next one may be behind this many bytes.
+    Bad(usize, DecodeError),
+    /// Perhaps a record that is not all here.
+    NeedsMore,
+}
+
+impl Split {
+    /// What to do when the end of a record is not there.
+    pub(crate) fn missing(bytes: &[u8], complete: bool) -> Self {
+        if complete { Self::Bad(bytes.len(), DecodeError::Truncated) } else { Self::NeedsMore }
+    }
+
+    /// A line of text with its end.
+    pub(crate) fn line(bytes: &[u8], complete: bool) -> Self {
+        match memchr::memchr(b'\n', bytes) {
+            Some(end) => Self::Record(end + 1),
+            None if complete => Self::Record(bytes.len()),
+            None => Self::NeedsMore,
+        }
+    }
+
+    /// What to do when there is no record: goes on where one `begins`, if that is in sight. Of the
+    /// last `margin` bytes nobody can tell.
+    pub(crate) fn resume(
+        bytes: &[u8],
+        complete: bool,
+        margin: usize,
+        error: DecodeError,
+        begins: impl Fn(&[u8]) -> bool,
+    ) -> Self {
+        let last = if complete { bytes.len() } else { bytes.len().saturating_sub(margin).max(1) };
+        let next = (1..last).find(|at| begins(&bytes[*at..]));
+        Self::Bad(next.unwrap_or(last), error)
+    }
 }
 
 /// Why a record could not be decoded. The text is fixed, to count by.

@@ -53,6 +53,16 @@ pub enum SourceError {
         /// What the client said.
         source: Box<ConnectionError>,
     },
+    /// A network interface could not be listened to.
+    #[error(
+        "could not listen to the network interface {name:?}; it takes the capability CAP_NET_RAW"
+    )]
+    Interface {
+        /// The interface.
+        name: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// A serial port could not be opened.
     #[error("could not open the serial port {path:?}")]
     Serial {

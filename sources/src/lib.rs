@@ -33,7 +33,7 @@ use schemas::{Granule, RecordKind, Tick, TickLength};
 use serde::Deserialize;
 
 pub use crate::csi::{CsiConfig, CsiFormat, NexmonChip};
-pub use crate::decoder::{DecodeError, Decoder, DecoderMemory, Step};
+pub use crate::decoder::{DecodeError, Decoder, DecoderMemory, Split, Step};
 pub use crate::devices::{Counter, DeviceFrame, DeviceTime};
 pub use crate::error::SourceError;
 pub use crate::frames::LinkNames;
@@ -44,7 +44,7 @@ pub use crate::poses::{PoseFormat, PosesConfig};
 pub use crate::silence::{NoSilences, Silence, Silences};
 pub use crate::simulate::SimulateConfig;
 pub use crate::source::{Dropped, Mark, Partition, Poll, PollState, Receiver, Share, Source};
-pub use crate::transport::{Clock, KafkaTopic, MqttTopic, SerialLine, Transport};
+pub use crate::transport::{Clock, KafkaTopic, MqttTopic, NetworkInterface, SerialLine, Transport};
 
 /// The sources there are.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -136,14 +136,26 @@ impl SourceConfig {
         }
     }
 
+    /// A decoder of what comes, if anything does.
+    fn decoder(&self) -> Option<Box<dyn Decoder>> {
+        match self {
+            Self::Csi(config) => Some(config.decoder()),
+            Self::Json(config) => Some(config.decoder()),
+            Self::Poses(config) => Some(config.decoder()),
+            Self::Simulate(_) => None,
+        }
+    }
+
     /// What takes in the source's messages, to keep them in a folder.
     ///
     /// # Errors
     ///
     /// [`SourceError`] if there is no such thing, or an address cannot be bound.
     pub fn recorder(&self, name: &str, folder: &Path) -> Result<Box<dyn Receiver>, SourceError> {
-        let receiver = self.transport().map(|transport| transport.receiver(name, folder));
-        let receiver = receiver.transpose()?.flatten();
+        let receiver = match self.transport().zip(self.decoder()) {
+            Some((transport, decoder)) => transport.recorder(name, folder, decoder)?,
+            None => None,
+        };
         receiver.ok_or_else(|| SourceError::NothingToRecord { name: name.to_owned() })
     }
 }

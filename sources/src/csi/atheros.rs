@@ -10,11 +10,11 @@ use num_complex::Complex32;
 use schemas::CsiLayout;
 
 use crate::csi::bytes::array;
-use crate::csi::format::{Format, Split};
+use crate::csi::format::Format;
 use crate::csi::layouts::Layouts;
 use crate::csi::tones::{self, Phy};
 use crate::csi::values::{from_ten_bits, ten_bits_bytes};
-use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake};
+use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake, Split};
 
 /// Length and header.
 const HEADER_BYTES: usize = 27;

@@ -10,11 +10,11 @@ use num_complex::Complex32;
 use schemas::CsiLayout;
 
 use crate::csi::bytes::{MacText, array, u32_le, u64_le};
-use crate::csi::format::{Format, Split};
+use crate::csi::format::Format;
 use crate::csi::layouts::Layouts;
 use crate::csi::tones::{self, Phy};
 use crate::csi::values::from_words;
-use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake};
+use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake, Split};
 
 pub(crate) const HEADER_BYTES: usize = 272;
 const MAX_ANTENNAS: usize = 4;

@@ -1,7 +1,7 @@
 //! What a format of CSI is: where its records end, and what is in them.
 
 use crate::csi::pcap::{self, Packet, Pcap};
-use crate::{DecodeError, Decoder, DecoderMemory, Intake, Step};
+use crate::{DecodeError, Decoder, DecoderMemory, Intake, Split, Step};
 
 /// A format: pure functions of bytes, but for buffers that are used again.
 pub(crate) trait Format: Send {
@@ -10,40 +10,6 @@ pub(crate) trait Format: Send {
 
     /// Decodes a record, as [`Format::split`] has cut it.
     fn read(&mut self, record: &[u8], intake: &mut Intake) -> Result<(), DecodeError>;
-}
-
-/// What some bytes begin with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Split {
-    /// A record of this many bytes.
-    Record(usize),
-    /// So many bytes that carry no CSI.
-    Other(usize),
-    /// No record; the next one may be behind this many bytes.
-    Bad(usize, DecodeError),
-    /// Perhaps a record that is not all here.
-    NeedsMore,
-}
-
-impl Split {
-    /// What to do when the end of a record is not there.
-    pub(crate) fn missing(bytes: &[u8], complete: bool) -> Self {
-        if complete { Self::Bad(bytes.len(), DecodeError::Truncated) } else { Self::NeedsMore }
-    }
-
-    /// What to do when there is no record: goes on where one `begins`, if that is in sight. Of the
-    /// last `margin` bytes nobody can tell.
-    pub(crate) fn resume(
-        bytes: &[u8],
-        complete: bool,
-        margin: usize,
-        error: DecodeError,
-        begins: impl Fn(&[u8]) -> bool,
-    ) -> Self {
-        let last = if complete { bytes.len() } else { bytes.len().saturating_sub(margin).max(1) };
-        let next = (1..last).find(|at| begins(&bytes[*at..]));
-        Self::Bad(next.unwrap_or(last), error)
-    }
 }
 
 /// A decoder of a format, whether bare or in captures of a network (pcap).
@@ -89,6 +55,10 @@ impl<F: Format> Framed<F> {
 }
 
 impl<F: Format> Decoder for Framed<F> {
+    fn split(&self, bytes: &[u8], complete: bool) -> Split {
+        self.format.split(bytes, complete)
+    }
+
     fn decode(&mut self, bytes: &[u8], complete: bool, intake: &mut Intake) -> Step {
         if let Some(pcap) = pcap::begins(bytes) {
             self.pcap = Some(pcap);

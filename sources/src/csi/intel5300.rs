@@ -14,15 +14,15 @@ use num_complex::Complex32;
 use schemas::CsiLayout;
 
 use crate::csi::bytes::{array, u16_le, u32_le};
-use crate::csi::format::{Format, Split};
+use crate::csi::format::Format;
 use crate::csi::layouts::Layouts;
 use crate::csi::tones;
 use crate::csi::values::{N_GROUPS, from_groups, groups_bytes};
-use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake};
+use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake, Split};
 
 const CODE_CSI: u8 = 0xBB;
-/// A received frame, which follows its CSI in some logs.
-const CODE_PAYLOAD: u8 = 0xC1;
+/// What else the driver tells, such as received frames (0xC1), which follow their CSI in some logs.
+const OTHER_CODES: [u8; 6] = [0xC0, 0xC1, 0xD0, 0xE0, 0xE1, 0xE2];
 /// Length field and code.
 const FRAMING_BYTES: usize = 3;
 const HEADER_BYTES: usize = 20;
@@ -62,17 +62,17 @@ impl Format for Intel5300 {
         let used = 2 + usize::from(u16::from_be_bytes([*high, *low]));
         let Some(record) = bytes.get(..used.max(FRAMING_BYTES)) else {
             // What is damaged may ask for more than will ever come.
-            let damaged = *code == CODE_CSI && !begins(bytes);
-            if damaged {
-                return Self::resume(bytes, complete);
+            let whole = if *code == CODE_CSI { begins(bytes) } else { is_known(bytes) };
+            if whole {
+                return Split::missing(bytes, complete);
             }
-            return Split::missing(bytes, complete);
+            return Self::resume(bytes, complete);
         };
         match *code {
             _ if used < FRAMING_BYTES => Self::resume(bytes, complete),
             CODE_CSI if begins(record) => Split::Record(used),
-            CODE_CSI => Self::resume(bytes, complete),
-            _ => Split::Other(used),
+            code if OTHER_CODES.contains(&code) && is_known(&bytes[used..]) => Split::Other(used),
+            _ => Self::resume(bytes, complete),
         }
     }
 
@@ -135,13 +135,19 @@ fn begins(bytes: &[u8]) -> bool {
     let [high, low, code] = array(bytes, 0);
     let n_body = usize::from(u16::from_be_bytes([high, low])).saturating_sub(1);
     if bytes.len() < FRAMING_BYTES + HEADER_BYTES {
-        return [CODE_CSI, CODE_PAYLOAD].contains(&code) && n_body > 0;
+        return is_known(bytes) && n_body > 0;
     }
     let header = Header::parse(&bytes[FRAMING_BYTES..]);
     code == CODE_CSI
         && header.has_antennas()
         && header.payload_bytes == groups_bytes(header.n_rx * header.n_tx)
         && n_body == HEADER_BYTES + header.payload_bytes
+}
+
+/// True if a record begins here that a driver could have told, as far as its code says.
+fn is_known(bytes: &[u8]) -> bool {
+    let code = bytes.get(FRAMING_BYTES - 1);
+    code.is_none_or(|code| *code == CODE_CSI || OTHER_CODES.contains(code))
 }
 
 /// The fields of a record that are used; offsets within the body are in the format's document.

@@ -165,7 +165,11 @@ impl CsiConfig {
             max_delay_ms: self.max_delay_ms,
             idle_timeout_ms: self.idle_timeout_ms,
             registry: None,
-            decoder: &|| self.format.decoder_for(self.chip),
+            decoder: &|| self.decoder(),
         })
+    }
+
+    pub(crate) fn decoder(&self) -> Box<dyn Decoder> {
+        self.format.decoder_for(self.chip)
     }
 }

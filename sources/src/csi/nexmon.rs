@@ -13,11 +13,11 @@ use schemas::CsiLayout;
 use serde::Deserialize;
 
 use crate::csi::bytes::{MacText, array, u16_le};
-use crate::csi::format::{Format, Split};
+use crate::csi::format::Format;
 use crate::csi::layouts::Layouts;
 use crate::csi::tones;
 use crate::csi::values::{Float, from_words};
-use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake};
+use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake, Split};
 
 const HEADER_BYTES: usize = 18;
 const MAGIC: u16 = 0x1111;

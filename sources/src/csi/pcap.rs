@@ -6,8 +6,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::DecodeError;
-use crate::csi::format::Split;
+use crate::{DecodeError, Split};
 
 pub(crate) const FILE_HEADER_BYTES: usize = 24;
 const PACKET_HEADER_BYTES: usize = 16;
@@ -104,7 +103,7 @@ impl Pcap {
         let captured_at_ns = seconds * 1_000_000_000 + fraction * i64::from(self.ns_per_fraction);
         let frame = record.get(PACKET_HEADER_BYTES..).unwrap_or_default();
         let datagram = ip_packet(self.link_type, frame).and_then(datagram);
-        let (sender, payload) = datagram.unzip();
+        let (sender, payload) = datagram.map(|it| (it.sender, it.payload)).unzip();
         Packet { captured_at_ns, sender, payload }
     }
 }
@@ -129,8 +128,16 @@ fn ip_packet(link_type: u32, frame: &[u8]) -> Option<&[u8]> {
     frame.get(packet_at..).filter(|_| is_ip)
 }
 
-/// The sender and the payload of a whole UDP datagram.
-fn datagram(packet: &[u8]) -> Option<(IpAddr, &[u8])> {
+/// A UDP datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Datagram<'a> {
+    pub(crate) sender: IpAddr,
+    pub(crate) to_port: u16,
+    pub(crate) payload: &'a [u8],
+}
+
+/// The UDP datagram that an IP packet is, if it is a whole one.
+pub(crate) fn datagram(packet: &[u8]) -> Option<Datagram<'_>> {
     let (protocol, sender, header_bytes): (u8, IpAddr, usize) = match packet.first()? >> 4 {
         4 => {
             let header = packet.first_chunk::<20>()?;
@@ -146,10 +153,11 @@ fn datagram(packet: &[u8]) -> Option<(IpAddr, &[u8])> {
         _ => return None,
     };
     let udp = packet.get(header_bytes..).filter(|_| protocol == UDP)?;
-    let n_bytes = usize::from(u16::from_be_bytes(*udp.get(4..)?.first_chunk()?));
+    let number = |at: usize| Some(u16::from_be_bytes(*udp.get(at..)?.first_chunk()?));
+    let (to_port, n_bytes) = (number(2)?, usize::from(number(4)?));
     // Frames may be padded, and captures cut.
     let payload = udp.get(8..n_bytes.clamp(8, udp.len().max(8)))?;
-    Some((sender, payload))
+    Some(Datagram { sender, to_port, payload })
 }
 
 #[cfg(test)]

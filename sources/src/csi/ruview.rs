@@ -15,10 +15,10 @@ use serde::Deserialize;
 
 use crate::csi::bytes::{array, u16_le, u32_le};
 use crate::csi::esp32::buffer::{Chips, Secondary, subcarriers};
-use crate::csi::format::{Format, Split};
+use crate::csi::format::Format;
 use crate::csi::layouts::Layouts;
 use crate::csi::values::from_bytes;
-use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake};
+use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake, Split};
 
 const MAGIC: u32 = 0xC511_0001;
 const HEADER_BYTES: usize = 20;

@@ -4,16 +4,16 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::journal::LONGEST_MESSAGE;
 
-/// Length, checksum, number, time, sender and packet of an entry, before its message.
-pub(super) const HEADER_BYTES: usize = 42;
+/// Length, checksum, number, time, sender and mark of an entry, before its message.
+pub(super) const HEADER_BYTES: usize = 48;
 
 /// Where a message came from, as far as that is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Origin {
     /// The address that sent it.
     pub(crate) sender: Option<IpAddr>,
-    /// The number by which a broker knows it until it is acknowledged; 0 if there is none.
-    pub(crate) packet: u16,
+    /// What the transport knows it by: the packet number of a broker, the end of it in a file.
+    pub(crate) mark: u64,
 }
 
 /// What an entry's header tells.
@@ -25,7 +25,7 @@ pub(super) struct Header {
     pub(super) arrived_at_ns: i64,
     /// Unspecified where there is none; version 4 as it is mapped into version 6.
     sender: Ipv6Addr,
-    packet: u16,
+    mark: u64,
 }
 
 impl Header {
@@ -35,8 +35,8 @@ impl Header {
             Some(IpAddr::V6(address)) => address,
             None => Ipv6Addr::UNSPECIFIED,
         };
-        let (n_bytes, packet) = (message.len(), origin.packet);
-        let mut header = Self { n_bytes, checksum: 0, number, arrived_at_ns, sender, packet };
+        let (n_bytes, mark) = (message.len(), origin.mark);
+        let mut header = Self { n_bytes, checksum: 0, number, arrived_at_ns, sender, mark };
         header.checksum = header.sum(message);
         header
     }
@@ -55,7 +55,7 @@ impl Header {
         bytes[8..16].copy_from_slice(&self.number.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.arrived_at_ns.to_le_bytes());
         bytes[24..40].copy_from_slice(&self.sender.octets());
-        bytes[40..].copy_from_slice(&self.packet.to_le_bytes());
+        bytes[40..].copy_from_slice(&self.mark.to_le_bytes());
         bytes
     }
 
@@ -66,14 +66,14 @@ impl Header {
         let (number, rest) = rest.split_first_chunk()?;
         let (arrived_at_ns, rest) = rest.split_first_chunk()?;
         let (sender, rest) = rest.split_first_chunk::<16>()?;
-        let (packet, rest) = rest.split_first_chunk()?;
+        let (mark, rest) = rest.split_first_chunk()?;
         let header = Self {
             n_bytes: u32::from_le_bytes(*n_bytes) as usize,
             checksum: u32::from_le_bytes(*checksum),
             number: u64::from_le_bytes(*number),
             arrived_at_ns: i64::from_le_bytes(*arrived_at_ns),
             sender: Ipv6Addr::from(*sender),
-            packet: u16::from_le_bytes(*packet),
+            mark: u64::from_le_bytes(*mark),
         };
         let message = rest.get(..header.n_bytes).filter(|it| it.len() <= LONGEST_MESSAGE)?;
         (header.checksum == header.sum(message)).then_some((header, message))
@@ -81,6 +81,6 @@ impl Header {
 
     pub(super) fn origin(&self) -> Origin {
         let sender = IpAddr::from(self.sender).to_canonical();
-        Origin { sender: (!sender.is_unspecified()).then_some(sender), packet: self.packet }
+        Origin { sender: (!sender.is_unspecified()).then_some(sender), mark: self.mark }
     }
 }

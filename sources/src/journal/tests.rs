@@ -159,8 +159,8 @@ fn origins_are_kept() {
     let sent_by = |sender: &str| Some(sender.parse().expect("an address"));
     let origins = [
         Origin::default(),
-        Origin { sender: sent_by("10.0.0.7"), packet: 0 },
-        Origin { sender: sent_by("fe80::1"), packet: u16::MAX },
+        Origin { sender: sent_by("10.0.0.7"), mark: 0 },
+        Origin { sender: sent_by("fe80::1"), mark: u64::MAX },
     ];
     let mut expected = Vec::new();
     for origin in origins {
@@ -177,4 +177,5 @@ fn origins_are_kept() {
     let told = writer.for_each_kept(|offset, origin, _| kept.push((offset, origin)));
     told.expect("it can be read");
     assert_eq!(kept, expected);
+    assert_eq!(writer.last_mark(), Some(u64::MAX));
 }

@@ -5,6 +5,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::SourceError;
 use crate::journal::{
     Beyond, Header, JOURNAL_BYTES, Origin, SEGMENT_BYTES, Shared, State, for_each_entry, scan,
     segment_path, segments,
@@ -20,6 +21,8 @@ pub(crate) struct Writer {
     /// Of the next entry.
     number: u64,
     latest_ns: i64,
+    /// Of the entry before.
+    last_mark: Option<u64>,
     /// Entries that are not written yet.
     buffer: Vec<u8>,
     segment_bytes: u64,
@@ -60,6 +63,7 @@ impl Writer {
             end,
             number: last.map_or(0, |header| header.number + 1),
             latest_ns,
+            last_mark: last.map(|header| header.origin().mark),
             buffer: Vec::new(),
             segment_bytes: SEGMENT_BYTES,
             journal_bytes: JOURNAL_BYTES,
@@ -83,7 +87,18 @@ impl Writer {
         self.buffer.extend_from_slice(&header.encode());
         self.buffer.extend_from_slice(message);
         self.number += 1;
+        self.last_mark = Some(origin.mark);
         offset
+    }
+
+    /// Notes messages that were lost before they could be taken.
+    pub(crate) fn skip(&mut self, n_lost: u64) {
+        self.number += n_lost;
+    }
+
+    /// What the transport knows the latest message by.
+    pub(crate) fn last_mark(&self) -> Option<u64> {
+        self.last_mark
     }
 
     /// Everything before this offset is in every checkpoint that is kept.
@@ -97,7 +112,7 @@ impl Writer {
         for start in segments {
             let path = segment_path(&self.shared.folder, start);
             for_each_entry(&path, |at, header, message| {
-                tell(start + at, header.origin(), message)
+                tell(start + at, header.origin(), message);
             })?;
         }
         Ok(())
@@ -127,6 +142,11 @@ impl Writer {
     /// Makes durable what was written.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    /// Says that something failed with this journal.
+    pub(crate) fn failed(&self, source: io::Error) -> SourceError {
+        SourceError::Journal { folder: self.shared.folder.clone(), source }
     }
 
     /// Begins the next segment, and lets go of the oldest if there is too much.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::json::row_decoder::RowDecoder;
 use crate::transport::{Ingress, default_idle_timeout_ms};
-use crate::{Clock, LinkNames, Partition, SourceContext, SourceError, Speed, Transport};
+use crate::{Clock, Decoder, LinkNames, Partition, SourceContext, SourceError, Speed, Transport};
 
 /// Settings of the `json` source.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -118,19 +118,22 @@ impl JsonConfig {
     }
 
     pub(crate) fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
-        let schema = self.schema();
         self.transport.open(&Ingress {
             context,
             by_sender: false,
             names: LinkNames::default(),
-            schema: Some(Arc::clone(&schema)),
+            schema: Some(self.schema()),
             speed: self.speed,
             clock: Some(Clock::Device),
             max_delay_ms: self.max_delay_ms,
             idle_timeout_ms: self.idle_timeout_ms,
             registry: None,
-            decoder: &|| Box::new(RowDecoder::new(&schema, &self.time)),
+            decoder: &|| self.decoder(),
         })
+    }
+
+    pub(crate) fn decoder(&self) -> Box<dyn Decoder> {
+        Box::new(RowDecoder::new(&self.schema(), &self.time))
     }
 }
 

@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visito
 
 use crate::json::{TimeField, line};
 use crate::rows::{Row, Value};
-use crate::{DecodeError, Decoder, DecoderMemory, Intake, Step};
+use crate::{DecodeError, Decoder, DecoderMemory, Intake, Split, Step};
 
 /// Keys that are remembered of an object.
 const MAX_KEYS: usize = 64;
@@ -58,6 +58,10 @@ impl RowDecoder {
 }
 
 impl Decoder for RowDecoder {
+    fn split(&self, bytes: &[u8], complete: bool) -> Split {
+        Split::line(bytes, complete)
+    }
+
     fn decode(&mut self, bytes: &[u8], complete: bool, intake: &mut Intake) -> Step {
         let Some((line, used)) = line(bytes, complete) else { return Step::NeedsMore };
         if line.trim_ascii().is_empty() {

@@ -8,7 +8,7 @@ use arrow_avro::reader::{Decoder as Reader, ReaderBuilder};
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
 use schemas::{PoseFrame, Record, from_batch};
 
-use crate::{DecodeError, Decoder, DecoderMemory, Intake, Step};
+use crate::{DecodeError, Decoder, DecoderMemory, Intake, Split, Step};
 
 /// Zero byte and number.
 const PREFIX_BYTES: usize = 5;
@@ -30,6 +30,10 @@ impl AvroPoses {
 }
 
 impl Decoder for AvroPoses {
+    fn split(&self, bytes: &[u8], complete: bool) -> Split {
+        if complete { Split::Record(bytes.len()) } else { Split::NeedsMore }
+    }
+
     fn decode(&mut self, bytes: &[u8], _complete: bool, intake: &mut Intake) -> Step {
         let bad = Step::Bad(bytes.len(), DecodeError::NoPose);
         let Some([0, number @ ..]) = bytes.first_chunk::<PREFIX_BYTES>() else { return bad };

@@ -3,13 +3,17 @@
 use schemas::PoseFrame;
 
 use crate::json::line;
-use crate::{DecodeError, Decoder, DecoderMemory, Intake, Step};
+use crate::{DecodeError, Decoder, DecoderMemory, Intake, Split, Step};
 
 /// Reads frames; remembers nothing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct JsonPoses;
 
 impl Decoder for JsonPoses {
+    fn split(&self, bytes: &[u8], complete: bool) -> Split {
+        Split::line(bytes, complete)
+    }
+
     fn decode(&mut self, bytes: &[u8], complete: bool, intake: &mut Intake) -> Step {
         let Some((line, used)) = line(bytes, complete) else { return Step::NeedsMore };
         if line.trim_ascii().is_empty() {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::poses::avro::AvroPoses;
 use crate::poses::json::JsonPoses;
 use crate::transport::{Ingress, default_idle_timeout_ms};
-use crate::{Clock, LinkNames, Partition, SourceContext, SourceError, Speed, Transport};
+use crate::{Clock, Decoder, LinkNames, Partition, SourceContext, SourceError, Speed, Transport};
 
 /// Settings of the `poses` source.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -51,9 +51,8 @@ pub enum PoseFormat {
 impl PosesConfig {
     /// What is wrong with the settings, if anything is.
     pub fn mistake(&self) -> Option<String> {
-        let in_file = matches!(self.transport, Transport::File(_) | Transport::Serial(_));
-        let mistake = in_file && self.registry().is_some();
-        mistake.then(|| "avro comes in messages, so not from a file or a serial port".to_owned())
+        let mistake = self.transport.is_stream() && self.registry().is_some();
+        mistake.then(|| "avro comes in messages, so not in a stream of bytes".to_owned())
     }
 
     fn registry(&self) -> Option<&str> {
@@ -78,10 +77,14 @@ impl PosesConfig {
             max_delay_ms: self.max_delay_ms,
             idle_timeout_ms: self.idle_timeout_ms,
             registry: self.registry(),
-            decoder: &|| match self.format {
-                PoseFormat::Json => Box::new(JsonPoses),
-                PoseFormat::Avro { .. } => Box::<AvroPoses>::default(),
-            },
+            decoder: &|| self.decoder(),
         })
+    }
+
+    pub(crate) fn decoder(&self) -> Box<dyn Decoder> {
+        match self.format {
+            PoseFormat::Json => Box::new(JsonPoses),
+            PoseFormat::Avro { .. } => Box::<AvroPoses>::default(),
+        }
     }
 }

@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_millis(20);
 const MESSAGES_PER_POLL: usize = 256;
 /// How long a network delays some messages more than others, usually.
 const JITTER_NS: i64 = 200_000_000;
-const LOST: &str = "lost from the journal";
+/// From the journal, or before: the system had no room for them.
+const LOST: &str = "lost before it was read";
 
 /// Reads a journal.
 pub(super) struct Journaled {

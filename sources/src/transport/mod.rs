@@ -1,12 +1,18 @@
 //! Transports: where bytes come from, whatever format they are in.
 
+mod cutter;
+mod datagrams;
 mod file;
+mod follow;
+mod inlet;
+mod interface;
 mod journaled;
 mod kafka;
 mod messages;
 mod mqtt;
 mod serial;
 mod silent;
+mod tcp;
 mod udp;
 
 use std::net::SocketAddr;
@@ -23,14 +29,19 @@ use crate::journal::{self, Reader, Writer};
 use crate::pace::Paced;
 use crate::rows::Table;
 use crate::transport::file::Capture;
+use crate::transport::follow::Follow;
+use crate::transport::inlet::{Filling, Inlet};
+use crate::transport::interface::Interface;
 use crate::transport::journaled::Journaled;
-use crate::transport::mqtt::{MOST_KEPT_WAITING, Mqtt};
+use crate::transport::mqtt::{MOST_WAITING, Mqtt};
 use crate::transport::serial::Serial;
+use crate::transport::tcp::Tcp;
 use crate::transport::udp::Udp;
 use crate::{
     Decoder, Intake, LinkNames, Partition, Receiver, Source, SourceContext, SourceError, Speed,
 };
 
+pub use crate::transport::interface::NetworkInterface;
 pub use crate::transport::kafka::KafkaTopic;
 pub use crate::transport::mqtt::MqttTopic;
 pub use crate::transport::serial::SerialLine;
@@ -44,10 +55,19 @@ const RECORDS_PER_POLL: usize = 512;
 pub enum Transport {
     /// A capture file.
     File(PathBuf),
+    /// A capture file that something else still writes to. What is read is kept in a journal until it is
+    /// done with, with the time that it came in.
+    Follow(PathBuf),
     /// Datagrams of whole records, sent to this address. They are kept in a journal until they are
     /// done with, so that a restart loses none of them.
     Udp(SocketAddr),
-    /// A serial port, each line a record. They are kept in a journal until they are done with.
+    /// Datagrams that come in over a network interface, whoever they are sent to; Fresnel needs
+    /// `CAP_NET_RAW` then. They are kept in a journal until they are done with.
+    Interface(NetworkInterface),
+    /// Devices connect to this address and send records. They are kept in a journal until they are done
+    /// with.
+    Tcp(SocketAddr),
+    /// A serial port. Records are kept in a journal until they are done with.
     Serial(SerialLine),
     /// A folder that `fresnel record` has filled.
     Journal(PathBuf),
@@ -111,11 +131,19 @@ impl Ingress<'_> {
 }
 
 impl Transport {
+    /// True if bytes come without telling where a record ends.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self, Self::File(_) | Self::Follow(_) | Self::Tcp(_) | Self::Serial(_))
+    }
+
     /// What the position is like, of a source of some content.
     pub(crate) fn state_shape(&self, content: &str) -> String {
         match self {
             Self::File(path) => format!("file 3, {content} in {}", path.display()),
+            Self::Follow(path) => format!("follow 1, {content} in {}", path.display()),
             Self::Udp(_) => format!("udp 5, {content}"),
+            Self::Interface(interface) => format!("interface 1, {content} at {}", interface.name),
+            Self::Tcp(_) => format!("tcp 1, {content}"),
             Self::Journal(folder) => format!("journal 4, {content} in {}", folder.display()),
             Self::Kafka(topic) => format!("kafka 3, {content} in {}", topic.topic),
             Self::Serial(line) => format!("serial 4, {content} at {}", line.path.display()),
@@ -140,75 +168,80 @@ impl Transport {
                 paced(ingress.speed, open)
             }
             Self::Kafka(topic) => topic.open(ingress),
-            Self::Udp(address) => {
-                let folder = journal.join(name);
-                journaled(&folder, listen(*address, &folder)?, ingress)
-            }
-            Self::Serial(line) => {
-                let folder = journal.join(name);
-                journaled(&folder, attach(line, &folder)?, ingress)
-            }
-            Self::Mqtt(topic) => {
-                let folder = journal.join(name);
+            _ => {
                 let id = client_id(site, name);
-                journaled(&folder, subscribe(topic, &id, &folder, MOST_KEPT_WAITING)?, ingress)
+                let (folder, decoder) = (journal.join(name), (ingress.decoder)());
+                let reception = Reception { id, directory, most_waiting: MOST_WAITING, decoder };
+                let Some((filling, reader)) = self.fill(&folder, reception)? else {
+                    return Ok(Vec::new());
+                };
+                let source = Journaled::new(&folder, reader, ingress)?;
+                Ok(vec![Partition { receiver: Some(Box::new(filling)), ..source.into() }])
             }
         }
     }
 
     /// What takes in the messages of a transport that cannot be asked again, into a folder.
-    pub(crate) fn receiver(
+    pub(crate) fn recorder(
         &self,
         name: &str,
         folder: &Path,
+        decoder: Box<dyn Decoder>,
     ) -> Result<Option<Box<dyn Receiver>>, SourceError> {
-        match self {
-            Self::Udp(address) => Ok(Some(listen(*address, folder)?.0)),
-            Self::Serial(line) => Ok(Some(attach(line, folder)?.0)),
-            Self::Mqtt(topic) => {
-                Ok(Some(subscribe(topic, &client_id("record", name), folder, 0)?.0))
-            }
-            Self::File(_) | Self::Journal(_) | Self::Kafka(_) => Ok(None),
+        let (id, directory) = (client_id("record", name), Path::new(""));
+        // There are no checkpoints to wait for.
+        let reception = Reception { id, directory, most_waiting: 0, decoder };
+        let filling = self.fill(folder, reception)?;
+        Ok(filling.map(|(filling, _)| Box::new(filling) as Box<dyn Receiver>))
+    }
+
+    /// What fills the journal in a folder, and what reads it; none for what can be asked again.
+    fn fill(
+        &self,
+        folder: &Path,
+        reception: Reception<'_>,
+    ) -> Result<Option<(Filling, Reader)>, SourceError> {
+        if matches!(self, Self::File(_) | Self::Journal(_) | Self::Kafka(_)) {
+            return Ok(None);
         }
+        let failed = |source| SourceError::Journal { folder: folder.to_owned(), source };
+        let (mut writer, reader) = journal::open(folder).map_err(failed)?;
+        let inlet = self.inlet(reception, &mut writer)?;
+        Ok(inlet.map(|inlet| (Filling::new(inlet, writer), reader)))
+    }
+
+    /// Binds the socket, opens the port or connects to the broker.
+    fn inlet(
+        &self,
+        reception: Reception<'_>,
+        journal: &mut Writer,
+    ) -> Result<Option<Box<dyn Inlet>>, SourceError> {
+        let Reception { id, directory, most_waiting, decoder } = reception;
+        Ok(Some(match self {
+            Self::File(_) | Self::Journal(_) | Self::Kafka(_) => return Ok(None),
+            Self::Follow(path) => {
+                let taken = journal.last_mark();
+                Box::new(Follow::open(directory.join(path), taken, decoder)?)
+            }
+            Self::Udp(address) => Box::new(Udp::bind(*address)?),
+            Self::Interface(interface) => Box::new(Interface::open(interface)?),
+            Self::Tcp(address) => Box::new(Tcp::bind(*address, decoder)?),
+            Self::Serial(line) => Box::new(Serial::open(line, decoder)?),
+            Self::Mqtt(topic) => Box::new(Mqtt::connect(topic, &id, most_waiting, journal)?),
+        }))
     }
 }
 
-/// What fills a journal, and what reads it.
-type Journaling = (Box<dyn Receiver>, Reader);
-
-fn listen(address: SocketAddr, folder: &Path) -> Result<Journaling, SourceError> {
-    let (writer, reader) = open_journal(folder)?;
-    Ok((Box::new(Udp::bind(address, folder, writer)?), reader))
-}
-
-fn attach(line: &SerialLine, folder: &Path) -> Result<Journaling, SourceError> {
-    let (writer, reader) = open_journal(folder)?;
-    Ok((Box::new(Serial::open(line, folder, writer)?), reader))
-}
-
-fn subscribe(
-    topic: &MqttTopic,
-    id: &str,
-    folder: &Path,
-    most_kept_waiting: usize,
-) -> Result<Journaling, SourceError> {
-    let (writer, reader) = open_journal(folder)?;
-    Ok((Box::new(Mqtt::connect(topic, id, folder, writer, most_kept_waiting)?), reader))
-}
-
-fn open_journal(folder: &Path) -> Result<(Writer, Reader), SourceError> {
-    let failed = |source| SourceError::Journal { folder: folder.to_owned(), source };
-    journal::open(folder).map_err(failed)
-}
-
-/// The only partition of a source that reads a journal.
-fn journaled(
-    folder: &Path,
-    (receiver, reader): Journaling,
-    ingress: &Ingress<'_>,
-) -> Result<Vec<Partition>, SourceError> {
-    let source = Journaled::new(folder, reader, ingress)?;
-    Ok(vec![Partition { receiver: Some(receiver), ..source.into() }])
+/// What transports need that fill a journal.
+struct Reception<'a> {
+    /// How brokers know us.
+    id: String,
+    /// What relative paths are relative to.
+    directory: &'a Path,
+    /// Messages of a broker that wait for a checkpoint at most.
+    most_waiting: usize,
+    /// Tells where records end in a stream of bytes.
+    decoder: Box<dyn Decoder>,
 }
 
 /// How brokers know a source.

@@ -1,81 +1,47 @@
 //! UDP: each datagram holds whole records; their time is the time they came in, and their receiver who sent
 //! them.
 
-use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::SystemTime;
 
+use nix::sys::socket::SockaddrStorage;
+
+use crate::SourceError;
 use crate::journal::{Beyond, Origin, Writer};
+use crate::transport::datagrams::{Datagram, Datagrams};
+use crate::transport::inlet::Inlet;
 use crate::transport::unix_ns;
-use crate::{Receiver, SourceError};
 
-/// How long to wait for a datagram before saying that none came.
-const PATIENCE: Duration = Duration::from_millis(20);
-/// Datagrams taken in one go at most.
-const DATAGRAMS_AT_ONCE: usize = 256;
-const LARGEST_DATAGRAM: usize = 65_536;
-
-/// A socket that devices send to, and the journal that it fills.
+/// A socket that devices send to.
 #[derive(Debug)]
 pub(super) struct Udp {
     address: SocketAddr,
-    socket: UdpSocket,
-    folder: PathBuf,
-    journal: Writer,
-    buffer: Vec<u8>,
+    datagrams: Datagrams,
 }
 
 impl Udp {
     /// Listens on `address`.
-    pub(super) fn bind(
-        address: SocketAddr,
-        folder: &Path,
-        journal: Writer,
-    ) -> Result<Self, SourceError> {
-        let bind = || {
-            let socket = UdpSocket::bind(address)?;
-            socket.set_read_timeout(Some(PATIENCE))?;
-            Ok(socket)
-        };
-        let socket = bind().map_err(|source| SourceError::Bind { address, source })?;
-        let (folder, buffer) = (folder.to_owned(), vec![0; LARGEST_DATAGRAM]);
-        Ok(Self { address, socket, folder, journal, buffer })
-    }
-
-    /// Takes the datagrams that are there; the first is waited for.
-    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
-    fn take(&mut self) -> io::Result<Beyond> {
-        self.socket.set_nonblocking(false)?;
-        for nth in 0..DATAGRAMS_AT_ONCE {
-            match self.socket.recv_from(&mut self.buffer) {
-                Ok((n_bytes, sender)) => {
-                    let (now_ns, message) = (unix_ns(SystemTime::now()), &self.buffer[..n_bytes]);
-                    let origin = Origin { sender: Some(sender.ip()), packet: 0 };
-                    self.journal.append(now_ns, origin, message);
-                }
-                Err(error) => match error.kind() {
-                    ErrorKind::Interrupted => {}
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut => return Ok(Beyond::Nothing),
-                    _ => return Err(error),
-                },
-            }
-            if nth == 0 {
-                self.socket.set_nonblocking(true)?;
-            }
-        }
-        Ok(Beyond::More)
+    pub(super) fn bind(address: SocketAddr) -> Result<Self, SourceError> {
+        let bind = || Ok(Datagrams::new(UdpSocket::bind(address)?.into())?);
+        let datagrams = bind().map_err(|source| SourceError::Bind { address, source })?;
+        Ok(Self { address, datagrams })
     }
 }
 
-impl Receiver for Udp {
+fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
+    let of_4 = address.as_sockaddr_in().map(|address| address.ip().into());
+    of_4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
+}
+
+impl Inlet for Udp {
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
-    fn receive(&mut self) -> Result<(), SourceError> {
-        // Before the question whether more is there, so that all that came in by now is taken.
-        let now_ns = unix_ns(SystemTime::now());
+    fn take(&mut self, journal: &mut Writer) -> Result<Beyond, SourceError> {
+        let taken = self.datagrams.take(|Datagram { payload, from, n_lost }| {
+            let origin = Origin { sender: from.as_ref().and_then(ip), ..Origin::default() };
+            journal.skip(u64::from(n_lost));
+            journal.append(unix_ns(SystemTime::now()), origin, payload);
+        });
         let address = self.address;
-        let beyond = self.take().map_err(|source| SourceError::Receive { address, source })?;
-        let written = self.journal.write(now_ns, beyond);
-        written.map_err(|source| SourceError::Journal { folder: self.folder.clone(), source })
+        taken.map_err(|error| SourceError::Receive { address, source: error.into() })
     }
 }

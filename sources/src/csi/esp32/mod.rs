@@ -26,11 +26,11 @@ use schemas::CsiLayout;
 
 use crate::csi::esp32::buffer::{Chips, Secondary, subcarriers};
 use crate::csi::esp32::columns::{Columns, MAX_COLUMNS};
-use crate::csi::format::{Format, Split};
+use crate::csi::format::Format;
 use crate::csi::layouts::Layouts;
 use crate::csi::tones::centre_mhz;
 use crate::csi::values::from_bytes;
-use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake};
+use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake, Split};
 
 const MARKER: &[u8] = b"CSI_DATA,";
 /// Finds the last one.

@@ -15,14 +15,14 @@ use schemas::CsiLayout;
 
 use crate::csi::bytes::{MacText, array, u16_le, u32_le};
 use crate::csi::feitcsi;
-use crate::csi::format::{Format, Split};
+use crate::csi::format::Format;
 use crate::csi::layouts::Layouts;
 use crate::csi::picoscenes::segments::{Basic, Csi, Segment};
 use crate::csi::tones::{self, Phy};
 use crate::csi::values::{
     MAX_PAIRS, N_GROUPS, from_groups, from_ten_bits, from_words, groups_bytes, ten_bits_bytes,
 };
-use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake};
+use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake, Split};
 
 const MAGIC: u32 = 0x2015_0315;
 /// Length, magic number, version and number of segments.

@@ -4,7 +4,6 @@
 mod acknowledgements;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -14,10 +13,11 @@ use rumqttc::v5::{Client, Connection, ConnectionError, Event, MqttOptions};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::SourceError;
 use crate::journal::{Beyond, Origin, Writer};
+use crate::transport::inlet::Inlet;
 use crate::transport::mqtt::acknowledgements::Acknowledgements;
 use crate::transport::unix_ns;
-use crate::{Receiver, SourceError};
 
 /// How long to wait for a message before saying that none came.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -30,7 +30,7 @@ const LARGEST_MESSAGE: u32 = 1024 * 1024;
 const RECEIVE_MAXIMUM: u16 = u16::MAX;
 /// How many of them wait for a checkpoint at most, so that the broker never stops sending. Beyond, the
 /// journal has to do.
-pub(super) const MOST_KEPT_WAITING: usize = RECEIVE_MAXIMUM as usize / 2;
+pub(super) const MOST_WAITING: usize = RECEIVE_MAXIMUM as usize / 2;
 /// A broker keeps what it has for us for ever.
 const SESSION_EXPIRY: u32 = u32::MAX;
 /// How soon to connect again.
@@ -78,13 +78,11 @@ impl MqttTopic {
     }
 }
 
-/// A session with a broker, and the journal that it fills.
+/// A session with a broker.
 pub(super) struct Mqtt {
     topic: MqttTopic,
     client: Client,
     connection: Connection,
-    folder: PathBuf,
-    journal: Writer,
     acknowledgements: Acknowledgements,
 }
 
@@ -94,25 +92,21 @@ impl Mqtt {
     pub(super) fn connect(
         topic: &MqttTopic,
         id: &str,
-        folder: &Path,
-        journal: Writer,
         most_waiting: usize,
+        journal: &mut Writer,
     ) -> Result<Self, SourceError> {
         let (client, connection) = Client::new(topic.options(id), REQUESTS);
-        let (topic, folder) = (topic.clone(), folder.to_owned());
         let mut acknowledgements = Acknowledgements::new(most_waiting);
-        let keep = |offset, origin: Origin, message: &[u8]| {
-            acknowledgements.keep(offset, origin.packet, message);
-        };
-        if let Err(source) = journal.for_each_kept(keep) {
-            return Err(SourceError::Journal { folder, source });
-        }
-        let mut mqtt = Self { topic, client, connection, folder, journal, acknowledgements };
+        let kept = journal.for_each_kept(|offset, origin, message| {
+            acknowledgements.keep(offset, packet(origin), message);
+        });
+        kept.map_err(|source| journal.failed(source))?;
+        let mut mqtt = Self { topic: topic.clone(), client, connection, acknowledgements };
         for _ in 0..FIRST_PACKETS {
             match mqtt.connection.recv() {
                 Ok(Ok(event)) => {
                     let subscribed = matches!(event, Event::Incoming(Packet::SubAck(_)));
-                    mqtt.take(event);
+                    mqtt.hear(event, journal);
                     if subscribed {
                         return Ok(mqtt);
                     }
@@ -124,58 +118,44 @@ impl Mqtt {
         Err(mqtt.failed(ConnectionError::RequestsDone))
     }
 
-    fn take(&mut self, event: Event) {
+    fn hear(&mut self, event: Event, journal: &mut Writer) {
         match event {
             Event::Incoming(Packet::ConnAck(ConnAck { session_present, .. })) => {
                 self.acknowledgements.connected(session_present);
                 // There is room: nothing else waits when a connection begins.
                 let _ = self.client.try_subscribe_many([self.topic.filter()]);
             }
-            Event::Incoming(Packet::Publish(message)) => self.keep(&message),
+            Event::Incoming(Packet::Publish(message)) => self.keep(&message, journal),
             _ => {}
         }
     }
 
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
-    fn keep(&mut self, message: &Publish) {
+    fn keep(&mut self, message: &Publish, journal: &mut Writer) {
         let Publish { pkid: packet, payload, .. } = message;
         if !self.acknowledgements.has(message) {
-            let origin = Origin { sender: None, packet: *packet };
-            let offset = self.journal.append(unix_ns(SystemTime::now()), origin, payload);
+            let origin = Origin { sender: None, mark: u64::from(*packet) };
+            let offset = journal.append(unix_ns(SystemTime::now()), origin, payload);
             self.acknowledgements.keep(offset, *packet, payload);
         }
         self.acknowledgements.wait(*packet);
     }
 
-    /// Tells the broker what it need not send again.
-    fn acknowledge(&mut self) {
-        let done = self.journal.done();
+    /// Tells the broker what it need not send again of what was written.
+    fn acknowledge(&mut self, journal: &Writer) -> Result<(), SourceError> {
+        if self.acknowledgements.need_sync() {
+            journal.sync().map_err(|source| journal.failed(source))?;
+        }
+        let done = journal.done();
         while let Some(packet) = self.acknowledgements.due(done) {
             let message = Publish { pkid: packet, qos: QoS::AtLeastOnce, ..Publish::default() };
             if self.client.try_ack(&message).is_err() {
                 // So many wait to be sent that the rest has to wait as well.
-                return;
+                break;
             }
             self.acknowledgements.acknowledged();
         }
-    }
-
-    /// Takes the messages that are there; the first is waited for.
-    fn take_all(&mut self) -> Beyond {
-        for nth in 0..MESSAGES_AT_ONCE {
-            let patience = if nth == 0 { PATIENCE } else { Duration::ZERO };
-            match self.connection.recv_timeout(patience) {
-                Ok(Ok(event)) => self.take(event),
-                // It connects again when it is asked again.
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, host = self.topic.host, "no mqtt broker");
-                    thread::sleep(CONNECT_AGAIN);
-                    return Beyond::Away;
-                }
-                Err(_) => return Beyond::Nothing,
-            }
-        }
-        Beyond::More
+        Ok(())
     }
 
     fn failed(&self, source: ConnectionError) -> SourceError {
@@ -184,18 +164,28 @@ impl Mqtt {
     }
 }
 
-impl Receiver for Mqtt {
-    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
-    fn receive(&mut self) -> Result<(), SourceError> {
-        // Before the question whether more is there, so that all that came in by now is taken.
-        let now_ns = unix_ns(SystemTime::now());
-        let beyond = self.take_all();
-        let need_sync = self.acknowledgements.need_sync();
-        let written = self.journal.write(now_ns, beyond);
-        let synced = written.and_then(|()| if need_sync { self.journal.sync() } else { Ok(()) });
-        synced.map_err(|source| SourceError::Journal { folder: self.folder.clone(), source })?;
-        self.acknowledge();
-        Ok(())
+/// The number by which the broker knows a message.
+fn packet(origin: Origin) -> u16 {
+    u16::try_from(origin.mark).unwrap_or_default()
+}
+
+impl Inlet for Mqtt {
+    fn take(&mut self, journal: &mut Writer) -> Result<Beyond, SourceError> {
+        self.acknowledge(journal)?;
+        for nth in 0..MESSAGES_AT_ONCE {
+            let patience = if nth == 0 { PATIENCE } else { Duration::ZERO };
+            match self.connection.recv_timeout(patience) {
+                Ok(Ok(event)) => self.hear(event, journal),
+                // It connects again when it is asked again.
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, host = self.topic.host, "no mqtt broker");
+                    thread::sleep(CONNECT_AGAIN);
+                    return Ok(Beyond::Away);
+                }
+                Err(_) => return Ok(Beyond::Nothing),
+            }
+        }
+        Ok(Beyond::More)
     }
 }
 

@@ -1,0 +1,84 @@
+//! Sockets of datagrams, and how many of these the system had no room for.
+
+use std::fmt::Debug;
+use std::io::IoSliceMut;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrLike, recvmsg, setsockopt, sockopt};
+use nix::sys::time::TimeVal;
+
+use crate::journal::Beyond;
+
+/// How long to wait for a datagram before saying that none came.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// Datagrams taken in one go at most.
+const DATAGRAMS_AT_ONCE: usize = 256;
+const LARGEST_DATAGRAM: usize = 65_536;
+/// What the system keeps for us while we have no turn, as far as it allows: a second of 64 boards.
+const SOCKET_BYTES: usize = 8 * 1024 * 1024;
+
+/// A socket that datagrams come in at, with addresses of a kind.
+#[derive(Debug)]
+pub(super) struct Datagrams {
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+    control: Vec<u8>,
+    /// Datagrams that the system had no room for, as it counts them.
+    n_overrun: u32,
+}
+
+/// A datagram that came in.
+#[derive(Debug)]
+pub(super) struct Datagram<'a, A> {
+    pub(super) payload: &'a [u8],
+    pub(super) from: Option<A>,
+    /// How many the system had no room for before this one.
+    pub(super) n_lost: u32,
+}
+
+impl Datagrams {
+    pub(super) fn new(socket: OwnedFd) -> nix::Result<Self> {
+        let patience = TimeVal::new(0, PATIENCE.subsec_micros().into());
+        setsockopt(&socket, sockopt::ReceiveTimeout, &patience)?;
+        setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+        // Only some may ask for more than the system's bound.
+        setsockopt(&socket, sockopt::RcvBufForce, &SOCKET_BYTES)
+            .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &SOCKET_BYTES))?;
+        let (buffer, control) = (vec![0; LARGEST_DATAGRAM], cmsg_space!(u32));
+        Ok(Self { socket, buffer, control, n_overrun: 0 })
+    }
+
+    /// Tells the datagrams that are there; the first is waited for.
+    pub(super) fn take<A: SockaddrLike + Copy>(
+        &mut self,
+        mut tell: impl FnMut(Datagram<'_, A>),
+    ) -> nix::Result<Beyond> {
+        for nth in 0..DATAGRAMS_AT_ONCE {
+            let flags = if nth == 0 { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
+            match self.receive(flags) {
+                Ok(datagram) => tell(datagram),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return Ok(Beyond::Nothing),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Beyond::More)
+    }
+
+    fn receive<A: SockaddrLike + Copy>(&mut self, flags: MsgFlags) -> nix::Result<Datagram<'_, A>> {
+        let mut pieces = [IoSliceMut::new(&mut self.buffer)];
+        let control = Some(self.control.as_mut_slice());
+        let message = recvmsg::<A>(self.socket.as_raw_fd(), &mut pieces, control, flags)?;
+        let n_overrun = message.cmsgs()?.find_map(|control| match control {
+            ControlMessageOwned::RxqOvfl(n_overrun) => Some(n_overrun),
+            _ => None,
+        });
+        let (n_bytes, from) = (message.bytes, message.address);
+        let n_lost = n_overrun.map_or(0, |now| now.wrapping_sub(self.n_overrun));
+        self.n_overrun = n_overrun.unwrap_or(self.n_overrun);
+        Ok(Datagram { payload: &self.buffer[..n_bytes], from, n_lost })
+    }
+}

@@ -1,0 +1,98 @@
+//! Files that something else still writes to: what is added is read as it comes, and its time is the time that
+//! it was read.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use crate::journal::{Beyond, Origin, Writer};
+use crate::transport::cutter::Cutter;
+use crate::transport::inlet::Inlet;
+use crate::transport::unix_ns;
+use crate::{Decoder, SourceError};
+
+/// How soon to look whether something was added.
+const PATIENCE: Duration = Duration::from_millis(20);
+const READ_BYTES: usize = 64 * 1024;
+
+/// A file that grows.
+pub(super) struct Follow {
+    path: PathBuf,
+    file: File,
+    /// Bytes that were read.
+    n_read: u64,
+    cutter: Cutter,
+    decoder: Box<dyn Decoder>,
+    buffer: Vec<u8>,
+}
+
+impl Follow {
+    /// Reads the file of `path` from the end of the record that was taken last, or from its beginning.
+    pub(super) fn open(
+        path: PathBuf,
+        taken: Option<u64>,
+        decoder: Box<dyn Decoder>,
+    ) -> Result<Self, SourceError> {
+        let open = || {
+            let mut file = File::open(&path)?;
+            // A shorter one is not the one that it was.
+            let taken = taken.filter(|taken| file.metadata().is_ok_and(|it| it.len() >= *taken));
+            let n_read = file.seek(SeekFrom::Start(taken.unwrap_or_default()))?;
+            Ok((file, n_read))
+        };
+        let (file, n_read) = match open() {
+            Ok(opened) => opened,
+            Err(source) => return Err(SourceError::Read { path, source }),
+        };
+        let (cutter, buffer) = (Cutter::default(), vec![0; READ_BYTES]);
+        Ok(Self { path, file, n_read, cutter, decoder, buffer })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
+    fn read(&mut self, journal: &mut Writer) -> io::Result<Beyond> {
+        let n_bytes = self.file.read(&mut self.buffer)?;
+        if n_bytes == 0 {
+            if self.is_replaced()? {
+                self.begin_again(journal)?;
+            }
+            thread::sleep(PATIENCE);
+            return Ok(Beyond::Nothing);
+        }
+        self.n_read += n_bytes as u64;
+        let (now_ns, n_read) = (unix_ns(SystemTime::now()), self.n_read);
+        self.cutter.take(&*self.decoder, &self.buffer[..n_bytes], |record, behind| {
+            let origin = Origin { mark: n_read - behind, ..Origin::default() };
+            journal.append(now_ns, origin, record);
+        });
+        Ok(Beyond::More)
+    }
+
+    /// True if the path has another file by now, or the same one was begun again.
+    fn is_replaced(&self) -> io::Result<bool> {
+        let ours = self.file.metadata()?;
+        let Ok(theirs) = fs::metadata(&self.path) else { return Ok(false) };
+        let is_same = (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino());
+        Ok(!is_same || ours.len() < self.n_read)
+    }
+
+    /// Reads from the beginning of the file that is there now; of the other one nothing more comes.
+    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
+    fn begin_again(&mut self, journal: &mut Writer) -> io::Result<()> {
+        let now_ns = unix_ns(SystemTime::now());
+        self.cutter.end(&*self.decoder, |record, _| {
+            journal.append(now_ns, Origin::default(), record);
+        });
+        (self.file, self.n_read) = (File::open(&self.path)?, 0);
+        Ok(())
+    }
+}
+
+impl Inlet for Follow {
+    fn take(&mut self, journal: &mut Writer) -> Result<Beyond, SourceError> {
+        let read = self.read(journal);
+        read.map_err(|source| SourceError::Read { path: self.path.clone(), source })
+    }
+}

@@ -1,0 +1,151 @@
+//! Intel 5300 logs over TCP, from a file that grows, and off a network interface: each frame is there once.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::net::{TcpStream, UdpSocket};
+use std::path::Path;
+
+use crate::support::{capture, lines, port, process};
+
+const PIPELINE: &str = r#"
+name = "lab"
+checkpoint = { interval = "20ms", granule = "50ms", retention = 1 }
+
+[sources.laptop]
+type = "csi"
+format = "intel5300"
+transport = TRANSPORT
+
+[sinks.lines]
+type = "json_lines"
+inputs = ["laptop"]
+path = "out.jsonl"
+"#;
+const ARGUMENTS: [&str; 4] = ["run", "lab.toml", "--listen", "127.0.0.1:0"];
+
+fn directory(transport: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("room");
+    let pipeline = PIPELINE.replace("TRANSPORT", transport);
+    fs::write(directory.path().join("lab.toml"), pipeline).expect("room");
+    directory
+}
+
+/// How often each sequence number was written.
+fn counts(directory: &Path) -> BTreeMap<u64, usize> {
+    let mut counts = BTreeMap::new();
+    for (sequence, _) in lines::frames(&directory.join("out.jsonl")) {
+        *counts.entry(sequence).or_default() += 1;
+    }
+    counts
+}
+
+fn all(each: usize) -> BTreeMap<u64, usize> {
+    (0..capture::N_FRAMES as u64).map(|sequence| (sequence, each)).collect()
+}
+
+/// Sends to a port by pieces that are no records.
+fn send(stream: &mut TcpStream, bytes: &[u8]) {
+    for piece in bytes.chunks(1009) {
+        stream.write_all(piece).expect("it reads");
+    }
+}
+
+pub(crate) fn devices_connect_and_send() {
+    let address = format!("127.0.0.1:{}", port::free());
+    let directory = directory(&format!("{{ tcp = \"{address}\" }}"));
+    let log = capture::intel5300();
+    let (first, rest) = log.split_at(log.len() / 3 + 5);
+    let mut server = process::Server::start(directory.path(), &ARGUMENTS);
+    let connect = || TcpStream::connect(&address).expect("it listens");
+    let mut devices = [connect(), connect()];
+    // The record in which it is cut ends later, or never, which is told.
+    for part in [first, rest] {
+        for device in &mut devices {
+            send(device, part);
+        }
+    }
+    let mut third = connect();
+    send(&mut third, first);
+    drop(third);
+    server.wait_for_metric(
+        "fresnel_dropped_total{component=\"laptop\",reason=\"truncated record\"} 1",
+    );
+    server.wait_until(|| counts(directory.path()).values().sum::<usize>() >= 7000);
+    // What was taken is kept, whoever is killed.
+    server.signal("KILL");
+    server.wait_for_signal();
+    let mut server = process::Server::start(directory.path(), &ARGUMENTS);
+    let mut device = connect();
+    send(&mut device, rest);
+    let n_first = capture::N_FRAMES / 3;
+    let is_there = |(sequence, n_times): (u64, usize)| {
+        // The last third-part begins in the middle of a record.
+        n_times == if sequence == n_first as u64 { 2 } else { 3 }
+    };
+    server.wait_until(|| {
+        counts(directory.path()).values().sum::<usize>() >= 3 * capture::N_FRAMES - 1
+    });
+    assert!(counts(directory.path()).into_iter().all(is_there));
+    assert_eq!(server.terminate().0, Some(0));
+    let batches = lines::records(&directory.path().join("out.jsonl"));
+    assert!(batches.iter().all(|batch| batch["link"]["receiver"] == "127.0.0.1"));
+}
+
+pub(crate) fn a_file_is_followed() {
+    let directory = directory("{ follow = \"growing.dat\" }");
+    let path = directory.path().join("growing.dat");
+    let log = capture::intel5300();
+    let (first, rest) = log.split_at(log.len() / 2 + 5);
+    fs::write(&path, first).expect("room");
+    let n_written = || counts(directory.path()).values().sum::<usize>();
+    let mut server = process::Server::start(directory.path(), &ARGUMENTS);
+    server.wait_until(|| n_written() >= capture::N_FRAMES / 2);
+    server.signal("KILL");
+    server.wait_for_signal();
+    let mut server = process::Server::start(directory.path(), &ARGUMENTS);
+    let mut file = OpenOptions::new().append(true).open(&path).expect("it is there");
+    for piece in rest.chunks(1009) {
+        file.write_all(piece).expect("room");
+    }
+    server.wait_until(|| n_written() >= capture::N_FRAMES);
+    assert!(counts(directory.path()) == all(1), "lost or doubled");
+    // Another one takes its place.
+    let next = directory.path().join("next.dat");
+    fs::write(&next, &log).expect("room");
+    fs::rename(&next, &path).expect("room");
+    server.wait_until(|| n_written() >= 2 * capture::N_FRAMES);
+    assert_eq!(server.terminate().0, Some(0));
+    assert!(counts(directory.path()) == all(2), "lost or doubled");
+}
+
+/// True if all that is sent may be listened to.
+pub(crate) fn may_listen() -> bool {
+    const CAP_NET_RAW: u32 = 13;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    effective.is_some_and(|bits| bits >> CAP_NET_RAW & 1 == 1)
+}
+
+pub(crate) fn an_interface_is_heard() {
+    let free = port::free();
+    let directory = directory(&format!("{{ interface = {{ name = \"lo\", port = {free} }} }}"));
+    let mut server = process::Server::start(directory.path(), &ARGUMENTS);
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let log = capture::intel5300();
+    let record = &log[..log.len() / capture::N_FRAMES];
+    let n_taken = |n: usize| format!("fresnel_records_total{{component=\"laptop\"}} {n}");
+    for nth in 1..=50 {
+        // Nobody has that port, and to others nobody listens.
+        for to_port in [free, port::free()] {
+            let _ = socket.send_to(record, ("127.0.0.1", to_port));
+        }
+        server.wait_for_metric(&n_taken(nth));
+    }
+    assert_eq!(server.terminate().0, Some(0));
+    let missing = PIPELINE.replace("TRANSPORT", "{ interface = { name = \"none0\" } }");
+    fs::write(directory.path().join("lab.toml"), missing).expect("room");
+    let said = process::fail(directory.path(), &[&ARGUMENTS[..], &["--fresh"]].concat(), 1);
+    assert!(said.contains("\"none0\""), "{said}");
+}
