@@ -119,6 +119,8 @@ pub(crate) struct Devices {
     changed: Vec<(usize, Option<Device>)>,
     /// The device of the frame before this one: often it is the same.
     last: usize,
+    /// True if that one was known by who sent, too.
+    by_transmitter: bool,
 }
 
 /// What is kept of devices.
@@ -130,17 +132,21 @@ impl Devices {
         self.align = true;
     }
 
-    /// The scalars of a frame of a link, by the device's clock unless that says nothing.
+    /// The scalars of a frame of a link, by the device's clock unless that says nothing. The link may be
+    /// the `same` as that of the frame before.
     pub(crate) fn read(
         &mut self,
         (receiver, transmitter): (&str, &str),
+        same: bool,
         frame: &DeviceFrame<'_>,
         arrived_at_ns: Option<i64>,
     ) -> CsiFrame {
         let by_transmitter = matches!(frame.counter, Counter::OfTransmitter { .. });
         let counting = if by_transmitter { transmitter } else { "" };
         let align = self.align;
-        let device = self.device(receiver, counting);
+        let same = same && self.by_transmitter == by_transmitter;
+        self.by_transmitter = by_transmitter;
+        let device = self.device(receiver, counting, same);
         let (sequence, n_missed) = device.count(frame.counter);
         let device_ns = match frame.time {
             DeviceTime::Unknown => None,
@@ -160,10 +166,10 @@ impl Devices {
         CsiFrame { captured_at_ns, sequence, rssi_dbm, noise_dbm, agc_db, scale, n_missed }
     }
 
-    fn device(&mut self, receiver: &str, counting: &str) -> &mut Device {
+    fn device(&mut self, receiver: &str, counting: &str, same: bool) -> &mut Device {
         let is = |(rx, tx): &(String, String)| rx == receiver && tx == counting;
         let known = match self.names.get(self.last) {
-            Some(names) if is(names) => Some(self.last),
+            Some(names) if same || is(names) => Some(self.last),
             _ => self.names.iter().position(is),
         };
         let idx = known.unwrap_or_else(|| {
@@ -253,7 +259,7 @@ mod tests {
                 scale: 1.0,
                 values: &[],
             };
-            devices.read((receiver, "ap"), &frame, None)
+            devices.read((receiver, "ap"), false, &frame, None)
         };
         for align in [false, true] {
             let mut devices = Devices { align, ..Devices::default() };

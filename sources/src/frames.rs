@@ -26,16 +26,16 @@ impl LinkNames {
     }
 }
 
-/// The batch of this tick, link and layout among `records`, which are in the order of their ticks. A new
-/// layout of the same antennas and streams ends the one before.
-pub(crate) fn open_batch<'r>(
-    records: &'r mut Vec<(Tick, Record)>,
+/// Where the batch of this tick, link and layout is among `records`, which are in the order of their ticks.
+/// A new layout of the same antennas and streams ends the one before.
+pub(crate) fn open_batch(
+    records: &mut Vec<(Tick, Record)>,
     tick: Tick,
     site: &str,
     (receiver, transmitter): (&str, &str),
     layout: &Arc<CsiLayout>,
     source_kind: SourceKind,
-) -> &'r mut CsiBatch {
+) -> usize {
     let behind = records.len() - records.iter().rev().take_while(|(at, _)| *at > tick).count();
     let of_tick = records[..behind].iter().rev().take_while(|(at, _)| *at == tick);
     let latest = of_tick.zip(1..).find_map(|((_, record), from_end)| match record {
@@ -59,10 +59,17 @@ pub(crate) fn open_batch<'r>(
         let batch = CsiBatch::new(link, Arc::clone(layout), source_kind);
         records.insert(batch_idx, (tick, Record::Csi(batch)));
     }
-    match &mut records[batch_idx].1 {
-        Record::Csi(batch) => batch,
-        other => unreachable!("a batch of frames was found or made here, not {}", other.kind()),
-    }
+    batch_idx
+}
+
+/// True if a record is a batch of this tick and layout.
+pub(crate) fn is_open(
+    record: Option<&(Tick, Record)>,
+    tick: Tick,
+    layout: &Arc<CsiLayout>,
+) -> bool {
+    let Some((at, Record::Csi(batch))) = record else { return false };
+    *at == tick && Arc::ptr_eq(&batch.layout, layout)
 }
 
 /// Compares what layouts say only if they are not one.

@@ -26,31 +26,42 @@ pub(crate) fn from_groups(
     values: &mut Vec<Complex32>,
 ) -> u32 {
     let n_pairs = rows.len() * n_tx;
-    // First each pair to its place, then all at once to numbers.
-    let mut pairs = [[0_i8; 2]; MAX_PAIRS * N_GROUPS];
-    let mut starts = [0; MAX_PAIRS];
-    for (pair, start) in starts.iter_mut().enumerate().take(n_pairs) {
-        *start = (rows[pair / n_tx] * n_tx + pair % n_tx) * N_GROUPS;
-    }
-    for nth in 0..n_pairs.div_ceil(PAIRS_PER_WINDOW) {
-        let first = PAIRS_PER_WINDOW * nth;
-        let starts = &starts[first..n_pairs.min(first + PAIRS_PER_WINDOW)];
-        for group in 0..N_GROUPS {
-            let bit = 3 + group * (3 + 16 * n_pairs);
-            let mut window = window(payload, bit / 8 + 2 * first) >> (bit % 8);
-            for start in starts {
-                pairs[start + group] = [window as i8, (window >> 8) as i8];
-                window >>= 16;
-            }
+    // First each pair to its row, then all at once to numbers.
+    let mut pairs = [[[0; 2]; N_GROUPS]; MAX_PAIRS];
+    let row = |pair: usize| rows[pair / n_tx] * n_tx + pair % n_tx;
+    for first in (0..n_pairs).step_by(PAIRS_PER_WINDOW) {
+        match n_pairs - first {
+            1 => spread(payload, n_pairs, first, [row(first)], &mut pairs),
+            2 => spread(payload, n_pairs, first, [row(first), row(first + 1)], &mut pairs),
+            _ => spread(payload, n_pairs, first, [0, 1, 2].map(|nth| row(first + nth)), &mut pairs),
         }
     }
-    let parts = pairs[..n_pairs * N_GROUPS].as_flattened();
+    let parts = pairs[..n_pairs].as_flattened().as_flattened();
     values.resize(n_pairs * N_GROUPS, Complex32::default());
     for (value, part) in bytemuck::cast_slice_mut(values).iter_mut().zip(parts) {
         *value = f32::from(*part);
     }
-    let squares = parts.iter().map(|part| i32::from(i16::from(*part) * i16::from(*part)));
+    let squares = parts.iter().map(|part| i32::from(*part) * i32::from(*part));
     squares.sum::<i32>().cast_unsigned()
+}
+
+/// Puts the pairs of all groups from the `first` one on into `rows`, which differ.
+fn spread<const N: usize>(
+    payload: &[u8],
+    n_pairs: usize,
+    first: usize,
+    rows: [usize; N],
+    pairs: &mut [[[i8; 2]; N_GROUPS]; MAX_PAIRS],
+) {
+    let Ok(mut rows) = pairs.get_disjoint_mut(rows) else { return };
+    for group in 0..N_GROUPS {
+        let bit = 3 + group * (3 + 16 * n_pairs);
+        let window = window(payload, bit / 8 + 2 * first) >> (bit % 8);
+        for (nth, row) in rows.iter_mut().enumerate() {
+            let pair = window >> (16 * nth);
+            row[group] = [pair as i8, (pair >> 8) as i8];
+        }
+    }
 }
 
 /// Eight bytes from a place on; zeros behind the end.

@@ -1,0 +1,135 @@
+//! Ticks, batches and marks.
+
+use num_complex::Complex32;
+use schemas::CsiLayout;
+
+use super::*;
+use crate::{Counter, DeviceTime};
+
+fn layout(n_subcarriers: i16) -> CsiLayout {
+    let subcarriers = (0..n_subcarriers).collect();
+    CsiLayout { n_rx: 1, n_tx: 1, subcarriers, ..Default::default() }
+}
+
+fn intake() -> Intake {
+    Intake::new(LinkNames::default(), SourceKind::Replay, &SourceContext::detached("test"))
+}
+
+fn push(intake: &mut Intake, transmitter: &str, n_subcarriers: i16, captured_at_ms: i64) {
+    let values = vec![Complex32::default(); usize::try_from(n_subcarriers).expect("small")];
+    intake.push(&DeviceFrame {
+        receiver: None,
+        transmitter: Some(transmitter),
+        layout: &layout(n_subcarriers).into(),
+        time: DeviceTime::Ns(captured_at_ms * 1_000_000),
+        counter: Counter::None,
+        rssi_dbm: 0.0,
+        noise_dbm: 0.0,
+        agc_db: 0.0,
+        scale: 1.0,
+        values: &values,
+    });
+}
+
+/// Tick, transmitter, subcarriers and frames of each batch.
+fn shape(poll: &Poll) -> Vec<(Tick, &str, usize, usize)> {
+    let shape = poll.records.iter().map(|(tick, record)| {
+        let Record::Csi(batch) = record else { panic!("only frames were pushed") };
+        let layout = &batch.layout;
+        (*tick, batch.link.transmitter.as_str(), layout.subcarriers.len(), batch.len())
+    });
+    shape.collect()
+}
+
+#[test]
+fn a_batch_has_one_tick_one_link_and_one_layout() {
+    let mut intake = intake();
+    for (transmitter, n_subcarriers, captured_at_ms) in
+        [("a", 1, 0), ("b", 1, 1), ("a", 1, 2), ("a", 2, 3), ("a", 1, 4), ("b", 1, 9), ("b", 1, 10)]
+    {
+        push(&mut intake, transmitter, n_subcarriers, captured_at_ms);
+    }
+    assert_eq!(intake.len(), 7);
+    let expected =
+        [(0, "a", 1, 2), (0, "b", 1, 2), (0, "a", 2, 1), (0, "a", 1, 1), (10, "b", 1, 1)];
+    assert_eq!(shape(&intake.take()), expected);
+    assert!(intake.is_empty());
+}
+
+#[test]
+fn late_frames_travel_at_the_clock() {
+    let mut intake = intake();
+    for captured_at_ms in [0, 30, 10, 40] {
+        push(&mut intake, "a", 1, captured_at_ms);
+    }
+    let poll = intake.take();
+    assert_eq!(shape(&poll), [(0, "a", 1, 1), (30, "a", 1, 2), (40, "a", 1, 1)]);
+    assert_eq!((poll.n_late, poll.clock), (1, 40));
+}
+#[test]
+fn with_a_delay_nothing_is_late_before_it() {
+    let mut intake = intake().with_max_delay_ms(20);
+    for captured_at_ms in [0, 30, 12, 11, 5, 60] {
+        push(&mut intake, "a", 1, captured_at_ms);
+    }
+    let poll = intake.take();
+    assert_eq!(shape(&poll), [(0, "a", 1, 1), (10, "a", 1, 3), (30, "a", 1, 1)]);
+    let Record::Csi(batch) = &poll.records[1].1 else { panic!("only frames were pushed") };
+    assert_eq!(batch.captured_at_ns, [5_000_000, 11_000_000, 12_000_000], "in order");
+    assert_eq!((poll.n_late, poll.clock), (1, 40), "5 came when the clock was at 10");
+    assert_eq!(shape(&intake.finish(&())), [(60, "a", 1, 1)]);
+}
+
+/// Records at random times, read in one go and again from each mark: the same ticks.
+#[test]
+fn reading_on_from_a_mark_gives_the_same_records() {
+    let mut seed = 7_u64;
+    let times: Vec<i64> = (0..400)
+        .map(|nth| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            nth * 13 + i64::try_from(seed >> 58).expect("six bits")
+        })
+        .collect();
+    let clocks = [Clock::Device, Clock::Aligned];
+    for (max_delay_ms, clock) in [0, 30].into_iter().flat_map(|it| clocks.map(|clock| (it, clock)))
+    {
+        let read = |context: &SourceContext<'_>| {
+            let mut intake = Intake::new(LinkNames::default(), SourceKind::Replay, context)
+                .with_max_delay_ms(max_delay_ms)
+                .with_clock(clock);
+            let from: usize = intake.restore(context, "").expect("its own").unwrap_or(0);
+            let (mut records, mut marks) = (Vec::new(), Vec::new());
+            for (captured_at_ms, nth) in times.iter().zip(0_usize..).skip(from) {
+                push(&mut intake, "a", 1, *captured_at_ms);
+                intake.mark(&nth);
+                let poll = intake.take();
+                records.extend(poll.records);
+                marks.extend(poll.marks);
+            }
+            let poll = intake.finish(&times.len());
+            records.extend(poll.records);
+            marks.extend(poll.marks);
+            (frames(records), marks)
+        };
+        let context = SourceContext::detached("test");
+        let (all, marks) = read(&context);
+        assert!(marks.len() > 4, "{marks:?}");
+        for Mark { tick, position } in marks {
+            let positions = [(Vec::new(), position)];
+            let again = read(&SourceContext { positions: &positions, ..context });
+            let expected: Vec<_> = all.iter().filter(|(at, _)| *at >= tick).copied().collect();
+            assert_eq!(again.0, expected, "from {tick} with a delay of {max_delay_ms}");
+        }
+    }
+}
+
+/// Tick and capture time of each frame, in order.
+fn frames(records: Vec<(Tick, Record)>) -> Vec<(Tick, i64)> {
+    let frames = records.into_iter().flat_map(|(tick, record)| {
+        let Record::Csi(batch) = record else { panic!("only frames were pushed") };
+        batch.captured_at_ns.into_iter().map(move |captured_at_ns| (tick, captured_at_ns))
+    });
+    let mut frames: Vec<_> = frames.collect();
+    frames.sort_unstable();
+    frames
+}
