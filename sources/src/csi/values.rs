@@ -1,5 +1,7 @@
 //! The kernels: packed numbers to complex values, `[n_rx, n_tx, n_subcarriers]`.
 
+use std::ops::Range;
+
 use num_complex::Complex32;
 
 /// Groups of subcarriers that an Intel 5300 reports.
@@ -94,29 +96,47 @@ pub(crate) fn from_ten_bits(
     values: &mut Vec<Complex32>,
 ) {
     let n_pairs = n_rx * n_tx;
-    // First each value to its place, then all at once to numbers.
+    // First each value to its row, then all at once to numbers.
     words.resize(n_pairs * n_subcarriers, [0; 2]);
-    let start_of = |pair: usize| (pair % n_rx * n_tx + pair / n_rx) * n_subcarriers;
+    let row = |pair: usize| {
+        let start = (pair % n_rx * n_tx + pair / n_rx) * n_subcarriers;
+        start..start + n_subcarriers
+    };
     for first in (0..n_pairs).step_by(VALUES_PER_WINDOW) {
-        let here = first..n_pairs.min(first + VALUES_PER_WINDOW);
-        let mut starts = [0; VALUES_PER_WINDOW];
-        for (start, pair) in starts.iter_mut().zip(here.clone()) {
-            *start = start_of(pair);
-        }
-        for subcarrier in 0..n_subcarriers {
-            let bit = 20 * (subcarrier * n_pairs + first);
-            let mut window = window(payload, bit / 8) >> (bit % 8);
-            for start in &starts[..here.len()] {
-                // The ten bits to the upper end and back, for their sign.
-                let signed = |bits: u64| ((bits << 6) as u16).cast_signed() >> 6;
-                words[start + subcarrier] = [signed(window >> 10), signed(window)];
-                window >>= 20;
+        match n_pairs - first {
+            1 => spread_words(payload, n_pairs, first, [row(first)], words),
+            2 => spread_words(payload, n_pairs, first, [row(first), row(first + 1)], words),
+            _ => {
+                let rows = [0, 1, 2].map(|nth| row(first + nth));
+                spread_words(payload, n_pairs, first, rows, words);
             }
         }
     }
     values.resize(words.len(), Complex32::default());
     for (value, part) in bytemuck::cast_slice_mut(values).iter_mut().zip(words.as_flattened()) {
         *value = f32::from(*part);
+    }
+}
+
+/// Puts the values of all subcarriers from the `first` pair on into `rows`, which differ.
+fn spread_words<const N: usize>(
+    payload: &[u8],
+    n_pairs: usize,
+    first: usize,
+    rows: [Range<usize>; N],
+    words: &mut [[i16; 2]],
+) {
+    // The ten bits to the upper end and back, for their sign.
+    let signed = |bits: u64| ((bits << 6) as u16).cast_signed() >> 6;
+    let Ok(mut rows) = words.get_disjoint_mut(rows) else { return };
+    let n_subcarriers = rows[0].len();
+    for subcarrier in 0..n_subcarriers {
+        let bit = 20 * (subcarrier * n_pairs + first);
+        let window = window(payload, bit / 8) >> (bit % 8);
+        for (nth, row) in rows.iter_mut().enumerate() {
+            let value = window >> (20 * nth);
+            row[subcarrier] = [signed(value >> 10), signed(value)];
+        }
     }
 }
 
