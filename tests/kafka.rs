@@ -370,6 +370,10 @@ pub(crate) fn a_silent_partition_loses_nothing() {
         let died = process::fresnel_failing(directory.path(), &["run", "silent.toml"], point);
         assert_eq!(died.status.signal(), Some(6), "{point}");
     }
+    // What the last one had not committed comes again.
+    let mut server = process::Server::start(directory.path(), &arguments);
+    server.wait_until(|| frames(directory.path()).len() >= n_sent);
+    drop(server);
     let mut found = frames(directory.path());
     found.sort_unstable();
     assert_eq!(found, (0..n_sent as u64).collect::<Vec<_>>());
