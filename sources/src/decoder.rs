@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Intake;
-use crate::csi::pcap::Pcap;
+use crate::csi::network::NetworkCapture;
 
 /// Bytes in, records out: no I/O, no clock, no panic on any input.
 pub trait Decoder: Send {
@@ -34,7 +34,7 @@ pub trait Decoder: Send {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct DecoderMemory {
     /// How the capture of a network is written that it reads, if it does.
-    pub(crate) pcap: Option<Pcap>,
+    pub(crate) network: Option<NetworkCapture>,
 }
 
 /// What became of the first record of some bytes.

@@ -57,7 +57,7 @@ struct Used {
 #[cfg(test)]
 mod tests {
     use crate::csi::{
-        CsiFormat, atheros, esp32, feitcsi, intel5300, nexmon, pcap, picoscenes, ruview,
+        CsiFormat, atheros, esp32, feitcsi, intel5300, network, nexmon, picoscenes, ruview,
     };
 
     #[test]
@@ -71,8 +71,11 @@ mod tests {
             (CsiFormat::Feitcsi, feitcsi::tests::sample()),
             (CsiFormat::Ruview, ruview::tests::sample()),
         ] {
-            let (header, packet) = pcap::tests::sample(&sample);
-            assert_eq!(CsiFormat::detect(&[header, packet.repeat(3)].concat()), Some(format));
+            for (header, packet) in
+                [network::pcap::tests::sample(&sample), network::pcapng::tests::sample(&sample)]
+            {
+                assert_eq!(CsiFormat::detect(&[header, packet.repeat(3)].concat()), Some(format));
+            }
             assert_eq!(CsiFormat::detect(&sample), Some(format));
         }
         for nothing in [&b""[..], b"hello", &[0; 5000]] {

@@ -1,6 +1,6 @@
 //! What a format of CSI is: where its records end, and what is in them.
 
-use crate::csi::pcap::{self, Packet, Pcap};
+use crate::csi::network::{self, NetworkCapture, Packet};
 use crate::{DecodeError, Decoder, DecoderMemory, Intake, Split, Step};
 
 /// A format: pure functions of bytes, but for buffers that are used again.
@@ -12,16 +12,16 @@ pub(crate) trait Format: Send {
     fn read(&mut self, record: &[u8], intake: &mut Intake) -> Result<(), DecodeError>;
 }
 
-/// A decoder of a format, whether bare or in captures of a network (pcap).
+/// A decoder of a format, whether bare or in captures of a network.
 pub(crate) struct Framed<F> {
     format: F,
     /// Set while packets of a capture come.
-    pcap: Option<Pcap>,
+    network: Option<NetworkCapture>,
 }
 
 impl<F> Framed<F> {
     pub(crate) fn new(format: F) -> Self {
-        Self { format, pcap: None }
+        Self { format, network: None }
     }
 }
 
@@ -40,7 +40,9 @@ impl<F: Format> Framed<F> {
 
     /// Decodes the records of a datagram; an error is that of the last one that has one.
     fn decode_datagram(&mut self, packet: &Packet<'_>, intake: &mut Intake) -> Option<DecodeError> {
-        intake.set_arrival(packet.captured_at_ns);
+        if let Some(captured_at_ns) = packet.captured_at_ns {
+            intake.set_arrival(captured_at_ns);
+        }
         intake.set_sender(packet.sender);
         let (mut rest, mut error) = (packet.payload?, None);
         while !rest.is_empty() {
@@ -60,20 +62,26 @@ impl<F: Format> Decoder for Framed<F> {
     }
 
     fn decode(&mut self, bytes: &[u8], complete: bool, intake: &mut Intake) -> Step {
-        if let Some(pcap) = pcap::begins(bytes) {
-            self.pcap = Some(pcap);
-            return Step::Used(pcap::FILE_HEADER_BYTES);
+        if let Some((network, used)) = network::begins(bytes) {
+            self.network = Some(network);
+            if used > 0 {
+                return Step::Used(used);
+            }
         }
-        if bytes.len() < pcap::FILE_HEADER_BYTES && !complete {
+        if bytes.len() < network::MAGIC_BYTES && !complete {
             return Step::NeedsMore;
         }
-        let Some(pcap) = self.pcap else { return self.decode_bare(bytes, complete, intake) };
-        match pcap.split(bytes, complete) {
-            Split::Record(used) => match self.decode_datagram(&pcap.packet(&bytes[..used]), intake)
-            {
-                None => Step::Used(used),
-                Some(error) => Step::Bad(used, error),
-            },
+        let Some(network) = &mut self.network else {
+            return self.decode_bare(bytes, complete, intake);
+        };
+        match network.split(bytes, complete) {
+            Split::Record(used) => {
+                let packet = network.packet(&bytes[..used]);
+                match packet.and_then(|packet| self.decode_datagram(&packet, intake)) {
+                    None => Step::Used(used),
+                    Some(error) => Step::Bad(used, error),
+                }
+            }
             Split::Other(used) => Step::Used(used),
             Split::Bad(used, error) => Step::Bad(used, error),
             Split::NeedsMore => Step::NeedsMore,
@@ -81,10 +89,10 @@ impl<F: Format> Decoder for Framed<F> {
     }
 
     fn memory(&self) -> DecoderMemory {
-        DecoderMemory { pcap: self.pcap }
+        DecoderMemory { network: self.network }
     }
 
     fn recall(&mut self, memory: DecoderMemory) {
-        self.pcap = memory.pcap;
+        self.network = memory.network;
     }
 }

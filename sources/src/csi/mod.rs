@@ -8,8 +8,8 @@ mod feitcsi;
 mod format;
 mod intel5300;
 mod layouts;
+pub(crate) mod network;
 mod nexmon;
-pub(crate) mod pcap;
 mod picoscenes;
 #[cfg(test)]
 mod robustness;

@@ -3,8 +3,9 @@
 
 use schemas::Record;
 
+use crate::csi::network::{pcap, pcapng};
 use crate::csi::testing::intake;
-use crate::csi::{CsiFormat, esp32, feitcsi, intel5300, nexmon, pcap, picoscenes, ruview};
+use crate::csi::{CsiFormat, esp32, feitcsi, intel5300, nexmon, picoscenes, ruview};
 use crate::{DecodeError, Step};
 
 const N_RECORDS: usize = 4;
@@ -28,13 +29,17 @@ fn cases() -> Vec<Case> {
         (CsiFormat::Ruview, ruview::tests::sample()),
     ];
     let cases = samples.into_iter().flat_map(|(format, sample)| {
-        let (header, record) = pcap::tests::sample(&sample);
-        let captured = Case { name: format!("{format:?} in pcap"), format, header, record };
+        let captured =
+            [("pcap", pcap::tests::sample(&sample)), ("pcapng", pcapng::tests::sample(&sample))];
+        let captured = captured.map(|(kind, (header, record))| {
+            let name = format!("{format:?} in {kind}");
+            Case { name, format, header, record }
+        });
         let (header, record) = (Vec::new(), sample);
         let bare = Case { name: format!("{format:?}"), format, header, record };
         // Only the end of its datagram tells where a record of Nexmon ends.
         let bare = (format != CsiFormat::Nexmon).then_some(bare);
-        bare.into_iter().chain([captured])
+        bare.into_iter().chain(captured)
     });
     cases.collect()
 }

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::SourceError;
-use crate::csi::pcap;
+use crate::csi::network;
 use crate::journal::{Beyond, Origin, Writer};
 use crate::transport::datagrams::{Datagram, Datagrams};
 use crate::transport::inlet::Inlet;
@@ -67,7 +67,7 @@ impl Inlet for Interface {
         let (index, port) = (self.index, self.settings.port);
         let taken = self.packets.take(|Datagram { payload, from, .. }| {
             let is_ours = |from: LinkAddr| from.ifindex() == index && from.pkttype() != OUTGOING;
-            let datagram = pcap::datagram(payload).filter(|it| it.to_port == port);
+            let datagram = network::datagram(payload).filter(|it| it.to_port == port);
             if let Some(datagram) = datagram.filter(|_| from.is_some_and(is_ours)) {
                 let origin = Origin { sender: Some(datagram.sender), ..Origin::default() };
                 journal.append(unix_ns(SystemTime::now()), origin, datagram.payload);

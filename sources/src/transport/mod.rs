@@ -139,13 +139,13 @@ impl Transport {
     /// What the position is like, of a source of some content.
     pub(crate) fn state_shape(&self, content: &str) -> String {
         match self {
-            Self::File(path) => format!("file 3, {content} in {}", path.display()),
+            Self::File(path) => format!("file 4, {content} in {}", path.display()),
             Self::Follow(path) => format!("follow 1, {content} in {}", path.display()),
             Self::Udp(_) => format!("udp 5, {content}"),
             Self::Interface(interface) => format!("interface 1, {content} at {}", interface.name),
             Self::Tcp(_) => format!("tcp 1, {content}"),
             Self::Journal(folder) => format!("journal 4, {content} in {}", folder.display()),
-            Self::Kafka(topic) => format!("kafka 3, {content} in {}", topic.topic),
+            Self::Kafka(topic) => format!("kafka 4, {content} in {}", topic.topic),
             Self::Serial(line) => format!("serial 4, {content} at {}", line.path.display()),
             Self::Mqtt(topic) => format!("mqtt 4, {content} in {}", topic.topic),
         }

@@ -1,24 +1,18 @@
-//! Captures of a network: the datagrams in a pcap file, with the time and the device they came from.
+//! The older file format, pcap.
 //!
-//! Source: IETF draft-ietf-opsawg-pcap (file format), tcpdump.org "Link-layer header types".
-
-use std::net::IpAddr;
+//! Source: IETF draft-ietf-opsawg-pcap.
 
 use serde::{Deserialize, Serialize};
 
+use crate::csi::network::packet::Packet;
 use crate::{DecodeError, Split};
 
-pub(crate) const FILE_HEADER_BYTES: usize = 24;
+pub(super) const FILE_HEADER_BYTES: usize = 24;
 const PACKET_HEADER_BYTES: usize = 16;
 /// No link has longer packets; a larger length is damage.
 const LONGEST_PACKET: usize = 256 * 1024;
 const MAGIC_US: u32 = 0xA1B2_C3D4;
 const MAGIC_NS: u32 = 0xA1B2_3C4D;
-const UDP: u8 = 17;
-const ETHER_IPV4: u16 = 0x0800;
-const ETHER_IPV6: u16 = 0x86DD;
-/// Tags of virtual networks.
-const ETHER_VLAN: [u16; 2] = [0x8100, 0x88A8];
 
 /// How a capture is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,18 +24,8 @@ pub(crate) struct Pcap {
     link_type: u32,
 }
 
-/// A packet of a capture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Packet<'a> {
-    pub(crate) captured_at_ns: i64,
-    /// Who sent it, if it is a datagram.
-    pub(crate) sender: Option<IpAddr>,
-    /// What is in it, if it is a datagram.
-    pub(crate) payload: Option<&'a [u8]>,
-}
-
 /// How a capture is written that begins here, if one does.
-pub(crate) fn begins(bytes: &[u8]) -> Option<Pcap> {
+pub(super) fn begins(bytes: &[u8]) -> Option<Pcap> {
     let magic = *bytes.first_chunk()?;
     let (big_endian, magic) = match (u32::from_le_bytes(magic), u32::from_be_bytes(magic)) {
         (magic @ (MAGIC_US | MAGIC_NS), _) => (false, magic),
@@ -63,7 +47,7 @@ impl Pcap {
     }
 
     /// Where the first packet ends.
-    pub(crate) fn split(&self, bytes: &[u8], complete: bool) -> Split {
+    pub(super) fn split(&self, bytes: &[u8], complete: bool) -> Split {
         let Some(header) = bytes.first_chunk::<PACKET_HEADER_BYTES>() else {
             return Split::missing(bytes, complete);
         };
@@ -97,72 +81,19 @@ impl Pcap {
     }
 
     /// A packet, as [`Pcap::split`] has cut it.
-    pub(crate) fn packet<'a>(&self, record: &'a [u8]) -> Packet<'a> {
+    pub(super) fn packet<'a>(&self, record: &'a [u8]) -> Packet<'a> {
         let seconds = i64::from(self.number(record));
         let fraction = i64::from(self.number(record.get(4..).unwrap_or_default()));
         let captured_at_ns = seconds * 1_000_000_000 + fraction * i64::from(self.ns_per_fraction);
         let frame = record.get(PACKET_HEADER_BYTES..).unwrap_or_default();
-        let datagram = ip_packet(self.link_type, frame).and_then(datagram);
-        let (sender, payload) = datagram.map(|it| (it.sender, it.payload)).unzip();
-        Packet { captured_at_ns, sender, payload }
+        Packet::new(Some(captured_at_ns), self.link_type, frame)
     }
-}
-
-/// The IP packet in a frame of a link.
-fn ip_packet(link_type: u32, frame: &[u8]) -> Option<&[u8]> {
-    let (mut protocol_at, mut packet_at) = match link_type {
-        // Ethernet.
-        1 => (12, 14),
-        // Bare IP; loopback of BSD; cooked by Linux, versions 1 and 2.
-        101 | 228 | 229 => return Some(frame),
-        0 | 108 => return frame.get(4..),
-        113 => (14, 16),
-        276 => (0, 20),
-        _ => return None,
-    };
-    let protocol = |at: usize| Some(u16::from_be_bytes(*frame.get(at..)?.first_chunk()?));
-    while ETHER_VLAN.contains(&protocol(protocol_at)?) {
-        (protocol_at, packet_at) = (protocol_at + 4, packet_at + 4);
-    }
-    let is_ip = [ETHER_IPV4, ETHER_IPV6].contains(&protocol(protocol_at)?);
-    frame.get(packet_at..).filter(|_| is_ip)
-}
-
-/// A UDP datagram.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Datagram<'a> {
-    pub(crate) sender: IpAddr,
-    pub(crate) to_port: u16,
-    pub(crate) payload: &'a [u8],
-}
-
-/// The UDP datagram that an IP packet is, if it is a whole one.
-pub(crate) fn datagram(packet: &[u8]) -> Option<Datagram<'_>> {
-    let (protocol, sender, header_bytes): (u8, IpAddr, usize) = match packet.first()? >> 4 {
-        4 => {
-            let header = packet.first_chunk::<20>()?;
-            let fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3FFF;
-            let sender = [header[12], header[13], header[14], header[15]];
-            let whole = fragment == 0;
-            whole.then_some((header[9], sender.into(), usize::from(header[0] & 0xF) * 4))?
-        }
-        6 => {
-            let header = packet.first_chunk::<40>()?;
-            (header[6], header[8..24].first_chunk::<16>().copied()?.into(), 40)
-        }
-        _ => return None,
-    };
-    let udp = packet.get(header_bytes..).filter(|_| protocol == UDP)?;
-    let number = |at: usize| Some(u16::from_be_bytes(*udp.get(at..)?.first_chunk()?));
-    let (to_port, n_bytes) = (number(2)?, usize::from(number(4)?));
-    // Frames may be padded, and captures cut.
-    let payload = udp.get(8..n_bytes.clamp(8, udp.len().max(8)))?;
-    Some(Datagram { sender, to_port, payload })
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::csi::network::packet::UDP;
 
     const PAYLOAD: &[u8] = b"hello";
 
@@ -204,15 +135,20 @@ pub(crate) mod tests {
         [header, packet, &[0; 9]].concat()
     }
 
-    /// What begins a capture, and what is before and behind each payload in it.
-    pub(crate) fn sample(payload: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    /// A datagram with its headers.
+    pub(crate) fn packet(payload: &[u8]) -> Vec<u8> {
         let n_udp = u16::try_from(8 + payload.len()).expect("short");
         let mut packet = ipv4()[..20].to_vec();
         packet.extend([0x15, 0x7C, 0x15, 0x7C]);
         packet.extend(n_udp.to_be_bytes());
         packet.extend([0, 0]);
         packet.extend(payload);
-        let bytes = capture(false, MAGIC_US, 7, 101, &packet);
+        packet
+    }
+
+    /// What begins a capture, and what is before and behind each payload in it.
+    pub(crate) fn sample(payload: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let bytes = capture(false, MAGIC_US, 7, 101, &packet(payload));
         (bytes[..FILE_HEADER_BYTES].to_vec(), bytes[FILE_HEADER_BYTES..].to_vec())
     }
 
@@ -239,7 +175,7 @@ pub(crate) mod tests {
                     let rest = &bytes[FILE_HEADER_BYTES..];
                     assert_eq!(pcap.split(rest, false), Split::Record(rest.len()), "{name}");
                     let packet = pcap.packet(rest);
-                    assert_eq!(packet.captured_at_ns, 1_500_000_000, "{name}");
+                    assert_eq!(packet.captured_at_ns, Some(1_500_000_000), "{name}");
                     assert_eq!(packet.payload, Some(PAYLOAD), "{name}");
                     let sender = packet.sender.expect("it has one").to_string();
                     assert!(["10.0.0.7", "::1"].contains(&sender.as_str()), "{name}: {sender}");
