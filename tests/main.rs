@@ -88,6 +88,7 @@ fn main() {
         trial!(udp::boards_are_discovered),
         trial!(udp::a_recording_is_replayed),
         trial!(udp::a_silent_socket_holds_nothing_back),
+        trial!(udp::what_there_was_no_room_for_is_counted),
         trial!(history::a_real_capture_becomes_rows, needs data),
         trial!(history::another_reader_counts_the_same, needs data && python),
         trial!(demo::people_move_and_sql_answers),

@@ -234,6 +234,42 @@ pub(crate) fn boards_are_discovered() {
     assert_eq!(receivers.into_iter().collect::<Vec<_>>(), ["\"127.0.0.2\"", "\"127.0.0.3\""]);
 }
 
+/// A run that has no turn for long loses datagrams, which it counts.
+pub(crate) fn what_there_was_no_room_for_is_counted() {
+    // More than sockets hold.
+    const SENT: u64 = 60_000;
+    let directory = tempfile::tempdir().expect("room");
+    let board = Board::new();
+    write_pipeline(directory.path(), &format!("{{ udp = \"{}\" }}", board.address));
+    let arguments = ["run", "hall.toml", "--listen", "127.0.0.1:0"];
+    let server = process::Server::start(directory.path(), &arguments);
+    server.signal("STOP");
+    for _ in 0..SENT {
+        board.send_bytes(&board.lines[0]);
+    }
+    server.signal("CONT");
+    // The next one that finds room tells of those before it.
+    let (mut n_sent, mut found) = (SENT, [0, 0]);
+    while found[1] == 0 || found.iter().sum::<u64>() < n_sent {
+        board.send_bytes(&board.lines[0]);
+        n_sent += 1;
+        // Time enough for one to come through.
+        for _ in 0..100 {
+            found = [
+                server.metric("fresnel_records_total{component=\"boards\"}"),
+                server.metric(
+                    "fresnel_dropped_total{component=\"boards\",reason=\"lost before it was read\"}",
+                ),
+            ];
+            if found.iter().sum::<u64>() == n_sent {
+                break;
+            }
+        }
+    }
+    assert_eq!(found.iter().sum::<u64>(), n_sent, "{found:?}");
+    assert_eq!(server.terminate().0, Some(0));
+}
+
 /// Rows that carry their own time over two sockets.
 const ROWS: &str = r#"
 name = "rows"

@@ -170,6 +170,13 @@ impl Server {
         }
     }
 
+    /// What a counter stands at; 0 if it does not count yet.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let metrics = self.get("/metrics").1;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name));
+        value.map_or(0, |value| value.trim().parse().expect("a number"))
+    }
+
     /// Bytes of memory that it takes now.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let status = format!("/proc/{}/status", self.child.id());
