@@ -47,7 +47,7 @@ pub struct CsiConfig {
     /// How fast a file is read: "full" (default), "recorded", or a factor.
     #[serde(default)]
     pub speed: Speed,
-    /// Which clock gives the capture times: "device" (default for files), "arrival" (default
+    /// Which clock gives the capture times: "device" (default for `file`), "arrival" (default
     /// otherwise) or "aligned".
     pub clock: Option<Clock>,
     /// Milliseconds that frames may come out of order without being late; 0 by default.

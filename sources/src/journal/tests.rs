@@ -179,3 +179,15 @@ fn origins_are_kept() {
     assert_eq!(kept, expected);
     assert_eq!(writer.last_mark(), Some(u64::MAX));
 }
+
+#[test]
+fn what_is_made_durable_is_written() {
+    let folder = tempfile::tempdir().expect("room");
+    let (mut writer, _) = open(folder.path()).expect("a folder");
+    writer.append(0, Origin::default(), &0_u64.to_le_bytes());
+    writer.sync().expect("a disk");
+    // As if it had been killed before it showed the reader.
+    drop(writer);
+    let (_, mut reader) = open(folder.path()).expect("a folder");
+    assert_eq!(read(&mut reader), all(0..1));
+}

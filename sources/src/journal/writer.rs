@@ -123,11 +123,7 @@ impl Writer {
         if self.end - self.segment_start >= self.segment_bytes {
             self.begin_segment()?;
         }
-        if !self.buffer.is_empty() {
-            (&*self.file).write_all(&self.buffer)?;
-            self.end += self.buffer.len() as u64;
-            self.buffer.clear();
-        }
+        self.flush()?;
         if beyond != Beyond::More {
             self.latest_ns = self.latest_ns.max(now_ns);
         }
@@ -139,9 +135,17 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes durable what was written.
-    pub(crate) fn sync(&self) -> io::Result<()> {
+    /// Makes durable what was taken; [`Writer::write`] shows it to the reader.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.flush()?;
         self.file.sync_data()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&*self.file).write_all(&self.buffer)?;
+        self.end += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
     }
 
     /// Says that something failed with this journal.

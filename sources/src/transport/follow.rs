@@ -1,8 +1,8 @@
 //! Files that something else still writes to: what is added is read as it comes, and its time is the time that
 //! it was read.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::thread;
@@ -14,7 +14,7 @@ use crate::transport::inlet::Inlet;
 use crate::transport::unix_ns;
 use crate::{Decoder, SourceError};
 
-/// How soon to look whether something was added.
+/// How soon to look whether something was added: not every file system tells.
 const PATIENCE: Duration = Duration::from_millis(20);
 const READ_BYTES: usize = 64 * 1024;
 
@@ -24,6 +24,8 @@ pub(super) struct Follow {
     file: File,
     /// Bytes that were read.
     n_read: u64,
+    /// What has taken its place, or itself if it was begun again.
+    next: Option<File>,
     cutter: Cutter,
     decoder: Box<dyn Decoder>,
     buffer: Vec<u8>,
@@ -48,18 +50,21 @@ impl Follow {
             Err(source) => return Err(SourceError::Read { path, source }),
         };
         let (cutter, buffer) = (Cutter::default(), vec![0; READ_BYTES]);
-        Ok(Self { path, file, n_read, cutter, decoder, buffer })
+        Ok(Self { path, file, n_read, next: None, cutter, decoder, buffer })
     }
 
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     fn read(&mut self, journal: &mut Writer) -> io::Result<Beyond> {
         let n_bytes = self.file.read(&mut self.buffer)?;
         if n_bytes == 0 {
-            if self.is_replaced()? {
-                self.begin_again(journal)?;
+            if let Some(next) = self.next.take() {
+                self.begin(next, journal);
+                return Ok(Beyond::More);
             }
             thread::sleep(PATIENCE);
-            return Ok(Beyond::Nothing);
+            // What was added to this one before the other came is read first.
+            self.next = self.replacement()?;
+            return Ok(if self.next.is_some() { Beyond::More } else { Beyond::Nothing });
         }
         self.n_read += n_bytes as u64;
         let (now_ns, n_read) = (unix_ns(SystemTime::now()), self.n_read);
@@ -70,23 +75,28 @@ impl Follow {
         Ok(Beyond::More)
     }
 
-    /// True if the path has another file by now, or the same one was begun again.
-    fn is_replaced(&self) -> io::Result<bool> {
+    /// The file that the path has, if it is another one by now, or the same one begun again.
+    fn replacement(&self) -> io::Result<Option<File>> {
         let ours = self.file.metadata()?;
-        let Ok(theirs) = fs::metadata(&self.path) else { return Ok(false) };
+        let file = match File::open(&self.path) {
+            // One may be gone before the next one comes.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let theirs = file.metadata()?;
         let is_same = (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino());
-        Ok(!is_same || ours.len() < self.n_read)
+        let is_replaced = !is_same || theirs.len() < self.n_read;
+        Ok(is_replaced.then_some(file))
     }
 
-    /// Reads from the beginning of the file that is there now; of the other one nothing more comes.
+    /// Reads another file from its beginning; of this one nothing more comes.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
-    fn begin_again(&mut self, journal: &mut Writer) -> io::Result<()> {
+    fn begin(&mut self, file: File, journal: &mut Writer) {
         let now_ns = unix_ns(SystemTime::now());
         self.cutter.end(&*self.decoder, |record, _| {
             journal.append(now_ns, Origin::default(), record);
         });
-        (self.file, self.n_read) = (File::open(&self.path)?, 0);
-        Ok(())
+        (self.file, self.n_read) = (file, 0);
     }
 }
 

@@ -65,6 +65,7 @@ impl Inlet for Interface {
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     fn take(&mut self, journal: &mut Writer) -> Result<Beyond, SourceError> {
         let (index, port) = (self.index, self.settings.port);
+        // What the system had no room for may have come over any interface: that is not told.
         let taken = self.packets.take(|Datagram { payload, from, .. }| {
             let is_ours = |from: LinkAddr| from.ifindex() == index && from.pkttype() != OUTGOING;
             let datagram = network::datagram(payload).filter(|it| it.to_port == port);

@@ -56,7 +56,8 @@ pub enum Transport {
     /// A capture file.
     File(PathBuf),
     /// A capture file that something else still writes to. What is read is kept in a journal until it is
-    /// done with, with the time that it came in.
+    /// done with, with the time that it was read. A file that takes its place is read from its beginning;
+    /// if it came while nothing ran, only if it is the shorter one.
     Follow(PathBuf),
     /// Datagrams of whole records, sent to this address. They are kept in a journal until they are
     /// done with, so that a restart loses none of them.
@@ -169,9 +170,9 @@ impl Transport {
             }
             Self::Kafka(topic) => topic.open(ingress),
             _ => {
-                let id = client_id(site, name);
-                let (folder, decoder) = (journal.join(name), (ingress.decoder)());
+                let (id, decoder) = (client_id(site, name), (ingress.decoder)());
                 let reception = Reception { id, directory, most_waiting: MOST_WAITING, decoder };
+                let folder = journal.join(name);
                 let Some((filling, reader)) = self.fill(&folder, reception)? else {
                     return Ok(Vec::new());
                 };
@@ -201,35 +202,33 @@ impl Transport {
         folder: &Path,
         reception: Reception<'_>,
     ) -> Result<Option<(Filling, Reader)>, SourceError> {
-        if matches!(self, Self::File(_) | Self::Journal(_) | Self::Kafka(_)) {
-            return Ok(None);
-        }
-        let failed = |source| SourceError::Journal { folder: folder.to_owned(), source };
-        let (mut writer, reader) = journal::open(folder).map_err(failed)?;
-        let inlet = self.inlet(reception, &mut writer)?;
-        Ok(inlet.map(|inlet| (Filling::new(inlet, writer), reader)))
-    }
-
-    /// Binds the socket, opens the port or connects to the broker.
-    fn inlet(
-        &self,
-        reception: Reception<'_>,
-        journal: &mut Writer,
-    ) -> Result<Option<Box<dyn Inlet>>, SourceError> {
         let Reception { id, directory, most_waiting, decoder } = reception;
-        Ok(Some(match self {
+        let filled = match self {
             Self::File(_) | Self::Journal(_) | Self::Kafka(_) => return Ok(None),
-            Self::Follow(path) => {
-                let taken = journal.last_mark();
-                Box::new(Follow::open(directory.join(path), taken, decoder)?)
+            Self::Follow(path) => fill(folder, |journal| {
+                Follow::open(directory.join(path), journal.last_mark(), decoder)
+            }),
+            Self::Udp(address) => fill(folder, |_| Udp::bind(*address)),
+            Self::Interface(interface) => fill(folder, |_| Interface::open(interface)),
+            Self::Tcp(address) => fill(folder, |_| Tcp::bind(*address, decoder)),
+            Self::Serial(line) => fill(folder, |_| Serial::open(line, decoder)),
+            Self::Mqtt(topic) => {
+                fill(folder, |journal| Mqtt::connect(topic, &id, most_waiting, journal))
             }
-            Self::Udp(address) => Box::new(Udp::bind(*address)?),
-            Self::Interface(interface) => Box::new(Interface::open(interface)?),
-            Self::Tcp(address) => Box::new(Tcp::bind(*address, decoder)?),
-            Self::Serial(line) => Box::new(Serial::open(line, decoder)?),
-            Self::Mqtt(topic) => Box::new(Mqtt::connect(topic, &id, most_waiting, journal)?),
-        }))
+        };
+        filled.map(Some)
     }
+}
+
+/// Fills the journal in a folder from what `open` opens.
+fn fill<I: Inlet + 'static>(
+    folder: &Path,
+    open: impl FnOnce(&mut Writer) -> Result<I, SourceError>,
+) -> Result<(Filling, Reader), SourceError> {
+    let failed = |source| SourceError::Journal { folder: folder.to_owned(), source };
+    let (mut journal, reader) = journal::open(folder).map_err(failed)?;
+    let inlet = Box::new(open(&mut journal)?);
+    Ok((Filling::new(inlet, journal), reader))
 }
 
 /// What transports need that fill a journal.

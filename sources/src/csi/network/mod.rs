@@ -1,5 +1,6 @@
 //! Captures of a network: the datagrams in a file, with the time and the device they came from.
 
+mod byte_order;
 mod packet;
 pub(crate) mod pcap;
 pub(crate) mod pcapng;

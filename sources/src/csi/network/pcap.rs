@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::csi::network::byte_order::ByteOrder;
 use crate::csi::network::packet::Packet;
 use crate::{DecodeError, Split};
 
@@ -17,7 +18,7 @@ const MAGIC_NS: u32 = 0xA1B2_3C4D;
 /// How a capture is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pcap {
-    big_endian: bool,
+    order: ByteOrder,
     ns_per_fraction: u32,
     /// Packets that are longer are cut to this.
     longest: u32,
@@ -27,31 +28,22 @@ pub(crate) struct Pcap {
 /// How a capture is written that begins here, if one does.
 pub(super) fn begins(bytes: &[u8]) -> Option<Pcap> {
     let magic = *bytes.first_chunk()?;
-    let (big_endian, magic) = match (u32::from_le_bytes(magic), u32::from_be_bytes(magic)) {
-        (magic @ (MAGIC_US | MAGIC_NS), _) => (false, magic),
-        (_, magic @ (MAGIC_US | MAGIC_NS)) => (true, magic),
-        _ => return None,
-    };
+    let (order, magic) = ByteOrder::of(magic, &[MAGIC_US, MAGIC_NS])?;
     let ns_per_fraction = if magic == MAGIC_NS { 1 } else { 1000 };
-    let pcap = Pcap { big_endian, ns_per_fraction, longest: 0, link_type: 0 };
-    let longest = pcap.number(bytes.get(16..20)?);
+    let header: &[u8; FILE_HEADER_BYTES] = bytes.first_chunk()?;
+    let longest = order.long(header, 16);
     // The upper bits tell of checksums at the end of frames.
-    let link_type = pcap.number(bytes.get(20..FILE_HEADER_BYTES)?) & 0xFFFF;
-    Some(Pcap { longest, link_type, ..pcap })
+    let link_type = order.long(header, 20) & 0xFFFF;
+    Some(Pcap { order, ns_per_fraction, longest, link_type })
 }
 
 impl Pcap {
-    fn number(&self, bytes: &[u8]) -> u32 {
-        let bytes = *bytes.first_chunk().unwrap_or(&[0; 4]);
-        if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
-    }
-
     /// Where the first packet ends.
     pub(super) fn split(&self, bytes: &[u8], complete: bool) -> Split {
         let Some(header) = bytes.first_chunk::<PACKET_HEADER_BYTES>() else {
             return Split::missing(bytes, complete);
         };
-        let n_bytes = PACKET_HEADER_BYTES + self.number(&header[8..]) as usize;
+        let n_bytes = PACKET_HEADER_BYTES + self.order.long(header, 8) as usize;
         // What is damaged may ask for more than will ever come.
         let too_long = complete && bytes.len() < n_bytes;
         if !self.is_plausible(header) || too_long {
@@ -65,7 +57,7 @@ impl Pcap {
     fn begins(&self, bytes: &[u8]) -> bool {
         let header = bytes.first_chunk().filter(|header| self.is_plausible(header));
         let Some(header) = header else { return false };
-        let behind = bytes.get(PACKET_HEADER_BYTES + self.number(&header[8..]) as usize..);
+        let behind = bytes.get(PACKET_HEADER_BYTES + self.order.long(header, 8) as usize..);
         behind.is_some_and(|behind| {
             behind.is_empty()
                 || behind.first_chunk().is_some_and(|header| self.is_plausible(header))
@@ -74,7 +66,7 @@ impl Pcap {
 
     /// True for a time that can be, and a packet that is as long as what was sent.
     fn is_plausible(&self, header: &[u8; PACKET_HEADER_BYTES]) -> bool {
-        let [fraction, captured, sent] = [4, 8, 12].map(|at| self.number(&header[at..]));
+        let [fraction, captured, sent] = [4, 8, 12].map(|at| self.order.long(header, at));
         let fractions = 1_000_000_000 / self.ns_per_fraction;
         let whole = captured == sent || (captured == self.longest && captured < sent);
         fraction < fractions && captured > 0 && whole && sent as usize <= LONGEST_PACKET
@@ -82,8 +74,8 @@ impl Pcap {
 
     /// A packet, as [`Pcap::split`] has cut it.
     pub(super) fn packet<'a>(&self, record: &'a [u8]) -> Packet<'a> {
-        let seconds = i64::from(self.number(record));
-        let fraction = i64::from(self.number(record.get(4..).unwrap_or_default()));
+        let seconds = i64::from(self.order.long(record, 0));
+        let fraction = i64::from(self.order.long(record, 4));
         let captured_at_ns = seconds * 1_000_000_000 + fraction * i64::from(self.ns_per_fraction);
         let frame = record.get(PACKET_HEADER_BYTES..).unwrap_or_default();
         Packet::new(Some(captured_at_ns), self.link_type, frame)

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::csi::network::byte_order::ByteOrder;
 use crate::csi::network::packet::Packet;
 use crate::{DecodeError, Split};
 
@@ -27,7 +28,7 @@ const MOST_INTERFACES: usize = 8;
 /// How a section is written, and what is known of its interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pcapng {
-    big_endian: bool,
+    order: ByteOrder,
     n_interfaces: usize,
     interfaces: [Interface; MOST_INTERFACES],
 }
@@ -42,33 +43,19 @@ struct Interface {
 /// How a section is written that begins here, if one does.
 pub(super) fn begins(bytes: &[u8]) -> Option<Pcapng> {
     let magic = *bytes.get(8..)?.first_chunk()?;
-    let big_endian = match (u32::from_le_bytes(magic), u32::from_be_bytes(magic)) {
-        (BYTE_ORDER, _) => false,
-        (_, BYTE_ORDER) => true,
-        _ => return None,
-    };
+    let (order, _) = ByteOrder::of(magic, &[BYTE_ORDER])?;
     let interfaces = [Interface::default(); MOST_INTERFACES];
-    let pcapng = Pcapng { big_endian, n_interfaces: 0, interfaces };
-    (pcapng.long(bytes, 0) == SECTION).then_some(pcapng)
+    let pcapng = Pcapng { order, n_interfaces: 0, interfaces };
+    (order.long(bytes, 0) == SECTION).then_some(pcapng)
 }
 
 impl Pcapng {
-    fn long(&self, bytes: &[u8], at: usize) -> u32 {
-        let bytes = bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
-        if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
-    }
-
-    fn short(&self, bytes: &[u8], at: usize) -> u16 {
-        let bytes = bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
-        if self.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
-    }
-
     /// Where the first block ends.
     pub(super) fn split(&self, bytes: &[u8], complete: bool) -> Split {
         if bytes.len() < BLOCK_HEADER_BYTES {
             return Split::missing(bytes, complete);
         }
-        let n_bytes = self.long(bytes, 4) as usize;
+        let n_bytes = self.order.long(bytes, 4) as usize;
         match bytes.get(..n_bytes) {
             Some(block) if self.is_block(block) => Split::Record(n_bytes),
             None if may_be(n_bytes) && !complete => Split::NeedsMore,
@@ -80,26 +67,26 @@ impl Pcapng {
     }
 
     fn has_block(&self, bytes: &[u8]) -> bool {
-        bytes.get(..self.long(bytes, 4) as usize).is_some_and(|block| self.is_block(block))
+        bytes.get(..self.order.long(bytes, 4) as usize).is_some_and(|block| self.is_block(block))
     }
 
     /// True if a block says the same length at both ends.
     fn is_block(&self, block: &[u8]) -> bool {
-        may_be(block.len()) && self.long(block, block.len() - 4) as usize == block.len()
+        may_be(block.len()) && self.order.long(block, block.len() - 4) as usize == block.len()
     }
 
     /// Reads a block, as [`Pcapng::split`] has cut it: a packet, if it is one.
     pub(super) fn packet<'a>(&mut self, block: &'a [u8]) -> Option<Packet<'a>> {
         let body = block.get(BLOCK_HEADER_BYTES..block.len().checked_sub(4)?)?;
-        match self.long(block, 0) {
+        match self.order.long(block, 0) {
             INTERFACE => {
                 self.add_interface(body);
                 None
             }
-            PACKET => self.timed(self.long(body, 0) as usize, body),
-            OLD_PACKET => self.timed(self.short(body, 0).into(), body),
+            PACKET => self.timed(self.order.long(body, 0) as usize, body),
+            OLD_PACKET => self.timed(self.order.short(body, 0).into(), body),
             SIMPLE_PACKET => {
-                let n_bytes = (self.long(body, 0) as usize).min(body.len().saturating_sub(4));
+                let n_bytes = (self.order.long(body, 0) as usize).min(body.len().saturating_sub(4));
                 let link_type = self.interface(0)?.link_type;
                 Some(Packet::new(None, link_type.into(), body.get(4..4 + n_bytes)?))
             }
@@ -108,7 +95,7 @@ impl Pcapng {
     }
 
     fn add_interface(&mut self, body: &[u8]) {
-        let (link_type, resolution) = (self.short(body, 0), self.resolution(body));
+        let (link_type, resolution) = (self.order.short(body, 0), self.resolution(body));
         if let Some(place) = self.interfaces.get_mut(self.n_interfaces) {
             *place = Interface { link_type, resolution };
             self.n_interfaces += 1;
@@ -119,8 +106,8 @@ impl Pcapng {
     fn resolution(&self, body: &[u8]) -> u8 {
         let mut options = body.get(8..).unwrap_or_default();
         while options.len() > 4 {
-            let n_bytes = usize::from(self.short(options, 2));
-            if self.short(options, 0) == RESOLUTION && n_bytes == 1 {
+            let n_bytes = usize::from(self.order.short(options, 2));
+            if self.order.short(options, 0) == RESOLUTION && n_bytes == 1 {
                 return options[4];
             }
             options = options.get(4 + n_bytes.next_multiple_of(4)..).unwrap_or_default();
@@ -135,8 +122,8 @@ impl Pcapng {
     /// A packet that tells its interface and its time.
     fn timed<'a>(&self, interface: usize, body: &'a [u8]) -> Option<Packet<'a>> {
         let interface = self.interface(interface)?;
-        let time = u64::from(self.long(body, 4)) << 32 | u64::from(self.long(body, 8));
-        let frame = body.get(20..)?.get(..self.long(body, 12) as usize)?;
+        let time = u64::from(self.order.long(body, 4)) << 32 | u64::from(self.order.long(body, 8));
+        let frame = body.get(20..)?.get(..self.order.long(body, 12) as usize)?;
         Some(Packet::new(interface.as_ns(time), interface.link_type.into(), frame))
     }
 }

@@ -141,8 +141,8 @@ impl Mqtt {
         self.acknowledgements.wait(*packet);
     }
 
-    /// Tells the broker what it need not send again of what was written.
-    fn acknowledge(&mut self, journal: &Writer) -> Result<(), SourceError> {
+    /// Tells the broker what it need not send again.
+    fn acknowledge(&mut self, journal: &mut Writer) -> Result<(), SourceError> {
         if self.acknowledgements.need_sync() {
             journal.sync().map_err(|source| journal.failed(source))?;
         }
