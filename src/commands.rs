@@ -54,7 +54,7 @@ enum Command {
         fresh: bool,
         /// Leaves a source alone, or one of its partitions as `SOURCE/PARTITION`: nothing waits for
         /// it, and a later run reads on where it is.
-        #[arg(long, value_name = "SOURCE", conflicts_with = "hosts")]
+        #[arg(long, value_name = "SOURCE")]
         hold: Vec<String>,
         /// Forgets what an earlier run saved for this component.
         #[arg(long, value_name = "NAME")]
@@ -233,10 +233,12 @@ fn csi_format(name: &str) -> Result<CsiFormat, String> {
 impl Arguments {
     /// Does what was asked, or has another process do it.
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let Command::Run { supervise: true, pipeline, directory, hosts, .. } = self.command else {
+        let Command::Run { supervise: true, pipeline, directory, process, .. } = self.command
+        else {
             return self.command.run().map(|()| ExitCode::SUCCESS);
         };
-        let suspects = hosts.is_none().then(|| Suspects::new(pipeline, directory));
+        // It knows the checkpoints, and the others leave alone what it does.
+        let suspects = (process == 0).then(|| Suspects::new(pipeline, directory));
         let arguments = std::env::args_os().skip(1);
         let arguments: Vec<_> = arguments.filter(|argument| argument != "--supervise").collect();
         supervisor::supervise(&arguments, suspects)

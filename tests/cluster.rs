@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::golden;
-use crate::support::{cluster, process};
+use crate::support::{capture, cluster, process};
 
 /// Writes the demo's pipeline, with all operators, to run at a speed.
 fn write_pipeline(directory: &Path, speed: &str) {
@@ -83,6 +83,41 @@ pub(crate) fn a_lost_process_ends_the_run() {
     write_pipeline(path, "\"full\"");
     process::succeed(path, &["run", "demo.toml"]);
     assert!(output(path) == expected);
+}
+
+/// The second process has the second source, which is not there.
+const HALF_A_PIPELINE: &str = r#"
+name = "half"
+
+[sources.laptop]
+type = "csi"
+format = "intel5300"
+transport = { file = "capture.dat" }
+
+[sources.nowhere]
+type = "csi"
+format = "esp32"
+transport = { file = "nowhere.csv" }
+
+[sinks.lines]
+type = "json_lines"
+inputs = ["laptop", "nowhere"]
+path = "out.jsonl"
+"#;
+
+/// What one process cannot open, none of them runs without.
+pub(crate) fn a_process_that_cannot_start_ends_the_others() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let path = directory.path();
+    fs::write(path.join("capture.dat"), capture::intel5300()).expect("room");
+    fs::write(path.join("half.toml"), HALF_A_PIPELINE).expect("room");
+    let arguments = ["run", "half.toml", "--workers", "2"];
+    let [(first, said), (second, why)] =
+        cluster::start::<2>(path, &arguments).map(process::Server::wait);
+    assert_eq!((first, second), (Some(1), Some(1)), "{said}{why}");
+    assert!(said.contains("another process of this run could not start"), "{said}");
+    assert!(why.contains("nowhere.csv"), "{why}");
+    assert_eq!(fs::read_to_string(path.join("out.jsonl")).unwrap_or_default(), "");
 }
 
 pub(crate) fn mistakes_in_hosts_are_told() {

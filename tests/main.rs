@@ -69,6 +69,7 @@ fn main() {
         trial!(configuration::changes_that_make_no_sense_are_refused),
         trial!(cluster::a_stopped_run_goes_on_with_other_processes),
         trial!(cluster::a_lost_process_ends_the_run),
+        trial!(cluster::a_process_that_cannot_start_ends_the_others),
         trial!(cluster::mistakes_in_hosts_are_told),
         trial!(kafka::records_become_messages, needs broker),
         trial!(kafka::values_can_have_schemas, needs broker && python && registry::there()),

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::golden;
 use crate::support::postgres::Postgres;
-use crate::support::{capture, lines, process};
+use crate::support::{capture, cluster, lines, process};
 
 /// A capture of half a minute at several times its speed, so that a kill comes in the middle.
 const PIPELINE: &str = r#"
@@ -220,6 +220,32 @@ path = "out.jsonl"
 /// What a run does not get over is left alone, wherever it is; read later, nothing of it is lost, and
 /// only what was behind the checkpoint comes again.
 pub(crate) fn a_source_that_makes_it_crash_is_left_alone() {
+    let at = "panic after poll/boards:1";
+    is_left_alone(
+        |path, arguments| {
+            let output = process::fresnel_failing(path, arguments, at);
+            (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        },
+        |path, arguments| drop(process::succeed(path, arguments)),
+    );
+    // Each of them in a process of its own, and the sink as well.
+    is_left_alone(
+        |path, arguments| {
+            let [first, second, third] = cluster::start_failing::<3>(path, arguments, at);
+            for (code, said) in [second.wait(), third.wait()] {
+                assert_eq!(code, Some(0), "{said}");
+            }
+            first.wait()
+        },
+        cluster::succeed::<3>,
+    );
+}
+
+/// Runs once so that the source makes it crash, and once more so that it does not.
+fn is_left_alone(
+    fail: impl Fn(&Path, &[&str]) -> (Option<i32>, String),
+    succeed: impl Fn(&Path, &[&str]),
+) {
     for read_before in [false, true] {
         let directory = directory("1.0");
         let path = directory.path();
@@ -231,10 +257,8 @@ pub(crate) fn a_source_that_makes_it_crash_is_left_alone() {
             server.wait_until(|| lines::records(&path.join("out.jsonl")).len() > 100);
             assert_eq!(server.terminate().0, Some(0));
         }
-        let arguments = ["run", "captures.toml", "--supervise"];
-        let output = process::fresnel_failing(path, &arguments, "panic after poll/boards:1");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        let (code, said) = fail(path, &["run", "captures.toml", "--supervise"]);
+        assert_eq!(code, Some(1), "{said}");
         assert!(said.contains("left alone, and still to be read: boards"), "{said}");
         let of = |receiver: &str| {
             let mut batches = lines::records(&path.join("out.jsonl"));
@@ -247,7 +271,7 @@ pub(crate) fn a_source_that_makes_it_crash_is_left_alone() {
         assert!(of("laptop").len() > capture::N_FRAMES - 100, "it went on to the end");
         assert_eq!(of("boards").is_empty(), !read_before);
         assert!(of("boards").len() < capture::N_FRAMES / 2, "it did not get over that");
-        process::succeed(path, &["run", "captures.toml"]);
+        succeed(path, &["run", "captures.toml"]);
         let all: Vec<_> = (0..capture::N_FRAMES as u64).collect();
         assert!(of("laptop") == all, "lost or doubled");
         let mut boards = of("boards");

@@ -64,12 +64,6 @@ pub enum RunError {
         /// What it held.
         expected: u64,
     },
-    /// A partition that was left alone is to be read again.
-    #[error(
-        "a partition was left alone and is to be read again, which one process alone can do: run it \
-         once without --hosts"
-    )]
-    Held,
     /// The processes of a run could not be told.
     #[error("the list of hosts {file:?} cannot be used: {reason}")]
     Hosts {

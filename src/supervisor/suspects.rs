@@ -55,7 +55,7 @@ impl Suspects {
         if self.n_crashes < MAX_CRASHES {
             return;
         }
-        if self.n_crashes == MAX_CRASHES {
+        if self.on_trial.is_none() {
             let free = partitions.into_iter().filter(|name| !self.convicted.contains(name));
             self.untried = free.collect();
         }

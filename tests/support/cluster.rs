@@ -8,12 +8,30 @@ use crate::support::process::Server;
 
 /// Starts `N` processes of a run in one folder, on ports of their own.
 pub(crate) fn start<const N: usize>(directory: &Path, arguments: &[&str]) -> [Server; N] {
+    start_each(directory, arguments, |arguments| Server::start_silent(directory, arguments))
+}
+
+/// Starts them with a place at which they are to die.
+pub(crate) fn start_failing<const N: usize>(
+    directory: &Path,
+    arguments: &[&str],
+    at: &str,
+) -> [Server; N] {
+    start_each(directory, arguments, |arguments| {
+        Server::start_failing_silent(directory, arguments, at)
+    })
+}
+
+fn start_each<const N: usize>(
+    directory: &Path,
+    arguments: &[&str],
+    start: impl Fn(&[&str]) -> Server,
+) -> [Server; N] {
     let addresses: Vec<_> = (0..N).map(|_| format!("127.0.0.1:{}\n", port::free())).collect();
     fs::write(directory.join("hosts"), addresses.concat()).expect("room");
     std::array::from_fn(|process| {
         let process = process.to_string();
-        let arguments = [arguments, &["--hosts", "hosts", "--process", &process]].concat();
-        Server::start_silent(directory, &arguments)
+        start(&[arguments, &["--hosts", "hosts", "--process", &process]].concat())
     })
 }
 

@@ -124,9 +124,14 @@ impl Server {
 
     /// Starts it with a place at which it is to die, and waits until it listens.
     pub(crate) fn start_failing(directory: &Path, arguments: &[&str], at: &str) -> Self {
+        Self::start_failing_silent(directory, arguments, at).listening()
+    }
+
+    /// Starts it with a place at which it is to die.
+    pub(crate) fn start_failing_silent(directory: &Path, arguments: &[&str], at: &str) -> Self {
         let mut command = command(directory, arguments);
         command.env("FRESNEL_FAIL_POINT", at);
-        Self::spawn(command).listening()
+        Self::spawn(command)
     }
 
     fn spawn(mut command: Command) -> Self {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use schemas::Tick;
+use serde::{Deserialize, Serialize};
 use sources::position;
 
 use crate::dataflow::Commit;
@@ -14,7 +15,7 @@ use crate::run::resume::Resumed;
 use crate::{ComponentState, Plan, State};
 
 /// The partitions of this run that are left alone.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Held {
     /// The number of the source, the partition, and where it is; nowhere if it was never read.
     places: Vec<(u32, Vec<u8>, Vec<u8>)>,
@@ -32,6 +33,10 @@ impl Held {
     pub(super) fn add(&mut self, component: u32, partition: &str, position: Option<&[u8]>) {
         let position = position.unwrap_or_default().to_vec();
         self.places.push((component, partition.as_bytes().to_vec(), position));
+    }
+
+    pub(super) fn join(&mut self, other: &Self) {
+        self.places.extend_from_slice(&other.places);
     }
 
     /// True for the end of a run that has not read all there is: it is no checkpoint.

@@ -3,10 +3,12 @@
 //! A run starts from the newest checkpoint. It ends when its sources do, when it is asked to stop, or
 //! when a part fails; what is not durable then, the next run does again.
 
+mod agreement;
 mod checkpoint_thread;
 mod cluster;
 mod configuration;
 mod control;
+mod ends;
 mod held;
 mod opening;
 mod resume;
@@ -127,7 +129,7 @@ impl Run {
         let models = load_models(&plan, &options.directory)?;
         let has_others = options.cluster.has_others();
         let control = Arc::new(Control::new(Arc::clone(&options.stop), has_others));
-        let opening = Opening::new(plan, models, options.clone(), Arc::clone(&control));
+        let opening = Opening::begin(plan, models, options.clone(), Arc::clone(&control))?;
         let (workers, opened) = workers::start(opening, &control)?;
         let Opened { shared, threads } = opened;
         Ok(Self { shared, control, workers, threads })

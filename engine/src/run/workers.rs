@@ -1,19 +1,16 @@
 //! The worker threads: they agree on which run this is, open what is theirs, and step the dataflow until
 //! everything is in a checkpoint.
 
-use std::cell::Cell;
-use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use timely::dataflow::operators::vec::{Broadcast, ToStream};
-use timely::dataflow::operators::{Inspect, Probe};
 use timely::worker::Worker;
 
 use crate::RunError;
 use crate::dataflow::{Dataflow, Parts, build};
+use crate::run::agreement::Agreement;
 use crate::run::control::Control;
 use crate::run::opening::{Opened, Opening};
 
@@ -27,7 +24,6 @@ pub(super) fn start(
     opening: Opening,
     control: &Arc<Control>,
 ) -> Result<(Workers, Opened), RunError> {
-    let begun = opening.begin()?;
     let communication = opening.communication();
     let config = timely::Config { communication, worker: timely::WorkerConfig::default() };
     let (tell, told) = crossbeam_channel::bounded(1);
@@ -36,17 +32,19 @@ pub(super) fn start(
     let workers = thread::spawn(move || {
         let failed = |reason: String| RunError::Workers { reason };
         let work = move |worker: &mut Worker| {
-            let generation = agree(worker, begun);
-            let parts = parts.get_or_init(|| {
-                let (parts, opened) = match opening.open(generation) {
+            let is_opener = opening.is_opened_by(worker.index());
+            let mut agreement = Agreement::new(worker);
+            if is_opener {
+                let (for_workers, opened) = match opening.open(&mut agreement) {
                     Ok((parts, opened)) => (Some(parts), Ok(opened)),
                     Err(error) => (None, Err(error)),
                 };
+                parts.get_or_init(|| for_workers);
                 // Who started this run may be gone, because it was asked to stop.
                 let _ = tell.send(opened);
-                parts
-            });
-            if let Some(parts) = parts {
+            }
+            agreement.pass_on();
+            if let Some(parts) = parts.wait() {
                 run(worker, parts);
             }
         };
@@ -82,19 +80,6 @@ fn wait_for_opened(
     }
 }
 
-/// Which run this is: the first process has begun it, and tells all workers.
-fn agree(worker: &mut Worker, begun: Option<i64>) -> i64 {
-    let agreed = Rc::new(Cell::new(begun));
-    let hears = Rc::clone(&agreed);
-    let told = begun.filter(|_| worker.index() == 0);
-    let heard = worker.dataflow_named::<(), _, _>("Agreement", |scope| {
-        let begun = told.to_stream(scope).broadcast();
-        begun.inspect(move |begun| hears.set(Some(*begun))).probe().0
-    });
-    step_until(worker, || heard.done());
-    agreed.get().expect("the first process told it, or is gone and this one with it")
-}
-
 /// One worker, until everything is in a checkpoint.
 fn run(worker: &mut Worker, parts: &Parts) {
     let Dataflow { committed, parking } = build(worker, parts);
@@ -106,7 +91,7 @@ fn run(worker: &mut Worker, parts: &Parts) {
 }
 
 /// Steps at least once: before its first step, a dataflow looks as if it were done.
-fn step_until(worker: &mut Worker, done: impl Fn() -> bool) {
+pub(super) fn step_until(worker: &mut Worker, done: impl Fn() -> bool) {
     worker.step();
     while !done() {
         worker.step_or_park(Some(PARK));
