@@ -135,6 +135,18 @@ impl CsiBatch {
         Self { link, layout, source_kind, ..Self::default() }
     }
 
+    /// Makes room for frames that are to come.
+    pub fn reserve(&mut self, n_frames: usize) {
+        self.captured_at_ns.reserve(n_frames);
+        self.sequence.reserve(n_frames);
+        self.rssi_dbm.reserve(n_frames);
+        self.noise_dbm.reserve(n_frames);
+        self.agc_db.reserve(n_frames);
+        self.scale.reserve(n_frames);
+        self.n_missed.reserve(n_frames);
+        self.iq.reserve(n_frames * self.layout.n_values());
+    }
+
     /// Number of frames.
     pub fn len(&self) -> usize {
         self.captured_at_ns.len()

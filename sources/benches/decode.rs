@@ -1,17 +1,18 @@
 //! Decoding captures of every format against csiread, in one run on the same bytes, on one core.
 //!
 //! Expected: csiread makes complex128 in compiled loops; we make half the bytes, but also ticks, batches,
-//! signal strengths and scales: several times its speed. Machines are noisy: only the ratio of the medians
-//! means anything. How near that is to the machine's own limit tells a plain copy of the same bytes.
+//! signal strengths and scales: several times its speed. Machines are noisy: rounds are taken in turn, and
+//! only the ratio of the fastest ones means anything. How near that is to the machine's own limit tells a
+//! plain copy of the same bytes.
 //!
 //! Needs `FRESNEL_PYTHON` with `csiread` (`make bench` sees to it), and the folder of real captures that
 //! the tests use; without it, only what the tests make up is decoded.
 
 use std::fs::{self, File};
 use std::hint::black_box;
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use schemas::TickLength;
@@ -27,7 +28,7 @@ mod data;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 15;
 /// Captures are repeated until they have as many bytes, so that one round takes a while.
 const MIN_BYTES: usize = 32_000_000;
 const PIECE_BYTES: usize = 256 * 1024;
@@ -78,14 +79,14 @@ const ALONE: [(CsiFormat, &str); 2] = [
 ];
 
 const PEER: &str = "
-import csiread, statistics, sys, time
-path, rounds, times = sys.argv[1], int(sys.argv[2]), []
-for _ in range(rounds):
+import csiread, sys, time
+path = sys.argv[1]
+for _ in sys.stdin:
     reader = READER
     start = time.perf_counter()
     reader.read()
-    times.append(time.perf_counter() - start)
-print(getattr(reader, 'count', None) or len(reader.csi), statistics.median(times))
+    seconds = time.perf_counter() - start
+    print(seconds, getattr(reader, 'count', None) or len(reader.csi), flush=True)
 ";
 
 #[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
@@ -115,14 +116,22 @@ fn measure(name: &str, format: CsiFormat, capture: &[u8], peer_reader: Option<&s
     let file = tempfile::NamedTempFile::new().expect("room");
     let bytes = repeated(format, capture);
     fs::write(file.path(), &bytes).expect("room");
-    // All read the file; we and the peer decode it whole.
-    let (copy_s, _) = median(|| copy(file.path()));
-    let (ours_s, n_frames) = median(|| decode(format, file.path()));
-    let ratio = peer_reader.map(|reader| {
-        let (theirs_s, n_theirs) = peer(file.path(), reader);
-        assert_eq!(n_theirs, n_frames, "{name}: csiread sees the same frames");
-        theirs_s / ours_s
-    });
+    let mut peer = peer_reader.map(|reader| Peer::start(file.path(), reader));
+    let (mut copy_s, mut ours_s, mut theirs_s) = (f64::MAX, f64::MAX, f64::MAX);
+    let mut n_frames = 0;
+    // In turn, so that all of them meet what else the machine does. All read the file; we and the peer
+    // decode it whole.
+    for _ in 0..ROUNDS {
+        copy_s = copy_s.min(copy(file.path()));
+        let (seconds, n_ours) = decode(format, file.path());
+        (ours_s, n_frames) = (ours_s.min(seconds), n_ours);
+        if let Some(peer) = &mut peer {
+            let (seconds, n_theirs) = peer.decode();
+            assert_eq!(n_theirs, n_frames, "{name}: csiread sees the same frames");
+            theirs_s = theirs_s.min(seconds);
+        }
+    }
+    let ratio = peer.map(|_| theirs_s / ours_s);
     let per_s = |n: usize| n as f64 / ours_s;
     println!(
         "{name:<46} {:>7.0} {:>9.0} {:>5.2}x {:>7}",
@@ -143,30 +152,23 @@ fn repeated(format: CsiFormat, capture: &[u8]) -> Vec<u8> {
     [header, &records.repeat(MIN_BYTES.div_ceil(records.len()))].concat()
 }
 
-/// The median of the seconds that several rounds take, and what the last one gave.
-fn median(round: impl Fn() -> (f64, usize)) -> (f64, usize) {
-    let mut rounds: Vec<_> = (0..ROUNDS).map(|_| round()).collect();
-    rounds.sort_by(|a, b| a.0.total_cmp(&b.0));
-    rounds[ROUNDS / 2]
-}
-
-/// Reads a file in pieces and copies each.
+/// Reads a file in pieces and copies each. Gives the seconds that it took.
 #[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
-fn copy(path: &Path) -> (f64, usize) {
+fn copy(path: &Path) -> f64 {
     let started = Instant::now();
     let mut file = File::open(path).expect("it was written");
     let (mut piece, mut copied) = (vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);
     loop {
         let n_bytes = file.read(&mut piece).expect("it can be read");
         if n_bytes == 0 {
-            return (started.elapsed().as_secs_f64(), 0);
+            return started.elapsed().as_secs_f64();
         }
         copied[..n_bytes].copy_from_slice(black_box(&piece[..n_bytes]));
         black_box(&copied);
     }
 }
 
-/// Reads a capture as a pipeline does, up to the batches.
+/// Reads a capture as a pipeline does, up to the batches. Gives the seconds that it took, and frames.
 #[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 fn decode(format: CsiFormat, path: &Path) -> (f64, usize) {
     let config = json!({ "csi": { "format": format, "transport": { "file": path } } });
@@ -185,17 +187,38 @@ fn decode(format: CsiFormat, path: &Path) -> (f64, usize) {
     }
 }
 
-fn peer(path: &Path, reader: &str) -> (f64, usize) {
-    let python: PathBuf = std::env::var_os("FRESNEL_PYTHON")
-        .expect("FRESNEL_PYTHON names a Python with csiread")
-        .into();
-    let mut command = Command::new(python);
-    command.args(["-c", &PEER.replace("READER", reader)]).arg(path).arg(ROUNDS.to_string());
-    let output = command.output().expect("python starts");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let (n_frames, seconds) = said
-        .trim()
-        .split_once(' ')
-        .unwrap_or_else(|| panic!("csiread failed: {}", String::from_utf8_lossy(&output.stderr)));
-    (seconds.parse().expect("seconds"), n_frames.parse().expect("a number"))
+/// csiread in a process of its own, which waits to be asked.
+struct Peer {
+    asks: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    process: Child,
+}
+
+impl Peer {
+    fn start(path: &Path, reader: &str) -> Self {
+        let python =
+            std::env::var_os("FRESNEL_PYTHON").expect("FRESNEL_PYTHON names a Python with csiread");
+        let mut command = Command::new(python);
+        command.args(["-c", &PEER.replace("READER", reader)]).arg(path);
+        let mut process =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python starts");
+        let asks = process.stdin.take().expect("it is piped");
+        let answers = BufReader::new(process.stdout.take().expect("it is piped"));
+        Self { asks, answers, process }
+    }
+
+    /// Has it read the capture. Gives the seconds that it took, and frames.
+    fn decode(&mut self) -> (f64, usize) {
+        writeln!(self.asks).expect("csiread goes on");
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("it prints text");
+        let (seconds, n_frames) = line.trim().split_once(' ').expect("csiread goes on");
+        (seconds.parse().expect("seconds"), n_frames.parse().expect("a number"))
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.process.kill().and_then(|()| self.process.wait()).expect("it is ours");
+    }
 }

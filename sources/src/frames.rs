@@ -62,6 +62,15 @@ pub(crate) fn open_batch(
     batch_idx
 }
 
+/// True if a record is a batch of this link.
+pub(crate) fn is_of(
+    record: Option<&(Tick, Record)>,
+    (receiver, transmitter): (&str, &str),
+) -> bool {
+    let Some((_, Record::Csi(CsiBatch { link, .. }))) = record else { return false };
+    link.receiver == receiver && link.transmitter == transmitter
+}
+
 /// True if a record is a batch of this tick and layout.
 pub(crate) fn is_open(
     record: Option<&(Tick, Record)>,

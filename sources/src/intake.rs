@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::devices::{DeviceFrame, Devices};
 use crate::errors::Errors;
-use crate::frames::{LinkNames, is_open, open_batch, sort_frames};
+use crate::frames::{LinkNames, is_of, is_open, open_batch, sort_frames};
 use crate::position::{self, Position};
 use crate::routers::Routers;
 use crate::rows::{OpenRows, Row, Table};
@@ -40,9 +40,8 @@ pub struct Intake {
     /// True if frames are stamped with the time that they came in, if it is known.
     arrival: bool,
     devices: Devices,
-    /// The batch that the latest frame went to, if that frame named neither device, as many never do: then
-    /// the next one that names none is of the same link.
-    unnamed: Option<usize>,
+    /// The batch that the latest frame went to: often the next one is of the same link.
+    latest: Option<usize>,
     /// In the order of their ticks.
     records: Vec<(Tick, Record)>,
     marks: Vec<Mark>,
@@ -51,6 +50,8 @@ pub struct Intake {
     dropped: Vec<Dropped>,
     n_late: u64,
     n_frames: usize,
+    /// Frames of a batch, as the last [`Intake::take`] had them.
+    frames_per_batch: usize,
     /// Rows, if rows come.
     rows: Option<OpenRows>,
     /// What could not be used, as rows.
@@ -73,13 +74,14 @@ impl Intake {
             routers: None,
             arrival: false,
             devices: Devices::default(),
-            unnamed: None,
+            latest: None,
             records: Vec::new(),
             marks: Vec::new(),
             left: None,
             dropped: Vec::new(),
             n_late: 0,
             n_frames: 0,
+            frames_per_batch: 0,
             rows: None,
             errors: Errors::new(context.name, ""),
         }
@@ -157,7 +159,6 @@ impl Intake {
     pub(crate) fn set_sender(&mut self, sender: Option<IpAddr>) {
         if self.by_sender && self.sender.as_ref().map(|(sender, _)| *sender) != sender {
             self.sender = sender.map(|sender| (sender, sender.to_string()));
-            self.unnamed = None;
         }
     }
 
@@ -215,9 +216,8 @@ impl Intake {
     pub fn push(&mut self, frame: &DeviceFrame<'_>) {
         let sender = self.sender.as_ref().map(|(_, name)| name.as_str());
         let link = self.names.of(frame.receiver.or(sender), frame.transmitter);
-        let is_named = frame.receiver.is_some() || frame.transmitter.is_some();
-        let same = self.unnamed.take().filter(|_| !is_named);
-        let mut scalars = self.devices.read(link, same.is_some(), frame, self.arrived_at_ns);
+        let same = self.latest.is_some_and(|latest| is_of(self.records.get(latest), link));
+        let mut scalars = self.devices.read(link, same, frame, self.arrived_at_ns);
         if let Some(arrived_at_ns) = self.arrived_at_ns.filter(|_| self.arrival) {
             scalars.captured_at_ns = arrived_at_ns;
         }
@@ -227,9 +227,10 @@ impl Intake {
             self.tell(EventType::RouterConnected, &router, scalars.captured_at_ns);
         }
         let tick = self.stamp(scalars.captured_at_ns);
-        let open = same.filter(|idx| is_open(self.records.get(*idx), tick, frame.layout));
+        let latest = self.latest.filter(|_| same);
+        let open = latest.filter(|idx| is_open(self.records.get(*idx), tick, frame.layout));
         let batch_idx = open.unwrap_or_else(|| self.open_batch(tick, frame));
-        self.unnamed = (!is_named).then_some(batch_idx);
+        self.latest = Some(batch_idx);
         let Record::Csi(batch) = &mut self.records[batch_idx].1 else { return };
         batch.iq.extend_from_slice(frame.values);
         let pushed = batch.push_scalars(scalars);
@@ -239,10 +240,16 @@ impl Intake {
 
     /// Where the batch is that a frame of a tick goes to.
     fn open_batch(&mut self, tick: Tick, frame: &DeviceFrame<'_>) -> usize {
-        let Self { names, records, source_kind, sender, .. } = self;
+        let Self { names, records, source_kind, sender, frames_per_batch, .. } = self;
         let sender = sender.as_ref().map(|(_, name)| name.as_str());
         let link = names.of(frame.receiver.or(sender), frame.transmitter);
-        open_batch(records, tick, &names.site, link, frame.layout, *source_kind)
+        let batch_idx = open_batch(records, tick, &names.site, link, frame.layout, *source_kind);
+        if let Some((_, Record::Csi(batch))) = records.get_mut(batch_idx)
+            && batch.is_empty()
+        {
+            batch.reserve(*frames_per_batch);
+        }
+        batch_idx
     }
 
     /// Tells of one device that has fallen silent by a time, if one has. To be marked then.
@@ -267,7 +274,7 @@ impl Intake {
         let tick = self.stamp(captured_at_ns);
         let behind = self.records.partition_point(|(at, _)| *at <= tick);
         self.records.insert(behind, (tick, record));
-        self.unnamed = None;
+        self.latest = None;
     }
 
     /// Adds a row of the table.
@@ -292,8 +299,9 @@ impl Intake {
 
     /// Takes out what came in, but for what waits.
     pub fn take(&mut self) -> Poll {
-        self.n_frames = 0;
-        self.unnamed = None;
+        self.latest = None;
+        self.frames_per_batch =
+            std::mem::take(&mut self.n_frames).div_ceil(self.records.len().max(1));
         self.close_rows();
         let waiting = self.records.partition_point(|(tick, _)| *tick <= self.clock);
         let waiting = self.records.split_off(waiting);

@@ -26,7 +26,7 @@ const NOISE_DBM: f32 = -95.0;
 #[derive(Debug, Default)]
 pub(crate) struct Atheros {
     layouts: Layouts<LayoutOf>,
-    words: Vec<[i16; 2]>,
+    words: Vec<u32>,
     values: Vec<Complex32>,
 }
 

@@ -92,12 +92,12 @@ pub(crate) fn ten_bits_bytes(n_values: usize) -> usize {
 pub(crate) fn from_ten_bits(
     payload: &[u8],
     (n_rx, n_tx, n_subcarriers): (usize, usize, usize),
-    words: &mut Vec<[i16; 2]>,
+    words: &mut Vec<u32>,
     values: &mut Vec<Complex32>,
 ) {
     let n_pairs = n_rx * n_tx;
     // First each value to its row, then all at once to numbers.
-    words.resize(n_pairs * n_subcarriers, [0; 2]);
+    words.resize(n_pairs * n_subcarriers, 0);
     let row = |pair: usize| {
         let start = (pair % n_rx * n_tx + pair / n_rx) * n_subcarriers;
         start..start + n_subcarriers
@@ -113,29 +113,33 @@ pub(crate) fn from_ten_bits(
         }
     }
     values.resize(words.len(), Complex32::default());
-    for (value, part) in bytemuck::cast_slice_mut(values).iter_mut().zip(words.as_flattened()) {
-        *value = f32::from(*part);
+    for (value, word) in values.iter_mut().zip(words) {
+        let (re, im) = (*word << 22, *word);
+        *value = Complex32::new(highest_ten_bits(re), highest_ten_bits(im));
     }
 }
 
-/// Puts the values of all subcarriers from the `first` pair on into `rows`, which differ.
+/// The signed number in the highest ten bits.
+fn highest_ten_bits(word: u32) -> f32 {
+    (word.cast_signed() >> 22) as f32
+}
+
+/// Puts the values of all subcarriers from the `first` pair on into `rows`, which differ: the real part
+/// into the lowest ten bits and the imaginary one into the highest.
 fn spread_words<const N: usize>(
     payload: &[u8],
     n_pairs: usize,
     first: usize,
     rows: [Range<usize>; N],
-    words: &mut [[i16; 2]],
+    words: &mut [u32],
 ) {
-    // The ten bits to the upper end and back, for their sign.
-    let signed = |bits: u64| ((bits << 6) as u16).cast_signed() >> 6;
     let Ok(mut rows) = words.get_disjoint_mut(rows) else { return };
     let n_subcarriers = rows[0].len();
     for subcarrier in 0..n_subcarriers {
         let bit = 20 * (subcarrier * n_pairs + first);
         let window = window(payload, bit / 8) >> (bit % 8);
         for (nth, row) in rows.iter_mut().enumerate() {
-            let value = window >> (20 * nth);
-            row[subcarrier] = [signed(value >> 10), signed(value)];
+            row[subcarrier] = ((window >> (20 * nth)) as u32).rotate_right(10);
         }
     }
 }

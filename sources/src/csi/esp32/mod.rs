@@ -48,8 +48,8 @@ pub(crate) struct Esp32 {
     layouts: Layouts<LayoutOf>,
     values: Vec<Complex32>,
     numbers: Vec<i16>,
-    /// Where numbers end.
-    ends: Vec<usize>,
+    /// Room to read numbers in.
+    digits: Vec<u32>,
     bytes: Vec<u8>,
 }
 
@@ -97,7 +97,7 @@ impl Format for Esp32 {
 impl Esp32 {
     /// Reads numbers that blanks and commas part, as (imaginary, real) pairs.
     fn read_list(&mut self, list: &[u8]) -> Result<(), DecodeError> {
-        numbers::read(list, &mut self.ends, &mut self.numbers)?;
+        numbers::read(list, &mut self.digits, &mut self.numbers)?;
         let (pairs, rest) = self.numbers.as_chunks::<2>();
         self.values.clear();
         let value = |&[im, re]: &[i16; 2]| Complex32::new(re.into(), im.into());
@@ -136,12 +136,12 @@ impl Esp32 {
         let columns = std::str::from_utf8(columns).map_err(|_| DecodeError::NotText)?;
         let mut fields = [""; MAX_COLUMNS];
         let columns = Columns::read(columns, &mut fields)?;
-        let secondary = match columns.secondary.map(|column| fields[column]) {
+        let secondary = match columns.secondary.map(|column| fields[column].trim_ascii()) {
             Some("1") => Secondary::Above,
             Some("2") => Secondary::Below,
             _ => Secondary::None,
         };
-        let wide = columns.bandwidth.is_some_and(|column| fields[column] == "1");
+        let wide = columns.bandwidth.is_some_and(|column| fields[column].trim_ascii() == "1");
         let channel = number::<u16>(fields[columns.channel])?;
         let bandwidth_mhz = if wide { 40 } else { 20 };
         let layout_of = (self.values.len(), secondary, columns.chips, bandwidth_mhz, channel);
@@ -151,7 +151,7 @@ impl Esp32 {
         let (agc_db, scale) = gains.transpose()?.map_or((0.0, 1.0), gain);
         intake.push(&DeviceFrame {
             receiver: None,
-            transmitter: Some(fields[columns.mac]),
+            transmitter: Some(fields[columns.mac].trim_ascii()),
             layout: self.layouts.get(layout_of, layout),
             time: DeviceTime::WrappingUs(number(fields[columns.timestamp])?),
             counter: sequence
@@ -186,7 +186,7 @@ fn gain((agc_db, fft_steps): (f32, i32)) -> (f32, f32) {
 }
 
 fn number<N: FromStr>(field: &str) -> Result<N, DecodeError> {
-    field.parse().map_err(|_| DecodeError::Number)
+    field.trim_ascii().parse().map_err(|_| DecodeError::Number)
 }
 
 #[cfg(test)]

@@ -4,71 +4,105 @@
 use crate::DecodeError;
 
 const MAX_DIGITS: usize = 4;
+/// The last bytes of four, by their number.
+const OF_LAST: [u32; 8] = [0, 0xFF00_0000, 0xFFFF_0000, 0xFFFF_FF00, 0xFFFF_FFFF, 0, 0, 0];
 /// '0' in each byte.
 const ZEROS: u32 = 0x3030_3030;
 /// Added to a digit it does not reach the highest bit; added to anything larger it does.
 const ABOVE_NINE: u32 = 0x7676_7676;
 const HIGHEST_BITS: u32 = 0x8080_8080;
-/// Added to a byte's lower bits it reaches the highest one from '-' on; blanks and commas are below.
-const FROM_MINUS_ON: u64 = 0x5353_5353_5353_5353;
+const BLANKS: u64 = 0x2020_2020_2020_2020;
+const COMMAS: u64 = 0x2C2C_2C2C_2C2C_2C2C;
 const LOWER_BITS: u64 = 0x7F7F_7F7F_7F7F_7F7F;
 const WORD_BYTES: usize = 8;
+/// Times the lowest bits of eight bytes, it has them all in the highest byte.
+const TO_HIGHEST_BYTE: u64 = 0x0102_0408_1020_4080;
+const BLOCK_BYTES: usize = 64;
+/// About as many numbers as a block has.
+const AT_ONCE: usize = 16;
 
-/// Reads numbers of up to four digits that blanks and commas part. `ends` is room that is used again.
+/// Reads numbers of up to four digits that blanks and commas part. `room` is used again.
 pub(super) fn read(
     list: &[u8],
-    ends: &mut Vec<usize>,
+    room: &mut Vec<u32>,
     numbers: &mut Vec<i16>,
 ) -> Result<(), DecodeError> {
-    find_ends(list, ends);
+    find_ends(list, room);
+    let n_numbers = find_digits(list, room)?;
     numbers.clear();
-    let mut start = 0;
-    for end in ends.iter().copied() {
-        if end > start {
-            numbers.push(number(list, start, end)?);
-        }
-        if !list.get(end).is_none_or(|byte| matches!(byte, b' ' | b',')) {
-            return Err(DecodeError::Number);
-        }
-        start = end + 1;
-    }
+    numbers.extend(room[..n_numbers].iter().map(|digits| number(*digits)));
     Ok(())
 }
 
-/// The place of each byte that may part numbers, and the end.
-fn find_ends(list: &[u8], ends: &mut Vec<usize>) {
-    ends.clear();
-    let (words, rest) = list.as_chunks::<WORD_BYTES>();
-    for (word, at) in words.iter().zip((0..).step_by(WORD_BYTES)) {
-        let word = u64::from_le_bytes(*word);
-        let mut parts = !(((word & LOWER_BITS) + FROM_MINUS_ON) | word) & !LOWER_BITS;
-        while parts != 0 {
-            ends.push(at + (parts.trailing_zeros() / 8) as usize);
-            parts &= parts - 1;
+/// Puts the digits of each number in the place of its end. Gives how many there are.
+fn find_digits(list: &[u8], ends: &mut [u32]) -> Result<usize, DecodeError> {
+    let (mut n_numbers, mut start, mut longest, mut high) = (0, 0, 0, 0);
+    for idx in 0..ends.len() {
+        let end = ends[idx] as usize;
+        if end > start {
+            let negative = list[start] == b'-';
+            let n_digits = end - start - usize::from(negative);
+            // None at all is the most.
+            longest = longest.max(n_digits.wrapping_sub(1));
+            let digits = (last_bytes(list, end) ^ ZEROS) & OF_LAST[n_digits % OF_LAST.len()];
+            high |= digits.wrapping_add(ABOVE_NINE) | digits;
+            ends[n_numbers] = digits | u32::from(negative) << 7;
+            n_numbers += 1;
         }
+        start = end + 1;
     }
-    let rest_at = list.len() - rest.len();
-    ends.extend((rest_at..list.len()).filter(|at| list[*at] < b'-'));
-    ends.push(list.len());
+    let good = longest < MAX_DIGITS && high & HIGHEST_BITS == 0;
+    if good { Ok(n_numbers) } else { Err(DecodeError::Number) }
 }
 
-/// The number between two places.
-fn number(list: &[u8], start: usize, end: usize) -> Result<i16, DecodeError> {
-    let negative = list[start] == b'-';
-    let n_digits = end - start - usize::from(negative);
-    if !(1..=MAX_DIGITS).contains(&n_digits) {
-        return Err(DecodeError::Number);
+/// The place of each blank and comma, and the end.
+fn find_ends(list: &[u8], ends: &mut Vec<u32>) {
+    ends.clear();
+    let (blocks, rest) = list.as_chunks::<BLOCK_BYTES>();
+    for (block, at) in blocks.iter().zip((0..).step_by(BLOCK_BYTES)) {
+        push_places(parts(block), at, ends);
     }
-    // Zeros before the first digit; digits become their values, and what is none has a high bit.
-    let digits = (last_bytes(list, end) ^ ZEROS) >> (8 * (MAX_DIGITS - n_digits));
-    let digits = digits << (8 * (MAX_DIGITS - n_digits));
-    if (digits.wrapping_add(ABOVE_NINE) | digits) & HIGHEST_BITS != 0 {
-        return Err(DecodeError::Number);
+    let mut last = [0; BLOCK_BYTES];
+    last[..rest.len()].copy_from_slice(rest);
+    push_places(parts(&last), (list.len() - rest.len()) as u32, ends);
+    ends.push(list.len() as u32);
+}
+
+/// A bit for each blank and comma.
+fn parts(block: &[u8; BLOCK_BYTES]) -> u64 {
+    let (words, _) = block.as_chunks::<WORD_BYTES>();
+    words.iter().rev().fold(0, |bits, word| {
+        let word = u64::from_le_bytes(*word);
+        let parts = !(nonzero(word ^ BLANKS) & nonzero(word ^ COMMAS)) & !LOWER_BITS;
+        bits << WORD_BYTES | (parts >> 7).wrapping_mul(TO_HIGHEST_BYTE) >> (64 - WORD_BYTES)
+    })
+}
+
+fn nonzero(word: u64) -> u64 {
+    ((word & LOWER_BITS) + LOWER_BITS) | word
+}
+
+/// Appends the places of the bits that are set. Several at once, whether there are so many or not: so
+/// it hardly ever depends on what comes.
+fn push_places(mut bits: u64, at: u32, places: &mut Vec<u32>) {
+    let (n_before, n_places) = (places.len(), bits.count_ones() as usize);
+    while bits != 0 {
+        let some: [u32; AT_ONCE] = std::array::from_fn(|_| {
+            let place = at + bits.trailing_zeros();
+            bits &= bits.wrapping_sub(1);
+            place
+        });
+        places.extend_from_slice(&some);
     }
-    let pairs = (digits & 0x00FF_00FF) * 10 + (digits >> 8 & 0x00FF_00FF);
-    // 9999 at most.
+    places.truncate(n_before + n_places);
+}
+
+/// The number that has these digits, and its sign in the highest bit of the first.
+fn number(digits: u32) -> i16 {
+    let sign = -((digits >> 7) as i16 & 1);
+    let pairs = (digits & 0x000F_000F) * 10 + (digits >> 8 & 0x000F_000F);
     let value = ((pairs & 0xFFFF) * 100 + (pairs >> 16)) as i16;
-    Ok(if negative { -value } else { value })
+    (value ^ sign) - sign
 }
 
 /// The four bytes before a place, the last in the highest byte; zeros before the first.
@@ -86,8 +120,8 @@ mod tests {
     use super::*;
 
     fn numbers(list: &str) -> Result<Vec<i16>, DecodeError> {
-        let (mut ends, mut numbers) = (Vec::new(), Vec::new());
-        read(list.as_bytes(), &mut ends, &mut numbers).map(|()| numbers)
+        let (mut room, mut numbers) = (Vec::new(), Vec::new());
+        read(list.as_bytes(), &mut room, &mut numbers).map(|()| numbers)
     }
 
     #[test]
@@ -101,6 +135,21 @@ mod tests {
         assert_eq!(numbers("1 -2,3,  4 "), Ok(vec![1, -2, 3, 4]));
         assert_eq!(numbers("007 12,-100,4,55,6,-7"), Ok(vec![7, 12, -100, 4, 55, 6, -7]));
         assert_eq!(numbers(" , "), Ok(vec![]));
+    }
+
+    #[test]
+    fn reads_long_lists() {
+        let all: Vec<_> = (-9999..=9999_i16).collect();
+        let texts: Vec<_> = all.iter().map(i16::to_string).collect();
+        for part in [" ", ",", ", "] {
+            let list = texts.join(part);
+            assert_eq!(numbers(&list).as_ref(), Ok(&all), "{part:?}");
+            for at in (0..list.len()).step_by(4999) {
+                let mut list = list.clone();
+                list.replace_range(at..=at, "x");
+                assert_eq!(numbers(&list), Err(DecodeError::Number), "{part:?} at {at}");
+            }
+        }
     }
 
     #[test]

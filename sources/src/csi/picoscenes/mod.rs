@@ -48,7 +48,7 @@ const JUNK: [(usize, std::ops::Range<usize>); 2] = [(498, 242..256), (2020, 996.
 #[derive(Debug, Default)]
 pub(crate) struct Picoscenes {
     layouts: Layouts<LayoutOf>,
-    words: Vec<[i16; 2]>,
+    words: Vec<u32>,
     values: Vec<Complex32>,
 }
 
