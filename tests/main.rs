@@ -82,6 +82,7 @@ fn main() {
         trial!(serial::lines_become_frames),
         trial!(streams::devices_connect_and_send),
         trial!(streams::a_file_is_followed),
+        trial!(streams::a_capture_is_sent_on),
         trial!(streams::an_interface_is_heard, needs streams::may_listen()),
         trial!(boards::a_building_full_loses_nothing),
         trial!(udp::datagrams_become_presence),

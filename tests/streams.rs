@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
 
-use crate::support::{capture, lines, port, process};
+use crate::support::{capture, lines, pcap, port, process};
 
 const PIPELINE: &str = r#"
 name = "lab"
@@ -93,10 +93,21 @@ pub(crate) fn devices_connect_and_send() {
 }
 
 pub(crate) fn a_file_is_followed() {
+    let log = capture::intel5300();
+    is_followed(&log, "laptop");
+    is_followed(&in_pcap(&log), "10.0.0.7");
+}
+
+/// A log as datagrams that were captured.
+fn in_pcap(log: &[u8]) -> Vec<u8> {
+    pcap::of(log.chunks(log.len() / capture::N_FRAMES))
+}
+
+fn is_followed(log: &[u8], receiver: &str) {
     let directory = directory("{ follow = \"growing.dat\" }");
     let path = directory.path().join("growing.dat");
-    let log = capture::intel5300();
-    let (first, rest) = log.split_at(log.len() / 2 + 5);
+    // In the middle of a record, and behind as many as are waited for.
+    let (first, rest) = log.split_at(log.len() / 2 + 20);
     fs::write(&path, first).expect("room");
     let n_written = || counts(directory.path()).values().sum::<usize>();
     let mut server = process::Server::start(directory.path(), &ARGUMENTS);
@@ -112,11 +123,27 @@ pub(crate) fn a_file_is_followed() {
     assert!(counts(directory.path()) == all(1), "lost or doubled");
     // Another one takes its place.
     let next = directory.path().join("next.dat");
-    fs::write(&next, &log).expect("room");
+    fs::write(&next, log).expect("room");
     fs::rename(&next, &path).expect("room");
     server.wait_until(|| n_written() >= 2 * capture::N_FRAMES);
     assert_eq!(server.terminate().0, Some(0));
     assert!(counts(directory.path()) == all(2), "lost or doubled");
+    let batches = lines::records(&directory.path().join("out.jsonl"));
+    assert!(batches.iter().all(|batch| batch["link"]["receiver"] == receiver));
+}
+
+/// What one device captures of a network is sent on over TCP.
+pub(crate) fn a_capture_is_sent_on() {
+    let address = format!("127.0.0.1:{}", port::free());
+    let directory = directory(&format!("{{ tcp = \"{address}\" }}"));
+    let mut server = process::Server::start(directory.path(), &ARGUMENTS);
+    let mut device = TcpStream::connect(&address).expect("it listens");
+    send(&mut device, &in_pcap(&capture::intel5300()));
+    server.wait_until(|| counts(directory.path()).values().sum::<usize>() >= capture::N_FRAMES);
+    assert_eq!(server.terminate().0, Some(0));
+    assert!(counts(directory.path()) == all(1), "lost or doubled");
+    let batches = lines::records(&directory.path().join("out.jsonl"));
+    assert!(batches.iter().all(|batch| batch["link"]["receiver"] == "10.0.0.7"));
 }
 
 /// True if all that is sent may be listened to.

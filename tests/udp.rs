@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{capture, lines, port, process};
+use crate::support::{capture, lines, pcap, port, process};
 
 /// A board that sends lines.
 struct Board {
@@ -202,6 +202,9 @@ pub(crate) fn boards_are_discovered() {
     let of_first = || events().into_iter().filter(|(_, board)| board == "127.0.0.2");
     let arguments = ["run", "hall.toml", "--listen", "127.0.0.1:0"];
     let mut server = process::Server::start(directory.path(), &arguments);
+    // What begins a capture of a network says nothing of the datagrams of others.
+    let capture = pcap::of(std::iter::empty());
+    Board::at("127.0.0.4", &address).socket.send_to(&capture, &address).expect("it is sent");
     let mut n_sent = 0;
     // A line each, the next when these are written.
     let mut send = |server: &mut process::Server, boards: &mut [Board]| {

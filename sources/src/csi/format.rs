@@ -68,7 +68,7 @@ impl<F: Format> Decoder for Framed<F> {
                 return Step::Used(used);
             }
         }
-        if bytes.len() < network::MAGIC_BYTES && !complete {
+        if network::may_begin(bytes) && !complete {
             return Step::NeedsMore;
         }
         let Some(network) = &mut self.network else {

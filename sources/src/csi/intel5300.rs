@@ -70,7 +70,9 @@ impl Format for Intel5300 {
         };
         match *code {
             _ if used < FRAMING_BYTES => Self::resume(bytes, complete),
-            CODE_CSI if begins(record) => Split::Record(used),
+            CODE_CSI if used >= FRAMING_BYTES + HEADER_BYTES && begins(record) => {
+                Split::Record(used)
+            }
             code if OTHER_CODES.contains(&code) && is_known(&bytes[used..]) => Split::Other(used),
             _ => Self::resume(bytes, complete),
         }

@@ -136,3 +136,29 @@ fn captures_may_have_any_bit_turned() {
         }
     }
 }
+
+/// Lengths and counts may be less than any record has.
+#[test]
+fn every_number_may_be_small() {
+    for case in cases() {
+        let capture = case.capture();
+        let places = 0..case.header.len() + case.record.len().min(64);
+        for (at, number) in places.flat_map(|at| [0, 1, 2, 3, 5, 8, 13].map(|number| (at, number)))
+        {
+            for n_bytes in [1, 2, 4] {
+                for big_endian in [false, true] {
+                    let mut bytes = number_bytes(number, n_bytes, big_endian);
+                    bytes.truncate(capture.len() - at);
+                    let mut capture = capture.clone();
+                    capture[at..at + bytes.len()].copy_from_slice(&bytes);
+                    case.read(&capture, capture.len());
+                }
+            }
+        }
+    }
+}
+
+fn number_bytes(number: u32, n_bytes: usize, big_endian: bool) -> Vec<u8> {
+    let (little, big) = (number.to_le_bytes(), number.to_be_bytes());
+    if big_endian { big[4 - n_bytes..].to_vec() } else { little[..n_bytes].to_vec() }
+}

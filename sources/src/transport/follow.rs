@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use crate::csi::network;
 use crate::journal::{Beyond, Origin, Writer};
 use crate::transport::cutter::Cutter;
 use crate::transport::inlet::Inlet;
@@ -24,6 +25,8 @@ pub(super) struct Follow {
     file: File,
     /// Bytes that were read.
     n_read: u64,
+    /// What ends up to here was taken by an earlier run.
+    taken: u64,
     /// What has taken its place, or itself if it was begun again.
     next: Option<File>,
     cutter: Cutter,
@@ -32,25 +35,28 @@ pub(super) struct Follow {
 }
 
 impl Follow {
-    /// Reads the file of `path` from the end of the record that was taken last, or from its beginning.
+    /// Reads the file of `path` from the end of the record that was `taken` last, or from its beginning.
     pub(super) fn open(
         path: PathBuf,
-        taken: Option<u64>,
+        taken: u64,
         decoder: Box<dyn Decoder>,
     ) -> Result<Self, SourceError> {
         let open = || {
             let mut file = File::open(&path)?;
             // A shorter one is not the one that it was.
-            let taken = taken.filter(|taken| file.metadata().is_ok_and(|it| it.len() >= *taken));
-            let n_read = file.seek(SeekFrom::Start(taken.unwrap_or_default()))?;
-            Ok((file, n_read))
+            let is_same = file.metadata()?.len() >= taken;
+            let taken = if is_same { taken } else { 0 };
+            // The beginning of a capture of a network tells how to read the rest.
+            let from = if is_capture(&mut file)? { 0 } else { taken };
+            let n_read = file.seek(SeekFrom::Start(from))?;
+            Ok((file, n_read, taken))
         };
-        let (file, n_read) = match open() {
+        let (file, n_read, taken) = match open() {
             Ok(opened) => opened,
             Err(source) => return Err(SourceError::Read { path, source }),
         };
         let (cutter, buffer) = (Cutter::default(), vec![0; READ_BYTES]);
-        Ok(Self { path, file, n_read, next: None, cutter, decoder, buffer })
+        Ok(Self { path, file, n_read, taken, next: None, cutter, decoder, buffer })
     }
 
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
@@ -67,10 +73,12 @@ impl Follow {
             return Ok(if self.next.is_some() { Beyond::More } else { Beyond::Nothing });
         }
         self.n_read += n_bytes as u64;
-        let (now_ns, n_read) = (unix_ns(SystemTime::now()), self.n_read);
-        self.cutter.take(&*self.decoder, &self.buffer[..n_bytes], |record, behind| {
-            let origin = Origin { mark: n_read - behind, ..Origin::default() };
-            journal.append(now_ns, origin, record);
+        let (now_ns, n_read, taken) = (unix_ns(SystemTime::now()), self.n_read, self.taken);
+        self.cutter.take(&*self.decoder, &self.buffer[..n_bytes], |piece| {
+            let (sender, mark) = (piece.sender, n_read - piece.behind);
+            if mark > taken {
+                journal.append(now_ns, Origin { sender, mark }, piece.bytes);
+            }
         });
         Ok(Beyond::More)
     }
@@ -93,11 +101,18 @@ impl Follow {
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     fn begin(&mut self, file: File, journal: &mut Writer) {
         let now_ns = unix_ns(SystemTime::now());
-        self.cutter.end(&*self.decoder, |record, _| {
-            journal.append(now_ns, Origin::default(), record);
+        self.cutter.end(&*self.decoder, |piece| {
+            journal.append(now_ns, Origin { sender: piece.sender, mark: 0 }, piece.bytes);
         });
-        (self.file, self.n_read) = (file, 0);
+        (self.file, self.n_read, self.taken, self.cutter) = (file, 0, 0, Cutter::default());
     }
+}
+
+/// True if a file begins as a capture of a network does.
+fn is_capture(file: &mut File) -> io::Result<bool> {
+    let mut bytes = Vec::new();
+    file.take(network::MAGIC_BYTES as u64).read_to_end(&mut bytes)?;
+    Ok(network::begins(&bytes).is_some())
 }
 
 impl Inlet for Follow {

@@ -68,6 +68,10 @@ impl Messages {
         if offset != self.place.offset {
             self.place = Place { offset, n_decoded: 0, ..self.place };
         }
+        if self.place.n_decoded == 0 {
+            // Each message stands for itself, whoever sent the one before.
+            self.decoder.recall(DecoderMemory::default());
+        }
         while let Some(bytes) = message.get(self.place.n_decoded..).filter(|it| !it.is_empty()) {
             let place = self.here();
             self.place.n_decoded += match self.decoder.decode(bytes, true, &mut self.intake) {

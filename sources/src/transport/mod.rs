@@ -206,7 +206,8 @@ impl Transport {
         let filled = match self {
             Self::File(_) | Self::Journal(_) | Self::Kafka(_) => return Ok(None),
             Self::Follow(path) => fill(folder, |journal| {
-                Follow::open(directory.join(path), journal.last_mark(), decoder)
+                let taken = journal.last_mark().unwrap_or_default();
+                Follow::open(directory.join(path), taken, decoder)
             }),
             Self::Udp(address) => fill(folder, |_| Udp::bind(*address)),
             Self::Interface(interface) => fill(folder, |_| Interface::open(interface)),

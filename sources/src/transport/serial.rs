@@ -66,8 +66,8 @@ impl Serial {
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     fn append(&mut self, n_bytes: usize, journal: &mut Writer) {
         let now_ns = unix_ns(SystemTime::now());
-        self.cutter.take(&*self.decoder, &self.buffer[..n_bytes], |record, _| {
-            journal.append(now_ns, Origin::default(), record);
+        self.cutter.take(&*self.decoder, &self.buffer[..n_bytes], |piece| {
+            journal.append(now_ns, Origin::default(), piece.bytes);
         });
     }
 }

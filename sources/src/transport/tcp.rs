@@ -1,5 +1,6 @@
 //! TCP: devices connect, and send records one behind the other; their time is the time that their end came
-//! in, and their receiver who sent them.
+//! in, and their receiver who sent them, or sent what they captured of a
+//! network.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -12,7 +13,7 @@ use mio::{Events, Interest, Poll, Token};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::journal::{Beyond, Origin, Writer};
-use crate::transport::cutter::Cutter;
+use crate::transport::cutter::{Cutter, Piece};
 use crate::transport::inlet::Inlet;
 use crate::transport::unix_ns;
 use crate::{Decoder, SourceError};
@@ -125,9 +126,9 @@ impl Tcp {
         let Some(connection) = self.connections.get_mut(&token) else { return };
         let read = connection.stream.read(&mut self.buffer);
         let now_ns = unix_ns(SystemTime::now());
-        let origin = Origin { sender: Some(connection.sender), ..Origin::default() };
-        let append = |record: &[u8], _| {
-            journal.append(now_ns, origin, record);
+        let append = |piece: Piece<'_>| {
+            let sender = Some(piece.sender.unwrap_or(connection.sender));
+            journal.append(now_ns, Origin { sender, ..Origin::default() }, piece.bytes);
         };
         match read {
             Ok(n_bytes @ 1..) => {

@@ -30,6 +30,12 @@ pub(crate) fn begins(bytes: &[u8]) -> Option<(NetworkCapture, usize)> {
     pcap.or_else(|| Some((NetworkCapture::Pcapng(pcapng::begins(bytes)?), 0)))
 }
 
+/// True if some bytes are too few to tell whether a capture begins, as far as they go.
+pub(crate) fn may_begin(bytes: &[u8]) -> bool {
+    let begin = |magic: [u8; 4]| bytes.iter().zip(magic).all(|(byte, of_magic)| *byte == of_magic);
+    bytes.len() < MAGIC_BYTES && pcap::magics().chain([pcapng::MAGIC]).any(begin)
+}
+
 impl NetworkCapture {
     /// Where the first packet ends, or what else there is.
     pub(crate) fn split(&self, bytes: &[u8], complete: bool) -> Split {

@@ -25,6 +25,11 @@ pub(crate) struct Pcap {
     link_type: u32,
 }
 
+/// What captures begin with.
+pub(super) fn magics() -> impl Iterator<Item = [u8; 4]> {
+    [MAGIC_US, MAGIC_NS].into_iter().flat_map(|magic| [magic.to_le_bytes(), magic.to_be_bytes()])
+}
+
 /// How a capture is written that begins here, if one does.
 pub(super) fn begins(bytes: &[u8]) -> Option<Pcap> {
     let magic = *bytes.first_chunk()?;

@@ -14,6 +14,8 @@ const SMALLEST_BLOCK_BYTES: usize = 12;
 /// No packet is longer; a larger length is damage.
 const LARGEST_BLOCK_BYTES: usize = 512 * 1024;
 const SECTION: u32 = 0x0A0D_0D0A;
+/// What captures begin with: the same in both byte orders.
+pub(super) const MAGIC: [u8; 4] = SECTION.to_be_bytes();
 const BYTE_ORDER: u32 = 0x1A2B_3C4D;
 const INTERFACE: u32 = 1;
 const OLD_PACKET: u32 = 2;

@@ -129,7 +129,8 @@ impl Format for Picoscenes {
 
 /// True if a frame begins here.
 fn begins(bytes: &[u8]) -> bool {
-    bytes.len() >= 8 && u32_le(bytes, 4) == MAGIC && (u32_le(bytes, 0) as usize) < LONGEST_FRAME
+    let lengths = HEADER_BYTES - LENGTH_BYTES..LONGEST_FRAME;
+    bytes.len() >= 8 && u32_le(bytes, 4) == MAGIC && lengths.contains(&(u32_le(bytes, 0) as usize))
 }
 
 /// When the radio measured.
