@@ -52,6 +52,8 @@ pub struct Intake {
     n_frames: usize,
     /// Frames of a batch, as the last [`Intake::take`] had them.
     frames_per_batch: usize,
+    /// Frames that there is no room for yet, if there will be as many as it had.
+    n_expected: usize,
     /// Rows, if rows come.
     rows: Option<OpenRows>,
     /// What could not be used, as rows.
@@ -82,6 +84,7 @@ impl Intake {
             n_late: 0,
             n_frames: 0,
             frames_per_batch: 0,
+            n_expected: 0,
             rows: None,
             errors: Errors::new(context.name, ""),
         }
@@ -240,14 +243,16 @@ impl Intake {
 
     /// Where the batch is that a frame of a tick goes to.
     fn open_batch(&mut self, tick: Tick, frame: &DeviceFrame<'_>) -> usize {
-        let Self { names, records, source_kind, sender, frames_per_batch, .. } = self;
+        let Self { names, records, source_kind, sender, .. } = self;
         let sender = sender.as_ref().map(|(_, name)| name.as_str());
         let link = names.of(frame.receiver.or(sender), frame.transmitter);
         let batch_idx = open_batch(records, tick, &names.site, link, frame.layout, *source_kind);
         if let Some((_, Record::Csi(batch))) = records.get_mut(batch_idx)
             && batch.is_empty()
         {
-            batch.reserve(*frames_per_batch);
+            let n_frames = self.frames_per_batch.min(self.n_expected);
+            self.n_expected -= n_frames;
+            batch.reserve(n_frames);
         }
         batch_idx
     }
@@ -300,8 +305,8 @@ impl Intake {
     /// Takes out what came in, but for what waits.
     pub fn take(&mut self) -> Poll {
         self.latest = None;
-        self.frames_per_batch =
-            std::mem::take(&mut self.n_frames).div_ceil(self.records.len().max(1));
+        self.n_expected = std::mem::take(&mut self.n_frames);
+        self.frames_per_batch = self.n_expected.div_ceil(self.records.len().max(1));
         self.close_rows();
         let waiting = self.records.partition_point(|(tick, _)| *tick <= self.clock);
         let waiting = self.records.split_off(waiting);
