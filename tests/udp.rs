@@ -192,8 +192,12 @@ pub(crate) fn boards_are_discovered() {
     write_pipeline(directory.path(), &format!("{{ udp = \"{address}\" }}\nidle_timeout_ms = 400"));
     let pipeline = directory.path().join("hall.toml");
     let text = fs::read_to_string(&pipeline).expect("the pipeline");
-    let events_sink = "[sinks.events]\ntype = \"json_lines\"\ninputs = [\"boards.events\"]\npath = \"events.jsonl\"\n";
-    fs::write(&pipeline, format!("{text}\n{events_sink}")).expect("room");
+    let sink = |stream: &str| {
+        format!(
+            "[sinks.{stream}]\ntype = \"json_lines\"\ninputs = [\"boards.{stream}\"]\npath = \"{stream}.jsonl\"\n"
+        )
+    };
+    fs::write(&pipeline, [text, sink("events"), sink("errors")].join("\n")).expect("room");
     let events = || -> Vec<(String, String)> {
         let text = |value: &Value| value.as_str().expect("text").to_owned();
         let events = lines::records(&directory.path().join("events.jsonl")).into_iter();
@@ -203,8 +207,9 @@ pub(crate) fn boards_are_discovered() {
     let arguments = ["run", "hall.toml", "--listen", "127.0.0.1:0"];
     let mut server = process::Server::start(directory.path(), &arguments);
     // What begins a capture of a network says nothing of the datagrams of others.
-    let capture = pcap::of(std::iter::empty());
-    Board::at("127.0.0.4", &address).socket.send_to(&capture, &address).expect("it is sent");
+    let other = Board::at("127.0.0.4", &address);
+    other.send_bytes(&pcap::of(std::iter::empty()));
+    other.send_bytes(b"CSI_DATA,nonsense,[1 2]\n");
     let mut n_sent = 0;
     // A line each, the next when these are written.
     let mut send = |server: &mut process::Server, boards: &mut [Board]| {
@@ -235,6 +240,10 @@ pub(crate) fn boards_are_discovered() {
     let receivers: BTreeSet<_> =
         batches.map(|batch| batch["link"]["receiver"].to_string()).collect();
     assert_eq!(receivers.into_iter().collect::<Vec<_>>(), ["\"127.0.0.2\"", "\"127.0.0.3\""]);
+    let errors = lines::records(&directory.path().join("errors.jsonl"));
+    let errors: Vec<_> =
+        errors.iter().map(|error| (&error["partition"], &error["reason"])).collect();
+    assert_eq!(errors, [(&"127.0.0.4".into(), &"unknown column layout".into())]);
 }
 
 /// A run that has no turn for long loses datagrams, which it counts.

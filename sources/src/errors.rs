@@ -40,15 +40,18 @@ impl Errors {
         Self { source: source.to_owned(), partition: partition.to_owned(), rows }
     }
 
-    /// Adds records that could not be used, at the partition's clock. `earlier` are records that wait.
+    /// Adds records that could not be used, at the partition's clock; of a `device`, if the partition has
+    /// several. `earlier` are records that wait.
     pub(crate) fn push(
         &mut self,
         clock: Tick,
+        device: &str,
         (reason, n_records, offset): (&str, u64, u64),
         earlier: &[(Tick, Record)],
     ) {
-        let text = [&self.source, &self.partition, reason].concat();
-        let (partition, reason) = (self.source.len(), self.source.len() + self.partition.len());
+        let named = if self.partition.is_empty() { device } else { &self.partition };
+        let text = [&self.source, named, reason].concat();
+        let (partition, reason) = (self.source.len(), self.source.len() + named.len());
         let values = [
             Value::Text(0, partition),
             Value::Text(partition, reason),

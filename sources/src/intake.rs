@@ -4,6 +4,7 @@
 //! included; one that comes late keeps its capture time and travels at the current tick. So ticks are
 //! a pure function of what came before, however it was polled.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use schemas::{EventType, Granule, Record, SourceKind, Tick, TickLength};
@@ -32,8 +33,8 @@ pub struct Intake {
     max_delay_ns: i64,
     clock: Tick,
     arrived_at_ns: Option<i64>,
-    /// Who sent the frames that follow, if that names their receiver.
-    sender: Option<(IpAddr, String)>,
+    sender: Sender,
+    /// True if who sends names the receiver, where frames do not tell.
     by_sender: bool,
     /// Which devices are there, if that is to be told.
     routers: Option<Routers>,
@@ -60,6 +61,32 @@ pub struct Intake {
     errors: Errors,
 }
 
+/// Who sent the frames that follow, if that is known.
+#[derive(Debug, Default)]
+struct Sender {
+    address: Option<IpAddr>,
+    name: String,
+}
+
+impl Sender {
+    fn set(&mut self, address: Option<IpAddr>) {
+        if self.address == address {
+            return;
+        }
+        self.address = address;
+        // Into the same room: devices take turns with every frame.
+        self.name.clear();
+        if let Some(address) = address {
+            // There is no text that a string refuses.
+            let _ = write!(self.name, "{address}");
+        }
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.address.map(|_| self.name.as_str())
+    }
+}
+
 impl Intake {
     /// An empty intake whose clock stands where time starts.
     pub fn new(names: LinkNames, source_kind: SourceKind, context: &SourceContext<'_>) -> Self {
@@ -71,7 +98,7 @@ impl Intake {
             max_delay_ns: 0,
             clock: context.starts_at,
             arrived_at_ns: None,
-            sender: None,
+            sender: Sender::default(),
             by_sender: false,
             routers: None,
             arrival: false,
@@ -160,9 +187,7 @@ impl Intake {
 
     /// Tells who sent the frames that follow, if that is known.
     pub(crate) fn set_sender(&mut self, sender: Option<IpAddr>) {
-        if self.by_sender && self.sender.as_ref().map(|(sender, _)| *sender) != sender {
-            self.sender = sender.map(|sender| (sender, sender.to_string()));
-        }
+        self.sender.set(sender);
     }
 
     /// Moves the clock: nothing captured before this can come any more, unless late.
@@ -217,8 +242,8 @@ impl Intake {
 
     /// Adds a frame.
     pub fn push(&mut self, frame: &DeviceFrame<'_>) {
-        let sender = self.sender.as_ref().map(|(_, name)| name.as_str());
-        let link = self.names.of(frame.receiver.or(sender), frame.transmitter);
+        let receiver = frame.receiver.or(self.sender.name().filter(|_| self.by_sender));
+        let link = self.names.of(receiver, frame.transmitter);
         let same = self.latest.is_some_and(|latest| is_of(self.records.get(latest), link));
         let mut scalars = self.devices.read(link, same, frame, self.arrived_at_ns);
         if let Some(arrived_at_ns) = self.arrived_at_ns.filter(|_| self.arrival) {
@@ -244,8 +269,8 @@ impl Intake {
     /// Where the batch is that a frame of a tick goes to.
     fn open_batch(&mut self, tick: Tick, frame: &DeviceFrame<'_>) -> usize {
         let Self { names, records, source_kind, sender, .. } = self;
-        let sender = sender.as_ref().map(|(_, name)| name.as_str());
-        let link = names.of(frame.receiver.or(sender), frame.transmitter);
+        let receiver = frame.receiver.or(sender.name().filter(|_| self.by_sender));
+        let link = names.of(receiver, frame.transmitter);
         let batch_idx = open_batch(records, tick, &names.site, link, frame.layout, *source_kind);
         if let Some((_, Record::Csi(batch))) = records.get_mut(batch_idx)
             && batch.is_empty()
@@ -299,7 +324,8 @@ impl Intake {
     /// Counts records that are gone.
     pub(crate) fn drop_records(&mut self, reason: &'static str, n_records: u64, offset: u64) {
         self.dropped.push(Dropped { reason, n_records, offset });
-        self.errors.push(self.clock, (reason, n_records, offset), &self.records);
+        let device = self.sender.name().unwrap_or_default();
+        self.errors.push(self.clock, device, (reason, n_records, offset), &self.records);
     }
 
     /// Takes out what came in, but for what waits.
