@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+/// How long a network delays some frames more than others, usually: what comes in is not older.
+pub(crate) const JITTER_NS: i64 = 200_000_000;
 /// Clocks that are further off than this have jumped.
 const MAX_ERROR_NS: i64 = 1_000_000_000;
 /// A step that is so many times longer than the counter lets expect is a jump, if it is long at all.
@@ -31,6 +33,11 @@ impl AlignedClock {
     pub(crate) fn new(device_ns: i64, sequence: u32, arrived_at_ns: Option<i64>) -> Self {
         let aligned_ns = arrived_at_ns.unwrap_or(device_ns);
         Self { device_ns, aligned_ns, sequence, interval_ns: 0.0 }
+    }
+
+    /// The time of the latest frame.
+    pub(crate) fn now_ns(&self) -> i64 {
+        self.aligned_ns
     }
 
     /// The time of a frame, never before that of the one before it.
@@ -65,13 +72,14 @@ fn jumped(step_ns: i64, expected_ns: i64) -> bool {
     step_ns < 0 || (too_long && step_ns > MAX_ERROR_NS)
 }
 
-/// Where a clock is that should be at the time of arrival.
+/// Where a clock is that should be at the time of arrival: behind it, since nothing comes in before it was
+/// measured.
 fn follow(aligned_ns: i64, arrived_at_ns: i64) -> i64 {
     let error_ns = arrived_at_ns.saturating_sub(aligned_ns);
     if error_ns.saturating_abs() > MAX_ERROR_NS {
         return arrived_at_ns;
     }
-    aligned_ns + (error_ns as f64 * DRIFT_GAIN) as i64
+    arrived_at_ns.min(aligned_ns + (error_ns as f64 * DRIFT_GAIN) as i64)
 }
 
 #[cfg(test)]
@@ -111,6 +119,10 @@ mod tests {
         let frames = [(5, 1), (15, 2), (25, 3), (2, 1), (12, 2)];
         let arrivals = [70_000, 70_019, 70_020, 80_000, 80_011];
         assert_eq!(aligned(&frames, Some(&arrivals)), [70_000, 70_010, 70_020, 80_000, 80_010]);
+        // The first frame took longer than others.
+        let frames = [(0, 1), (10, 2), (20, 3), (30, 4)];
+        let arrivals = [70_015, 70_016, 70_025, 70_038];
+        assert_eq!(aligned(&frames, Some(&arrivals)), [70_015, 70_016, 70_025, 70_035]);
         // A clock that is slow by 50 millionths is followed.
         let n_frames = 200_000;
         let frames: Vec<_> = (0..n_frames).map(|nth| (i64::from(nth) * 10, nth)).collect();

@@ -7,7 +7,7 @@ use num_complex::Complex32;
 use schemas::{CsiFrame, CsiLayout};
 use serde::{Deserialize, Serialize};
 
-use crate::aligned::AlignedClock;
+use crate::aligned::{AlignedClock, JITTER_NS};
 
 /// Microseconds after which a clock of 32 bits begins again: 71.6 minutes.
 const WRAP_US: i64 = 1 << 32;
@@ -130,6 +130,15 @@ impl Devices {
     /// Keeps their clocks steady.
     pub(crate) fn align(&mut self) {
         self.align = true;
+    }
+
+    /// Where the clock is of the device that is the furthest behind, if their clocks are kept steady and by
+    /// the time of arrival. A device that has not been heard for as long as a network may delay its frames
+    /// counts no more.
+    pub(crate) fn slowest_ns(&self, arrived_at_ns: Option<i64>) -> Option<i64> {
+        let least_ns = arrived_at_ns.filter(|_| self.align)?.saturating_sub(JITTER_NS);
+        let clocks = self.states.iter().filter_map(|device| Some(device.aligned?.now_ns()));
+        Some(clocks.filter(|now_ns| *now_ns >= least_ns).min().unwrap_or(least_ns))
     }
 
     /// The scalars of a frame of a link, by the device's clock unless that says nothing. The link may be

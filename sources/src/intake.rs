@@ -23,7 +23,8 @@ use crate::{Clock, Dropped, Mark, Poll, PollState, SourceContext, SourceError};
 /// batch; a frame costs no allocation unless its batch is new.
 ///
 /// With a delay, the clock is that far behind the newest record, and what is newer than the clock
-/// waits: so records that come out of order by less than the delay are not late.
+/// waits: so records that come out of order by less than the delay are not late. The same is so where each of
+/// several devices has a clock that is kept steady by the time of arrival: the slowest one counts.
 #[derive(Debug)]
 pub struct Intake {
     names: LinkNames,
@@ -391,9 +392,10 @@ impl Intake {
         }
     }
 
-    /// Where a record captured then takes the clock to.
+    /// Where a record captured then takes the clock to: no further than the slowest of several devices.
     fn clock_at(&self, captured_at_ns: i64) -> Tick {
-        self.tick_length.tick_of(captured_at_ns.saturating_sub(self.max_delay_ns))
+        let now_ns = self.devices.slowest_ns(self.arrived_at_ns).unwrap_or(captured_at_ns);
+        self.tick_length.tick_of(now_ns.saturating_sub(self.max_delay_ns))
     }
 
     fn advance(&mut self, clock: Tick) {

@@ -81,6 +81,35 @@ fn with_a_delay_nothing_is_late_before_it() {
 }
 
 /// Records at random times, read in one go and again from each mark: the same ticks.
+/// What comes in later than frames of other devices is not late; a device that is gone holds the others back
+/// for no longer than a network delays frames.
+#[test]
+fn each_device_has_a_clock_of_its_own() {
+    let mut intake = intake().with_senders(true).with_clock(Clock::Aligned);
+    let mut hear = |device: u8, arrived_at_ms: i64, device_ms: i64| {
+        intake.set_arrival(arrived_at_ms * 1_000_000);
+        intake.set_sender(Some([10, 0, 0, device].into()));
+        push(&mut intake, "ap", 1, device_ms);
+        let poll = intake.take();
+        assert_eq!(poll.n_late, 0, "device {device} at {arrived_at_ms} ms");
+        poll.clock
+    };
+    // Frames of the second one take 40 ms longer, but for the first.
+    hear(1, 1000, 0);
+    hear(2, 1000, 700_000);
+    for nth in 5..50 {
+        hear(1, 1000 + nth * 10, nth * 10);
+        let clock = hear(2, 1000 + nth * 10, 700_000 + (nth - 4) * 10);
+        assert!(clock + 40 <= 1010 + nth as Tick * 10, "{clock}");
+    }
+    // It is gone.
+    for nth in 55..100 {
+        let (clock, now) = (hear(1, 1000 + nth * 10, nth * 10), 1000 + nth as Tick * 10);
+        assert!(clock + 200 >= now, "{clock} at {now}");
+        assert!(nth < 80 || clock >= now, "{clock} at {now}: nobody holds it back");
+    }
+}
+
 #[test]
 fn reading_on_from_a_mark_gives_the_same_records() {
     let mut seed = 7_u64;
@@ -90,17 +119,25 @@ fn reading_on_from_a_mark_gives_the_same_records() {
             nth * 13 + i64::try_from(seed >> 58).expect("six bits")
         })
         .collect();
-    let clocks = [Clock::Device, Clock::Aligned];
-    for (max_delay_ms, clock) in [0, 30].into_iter().flat_map(|it| clocks.map(|clock| (it, clock)))
-    {
+    let clocks = [(Clock::Device, 1), (Clock::Aligned, 1), (Clock::Aligned, 3)];
+    let cases = [0, 30].into_iter().flat_map(|it| clocks.map(|(clock, n)| (it, clock, n)));
+    for (max_delay_ms, clock, n_devices) in cases {
         let read = |context: &SourceContext<'_>| {
             let mut intake = Intake::new(LinkNames::default(), SourceKind::Replay, context)
                 .with_max_delay_ms(max_delay_ms)
+                .with_senders(true)
                 .with_clock(clock);
             let from: usize = intake.restore(context, "").expect("its own").unwrap_or(0);
             let (mut records, mut marks) = (Vec::new(), Vec::new());
             for (captured_at_ms, nth) in times.iter().zip(0_usize..).skip(from) {
-                push(&mut intake, "a", 1, *captured_at_ms);
+                let device = u8::try_from(nth % n_devices).expect("few");
+                if n_devices > 1 {
+                    let arrived_at_ms = 70 + 13 * i64::try_from(nth).expect("few");
+                    intake.set_arrival(arrived_at_ms * 1_000_000);
+                    intake.set_sender(Some([10, 0, 0, device].into()));
+                }
+                // Each has a clock of its own.
+                push(&mut intake, "a", 1, *captured_at_ms + i64::from(device) * 1_000_000);
                 intake.mark(&nth);
                 let poll = intake.take();
                 records.extend(poll.records);
@@ -118,7 +155,8 @@ fn reading_on_from_a_mark_gives_the_same_records() {
             let positions = [(Vec::new(), position)];
             let again = read(&SourceContext { positions: &positions, ..context });
             let expected: Vec<_> = all.iter().filter(|(at, _)| *at >= tick).copied().collect();
-            assert_eq!(again.0, expected, "from {tick} with a delay of {max_delay_ms}");
+            let case = (max_delay_ms, clock, n_devices);
+            assert_eq!(again.0, expected, "from {tick} with {case:?}");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use schemas::{SourceKind, Tick};
 
+use crate::aligned::JITTER_NS;
 use crate::journal::{self, Reader};
 use crate::transport::messages::Messages;
 use crate::transport::silent::Silent;
@@ -16,8 +17,6 @@ use crate::{Poll, Source, SourceError};
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Messages taken in one poll at most.
 const MESSAGES_PER_POLL: usize = 256;
-/// How long a network delays some messages more than others, usually.
-const JITTER_NS: i64 = 200_000_000;
 /// From the journal, or before: the system had no room for them.
 const LOST: &str = "lost before it was read";
 

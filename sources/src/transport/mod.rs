@@ -86,7 +86,8 @@ pub enum Clock {
     /// The device's own, which starts anywhere, jumps and wraps; wraps are undone.
     Device,
     /// The device's own, kept steady: jumps are told by the frame counter, and where the time of
-    /// arrival is known the clock follows it.
+    /// arrival is known the clock follows it. Several devices are waited for then, each for 0.2 s at
+    /// most.
     Aligned,
     /// The time at which the bytes came in; with Kafka, the time that the message carries.
     Arrival,
