@@ -107,7 +107,19 @@ impl Device {
     }
 }
 
-/// The devices of a partition.
+/// Devices that are remembered: many phones have a new name every quarter of an hour.
+const MOST_DEVICES: usize = 1024;
+
+/// What a device's place held before the latest frames.
+#[derive(Clone, Debug)]
+enum Before {
+    Nothing,
+    Same(Device),
+    /// One that was forgotten for it.
+    Other(String, String, Device),
+}
+
+/// The devices of a partition: those that are heard often, if there are many.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Devices {
     /// Receiver and, where that one counts, transmitter.
@@ -115,8 +127,8 @@ pub(crate) struct Devices {
     states: Vec<Device>,
     /// True if their clocks are to be kept steady.
     align: bool,
-    /// The devices of the latest frames, and what each was before; none if it was not known.
-    changed: Vec<(usize, Option<Device>)>,
+    /// The devices of the latest frames, and what was there before.
+    changed: Vec<(usize, Before)>,
     /// The device of the frame before this one: often it is the same.
     last: usize,
     /// True if that one was known by who sent, too.
@@ -182,15 +194,40 @@ impl Devices {
             _ => self.names.iter().position(is),
         };
         let idx = known.unwrap_or_else(|| {
-            self.names.push((receiver.to_owned(), counting.to_owned()));
-            self.states.push(Device::default());
-            self.states.len() - 1
+            let names = (receiver.to_owned(), counting.to_owned());
+            if self.states.len() < MOST_DEVICES { self.add(names) } else { self.replace(names) }
         });
         if self.changed.iter().all(|(changed, _)| *changed != idx) {
-            self.changed.push((idx, known.map(|idx| self.states[idx])));
+            self.changed.push((idx, Before::Same(self.states[idx])));
         }
         self.last = idx;
         &mut self.states[idx]
+    }
+
+    /// Gives the place of a new device.
+    fn add(&mut self, names: (String, String)) -> usize {
+        let idx = self.states.len();
+        self.names.push(names);
+        self.states.push(Device::default());
+        self.changed.push((idx, Before::Nothing));
+        idx
+    }
+
+    /// Gives the place of a new device, where the one was that was heard the least.
+    fn replace(&mut self, names: (String, String)) -> usize {
+        let least = self.states.iter().enumerate().min_by_key(|(_, device)| device.n_frames);
+        let idx = least.map_or(0, |(idx, _)| idx);
+        let (receiver, transmitter) = std::mem::replace(&mut self.names[idx], names);
+        let device = std::mem::take(&mut self.states[idx]);
+        match self.changed.iter_mut().find(|(changed, _)| *changed == idx) {
+            Some((_, before)) => {
+                if let Before::Same(device) = *before {
+                    *before = Before::Other(receiver, transmitter, device);
+                }
+            }
+            None => self.changed.push((idx, Before::Other(receiver, transmitter, device))),
+        }
+        idx
     }
 
     /// Says that the latest frames are done with.
@@ -202,11 +239,16 @@ impl Devices {
     pub(crate) fn before_latest(&self) -> KeptDevices {
         let kept = self.names.iter().zip(&self.states).enumerate();
         let kept = kept.filter_map(|(idx, ((receiver, transmitter), device))| {
-            let device = match self.changed.iter().find(|(changed, _)| *changed == idx) {
-                Some((_, before)) => (*before)?,
-                None => *device,
+            let before = self.changed.iter().find(|(changed, _)| *changed == idx);
+            let (receiver, transmitter, device) = match before.map(|(_, before)| before) {
+                None => (receiver, transmitter, device),
+                Some(Before::Same(device)) => (receiver, transmitter, device),
+                Some(Before::Other(receiver, transmitter, device)) => {
+                    (receiver, transmitter, device)
+                }
+                Some(Before::Nothing) => return None,
             };
-            Some((receiver.clone(), transmitter.clone(), device))
+            Some((receiver.clone(), transmitter.clone(), *device))
         });
         kept.collect()
     }
@@ -250,6 +292,32 @@ mod tests {
         ] {
             assert_eq!(device.count(counter), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn those_that_are_heard_often_are_remembered() {
+        let mut devices = Devices::default();
+        let count = |devices: &mut Devices, name: &str, count: u32| {
+            let device = devices.device(name, "", false);
+            device.count(Counter::OfReceiver { count, bits: 32 }).1
+        };
+        for nth in 0..3 {
+            assert_eq!(count(&mut devices, "often", nth), 0);
+        }
+        let rare: Vec<_> = (0..3 * MOST_DEVICES).map(|nth| format!("phone {nth}")).collect();
+        for name in &rare[1..] {
+            count(&mut devices, name, 7);
+        }
+        devices.settle();
+        assert_eq!(devices.states.len(), MOST_DEVICES);
+        let kept = devices.before_latest();
+        // Two that are new and one that is known, at once.
+        count(&mut devices, &rare[0], 7);
+        count(&mut devices, "often", 5);
+        count(&mut devices, &rare[1], 7);
+        assert_eq!(devices.states.len(), MOST_DEVICES);
+        assert_eq!(devices.before_latest(), kept);
+        assert_eq!(count(&mut devices, "often", 9), 3, "it was not forgotten");
     }
 
     #[test]
