@@ -105,7 +105,7 @@ inputs = ["laptop", "nowhere"]
 path = "out.jsonl"
 "#;
 
-/// What one process cannot open, none of them runs without.
+/// What one process cannot open, none of them runs without, whether they hear why or see it go.
 pub(crate) fn a_process_that_cannot_start_ends_the_others() {
     let directory = tempfile::tempdir().expect("a folder");
     let path = directory.path();
@@ -114,9 +114,11 @@ pub(crate) fn a_process_that_cannot_start_ends_the_others() {
     let arguments = ["run", "half.toml", "--workers", "2"];
     let [(first, said), (second, why)] =
         cluster::start::<2>(path, &arguments).map(process::Server::wait);
-    assert_eq!((first, second), (Some(1), Some(1)), "{said}{why}");
-    assert!(said.contains("another process of this run could not start"), "{said}");
+    assert_eq!(second, Some(1), "{why}");
     assert!(why.contains("nowhere.csv"), "{why}");
+    let heard = said.contains("another process of this run could not start");
+    let lost = said.contains("communication error");
+    assert!((first == Some(1) && heard) || (first == Some(70) && lost), "{first:?}: {said}");
     assert_eq!(fs::read_to_string(path.join("out.jsonl")).unwrap_or_default(), "");
 }
 

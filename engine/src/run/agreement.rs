@@ -75,23 +75,25 @@ impl<'a> Agreement<'a> {
         &mut self,
         done: Result<(T, Word), RunError>,
     ) -> Result<(T, Word), RunError> {
-        let round = *self.says.time();
         let (done, word) = match done {
-            Ok((done, word)) => (Ok(done), word),
-            Err(error) => (Err(error), Word { failed: true, ..Word::default() }),
+            Ok(done) => done,
+            Err(error) => {
+                // Nobody is waited for: whoever hears it ends, and this process with it.
+                self.says.send(Word { failed: true, ..Word::default() });
+                return Err(error);
+            }
         };
+        let round = *self.says.time();
         self.says.send(word);
         self.says.advance_to(round + 1);
         self.says.flush();
         step_until(self.worker, || !self.heard.less_than(&(round + 1)));
         let heard = self.hears.borrow_mut().remove(&round).unwrap_or_default();
-        match done {
-            Ok(_) if heard.failed => {
-                let reason = "another process of this run could not start".to_owned();
-                Err(RunError::Workers { reason })
-            }
-            done => done.map(|done| (done, heard)),
+        if heard.failed {
+            let reason = "another process of this run could not start".to_owned();
+            return Err(RunError::Workers { reason });
         }
+        Ok((done, heard))
     }
 
     /// Passes on what others say, until they are done.
