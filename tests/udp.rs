@@ -190,14 +190,8 @@ pub(crate) fn boards_are_discovered() {
     let address = format!("127.0.0.1:{}", port::free());
     let mut boards = ["127.0.0.2", "127.0.0.3"].map(|host| Board::at(host, &address));
     write_pipeline(directory.path(), &format!("{{ udp = \"{address}\" }}\nidle_timeout_ms = 400"));
-    let pipeline = directory.path().join("hall.toml");
-    let text = fs::read_to_string(&pipeline).expect("the pipeline");
-    let sink = |stream: &str| {
-        format!(
-            "[sinks.{stream}]\ntype = \"json_lines\"\ninputs = [\"boards.{stream}\"]\npath = \"{stream}.jsonl\"\n"
-        )
-    };
-    fs::write(&pipeline, [text, sink("events"), sink("errors")].join("\n")).expect("room");
+    keep_stream(directory.path(), "events");
+    keep_stream(directory.path(), "errors");
     let events = || -> Vec<(String, String)> {
         let text = |value: &Value| value.as_str().expect("text").to_owned();
         let events = lines::records(&directory.path().join("events.jsonl")).into_iter();
@@ -246,6 +240,16 @@ pub(crate) fn boards_are_discovered() {
     assert_eq!(errors, [(&"127.0.0.4".into(), &"unknown column layout".into())]);
 }
 
+/// Has a stream of the boards written to a file of its name.
+fn keep_stream(directory: &Path, stream: &str) {
+    let pipeline = directory.join("hall.toml");
+    let text = fs::read_to_string(&pipeline).expect("the pipeline");
+    let sink = format!(
+        "[sinks.{stream}]\ntype = \"json_lines\"\ninputs = [\"boards.{stream}\"]\npath = \"{stream}.jsonl\"\n"
+    );
+    fs::write(&pipeline, [text, sink].join("\n")).expect("room");
+}
+
 /// A run that has no turn for long loses datagrams, which it counts.
 pub(crate) fn what_there_was_no_room_for_is_counted() {
     // More than sockets hold.
@@ -253,6 +257,7 @@ pub(crate) fn what_there_was_no_room_for_is_counted() {
     let directory = tempfile::tempdir().expect("room");
     let board = Board::new();
     write_pipeline(directory.path(), &format!("{{ udp = \"{}\" }}", board.address));
+    keep_stream(directory.path(), "errors");
     let arguments = ["run", "hall.toml", "--listen", "127.0.0.1:0"];
     let server = process::Server::start(directory.path(), &arguments);
     server.signal("STOP");
@@ -280,6 +285,10 @@ pub(crate) fn what_there_was_no_room_for_is_counted() {
     }
     assert_eq!(found.iter().sum::<u64>(), n_sent, "{found:?}");
     assert_eq!(server.terminate().0, Some(0));
+    let errors = lines::records(&directory.path().join("errors.jsonl"));
+    assert!(errors.iter().all(|error| error["partition"] == ""), "nobody knows who sent them");
+    let n_told = errors.iter().filter_map(|error| error["n_records"].as_u64());
+    assert_eq!(n_told.sum::<u64>(), found[1]);
 }
 
 /// Rows that carry their own time over two sockets.

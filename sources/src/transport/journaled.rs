@@ -111,6 +111,8 @@ impl Source for Journaled {
         while self.messages.intake.len() < self.messages_per_poll {
             let Some(entry) = self.reader.next().map_err(failed)? else { break };
             if entry.n_lost > 0 {
+                // Who sent them is lost, too.
+                self.messages.intake.set_sender(None);
                 self.messages.intake.drop_records(LOST, entry.n_lost, entry.offset);
             }
             self.messages.tell_silences(entry.arrived_at_ns.saturating_sub(self.jitter_ns));

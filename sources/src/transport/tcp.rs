@@ -1,6 +1,5 @@
-//! TCP: devices connect, and send records one behind the other; their time is the time that their end came
-//! in, and their receiver who sent them, or sent what they captured of a
-//! network.
+//! TCP: devices connect, and send records one behind the other, or what they capture of a network. Their
+//! time is the time that their end came in, and their receiver who sent them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
