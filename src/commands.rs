@@ -53,7 +53,8 @@ enum Command {
         #[arg(long)]
         fresh: bool,
         /// Leaves a source alone, or one of its partitions as `SOURCE/PARTITION`: nothing waits for
-        /// it, and a later run reads on where it is.
+        /// it, and a later run reads on where it is. A device's partition is its address; `unknown` is
+        /// any that is heard for the first time.
         #[arg(long, value_name = "SOURCE")]
         hold: Vec<String>,
         /// Forgets what an earlier run saved for this component.

@@ -240,6 +240,56 @@ pub(crate) fn boards_are_discovered() {
     assert_eq!(errors, [(&"127.0.0.4".into(), &"unknown column layout".into())]);
 }
 
+/// A board whose frames a run does not get over is left alone, the others are not. Read later, nothing of
+/// it is lost.
+pub(crate) fn a_board_that_makes_it_crash_is_left_alone() {
+    for known in [true, false] {
+        is_left_alone(known);
+    }
+}
+
+/// The board is `known` from an earlier run.
+fn is_left_alone(known: bool) {
+    let directory = tempfile::tempdir().expect("room");
+    let path = directory.path();
+    let address = format!("127.0.0.1:{}", port::free());
+    let [mut good, mut bad] = ["127.0.0.2", "127.0.0.3"].map(|host| Board::at(host, &address));
+    write_pipeline(path, &format!("{{ udp = \"{address}\" }}"));
+    let of = |receiver: &str| -> Vec<u64> {
+        let mut batches = lines::records(&path.join("out.jsonl"));
+        batches.retain(|batch| batch["link"]["receiver"] == receiver);
+        let frames = batches.iter().filter_map(|batch| batch["captured_at_ns"].as_array().cloned());
+        frames.flatten().filter_map(|time| time.as_u64()).collect()
+    };
+    let arguments = ["run", "hall.toml", "--listen", "127.0.0.1:0", "--supervise"];
+    let mut server = process::Server::start(path, &arguments);
+    good.send(1);
+    bad.send(usize::from(known));
+    server.wait_until(|| frames(path).len() == 1 + usize::from(known));
+    assert_eq!(server.terminate().0, Some(0));
+    let at = "panic at a frame/127.0.0.3:1";
+    let mut server = process::Server::start_failing(path, &arguments, at);
+    bad.send(1);
+    let partition = if known { "boards/127.0.0.3" } else { "boards/unknown" };
+    server.wait_for_words(&["left alone on trial", partition]);
+    server.wait_for_words(&["listening on"]);
+    bad.send(1);
+    good.send(3);
+    server.wait_until(|| of("127.0.0.2").len() == 4);
+    let (code, said) = server.terminate();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&format!("left alone, and still to be read: {partition}")), "{said}");
+    assert_eq!(of("127.0.0.3").len(), usize::from(known), "it was left alone");
+    let mut server = process::Server::start(path, &arguments);
+    bad.send(1);
+    let n_sent = bad.n_sent;
+    server.wait_until(|| of("127.0.0.3").len() >= n_sent);
+    assert_eq!(server.terminate().0, Some(0));
+    let times: BTreeSet<_> = of("127.0.0.3").into_iter().collect();
+    assert_eq!((times.len(), of("127.0.0.3").len()), (n_sent, n_sent), "each once");
+    assert_eq!(of("127.0.0.2").len(), 4, "each once");
+}
+
 /// Has a stream of the boards written to a file of its name.
 fn keep_stream(directory: &Path, stream: &str) {
     let pipeline = directory.join("hall.toml");

@@ -34,3 +34,4 @@ pub use crate::train::{TrainPlan, train_on_scenes};
 pub use operators::{Epoch, OperatorConfig, ZoneConfig};
 pub use sinks::forget;
 pub use sources::CsiFormat;
+pub use sources::position::UNKNOWN_DEVICES;

@@ -144,6 +144,11 @@ impl Devices {
         self.align = true;
     }
 
+    /// None yet, of another partition.
+    pub(crate) fn beside(&self) -> Self {
+        Self { align: self.align, ..Self::default() }
+    }
+
     /// Where the clock is of the device that is the furthest behind, if their clocks are kept steady and by
     /// the time of arrival. A device that has not been heard for as long as a network may delay its frames
     /// counts no more.

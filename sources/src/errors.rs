@@ -25,8 +25,8 @@ pub(crate) fn schema() -> SchemaRef {
 /// The errors of one partition.
 #[derive(Debug)]
 pub(crate) struct Errors {
-    source: String,
-    partition: String,
+    pub(crate) source: String,
+    pub(crate) partition: String,
     pub(crate) rows: OpenRows,
 }
 
@@ -38,6 +38,11 @@ impl Errors {
             schema: schema(),
         });
         Self { source: source.to_owned(), partition: partition.to_owned(), rows }
+    }
+
+    /// No errors yet, of another partition of the source.
+    pub(crate) fn beside(&self, partition: &str) -> Self {
+        Self::new(&self.source, partition)
     }
 
     /// Adds records that could not be used, at the partition's clock; of a `device`, if the partition has

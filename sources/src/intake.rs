@@ -4,7 +4,6 @@
 //! included; one that comes late keeps its capture time and travels at the current tick. So ticks are
 //! a pure function of what came before, however it was polled.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use schemas::{EventType, Granule, Record, SourceKind, Tick, TickLength};
@@ -17,6 +16,7 @@ use crate::frames::{LinkNames, is_of, is_open, open_batch, sort_frames};
 use crate::position::{self, Position};
 use crate::routers::Routers;
 use crate::rows::{OpenRows, Row, Table};
+use crate::sender::Sender;
 use crate::{Clock, Dropped, Mark, Poll, PollState, SourceContext, SourceError};
 
 /// Collects the records of one partition. Frames of a link and tick stay in order in one contiguous
@@ -62,32 +62,6 @@ pub struct Intake {
     errors: Errors,
 }
 
-/// Who sent the frames that follow, if that is known.
-#[derive(Debug, Default)]
-struct Sender {
-    address: Option<IpAddr>,
-    name: String,
-}
-
-impl Sender {
-    fn set(&mut self, address: Option<IpAddr>) {
-        if self.address == address {
-            return;
-        }
-        self.address = address;
-        // Into the same room: devices take turns with every frame.
-        self.name.clear();
-        if let Some(address) = address {
-            // There is no text that a string refuses.
-            let _ = write!(self.name, "{address}");
-        }
-    }
-
-    fn name(&self) -> Option<&str> {
-        self.address.map(|_| self.name.as_str())
-    }
-}
-
 impl Intake {
     /// An empty intake whose clock stands where time starts.
     pub fn new(names: LinkNames, source_kind: SourceKind, context: &SourceContext<'_>) -> Self {
@@ -115,6 +89,29 @@ impl Intake {
             n_expected: 0,
             rows: None,
             errors: Errors::new(context.name, ""),
+        }
+    }
+
+    /// An empty intake for another partition, whose clock stands where this one's does.
+    pub(crate) fn beside(&self, partition: &str) -> Self {
+        Self {
+            names: self.names.clone(),
+            arrived_at_ns: None,
+            sender: Sender::default(),
+            routers: self.routers.as_ref().map(Routers::beside),
+            devices: self.devices.beside(),
+            latest: None,
+            records: Vec::new(),
+            marks: Vec::new(),
+            left: None,
+            dropped: Vec::new(),
+            n_late: 0,
+            n_frames: 0,
+            frames_per_batch: 0,
+            n_expected: 0,
+            rows: self.rows.as_ref().map(|rows| rows.beside(partition)),
+            errors: self.errors.beside(partition),
+            ..*self
         }
     }
 
@@ -216,14 +213,56 @@ impl Intake {
     pub fn mark(&mut self, place: &impl Serialize) -> Option<Tick> {
         let left = self.left.take();
         let marked = left.map(|(tick, waiting)| {
-            let devices = self.devices.before_latest();
-            let routers = self.routers.as_ref().map(Routers::before_latest).unwrap_or_default();
-            let position = position::encode(tick, place, &waiting, (&devices, &routers));
-            self.marks.push(Mark { tick, position });
+            let position = Some(self.position_at(tick, place, &waiting));
+            self.marks.push(Mark { partition: self.partition().to_owned(), tick, position });
             tick
         });
         self.settle();
         marked
+    }
+
+    /// Notes that the partition is no more, if the clock has left a granule and nothing waits. Gives the end
+    /// of that granule.
+    pub(crate) fn leave(&mut self) -> Option<Tick> {
+        let (tick, _) = self.left.take_if(|(_, waiting)| waiting.is_empty())?;
+        self.marks.push(Mark { partition: self.partition().to_owned(), tick, position: None });
+        Some(tick)
+    }
+
+    /// Where the partition is, when nothing was read yet since it was restored.
+    pub(crate) fn position(&self, place: &impl Serialize) -> Vec<u8> {
+        self.position_at(self.clock, place, &self.records)
+    }
+
+    fn position_at(
+        &self,
+        tick: Tick,
+        place: &impl Serialize,
+        waiting: &[(Tick, Record)],
+    ) -> Vec<u8> {
+        let devices = self.devices.before_latest();
+        let routers = self.routers.as_ref().map(Routers::before_latest).unwrap_or_default();
+        position::encode(tick, place, waiting, (&devices, &routers))
+    }
+
+    /// Forgets what was remembered of devices.
+    pub(crate) fn forget_devices(&mut self) {
+        self.devices = self.devices.beside();
+    }
+
+    /// The source's name.
+    pub(crate) fn source(&self) -> &str {
+        &self.errors.source
+    }
+
+    /// The partition's name.
+    pub(crate) fn partition(&self) -> &str {
+        &self.errors.partition
+    }
+
+    /// The partition's clock.
+    pub(crate) fn clock(&self) -> Tick {
+        self.clock
     }
 
     /// True if a record captured then takes the clock out of a granule.

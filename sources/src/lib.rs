@@ -19,6 +19,7 @@ pub mod position;
 mod registry;
 mod routers;
 mod rows;
+mod sender;
 mod silence;
 pub mod simulate;
 mod source;
@@ -127,6 +128,11 @@ impl SourceConfig {
         matches!(self.transport(), Some(Transport::Kafka(_)))
     }
 
+    /// True if devices that are found while it is read are partitions.
+    pub fn finds_devices(&self) -> bool {
+        self.transport().is_some_and(Transport::tells_senders)
+    }
+
     fn transport(&self) -> Option<&Transport> {
         match self {
             Self::Csi(CsiConfig { transport, .. })
@@ -183,6 +189,8 @@ pub struct SourceContext<'a> {
     pub silences: &'a Arc<dyn Silences>,
     /// The partitions to open.
     pub share: Share,
+    /// The names of sources and `SOURCE/PARTITION`s that are left alone.
+    pub hold: &'a [String],
 }
 
 impl SourceContext<'_> {
@@ -191,6 +199,11 @@ impl SourceContext<'_> {
         let mut positions = self.positions.iter();
         let (_, position) = positions.find(|(name, _)| name == partition.as_bytes())?;
         Some(position)
+    }
+
+    /// True if a partition is to be left alone, alone or with the whole source.
+    pub fn is_held(&self, partition: &str) -> bool {
+        position::is_held(self.hold, self.name, partition)
     }
 
     /// A context of no pipeline, for training and tests.
@@ -208,6 +221,7 @@ impl SourceContext<'_> {
             journal: Path::new("journal"),
             silences: &NOWHERE,
             share: Share::ALL,
+            hold: &[],
         }
     }
 }

@@ -63,6 +63,17 @@ pub(crate) fn encode(
     postcard::to_allocvec(&position).expect("places and records have only what postcard knows")
 }
 
+/// Names, as a partition to be left alone, all devices that are heard for the first time.
+pub const UNKNOWN_DEVICES: &str = "unknown";
+
+/// True if a partition is among those that are named: `SOURCE/PARTITION`s, and whole sources.
+pub fn is_held(hold: &[String], source: &str, partition: &str) -> bool {
+    hold.iter().any(|name| match name.split_once('/') {
+        Some(parts) => parts == (source, partition),
+        None => name == source,
+    })
+}
+
 /// The position of a partition that is left alone, at a later tick; an empty one if nothing of it was
 /// read before.
 pub fn hold(position: &[u8], tick: Tick) -> Vec<u8> {
@@ -88,6 +99,14 @@ fn stamped(stamp: Stamp, place: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_or_one_of_its_partitions_is_named() {
+        let hold = ["hall".to_owned(), "topic/3".to_owned()];
+        assert!(is_held(&hold, "hall", "") && is_held(&hold, "hall", "7"));
+        assert!(is_held(&hold, "topic", "3"));
+        assert!(!is_held(&hold, "topic", "") && !is_held(&hold, "topic", "33"));
+    }
 
     #[test]
     fn a_place_stays_while_time_goes_on() {

@@ -36,6 +36,11 @@ impl Routers {
         Self { pipeline: pipeline.to_owned(), timeout_ns, known: Vec::new(), changes: Vec::new() }
     }
 
+    /// Nobody yet, in another partition.
+    pub(crate) fn beside(&self) -> Self {
+        Self::new(&self.pipeline, self.timeout_ns)
+    }
+
     /// Hears a device; true if it was not there before.
     pub(crate) fn hear(&mut self, name: &str, now_ns: i64) -> bool {
         if let Some(idx) = self.known.iter().position(|router| router.name == name) {

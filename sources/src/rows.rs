@@ -144,6 +144,11 @@ impl OpenRows {
         Self { table, open: VecDeque::new(), taken: (0, 0) }
     }
 
+    /// No rows yet, of another partition of the stream.
+    pub(crate) fn beside(&self, partition: &str) -> Self {
+        Self::new(Table { partition: partition.to_owned(), ..self.table.clone() })
+    }
+
     /// Adds a row. `earlier` are records that wait, with some of the same tick perhaps.
     pub(crate) fn push(
         &mut self,

@@ -37,7 +37,8 @@ pub trait Receiver: Send {
     fn receive(&mut self) -> Result<(), SourceError>;
 }
 
-/// A part of a source that has a clock and a position of its own.
+/// A part of a source that is read by itself. Devices that are found while it is read may be partitions
+/// within it, with a clock and a position each.
 pub struct Partition {
     /// Its number within the source.
     pub number: usize,
@@ -89,25 +90,38 @@ impl Share {
 pub struct Poll {
     /// Records with their ticks; frames of a link in the order of their capture.
     pub records: Vec<(Tick, Record)>,
-    /// Where the source was at the end of each granule that its clock left.
+    /// Where its partitions were at the end of each granule that their clocks left.
     pub marks: Vec<Mark>,
     /// Records that could not be used.
     pub dropped: Vec<Dropped>,
     /// Frames that came later than their tick.
     pub n_late: u64,
-    /// The partition's clock.
+    /// The partition's clock; of several, the slowest.
     pub clock: Tick,
     /// What to expect next.
     pub state: PollState,
 }
 
-/// Where to read on from, so that exactly the records from a tick on come again, at the same ticks.
+impl Poll {
+    /// Adds what another partition gave.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.records.extend(other.records);
+        self.marks.extend(other.marks);
+        self.dropped.extend(other.dropped);
+        self.n_late += other.n_late;
+    }
+}
+
+/// Where to read a partition on from, so that exactly its records from a tick on come again, at the same
+/// ticks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
+    /// The partition's name within the source.
+    pub partition: String,
     /// The end of a granule; what is read from here on has no earlier tick.
     pub tick: Tick,
-    /// The source's own notes.
-    pub position: Vec<u8>,
+    /// The source's own notes; none if the partition is no more.
+    pub position: Option<Vec<u8>>,
 }
 
 /// What to expect after a [`Poll`].

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
-use engine::{Plan, Store};
+use engine::{ComponentState, Plan, PlannedSource, Store, UNKNOWN_DEVICES};
 
 /// Crashes behind the same checkpoint until something is left alone.
 const MAX_CRASHES: u32 = 3;
@@ -73,17 +73,21 @@ impl Suspects {
         let checkpoint = store.inspect(&plan.name, None).ok()?;
         let cut = checkpoint.as_ref().map(|checkpoint| checkpoint.tick);
         let components = checkpoint.unwrap_or_default().state.components;
-        let partitions = plan.sources.iter().flat_map(|source| {
-            let saved = components.get(&source.name);
-            let saved = saved.into_iter().flat_map(|component| component.entries.keys());
-            let names = saved.map(|key| match String::from_utf8_lossy(key).as_ref() {
-                "" => source.name.clone(),
-                partition => format!("{}/{partition}", source.name),
-            });
-            let names: Vec<_> = names.collect();
-            // One that was never read is suspected as a whole.
-            if names.is_empty() { vec![source.name.clone()] } else { names }
-        });
+        let partitions =
+            plan.sources.iter().flat_map(|source| partitions(source, components.get(&source.name)));
         Some((cut, partitions.collect()))
     }
+}
+
+/// The partitions of a source: devices that are new, then those that are known, and then the whole source, if
+/// it has none or they are only a part of it.
+fn partitions(source: &PlannedSource, saved: Option<&ComponentState>) -> Vec<String> {
+    let saved = saved.into_iter().flat_map(|component| &component.entries);
+    let saved = saved.filter(|(_, place)| place.is_some());
+    let saved: Vec<_> = saved.map(|(name, _)| String::from_utf8_lossy(name)).collect();
+    let is_whole = saved.is_empty() || saved.iter().any(|name| name.is_empty());
+    let unknown = source.config.finds_devices().then_some(UNKNOWN_DEVICES.into());
+    let within = unknown.into_iter().chain(saved).filter(|name| !name.is_empty());
+    let within = within.map(|partition| format!("{}/{partition}", source.name));
+    within.chain(is_whole.then(|| source.name.clone())).collect()
 }

@@ -166,6 +166,18 @@ impl Server {
         }
     }
 
+    /// Waits until it says something; gives what it said until then.
+    pub(crate) fn wait_for_words(&mut self, words: &[&str]) -> String {
+        let (mut said, mut line) = (String::new(), String::new());
+        while !words.iter().all(|word| line.contains(word)) {
+            line.clear();
+            let n_bytes = self.stderr.read_line(&mut line).expect("it prints text");
+            said.push_str(&line);
+            assert!(n_bytes > 0, "it ended before it said {words:?}:\n{said}");
+        }
+        said
+    }
+
     /// Asks for its counters until a line is among them.
     pub(crate) fn wait_for_metric(&mut self, line: &str) {
         let line = format!("{line}\n");

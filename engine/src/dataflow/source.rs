@@ -29,7 +29,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 pub(crate) struct FeedBatch {
     /// Records in the order of their ticks.
     pub(crate) records: Vec<(Tick, Record)>,
-    /// Where the source was at the end of each granule.
+    /// Where its partitions were at the end of each granule.
     pub(crate) marks: Vec<Mark>,
     /// No record that follows is before this tick.
     pub(crate) clock: Tick,
@@ -41,8 +41,6 @@ pub(crate) struct FeedBatch {
 /// end means that the run stops.
 #[derive(Debug)]
 pub(crate) struct Feed {
-    /// Its name within the source.
-    pub(crate) partition: String,
     pub(crate) batches: Receiver<FeedBatch>,
     /// Filled once the dataflow is there; the thread wakes it after each batch and at the end.
     pub(crate) waker: Arc<OnceLock<SyncActivator>>,
@@ -220,6 +218,9 @@ impl Intake {
             }
             if let Some((tick, record)) = self.pending.pop_front() {
                 fail_point::pass("panic of a worker", "");
+                if let Record::Csi(batch) = &record {
+                    fail_point::pass("panic at a frame", &batch.link.receiver);
+                }
                 self.in_flight.enter(tick, record.size_bytes());
                 give(&self.holds.records, record);
             }
@@ -230,12 +231,11 @@ impl Intake {
     /// Queues the records of a batch, and tells where the source was.
     fn unpack(&mut self, batch: FeedBatch, give: &mut impl FnMut(&Capability<Tick>, Change)) {
         let starts_at = self.flow.starts_at;
-        for Mark { tick, position } in batch.marks {
+        for Mark { partition, tick, position } in batch.marks {
             // An earlier mark was read again, and is known.
             if tick > starts_at {
-                let (component, value) = (self.component, Some(position));
-                let key = self.feed.partition.clone().into_bytes();
-                let change = Change { component, key, value };
+                let (component, key) = (self.component, partition.into_bytes());
+                let change = Change { component, key, value: position };
                 give(&self.holds.changes.delayed(&tick), change);
             }
         }

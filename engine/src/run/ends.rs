@@ -14,7 +14,7 @@ use sources::{Silences, SourceContext};
 use crate::dataflow::{Feed, Outlet, Placed};
 use crate::run::agreement::Word;
 use crate::run::control::Control;
-use crate::run::held::{self, Held, is_held};
+use crate::run::held::{self, Held};
 use crate::run::opening::Opening;
 use crate::run::resume::Resumed;
 use crate::run::source_thread::Surroundings;
@@ -154,6 +154,7 @@ impl<'a> Ends<'a> {
             journal: &self.journal,
             silences: &self.silences,
             share: self.placement.share(component),
+            hold: self.hold,
         };
         let failed = |source| RunError::Source { name: name.clone(), source };
         let partitions = config.open(&context).map_err(failed)?;
@@ -164,9 +165,9 @@ impl<'a> Ends<'a> {
         };
         let mut feeds = Vec::new();
         for partition in partitions {
-            if is_held(self.hold, name, &partition.name) {
+            if context.is_held(&partition.name) {
                 tracing::error!(source = name, partition = partition.name, "left alone");
-                held.add(component, &partition.name, context.position(&partition.name));
+                held.add(component, &partition.name, &context);
                 self.threads.extend(source_thread::spawn_receiver(name, partition, &surroundings));
                 continue;
             }

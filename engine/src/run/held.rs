@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use schemas::Tick;
 use serde::{Deserialize, Serialize};
-use sources::position;
+use sources::{SourceContext, position};
 
 use crate::dataflow::Commit;
 use crate::run::resume::Resumed;
@@ -21,18 +21,15 @@ pub(super) struct Held {
     places: Vec<(u32, Vec<u8>, Vec<u8>)>,
 }
 
-/// True if a partition is among those that are named.
-pub(super) fn is_held(hold: &[String], source: &str, partition: &str) -> bool {
-    hold.iter().any(|name| match name.split_once('/') {
-        Some(parts) => parts == (source, partition),
-        None => name == source,
-    })
-}
-
 impl Held {
-    pub(super) fn add(&mut self, component: u32, partition: &str, position: Option<&[u8]>) {
-        let position = position.unwrap_or_default().to_vec();
+    /// Adds a partition of a source, with those within it: all, if it is the only one.
+    pub(super) fn add(&mut self, component: u32, partition: &str, context: &SourceContext<'_>) {
+        let position = context.position(partition).unwrap_or_default().to_vec();
         self.places.push((component, partition.as_bytes().to_vec(), position));
+        let within =
+            context.positions.iter().filter(|(name, _)| partition.is_empty() && !name.is_empty());
+        let within = within.map(|(name, position)| (component, name.clone(), position.clone()));
+        self.places.extend(within);
     }
 
     pub(super) fn join(&mut self, other: &Self) {
@@ -60,7 +57,7 @@ pub(super) fn release(plan: &Plan, hold: &[String], from: Tick, resumed: &mut Re
     for source in &plan.sources {
         let Some(entries) = resumed.entries.get_mut(&source.name) else { continue };
         for (partition, place) in Arc::make_mut(entries) {
-            let held = is_held(hold, &source.name, &String::from_utf8_lossy(partition));
+            let held = position::is_held(hold, &source.name, &String::from_utf8_lossy(partition));
             let released = position::release(place, from).filter(|_| !held);
             let Some(released) = released else { continue };
             place.clone_from(&released);
@@ -73,17 +70,4 @@ pub(super) fn release(plan: &Plan, hold: &[String], from: Tick, resumed: &mut Re
         }
     }
     state
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_source_or_one_of_its_partitions_is_named() {
-        let hold = ["hall".to_owned(), "topic/3".to_owned()];
-        assert!(is_held(&hold, "hall", "") && is_held(&hold, "hall", "7"));
-        assert!(is_held(&hold, "topic", "3"));
-        assert!(!is_held(&hold, "topic", "") && !is_held(&hold, "topic", "33"));
-    }
 }

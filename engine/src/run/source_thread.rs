@@ -37,8 +37,8 @@ pub(super) fn spawn(
 ) -> (Feed, Vec<JoinHandle<()>>) {
     let (queue, batches) = crossbeam_channel::bounded(QUEUE_POLLS);
     let waker = Arc::new(OnceLock::new());
-    let Partition { name: partition, source, receiver, .. } = partition;
-    let feed = Feed { partition, batches, waker: Arc::clone(&waker) };
+    let Partition { source, receiver, .. } = partition;
+    let feed = Feed { batches, waker: Arc::clone(&waker) };
     let receiver = receiver.map(|receiver| receive(name, receiver, surroundings));
     let surroundings = surroundings.clone();
     let mut reader = Reader { name: name.to_owned(), source, queue, waker, surroundings };

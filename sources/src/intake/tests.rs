@@ -151,8 +151,8 @@ fn reading_on_from_a_mark_gives_the_same_records() {
         let context = SourceContext::detached("test");
         let (all, marks) = read(&context);
         assert!(marks.len() > 4, "{marks:?}");
-        for Mark { tick, position } in marks {
-            let positions = [(Vec::new(), position)];
+        for Mark { tick, position, .. } in marks {
+            let positions = [(Vec::new(), position.expect("it is there"))];
             let again = read(&SourceContext { positions: &positions, ..context });
             let expected: Vec<_> = all.iter().filter(|(at, _)| *at >= tick).copied().collect();
             let case = (max_delay_ms, clock, n_devices);

@@ -19,7 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::journal::header::{HEADER_BYTES, Header};
 
 pub(crate) use crate::journal::header::Origin;
-pub(crate) use crate::journal::reader::Reader;
+pub(crate) use crate::journal::reader::{Entry, Reader};
 pub(crate) use crate::journal::writer::Writer;
 
 const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;

@@ -277,8 +277,8 @@ mod tests {
         let scene = Scene::parse(SCENE).expect("the example is a scene");
         let context = SourceContext::detached("room");
         let (all, marks) = read_on(&scene, &context);
-        let Mark { tick, position } = &marks[0];
-        let positions = [(Vec::new(), position.clone())];
+        let Mark { tick, position, .. } = &marks[0];
+        let positions = [(Vec::new(), position.clone().expect("it is there"))];
         let (rest, _) = read_on(&scene, &SourceContext { positions: &positions, ..context });
         let expected: Vec<_> = all.into_iter().filter(|(at, _)| at >= tick).collect();
         assert_eq!(*tick, 1000);

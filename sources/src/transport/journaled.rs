@@ -6,31 +6,24 @@ use std::time::Duration;
 
 use schemas::{SourceKind, Tick};
 
-use crate::aligned::JITTER_NS;
 use crate::journal::{self, Reader};
-use crate::transport::messages::Messages;
+use crate::transport::Ingress;
+use crate::transport::inbox::Inbox;
 use crate::transport::silent::Silent;
-use crate::transport::{Clock, Ingress};
 use crate::{Poll, Source, SourceError};
 
 /// How long to wait for a message before saying that none came.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Messages taken in one poll at most.
 const MESSAGES_PER_POLL: usize = 256;
-/// From the journal, or before: the system had no room for them.
-const LOST: &str = "lost before it was read";
 
 /// Reads a journal.
 pub(super) struct Journaled {
     folder: PathBuf,
     reader: Reader,
-    messages: Messages,
-    messages_per_poll: usize,
-    /// True if messages are stamped with the time they came in, rather than their own.
-    arrival: bool,
-    /// How far before the time it came in a message may be stamped.
-    jitter_ns: i64,
+    inbox: Inbox,
     silent: Silent,
+    messages_per_poll: usize,
     /// True if nobody writes to it.
     recording: bool,
 }
@@ -65,39 +58,39 @@ impl Journaled {
         kind: SourceKind,
         ingress: &Ingress<'_>,
     ) -> Result<Self, SourceError> {
-        let arrival = ingress.clock != Some(Clock::Device);
-        // Who is there is told by the time that frames come in.
-        let (messages, offset) = Messages::open(ingress, kind, "", arrival)?;
-        reader.seek(offset.unwrap_or_else(|| reader.offset()));
-        Ok(Self {
-            folder,
-            reader,
-            messages,
-            messages_per_poll,
-            arrival,
-            jitter_ns: if ingress.clock == Some(Clock::Aligned) { JITTER_NS } else { 0 },
-            silent: Silent::open(ingress, "")?,
-            recording: kind == SourceKind::Replay,
-        })
+        let inbox = Inbox::open(ingress, kind, reader.offset())?;
+        reader.seek(inbox.offset());
+        let silent = Silent::open(ingress, "")?;
+        let recording = kind == SourceKind::Replay;
+        Ok(Self { folder, reader, inbox, silent, messages_per_poll, recording })
     }
 
-    /// All that came in before a time is read.
-    fn catch_up(&mut self, clock_ns: i64) -> Result<(), SourceError> {
-        if self.arrival {
-            // Nothing can come in before it any more.
-            let clock_ns = clock_ns.saturating_sub(self.jitter_ns);
-            self.messages.tell_silences(clock_ns);
-            self.messages.intake.advance_to(clock_ns);
-            self.messages.mark();
-            return Ok(());
+    /// Takes what is there, or comes in a moment.
+    fn take(&mut self) -> Result<(), SourceError> {
+        let failed = |source| SourceError::Journal { folder: self.folder.clone(), source };
+        let patience = if self.recording { Duration::ZERO } else { PATIENCE };
+        self.reader.sync(patience).map_err(failed)?;
+        let mut n_taken = 0;
+        while n_taken < self.messages_per_poll {
+            let Some(entry) = self.reader.next().map_err(failed)? else { break };
+            if let Some(messages) = self.inbox.timed() {
+                self.silent.heard(entry.offset, messages);
+            }
+            n_taken += self.inbox.take(&entry)?.max(1);
         }
+        Ok(())
+    }
+
+    /// All that came in is read: has messages that carry their own time follow the wall clock, if none come.
+    fn follow_wall_clock(&mut self) -> Result<(), SourceError> {
+        let Some(messages) = self.inbox.timed() else { return Ok(()) };
         if self.reader.away() {
             self.silent.unknown();
             return Ok(());
         }
         self.silent.asked();
-        match self.silent.due(&self.messages) {
-            Some(silence) => self.silent.keep(silence, &mut self.messages),
+        match self.silent.due(messages) {
+            Some(silence) => self.silent.keep(silence, messages),
             None => Ok(()),
         }
     }
@@ -105,32 +98,20 @@ impl Journaled {
 
 impl Source for Journaled {
     fn poll(&mut self) -> Result<Poll, SourceError> {
-        let failed = |source| SourceError::Journal { folder: self.folder.clone(), source };
-        let patience = if self.recording { Duration::ZERO } else { PATIENCE };
-        self.reader.sync(patience).map_err(failed)?;
-        while self.messages.intake.len() < self.messages_per_poll {
-            let Some(entry) = self.reader.next().map_err(failed)? else { break };
-            if entry.n_lost > 0 {
-                // Who sent them is lost, too.
-                self.messages.intake.set_sender(None);
-                self.messages.intake.drop_records(LOST, entry.n_lost, entry.offset);
+        self.take()?;
+        let clock_ns = self.reader.clock_ns();
+        self.inbox.taken_to(self.reader.offset(), clock_ns);
+        if clock_ns.is_some() {
+            if self.recording {
+                return Ok(self.inbox.finish());
             }
-            self.messages.tell_silences(entry.arrived_at_ns.saturating_sub(self.jitter_ns));
-            self.messages.intake.set_arrival(entry.arrived_at_ns);
-            self.messages.intake.set_sender(entry.origin.sender);
-            self.silent.heard(entry.offset, &mut self.messages);
-            self.messages.decode(entry.offset, entry.next, entry.message)?;
+            self.follow_wall_clock()?;
         }
-        let Some(clock_ns) = self.reader.clock_ns() else { return Ok(self.messages.intake.take()) };
-        if self.recording {
-            return Ok(self.messages.finish());
-        }
-        self.catch_up(clock_ns)?;
-        Ok(self.messages.intake.take())
+        Ok(self.inbox.poll())
     }
 
     fn done_with(&mut self, tick: Tick) -> Result<(), SourceError> {
-        let Some(offset) = self.messages.needed(tick).filter(|_| !self.recording) else {
+        let Some(offset) = self.inbox.needed(tick).filter(|_| !self.recording) else {
             return Ok(());
         };
         let failed = |source| SourceError::Journal { folder: self.folder.clone(), source };
@@ -143,3 +124,6 @@ impl fmt::Debug for Journaled {
         formatter.debug_struct("Journaled").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

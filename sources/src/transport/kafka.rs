@@ -18,7 +18,7 @@ use schemas::SourceKind;
 use serde::Deserialize;
 
 use crate::transport::Ingress;
-use crate::transport::messages::Messages;
+use crate::transport::messages::{Decoding, Messages};
 use crate::transport::silent::Silent;
 use crate::{Partition, Poll, Source, SourceError};
 
@@ -114,6 +114,7 @@ struct Reader {
     partition: i32,
     consumer: BaseConsumer<Events>,
     messages: Messages,
+    decoding: Decoding,
     silent: Silent,
     /// Where the partition ended when the brokers were last asked.
     end: Option<i64>,
@@ -144,6 +145,7 @@ impl Reader {
             partition,
             consumer,
             messages,
+            decoding: Decoding::open(ingress),
             silent,
             end: None,
             payload: Vec::new(),
@@ -201,7 +203,7 @@ impl Source for Reader {
             if let Some(arrived_at_ms) = arrived_at_ms {
                 self.messages.intake.set_arrival(arrived_at_ms.saturating_mul(1_000_000));
             }
-            self.messages.decode(offset, offset + 1, &self.payload)?;
+            self.messages.decode(&mut self.decoding, offset, offset + 1, &self.payload)?;
         }
         self.keep_silence()?;
         Ok(self.messages.intake.take())

@@ -17,13 +17,27 @@ struct Place {
     /// Bytes of that message that are done with.
     n_decoded: usize,
     memory: DecoderMemory,
+    /// When the device was heard the last time, if the partition is a device.
+    heard_at_ns: Option<i64>,
 }
 
-/// Decodes the messages of one partition.
-pub(super) struct Messages {
-    pub(super) intake: Intake,
+/// What makes records of messages, whoever sent them.
+pub(super) struct Decoding {
     decoder: Box<dyn Decoder>,
     registry: Option<Registry>,
+}
+
+impl Decoding {
+    pub(super) fn open(ingress: &Ingress<'_>) -> Self {
+        Self { decoder: (ingress.decoder)(), registry: ingress.registry.map(Registry::new) }
+    }
+}
+
+/// The messages of one partition.
+pub(super) struct Messages {
+    pub(super) intake: Intake,
+    /// Who sends nothing for so long is silent.
+    timeout_ns: i64,
     place: Place,
     /// The offset to read on from at the end of each granule.
     marked: VecDeque<(Tick, u64)>,
@@ -44,13 +58,17 @@ impl Messages {
             intake = intake.with_routers(ingress.context, ingress.idle_timeout_ms);
         }
         let place: Option<Place> = intake.restore(ingress.context, partition)?;
-        let mut decoder = (ingress.decoder)();
-        decoder.recall(place.unwrap_or_default().memory);
         let offset = place.map(|place| place.offset);
         let marked = offset.map(|offset| (starts_at, offset)).into_iter().collect();
-        let registry = ingress.registry.map(Registry::new);
-        let place = place.unwrap_or_default();
-        Ok((Self { intake, decoder, registry, place, marked }, offset))
+        let timeout_ns = i64::from(ingress.idle_timeout_ms) * 1_000_000;
+        Ok((Self { intake, timeout_ns, place: place.unwrap_or_default(), marked }, offset))
+    }
+
+    /// Those of another partition, from an offset on.
+    pub(super) fn beside(&self, partition: &str, offset: u64) -> Self {
+        let place = Place { offset, ..Place::default() };
+        let (intake, marked) = (self.intake.beside(partition), [(0, offset)].into());
+        Self { intake, place, marked, ..*self }
     }
 
     /// Of the next message.
@@ -58,9 +76,41 @@ impl Messages {
         self.place.offset
     }
 
+    /// Begins again beside other messages, as if it had never been there.
+    pub(super) fn begin_again(&mut self, rest: &Self, offset: u64) {
+        let mut marked = std::mem::take(&mut self.marked);
+        *self = rest.beside(self.intake.partition(), offset);
+        marked.push_back((self.intake.clock(), offset));
+        self.marked = marked;
+    }
+
+    /// True if the device has not been heard for as long as one that is silent, by a time.
+    pub(super) fn is_silent(&self, now_ns: i64) -> bool {
+        let heard_at_ns = self.place.heard_at_ns;
+        heard_at_ns.is_some_and(|it| it.saturating_add(self.timeout_ns) <= now_ns)
+    }
+
+    /// Hears the device, if the partition is one.
+    pub(super) fn hear(&mut self, now_ns: i64) {
+        self.place.heard_at_ns = Some(now_ns).filter(|_| !self.intake.partition().is_empty());
+    }
+
+    /// Says that nothing that is not here is before an offset.
+    pub(super) fn skip_to(&mut self, offset: u64) {
+        if offset > self.place.offset {
+            self.place = Place { offset, n_decoded: 0, ..self.place };
+        }
+    }
+
+    /// Where they are, when nothing was read yet.
+    pub(super) fn position(&self) -> Vec<u8> {
+        self.intake.position(&self.place)
+    }
+
     /// Decodes what of a message is not done with; the one behind it is at `next`.
     pub(super) fn decode(
         &mut self,
+        decoding: &mut Decoding,
         offset: u64,
         next: u64,
         message: &[u8],
@@ -68,21 +118,21 @@ impl Messages {
         if offset != self.place.offset {
             self.place = Place { offset, n_decoded: 0, ..self.place };
         }
-        if self.place.n_decoded == 0 {
-            // Each message stands for itself, whoever sent the one before.
-            self.decoder.recall(DecoderMemory::default());
-        }
+        // Each message stands for itself, whoever sent the one before.
+        let begun = self.place.n_decoded > 0;
+        decoding.decoder.recall(if begun { self.place.memory } else { DecoderMemory::default() });
         while let Some(bytes) = message.get(self.place.n_decoded..).filter(|it| !it.is_empty()) {
-            let place = self.here();
-            self.place.n_decoded += match self.decoder.decode(bytes, true, &mut self.intake) {
+            let place = self.place;
+            self.place.n_decoded += match decoding.decoder.decode(bytes, true, &mut self.intake) {
                 Step::Used(used) => used,
                 Step::Bad(used, error) => {
                     self.intake.drop_record(error.reason(), offset);
                     used
                 }
                 Step::NeedsMore => bytes.len(),
-                Step::NeedsSchema(number) => self.learn(number, offset, bytes.len())?,
+                Step::NeedsSchema(number) => self.learn(decoding, number, offset, bytes.len())?,
             };
+            self.place.memory = decoding.decoder.memory();
             self.mark_at(place);
         }
         self.place = Place { offset: next, n_decoded: 0, ..self.place };
@@ -91,9 +141,15 @@ impl Messages {
 
     /// Tells the decoder a schema. Gives the bytes of the message that are done with: none, unless the
     /// schema cannot be used.
-    fn learn(&mut self, number: u32, offset: u64, n_bytes: usize) -> Result<usize, SourceError> {
-        let schema = self.registry.as_ref().map(|registry| registry.schema(number)).transpose()?;
-        let learnt = self.decoder.learn(number, schema.as_deref().unwrap_or_default());
+    fn learn(
+        &mut self,
+        Decoding { decoder, registry }: &mut Decoding,
+        number: u32,
+        offset: u64,
+        n_bytes: usize,
+    ) -> Result<usize, SourceError> {
+        let schema = registry.as_ref().map(|registry| registry.schema(number)).transpose()?;
+        let learnt = decoder.learn(number, schema.as_deref().unwrap_or_default());
         Ok(learnt.map_or_else(
             |error| {
                 self.intake.drop_record(error.reason(), offset);
@@ -103,16 +159,20 @@ impl Messages {
         ))
     }
 
-    /// Tells of devices that have fallen silent by a time.
+    /// Tells of devices that have fallen silent by a time. What was known of them does not count when they
+    /// are back.
     pub(super) fn tell_silences(&mut self, now_ns: i64) {
         while self.intake.tell_silence(now_ns) {
             self.mark();
+        }
+        if self.is_silent(now_ns) {
+            self.intake.forget_devices();
         }
     }
 
     /// Notes where to read on, if the clock has left a granule.
     pub(super) fn mark(&mut self) {
-        self.mark_at(self.here());
+        self.mark_at(self.place);
     }
 
     /// The offset from which on messages are needed, if all before a tick is done with.
@@ -125,11 +185,7 @@ impl Messages {
 
     /// Takes out everything, when no more messages come.
     pub(super) fn finish(&mut self) -> Poll {
-        self.intake.finish(&self.here())
-    }
-
-    fn here(&self) -> Place {
-        Place { memory: self.decoder.memory(), ..self.place }
+        self.intake.finish(&self.place)
     }
 
     fn mark_at(&mut self, place: Place) {

@@ -4,12 +4,14 @@ mod cutter;
 mod datagrams;
 mod file;
 mod follow;
+mod inbox;
 mod inlet;
 mod interface;
 mod journaled;
 mod kafka;
 mod messages;
 mod mqtt;
+mod senders;
 mod serial;
 mod silent;
 mod tcp;
@@ -138,18 +140,23 @@ impl Transport {
         matches!(self, Self::File(_) | Self::Follow(_) | Self::Tcp(_) | Self::Serial(_))
     }
 
+    /// True if it is known who sent what comes.
+    pub(crate) fn tells_senders(&self) -> bool {
+        matches!(self, Self::Udp(_) | Self::Interface(_) | Self::Tcp(_) | Self::Journal(_))
+    }
+
     /// What the position is like, of a source of some content.
     pub(crate) fn state_shape(&self, content: &str) -> String {
         match self {
             Self::File(path) => format!("file 4, {content} in {}", path.display()),
-            Self::Follow(path) => format!("follow 1, {content} in {}", path.display()),
-            Self::Udp(_) => format!("udp 5, {content}"),
-            Self::Interface(interface) => format!("interface 1, {content} at {}", interface.name),
-            Self::Tcp(_) => format!("tcp 1, {content}"),
-            Self::Journal(folder) => format!("journal 4, {content} in {}", folder.display()),
-            Self::Kafka(topic) => format!("kafka 4, {content} in {}", topic.topic),
-            Self::Serial(line) => format!("serial 4, {content} at {}", line.path.display()),
-            Self::Mqtt(topic) => format!("mqtt 4, {content} in {}", topic.topic),
+            Self::Follow(path) => format!("follow 2, {content} in {}", path.display()),
+            Self::Udp(_) => format!("udp 6, {content}"),
+            Self::Interface(interface) => format!("interface 2, {content} at {}", interface.name),
+            Self::Tcp(_) => format!("tcp 2, {content}"),
+            Self::Journal(folder) => format!("journal 5, {content} in {}", folder.display()),
+            Self::Kafka(topic) => format!("kafka 5, {content} in {}", topic.topic),
+            Self::Serial(line) => format!("serial 5, {content} at {}", line.path.display()),
+            Self::Mqtt(topic) => format!("mqtt 5, {content} in {}", topic.topic),
         }
     }
 

@@ -1,0 +1,30 @@
+//! Who sent a frame, as a name.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+/// Who sent the frames that follow, if that is known.
+#[derive(Debug, Default)]
+pub(crate) struct Sender {
+    address: Option<IpAddr>,
+    name: String,
+}
+
+impl Sender {
+    pub(crate) fn set(&mut self, address: Option<IpAddr>) {
+        if self.address == address {
+            return;
+        }
+        self.address = address;
+        // Into the same room: devices take turns with every frame.
+        self.name.clear();
+        if let Some(address) = address {
+            // There is no text that a string refuses.
+            let _ = write!(self.name, "{address}");
+        }
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.address.map(|_| self.name.as_str())
+    }
+}
