@@ -56,7 +56,7 @@ impl Inbox {
         let timing = Timing::of(ingress.clock);
         // Who is there is told by the time that frames come in.
         let senders = Senders::open(ingress, kind, start, timing.arrival)?;
-        let (decoding, clock) = (Decoding::open(ingress), senders.last_clock());
+        let (decoding, clock) = (Decoding::open(ingress), senders.furthest_clock());
         let (arrived_at_ns, waiting) = (i64::MIN, Vec::new());
         Ok(Self { senders, decoding, timing, clock, arrived_at_ns, waiting })
     }
@@ -119,13 +119,13 @@ impl Inbox {
                 messages.intake.advance_to_tick(clock);
             }
         });
-        self.clock = self.senders.last_clock();
+        self.clock = self.senders.furthest_clock();
         self.senders.mark(now_ns);
     }
 
     /// Takes out what all partitions have come to.
     pub(super) fn poll(&mut self) -> Poll {
-        let clock = self.senders.first_clock();
+        let clock = self.senders.slowest_clock();
         let mut poll = self.senders.poll(|messages| messages.intake.take());
         self.in_order(&mut poll);
         let waiting = poll.records.partition_point(|(tick, _)| *tick <= clock);
@@ -137,7 +137,7 @@ impl Inbox {
     pub(super) fn finish(&mut self) -> Poll {
         let mut poll = self.senders.poll(Messages::finish);
         self.in_order(&mut poll);
-        Poll { clock: self.senders.last_clock(), state: PollState::End, ..poll }
+        Poll { clock: self.senders.furthest_clock(), state: PollState::End, ..poll }
     }
 
     /// Puts what waits and what came in the order of their ticks.

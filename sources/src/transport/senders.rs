@@ -79,12 +79,12 @@ impl Senders {
     }
 
     /// The clock of the partition that is the furthest behind.
-    pub(super) fn first_clock(&self) -> Tick {
+    pub(super) fn slowest_clock(&self) -> Tick {
         self.clocks().min().unwrap_or_default()
     }
 
     /// The clock of the partition that is the furthest.
-    pub(super) fn last_clock(&self) -> Tick {
+    pub(super) fn furthest_clock(&self) -> Tick {
         self.clocks().max().unwrap_or_default()
     }
 
