@@ -5,7 +5,8 @@ use crate::csi::esp32::buffer::Chips;
 
 /// More columns than any variant has.
 pub(super) const MAX_COLUMNS: usize = 32;
-pub(super) const ESP_RADAR_COLUMNS: usize = 29;
+/// Of a line of esp-radar, which may have its values in base64: without the gain, and with it.
+pub(super) const ESP_RADAR_COLUMNS: [usize; 2] = [27, 29];
 
 /// Columns of a variant, counted from `CSI_DATA`.
 pub(super) struct Columns {
@@ -47,6 +48,10 @@ const ESP_CSI_V2: Columns = Columns {
     timestamp: 9,
     chips: Chips::Recent,
 };
+/// Of chips that do not tell their gain.
+const ESP_CSI_V2_WITHOUT_GAIN: Columns =
+    Columns { gains: None, channel: 6, timestamp: 7, ..ESP_CSI_V2 };
+const ESP_RADAR_WITHOUT_GAIN: Columns = Columns { gains: None, ..ESP_RADAR };
 const ESP_RADAR: Columns = Columns {
     sequence: Some(1),
     mac: 5,
@@ -81,10 +86,12 @@ impl Columns {
             (n_columns, start) = (n_columns + 1, end + 1);
         }
         match n_columns {
+            12 => Ok(&ESP_CSI_V2_WITHOUT_GAIN),
             14 => Ok(&ESP_CSI_V2),
             24 => Ok(&ESP_CSI_V1),
             25 => Ok(&HERNANDEZ),
-            ESP_RADAR_COLUMNS => Ok(&ESP_RADAR),
+            27 => Ok(&ESP_RADAR_WITHOUT_GAIN),
+            29 => Ok(&ESP_RADAR),
             _ => Err(DecodeError::Columns),
         }
     }

@@ -25,7 +25,7 @@ use num_complex::Complex32;
 use schemas::CsiLayout;
 
 use crate::csi::esp32::buffer::{Chips, Secondary, subcarriers};
-use crate::csi::esp32::columns::{Columns, MAX_COLUMNS};
+use crate::csi::esp32::columns::{Columns, ESP_RADAR_COLUMNS, MAX_COLUMNS};
 use crate::csi::format::Format;
 use crate::csi::layouts::Layouts;
 use crate::csi::tones::centre_mhz;
@@ -113,7 +113,7 @@ impl Esp32 {
     fn read_base64(&mut self, record: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
         let record = record.trim_ascii_end();
         let (columns, digits) = match memchr::memrchr(b',', record) {
-            Some(at) if Columns::count(&record[..at]) == columns::ESP_RADAR_COLUMNS => {
+            Some(at) if ESP_RADAR_COLUMNS.contains(&Columns::count(&record[..at])) => {
                 (&record[..at], &record[at + 1..])
             }
             _ => return Err(DecodeError::NoValues),
@@ -145,7 +145,7 @@ impl Esp32 {
         let channel = number::<u16>(fields[columns.channel])?;
         let bandwidth_mhz = if wide { 40 } else { 20 };
         let layout_of = (self.values.len(), secondary, columns.chips, bandwidth_mhz, channel);
-        let sequence = columns.sequence.map(|column| number(fields[column])).transpose()?;
+        let sequence = columns.sequence.map(|column| wrapping(fields[column])).transpose()?;
         let gains =
             columns.gains.map(|(agc, fft)| Ok((number(fields[agc])?, number(fields[fft])?)));
         let (agc_db, scale) = gains.transpose()?.map_or((0.0, 1.0), gain);
@@ -153,11 +153,11 @@ impl Esp32 {
             receiver: None,
             transmitter: Some(fields[columns.mac].trim_ascii()),
             layout: self.layouts.get(layout_of, layout),
-            time: DeviceTime::WrappingUs(number(fields[columns.timestamp])?),
+            time: DeviceTime::WrappingUs(wrapping(fields[columns.timestamp])?),
             counter: sequence
                 .map_or(Counter::None, |count| Counter::OfReceiver { count, bits: 32 }),
-            rssi_dbm: number(fields[columns.rssi])?,
-            noise_dbm: number(fields[columns.noise])?,
+            rssi_dbm: signed_byte(number(fields[columns.rssi])?),
+            noise_dbm: signed_byte(number(fields[columns.noise])?),
             agc_db,
             scale,
             values: &self.values,
@@ -178,11 +178,19 @@ fn layout((n_values, secondary, chips, bandwidth_mhz, channel): LayoutOf) -> Csi
 }
 
 /// The gain in dB, and what makes values independent of it.
-fn gain((agc_db, fft_steps): (f32, i32)) -> (f32, f32) {
-    // A signed byte, which some print as an unsigned one.
-    let fft_steps = if fft_steps > 127 { fft_steps - 256 } else { fft_steps };
-    let gain_db = agc_db + fft_steps as f32 / FFT_STEPS_PER_DB;
+fn gain((agc_db, fft_steps): (f32, f32)) -> (f32, f32) {
+    let gain_db = agc_db + signed_byte(fft_steps) / FFT_STEPS_PER_DB;
     (agc_db, 10_f32.powf(gain_db / -20.0))
+}
+
+/// What some boards print as if it had no sign.
+fn signed_byte(printed: f32) -> f32 {
+    if printed > i8::MAX.into() { printed - 256.0 } else { printed }
+}
+
+/// A number of 32 bits, which some boards print as if it had a sign.
+fn wrapping(field: &str) -> Result<u32, DecodeError> {
+    number::<i64>(field).map(|number| number as u32)
 }
 
 fn number<N: FromStr>(field: &str) -> Result<N, DecodeError> {

@@ -21,21 +21,35 @@ const BLOCK_BYTES: usize = 64;
 /// About as many numbers as a block has.
 const AT_ONCE: usize = 16;
 
-/// Reads numbers of up to four digits that blanks and commas part. `room` is used again.
+/// Reads numbers that blanks and commas part. `room` is used again.
 pub(super) fn read(
     list: &[u8],
     room: &mut Vec<u32>,
     numbers: &mut Vec<i16>,
 ) -> Result<(), DecodeError> {
     find_ends(list, room);
-    let n_numbers = find_digits(list, room)?;
     numbers.clear();
-    numbers.extend(room[..n_numbers].iter().map(|digits| number(*digits)));
+    match find_digits(list, room) {
+        Some(n_numbers) => numbers.extend(room[..n_numbers].iter().map(|digits| number(*digits))),
+        None => read_slowly(list, numbers)?,
+    }
     Ok(())
 }
 
-/// Puts the digits of each number in the place of its end. Gives how many there are.
-fn find_digits(list: &[u8], ends: &mut [u32]) -> Result<usize, DecodeError> {
+/// Boards that multiply by their gain may print longer numbers, seldom.
+fn read_slowly(list: &[u8], numbers: &mut Vec<i16>) -> Result<(), DecodeError> {
+    let texts = list.split(|byte| b" ,".contains(byte)).filter(|text| !text.is_empty());
+    for text in texts {
+        let text = str::from_utf8(text).ok().filter(|text| !text.starts_with('+'));
+        let number = text.and_then(|text| text.parse().ok());
+        numbers.push(number.ok_or(DecodeError::Number)?);
+    }
+    Ok(())
+}
+
+/// Puts the digits of each number in the place of its end. Gives how many there are; none if one of them is
+/// no number of up to four digits.
+fn find_digits(list: &[u8], ends: &mut [u32]) -> Option<usize> {
     let (mut n_numbers, mut start, mut longest, mut high) = (0, 0, 0, 0);
     for idx in 0..ends.len() {
         let end = ends[idx] as usize;
@@ -52,7 +66,7 @@ fn find_digits(list: &[u8], ends: &mut [u32]) -> Result<usize, DecodeError> {
         start = end + 1;
     }
     let good = longest < MAX_DIGITS && high & HIGHEST_BITS == 0;
-    if good { Ok(n_numbers) } else { Err(DecodeError::Number) }
+    good.then_some(n_numbers)
 }
 
 /// The place of each blank and comma, and the end.
@@ -126,7 +140,7 @@ mod tests {
 
     #[test]
     fn reads_every_number() {
-        for number in -9999..=9999_i16 {
+        for number in i16::MIN..=i16::MAX {
             for list in [format!("{number}"), format!(" {number}, {number} ")] {
                 let found = numbers(&list).expect("numbers");
                 assert!(!found.is_empty() && found.iter().all(|it| *it == number), "{list}");
@@ -139,7 +153,7 @@ mod tests {
 
     #[test]
     fn reads_long_lists() {
-        let all: Vec<_> = (-9999..=9999_i16).collect();
+        let all: Vec<_> = (i16::MIN..=i16::MAX).collect();
         let texts: Vec<_> = all.iter().map(i16::to_string).collect();
         for part in [" ", ",", ", "] {
             let list = texts.join(part);
@@ -160,7 +174,9 @@ mod tests {
             "1x",
             "x",
             "--1",
-            "12345",
+            "32768",
+            "99999 1",
+            "12345 +1",
             "1:",
             "1/",
             "1\u{7f}",

@@ -25,11 +25,15 @@ pub(crate) fn sample() -> Vec<u8> {
 fn reads_every_variant() {
     let radar_list = format!("{RADAR_COLUMNS},\"[1,-2,3,4]\"");
     let radar_base64 = format!("{RADAR_COLUMNS},Af4DBA==\r\n");
+    let v2_without_gain = V2_LINE.replace(",252,24,", ",");
+    let radar_without_gain = radar_base64.replace(",24,4,", ",");
     for (name, line, captured_at_us, sequence, centre_mhz, (agc_db, gain_db)) in [
         ("hernandez", HERNANDEZ_LINE, 80_272_146, 0, 2412, (0.0, 0.0)),
         ("v1", V1_LINE, 2_751_923, 17, 2472, (0.0, 0.0)),
         ("v2", V2_LINE, 2_751_923, 9, 2437, (24.0, 23.0)),
         ("radar", radar_list.as_str(), 2_751_923, 9, 2437, (24.0, 25.0)),
+        ("v2 without gain", v2_without_gain.as_str(), 2_751_923, 9, 2437, (0.0, 0.0)),
+        ("radar without gain", radar_without_gain.as_str(), 2_751_923, 9, 2437, (0.0, 0.0)),
         ("radar in base64", radar_base64.as_str(), 2_751_923, 9, 2437, (24.0, 25.0)),
     ] {
         let batches = batches(CsiFormat::Esp32, line.as_bytes());
@@ -40,6 +44,20 @@ fn reads_every_variant() {
         assert_eq!((frame.noise_dbm, batches[0].layout.centre_mhz), (-93.0, centre_mhz), "{name}");
         let values = [Complex32::new(-2.0, 1.0), Complex32::new(4.0, 3.0)];
         assert_eq!(batches[0].values(0), values, "{name}: the imaginary part comes first");
+    }
+}
+
+/// Boards print numbers of 32 bits as if they had a sign, and bytes as if they had none.
+#[test]
+fn signs_are_undone() {
+    let v1 = V1_LINE.replace(",17,", ",-2,").replace("2751923", "-1000");
+    let v2 = V2_LINE.replace(",9,", ",-2,").replace("2751923", "-1000").replace("-93", "163");
+    for line in [v1, v2] {
+        let batches = batches(CsiFormat::Esp32, line.as_bytes());
+        let frame = batches[0].frame(0);
+        assert_eq!(frame.captured_at_ns, ((1 << 32) - 1000) * 1000, "{line}");
+        assert_eq!((frame.sequence, frame.rssi_dbm), (u32::MAX - 1, -30.0), "{line}");
+        assert!((frame.noise_dbm + 93.0).abs() < f32::EPSILON, "{line}");
     }
 }
 
