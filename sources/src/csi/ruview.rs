@@ -22,6 +22,8 @@ use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake, Split};
 
 const MAGIC: u32 = 0xC511_0001;
 const HEADER_BYTES: usize = 20;
+/// Among the flags: the transmission has 40 MHz.
+const WIDE: u8 = 1;
 const MAX_ANTENNAS: usize = 4;
 const MAX_SUBCARRIERS: usize = 512;
 /// Magic numbers of other datagrams, with their upper bytes.
@@ -39,8 +41,8 @@ pub(crate) struct Ruview {
     names: BTreeMap<u8, String>,
 }
 
-/// What a layout is made for: antennas, subcarriers and carrier.
-type LayoutOf = (usize, usize, u16);
+/// What a layout is made for: antennas, subcarriers, bandwidth and carrier.
+type LayoutOf = (usize, usize, u16, u16);
 
 /// A line of a recording, as far as it is used.
 #[derive(Deserialize)]
@@ -59,6 +61,7 @@ struct Line<'a> {
 struct Frame {
     node: u8,
     n_antennas: usize,
+    bandwidth_mhz: u16,
     centre_mhz: u16,
     time: DeviceTime,
     counter: Counter,
@@ -111,6 +114,12 @@ impl Format for Ruview {
         let frame = Frame {
             node: record[4],
             n_antennas: record[5].into(),
+            bandwidth_mhz: match array(record, 18) {
+                [_, flags] if flags & WIDE != 0 => 40,
+                [1..=3, _] => 20,
+                // Nodes need not tell.
+                _ => bandwidth_mhz(u16_le(record, 6).into()),
+            },
             // Channels are below 65 GHz.
             centre_mhz: u32_le(record, 8) as u16,
             time: DeviceTime::Unknown,
@@ -163,6 +172,7 @@ impl Ruview {
         let frame = Frame {
             node: line.node_id.unwrap_or_default(),
             n_antennas: 1,
+            bandwidth_mhz: bandwidth_mhz(self.values.len()),
             centre_mhz: 0,
             time: line
                 .timestamp
@@ -181,7 +191,7 @@ impl Ruview {
         if n_subcarriers == 0 {
             return Err(DecodeError::NoValues);
         }
-        let layout_of = (frame.n_antennas, n_subcarriers, frame.centre_mhz);
+        let layout_of = (frame.n_antennas, n_subcarriers, frame.bandwidth_mhz, frame.centre_mhz);
         let name = self.names.entry(frame.node).or_insert_with(|| format!("node{}", frame.node));
         intake.push(&DeviceFrame {
             receiver: Some(name),
@@ -199,7 +209,17 @@ impl Ruview {
     }
 }
 
-fn layout((n_antennas, n_subcarriers, centre_mhz): LayoutOf) -> CsiLayout {
+/// The bandwidth that a chip's buffer of so many values is of.
+fn bandwidth_mhz(n_values: usize) -> u16 {
+    match n_values {
+        // HE, 20 MHz.
+        245 => 20,
+        117 | 129.. => 40,
+        _ => 20,
+    }
+}
+
+fn layout((n_antennas, n_subcarriers, bandwidth_mhz, centre_mhz): LayoutOf) -> CsiLayout {
     CsiLayout {
         // At most four.
         n_rx: n_antennas as u16,
@@ -207,7 +227,7 @@ fn layout((n_antennas, n_subcarriers, centre_mhz): LayoutOf) -> CsiLayout {
         rx_antennas: (0..n_antennas as u8).collect(),
         tx_streams: Vec::new(),
         subcarriers: subcarriers(n_subcarriers, Secondary::None, Chips::Legacy),
-        bandwidth_mhz: if n_subcarriers > 128 { 40 } else { 20 },
+        bandwidth_mhz,
         centre_mhz,
     }
 }
@@ -250,6 +270,25 @@ pub(crate) mod tests {
             assert_eq!((frame.sequence, frame.captured_at_ns), (sequence, captured_at_ns));
             assert_eq!(frame.rssi_dbm, -40.0);
             assert_eq!(batch.iq, vec![Complex32::new(-2.0, 1.0); n_values]);
+        }
+    }
+
+    #[test]
+    fn bandwidths_are_told_or_known_by_the_length() {
+        for (n_subcarriers, told, bandwidth_mhz, last) in [
+            (64, [0, 0], 20, -1),
+            (64, [0, WIDE], 40, -1),
+            (117, [0, 0x20], 40, -1),
+            (192, [0, 0], 40, -1),
+            (192, [1, 0], 20, -1),
+            (245, [0, 0], 20, -1),
+            (300, [0, 0], 40, 299),
+        ] {
+            let mut bytes = datagram(1, n_subcarriers);
+            bytes[18..HEADER_BYTES].copy_from_slice(&told);
+            let layout = &batches(CsiFormat::Ruview, &bytes)[0].layout;
+            let found = (layout.bandwidth_mhz, layout.subcarriers.last());
+            assert_eq!(found, (bandwidth_mhz, Some(&last)), "{n_subcarriers}");
         }
     }
 

@@ -21,24 +21,25 @@ pub(crate) enum Chips {
     Recent,
 }
 
-/// The subcarrier of each value. Lengths that no table has are counted from 0.
+/// The subcarrier of each value; a length that only one kind of chips has tells the kind. Lengths that no
+/// table has are counted from 0.
 pub(crate) fn subcarriers(n_values: usize, secondary: Secondary, chips: Chips) -> Vec<i16> {
     use Secondary::{Above, Below, None};
     let around = |above: i16, below: i16| (0..above).chain(-below..0);
     let twice = |above: i16| around(above, above - 1).chain(around(above, above - 1)).collect();
-    let of_chip = match (chips, n_values) {
-        (Chips::Recent, 53) => around(27, 26).collect(),
-        (Chips::Recent, 57) => around(29, 28).collect(),
-        (Chips::Recent, 64) => around(32, 32).collect(),
-        (Chips::Recent, 114) => twice(29),
-        (Chips::Recent, 117) => around(59, 58).collect(),
-        (Chips::Recent, 128) => around(64, 64).collect(),
-        (Chips::Recent, 234) => twice(59),
-        (Chips::Recent, 245) => around(123, 122).collect(),
+    let recent = match (n_values, chips) {
+        (53, _) => around(27, 26).collect(),
+        (57, _) => around(29, 28).collect(),
+        (64, Chips::Recent) => around(32, 32).collect(),
+        (114, _) => twice(29),
+        (117, _) => around(59, 58).collect(),
+        (128, Chips::Recent) => around(64, 64).collect(),
+        (234, _) => twice(59),
+        (245, _) => around(123, 122).collect(),
         _ => Vec::new(),
     };
-    if !of_chip.is_empty() {
-        return of_chip;
+    if !recent.is_empty() {
+        return recent;
     }
     let legacy: Vec<i16> = match secondary {
         None => around(32, 32).collect(),
@@ -80,7 +81,8 @@ mod tests {
             (192, Secondary::None, Legacy, 0, -1),
             (192, Secondary::Below, Legacy, 0, -1),
             (306, Secondary::Above, Legacy, -64, -1),
-            (53, Secondary::None, Legacy, 0, 52),
+            (52, Secondary::None, Legacy, 0, 51),
+            (53, Secondary::None, Legacy, 0, -1),
             (53, Secondary::None, Recent, 0, -1),
             (57, Secondary::None, Recent, 0, -1),
             (114, Secondary::None, Recent, 0, -1),
