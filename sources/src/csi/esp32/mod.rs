@@ -190,7 +190,7 @@ fn signed_byte(printed: f32) -> f32 {
 
 /// A number of 32 bits, which some boards print as if it had a sign.
 fn wrapping(field: &str) -> Result<u32, DecodeError> {
-    number::<i64>(field).map(|number| number as u32)
+    number(field).or_else(|_| number(field).map(i32::cast_unsigned))
 }
 
 fn number<N: FromStr>(field: &str) -> Result<N, DecodeError> {

@@ -37,6 +37,7 @@ pub(super) fn read(
 }
 
 /// Boards that multiply by their gain may print longer numbers, seldom.
+#[cold]
 fn read_slowly(list: &[u8], numbers: &mut Vec<i16>) -> Result<(), DecodeError> {
     let texts = list.split(|byte| b" ,".contains(byte)).filter(|text| !text.is_empty());
     for text in texts {
