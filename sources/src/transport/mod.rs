@@ -142,7 +142,7 @@ impl Transport {
 
     /// True if it is known who sent what comes.
     pub(crate) fn tells_senders(&self) -> bool {
-        matches!(self, Self::Udp(_) | Self::Interface(_) | Self::Tcp(_) | Self::Journal(_))
+        !matches!(self, Self::File(_) | Self::Serial(_) | Self::Kafka(_) | Self::Mqtt(_))
     }
 
     /// What the position is like, of a source of some content.

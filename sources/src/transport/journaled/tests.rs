@@ -218,23 +218,29 @@ fn it_gives_the_same_however_it_is_polled_and_from_wherever_it_is_read_on() {
     for case in cases() {
         let apart_us = if case.clock == Some(Clock::Device) { 0 } else { 1_000_000_000 };
         let (folder, context) = (five_devices(apart_us), context());
-        let read_from = |per_poll: usize, starts_at: Tick, positions: &[(Vec<u8>, Vec<u8>)]| {
+        let open = |per_poll: usize, starts_at: Tick, positions: &[(Vec<u8>, Vec<u8>)]| {
             let context = SourceContext { starts_at, positions, ..context };
-            read(case.open(folder.path(), per_poll, &context))
+            case.open(folder.path(), per_poll, &context)
         };
-        let all = read_from(256, 0, &[]);
+        let all = read(open(256, 0, &[]));
         assert!(all.seen.len() > 1000, "{case:?}: {}", all.seen.len());
         let partitions: BTreeSet<_> = all.marks.iter().map(|(_, name, _)| name).collect();
         assert_eq!(partitions.len(), 5, "{case:?}");
         for per_poll in [1, 7] {
-            let again = read_from(per_poll, 0, &[]);
+            let mut journaled = open(per_poll, 0, &[]);
+            let again = read_on(&mut journaled);
             assert!(again.seen == all.seen, "{case:?} by {per_poll}");
             for tick in again.ticks() {
-                let rest = read_from(9, tick, &again.positions(tick));
+                let behind = open(9, tick, &again.positions(tick));
+                let needed = journaled.inbox.needed(tick);
+                assert!(needed.is_some_and(|it| it <= behind.reader.offset()), "{needed:?}");
+                let rest = read(behind);
                 let (found, expected) = (since(tick, &rest.seen), since(tick, &all.seen));
                 let first = found.iter().zip(&expected).find(|(found, expected)| found != expected);
                 assert!(found == expected, "{case:?} from {tick}: {first:?}");
             }
+            let needed = journaled.inbox.needed(Tick::MAX);
+            assert!(needed.is_some_and(|it| it > journaled.reader.offset() / 2), "{needed:?}");
         }
     }
 }
