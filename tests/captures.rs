@@ -6,7 +6,7 @@ use std::fs;
 use schemas::{CsiBatch, Record, SourceKind, TickLength};
 use sources::{Clock, CsiFormat, Intake, LinkNames, SourceContext, Step};
 
-use crate::support::{data, npy};
+use crate::support::{data, lines, npy, process};
 
 /// The frames of a capture, in their order, and what was dropped by reason.
 fn decode(format: CsiFormat, bytes: &[u8]) -> (Vec<CsiBatch>, BTreeMap<&'static str, usize>) {
@@ -42,6 +42,44 @@ fn decode_into(
         }));
     }
     (batches, dropped)
+}
+
+/// A pipeline that reads a capture by the time that its frames came in.
+const BY_ARRIVAL: &str = r#"
+name = "captures"
+
+[sources.card]
+type = "csi"
+format = "intel5300"
+transport = { file = "CAPTURE" }
+clock = "arrival"
+
+[sinks.lines]
+type = "json_lines"
+inputs = ["card"]
+path = "out.jsonl"
+"#;
+
+/// The times beside a capture are those that its frames came in.
+pub(crate) fn a_host_may_have_noted_the_times() {
+    for name in files("csi/intel5300", ".datstp") {
+        let directory = tempfile::tempdir().expect("room");
+        let times = data::file(&format!("csi/intel5300/{name}"));
+        let capture = times.with_extension("dat");
+        let pipeline = BY_ARRIVAL.replace("CAPTURE", capture.to_str().expect("text"));
+        fs::write(directory.path().join("captures.toml"), pipeline).expect("room");
+        process::succeed(directory.path(), &["run", "captures.toml"]);
+        let frames = lines::frames(&directory.path().join("out.jsonl"));
+        let noted = fs::read(times).expect("the times");
+        let (numbers, _) = noted.as_chunks::<4>();
+        let noted = numbers.iter().map(|number| i64::from(u32::from_le_bytes(*number)));
+        let noted: Vec<_> = noted.collect();
+        let (noted, _) = noted.as_chunks::<2>();
+        assert_eq!(frames.len(), noted.len(), "{name}");
+        for ((_, found_ns), [seconds, us]) in frames.into_iter().zip(noted) {
+            assert_eq!(found_ns, (seconds * 1_000_000 + us) * 1000, "{name}");
+        }
+    }
 }
 
 /// Recordings in which the card's clock jumps back by seconds, while its frame counter goes on.

@@ -114,6 +114,7 @@ fn main() {
         trial!(captures::ruview_is_bit_for_bit_right, needs data),
         trial!(captures::esp32_is_bit_for_bit_right, needs data),
         trial!(captures::aligned_clocks_do_not_jump, needs data),
+        trial!(captures::a_host_may_have_noted_the_times, needs data),
         trial!(captures::truncated_captures_are_survived, needs data),
         trial!(inspect::a_capture_is_told_by_its_bytes),
         trial!(inspect::a_capture_is_drawn),

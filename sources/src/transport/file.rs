@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use schemas::SourceKind;
 use serde::{Deserialize, Serialize};
 
+use crate::transport::host_times::HostTimes;
 use crate::transport::{Clock, Ingress, unix_ns};
 use crate::{DecodeError, Decoder, DecoderMemory, Intake, Poll, Source, SourceError, Step};
 
@@ -25,6 +26,9 @@ pub(crate) struct Capture<R = File> {
     reader: R,
     decoder: Box<dyn Decoder>,
     intake: Intake,
+    /// When frames came in, if the host noted it.
+    host_times: Option<HostTimes>,
+    n_frames: u64,
     /// True if records are stamped with the time they are read.
     arrival: bool,
     records_per_poll: usize,
@@ -49,9 +53,9 @@ impl Capture {
             let mut file = File::open(&path)?;
             let n_bytes = file.metadata()?.len();
             file.seek(SeekFrom::Start(place.offset))?;
-            Ok((file, n_bytes))
+            Ok((file, n_bytes, HostTimes::beside(&path)?))
         };
-        let (file, n_bytes) = match open() {
+        let (file, n_bytes, host_times) = match open() {
             Ok(opened) => opened,
             Err(source) => return Err(SourceError::Read { path, source }),
         };
@@ -59,8 +63,9 @@ impl Capture {
             return Err(SourceError::Shorter { path, offset: place.offset });
         }
         let mut capture = Self::new(path, file, (ingress.decoder)(), intake, records_per_poll);
-        capture.arrival = ingress.clock == Some(Clock::Arrival);
-        capture.offset = place.offset;
+        capture.arrival = ingress.clock == Some(Clock::Arrival) && host_times.is_none();
+        capture.host_times = host_times;
+        (capture.offset, capture.n_frames) = (place.offset, place.n_frames);
         capture.decoder.recall(place.memory);
         Ok(capture)
     }
@@ -70,6 +75,8 @@ impl Capture {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Place {
     offset: u64,
+    /// Before it.
+    n_frames: u64,
     memory: DecoderMemory,
 }
 
@@ -86,6 +93,8 @@ impl<R: Read> Capture<R> {
             reader,
             decoder,
             intake,
+            host_times: None,
+            n_frames: 0,
             arrival: false,
             records_per_poll,
             buffer: Vec::new(),
@@ -108,7 +117,7 @@ impl<R: Read> Capture<R> {
     /// Where the next record is.
     fn place(&self) -> Place {
         let offset = self.offset + self.decoded as u64;
-        Place { offset, memory: self.decoder.memory() }
+        Place { offset, n_frames: self.n_frames, memory: self.decoder.memory() }
     }
 
     /// Decodes one record; false when more bytes are needed.
@@ -119,8 +128,16 @@ impl<R: Read> Capture<R> {
             return false;
         }
         let complete = self.ended || bytes.len() > LONGEST_RECORD;
+        let came_in = self.host_times.as_ref().and_then(|times| times.at_ns(self.n_frames));
+        if let Some(came_in_ns) = came_in {
+            self.intake.set_arrival(came_in_ns);
+        }
+        let n_before = self.intake.len();
         match self.decoder.decode(bytes, complete, &mut self.intake) {
-            Step::Used(used) => self.decoded += used,
+            Step::Used(used) => {
+                self.n_frames += (self.intake.len() - n_before) as u64;
+                self.decoded += used;
+            }
             Step::Bad(used, error) => {
                 self.intake.drop_record(error.reason(), place.offset);
                 self.decoded += used;

@@ -4,6 +4,7 @@ mod cutter;
 mod datagrams;
 mod file;
 mod follow;
+mod host_times;
 mod inbox;
 mod inlet;
 mod interface;
@@ -55,7 +56,8 @@ const RECORDS_PER_POLL: usize = 512;
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
-    /// A capture file.
+    /// A capture file. A file of the same name with `stp` behind it tells when its frames came in, as
+    /// seconds and microseconds of 32 bits each.
     File(PathBuf),
     /// A capture file that something else still writes to. What is read is kept in a journal until it is
     /// done with, with the time that it was read. A file that takes its place is read from its beginning;
@@ -148,7 +150,7 @@ impl Transport {
     /// What the position is like, of a source of some content.
     pub(crate) fn state_shape(&self, content: &str) -> String {
         match self {
-            Self::File(path) => format!("file 4, {content} in {}", path.display()),
+            Self::File(path) => format!("file 5, {content} in {}", path.display()),
             Self::Follow(path) => format!("follow 2, {content} in {}", path.display()),
             Self::Udp(_) => format!("udp 6, {content}"),
             Self::Interface(interface) => format!("interface 2, {content} at {}", interface.name),
