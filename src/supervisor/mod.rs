@@ -46,12 +46,15 @@ pub(crate) fn supervise(
         if started.elapsed() >= HEALTHY {
             pause = FIRST_PAUSE;
         }
-        if let Some(suspects) = suspects.as_mut().filter(|_| crashed(status)) {
-            suspects.crash();
+        let suspects = suspects.as_mut().filter(|_| crashed(status));
+        // Without one that was not left alone before, it is another run.
+        let is_other = suspects.is_some_and(Suspects::crash);
+        let now = if is_other { FIRST_PAUSE } else { pause };
+        tracing::warn!(%status, pause = ?now, "the run failed, starting it again");
+        leash.pause(now);
+        if !is_other {
+            pause = LONGEST_PAUSE.min(pause * 2);
         }
-        tracing::warn!(%status, ?pause, "the run failed, starting it again");
-        leash.pause(pause);
-        pause = LONGEST_PAUSE.min(pause * 2);
     }
 }
 

@@ -41,9 +41,9 @@ impl Suspects {
         self.convicted.iter().chain(&self.on_trial).cloned().collect()
     }
 
-    /// The run has crashed.
-    pub(super) fn crash(&mut self) {
-        let Some((cut, partitions)) = self.look() else { return };
+    /// The run has crashed. True if the next one is to leave another partition alone.
+    pub(super) fn crash(&mut self) -> bool {
+        let Some((cut, partitions)) = self.look() else { return false };
         if self.n_crashes > 0 && self.cut == cut {
             self.n_crashes += 1;
         } else {
@@ -53,7 +53,7 @@ impl Suspects {
             self.untried.clear();
         }
         if self.n_crashes < MAX_CRASHES {
-            return;
+            return false;
         }
         if self.on_trial.is_none() {
             let free = partitions.into_iter().filter(|name| !self.convicted.contains(name));
@@ -64,18 +64,21 @@ impl Suspects {
             let n_crashes = self.n_crashes;
             tracing::error!(partition, n_crashes, "the run does not go on: left alone on trial");
         }
+        self.on_trial.is_some()
     }
 
-    /// The newest checkpoint, and all partitions that are known.
+    /// The newest checkpoint, and all partitions that are known: first those of sources that have few.
     fn look(&self) -> Option<(Option<u64>, Vec<String>)> {
         let plan = Plan::load(&self.pipeline).ok()?;
         let store = Store::open(&self.directory, &plan.checkpoint.store).ok()?;
         let checkpoint = store.inspect(&plan.name, None).ok()?;
         let cut = checkpoint.as_ref().map(|checkpoint| checkpoint.tick);
         let components = checkpoint.unwrap_or_default().state.components;
-        let partitions =
-            plan.sources.iter().flat_map(|source| partitions(source, components.get(&source.name)));
-        Some((cut, partitions.collect()))
+        let sources = plan.sources.iter();
+        let sources = sources.map(|source| partitions(source, components.get(&source.name)));
+        let mut sources: Vec<_> = sources.collect();
+        sources.sort_by_key(Vec::len);
+        Some((cut, sources.concat()))
     }
 }
 
