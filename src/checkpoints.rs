@@ -1,10 +1,11 @@
 //! `fresnel checkpoint`: what a pipeline could go on from.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use engine::Store;
+use engine::{ComponentState, Store};
 
 use crate::commands::print;
 
@@ -29,21 +30,47 @@ pub(crate) fn list(location: &str) -> Result<()> {
     print(&text)
 }
 
-/// A line a component: how many keys it has, and how large they are.
-pub(crate) fn inspect(location: &str, pipeline: &str, tick: Option<u64>) -> Result<()> {
+/// A line a component, with how many keys it has and how large they are; of one component a line a key.
+pub(crate) fn inspect(
+    location: &str,
+    pipeline: &str,
+    tick: Option<u64>,
+    component: Option<&str>,
+) -> Result<()> {
     let Some(checkpoint) = open(location)?.inspect(pipeline, tick)? else {
         bail!("there is no such checkpoint of pipeline {pipeline:?} in {location:?}");
     };
-    let mut text = format!("tick {}\n", name(checkpoint.tick));
-    writeln!(text, "{:<20} {:>8} {:>10}  shape", "component", "keys", "bytes")?;
-    for (component, state) in &checkpoint.state.components {
+    let components = &checkpoint.state.components;
+    let lines = match component {
+        None => all(components)?,
+        Some(name) => match components.get(name) {
+            Some(component) => keys(component)?,
+            None => bail!("component {name:?} of pipeline {pipeline:?} remembers nothing"),
+        },
+    };
+    print(&format!("tick {}\n{lines}", name(checkpoint.tick)))
+}
+
+fn all(components: &BTreeMap<String, ComponentState>) -> Result<String> {
+    let mut text = format!("{:<20} {:>8} {:>10}  shape\n", "component", "keys", "bytes");
+    for (component, state) in components {
         let entries = state.entries.iter();
         let n_bytes: usize =
             entries.map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
         let (n_keys, shape) = (state.entries.len(), &state.shape);
         writeln!(text, "{component:<20} {n_keys:>8} {n_bytes:>10}  {shape}")?;
     }
-    print(&text)
+    Ok(text)
+}
+
+/// What is no text is escaped.
+fn keys(component: &ComponentState) -> Result<String> {
+    let mut text = format!("{:<40} {:>10}\n", "key", "bytes");
+    for (key, value) in &component.entries {
+        let key = format!("\"{}\"", key.escape_ascii());
+        writeln!(text, "{key:<40} {:>10}", value.as_ref().map_or(0, Vec::len))?;
+    }
+    Ok(text)
 }
 
 /// Opens a store that is there.

@@ -205,6 +205,9 @@ enum CheckpointCommand {
         /// The newest checkpoint up to this tick; the newest of all by default.
         #[arg(long)]
         tick: Option<u64>,
+        /// Lists the keys of this component instead: the partitions of a source.
+        #[arg(long, value_name = "NAME")]
+        component: Option<String>,
     },
 }
 
@@ -312,9 +315,12 @@ impl Command {
                 train(&TrainPlan { scene, model, n_scenes, n_held_out, epochs, seed })
             }
             Command::Checkpoint(CheckpointCommand::Ls { store }) => checkpoints::list(&store),
-            Command::Checkpoint(CheckpointCommand::Inspect { pipeline, store, tick }) => {
-                checkpoints::inspect(&store, &pipeline, tick)
-            }
+            Command::Checkpoint(CheckpointCommand::Inspect {
+                pipeline,
+                store,
+                tick,
+                component,
+            }) => checkpoints::inspect(&store, &pipeline, tick, component.as_deref()),
             Command::Schema => print(&format!("{:#}\n", engine::json_schema())),
         }
     }

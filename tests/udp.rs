@@ -197,6 +197,10 @@ pub(crate) fn boards_are_discovered() {
         let events = lines::records(&directory.path().join("events.jsonl")).into_iter();
         events.map(|event| (text(&event["type"]), text(&event["subject"]))).collect()
     };
+    let is_partition = |board: &str| {
+        let arguments = ["checkpoint", "inspect", "hall", "--component", "boards"];
+        process::succeed(directory.path(), &arguments).contains(&format!("\"{board}\""))
+    };
     let of_first = || events().into_iter().filter(|(_, board)| board == "127.0.0.2");
     let arguments = ["run", "hall.toml", "--listen", "127.0.0.1:0"];
     let mut server = process::Server::start(directory.path(), &arguments);
@@ -227,6 +231,8 @@ pub(crate) fn boards_are_discovered() {
         send(&mut server, &mut boards);
     }
     assert_eq!(server.terminate().0, Some(0));
+    assert!(is_partition("127.0.0.2") && is_partition("127.0.0.3"));
+    assert!(!is_partition("127.0.0.4"), "it has been silent since");
     let types: Vec<_> = of_first().map(|(event_type, _)| event_type).collect();
     assert_eq!(types, ["router.connected", "router.disconnected", "router.connected"]);
     assert_eq!(frames(directory.path()).len(), n_sent, "each once");
