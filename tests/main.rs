@@ -89,6 +89,7 @@ fn main() {
         trial!(udp::a_killed_run_loses_no_datagram_that_it_took),
         trial!(udp::boards_are_discovered),
         trial!(udp::a_board_that_makes_it_crash_is_left_alone),
+        trial!(udp::a_socket_that_is_left_alone_is_read_later),
         trial!(udp::a_recording_is_replayed),
         trial!(udp::a_silent_socket_holds_nothing_back),
         trial!(udp::what_there_was_no_room_for_is_counted),

@@ -296,6 +296,45 @@ fn is_left_alone(known: bool) {
     assert_eq!(of("127.0.0.2").len(), 4, "each once");
 }
 
+/// With all that is known to send to it.
+pub(crate) fn a_socket_that_is_left_alone_is_read_later() {
+    let directory = tempfile::tempdir().expect("room");
+    let address = format!("127.0.0.1:{}", port::free());
+    let mut boards = ["127.0.0.2", "127.0.0.3"].map(|host| Board::at(host, &address));
+    write_pipeline(directory.path(), &format!("{{ udp = \"{address}\" }}"));
+    let arguments = ["run", "hall.toml", "--listen", "127.0.0.1:0"];
+    let held = [&arguments[..], &["--hold", "boards"]].concat();
+    let frames = || frames(directory.path()).len();
+    for (arguments, n_expected) in [(&arguments[..], 6), (&held, 6), (&arguments, 18)] {
+        let mut server = process::Server::start(directory.path(), arguments);
+        let before = journal_bytes(directory.path());
+        for board in &mut boards {
+            board.send(3);
+        }
+        let n_bytes: usize =
+            boards.iter().map(|it| it.lines[it.n_sent - 3..it.n_sent].concat().len()).sum();
+        server.wait_until(|| journal_bytes(directory.path()) >= before + n_bytes as u64);
+        server.wait_until(|| frames() >= n_expected);
+        assert_eq!(server.terminate().0, Some(0));
+        assert_eq!(frames(), n_expected);
+    }
+}
+
+/// Bytes that were ever taken, if none of them were let go.
+fn journal_bytes(directory: &Path) -> u64 {
+    let folders = |path: &Path| -> Vec<_> {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    let mut paths = vec![directory.join("fresnel.journal")];
+    let mut n_bytes = 0;
+    while let Some(path) = paths.pop() {
+        n_bytes += path.metadata().map_or(0, |it| if it.is_file() { it.len() } else { 0 });
+        paths.extend(folders(&path));
+    }
+    n_bytes
+}
+
 /// Has a stream of the boards written to a file of its name.
 fn keep_stream(directory: &Path, stream: &str) {
     let pipeline = directory.join("hall.toml");

@@ -166,8 +166,8 @@ impl Server {
         }
     }
 
-    /// Waits until it says something; gives what it said until then.
-    pub(crate) fn wait_for_words(&mut self, words: &[&str]) -> String {
+    /// Waits until it says words in one line.
+    pub(crate) fn wait_for_words(&mut self, words: &[&str]) {
         let (mut said, mut line) = (String::new(), String::new());
         while !words.iter().all(|word| line.contains(word)) {
             line.clear();
@@ -175,7 +175,6 @@ impl Server {
             said.push_str(&line);
             assert!(n_bytes > 0, "it ended before it said {words:?}:\n{said}");
         }
-        said
     }
 
     /// Asks for its counters until a line is among them.
