@@ -320,17 +320,16 @@ pub(crate) fn a_socket_that_is_left_alone_is_read_later() {
     }
 }
 
-/// Bytes that were ever taken, if none of them were let go.
+/// Bytes in the journals of a folder's pipelines.
 fn journal_bytes(directory: &Path) -> u64 {
-    let folders = |path: &Path| -> Vec<_> {
-        let entries = fs::read_dir(path).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).collect()
-    };
-    let mut paths = vec![directory.join("fresnel.journal")];
-    let mut n_bytes = 0;
-    while let Some(path) = paths.pop() {
-        n_bytes += path.metadata().map_or(0, |it| if it.is_file() { it.len() } else { 0 });
-        paths.extend(folders(&path));
+    let (mut folders, mut n_bytes) = (vec![directory.join("fresnel.journal")], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
+                metadata => n_bytes += metadata.map_or(0, |metadata| metadata.len()),
+            }
+        }
     }
     n_bytes
 }

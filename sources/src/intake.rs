@@ -35,8 +35,6 @@ pub struct Intake {
     clock: Tick,
     arrived_at_ns: Option<i64>,
     sender: Sender,
-    /// True if who sends names the receiver, where frames do not tell.
-    by_sender: bool,
     /// Which devices are there, if that is to be told.
     routers: Option<Routers>,
     /// True if frames are stamped with the time that they came in, if it is known.
@@ -65,16 +63,41 @@ pub struct Intake {
 impl Intake {
     /// An empty intake whose clock stands where time starts.
     pub fn new(names: LinkNames, source_kind: SourceKind, context: &SourceContext<'_>) -> Self {
+        let SourceContext { name, tick_length, granule, starts_at, .. } = *context;
+        let errors = Errors::new(name, "");
+        Self::empty(names, source_kind, (tick_length, granule), starts_at, errors)
+    }
+
+    /// An empty intake for another partition, whose clock stands where this one's does.
+    pub(crate) fn beside(&self, partition: &str) -> Self {
+        let (lengths, errors) = ((self.tick_length, self.granule), self.errors.beside(partition));
+        Self {
+            max_delay_ns: self.max_delay_ns,
+            sender: self.sender.beside(),
+            routers: self.routers.as_ref().map(Routers::beside),
+            arrival: self.arrival,
+            devices: self.devices.beside(),
+            rows: self.rows.as_ref().map(|rows| rows.beside(partition)),
+            ..Self::empty(self.names.clone(), self.source_kind, lengths, self.clock, errors)
+        }
+    }
+
+    fn empty(
+        names: LinkNames,
+        source_kind: SourceKind,
+        (tick_length, granule): (TickLength, Granule),
+        clock: Tick,
+        errors: Errors,
+    ) -> Self {
         Self {
             names,
             source_kind,
-            tick_length: context.tick_length,
-            granule: context.granule,
+            tick_length,
+            granule,
             max_delay_ns: 0,
-            clock: context.starts_at,
+            clock,
             arrived_at_ns: None,
             sender: Sender::default(),
-            by_sender: false,
             routers: None,
             arrival: false,
             devices: Devices::default(),
@@ -88,30 +111,7 @@ impl Intake {
             frames_per_batch: 0,
             n_expected: 0,
             rows: None,
-            errors: Errors::new(context.name, ""),
-        }
-    }
-
-    /// An empty intake for another partition, whose clock stands where this one's does.
-    pub(crate) fn beside(&self, partition: &str) -> Self {
-        Self {
-            names: self.names.clone(),
-            arrived_at_ns: None,
-            sender: Sender::default(),
-            routers: self.routers.as_ref().map(Routers::beside),
-            devices: self.devices.beside(),
-            latest: None,
-            records: Vec::new(),
-            marks: Vec::new(),
-            left: None,
-            dropped: Vec::new(),
-            n_late: 0,
-            n_frames: 0,
-            frames_per_batch: 0,
-            n_expected: 0,
-            rows: self.rows.as_ref().map(|rows| rows.beside(partition)),
-            errors: self.errors.beside(partition),
-            ..*self
+            errors,
         }
     }
 
@@ -147,7 +147,7 @@ impl Intake {
     /// Names receivers by who sends, where frames do not tell.
     #[must_use]
     pub(crate) fn with_senders(self, by_sender: bool) -> Self {
-        Self { by_sender, ..self }
+        Self { sender: Sender::new(by_sender), ..self }
     }
 
     /// Tells which devices are there, as long as none is silent for `timeout_ms`.
@@ -282,8 +282,7 @@ impl Intake {
 
     /// Adds a frame.
     pub fn push(&mut self, frame: &DeviceFrame<'_>) {
-        let receiver = frame.receiver.or(self.sender.name().filter(|_| self.by_sender));
-        let link = self.names.of(receiver, frame.transmitter);
+        let link = self.names.of(frame.receiver.or(self.sender.receiver()), frame.transmitter);
         let same = self.latest.is_some_and(|latest| is_of(self.records.get(latest), link));
         let mut scalars = self.devices.read(link, same, frame, self.arrived_at_ns);
         if let Some(arrived_at_ns) = self.arrived_at_ns.filter(|_| self.arrival) {
@@ -309,8 +308,7 @@ impl Intake {
     /// Where the batch is that a frame of a tick goes to.
     fn open_batch(&mut self, tick: Tick, frame: &DeviceFrame<'_>) -> usize {
         let Self { names, records, source_kind, sender, .. } = self;
-        let receiver = frame.receiver.or(sender.name().filter(|_| self.by_sender));
-        let link = names.of(receiver, frame.transmitter);
+        let link = names.of(frame.receiver.or(sender.receiver()), frame.transmitter);
         let batch_idx = open_batch(records, tick, &names.site, link, frame.layout, *source_kind);
         if let Some((_, Record::Csi(batch))) = records.get_mut(batch_idx)
             && batch.is_empty()

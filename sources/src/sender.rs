@@ -6,11 +6,22 @@ use std::net::IpAddr;
 /// Who sent the frames that follow, if that is known.
 #[derive(Debug, Default)]
 pub(crate) struct Sender {
+    /// True if who sends names the receiver, where frames do not tell.
+    is_receiver: bool,
     address: Option<IpAddr>,
     name: String,
 }
 
 impl Sender {
+    pub(crate) fn new(is_receiver: bool) -> Self {
+        Self { is_receiver, ..Self::default() }
+    }
+
+    /// Nobody yet, in another partition.
+    pub(crate) fn beside(&self) -> Self {
+        Self::new(self.is_receiver)
+    }
+
     pub(crate) fn set(&mut self, address: Option<IpAddr>) {
         if self.address == address {
             return;
@@ -26,5 +37,10 @@ impl Sender {
 
     pub(crate) fn name(&self) -> Option<&str> {
         self.address.map(|_| self.name.as_str())
+    }
+
+    /// The name, if it is that of the receiver.
+    pub(crate) fn receiver(&self) -> Option<&str> {
+        self.name().filter(|_| self.is_receiver)
     }
 }

@@ -47,7 +47,7 @@ pub(crate) fn supervise(
             pause = FIRST_PAUSE;
         }
         let suspects = suspects.as_mut().filter(|_| crashed(status));
-        // Without one that was not left alone before, it is another run.
+        // It is another run, without a partition that this one had.
         let is_other = suspects.is_some_and(Suspects::crash);
         let now = if is_other { FIRST_PAUSE } else { pause };
         tracing::warn!(%status, pause = ?now, "the run failed, starting it again");
