@@ -156,7 +156,7 @@ pub(crate) fn may_listen() -> bool {
 }
 
 pub(crate) fn an_interface_is_heard() {
-    let free = port::free();
+    let [free, other] = port::distinct();
     let directory = directory(&format!("{{ interface = {{ name = \"lo\", port = {free} }} }}"));
     let mut server = process::Server::start(directory.path(), &ARGUMENTS);
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
@@ -165,7 +165,7 @@ pub(crate) fn an_interface_is_heard() {
     let n_taken = |n: usize| format!("fresnel_records_total{{component=\"laptop\"}} {n}");
     for nth in 1..=50 {
         // Nobody has that port, and to others nobody listens.
-        for to_port in [free, port::free()] {
+        for to_port in [free, other] {
             let _ = socket.send_to(record, ("127.0.0.1", to_port));
         }
         server.wait_for_metric(&n_taken(nth));

@@ -411,8 +411,7 @@ path = "out.jsonl"
 /// What nobody sends to holds nothing back, once it has been silent for long enough.
 pub(crate) fn a_silent_socket_holds_nothing_back() {
     let directory = tempfile::tempdir().expect("room");
-    let (loud, mute) =
-        (format!("127.0.0.1:{}", port::free()), format!("127.0.0.1:{}", port::free()));
+    let [loud, mute] = port::distinct().map(|port| format!("127.0.0.1:{port}"));
     let pipeline = ROWS.replace("LOUD", &loud).replace("MUTE", &mute);
     fs::write(directory.path().join("rows.toml"), pipeline).expect("room");
     let arguments = ["run", "rows.toml", "--listen", "127.0.0.1:0"];

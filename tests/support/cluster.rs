@@ -27,7 +27,7 @@ fn start_each<const N: usize>(
     arguments: &[&str],
     start: impl Fn(&[&str]) -> Server,
 ) -> [Server; N] {
-    let addresses: Vec<_> = (0..N).map(|_| format!("127.0.0.1:{}\n", port::free())).collect();
+    let addresses = port::distinct::<N>().map(|port| format!("127.0.0.1:{port}\n"));
     fs::write(directory.join("hosts"), addresses.concat()).expect("room");
     std::array::from_fn(|process| {
         let process = process.to_string();

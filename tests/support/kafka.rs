@@ -57,7 +57,7 @@ impl Kafka {
     /// Starts a broker and waits until it answers.
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("room");
-        let (port, controller) = (port::free(), port::free());
+        let [port, controller] = port::distinct();
         let properties = format!(
             "process.roles=broker,controller\n\
              node.id=1\n\
@@ -77,8 +77,10 @@ impl Kafka {
         fs::write(folder.path().join("server.properties"), properties).expect("room");
         let format = ["kafka.tools.StorageTool", "format", "-t", "fresnel", "-c"];
         let mut format = java(folder.path(), &format);
-        let status = format.arg("server.properties").status().expect("java starts");
-        assert!(status.success(), "no storage could be made");
+        let format = format.arg("server.properties").stderr(Stdio::piped());
+        let output = format.output().expect("java starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "no storage could be made: {}\n{said}", output.status);
         let server = serve(folder.path());
         let mut kafka = Self { server, folder, port };
         kafka.wait();
