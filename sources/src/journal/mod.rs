@@ -7,19 +7,22 @@
 //! loses its oldest segment, which whoever reads it is told.
 
 mod header;
+mod lock;
 mod reader;
+mod segment;
 mod writer;
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::journal::header::{HEADER_BYTES, Header};
+use crate::journal::segment::{scan, segment_path, segments};
 
 pub(crate) use crate::journal::header::Origin;
 pub(crate) use crate::journal::reader::{Entry, Reader};
+pub(crate) use crate::journal::segment::read_at;
 pub(crate) use crate::journal::writer::Writer;
 
 const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
@@ -29,10 +32,15 @@ const JOURNAL_BYTES: u64 = 1024 * 1024 * 1024;
 const LONGEST_MESSAGE: usize = 1024 * 1024;
 
 /// Opens the journal in a folder, which is made if need be. What was not written as a whole when a
-/// run was killed is cut off.
-pub(crate) fn open(folder: &Path) -> io::Result<(Writer, Reader)> {
+/// run was killed is cut off. New entries go behind `read_up_to`, the offset that readers have come to:
+/// a journal that ends before it was damaged or is another one.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::ResourceBusy`] if another process writes to it.
+pub(crate) fn open(folder: &Path, read_up_to: u64) -> io::Result<(Writer, Reader)> {
     fs::create_dir_all(folder)?;
-    let writer = Writer::open(folder)?;
+    let writer = Writer::open(folder, read_up_to)?;
     let reader = Reader::new(Arc::clone(writer.shared()));
     Ok((writer, reader))
 }
@@ -97,52 +105,6 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn segment_path(folder: &Path, start: u64) -> PathBuf {
-    folder.join(format!("{start:020}.journal"))
-}
-
-/// Where each segment of a folder begins.
-fn segments(folder: &Path) -> io::Result<VecDeque<u64>> {
-    let mut starts = Vec::new();
-    for file in fs::read_dir(folder)? {
-        let name = file?.file_name();
-        let start: Option<u64> =
-            name.to_str().and_then(|name| name.strip_suffix(".journal")?.parse().ok());
-        starts.extend(start);
-    }
-    starts.sort_unstable();
-    Ok(starts.into())
-}
-
-/// What of a segment is intact.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tail {
-    n_bytes: u64,
-    last: Option<Header>,
-}
-
-/// Reads a segment to its end, or to where it is torn.
-fn scan(path: &Path) -> io::Result<Tail> {
-    let mut tail = Tail::default();
-    for_each_entry(path, |_, header, message| {
-        tail.n_bytes += (HEADER_BYTES + message.len()) as u64;
-        tail.last = Some(*header);
-    })?;
-    Ok(tail)
-}
-
-/// Tells the entries of a segment with their offsets within it, to its end or to where it is torn.
-fn for_each_entry(path: &Path, mut tell: impl FnMut(u64, &Header, &[u8])) -> io::Result<()> {
-    let mut bytes = Vec::new();
-    File::open(path)?.read_to_end(&mut bytes)?;
-    let mut at = 0;
-    while let Some((header, message)) = Header::decode(&bytes[at..]) {
-        tell(at as u64, &header, message);
-        at += HEADER_BYTES + message.len();
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use crate::journal::{HEADER_BYTES, Header, LONGEST_MESSAGE, Origin, Shared, segment_path};
+use crate::journal::header::{HEADER_BYTES, Header};
+use crate::journal::segment::{find_entry, read_at, segment_path};
+use crate::journal::{LONGEST_MESSAGE, Origin, Shared};
 
 /// Read at once; the longest entry fits.
 const PIECE_BYTES: usize = HEADER_BYTES + LONGEST_MESSAGE;
@@ -29,6 +30,8 @@ pub(crate) struct Reader {
     buffer_at: u64,
     /// Of the next entry, if one was read before.
     number: Option<u64>,
+    /// True if something before the next entry could not be read.
+    skipped: bool,
 }
 
 /// A message that came in.
@@ -57,13 +60,13 @@ impl Reader {
             buffer: Vec::new(),
             buffer_at: start,
             number: None,
+            skipped: false,
         }
     }
 
     /// Reads on from an offset that an entry told.
     pub(crate) fn seek(&mut self, offset: u64) {
-        self.at = offset;
-        self.number = None;
+        (self.at, self.number, self.skipped) = (offset, None, false);
     }
 
     /// Where the next entry is.
@@ -105,15 +108,23 @@ impl Reader {
     pub(crate) fn next(&mut self) -> io::Result<Option<Entry<'_>>> {
         while self.at < self.durable {
             if !self.is_buffered() {
-                self.fill()?;
+                self.fill(PIECE_BYTES)?;
             }
             if self.is_buffered() {
                 return Ok(self.take());
             }
-            // The segment is damaged, or gone.
-            self.at = self.next_segment().unwrap_or(self.durable);
+            self.skip_damage()?;
         }
         Ok(None)
+    }
+
+    /// Goes on at the next intact entry of the segment, or at the next segment.
+    fn skip_damage(&mut self) -> io::Result<()> {
+        self.fill(usize::MAX)?;
+        let next = find_entry(&self.buffer, 0).map(|start| self.at + start as u64);
+        self.at = next.or_else(|| self.next_segment()).unwrap_or(self.durable);
+        self.skipped = true;
+        Ok(())
     }
 
     /// What the buffer holds from the next entry on.
@@ -130,8 +141,10 @@ impl Reader {
         let offset = self.at;
         let (header, message) = Header::decode(self.buffered())?;
         let next = offset + (HEADER_BYTES + message.len()) as u64;
-        let n_lost = self.number.map_or(0, |number| header.number.saturating_sub(number));
-        (self.number, self.at) = (Some(header.number + 1), next);
+        // Without an entry before it, nobody knows how many were skipped: one at least.
+        let n_skipped = u64::from(std::mem::take(&mut self.skipped));
+        let n_lost = self.number.map_or(n_skipped, |number| header.number.saturating_sub(number));
+        (self.number, self.at) = (Some(header.number.saturating_add(1)), next);
         let start = (offset - self.buffer_at) as usize + HEADER_BYTES;
         let message = &self.buffer[start..start + header.n_bytes];
         let (arrived_at_ns, origin) = (header.arrived_at_ns, header.origin());
@@ -139,8 +152,9 @@ impl Reader {
     }
 
     /// Reads a piece of the segment from the next entry on.
-    fn fill(&mut self) -> io::Result<()> {
+    fn fill(&mut self, max_bytes: usize) -> io::Result<()> {
         self.buffer.clear();
+        self.buffer.shrink_to(PIECE_BYTES);
         self.buffer_at = self.at;
         let Some((start, end)) = self.segment() else { return Ok(()) };
         if self.open.as_ref().is_none_or(|(open, _)| *open != start) {
@@ -151,9 +165,11 @@ impl Reader {
             }
         }
         let Some((_, file)) = &self.open else { return Ok(()) };
-        let n_bytes = usize::try_from(end - self.at).unwrap_or(usize::MAX).min(PIECE_BYTES);
+        // A segment may be shorter than the next one lets expect.
+        let n_bytes = end.min(start + file.metadata()?.len()).saturating_sub(self.at);
+        let n_bytes = usize::try_from(n_bytes).unwrap_or(usize::MAX).min(max_bytes);
         self.buffer.resize(n_bytes, 0);
-        file.read_exact_at(&mut self.buffer, self.at - start)
+        read_at(file, &mut self.buffer, self.at - start)
     }
 
     /// The bounds of the segment that the next entry is in, as far as it is durable.

@@ -4,12 +4,13 @@ use std::fs::OpenOptions;
 use std::io::Write;
 
 use super::*;
+use crate::journal::header::HEADER_BYTES;
 
 const NOW: std::time::Duration = std::time::Duration::ZERO;
 
 fn append(writer: &mut Writer, numbers: std::ops::Range<u64>) {
     for number in numbers {
-        writer.append(number.cast_signed() * 10, Origin::default(), &number.to_le_bytes());
+        writer.append_at(number.cast_signed() * 10, Origin::default(), &number.to_le_bytes());
         writer.write(0, Beyond::More).expect("room");
     }
 }
@@ -32,14 +33,14 @@ fn all(numbers: std::ops::Range<u64>) -> Vec<(u64, i64, u64)> {
 #[test]
 fn what_was_written_is_read_again_from_any_entry() {
     let folder = tempfile::tempdir().expect("room");
-    let (mut writer, mut reader) = open(folder.path()).expect("a folder");
+    let (mut writer, mut reader) = open(folder.path(), 0).expect("a folder");
     writer.set_bounds(100, JOURNAL_BYTES);
     append(&mut writer, 0..10);
     assert_eq!(read(&mut reader), all(0..10));
     append(&mut writer, 10..15);
     assert_eq!(read(&mut reader), all(10..15), "as it comes");
     drop((writer, reader));
-    let (mut writer, mut reader) = open(folder.path()).expect("a folder");
+    let (mut writer, mut reader) = open(folder.path(), 0).expect("a folder");
     append(&mut writer, 15..20);
     reader.sync(NOW).expect("a disk");
     let mut offsets = Vec::new();
@@ -55,19 +56,19 @@ fn what_was_written_is_read_again_from_any_entry() {
 #[test]
 fn time_never_goes_back() {
     let folder = tempfile::tempdir().expect("room");
-    let (mut writer, mut reader) = open(folder.path()).expect("a folder");
+    let (mut writer, mut reader) = open(folder.path(), 0).expect("a folder");
     for now_ns in [50, 40, 60] {
-        writer.append(now_ns, Origin::default(), &0_u64.to_le_bytes());
+        writer.append_at(now_ns, Origin::default(), &0_u64.to_le_bytes());
     }
     writer.write(100, Beyond::Nothing).expect("room");
-    writer.append(90, Origin::default(), &0_u64.to_le_bytes());
+    writer.append_at(90, Origin::default(), &0_u64.to_le_bytes());
     writer.write(90, Beyond::More).expect("room");
     let times: Vec<_> = read(&mut reader).into_iter().map(|(_, time, _)| time).collect();
     assert_eq!(times, [50, 50, 60, 100]);
     assert_eq!(reader.clock_ns(), Some(100));
     drop((writer, reader));
-    let (mut writer, mut reader) = open(folder.path()).expect("a folder");
-    writer.append(10, Origin::default(), &0_u64.to_le_bytes());
+    let (mut writer, mut reader) = open(folder.path(), 0).expect("a folder");
+    writer.append_at(10, Origin::default(), &0_u64.to_le_bytes());
     writer.write(10, Beyond::More).expect("room");
     assert_eq!(
         read(&mut reader).last().map(|(_, time, _)| *time),
@@ -79,7 +80,7 @@ fn time_never_goes_back() {
 #[test]
 fn a_torn_end_is_cut_off() {
     let folder = tempfile::tempdir().expect("room");
-    let (mut writer, _) = open(folder.path()).expect("a folder");
+    let (mut writer, _) = open(folder.path(), 0).expect("a folder");
     append(&mut writer, 0..3);
     drop(writer);
     let path = segment_path(folder.path(), 0);
@@ -87,8 +88,8 @@ fn a_torn_end_is_cut_off() {
     for n_bytes in 0..whole.len() {
         fs::write(&path, &whole[..n_bytes]).expect("room");
         let n_whole = (n_bytes / (HEADER_BYTES + 8)) as u64;
-        let (mut writer, mut reader) = open(folder.path()).expect("a folder");
-        writer.append(1000, Origin::default(), &7_u64.to_le_bytes());
+        let (mut writer, mut reader) = open(folder.path(), 0).expect("a folder");
+        writer.append_at(1000, Origin::default(), &7_u64.to_le_bytes());
         writer.write(0, Beyond::More).expect("room");
         let mut expected = all(0..n_whole);
         expected.push((7, 1000, 0));
@@ -99,7 +100,7 @@ fn a_torn_end_is_cut_off() {
 #[test]
 fn damage_costs_a_segment_and_is_told() {
     let folder = tempfile::tempdir().expect("room");
-    let (mut writer, mut reader) = open(folder.path()).expect("a folder");
+    let (mut writer, mut reader) = open(folder.path(), 0).expect("a folder");
     writer.set_bounds(1, JOURNAL_BYTES);
     append(&mut writer, 0..5);
     let segments = segments(folder.path()).expect("a folder");
@@ -113,7 +114,7 @@ fn damage_costs_a_segment_and_is_told() {
 #[test]
 fn what_is_too_much_goes_oldest_first_and_is_told() {
     let folder = tempfile::tempdir().expect("room");
-    let (mut writer, mut reader) = open(folder.path()).expect("a folder");
+    let (mut writer, mut reader) = open(folder.path(), 0).expect("a folder");
     writer.set_bounds(1, 3 * (HEADER_BYTES as u64 + 8));
     append(&mut writer, 0..2);
     assert_eq!(read(&mut reader), all(0..2));
@@ -126,7 +127,7 @@ fn what_is_too_much_goes_oldest_first_and_is_told() {
 #[test]
 fn segments_that_nobody_needs_are_removed() {
     let folder = tempfile::tempdir().expect("room");
-    let (mut writer, mut reader) = open(folder.path()).expect("a folder");
+    let (mut writer, mut reader) = open(folder.path(), 0).expect("a folder");
     writer.set_bounds(1, JOURNAL_BYTES);
     append(&mut writer, 0..5);
     assert_eq!(read(&mut reader), all(0..5));
@@ -141,7 +142,7 @@ fn segments_that_nobody_needs_are_removed() {
 #[test]
 fn a_recording_is_read_without_a_writer() {
     let folder = tempfile::tempdir().expect("room");
-    let (mut writer, _) = open(folder.path()).expect("a folder");
+    let (mut writer, _) = open(folder.path(), 0).expect("a folder");
     append(&mut writer, 0..3);
     drop(writer);
     // Another one may have been killed while it wrote.
@@ -154,7 +155,7 @@ fn a_recording_is_read_without_a_writer() {
 #[test]
 fn origins_are_kept() {
     let folder = tempfile::tempdir().expect("room");
-    let (mut writer, mut reader) = open(folder.path()).expect("a folder");
+    let (mut writer, mut reader) = open(folder.path(), 0).expect("a folder");
     writer.set_bounds(1, JOURNAL_BYTES);
     let sent_by = |sender: &str| Some(sender.parse().expect("an address"));
     let origins = [
@@ -164,7 +165,7 @@ fn origins_are_kept() {
     ];
     let mut expected = Vec::new();
     for origin in origins {
-        expected.push((writer.append(0, origin, b"message"), origin));
+        expected.push((writer.append_at(0, origin, b"message"), origin));
         writer.write(0, Beyond::More).expect("room");
     }
     reader.sync(NOW).expect("a disk");
@@ -172,8 +173,9 @@ fn origins_are_kept() {
         let entry = reader.next().expect("it can be read").expect("it is there");
         assert_eq!((entry.offset, entry.origin), (offset, origin));
     }
+    drop(writer);
     let mut kept = Vec::new();
-    let (writer, _) = open(folder.path()).expect("a folder");
+    let (writer, _) = open(folder.path(), 0).expect("a folder");
     let told = writer.for_each_kept(|offset, origin, _| kept.push((offset, origin)));
     told.expect("it can be read");
     assert_eq!(kept, expected);
@@ -183,11 +185,84 @@ fn origins_are_kept() {
 #[test]
 fn what_is_made_durable_is_written() {
     let folder = tempfile::tempdir().expect("room");
-    let (mut writer, _) = open(folder.path()).expect("a folder");
-    writer.append(0, Origin::default(), &0_u64.to_le_bytes());
+    let (mut writer, _) = open(folder.path(), 0).expect("a folder");
+    writer.append_at(0, Origin::default(), &0_u64.to_le_bytes());
     writer.sync().expect("a disk");
     // As if it had been killed before it showed the reader.
     drop(writer);
-    let (_, mut reader) = open(folder.path()).expect("a folder");
+    let (_, mut reader) = open(folder.path(), 0).expect("a folder");
     assert_eq!(read(&mut reader), all(0..1));
+}
+
+#[test]
+fn damage_in_the_middle_costs_what_is_damaged() {
+    let folder = tempfile::tempdir().expect("room");
+    let (mut writer, _) = open(folder.path(), 0).expect("a folder");
+    append(&mut writer, 0..5);
+    drop(writer);
+    let path = segment_path(folder.path(), 0);
+    let whole = fs::read(&path).expect("it is there");
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(&path, &bytes).expect("room");
+        let damaged = (at / (HEADER_BYTES + 8)) as u64;
+        let (mut writer, mut reader) = open(folder.path(), 0).expect("a folder");
+        append(&mut writer, 5..6);
+        let mut found = read(&mut reader);
+        found.retain(|(number, ..)| *number < 5);
+        let n_lost: u64 = found.iter().map(|(.., n_lost)| n_lost).sum();
+        let numbers: Vec<_> = found.iter().map(|(number, ..)| *number).collect();
+        let expected: Vec<_> = (0..5).filter(|number| *number != damaged).collect();
+        assert_eq!(numbers, expected, "byte {at}");
+        // The last one was perhaps not written as a whole: nobody knows of it.
+        assert_eq!(n_lost, u64::from(damaged < 4), "byte {at}");
+    }
+}
+
+#[test]
+fn nothing_new_is_taken_for_what_was_read() {
+    for is_gone in [true, false] {
+        let folder = tempfile::tempdir().expect("room");
+        let (mut writer, mut reader) = open(folder.path(), 0).expect("a folder");
+        append(&mut writer, 0..5);
+        assert_eq!(read(&mut reader), all(0..5));
+        let read_up_to = reader.offset();
+        drop((writer, reader));
+        // Lost, or the copy of another time.
+        let path = segment_path(folder.path(), 0);
+        let n_bytes = if is_gone { 0 } else { 2 * (HEADER_BYTES as u64 + 8) };
+        OpenOptions::new()
+            .write(true)
+            .open(path)
+            .expect("it is there")
+            .set_len(n_bytes)
+            .expect("so");
+        let (mut writer, mut reader) = open(folder.path(), read_up_to).expect("a folder");
+        append(&mut writer, 5..8);
+        reader.seek(read_up_to);
+        let numbers: Vec<_> = read(&mut reader).into_iter().map(|(number, ..)| number).collect();
+        assert_eq!(numbers, [5, 6, 7]);
+        reader.seek(0);
+        let found = read(&mut reader);
+        assert_eq!(found[found.len() - 3], (5, 50, 1), "that something may be missing is counted");
+        drop((writer, reader));
+        let (_writer, mut reader) = open(folder.path(), read_up_to).expect("a folder");
+        reader.seek(read_up_to);
+        assert_eq!(read(&mut reader).len(), 3, "and it is so after a restart");
+    }
+}
+
+#[test]
+fn one_process_writes() {
+    let folder = tempfile::tempdir().expect("room");
+    let (mut writer, _) = open(folder.path(), 0).expect("a folder");
+    append(&mut writer, 0..3);
+    let refused = open(folder.path(), 0).expect_err("somebody writes");
+    assert_eq!(refused.kind(), io::ErrorKind::ResourceBusy);
+    assert!(refused.to_string().contains(&std::process::id().to_string()), "{refused}");
+    append(&mut writer, 3..4);
+    drop(writer);
+    let (_, mut reader) = open(folder.path(), 0).expect("nobody writes any more");
+    assert_eq!(read(&mut reader), all(0..4));
 }

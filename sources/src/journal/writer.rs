@@ -6,10 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::SourceError;
-use crate::journal::{
-    Beyond, Header, JOURNAL_BYTES, Origin, SEGMENT_BYTES, Shared, State, for_each_entry, scan,
-    segment_path, segments,
-};
+use crate::arrival_clock::ArrivalClock;
+use crate::journal::header::Header;
+use crate::journal::lock::WriterLock;
+use crate::journal::segment::{for_each_entry, scan, segment_path, segments};
+use crate::journal::{Beyond, JOURNAL_BYTES, Origin, SEGMENT_BYTES, Shared, State};
 
 /// Appends messages.
 #[derive(Debug)]
@@ -21,16 +22,19 @@ pub(crate) struct Writer {
     /// Of the next entry.
     number: u64,
     latest_ns: i64,
+    clock: ArrivalClock,
     /// Of the entry before.
     last_mark: Option<u64>,
     /// Entries that are not written yet.
     buffer: Vec<u8>,
     segment_bytes: u64,
     journal_bytes: u64,
+    _lock: WriterLock,
 }
 
 impl Writer {
-    pub(super) fn open(folder: &Path) -> io::Result<Self> {
+    pub(super) fn open(folder: &Path, read_up_to: u64) -> io::Result<Self> {
+        let lock = WriterLock::take(folder)?;
         let mut segments = segments(folder)?;
         if segments.is_empty() {
             File::create(segment_path(folder, 0))?;
@@ -56,18 +60,41 @@ impl Writer {
         let file = Arc::new(file);
         let latest_ns = last.map_or(i64::MIN, |header| header.arrived_at_ns);
         let state = State::new(segments, end, latest_ns, Arc::clone(&file));
-        Ok(Self {
+        let mut writer = Self {
             shared: Arc::new(Shared::new(folder, state)),
             file,
             segment_start,
             end,
-            number: last.map_or(0, |header| header.number + 1),
+            number: last.map_or(0, |header| header.number.saturating_add(1)),
             latest_ns,
+            clock: ArrivalClock::after(latest_ns),
             last_mark: last.map(|header| header.origin().mark),
             buffer: Vec::new(),
             segment_bytes: SEGMENT_BYTES,
             journal_bytes: JOURNAL_BYTES,
-        })
+            _lock: lock,
+        };
+        writer.begin_behind(read_up_to)?;
+        Ok(writer)
+    }
+
+    /// Begins a segment at the offset that readers have come to, if the journal ends before it: what is
+    /// appended from here on must not be taken for what they have read.
+    fn begin_behind(&mut self, read_up_to: u64) -> io::Result<()> {
+        if read_up_to <= self.end {
+            return Ok(());
+        }
+        let (folder, ends_at) = (self.shared.folder.display(), self.end);
+        tracing::error!(
+            %folder, ends_at, read_up_to,
+            "the journal ends before the saved position; entries behind its end are lost"
+        );
+        self.end = read_up_to;
+        // One at least, so that the gap is counted.
+        self.skip(1);
+        self.begin_segment()?;
+        self.shared.lock().end = self.end;
+        Ok(())
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -79,21 +106,32 @@ impl Writer {
         (self.segment_bytes, self.journal_bytes) = (segment_bytes, journal_bytes);
     }
 
-    /// Takes a message that came in now, and tells its offset; [`Writer::write`] writes it.
-    pub(crate) fn append(&mut self, now_ns: i64, origin: Origin, message: &[u8]) -> u64 {
+    /// The time of arrival of what comes in now.
+    pub(crate) fn now_ns(&mut self) -> i64 {
+        self.clock.now_ns()
+    }
+
+    /// Takes a message that came in now, and returns its offset; [`Writer::write`] writes it.
+    pub(crate) fn append(&mut self, origin: Origin, message: &[u8]) -> u64 {
+        let now_ns = self.now_ns();
+        self.append_at(now_ns, origin, message)
+    }
+
+    /// Takes a message that came in at a time, as [`Writer::append`] does.
+    pub(crate) fn append_at(&mut self, now_ns: i64, origin: Origin, message: &[u8]) -> u64 {
         let offset = self.end + self.buffer.len() as u64;
         self.latest_ns = self.latest_ns.max(now_ns);
         let header = Header::of(self.number, self.latest_ns, origin, message);
         self.buffer.extend_from_slice(&header.encode());
         self.buffer.extend_from_slice(message);
-        self.number += 1;
+        self.number = self.number.saturating_add(1);
         self.last_mark = Some(origin.mark);
         offset
     }
 
     /// Notes messages that were lost before they could be taken.
     pub(crate) fn skip(&mut self, n_lost: u64) {
-        self.number += n_lost;
+        self.number = self.number.saturating_add(n_lost);
     }
 
     /// What the transport knows the latest message by.
@@ -141,8 +179,19 @@ impl Writer {
         self.file.sync_data()
     }
 
+    /// True if messages wait that could not be written.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// Writes what was taken as a whole, or nothing of it.
     fn flush(&mut self) -> io::Result<()> {
-        (&*self.file).write_all(&self.buffer)?;
+        if let Err(error) = (&*self.file).write_all(&self.buffer) {
+            let written = self.end - self.segment_start;
+            self.file.set_len(written)?;
+            (&*self.file).seek(SeekFrom::Start(written))?;
+            return Err(error);
+        }
         self.end += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())

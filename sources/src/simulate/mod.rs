@@ -15,8 +15,8 @@ use std::time::SystemTime;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::arrival_clock::unix_ns;
 use crate::pace::Paced;
-use crate::transport::unix_ns;
 use crate::{Partition, SourceContext, SourceError, Speed};
 
 pub use crate::simulate::scene::Scene;

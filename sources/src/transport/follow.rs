@@ -6,13 +6,12 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::csi::network;
 use crate::journal::{Beyond, Origin, Writer};
 use crate::transport::cutter::Cutter;
 use crate::transport::inlet::Inlet;
-use crate::transport::unix_ns;
 use crate::{Decoder, SourceError};
 
 /// How soon to look whether something was added: not every file system tells.
@@ -59,7 +58,6 @@ impl Follow {
         Ok(Self { path, file, n_read, taken, next: None, cutter, decoder, buffer })
     }
 
-    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     fn read(&mut self, journal: &mut Writer) -> io::Result<Beyond> {
         let n_bytes = self.file.read(&mut self.buffer)?;
         if n_bytes == 0 {
@@ -73,11 +71,11 @@ impl Follow {
             return Ok(if self.next.is_some() { Beyond::More } else { Beyond::Nothing });
         }
         self.n_read += n_bytes as u64;
-        let (now_ns, n_read, taken) = (unix_ns(SystemTime::now()), self.n_read, self.taken);
+        let (n_read, taken) = (self.n_read, self.taken);
         self.cutter.take(&*self.decoder, &self.buffer[..n_bytes], |piece| {
             let (sender, mark) = (piece.sender, n_read - piece.behind);
             if mark > taken {
-                journal.append(now_ns, Origin { sender, mark }, piece.bytes);
+                journal.append(Origin { sender, mark }, piece.bytes);
             }
         });
         Ok(Beyond::More)
@@ -98,11 +96,9 @@ impl Follow {
     }
 
     /// Reads another file from its beginning; of this one nothing more comes.
-    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     fn begin(&mut self, file: File, journal: &mut Writer) {
-        let now_ns = unix_ns(SystemTime::now());
         self.cutter.end(&*self.decoder, |piece| {
-            journal.append(now_ns, Origin { sender: piece.sender, mark: 0 }, piece.bytes);
+            journal.append(Origin { sender: piece.sender, mark: 0 }, piece.bytes);
         });
         (self.file, self.n_read, self.taken, self.cutter) = (file, 0, 0, Cutter::default());
     }

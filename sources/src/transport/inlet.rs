@@ -1,10 +1,8 @@
 //! What takes in messages over a transport that cannot be asked again, and puts them in a journal.
 
 use std::fmt;
-use std::time::SystemTime;
 
 use crate::journal::{Beyond, Writer};
-use crate::transport::unix_ns;
 use crate::{Receiver, SourceError};
 
 /// The side of a transport that messages come out of.
@@ -26,11 +24,14 @@ impl Filling {
 }
 
 impl Receiver for Filling {
-    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     fn receive(&mut self) -> Result<(), SourceError> {
         // Before the question whether more is there, so that all that came in by now is taken.
-        let now_ns = unix_ns(SystemTime::now());
-        let beyond = self.inlet.take(&mut self.journal)?;
+        let now_ns = self.journal.now_ns();
+        // While the disk is full nothing more is taken: whoever sends has to wait, or loses it.
+        let beyond = match self.journal.is_behind() {
+            true => Beyond::More,
+            false => self.inlet.take(&mut self.journal)?,
+        };
         let written = self.journal.write(now_ns, beyond);
         written.map_err(|source| self.journal.failed(source))
     }

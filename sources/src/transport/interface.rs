@@ -3,8 +3,6 @@
 //!
 //! Source: packet(7).
 
-use std::time::SystemTime;
-
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, socket};
@@ -16,7 +14,6 @@ use crate::csi::network;
 use crate::journal::{Beyond, Origin, Writer};
 use crate::transport::datagrams::{Datagram, Datagrams};
 use crate::transport::inlet::Inlet;
-use crate::transport::unix_ns;
 
 /// What the system says of packets that leave by an interface.
 const OUTGOING: u8 = 4;
@@ -62,7 +59,6 @@ fn failed(interface: &NetworkInterface, error: Errno) -> SourceError {
 }
 
 impl Inlet for Interface {
-    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     fn take(&mut self, journal: &mut Writer) -> Result<Beyond, SourceError> {
         let (index, port) = (self.index, self.settings.port);
         // What the system had no room for may have come over any interface: that is not told.
@@ -71,7 +67,7 @@ impl Inlet for Interface {
             let datagram = network::datagram(payload).filter(|it| it.to_port == port);
             if let Some(datagram) = datagram.filter(|_| from.is_some_and(is_ours)) {
                 let origin = Origin { sender: Some(datagram.sender), ..Origin::default() };
-                journal.append(unix_ns(SystemTime::now()), origin, datagram.payload);
+                journal.append(origin, datagram.payload);
             }
         });
         taken.map_err(|error| failed(&self.settings, error))

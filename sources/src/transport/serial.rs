@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,7 +13,6 @@ use serialport::SerialPort;
 use crate::journal::{Beyond, Origin, Writer};
 use crate::transport::cutter::Cutter;
 use crate::transport::inlet::Inlet;
-use crate::transport::unix_ns;
 use crate::{Decoder, SourceError};
 
 /// How long to wait for bytes before saying that none came.
@@ -63,11 +62,9 @@ impl Serial {
         Ok(Self { line: line.clone(), port: Some(port), cutter, decoder, buffer })
     }
 
-    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     fn append(&mut self, n_bytes: usize, journal: &mut Writer) {
-        let now_ns = unix_ns(SystemTime::now());
         self.cutter.take(&*self.decoder, &self.buffer[..n_bytes], |piece| {
-            journal.append(now_ns, Origin::default(), piece.bytes);
+            journal.append(Origin::default(), piece.bytes);
         });
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -14,7 +14,6 @@ use nix::sys::socket::{setsockopt, sockopt};
 use crate::journal::{Beyond, Origin, Writer};
 use crate::transport::cutter::{Cutter, Piece};
 use crate::transport::inlet::Inlet;
-use crate::transport::unix_ns;
 use crate::{Decoder, SourceError};
 
 /// How long to wait for bytes before saying that none came.
@@ -120,14 +119,12 @@ impl Tcp {
     }
 
     /// Reads from a connection once.
-    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     fn read(&mut self, token: Token, journal: &mut Writer) {
         let Some(connection) = self.connections.get_mut(&token) else { return };
         let read = connection.stream.read(&mut self.buffer);
-        let now_ns = unix_ns(SystemTime::now());
         let append = |piece: Piece<'_>| {
             let sender = Some(piece.sender.unwrap_or(connection.sender));
-            journal.append(now_ns, Origin { sender, ..Origin::default() }, piece.bytes);
+            journal.append(Origin { sender, ..Origin::default() }, piece.bytes);
         };
         match read {
             Ok(n_bytes @ 1..) => {

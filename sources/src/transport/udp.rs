@@ -2,7 +2,6 @@
 //! them.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::time::SystemTime;
 
 use nix::sys::socket::SockaddrStorage;
 
@@ -10,7 +9,6 @@ use crate::SourceError;
 use crate::journal::{Beyond, Origin, Writer};
 use crate::transport::datagrams::{Datagram, Datagrams};
 use crate::transport::inlet::Inlet;
-use crate::transport::unix_ns;
 
 /// A socket that devices send to.
 #[derive(Debug)]
@@ -34,12 +32,11 @@ fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
 }
 
 impl Inlet for Udp {
-    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     fn take(&mut self, journal: &mut Writer) -> Result<Beyond, SourceError> {
         let taken = self.datagrams.take(|Datagram { payload, from, n_lost }| {
             let origin = Origin { sender: from.as_ref().and_then(ip), ..Origin::default() };
             journal.skip(u64::from(n_lost));
-            journal.append(unix_ns(SystemTime::now()), origin, payload);
+            journal.append(origin, payload);
         });
         let address = self.address;
         taken.map_err(|error| SourceError::Receive { address, source: error.into() })

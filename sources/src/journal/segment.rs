@@ -1,0 +1,84 @@
+//! Segments: the files that entries are in, one behind the other.
+//!
+//! A disk may damage what lies in the middle. An entry is known by its checksum, so reading goes on at
+//! the next one that is intact.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::journal::header::{HEADER_BYTES, Header};
+
+/// The file of the segment that begins at an offset.
+pub(super) fn segment_path(folder: &Path, start: u64) -> PathBuf {
+    folder.join(format!("{start:020}.journal"))
+}
+
+/// The offset at which each segment of a folder begins.
+pub(super) fn segments(folder: &Path) -> io::Result<VecDeque<u64>> {
+    let mut starts = Vec::new();
+    for file in fs::read_dir(folder)? {
+        let name = file?.file_name();
+        let start: Option<u64> =
+            name.to_str().and_then(|name| name.strip_suffix(".journal")?.parse().ok());
+        starts.extend(start);
+    }
+    starts.sort_unstable();
+    Ok(starts.into())
+}
+
+/// The end of a segment's last intact entry, and that entry's header.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tail {
+    pub(super) n_bytes: u64,
+    pub(super) last: Option<Header>,
+}
+
+/// Reads a segment to its last intact entry. What is behind that was not written as a whole.
+pub(super) fn scan(path: &Path) -> io::Result<Tail> {
+    let mut tail = Tail::default();
+    for_each_entry(path, |at, header, message| {
+        tail.n_bytes = at + (HEADER_BYTES + message.len()) as u64;
+        tail.last = Some(*header);
+    })?;
+    Ok(tail)
+}
+
+/// Passes each intact entry of a segment to `visit`, with its offset within the segment.
+pub(super) fn for_each_entry(
+    path: &Path,
+    mut visit: impl FnMut(u64, &Header, &[u8]),
+) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    File::open(path)?.read_to_end(&mut bytes)?;
+    let mut from = 0;
+    while let Some(at) = find_entry(&bytes, from) {
+        let Some((header, message)) = Header::decode(&bytes[at..]) else { break };
+        visit(at as u64, &header, message);
+        from = at + HEADER_BYTES + message.len();
+    }
+    Ok(())
+}
+
+/// Where the first intact entry at or behind `from` begins.
+pub(super) fn find_entry(bytes: &[u8], from: usize) -> Option<usize> {
+    let behind = (bytes.len() + 1).saturating_sub(HEADER_BYTES);
+    (from..behind).find(|at| Header::decode(&bytes[*at..]).is_some())
+}
+
+/// Fills `buffer` from an offset of a file, as far as there is something to read.
+pub(crate) fn read_at(file: &File, buffer: &mut Vec<u8>, offset: u64) -> io::Result<()> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(n_bytes) => filled += n_bytes,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buffer.truncate(filled);
+    Ok(())
+}
