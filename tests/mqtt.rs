@@ -106,3 +106,22 @@ pub(crate) fn messages_are_acknowledged_behind_checkpoints() {
     let acknowledged = numbers(directory.path()).into_iter().take_while(|it| *it < MESSAGES);
     assert!(acknowledged.eq(0..MESSAGES), "lost or doubled");
 }
+
+/// However many messages the broker has kept, a run starts and takes them all.
+pub(crate) fn many_messages_are_waiting() {
+    const MESSAGES: u64 = 3000;
+    let mosquitto = Mosquitto::start();
+    let directory = tempfile::tempdir().expect("room");
+    let pipeline = PIPELINE.replace("PORT", &mosquitto.port.to_string());
+    fs::write(directory.path().join("home.toml"), pipeline).expect("room");
+    let arguments = ["run", "home.toml", "--listen", "127.0.0.1:0"];
+    assert_eq!(process::Server::start(directory.path(), &arguments).terminate().0, Some(0));
+    publish(&mosquitto, 0..MESSAGES);
+    let mut server = process::Server::start(directory.path(), &arguments);
+    server.wait_for_metric(&format!("fresnel_records_total{{component=\"things\"}} {MESSAGES}"));
+    publish(&mosquitto, MESSAGES..MESSAGES + 1);
+    server.wait_until(|| numbers(directory.path()).last() >= Some(&(MESSAGES - 1)));
+    assert_eq!(server.terminate().0, Some(0));
+    let found = numbers(directory.path());
+    assert!(found.iter().copied().take(MESSAGES as usize).eq(0..MESSAGES), "lost or doubled");
+}

@@ -138,6 +138,9 @@ pub enum DecodeError {
     /// The schema that it is written by cannot be used.
     #[error("unusable schema")]
     Schema,
+    /// The registry has no schema of the number that it names.
+    #[error("schema unknown to the registry")]
+    UnknownSchema,
 }
 
 impl DecodeError {
@@ -158,6 +161,7 @@ impl DecodeError {
             Self::NoPose => "no pose frame",
             Self::NotText => "not text",
             Self::Schema => "unusable schema",
+            Self::UnknownSchema => "schema unknown to the registry",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Why a source cannot go on.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -53,6 +53,16 @@ pub enum SourceError {
         /// What the client said.
         source: Box<ConnectionError>,
     },
+    /// A broker refused a subscription.
+    #[error("mqtt at {broker} refuses the subscription to {topic:?}: {reason}")]
+    Subscription {
+        /// Host and port.
+        broker: String,
+        /// The topic filter.
+        topic: String,
+        /// The broker's reason code.
+        reason: String,
+    },
     /// A network interface could not be listened to.
     #[error(
         "could not listen to the network interface {name:?}; it takes the capability CAP_NET_RAW"
@@ -87,8 +97,8 @@ pub enum SourceError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// A schema registry does not tell a schema.
-    #[error("the schema registry at {url} does not tell schema {number}")]
+    /// A schema registry does not answer.
+    #[error("could not ask the schema registry at {url} for schema {number}")]
     Registry {
         /// The registry as the pipeline has it.
         url: String,
@@ -127,4 +137,17 @@ pub enum SourceError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl SourceError {
+    /// True if something outside is unavailable and may be back: the same call is to be made again.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Registry { .. } => true,
+            Self::Journal { source, .. } => {
+                matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
 }

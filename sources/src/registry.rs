@@ -18,11 +18,22 @@ pub(crate) struct Registry {
     agent: ureq::Agent,
 }
 
-/// Its answer.
+/// What a registry has for a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Schema {
+    /// The schema's text.
+    Known(String),
+    /// It has no schema of that number.
+    Unknown,
+}
+
+/// The body of an answer with a schema.
 #[derive(Deserialize)]
-struct Known {
+struct Answer {
     schema: String,
 }
+
+const NOT_FOUND: u16 = 404;
 
 impl Registry {
     pub(crate) fn new(url: &str) -> Self {
@@ -31,12 +42,20 @@ impl Registry {
     }
 
     /// The schema of a number.
-    pub(crate) fn schema(&self, number: u32) -> Result<String, SourceError> {
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Registry`] if the registry does not answer, or with an error of its own.
+    pub(crate) fn schema(&self, number: u32) -> Result<Schema, SourceError> {
         let ask = || {
             let answer = self.agent.get(format!("{}/schemas/ids/{number}", self.url)).call()?;
-            Ok(answer.into_body().read_json::<Known>()?.schema)
+            Ok(Schema::Known(answer.into_body().read_json::<Answer>()?.schema))
         };
-        ask().map_err(|source| SourceError::Registry {
+        let asked = match ask() {
+            Err(ureq::Error::StatusCode(NOT_FOUND)) => Ok(Schema::Unknown),
+            asked => asked,
+        };
+        asked.map_err(|source| SourceError::Registry {
             url: self.url.clone(),
             number,
             source: Box::new(source),

@@ -17,6 +17,7 @@ use schemars::JsonSchema;
 use schemas::SourceKind;
 use serde::Deserialize;
 
+use crate::arrival_clock::ArrivalClock;
 use crate::transport::Ingress;
 use crate::transport::messages::{Decoding, Messages};
 use crate::transport::silent::Silent;
@@ -55,7 +56,7 @@ impl KafkaTopic {
         let here = partitions.into_iter().enumerate().filter(|(number, _)| share.has(*number));
         let open = |(number, partition): (usize, i32)| {
             let source = Box::new(Reader::open(self, partition, ingress)?);
-            Ok(Partition { number, name: partition.to_string(), source, receiver: None })
+            Ok(Partition { number, name: partition.to_string(), ..Partition::new(source) })
         };
         here.map(open).collect()
     }
@@ -118,6 +119,9 @@ struct Reader {
     silent: Silent,
     /// Where the partition ended when the brokers were last asked.
     end: Option<i64>,
+    clock: ArrivalClock,
+    /// The offset of a message that is in `payload` and not decoded yet.
+    taken: Option<u64>,
     payload: Vec<u8>,
 }
 
@@ -148,8 +152,19 @@ impl Reader {
             decoding: Decoding::open(ingress),
             silent,
             end: None,
+            clock: ArrivalClock::after(i64::MIN),
+            taken: None,
             payload: Vec::new(),
         })
+    }
+
+    /// Decodes the message that was taken; again, if there was an outage.
+    fn decode(&mut self) -> Result<(), SourceError> {
+        if let Some(offset) = self.taken {
+            self.messages.decode(&mut self.decoding, offset, offset + 1, &self.payload)?;
+            self.taken = None;
+        }
+        Ok(())
     }
 
     /// Moves the clock if nothing has come for long enough, and the brokers say so too: a client that
@@ -160,7 +175,7 @@ impl Reader {
             return self.silent.keep(silence, &mut self.messages);
         }
         self.silent.unknown();
-        self.silent.asked();
+        self.silent.asked(&self.messages);
         Ok(())
     }
 
@@ -178,13 +193,15 @@ impl Reader {
 
 impl Source for Reader {
     fn poll(&mut self) -> Result<Poll, SourceError> {
+        self.decode()?;
+        self.messages.intake.set_written_at(self.clock.now_ns());
         for n_taken in 0..MESSAGES_PER_POLL {
             // The first message is waited for; the others are taken if they are there.
             let patience = if n_taken == 0 { PATIENCE } else { Duration::ZERO };
             let message = match self.consumer.poll(patience) {
                 Some(Ok(message)) => message,
                 Some(Err(KafkaError::PartitionEOF(_))) => {
-                    self.silent.asked();
+                    self.silent.asked(&self.messages);
                     if self.topic.stop_at_end {
                         return Ok(self.messages.finish());
                     }
@@ -201,9 +218,17 @@ impl Source for Reader {
             drop(message);
             self.silent.heard(offset, &mut self.messages);
             if let Some(arrived_at_ms) = arrived_at_ms {
-                self.messages.intake.set_arrival(arrived_at_ms.saturating_mul(1_000_000));
+                let arrived_at_ns = arrived_at_ms.saturating_mul(1_000_000);
+                // A producer may write any time into its messages.
+                if self.messages.intake.refuses_arrival(arrived_at_ns) {
+                    self.messages.intake.drop_ahead_message(offset);
+                    self.messages.skip_to(offset + 1);
+                    continue;
+                }
+                self.messages.intake.set_arrival(arrived_at_ns);
             }
-            self.messages.decode(&mut self.decoding, offset, offset + 1, &self.payload)?;
+            self.taken = Some(offset);
+            self.decode()?;
         }
         self.keep_silence()?;
         Ok(self.messages.intake.take())

@@ -1,17 +1,47 @@
 //! What a broker waits to be told of: messages that it sends again until they are acknowledged.
 //!
 //! A message is acknowledged when it is in every checkpoint that is kept. Until then the broker sends it
-//! again after each loss of the connection, and it is known by its packet number and what it says.
+//! again after each loss of the connection. Packet numbers are used again and messages say the same, so a
+//! message is known by its number, its topic and all that it says, and only as long as the broker can
+//! mean it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
-use rumqttc::v5::mqttbytes::v5::Publish;
+use rumqttc::v5::mqttbytes::v5::{Publish, PublishProperties};
+use schemas::stable_hash_bytes;
+
+/// Messages that are known at most: fewer than packet numbers, so that one is forgotten before a broker
+/// that counts on uses its number again, and more than may wait.
+const MOST_KEPT: usize = u16::MAX as usize / 4 * 3;
+/// Bits of a packet number.
+const PACKET_BITS: u32 = u16::BITS;
 
 /// A message that the journal has.
 #[derive(Clone, Copy, Debug)]
 struct Kept {
     offset: u64,
-    checksum: u32,
+    identity: u64,
+    /// True if it was acknowledged over an earlier connection.
+    acknowledged: bool,
+}
+
+/// What a message is known by in the journal: its packet number, and a hash of its topic and of all that
+/// stays the same when it is sent again.
+pub(super) fn identity(message: &Publish) -> u64 {
+    let PublishProperties {
+        response_topic, correlation_data, user_properties, content_type, ..
+    } = message.properties.clone().unwrap_or_default();
+    let about =
+        format!("{response_topic:?}{correlation_data:?}{user_properties:?}{content_type:?}");
+    let parts = [&message.topic[..], &message.payload[..], about.as_bytes()];
+    let hashes = parts.map(|part| stable_hash_bytes(part).to_le_bytes());
+    let hash = stable_hash_bytes(hashes.as_flattened());
+    hash << PACKET_BITS | u64::from(message.pkid)
+}
+
+/// The packet number in an identity.
+fn packet_of(identity: u64) -> u16 {
+    (identity & u64::from(u16::MAX)) as u16
 }
 
 /// Messages of a session that the journal has.
@@ -19,6 +49,12 @@ struct Kept {
 pub(super) struct Acknowledgements {
     /// The newest of each packet number.
     kept: HashMap<u16, Kept>,
+    /// Offsets and packet numbers of what is kept, oldest first.
+    order: VecDeque<(u64, u16)>,
+    /// Packets that were acknowledged over this connection.
+    acknowledged: Vec<(u64, u16)>,
+    /// True until the broker has sent again what it waits for.
+    resuming: bool,
     /// Offsets and packet numbers that the broker waits for, in the order in which it sent them.
     waiting: VecDeque<(u64, u16)>,
     /// The broker stops sending when too many wait; so beyond these, it is told of the oldest as soon as
@@ -28,14 +64,31 @@ pub(super) struct Acknowledgements {
 
 impl Acknowledgements {
     pub(super) fn new(most_waiting: usize) -> Self {
-        Self { kept: HashMap::new(), waiting: VecDeque::new(), most_waiting }
+        Self {
+            kept: HashMap::new(),
+            order: VecDeque::new(),
+            acknowledged: Vec::new(),
+            resuming: false,
+            waiting: VecDeque::new(),
+            most_waiting,
+        }
     }
 
     /// Notes a message that the journal has at an offset.
-    pub(super) fn keep(&mut self, offset: u64, packet: u16, message: &[u8]) {
-        if packet != 0 {
-            let checksum = crc32fast::hash(message);
-            self.kept.insert(packet, Kept { offset, checksum });
+    pub(super) fn keep(&mut self, offset: u64, identity: u64) {
+        let packet = packet_of(identity);
+        if packet == 0 {
+            return;
+        }
+        self.kept.insert(packet, Kept { offset, identity, acknowledged: false });
+        self.order.push_back((offset, packet));
+        if self.order.len() > MOST_KEPT
+            && let Some((offset, packet)) = self.order.pop_front()
+        {
+            // Its number may have been used again since.
+            if self.kept.get(&packet).is_some_and(|kept| kept.offset == offset) {
+                self.kept.remove(&packet);
+            }
         }
     }
 
@@ -43,15 +96,34 @@ impl Acknowledgements {
     /// not `resumed`.
     pub(super) fn connected(&mut self, resumed: bool) {
         self.waiting.clear();
+        self.resuming = resumed;
+        for (offset, packet) in self.acknowledged.drain(..) {
+            if let Some(kept) = self.kept.get_mut(&packet).filter(|kept| kept.offset == offset) {
+                kept.acknowledged = true;
+            }
+        }
         if !resumed {
             self.kept.clear();
+            self.order.clear();
         }
     }
 
     /// True if the journal has a message already.
-    pub(super) fn has(&self, message: &Publish) -> bool {
-        let kept = self.kept.get(&message.pkid).filter(|_| message.dup);
-        kept.is_some_and(|kept| kept.checksum == crc32fast::hash(&message.payload))
+    pub(super) fn has(&mut self, message: &Publish) -> bool {
+        if !message.dup {
+            self.resumed();
+            return false;
+        }
+        self.kept.get(&message.pkid).is_some_and(|kept| kept.identity == identity(message))
+    }
+
+    /// The broker sends something new: it has sent again all that it waits for. What was acknowledged over
+    /// an earlier connection and did not come has its acknowledgement.
+    fn resumed(&mut self) {
+        if std::mem::take(&mut self.resuming) {
+            let waiting: HashSet<_> = self.waiting.iter().map(|(offset, _)| *offset).collect();
+            self.kept.retain(|_, kept| !kept.acknowledged || waiting.contains(&kept.offset));
+        }
     }
 
     /// Notes that the broker waits for a message that the journal has.
@@ -74,7 +146,7 @@ impl Acknowledgements {
 
     /// Notes that the next one was acknowledged.
     pub(super) fn acknowledged(&mut self) {
-        self.waiting.pop_front();
+        self.acknowledged.extend(self.waiting.pop_front());
     }
 }
 
@@ -87,6 +159,15 @@ mod tests {
     fn message(packet: u16, dup: bool, payload: &'static [u8]) -> Publish {
         let message = Publish::new("home", QoS::AtLeastOnce, payload, None);
         Publish { pkid: packet, dup, ..message }
+    }
+
+    fn keep(
+        acknowledgements: &mut Acknowledgements,
+        offset: u64,
+        packet: u16,
+        text: &'static [u8],
+    ) {
+        acknowledgements.keep(offset, identity(&message(packet, false, text)));
     }
 
     fn due(acknowledgements: &mut Acknowledgements, done: u64) -> Vec<u16> {
@@ -102,13 +183,13 @@ mod tests {
     fn a_message_is_due_when_it_is_in_checkpoints() {
         let mut acknowledgements = Acknowledgements::new(3);
         for (offset, packet) in [(0, 1), (10, 2), (20, 3)] {
-            acknowledgements.keep(offset, packet, b"message");
+            keep(&mut acknowledgements, offset, packet, b"message");
             acknowledgements.wait(packet);
         }
         assert!(due(&mut acknowledgements, 0).is_empty());
         assert_eq!(due(&mut acknowledgements, 20), [1, 2]);
         for (offset, packet) in [(30, 4), (40, 5), (50, 6)] {
-            acknowledgements.keep(offset, packet, b"message");
+            keep(&mut acknowledgements, offset, packet, b"message");
             acknowledgements.wait(packet);
         }
         assert!(acknowledgements.need_sync());
@@ -118,15 +199,17 @@ mod tests {
     #[test]
     fn what_is_sent_again_is_known() {
         let mut acknowledgements = Acknowledgements::new(10);
-        acknowledgements.keep(0, 7, b"old");
-        acknowledgements.keep(10, 7, b"new");
-        acknowledgements.keep(20, 0, b"without a number");
+        keep(&mut acknowledgements, 0, 7, b"old");
+        keep(&mut acknowledgements, 10, 7, b"new");
+        keep(&mut acknowledgements, 20, 0, b"without a number");
+        let elsewhere = Publish { topic: "garden".into(), ..message(7, true, b"new") };
         for (message, expected) in [
             (message(7, true, b"new"), true),
             (message(7, false, b"new"), false),
             (message(7, true, b"old"), false),
             (message(8, true, b"new"), false),
             (message(0, false, b"without a number"), false),
+            (elsewhere, false),
         ] {
             assert_eq!(acknowledgements.has(&message), expected, "{message:?}");
         }
@@ -137,5 +220,30 @@ mod tests {
         assert_eq!(due(&mut acknowledgements, 100), [7]);
         acknowledgements.connected(false);
         assert!(!acknowledgements.has(&message(7, true, b"new")), "it knows of nothing");
+    }
+
+    #[test]
+    fn a_number_that_is_used_again_is_another_message() {
+        let mut acknowledgements = Acknowledgements::new(10);
+        keep(&mut acknowledgements, 0, 1, b"on");
+        acknowledgements.wait(1);
+        assert_eq!(due(&mut acknowledgements, 100), [1]);
+        // The acknowledgement may have been lost with the connection.
+        acknowledgements.connected(true);
+        assert!(acknowledgements.has(&message(1, true, b"on")));
+        acknowledgements.connected(true);
+        assert!(!acknowledgements.has(&message(2, false, b"off")), "all was sent again before");
+        assert!(!acknowledgements.has(&message(1, true, b"on")), "it says the same as one before");
+    }
+
+    #[test]
+    fn a_broker_that_counts_on_is_not_mistaken() {
+        let mut acknowledgements = Acknowledgements::new(10);
+        for nth in 0..u64::from(u16::MAX) {
+            keep(&mut acknowledgements, nth, 1 + (nth % u64::from(u16::MAX)) as u16, b"on");
+        }
+        assert!(!acknowledgements.has(&message(1, true, b"on")), "too long ago");
+        assert!(acknowledgements.has(&message(u16::MAX, true, b"on")));
+        assert_eq!(acknowledgements.kept.len(), MOST_KEPT);
     }
 }

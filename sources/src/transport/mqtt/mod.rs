@@ -5,10 +5,12 @@ mod acknowledgements;
 
 use std::fmt;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{ConnAck, Filter, Packet, Publish, RetainForwardRule};
+use rumqttc::v5::mqttbytes::v5::{
+    ConnAck, Filter, Packet, Publish, RetainForwardRule, SubscribeReasonCode,
+};
 use rumqttc::v5::{Client, Connection, ConnectionError, Event, MqttOptions};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -16,8 +18,7 @@ use serde::Deserialize;
 use crate::SourceError;
 use crate::journal::{Beyond, Origin, Writer};
 use crate::transport::inlet::Inlet;
-use crate::transport::mqtt::acknowledgements::Acknowledgements;
-use crate::transport::unix_ns;
+use crate::transport::mqtt::acknowledgements::{Acknowledgements, identity};
 
 /// How long to wait for a message before saying that none came.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -35,8 +36,6 @@ pub(super) const MOST_WAITING: usize = RECEIVE_MAXIMUM as usize / 2;
 const SESSION_EXPIRY: u32 = u32::MAX;
 /// How soon to connect again.
 const CONNECT_AGAIN: Duration = Duration::from_millis(500);
-/// Packets to read until the broker has said that we are subscribed; it may send messages before.
-const FIRST_PACKETS: usize = 1000;
 
 /// A broker, and what to subscribe to.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -97,29 +96,34 @@ impl Mqtt {
     ) -> Result<Self, SourceError> {
         let (client, connection) = Client::new(topic.options(id), REQUESTS);
         let mut acknowledgements = Acknowledgements::new(most_waiting);
-        let kept = journal.for_each_kept(|offset, origin, message| {
-            acknowledgements.keep(offset, packet(origin), message);
+        let kept = journal.for_each_kept(|offset, origin, _| {
+            acknowledgements.keep(offset, origin.mark);
         });
         kept.map_err(|source| journal.failed(source))?;
         let mut mqtt = Self { topic: topic.clone(), client, connection, acknowledgements };
-        for _ in 0..FIRST_PACKETS {
+        loop {
             match mqtt.connection.recv() {
                 Ok(Ok(event)) => {
-                    let subscribed = matches!(event, Event::Incoming(Packet::SubAck(_)));
-                    mqtt.hear(event, journal);
+                    let subscribed = is_subscribed(&event);
+                    mqtt.hear(event, journal)?;
                     if subscribed {
                         return Ok(mqtt);
                     }
                 }
                 Ok(Err(source)) => return Err(mqtt.failed(source)),
-                Err(_) => break,
+                Err(_) => return Err(mqtt.failed(ConnectionError::RequestsDone)),
             }
         }
-        Err(mqtt.failed(ConnectionError::RequestsDone))
     }
 
-    fn hear(&mut self, event: Event, journal: &mut Writer) {
+    fn hear(&mut self, event: Event, journal: &mut Writer) -> Result<(), SourceError> {
         match event {
+            Event::Incoming(Packet::SubAck(answer)) => {
+                let granted = |code: &_| matches!(code, SubscribeReasonCode::Success(_));
+                if let Some(reason) = answer.return_codes.into_iter().find(|code| !granted(code)) {
+                    return Err(self.refused(reason));
+                }
+            }
             Event::Incoming(Packet::ConnAck(ConnAck { session_present, .. })) => {
                 self.acknowledgements.connected(session_present);
                 // There is room: nothing else waits when a connection begins.
@@ -128,17 +132,16 @@ impl Mqtt {
             Event::Incoming(Packet::Publish(message)) => self.keep(&message, journal),
             _ => {}
         }
+        Ok(())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     fn keep(&mut self, message: &Publish, journal: &mut Writer) {
-        let Publish { pkid: packet, payload, .. } = message;
         if !self.acknowledgements.has(message) {
-            let origin = Origin { sender: None, mark: u64::from(*packet) };
-            let offset = journal.append(unix_ns(SystemTime::now()), origin, payload);
-            self.acknowledgements.keep(offset, *packet, payload);
+            let origin = Origin { sender: None, mark: identity(message) };
+            let offset = journal.append(origin, &message.payload);
+            self.acknowledgements.keep(offset, origin.mark);
         }
-        self.acknowledgements.wait(*packet);
+        self.acknowledgements.wait(message.pkid);
     }
 
     /// Tells the broker what it need not send again.
@@ -159,14 +162,27 @@ impl Mqtt {
     }
 
     fn failed(&self, source: ConnectionError) -> SourceError {
-        let MqttTopic { host, port, .. } = &self.topic;
-        SourceError::Mqtt { broker: format!("{host}:{port}"), source: Box::new(source) }
+        SourceError::Mqtt { broker: self.broker(), source: Box::new(source) }
+    }
+
+    fn refused(&self, reason: SubscribeReasonCode) -> SourceError {
+        let (broker, topic) = (self.broker(), self.topic.topic.clone());
+        SourceError::Subscription { broker, topic, reason: format!("{reason:?}") }
+    }
+
+    fn broker(&self) -> String {
+        format!("{}:{}", self.topic.host, self.topic.port)
     }
 }
 
-/// The number by which the broker knows a message.
-fn packet(origin: Origin) -> u16 {
-    u16::try_from(origin.mark).unwrap_or_default()
+/// True if from here on the broker keeps all messages for us. Behind a session that it goes on with, it may
+/// send any number of messages before it answers the subscription.
+fn is_subscribed(event: &Event) -> bool {
+    match event {
+        Event::Incoming(Packet::ConnAck(answer)) => answer.session_present,
+        Event::Incoming(Packet::SubAck(_)) => true,
+        _ => false,
+    }
 }
 
 impl Inlet for Mqtt {
@@ -175,7 +191,7 @@ impl Inlet for Mqtt {
         for nth in 0..MESSAGES_AT_ONCE {
             let patience = if nth == 0 { PATIENCE } else { Duration::ZERO };
             match self.connection.recv_timeout(patience) {
-                Ok(Ok(event)) => self.hear(event, journal),
+                Ok(Ok(event)) => self.hear(event, journal)?,
                 // It connects again when it is asked again.
                 Ok(Err(error)) => {
                     tracing::warn!(%error, host = self.topic.host, "no mqtt broker");
