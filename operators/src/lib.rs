@@ -32,7 +32,7 @@ pub use crate::sanitize_phase::{
     fit_least_squares, sanitize, unwrap_phase,
 };
 pub use crate::state::{Change, Changes, Saving, StateKey, Stopped};
-pub use crate::streams::{into_records, select};
+pub use crate::streams::into_records;
 pub use crate::track::{Track, TrackConfig};
 pub use crate::windows::{Aggregate, Stretch, Windows, WindowsConfig, WindowsMistake, into_rows};
 pub use crate::zones::{Zone, ZoneConfig, ZoneDifference, Zones, ZonesConfig};

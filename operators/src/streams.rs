@@ -4,11 +4,6 @@ use schemas::{Record, RecordType, Tick};
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::vec::Map;
 
-/// The records of one type; the others are dropped.
-pub fn select<R: RecordType>(records: StreamVec<'_, Tick, Record>) -> StreamVec<'_, Tick, R> {
-    records.flat_map(R::from_record)
-}
-
 /// Forgets the type of a stream.
 pub fn into_records<R: RecordType>(stream: StreamVec<'_, Tick, R>) -> StreamVec<'_, Tick, Record> {
     stream.map(R::into_record)

@@ -1,15 +1,11 @@
 //! Edges: a stream of one of the record types.
 
-use operators::{Component, into_records, into_rows, select};
+use operators::{Component, into_records, into_rows};
 use schemas::{
-    ActivityWindow, CsiBatch, Event, PoseFrame, Presence, Record, RecordKind, Rows, Tick,
-    ZoneOccupancy,
+    ActivityWindow, CsiBatch, Event, PoseFrame, Presence, Record, Rows, Tick, ZoneOccupancy,
 };
 use timely::dataflow::operators::Concatenate;
-use timely::dataflow::operators::vec::Filter;
 use timely::dataflow::{Scope, StreamVec};
-
-use crate::StreamName;
 
 /// A typed stream.
 #[derive(Clone)]
@@ -24,26 +20,6 @@ pub(super) enum Edge<'scope> {
 }
 
 impl<'scope> Edge<'scope> {
-    /// The records of one kind; rows of one stream.
-    pub(super) fn select(
-        kind: RecordKind,
-        name: &StreamName,
-        records: StreamVec<'scope, Tick, Record>,
-    ) -> Self {
-        match kind {
-            RecordKind::Csi => Self::Csi(select(records)),
-            RecordKind::Pose => Self::Pose(select(records)),
-            RecordKind::Presence => Self::Presence(select(records)),
-            RecordKind::Occupancy => Self::Occupancy(select(records)),
-            RecordKind::Activity => Self::Activity(select(records)),
-            RecordKind::Event => Self::Event(select(records)),
-            RecordKind::Rows => {
-                let name = name.to_string();
-                Self::Rows(select::<Rows>(records).filter(move |rows| rows.stream == name))
-            }
-        }
-    }
-
     /// Forgets the type, for sinks.
     pub(super) fn into_records(self) -> StreamVec<'scope, Tick, Record> {
         match self {

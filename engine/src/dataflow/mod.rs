@@ -4,6 +4,7 @@ mod committer;
 mod configuration;
 mod edge;
 mod observe;
+mod outputs;
 mod parking;
 mod sink;
 mod source;
@@ -28,6 +29,7 @@ use crate::dataflow::committer::commit;
 use crate::dataflow::configuration::configure;
 use crate::dataflow::edge::Edge;
 use crate::dataflow::observe::observe;
+use crate::dataflow::outputs::route;
 use crate::dataflow::sink::write_to;
 use crate::dataflow::source::{SourceStreams, read_from};
 use crate::dataflow::watch::{watch, watch_clock};
@@ -226,10 +228,8 @@ impl<'scope> Edges<'scope> {
             |port: &str| StreamName { component: component.to_owned(), port: port.to_owned() };
         let streams: Vec<_> = outputs.iter().map(|(port, kind)| (name(port), *kind)).collect();
         let records = watch(records, component, streams.clone(), parts);
-        for (name, kind) in streams {
-            let edge = Edge::select(kind, &name, records.clone());
-            self.by_name.insert(name, edge);
-        }
+        let edges = route(records, &streams);
+        self.by_name.extend(streams.into_iter().map(|(name, _)| name).zip(edges));
     }
 
     fn operate(
