@@ -15,6 +15,7 @@ pub fn record(plan: &Plan, name: &str, folder: &Path, stop: &AtomicBool) -> Resu
     let source = source.ok_or_else(|| RunError::NoSuchSource { name: name.to_owned() })?;
     let failed = |source| RunError::Source { name: name.to_owned(), source };
     let mut recorder = source.config.recorder(name, folder).map_err(failed)?;
+    tracing::info!(source = name, folder = %folder.display(), "recording");
     while !stop.load(Ordering::Relaxed) {
         recorder.receive().map_err(failed)?;
     }

@@ -91,6 +91,7 @@ pub(super) fn read_from<'scope>(
             flow: flow.clone(),
             activator: activator.clone(),
             pending: VecDeque::new(),
+            clock: flow.starts_at,
             in_flight: InFlight::default(),
             end: End::Open,
         });
@@ -148,6 +149,8 @@ struct Intake {
     flow: Flow,
     activator: Activator,
     pending: VecDeque<(Tick, Record)>,
+    /// Where the source is once the pending records have entered.
+    clock: Tick,
     in_flight: InFlight,
     end: End,
 }
@@ -225,6 +228,7 @@ impl Intake {
                 give(&self.holds.records, record);
             }
         }
+        self.holds.downgrade(self.clock.max(self.holds.clock()));
         true
     }
 
@@ -239,9 +243,7 @@ impl Intake {
                 give(&self.holds.changes.delayed(&tick), change);
             }
         }
-        if batch.records.is_empty() {
-            self.holds.downgrade(batch.clock.max(self.holds.clock()));
-        }
+        self.clock = batch.clock;
         // What is read again from a mark on, but before the start of time, is done with.
         self.pending.extend(batch.records.into_iter().filter(|(tick, _)| *tick >= starts_at));
         if batch.ended {

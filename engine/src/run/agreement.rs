@@ -12,9 +12,9 @@ use timely::dataflow::operators::{Inspect, Probe};
 use timely::dataflow::{InputHandleVec, ProbeHandle};
 use timely::worker::Worker;
 
-use crate::RunError;
 use crate::run::held::Held;
 use crate::run::workers::step_until;
+use crate::{RunError, State};
 
 /// What a process says in a round, or all of them together.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub(super) struct Word {
     pub(super) behind_sinks: Tick,
     /// Partitions that are left alone.
     pub(super) held: Held,
+    /// Where partitions begin that no earlier run has read.
+    pub(super) begun: State,
     /// True if a process could not do its part of the round.
     pub(super) failed: bool,
 }
@@ -37,6 +39,7 @@ impl Word {
         self.hold.extend_from_slice(&other.hold);
         self.behind_sinks = self.behind_sinks.max(other.behind_sinks);
         self.held.join(&other.held);
+        self.begun.apply(other.begun.clone());
         self.failed |= other.failed;
     }
 }

@@ -18,9 +18,9 @@ use crate::run::held::{self, Held};
 use crate::run::opening::Opening;
 use crate::run::resume::Resumed;
 use crate::run::source_thread::Surroundings;
-use crate::run::{sink_thread, source_thread};
+use crate::run::{begun, sink_thread, source_thread};
 use crate::store::Session;
-use crate::{Counters, Placement, Plan, PlannedSink, PlannedSource, RunError};
+use crate::{Counters, Placement, Plan, PlannedSink, PlannedSource, RunError, State};
 
 /// For each source of the plan, one for each of its partitions.
 pub(super) type Feeds = Vec<Vec<Placed<Feed>>>;
@@ -44,6 +44,10 @@ pub(super) struct Ends<'a> {
     pub(super) hub: Arc<Hub>,
     pub(super) history: Option<Arc<History>>,
     pub(super) threads: Vec<JoinHandle<()>>,
+    /// Where partitions begin that no earlier run has read.
+    begins_at: Tick,
+    /// Where those begin that are opened here.
+    begun: State,
 }
 
 impl<'a> Ends<'a> {
@@ -69,6 +73,8 @@ impl<'a> Ends<'a> {
             hub: Arc::default(),
             history: None,
             threads: Vec::new(),
+            begins_at: 0,
+            begun: State::default(),
         }
     }
 
@@ -127,13 +133,28 @@ impl<'a> Ends<'a> {
         Ok(((), Word::default()))
     }
 
-    /// Opens the sources. Says which partitions are left alone.
-    pub(super) fn sources(&mut self) -> Result<(Feeds, Word), RunError> {
+    /// Opens the sources; partitions that no earlier run has read begin at `begins_at`, behind all that
+    /// sinks hold. Says which are left alone, and which begin.
+    pub(super) fn sources(&mut self, begins_at: Tick) -> Result<(Feeds, Word), RunError> {
+        self.begins_at = begins_at.max(self.resumed.tick);
         let mut held = Held::default();
         let sources = self.plan.sources.iter().zip(0..);
         let feeds = sources.map(|(source, component)| self.source(source, component, &mut held));
         let feeds = feeds.collect::<Result<_, _>>()?;
-        Ok((feeds, Word { held, ..Word::default() }))
+        let begun = std::mem::take(&mut self.begun);
+        Ok((feeds, Word { held, begun, ..Word::default() }))
+    }
+
+    /// Makes durable which state is dropped, and where partitions begin that no earlier run has read. That is
+    /// before anything that they give is durable: so they begin there again, and nothing of them is lost or
+    /// doubled.
+    pub(super) fn begin(&mut self, begun: State) -> Result<((), Word), RunError> {
+        let mut changes = std::mem::take(&mut self.resumed.dropped);
+        changes.apply(begun);
+        if self.is_first && !changes.components.is_empty() {
+            self.session.commit(self.resumed.tick, &changes).map_err(RunError::Store)?;
+        }
+        Ok(((), Word::default()))
     }
 
     fn source(
@@ -150,6 +171,7 @@ impl<'a> Ends<'a> {
             tick_length: self.plan.tick_length,
             granule: self.plan.granule(),
             starts_at: self.resumed.tick,
+            begins_at: self.begins_at,
             positions: self.resumed.entries(name),
             journal: &self.journal,
             silences: &self.silences,
@@ -165,6 +187,7 @@ impl<'a> Ends<'a> {
         };
         let mut feeds = Vec::new();
         for partition in partitions {
+            begun::note(&mut self.begun, source, &partition, &context);
             if context.is_held(&partition.name) {
                 tracing::error!(source = name, partition = partition.name, "left alone");
                 held.add(component, &partition.name, &context);

@@ -4,6 +4,7 @@
 //! when a part fails; what is not durable then, the next run does again.
 
 mod agreement;
+mod begun;
 mod checkpoint_thread;
 mod cluster;
 mod configuration;

@@ -72,7 +72,8 @@ impl Opening {
         let with_sinks = self.with_sinks(begun, generation, &agreed.hold);
         let ((mut ends, outlets), sinks) = agreement.end_round(with_sinks)?;
         agreement.end_round(ends.release(sinks.behind_sinks))?;
-        let (feeds, sources) = agreement.end_round(ends.sources())?;
+        let (feeds, sources) = agreement.end_round(ends.sources(sinks.behind_sinks))?;
+        agreement.end_round(ends.begin(sources.begun))?;
         self.assemble(ends, outlets, feeds, sources.held)
     }
 

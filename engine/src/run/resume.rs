@@ -16,6 +16,8 @@ pub(super) struct Resumed {
     pub(super) tick: Tick,
     /// What each component remembered.
     pub(super) entries: BTreeMap<String, Entries>,
+    /// What takes dropped state out of the store.
+    pub(super) dropped: State,
 }
 
 /// Takes the next generation of the pipeline, and loads its newest checkpoint.
@@ -47,7 +49,9 @@ fn fit(
     checkpoint: Option<Checkpoint>,
 ) -> Result<Resumed, RunError> {
     let Some(mut checkpoint) = checkpoint else { return Ok(Resumed::default()) };
-    checkpoint.state.components.retain(|name, _| !options.drop_state.contains(name));
+    let is_dropped = |name: &String, _: &mut _| options.drop_state.contains(name);
+    let dropped = checkpoint.state.components.extract_if(.., is_dropped).collect();
+    let dropped = State { components: dropped }.into_removal();
     let mismatches = mismatches(plan, &checkpoint.state);
     if !mismatches.is_empty() {
         return Err(RunError::State(mismatches));
@@ -61,7 +65,7 @@ fn fit(
         let entries = entries.filter_map(|(key, value)| Some((key, value?)));
         (name, Arc::new(entries.collect()))
     });
-    Ok(Resumed { tick: checkpoint.tick, entries: entries.collect() })
+    Ok(Resumed { tick: checkpoint.tick, entries: entries.collect(), dropped })
 }
 
 /// What was saved for components that are not there any more, or need something else.

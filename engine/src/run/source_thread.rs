@@ -6,7 +6,6 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{SendTimeoutError, Sender};
-use schemas::{Record, Tick};
 use sources::{Partition, Poll, PollState, Receiver, Source, SourceError};
 use timely::scheduling::SyncActivator;
 
@@ -19,6 +18,8 @@ use crate::{Counters, RunError};
 const QUEUE_POLLS: usize = 32;
 /// How soon a waiting source looks whether it is to stop.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// The longest pause between two tries while something outside is unavailable.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the threads of all sources share.
 #[derive(Clone, Debug)]
@@ -71,11 +72,33 @@ fn receive(
     let (name, control) = (name.to_owned(), Arc::clone(&surroundings.control));
     thread::spawn(move || {
         while !control.stopping() {
-            if let Err(source) = receiver.receive() {
+            if let Err(source) = wait_out(&name, &control, || receiver.receive()) {
                 control.fail(RunError::Source { name: name.clone(), source }, false);
             }
         }
     })
+}
+
+/// Makes a call again, with growing pauses, as long as it fails because of an outage. None if the run is
+/// to stop meanwhile.
+fn wait_out<T>(
+    name: &str,
+    control: &Control,
+    mut call: impl FnMut() -> Result<T, SourceError>,
+) -> Result<Option<T>, SourceError> {
+    let mut pause = LOOK_AGAIN;
+    loop {
+        let error = match call() {
+            Err(error) if error.is_outage() => error,
+            result => return result.map(Some),
+        };
+        if control.stopping() {
+            return Ok(None);
+        }
+        tracing::warn!(source = name, error = &error as &dyn std::error::Error, "trying again");
+        thread::sleep(pause);
+        pause = LONGEST_PAUSE.min(pause * 2);
+    }
 }
 
 fn wake(waker: &OnceLock<SyncActivator>) {
@@ -105,7 +128,7 @@ impl Reader {
     fn poll_all(&mut self) -> Result<(), SourceError> {
         let mut done_with = 0;
         while !self.surroundings.control.stopping() {
-            let poll = self.source.poll()?;
+            let Some(poll) = self.poll()? else { break };
             fail_point::pass("panic after poll", &self.name);
             fail_point::pass("after poll", &self.name);
             let ended = poll.state == PollState::End;
@@ -128,9 +151,16 @@ impl Reader {
         Ok(())
     }
 
+    /// Polls the source; again while something outside is unavailable. None if it is to stop.
+    fn poll(&mut self) -> Result<Option<Poll>, SourceError> {
+        let control = Arc::clone(&self.surroundings.control);
+        let source = &mut self.source;
+        wait_out(&self.name, &control, || source.poll())
+    }
+
     fn count(&self, poll: &Poll) {
         let counters = &self.surroundings.counters;
-        counters.records(&self.name, n_records(&self.name, &poll.records));
+        counters.records(&self.name, poll.n_records);
         counters.late(&self.name, poll.n_late);
         for dropped in &poll.dropped {
             tracing::debug!(
@@ -154,15 +184,4 @@ impl Reader {
             batch = returned;
         }
     }
-}
-
-/// Records of a source, with each frame and each row as one; errors are counted as what they are, and
-/// events of devices not at all.
-fn n_records(source: &str, records: &[(Tick, Record)]) -> u64 {
-    let n_records = records.iter().map(|(_, record)| match record {
-        Record::Rows(rows) if rows.stream != source => 0,
-        Record::Event(_) => 0,
-        record => record.len(),
-    });
-    n_records.sum::<usize>() as u64
 }

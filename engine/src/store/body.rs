@@ -22,12 +22,20 @@ pub struct ComponentState {
 
 impl State {
     /// Adds what changed.
-    pub(super) fn apply(&mut self, changes: Self) {
+    pub(crate) fn apply(&mut self, changes: Self) {
         for (name, changed) in changes.components {
             let component = self.components.entry(name).or_default();
             component.shape = changed.shape;
             component.entries.extend(changed.entries);
         }
+    }
+
+    /// The change that leaves nothing of it.
+    pub(crate) fn into_removal(mut self) -> Self {
+        for component in self.components.values_mut() {
+            component.entries.values_mut().for_each(|value| *value = None);
+        }
+        self
     }
 
     /// Leaves out keys without a value, and components without a key.
