@@ -17,6 +17,7 @@ mod kafka;
 mod kernels;
 mod layering;
 mod mqtt;
+mod poison;
 mod recovery;
 mod schema;
 mod serial;
@@ -62,6 +63,10 @@ fn main() {
         trial!(recovery::checkpoints_in_postgres_do_the_same, needs postgres::there()),
         trial!(recovery::a_stopped_run_goes_on_with_other_workers),
         trial!(recovery::killed_windows_are_whole),
+        trial!(recovery::an_added_source_loses_nothing),
+        trial!(recovery::a_replaced_file_is_read),
+        trial!(udp::a_damaged_journal_loses_nothing_new),
+        trial!(udp::a_journal_has_one_writer),
         trial!(recovery::a_run_that_was_taken_over_ends),
         trial!(recovery::state_that_does_not_fit_is_refused),
         trial!(configuration::a_zone_changes_at_a_tick_that_replays_repeat),
@@ -79,6 +84,10 @@ fn main() {
         trial!(kafka::a_silent_partition_loses_nothing, needs broker),
         trial!(mqtt::a_killed_run_loses_and_doubles_no_message, needs mosquitto::there()),
         trial!(mqtt::messages_are_acknowledged_behind_checkpoints, needs mosquitto::there()),
+        trial!(mqtt::many_messages_are_waiting, needs mosquitto::there()),
+        trial!(poison::a_time_far_ahead_is_an_error),
+        trial!(poison::a_time_far_ahead_in_a_file_is_an_error),
+        trial!(poison::an_unknown_schema_is_an_error),
         trial!(serial::lines_become_frames),
         trial!(streams::devices_connect_and_send),
         trial!(streams::a_file_is_followed),

@@ -305,6 +305,75 @@ pub(crate) fn checkpoints_in_postgres_do_the_same() {
     assert!(!directory.path().join("fresnel.db").exists(), "there is one store");
 }
 
+/// A source that is added to a pipeline has a backlog that is older than what sinks have: it is late, but
+/// it is there, once, whatever was killed. The same for one whose state was dropped.
+pub(crate) fn an_added_source_loses_nothing() {
+    let path_of = tempfile::tempdir().expect("room");
+    let path = path_of.path();
+    let source = |name: &str| {
+        format!(
+            "[sources.{name}]\ntype = \"json\"\ntransport = {{ file = \"{name}.jsonl\" }}\n\
+             fields = {{ at_ms = \"int\", n = \"int\" }}\ntime = {{ field = \"at_ms\" }}\nspeed = 20.0\n"
+        )
+    };
+    let write = |names: &[&str]| {
+        let head = "name = \"grow\"\ncheckpoint = { interval = \"20ms\", granule = \"100ms\" }\n";
+        let sources: String = names.iter().map(|name| source(name)).collect();
+        let text = format!(
+            "{head}{sources}[sinks.lines]\ntype = \"json_lines\"\ninputs = {names:?}\npath = \"out.jsonl\"\n"
+        );
+        fs::write(path.join("grow.toml"), text).expect("room");
+    };
+    let rows = |numbers: std::ops::Range<i64>, at_ms: i64| -> String {
+        let row = |n: i64| format!("{{\"at_ms\":{},\"n\":{n}}}\n", at_ms + n * 10);
+        numbers.map(row).collect()
+    };
+    fs::write(path.join("first.jsonl"), rows(0..2000, 1_767_225_600_000)).expect("room");
+    fs::write(path.join("second.jsonl"), rows(5000..6000, 1_767_222_000_000)).expect("room");
+    let numbers = || {
+        let rows = lines::records(&path.join("out.jsonl"));
+        let mut numbers: Vec<_> = rows.iter().filter_map(|row| row["n"].as_i64()).collect();
+        numbers.sort_unstable();
+        numbers
+    };
+    let arguments = ["run", "grow.toml", "--listen", "127.0.0.1:0"];
+    write(&["first"]);
+    let mut server = process::Server::start(path, &arguments);
+    server.wait_until(|| numbers().len() > 300);
+    assert_eq!(server.terminate().0, Some(0));
+    write(&["first", "second"]);
+    for nth in 0..8 {
+        process::kill_after(path, &arguments, Duration::from_millis(60 + nth * 97 % 250));
+    }
+    process::succeed(path, &["run", "grow.toml"]);
+    assert!(numbers().into_iter().eq((0..2000).chain(5000..6000)), "lost or doubled");
+}
+
+/// A file that was replaced since it was read is read from its beginning, and nothing of it is lost.
+pub(crate) fn a_replaced_file_is_read() {
+    let directory = directory("5.0");
+    let path = directory.path();
+    let arguments = ["run", "flat.toml", "--listen", "127.0.0.1:0"];
+    let mut server = process::Server::start(path, &arguments);
+    server.wait_until(|| lines::records(&path.join("out.jsonl")).len() > 100);
+    assert_eq!(server.terminate().0, Some(0));
+    let capture = capture::intel5300();
+    // Another one with the same records in another order.
+    let half = capture.len() / 2 / (capture.len() / capture::N_FRAMES)
+        * (capture.len() / capture::N_FRAMES);
+    fs::write(path.join("capture.dat"), [&capture[half..], &capture[..half]].concat())
+        .expect("room");
+    fs::write(path.join("flat.toml"), PIPELINE.replace("SPEED", "\"full\"")).expect("room");
+    let output = process::fresnel(path, &["run", "flat.toml"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("was replaced"), "{said}");
+    let counted = format!("laptop: {} records", capture::N_FRAMES);
+    assert!(said.contains(&counted), "{said}");
+    let frames = lines::records(&path.join("out.jsonl")).into_iter();
+    let n_frames: usize = frames.filter_map(|it| Some(it["sequence"].as_array()?.len())).sum();
+    assert!(n_frames > capture::N_FRAMES, "all of it, and some of the one before");
+}
+
 /// A pipeline with everything in it, stopped and started with other numbers of workers.
 pub(crate) fn a_stopped_run_goes_on_with_other_workers() {
     let pipeline =

@@ -426,3 +426,74 @@ pub(crate) fn a_silent_socket_holds_nothing_back() {
     assert_eq!(lines::records(&out)[0]["at_ms"], 1_767_225_600_000_i64);
     assert_eq!(server.terminate().0, Some(0));
 }
+
+/// A journal that was damaged, or lost, between two runs: what comes later is taken all the same.
+pub(crate) fn a_damaged_journal_loses_nothing_new() {
+    for damage in ["none", "turned bit", "lost"] {
+        let directory = tempfile::tempdir().expect("room");
+        let path = directory.path();
+        let mut board = Board::new();
+        write_pipeline(path, &format!("{{ udp = \"{}\" }}", board.address));
+        let arguments = ["run", "hall.toml", "--listen", "127.0.0.1:0"];
+        let mut server = process::Server::start(path, &arguments);
+        for n_frames in (10..=100).step_by(10) {
+            board.send(10);
+            server.wait_until(|| frames(path).len() == n_frames);
+        }
+        assert_eq!(server.terminate().0, Some(0));
+        let journals = path.join("fresnel.journal");
+        match damage {
+            "turned bit" => turn_bit(&journals),
+            "lost" => fs::remove_dir_all(&journals).expect("it is there"),
+            _ => {}
+        }
+        let mut server = process::Server::start(path, &arguments);
+        for n_frames in (110..=200).step_by(10) {
+            board.send(10);
+            server.wait_until(|| frames(path).len() == n_frames);
+        }
+        let (code, said) = server.terminate();
+        assert_eq!(code, Some(0), "{damage}: {said}");
+        let numbers: BTreeSet<_> = frames(path).into_iter().map(|(number, _)| number).collect();
+        assert_eq!(numbers.len(), 200, "{damage}: each once");
+    }
+}
+
+/// Turns over a bit in the middle of the only segment under a folder.
+fn turn_bit(folder: &Path) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            turn_bit(&path);
+        } else if path.extension().is_some_and(|it| it == "journal") {
+            let mut bytes = fs::read(&path).expect("it is there");
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(&path, bytes).expect("room");
+        }
+    }
+}
+
+/// Two recordings cannot write to one folder: the second is refused, and the first goes on.
+pub(crate) fn a_journal_has_one_writer() {
+    let directory = tempfile::tempdir().expect("room");
+    let path = directory.path();
+    let mut board = Board::new();
+    write_pipeline(path, &format!("{{ udp = \"{}\" }}", board.address));
+    let mut server =
+        process::Server::start_silent(path, &["record", "hall.toml", "boards", "kept"]);
+    server.wait_for_words(&["recording"]);
+    let other = Board::new();
+    write_pipeline(path, &format!("{{ udp = \"{}\" }}", other.address));
+    let said = process::fail(path, &["record", "hall.toml", "boards", "kept"], 1);
+    assert!(said.contains("writes to it"), "{said}");
+    board.send(5);
+    server.wait_until(|| journal_of(&path.join("kept")) > 0);
+    assert_eq!(server.terminate().0, Some(0));
+}
+
+fn journal_of(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    let segments = files.filter(|file| file.path().extension().is_some_and(|it| it == "journal"));
+    segments.filter_map(|file| Some(file.metadata().ok()?.len())).sum()
+}

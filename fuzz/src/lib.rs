@@ -23,7 +23,7 @@ pub fn decode(format: CsiFormat, bytes: &[u8]) {
                 Step::NeedsSchema(_) => unreachable!("CSI has no schemas"),
             }
         }
-        let records = intake.take().records;
+        let records = intake.drain().records;
         let n_bytes: usize = records.iter().map(|(_, record)| record.size_bytes()).sum();
         // A value is two bytes at least, and becomes eight; scalars and names are beside them.
         assert!(n_bytes <= 64 * bytes.len() + 4096);

@@ -97,6 +97,10 @@ pub struct CsiBatch {
     pub layout: Arc<CsiLayout>,
     /// Where the frames come from.
     pub source_kind: SourceKind,
+    /// Frames of the same tick that its partition gave before this batch began: the order of batches
+    /// within a tick.
+    #[serde(default)]
+    pub n_before: u64,
     /// Capture times in nanoseconds since the Unix epoch, `[n]`.
     pub captured_at_ns: Vec<i64>,
     /// Device frame counters, `[n]`.
@@ -133,6 +137,12 @@ impl CsiBatch {
     /// An empty batch.
     pub fn new(link: Link, layout: Arc<CsiLayout>, source_kind: SourceKind) -> Self {
         Self { link, layout, source_kind, ..Self::default() }
+    }
+
+    /// The same batch behind so many frames of its partition and tick.
+    #[must_use]
+    pub fn behind(self, n_before: u64) -> Self {
+        Self { n_before, ..self }
     }
 
     /// Makes room for frames that are to come.

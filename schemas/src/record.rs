@@ -208,9 +208,10 @@ macro_rules! record_type {
     };
 }
 
+// In the order of their partition, which capture times need not follow.
 record_type!(Csi, CsiBatch, self => {
-    let captured_at_ns = self.captured_at_ns.first().copied().unwrap_or_default();
-    (captured_at_ns, &self.link.receiver, &self.link.transmitter, 0)
+    let n_before = i64::try_from(self.n_before).unwrap_or(i64::MAX);
+    (n_before, &self.link.receiver, &self.link.transmitter, 0)
 });
 record_type!(Pose, PoseFrame, self => (self.captured_at_ns, &self.site, &self.source, 0));
 record_type!(Presence, Presence, self => (self.captured_at_ns, &self.site, &self.link, 0));

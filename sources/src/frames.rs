@@ -51,15 +51,21 @@ pub(crate) fn open_batch(
     let open = latest.filter(|(batch, _)| is_same(&batch.layout, layout));
     let batch_idx = open.map_or(behind, |(_, batch_idx)| batch_idx);
     if open.is_none() {
+        let of_tick = records[..behind].iter().rev().take_while(|(at, _)| *at == tick);
+        let n_before = of_tick.map(|(_, record)| n_frames(record)).sum();
         let link = Link {
             site: site.to_owned(),
             receiver: receiver.to_owned(),
             transmitter: transmitter.to_owned(),
         };
-        let batch = CsiBatch::new(link, Arc::clone(layout), source_kind);
+        let batch = CsiBatch::new(link, Arc::clone(layout), source_kind).behind(n_before);
         records.insert(batch_idx, (tick, Record::Csi(batch)));
     }
     batch_idx
+}
+
+fn n_frames(record: &Record) -> u64 {
+    if let Record::Csi(batch) = record { batch.len() as u64 } else { 0 }
 }
 
 /// True if a record is a batch of this link.
@@ -94,8 +100,8 @@ pub(crate) fn sort_frames(record: &mut Record) {
     }
     let mut order: Vec<_> = (0..batch.len()).collect();
     order.sort_by_key(|frame_idx| batch.captured_at_ns[*frame_idx]);
-    let mut sorted =
-        CsiBatch::new(batch.link.clone(), Arc::clone(&batch.layout), batch.source_kind);
+    let sorted = CsiBatch::new(batch.link.clone(), Arc::clone(&batch.layout), batch.source_kind);
+    let mut sorted = sorted.behind(batch.n_before);
     for frame_idx in order {
         sorted.push_from(batch, frame_idx);
     }

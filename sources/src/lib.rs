@@ -4,6 +4,7 @@
 //! a bounded queue. Decoders are pure: bytes in, frames or a counted error out.
 
 mod aligned;
+mod arrival_clock;
 mod csi;
 mod decoder;
 mod devices;
@@ -102,7 +103,7 @@ impl SourceConfig {
             Self::Csi(config) => config.state_shape(),
             Self::Json(config) => config.state_shape(),
             Self::Poses(config) => config.state_shape(),
-            Self::Simulate(config) => format!("simulate 2, {}", config.scene.display()),
+            Self::Simulate(config) => format!("simulate 3, {}", config.scene.display()),
         }
     }
 
@@ -181,6 +182,8 @@ pub struct SourceContext<'a> {
     pub granule: Granule,
     /// Where time starts: all earlier records are done with.
     pub starts_at: Tick,
+    /// Where partitions begin that no earlier run has read: behind all that sinks hold.
+    pub begins_at: Tick,
     /// Where to read on from, by partition, as noted in an earlier run.
     pub positions: &'a [(Vec<u8>, Vec<u8>)],
     /// Folder for what comes in over transports that cannot be asked again.
@@ -217,6 +220,7 @@ impl SourceContext<'_> {
             tick_length,
             granule: Granule::new(1000, tick_length),
             starts_at: 0,
+            begins_at: 0,
             positions: &[],
             journal: Path::new("journal"),
             silences: &NOWHERE,

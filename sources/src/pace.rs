@@ -97,14 +97,14 @@ impl<S: Source> Paced<S> {
         Self { inner, factor, started: None, held: None, released: 0 }
     }
 
-    /// How long to wait until what came in by `clock` is due.
+    /// How long to wait until the records of a tick are due.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
-    fn wait_for(&mut self, clock: Tick) -> Duration {
+    fn wait_for(&mut self, tick: Tick) -> Duration {
         let now = Instant::now();
-        let (started, first) = *self.started.get_or_insert((now, clock));
-        let elapsed_ms = clock.saturating_sub(first) as f64 / self.factor;
-        let due = started + Duration::from_secs_f64(elapsed_ms * 1e-3);
-        due.saturating_duration_since(now)
+        let (started, first) = *self.started.get_or_insert((now, tick));
+        let elapsed_ms = tick.saturating_sub(first) as f64 / self.factor;
+        let due = Duration::try_from_secs_f64(elapsed_ms * 1e-3).unwrap_or(Duration::MAX);
+        due.saturating_sub(now.saturating_duration_since(started))
     }
 }
 
@@ -114,10 +114,8 @@ impl<S: Source> Source for Paced<S> {
             Some(poll) => poll,
             None => self.inner.poll()?,
         };
-        if poll.records.is_empty() {
-            return Ok(poll);
-        }
-        let wait = self.wait_for(poll.clock);
+        let Some((tick, _)) = poll.records.last() else { return Ok(poll) };
+        let wait = self.wait_for(*tick);
         thread::sleep(wait.min(LONGEST_WAIT));
         if wait <= LONGEST_WAIT {
             self.released = poll.clock;
@@ -127,12 +125,17 @@ impl<S: Source> Source for Paced<S> {
         self.held = Some(poll);
         Ok(Poll {
             records: Vec::new(),
+            n_records: 0,
             marks: Vec::new(),
             dropped: Vec::new(),
             n_late: 0,
             clock,
             state: PollState::Ready,
         })
+    }
+
+    fn begins_anew(&self) -> bool {
+        self.inner.begins_anew()
     }
 
     fn done_with(&mut self, tick: Tick) -> Result<(), SourceError> {
@@ -157,7 +160,7 @@ mod tests {
             let state = if next.is_some() { PollState::Ready } else { PollState::End };
             let records = next.map(|_| record()).into_iter().collect();
             let (marks, dropped) = (Vec::new(), Vec::new());
-            Ok(Poll { records, marks, dropped, n_late: 0, clock, state })
+            Ok(Poll { records, n_records: 1, marks, dropped, n_late: 0, clock, state })
         }
     }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::devices::KeptDevices;
 use crate::routers::Router;
+use crate::{SourceContext, SourceError};
 
 /// What a position begins with.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -27,25 +28,43 @@ pub(crate) struct Position<P> {
     /// None if nothing was read before.
     pub(crate) place: Option<P>,
     pub(crate) waiting: Vec<(Tick, Record)>,
+    /// Bytes of each tick that is not over.
+    pub(crate) open: Vec<(Tick, usize)>,
     pub(crate) devices: KeptDevices,
     pub(crate) routers: Vec<Router>,
 }
 
 /// What follows the stamp, unless nothing was read before.
-type Rest<P> = (P, Vec<(Tick, Record)>, KeptDevices, Vec<Router>);
+type Rest<P> = (P, Vec<(Tick, Record)>, Vec<(Tick, usize)>, KeptDevices, Vec<Router>);
 
 impl<P: DeserializeOwned> Position<P> {
     pub(crate) fn decode(bytes: &[u8]) -> postcard::Result<Self> {
         let (Stamp { tick, .. }, rest) = postcard::take_from_bytes(bytes)?;
         if rest.is_empty() {
-            let (waiting, devices, routers) = (Vec::new(), KeptDevices::new(), Vec::new());
-            return Ok(Self { tick, place: None, waiting, devices, routers });
+            let (waiting, open, devices) = (Vec::new(), Vec::new(), KeptDevices::new());
+            return Ok(Self { tick, place: None, waiting, open, devices, routers: Vec::new() });
         }
-        let (place, waiting, devices, routers): Rest<P> = postcard::from_bytes(rest)?;
+        let (place, waiting, open, devices, routers): Rest<P> = postcard::from_bytes(rest)?;
         // What waited for a time that went by meanwhile comes now.
         let waiting = waiting.into_iter().map(|(at, record)| (at.max(tick), record)).collect();
-        Ok(Self { tick, place: Some(place), waiting, devices, routers })
+        let open = open.into_iter().map(|(at, n_bytes)| (at.max(tick), n_bytes)).collect();
+        Ok(Self { tick, place: Some(place), waiting, open, devices, routers })
     }
+}
+
+/// The place to read on from in a partition, as an earlier run noted it.
+///
+/// # Errors
+///
+/// [`SourceError::Position`] if the notes are not this source's.
+pub(crate) fn place_of<P: DeserializeOwned>(
+    context: &SourceContext<'_>,
+    partition: &str,
+) -> Result<Option<P>, SourceError> {
+    let Some(position) = context.position(partition) else { return Ok(None) };
+    let position = Position::decode(position)
+        .map_err(|source| SourceError::Position { name: context.name.to_owned(), source })?;
+    Ok(position.place)
 }
 
 /// The bytes of a position.
@@ -53,14 +72,17 @@ impl<P: DeserializeOwned> Position<P> {
 /// # Panics
 ///
 /// If the place holds something that postcard cannot write, such as a sequence of unknown length.
-pub(crate) fn encode(
-    tick: Tick,
-    place: &impl Serialize,
-    waiting: &[(Tick, Record)],
-    (devices, routers): (&KeptDevices, &[Router]),
-) -> Vec<u8> {
-    let position = (Stamp { tick, held: false }, place, waiting, devices, routers);
+pub(crate) fn encode<P: Serialize>(position: &Position<P>) -> Vec<u8> {
+    let Position { tick, place, waiting, open, devices, routers } = position;
+    let stamp = Stamp { tick: *tick, held: false };
+    let Some(place) = place else { return stamped(stamp, &[]) };
+    let position = (stamp, place, waiting, open, devices, routers);
     postcard::to_allocvec(&position).expect("places and records have only what postcard knows")
+}
+
+/// The position of a partition that is read from its beginning, no earlier than a tick.
+pub fn begin(tick: Tick) -> Vec<u8> {
+    stamped(Stamp { tick, held: false }, &[])
 }
 
 /// Names, as a partition to be left alone, all devices that are heard for the first time.
@@ -110,7 +132,14 @@ mod tests {
 
     #[test]
     fn a_place_stays_while_time_goes_on() {
-        let position = encode(70, &5_u32, &[], (&Vec::new(), &[]));
+        let position = encode(&Position {
+            tick: 70,
+            place: Some(5_u32),
+            waiting: Vec::new(),
+            open: Vec::new(),
+            devices: KeptDevices::new(),
+            routers: Vec::new(),
+        });
         assert_eq!(release(&position, 900), None, "it was not left alone");
         let held = hold(&hold(&position, 200), 300);
         let released = release(&held, 250).expect("it was left alone");

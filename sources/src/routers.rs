@@ -1,7 +1,11 @@
-//! Which devices are there: each from its first frame on, until it was silent for a while.
+//! Which devices are there: each from its first frame on, until it was silent for a while. Of devices
+//! beyond a bound nothing is told.
 
 use schemas::{Event, EventId, EventType, SourceKind, Tick};
 use serde::{Deserialize, Serialize};
+
+/// Devices that are known at one time: anyone can make up names.
+const MOST_ROUTERS: usize = 1024;
 
 /// A device that was heard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +23,8 @@ pub(crate) struct Routers {
     known: Vec<Router>,
     /// Since what was heard is done with.
     changes: Vec<Change>,
+    /// True if one fell silent since then.
+    some_silent: bool,
 }
 
 /// A device that was heard or fell silent, and what it was before.
@@ -33,7 +39,8 @@ enum Change {
 impl Routers {
     /// Nobody yet; who sends nothing for `timeout_ns` is silent.
     pub(crate) fn new(pipeline: &str, timeout_ns: i64) -> Self {
-        Self { pipeline: pipeline.to_owned(), timeout_ns, known: Vec::new(), changes: Vec::new() }
+        let (known, changes) = (Vec::new(), Vec::new());
+        Self { pipeline: pipeline.to_owned(), timeout_ns, known, changes, some_silent: false }
     }
 
     /// Nobody yet, in another partition.
@@ -47,6 +54,9 @@ impl Routers {
             let before = self.known[idx].heard_at_ns.replace(now_ns);
             self.changes.push(Change::Known(idx, before));
             return before.is_none();
+        }
+        if self.known.len() >= MOST_ROUTERS {
+            return false;
         }
         self.changes.push(Change::New(self.known.len()));
         self.known.push(Router { name: name.to_owned(), heard_at_ns: Some(now_ns) });
@@ -62,14 +72,18 @@ impl Routers {
         if silent_at_ns > now_ns {
             return None;
         }
+        self.some_silent = true;
         let router = &mut self.known[idx];
         self.changes.push(Change::Known(idx, router.heard_at_ns.take()));
         Some((router.name.clone(), silent_at_ns))
     }
 
-    /// Says that the latest changes are done with.
+    /// Forgets what was before the latest changes, and devices that fell silent in them.
     pub(crate) fn settle(&mut self) {
         self.changes.clear();
+        if std::mem::take(&mut self.some_silent) {
+            self.known.retain(|router| router.heard_at_ns.is_some());
+        }
     }
 
     /// The devices as they were before the latest changes, unless they are done with.
@@ -124,6 +138,22 @@ mod tests {
         assert_eq!(routers.fall_silent(500), Some(("b".to_owned(), 160)));
         assert_eq!(routers.fall_silent(500), None);
         assert!(routers.hear("a", 600), "it is back");
+    }
+
+    #[test]
+    fn made_up_names_are_bounded() {
+        let mut routers = Routers::new("flat", 100);
+        for round in 0..3 {
+            for nth in 0..2 * MOST_ROUTERS {
+                routers.hear(&format!("{round} {nth}"), round);
+            }
+            routers.settle();
+            assert_eq!(routers.known.len(), MOST_ROUTERS);
+        }
+        while routers.fall_silent(200).is_some() {
+            routers.settle();
+        }
+        assert!(routers.known.is_empty(), "who is silent is forgotten");
     }
 
     #[test]

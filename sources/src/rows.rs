@@ -38,6 +38,13 @@ pub(crate) struct Row<'a> {
     pub(crate) text: &'a str,
 }
 
+impl Row<'_> {
+    /// About how many bytes it takes.
+    pub(crate) fn size_bytes(&self) -> usize {
+        size_of::<i64>() * (1 + self.values.len()) + self.text.len()
+    }
+}
+
 #[derive(Debug)]
 enum Column {
     Int(Int64Builder),
@@ -105,11 +112,6 @@ impl RowsBuilder {
         Self { sequence, times_ns: Vec::new(), columns: columns.collect() }
     }
 
-    /// Rows of the tick up to here.
-    fn end(&self) -> u64 {
-        self.sequence + self.times_ns.len() as u64
-    }
-
     fn push(&mut self, time_ns: i64, row: Row<'_>) {
         self.times_ns.push(time_ns);
         for (column, value) in self.columns.iter_mut().zip(row.values) {
@@ -135,13 +137,11 @@ pub(crate) struct OpenRows {
     table: Table,
     /// In the order of their ticks.
     open: VecDeque<(Tick, RowsBuilder)>,
-    /// A tick that rows were taken of, and how many.
-    taken: (Tick, u64),
 }
 
 impl OpenRows {
     pub(crate) fn new(table: Table) -> Self {
-        Self { table, open: VecDeque::new(), taken: (0, 0) }
+        Self { table, open: VecDeque::new() }
     }
 
     /// No rows yet, of another partition of the stream.
@@ -167,9 +167,6 @@ impl OpenRows {
 
     /// Rows of a tick that are in batches already.
     fn n_rows_before(&self, tick: Tick, earlier: &[(Tick, Record)]) -> u64 {
-        if self.taken.0 == tick {
-            return self.taken.1;
-        }
         let waiting = earlier.iter().filter_map(|(at, record)| match record {
             Record::Rows(rows) if *at == tick && rows.stream == self.table.stream => Some(rows),
             _ => None,
@@ -188,10 +185,9 @@ impl OpenRows {
         since.map(|(at, rows)| (*at, Record::Rows(rows.to_rows(&self.table))))
     }
 
-    /// Takes the rows of the first tick, if it is not beyond the clock.
-    pub(crate) fn take(&mut self, clock: Tick) -> Option<(Tick, Record)> {
-        let (tick, rows) = self.open.pop_front_if(|(tick, _)| *tick <= clock)?;
-        self.taken = (tick, rows.end());
+    /// Takes the rows of the first tick, if that is before `end`.
+    pub(crate) fn take_before(&mut self, end: Tick) -> Option<(Tick, Record)> {
+        let (tick, rows) = self.open.pop_front_if(|(tick, _)| *tick < end)?;
         Some((tick, Record::Rows(rows.into_rows(&self.table))))
     }
 }

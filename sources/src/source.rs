@@ -15,6 +15,12 @@ pub trait Source: Send {
     /// [`SourceError`] if the source cannot go on; bad records are no error but [`Poll::dropped`].
     fn poll(&mut self) -> Result<Poll, SourceError>;
 
+    /// True if it is read from its beginning although an earlier run has noted a position, because that is
+    /// of something else.
+    fn begins_anew(&self) -> bool {
+        false
+    }
+
     /// Says that everything before a tick is in every checkpoint that is kept: no run will ask for it
     /// again.
     ///
@@ -50,10 +56,17 @@ pub struct Partition {
     pub receiver: Option<Box<dyn Receiver>>,
 }
 
+impl Partition {
+    /// The only partition of a source.
+    pub fn new(source: Box<dyn Source>) -> Self {
+        Self { number: 0, name: String::new(), source, receiver: None }
+    }
+}
+
 impl<S: Source + 'static> From<S> for Partition {
     /// The only partition of a source.
     fn from(source: S) -> Self {
-        Self { number: 0, name: String::new(), source: Box::new(source), receiver: None }
+        Self::new(Box::new(source))
     }
 }
 
@@ -86,10 +99,13 @@ impl Share {
 ///
 /// - ticks never go back, within a poll and from one to the next
 /// - no record has a tick beyond `clock`, and none that follows has one before it
+/// - the records of a partition's tick leave together
 #[derive(Debug)]
 pub struct Poll {
-    /// Records with their ticks; frames of a link in the order of their capture.
+    /// Records with their ticks, which are over.
     pub records: Vec<(Tick, Record)>,
+    /// Records that came in, each frame and each row as one; some may leave with a later poll.
+    pub n_records: u64,
     /// Where its partitions were at the end of each granule that their clocks left.
     pub marks: Vec<Mark>,
     /// Records that could not be used.
@@ -108,6 +124,7 @@ impl Poll {
         self.records.extend(other.records);
         self.marks.extend(other.marks);
         self.dropped.extend(other.dropped);
+        self.n_records += other.n_records;
         self.n_late += other.n_late;
     }
 }

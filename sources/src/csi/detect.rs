@@ -41,7 +41,7 @@ impl CsiFormat {
                 }
                 Step::NeedsMore | Step::NeedsSchema(_) => break,
             }
-            used.n_frames += intake.take().records.iter().map(|(_, it)| it.len()).sum::<usize>();
+            used.n_frames += intake.drain().records.iter().map(|(_, it)| it.len()).sum::<usize>();
         }
         used
     }

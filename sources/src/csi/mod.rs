@@ -12,7 +12,7 @@ pub(crate) mod network;
 mod nexmon;
 mod picoscenes;
 #[cfg(test)]
-mod robustness;
+pub(crate) mod robustness;
 mod ruview;
 #[cfg(test)]
 mod testing;
@@ -22,7 +22,7 @@ mod values;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::transport::{Ingress, default_idle_timeout_ms};
+use crate::transport::{Ingress, default_idle_timeout_ms, default_max_ahead_ms};
 use crate::{Clock, Decoder, LinkNames, Partition, SourceContext, SourceError, Speed, Transport};
 
 use crate::csi::atheros::Atheros;
@@ -53,6 +53,10 @@ pub struct CsiConfig {
     /// Milliseconds that frames may come out of order without being late; 0 by default.
     #[serde(default)]
     pub max_delay_ms: u32,
+    /// Milliseconds that a frame's time may be ahead of the time that it comes in; 60000 by default. One
+    /// that is further ahead is an error: the clock does not follow it.
+    #[serde(default = "default_max_ahead_ms")]
+    pub max_ahead_ms: u32,
     /// Milliseconds without a message after which a topic's partition, or a socket, is silent; 30000 by
     /// default. Its clock then follows the wall clock at that distance, so that it does not hold back
     /// the others. Where the time of arrival counts, sockets need none, but tell then that a board is not
@@ -163,6 +167,8 @@ impl CsiConfig {
             speed: self.speed,
             clock: self.clock,
             max_delay_ms: self.max_delay_ms,
+            max_ahead_ms: self.max_ahead_ms,
+            calendar: false,
             idle_timeout_ms: self.idle_timeout_ms,
             registry: None,
             decoder: &|| self.decoder(),

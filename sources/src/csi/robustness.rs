@@ -11,14 +11,14 @@ use crate::{DecodeError, Step};
 const N_RECORDS: usize = 4;
 
 /// A format, what begins its captures, a record, and how many good ones a turned bit may cost.
-struct Case {
-    name: String,
-    format: CsiFormat,
-    header: Vec<u8>,
-    record: Vec<u8>,
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) format: CsiFormat,
+    pub(crate) header: Vec<u8>,
+    pub(crate) record: Vec<u8>,
 }
 
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let samples = [
         (CsiFormat::Intel5300, intel5300::tests::sample()),
         (CsiFormat::Atheros, crate::csi::atheros::tests::sample()),
@@ -68,7 +68,7 @@ impl Case {
             }
             assert!(at <= there, "{}: more than is there", self.name);
         }
-        let records = intake.take().records;
+        let records = intake.drain().records;
         let n_values: usize = records
             .iter()
             .map(|(_, record)| match record {

@@ -28,7 +28,7 @@ pub(crate) fn batches(format: CsiFormat, bytes: &[u8]) -> Vec<CsiBatch> {
     let mut intake = intake();
     let steps = steps(format, bytes, &mut intake);
     assert!(steps.iter().all(|step| matches!(step, Step::Used(_))), "{steps:?}");
-    let records = intake.take().records.into_iter();
+    let records = intake.drain().records.into_iter();
     let batches = records.map(|(_, record)| match record {
         Record::Csi(batch) => batch,
         other => panic!("a capture holds csi, not {}", other.kind()),

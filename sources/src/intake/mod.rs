@@ -1,23 +1,28 @@
 //! Where a source collects what came in: gives each record its tick, and batches frames.
 //!
-//! A partition has a monotone clock. A record's tick is the largest tick seen so far, its own
-//! included; one that comes late keeps its capture time and travels at the current tick. So ticks are
-//! a pure function of what came before, however it was polled.
+//! A record that comes late keeps its capture time and travels at the partition's tick. The records of a
+//! tick leave when the tick is over, all at once: so batches are cut alike however a source was polled.
+
+mod ticks;
 
 use std::net::IpAddr;
 
-use schemas::{EventType, Granule, Record, SourceKind, Tick, TickLength};
+use schemas::{EventType, Record, SourceKind, Tick};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::devices::{DeviceFrame, Devices};
 use crate::errors::Errors;
 use crate::frames::{LinkNames, is_of, is_open, open_batch, sort_frames};
+use crate::intake::ticks::TickAssigner;
 use crate::position::{self, Position};
 use crate::routers::Routers;
 use crate::rows::{OpenRows, Row, Table};
 use crate::sender::Sender;
 use crate::{Clock, Dropped, Mark, Poll, PollState, SourceContext, SourceError};
+
+/// Why a record is not used whose time cannot be right.
+const TOO_FAR_AHEAD: &str = "time too far ahead";
 
 /// Collects the records of one partition. Frames of a link and tick stay in order in one contiguous
 /// batch; a frame costs no allocation unless its batch is new.
@@ -29,11 +34,14 @@ use crate::{Clock, Dropped, Mark, Poll, PollState, SourceContext, SourceError};
 pub struct Intake {
     names: LinkNames,
     source_kind: SourceKind,
-    tick_length: TickLength,
-    granule: Granule,
+    ticks: TickAssigner,
     max_delay_ns: i64,
-    clock: Tick,
+    max_ahead_ns: i64,
     arrived_at_ns: Option<i64>,
+    /// Nothing that comes can have been captured after this, if that is known.
+    written_at_ns: Option<i64>,
+    /// Records that are further ahead of both than `max_ahead_ns`, since they were last counted.
+    n_ahead: u64,
     sender: Sender,
     /// Which devices are there, if that is to be told.
     routers: Option<Routers>,
@@ -49,7 +57,8 @@ pub struct Intake {
     left: Option<(Tick, Vec<(Tick, Record)>)>,
     dropped: Vec<Dropped>,
     n_late: u64,
-    n_frames: usize,
+    /// Records since the last [`Intake::take`], each frame and each row as one.
+    n_records: usize,
     /// Frames of a batch, as the last [`Intake::take`] had them.
     frames_per_batch: usize,
     /// Frames that there is no room for yet, if there will be as many as it had.
@@ -63,40 +72,42 @@ pub struct Intake {
 impl Intake {
     /// An empty intake whose clock stands where time starts.
     pub fn new(names: LinkNames, source_kind: SourceKind, context: &SourceContext<'_>) -> Self {
-        let SourceContext { name, tick_length, granule, starts_at, .. } = *context;
-        let errors = Errors::new(name, "");
-        Self::empty(names, source_kind, (tick_length, granule), starts_at, errors)
+        let SourceContext { name, tick_length, granule, begins_at, .. } = *context;
+        let ticks = TickAssigner::new(tick_length, granule, begins_at);
+        Self::empty(names, source_kind, ticks, Errors::new(name, ""))
     }
 
     /// An empty intake for another partition, whose clock stands where this one's does.
     pub(crate) fn beside(&self, partition: &str) -> Self {
-        let (lengths, errors) = ((self.tick_length, self.granule), self.errors.beside(partition));
+        let (ticks, errors) = (self.ticks.for_partition(), self.errors.beside(partition));
         Self {
             max_delay_ns: self.max_delay_ns,
+            max_ahead_ns: self.max_ahead_ns,
+            written_at_ns: self.written_at_ns,
             sender: self.sender.beside(),
             routers: self.routers.as_ref().map(Routers::beside),
             arrival: self.arrival,
             devices: self.devices.beside(),
             rows: self.rows.as_ref().map(|rows| rows.beside(partition)),
-            ..Self::empty(self.names.clone(), self.source_kind, lengths, self.clock, errors)
+            ..Self::empty(self.names.clone(), self.source_kind, ticks, errors)
         }
     }
 
     fn empty(
         names: LinkNames,
         source_kind: SourceKind,
-        (tick_length, granule): (TickLength, Granule),
-        clock: Tick,
+        ticks: TickAssigner,
         errors: Errors,
     ) -> Self {
         Self {
             names,
             source_kind,
-            tick_length,
-            granule,
+            ticks,
             max_delay_ns: 0,
-            clock,
+            max_ahead_ns: i64::MAX,
             arrived_at_ns: None,
+            written_at_ns: None,
+            n_ahead: 0,
             sender: Sender::default(),
             routers: None,
             arrival: false,
@@ -107,7 +118,7 @@ impl Intake {
             left: None,
             dropped: Vec::new(),
             n_late: 0,
-            n_frames: 0,
+            n_records: 0,
             frames_per_batch: 0,
             n_expected: 0,
             rows: None,
@@ -131,6 +142,12 @@ impl Intake {
     #[must_use]
     pub fn with_max_delay_ms(self, max_delay_ms: u32) -> Self {
         Self { max_delay_ns: i64::from(max_delay_ms) * 1_000_000, ..self }
+    }
+
+    /// Refuses records that were captured later than they came in by more than this.
+    #[must_use]
+    pub(crate) fn with_max_ahead_ms(self, max_ahead_ms: u32) -> Self {
+        Self { max_ahead_ns: i64::from(max_ahead_ms) * 1_000_000, ..self }
     }
 
     /// Stamps frames by a clock; without it, by the device's.
@@ -168,9 +185,13 @@ impl Intake {
         partition: &str,
     ) -> Result<Option<P>, SourceError> {
         let Some(position) = context.position(partition) else { return Ok(None) };
-        let Position { tick, place, waiting, devices, routers: known } = Position::decode(position)
-            .map_err(|source| SourceError::Position { name: context.name.to_owned(), source })?;
-        (self.clock, self.records) = (tick, waiting);
+        let Position { tick, place, waiting, open, devices, routers: known } =
+            Position::decode(position).map_err(|source| SourceError::Position {
+                name: context.name.to_owned(),
+                source,
+            })?;
+        self.ticks.restore(tick, open);
+        self.records = waiting;
         self.devices.restore(devices);
         if let Some(routers) = &mut self.routers {
             routers.restore(known);
@@ -181,6 +202,17 @@ impl Intake {
     /// Tells when the frames that follow came in.
     pub fn set_arrival(&mut self, arrived_at_ns: i64) {
         self.arrived_at_ns = Some(arrived_at_ns);
+    }
+
+    /// Sets when what follows was written at the latest.
+    pub(crate) fn set_written_at(&mut self, written_at_ns: i64) {
+        self.written_at_ns = Some(written_at_ns);
+    }
+
+    /// True if a message cannot have come in at a time, which something outside has told.
+    pub(crate) fn refuses_arrival(&self, arrived_at_ns: i64) -> bool {
+        let latest = self.written_at_ns.map(|it| it.saturating_add(self.max_ahead_ns));
+        latest.is_some_and(|latest_ns| arrived_at_ns > latest_ns)
     }
 
     /// Tells who sent the frames that follow, if that is known.
@@ -201,7 +233,7 @@ impl Intake {
 
     /// The tick that a capture time falls into.
     pub(crate) fn tick_of(&self, captured_at_ns: i64) -> Tick {
-        self.tick_length.tick_of(captured_at_ns)
+        self.ticks.tick_of(captured_at_ns)
     }
 
     /// Notes the place that the latest record was read from, if it took the clock out of a granule.
@@ -213,7 +245,7 @@ impl Intake {
     pub fn mark(&mut self, place: &impl Serialize) -> Option<Tick> {
         let left = self.left.take();
         let marked = left.map(|(tick, waiting)| {
-            let position = Some(self.position_at(tick, place, &waiting));
+            let position = Some(self.position_at(tick, place, waiting));
             self.marks.push(Mark { partition: self.partition().to_owned(), tick, position });
             tick
         });
@@ -231,18 +263,23 @@ impl Intake {
 
     /// Where the partition is, when nothing was read yet since it was restored.
     pub(crate) fn position(&self, place: &impl Serialize) -> Vec<u8> {
-        self.position_at(self.clock, place, &self.records)
+        self.position_at(self.clock(), place, self.records.clone())
     }
 
     fn position_at(
         &self,
         tick: Tick,
         place: &impl Serialize,
-        waiting: &[(Tick, Record)],
+        waiting: Vec<(Tick, Record)>,
     ) -> Vec<u8> {
-        let devices = self.devices.before_latest();
-        let routers = self.routers.as_ref().map(Routers::before_latest).unwrap_or_default();
-        position::encode(tick, place, waiting, (&devices, &routers))
+        position::encode(&Position {
+            tick,
+            place: Some(place),
+            waiting,
+            open: self.ticks.open_since(tick),
+            devices: self.devices.before_latest(),
+            routers: self.routers.as_ref().map(Routers::before_latest).unwrap_or_default(),
+        })
     }
 
     /// Forgets what was remembered of devices.
@@ -262,17 +299,17 @@ impl Intake {
 
     /// The partition's clock.
     pub(crate) fn clock(&self) -> Tick {
-        self.clock
+        self.ticks.clock()
     }
 
     /// True if a record captured then takes the clock out of a granule.
     pub fn leaves_granule(&self, captured_at_ns: i64) -> bool {
-        self.clock_at(captured_at_ns) >= self.granule.end_of(self.clock)
+        self.clock_at(captured_at_ns) >= self.ticks.granule_end(self.clock())
     }
 
-    /// Frames and bad records since the last [`Intake::take`].
+    /// Records and bad ones since the last [`Intake::take`].
     pub fn len(&self) -> usize {
-        self.n_frames + self.dropped.len()
+        self.n_records + self.dropped.len()
     }
 
     /// True when nothing came since the last [`Intake::take`].
@@ -288,12 +325,16 @@ impl Intake {
         if let Some(arrived_at_ns) = self.arrived_at_ns.filter(|_| self.arrival) {
             scalars.captured_at_ns = arrived_at_ns;
         }
+        if scalars.captured_at_ns > self.latest_ns() {
+            self.n_ahead += 1;
+            return;
+        }
         let heard = self.arrived_at_ns.zip(self.routers.as_mut());
         if heard.is_some_and(|(now_ns, routers)| routers.hear(link.0, now_ns)) {
             let router = link.0.to_owned();
             self.tell(EventType::RouterConnected, &router, scalars.captured_at_ns);
         }
-        let tick = self.stamp(scalars.captured_at_ns);
+        let tick = self.stamp(scalars.captured_at_ns, size_of_val(frame.values));
         let latest = self.latest.filter(|_| same);
         let open = latest.filter(|idx| is_open(self.records.get(*idx), tick, frame.layout));
         let batch_idx = open.unwrap_or_else(|| self.open_batch(tick, frame));
@@ -302,7 +343,7 @@ impl Intake {
         batch.iq.extend_from_slice(frame.values);
         let pushed = batch.push_scalars(scalars);
         debug_assert!(pushed.is_ok(), "a decoder's values must fill its layout");
-        self.n_frames += usize::from(pushed.is_ok());
+        self.n_records += usize::from(pushed.is_ok());
     }
 
     /// Where the batch is that a frame of a tick goes to.
@@ -334,12 +375,21 @@ impl Intake {
         let Some(routers) = &self.routers else { return };
         let (about, at) = ((self.names.site.as_str(), router), (self.tick_of(at_ns), at_ns));
         let event = routers.event(event_type, about, at, self.source_kind);
-        self.push_record(at_ns, Record::Event(event));
+        self.insert(at_ns, Record::Event(event));
     }
 
     /// Adds a record that is no frame.
     pub fn push_record(&mut self, captured_at_ns: i64, record: Record) {
-        let tick = self.stamp(captured_at_ns);
+        if captured_at_ns > self.latest_ns() {
+            self.n_ahead += 1;
+            return;
+        }
+        self.n_records += 1;
+        self.insert(captured_at_ns, record);
+    }
+
+    fn insert(&mut self, captured_at_ns: i64, record: Record) {
+        let tick = self.stamp(captured_at_ns, record.size_bytes());
         let behind = self.records.partition_point(|(at, _)| *at <= tick);
         self.records.insert(behind, (tick, record));
         self.latest = None;
@@ -347,10 +397,14 @@ impl Intake {
 
     /// Adds a row of the table.
     pub(crate) fn push_row(&mut self, happened_at_ns: i64, row: Row<'_>) {
-        let tick = self.stamp(happened_at_ns);
+        if happened_at_ns > self.latest_ns() {
+            self.n_ahead += 1;
+            return;
+        }
+        let tick = self.stamp(happened_at_ns, row.size_bytes());
         if let Some(rows) = &mut self.rows {
             rows.push(tick, happened_at_ns, row, &self.records);
-            self.n_frames += 1;
+            self.n_records += 1;
         }
     }
 
@@ -363,16 +417,40 @@ impl Intake {
     pub(crate) fn drop_records(&mut self, reason: &'static str, n_records: u64, offset: u64) {
         self.dropped.push(Dropped { reason, n_records, offset });
         let device = self.sender.name().unwrap_or_default();
-        self.errors.push(self.clock, device, (reason, n_records, offset), &self.records);
+        self.errors.push(self.clock(), device, (reason, n_records, offset), &self.records);
     }
 
-    /// Takes out what came in, but for what waits.
+    /// Counts the message at an offset, which came in at a time that it cannot have come in at.
+    pub(crate) fn drop_ahead_message(&mut self, offset: u64) {
+        self.drop_records(TOO_FAR_AHEAD, 1, offset);
+    }
+
+    /// Counts the records of the message at an offset whose time is too far ahead.
+    pub(crate) fn drop_ahead(&mut self, offset: u64) {
+        let n_ahead = std::mem::take(&mut self.n_ahead);
+        if n_ahead > 0 {
+            self.drop_records(TOO_FAR_AHEAD, n_ahead, offset);
+        }
+    }
+
+    /// Takes out the records whose tick is over.
     pub fn take(&mut self) -> Poll {
+        self.take_before(self.clock())
+    }
+
+    /// Takes out everything that came in, for readers to whom ticks do not matter.
+    pub fn drain(&mut self) -> Poll {
+        self.take_before(Tick::MAX)
+    }
+
+    /// Takes out the records before a tick.
+    fn take_before(&mut self, end: Tick) -> Poll {
         self.latest = None;
-        self.n_expected = std::mem::take(&mut self.n_frames);
+        let n_records = std::mem::take(&mut self.n_records);
+        self.n_expected = n_records;
         self.frames_per_batch = self.n_expected.div_ceil(self.records.len().max(1));
-        self.close_rows();
-        let waiting = self.records.partition_point(|(tick, _)| *tick <= self.clock);
+        self.close_rows(end);
+        let waiting = self.records.partition_point(|(tick, _)| *tick < end);
         let waiting = self.records.split_off(waiting);
         let mut records = std::mem::replace(&mut self.records, waiting);
         if self.max_delay_ns > 0 {
@@ -382,18 +460,19 @@ impl Intake {
         }
         Poll {
             records,
+            n_records: n_records as u64,
             marks: std::mem::take(&mut self.marks),
             dropped: std::mem::take(&mut self.dropped),
             n_late: std::mem::take(&mut self.n_late),
-            clock: self.clock,
+            clock: self.clock(),
             state: PollState::Ready,
         }
     }
 
-    /// Makes batches of the rows whose time has come.
-    fn close_rows(&mut self) {
+    /// Makes batches of the rows before a tick.
+    fn close_rows(&mut self, end: Tick) {
         for rows in self.rows.iter_mut().chain([&mut self.errors.rows]) {
-            while let Some((tick, record)) = rows.take(self.clock) {
+            while let Some((tick, record)) = rows.take_before(end) {
                 let behind = self.records.partition_point(|(at, _)| *at <= tick);
                 self.records.insert(behind, (tick, record));
             }
@@ -404,21 +483,30 @@ impl Intake {
     pub fn finish(&mut self, place: &impl Serialize) -> Poll {
         self.settle();
         self.mark(place);
-        let last_tick = self.records.last().map_or(self.clock, |(tick, _)| *tick);
+        let last_tick = self.records.last().map_or(self.clock(), |(tick, _)| *tick);
         let last_row = self.rows.as_ref().and_then(OpenRows::last_tick);
         let last_tick = last_tick.max(last_row.unwrap_or(0));
-        self.left = Some((self.granule.end_of(last_tick), Vec::new()));
+        self.left = Some((self.ticks.granule_end(last_tick), Vec::new()));
         self.mark(place);
-        self.clock = self.clock.max(last_tick);
-        Poll { state: PollState::End, ..self.take() }
+        self.ticks.advance(last_tick);
+        Poll { state: PollState::End, ..self.drain() }
     }
 
-    /// The tick of a record, which moves the clock.
-    fn stamp(&mut self, captured_at_ns: i64) -> Tick {
-        let tick = self.tick_length.tick_of(captured_at_ns);
-        self.n_late += u64::from(tick < self.clock);
+    /// The latest capture time that can be right: the clock must not follow one beyond it.
+    fn latest_ns(&self) -> i64 {
+        let known = self.arrived_at_ns.or(self.written_at_ns);
+        known.map_or(i64::MAX, |it| it.saturating_add(self.max_ahead_ns))
+    }
+
+    /// The tick of a record of so many bytes, which moves the clock.
+    fn stamp(&mut self, captured_at_ns: i64, n_bytes: usize) -> Tick {
+        let tick = self.tick_of(captured_at_ns);
+        self.n_late += u64::from(tick < self.clock());
         self.advance(self.clock_at(captured_at_ns));
-        tick.max(self.clock)
+        self.advance(self.ticks.clock_with_room(n_bytes));
+        let tick = tick.max(self.clock());
+        self.ticks.count(tick, n_bytes);
+        tick
     }
 
     /// The latest frames are before the place that a mark would note.
@@ -432,11 +520,11 @@ impl Intake {
     /// Where a record captured then takes the clock to: no further than the slowest of several devices.
     fn clock_at(&self, captured_at_ns: i64) -> Tick {
         let now_ns = self.devices.slowest_ns(self.arrived_at_ns).unwrap_or(captured_at_ns);
-        self.tick_length.tick_of(now_ns.saturating_sub(self.max_delay_ns))
+        self.tick_of(now_ns.saturating_sub(self.max_delay_ns))
     }
 
     fn advance(&mut self, clock: Tick) {
-        let end = self.granule.end_of(self.clock);
+        let end = self.ticks.granule_end(self.clock());
         if clock >= end && self.left.is_none() {
             let waiting = self.records.iter().filter(|(tick, _)| *tick >= end).cloned();
             let mut waiting: Vec<_> = waiting.collect();
@@ -444,7 +532,7 @@ impl Intake {
             waiting.sort_by_key(|(tick, _)| *tick);
             self.left = Some((end, waiting));
         }
-        self.clock = self.clock.max(clock);
+        self.ticks.advance(clock);
     }
 }
 

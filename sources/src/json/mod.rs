@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::json::row_decoder::RowDecoder;
-use crate::transport::{Ingress, default_idle_timeout_ms};
+use crate::transport::{Ingress, default_idle_timeout_ms, default_max_ahead_ms};
 use crate::{Clock, Decoder, LinkNames, Partition, SourceContext, SourceError, Speed, Transport};
 
 /// Settings of the `json` source.
@@ -27,6 +27,10 @@ pub struct JsonConfig {
     /// Milliseconds that rows may come out of order without being late; 0 by default.
     #[serde(default)]
     pub max_delay_ms: u32,
+    /// Milliseconds that a record's time may be ahead of the time that it comes in, or that its file was
+    /// written; 60000 by default. One that is further ahead is an error: the clock does not follow it.
+    #[serde(default = "default_max_ahead_ms")]
+    pub max_ahead_ms: u32,
     /// Milliseconds without a message after which a topic's partition, or a socket, is silent; 30000 by
     /// default. Its clock then follows the wall clock at that distance, so that it does not hold back
     /// the others. Where the time of arrival counts, sockets need none.
@@ -126,6 +130,8 @@ impl JsonConfig {
             speed: self.speed,
             clock: Some(Clock::Device),
             max_delay_ms: self.max_delay_ms,
+            max_ahead_ms: self.max_ahead_ms,
+            calendar: true,
             idle_timeout_ms: self.idle_timeout_ms,
             registry: None,
             decoder: &|| self.decoder(),

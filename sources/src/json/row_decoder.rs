@@ -246,7 +246,7 @@ mod tests {
             bytes = &bytes[used..];
         }
         assert_eq!(bad, [DecodeError::NoTime, DecodeError::Json]);
-        let poll = intake.take();
+        let poll = intake.drain();
         let [(0, Record::Rows(rows))] = &poll.records[..] else { panic!("one tick") };
         assert_eq!(rows.times_ns, [1_000_000, 2_500_000, 3_000_000]);
         let column = |name: &str| rows.batch.column_by_name(name).expect("it is declared");

@@ -114,9 +114,9 @@ mod tests {
         }
         let longer = [&message[..], &[0]].concat();
         assert_eq!(decoder.decode(&longer, true, &mut intake), bad(longer.len()));
-        assert!(intake.take().records.is_empty());
+        assert!(intake.drain().records.is_empty());
         assert_eq!(decoder.decode(&message, true, &mut intake), Step::Used(message.len()));
-        let poll = intake.take();
+        let poll = intake.drain();
         let [(0, Record::Pose(frame))] = &poll.records[..] else { panic!("{poll:?}") };
         assert_eq!((frame.captured_at_ns, frame.persons[0].id.as_str()), (5_000_000, "p1"));
     }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::poses::avro::AvroPoses;
 use crate::poses::json::JsonPoses;
-use crate::transport::{Ingress, default_idle_timeout_ms};
+use crate::transport::{Ingress, default_idle_timeout_ms, default_max_ahead_ms};
 use crate::{Clock, Decoder, LinkNames, Partition, SourceContext, SourceError, Speed, Transport};
 
 /// Settings of the `poses` source.
@@ -24,6 +24,10 @@ pub struct PosesConfig {
     /// Milliseconds that frames may come out of order without being late; 0 by default.
     #[serde(default)]
     pub max_delay_ms: u32,
+    /// Milliseconds that a record's time may be ahead of the time that it comes in, or that its file was
+    /// written; 60000 by default. One that is further ahead is an error: the clock does not follow it.
+    #[serde(default = "default_max_ahead_ms")]
+    pub max_ahead_ms: u32,
     /// Milliseconds without a message after which a topic's partition, or a socket, is silent; 30000 by
     /// default. Its clock then follows the wall clock at that distance, so that it does not hold back
     /// the others. Where the time of arrival counts, sockets need none.
@@ -75,6 +79,8 @@ impl PosesConfig {
             speed: self.speed,
             clock: Some(Clock::Device),
             max_delay_ms: self.max_delay_ms,
+            max_ahead_ms: self.max_ahead_ms,
+            calendar: true,
             idle_timeout_ms: self.idle_timeout_ms,
             registry: self.registry(),
             decoder: &|| self.decoder(),

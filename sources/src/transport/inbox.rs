@@ -44,6 +44,20 @@ impl Timing {
     fn earliest_ns(self, arrived_at_ns: i64) -> i64 {
         arrived_at_ns.saturating_sub(if self.aligned { JITTER_NS } else { 0 })
     }
+
+    /// Moves a partition's clock before what comes in at a time is read: so what happens then is stamped
+    /// alike, whether time went by or the next message was read at once. `furthest` is the clock of the
+    /// partition that is the furthest.
+    fn advance(self, messages: &mut Messages, furthest: Tick, arrived_at_ns: i64) {
+        let now_ns = self.earliest_ns(arrived_at_ns);
+        messages.tell_silences(now_ns);
+        if self.arrival {
+            messages.intake.advance_to(now_ns);
+        } else {
+            // In one clock, nothing is before what came before it.
+            messages.intake.advance_to_tick(furthest);
+        }
+    }
 }
 
 impl Inbox {
@@ -73,21 +87,18 @@ impl Inbox {
 
     /// Takes a message; gives how many frames and bad records that were.
     pub(super) fn take(&mut self, entry: &Entry<'_>) -> Result<usize, SourceError> {
-        self.count_lost(entry);
         let Entry { offset, next, arrived_at_ns, origin, message, .. } = *entry;
         self.arrived_at_ns = arrived_at_ns;
+        self.count_lost(entry);
         self.clock = self.clock.max(self.senders.rest.intake.clock());
+        let (timing, clock) = (self.timing, self.clock);
         let Some(messages) = self.senders.of(origin.sender, offset) else { return Ok(0) };
         messages.skip_to(offset);
-        messages.tell_silences(self.timing.earliest_ns(arrived_at_ns));
+        timing.advance(messages, clock, arrived_at_ns);
+        messages.mark();
         messages.hear(arrived_at_ns);
         messages.intake.set_arrival(arrived_at_ns);
         messages.intake.set_sender(origin.sender);
-        if !self.timing.aligned {
-            // In one clock, nothing is before what came before it.
-            messages.intake.advance_to_tick(self.clock);
-            messages.mark();
-        }
         let n_before = messages.intake.len();
         messages.decode(&mut self.decoding, offset, next, message)?;
         self.clock = self.clock.max(messages.intake.clock());
@@ -99,6 +110,8 @@ impl Inbox {
         let rest = &mut self.senders.rest;
         if entry.n_lost > 0 && entry.offset >= rest.offset() {
             rest.skip_to(entry.offset);
+            self.timing.advance(rest, self.clock, entry.arrived_at_ns);
+            rest.mark();
             rest.intake.set_sender(None);
             rest.intake.drop_records(LOST, entry.n_lost, entry.offset);
         }
@@ -107,20 +120,14 @@ impl Inbox {
     /// Says that everything before an offset is taken. What else comes in does so at `clock_ns` or later.
     pub(super) fn taken_to(&mut self, offset: u64, clock_ns: Option<i64>) {
         let arrived_at_ns = clock_ns.unwrap_or(i64::MIN).max(self.arrived_at_ns);
-        let now_ns = self.timing.earliest_ns(arrived_at_ns);
         self.clock = self.clock.max(self.senders.rest.intake.clock());
-        let (clock, arrival) = (self.clock, self.timing.arrival);
+        let (timing, clock) = (self.timing, self.clock);
         self.senders.for_each(|messages| {
             messages.skip_to(offset);
-            messages.tell_silences(now_ns);
-            if arrival {
-                messages.intake.advance_to(now_ns);
-            } else {
-                messages.intake.advance_to_tick(clock);
-            }
+            timing.advance(messages, clock, arrived_at_ns);
         });
         self.clock = self.senders.furthest_clock();
-        self.senders.mark(now_ns);
+        self.senders.mark(timing.earliest_ns(arrived_at_ns));
     }
 
     /// Takes out what all partitions have come to.

@@ -76,7 +76,15 @@ impl Journaled {
             if let Some(messages) = self.inbox.timed() {
                 self.silent.heard(entry.offset, messages);
             }
-            n_taken += self.inbox.take(&entry)?.max(1);
+            let offset = entry.offset;
+            match self.inbox.take(&entry) {
+                Ok(n_records) => n_taken += n_records.max(1),
+                Err(error) => {
+                    // It is read again when the outage is over.
+                    self.reader.seek(offset);
+                    return Err(error);
+                }
+            }
         }
         Ok(())
     }
@@ -88,7 +96,7 @@ impl Journaled {
             self.silent.unknown();
             return Ok(());
         }
-        self.silent.asked();
+        self.silent.asked(messages);
         match self.silent.due(messages) {
             Some(silence) => self.silent.keep(silence, messages),
             None => Ok(()),

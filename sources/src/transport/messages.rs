@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use schemas::{SourceKind, Tick};
 use serde::{Deserialize, Serialize};
 
-use crate::registry::Registry;
+use crate::position::place_of;
+use crate::registry::{Registry, Schema};
 use crate::transport::{Clock, Ingress};
-use crate::{Decoder, DecoderMemory, Intake, Poll, SourceError, Step};
+use crate::{DecodeError, Decoder, DecoderMemory, Intake, Poll, SourceContext, SourceError, Step};
 
 /// Where to read on.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -19,6 +20,20 @@ struct Place {
     memory: DecoderMemory,
     /// When the device was heard the last time, if the partition is a device.
     heard_at_ns: Option<i64>,
+}
+
+/// The offset that the partition has come to that is the furthest, as an earlier run noted it.
+///
+/// # Errors
+///
+/// [`SourceError::Position`] if the notes are not this source's.
+pub(super) fn furthest_offset(context: &SourceContext<'_>) -> Result<u64, SourceError> {
+    let mut furthest = 0;
+    for (partition, _) in context.positions {
+        let place: Option<Place> = place_of(context, &String::from_utf8_lossy(partition))?;
+        furthest = furthest.max(place.map_or(0, |place| place.offset));
+    }
+    Ok(furthest)
 }
 
 /// What makes records of messages, whoever sent them.
@@ -107,7 +122,12 @@ impl Messages {
         self.intake.position(&self.place)
     }
 
-    /// Decodes what of a message is not done with; the one behind it is at `next`.
+    /// Decodes what of a message is not done with; the one behind it is at `next`. After an outage, it can
+    /// be called again with the same message.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Registry`] if the schema that it names cannot be asked for now.
     pub(super) fn decode(
         &mut self,
         decoding: &mut Decoding,
@@ -132,6 +152,7 @@ impl Messages {
                 Step::NeedsMore => bytes.len(),
                 Step::NeedsSchema(number) => self.learn(decoding, number, offset, bytes.len())?,
             };
+            self.intake.drop_ahead(offset);
             self.place.memory = decoding.decoder.memory();
             self.mark_at(place);
         }
@@ -149,7 +170,10 @@ impl Messages {
         n_bytes: usize,
     ) -> Result<usize, SourceError> {
         let schema = registry.as_ref().map(|registry| registry.schema(number)).transpose()?;
-        let learnt = decoder.learn(number, schema.as_deref().unwrap_or_default());
+        let learnt = match schema {
+            Some(Schema::Known(schema)) => decoder.learn(number, &schema),
+            Some(Schema::Unknown) | None => Err(DecodeError::UnknownSchema),
+        };
         Ok(learnt.map_or_else(
             |error| {
                 self.intake.drop_record(error.reason(), offset);

@@ -3,6 +3,7 @@
 mod cutter;
 mod datagrams;
 mod file;
+mod fingerprint;
 mod follow;
 mod host_times;
 mod inbox;
@@ -21,7 +22,6 @@ mod udp;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use arrow::datatypes::SchemaRef;
 use schemars::JsonSchema;
@@ -36,6 +36,7 @@ use crate::transport::follow::Follow;
 use crate::transport::inlet::{Filling, Inlet};
 use crate::transport::interface::Interface;
 use crate::transport::journaled::Journaled;
+use crate::transport::messages::furthest_offset;
 use crate::transport::mqtt::{MOST_WAITING, Mqtt};
 use crate::transport::serial::Serial;
 use crate::transport::tcp::Tcp;
@@ -102,6 +103,11 @@ pub(crate) fn default_idle_timeout_ms() -> u32 {
     30_000
 }
 
+/// What `max_ahead_ms` is unless it is set.
+pub(crate) fn default_max_ahead_ms() -> u32 {
+    60_000
+}
+
 /// What is done with the bytes of a transport.
 pub(crate) struct Ingress<'a> {
     pub(crate) context: &'a SourceContext<'a>,
@@ -113,6 +119,9 @@ pub(crate) struct Ingress<'a> {
     pub(crate) speed: Speed,
     pub(crate) clock: Option<Clock>,
     pub(crate) max_delay_ms: u32,
+    pub(crate) max_ahead_ms: u32,
+    /// True if records carry times of the calendar, rather than of a device's clock.
+    pub(crate) calendar: bool,
     pub(crate) idle_timeout_ms: u32,
     /// URL of the schema registry, where messages name schemas.
     pub(crate) registry: Option<&'a str>,
@@ -126,6 +135,7 @@ impl Ingress<'_> {
         let intake = Intake::new(self.names.clone(), kind, self.context);
         let intake = intake.of_partition(self.context, partition);
         let intake = intake.with_max_delay_ms(self.max_delay_ms);
+        let intake = intake.with_max_ahead_ms(self.max_ahead_ms);
         let intake = intake.with_clock(self.clock.unwrap_or(clock)).with_senders(self.by_sender);
         let Some(schema) = &self.schema else { return intake };
         intake.with_rows(Table {
@@ -150,15 +160,15 @@ impl Transport {
     /// What the position is like, of a source of some content.
     pub(crate) fn state_shape(&self, content: &str) -> String {
         match self {
-            Self::File(path) => format!("file 5, {content} in {}", path.display()),
-            Self::Follow(path) => format!("follow 2, {content} in {}", path.display()),
-            Self::Udp(_) => format!("udp 6, {content}"),
-            Self::Interface(interface) => format!("interface 2, {content} at {}", interface.name),
-            Self::Tcp(_) => format!("tcp 2, {content}"),
-            Self::Journal(folder) => format!("journal 5, {content} in {}", folder.display()),
-            Self::Kafka(topic) => format!("kafka 5, {content} in {}", topic.topic),
-            Self::Serial(line) => format!("serial 5, {content} at {}", line.path.display()),
-            Self::Mqtt(topic) => format!("mqtt 5, {content} in {}", topic.topic),
+            Self::File(path) => format!("file 6, {content} in {}", path.display()),
+            Self::Follow(path) => format!("follow 3, {content} in {}", path.display()),
+            Self::Udp(_) => format!("udp 7, {content}"),
+            Self::Interface(interface) => format!("interface 3, {content} at {}", interface.name),
+            Self::Tcp(_) => format!("tcp 3, {content}"),
+            Self::Journal(folder) => format!("journal 6, {content} in {}", folder.display()),
+            Self::Kafka(topic) => format!("kafka 6, {content} in {}", topic.topic),
+            Self::Serial(line) => format!("serial 6, {content} at {}", line.path.display()),
+            Self::Mqtt(topic) => format!("mqtt 6, {content} in {}", topic.topic),
         }
     }
 
@@ -183,7 +193,8 @@ impl Transport {
                 let (id, decoder) = (client_id(site, name), (ingress.decoder)());
                 let reception = Reception { id, directory, most_waiting: MOST_WAITING, decoder };
                 let folder = journal.join(name);
-                let Some((filling, reader)) = self.fill(&folder, reception)? else {
+                let read_up_to = furthest_offset(ingress.context)?;
+                let Some((filling, reader)) = self.fill(&folder, read_up_to, reception)? else {
                     return Ok(Vec::new());
                 };
                 let source = Journaled::new(&folder, reader, ingress)?;
@@ -202,29 +213,31 @@ impl Transport {
         let (id, directory) = (client_id("record", name), Path::new(""));
         // There are no checkpoints to wait for.
         let reception = Reception { id, directory, most_waiting: 0, decoder };
-        let filling = self.fill(folder, reception)?;
+        let filling = self.fill(folder, 0, reception)?;
         Ok(filling.map(|(filling, _)| Box::new(filling) as Box<dyn Receiver>))
     }
 
-    /// What fills the journal in a folder, and what reads it; none for what can be asked again.
+    /// What fills the journal in a folder, and what reads it, behind the offset that earlier runs have
+    /// read; none for what can be asked again.
     fn fill(
         &self,
         folder: &Path,
+        read_up_to: u64,
         reception: Reception<'_>,
     ) -> Result<Option<(Filling, Reader)>, SourceError> {
         let Reception { id, directory, most_waiting, decoder } = reception;
         let filled = match self {
             Self::File(_) | Self::Journal(_) | Self::Kafka(_) => return Ok(None),
-            Self::Follow(path) => fill(folder, |journal| {
+            Self::Follow(path) => fill(folder, read_up_to, |journal| {
                 let taken = journal.last_mark().unwrap_or_default();
                 Follow::open(directory.join(path), taken, decoder)
             }),
-            Self::Udp(address) => fill(folder, |_| Udp::bind(*address)),
-            Self::Interface(interface) => fill(folder, |_| Interface::open(interface)),
-            Self::Tcp(address) => fill(folder, |_| Tcp::bind(*address, decoder)),
-            Self::Serial(line) => fill(folder, |_| Serial::open(line, decoder)),
+            Self::Udp(address) => fill(folder, read_up_to, |_| Udp::bind(*address)),
+            Self::Interface(interface) => fill(folder, read_up_to, |_| Interface::open(interface)),
+            Self::Tcp(address) => fill(folder, read_up_to, |_| Tcp::bind(*address, decoder)),
+            Self::Serial(line) => fill(folder, read_up_to, |_| Serial::open(line, decoder)),
             Self::Mqtt(topic) => {
-                fill(folder, |journal| Mqtt::connect(topic, &id, most_waiting, journal))
+                fill(folder, read_up_to, |journal| Mqtt::connect(topic, &id, most_waiting, journal))
             }
         };
         filled.map(Some)
@@ -234,10 +247,11 @@ impl Transport {
 /// Fills the journal in a folder from what `open` opens.
 fn fill<I: Inlet + 'static>(
     folder: &Path,
+    read_up_to: u64,
     open: impl FnOnce(&mut Writer) -> Result<I, SourceError>,
 ) -> Result<(Filling, Reader), SourceError> {
     let failed = |source| SourceError::Journal { folder: folder.to_owned(), source };
-    let (mut journal, reader) = journal::open(folder).map_err(failed)?;
+    let (mut journal, reader) = journal::open(folder, read_up_to).map_err(failed)?;
     let inlet = Box::new(open(&mut journal)?);
     Ok((Filling::new(inlet, journal), reader))
 }
@@ -268,10 +282,4 @@ fn paced<S: Source + 'static>(
         Speed::Full => open(RECORDS_PER_POLL)?.into(),
         Speed::Factor(factor) => Paced::new(open(1)?, factor).into(),
     }])
-}
-
-/// Nanoseconds since the Unix epoch; clocks set before it count as the epoch.
-pub(crate) fn unix_ns(now: SystemTime) -> i64 {
-    let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
 }

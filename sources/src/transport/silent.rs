@@ -1,14 +1,22 @@
-//! A partition whose messages carry their own time, when none come: its clock follows the wall clock.
+//! A partition whose messages carry their own time, when none come: its clock follows the wall clock, or
+//! goes on at the pace of time if its messages count it from somewhere else.
 //!
 //! Silent is who was asked and had nothing, not who could not be asked.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use schemas::Tick;
+
+use crate::arrival_clock::ArrivalClock;
+use crate::transport::Ingress;
 use crate::transport::messages::Messages;
-use crate::transport::{Ingress, unix_ns};
 use crate::{Silence, Silences, SourceError};
+
+/// Times before the year 2000 are not of a calendar: such a clock counts since its device was started.
+const FIRST_CALENDAR_MS: Tick = 946_684_800_000;
+const NS_PER_MS: i64 = 1_000_000;
 
 /// For how long nothing has come.
 pub(super) struct Silent {
@@ -16,8 +24,9 @@ pub(super) struct Silent {
     source: String,
     partition: String,
     timeout: Duration,
-    /// Since when there was nothing more to read.
-    since: Option<Instant>,
+    clock: ArrivalClock,
+    /// Since when there was nothing more to read, and the partition's clock then.
+    since: Option<(Instant, Tick)>,
     /// Silences of an earlier run that are still ahead.
     kept: VecDeque<Silence>,
 }
@@ -30,6 +39,7 @@ impl Silent {
             source: context.name.to_owned(),
             partition: partition.to_owned(),
             timeout: Duration::from_millis(ingress.idle_timeout_ms.into()),
+            clock: ArrivalClock::after(i64::MIN),
             since: None,
             kept: context.silences.kept(context.name, partition)?.into(),
         })
@@ -46,8 +56,8 @@ impl Silent {
 
     /// There is nothing more to read now.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
-    pub(super) fn asked(&mut self) {
-        self.since.get_or_insert_with(Instant::now);
+    pub(super) fn asked(&mut self, messages: &Messages) {
+        self.since.get_or_insert_with(|| (Instant::now(), messages.intake.clock()));
     }
 
     /// Nobody knows whether there is something to read: what was asked before does not count.
@@ -56,10 +66,15 @@ impl Silent {
     }
 
     /// What is to be kept when nothing has come for long enough.
-    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
-    pub(super) fn due(&self, messages: &Messages) -> Option<Silence> {
-        self.since.filter(|since| since.elapsed() >= self.timeout)?;
-        let clock_ns = unix_ns(SystemTime::now()) - self.timeout.as_nanos() as i64;
+    pub(super) fn due(&mut self, messages: &Messages) -> Option<Silence> {
+        let (since, clock_then) = self.since?;
+        let idle_for = since.elapsed().checked_sub(self.timeout)?;
+        // A clock at zero has not been told any time yet.
+        let clock_ns = if (1..FIRST_CALENDAR_MS).contains(&clock_then) {
+            clock_then.cast_signed() * NS_PER_MS + as_ns(idle_for)
+        } else {
+            self.clock.now_ns().saturating_sub(as_ns(self.timeout))
+        };
         let leaves = messages.intake.leaves_granule(clock_ns);
         let clock = messages.intake.tick_of(clock_ns);
         leaves.then(|| Silence { offset: messages.offset(), clock })
@@ -76,4 +91,8 @@ impl Silent {
         messages.mark();
         Ok(())
     }
+}
+
+fn as_ns(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -4,13 +4,15 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use schemas::SourceKind;
 use serde::{Deserialize, Serialize};
 
+use crate::arrival_clock::{ArrivalClock, unix_ns};
+use crate::position::place_of;
+use crate::transport::fingerprint::Fingerprint;
 use crate::transport::host_times::HostTimes;
-use crate::transport::{Clock, Ingress, unix_ns};
+use crate::transport::{Clock, Ingress};
 use crate::{DecodeError, Decoder, DecoderMemory, Intake, Poll, Source, SourceError, Step};
 
 /// Read at once, and given as one poll: what becomes of it stays in the processor's caches.
@@ -29,8 +31,11 @@ pub(crate) struct Capture<R = File> {
     /// When frames came in, if the host noted it.
     host_times: Option<HostTimes>,
     n_frames: u64,
-    /// True if records are stamped with the time they are read.
-    arrival: bool,
+    /// What records are stamped with, if it is the time they are read.
+    arrival: Option<ArrivalClock>,
+    fingerprint: Fingerprint,
+    /// True if an earlier run read another file.
+    replaced: bool,
     records_per_poll: usize,
     /// Bytes that were read; those before `decoded` are done with.
     buffer: Vec<u8>,
@@ -47,24 +52,38 @@ impl Capture {
         ingress: &Ingress<'_>,
         records_per_poll: usize,
     ) -> Result<Self, SourceError> {
-        let mut intake = ingress.intake(SourceKind::Replay, "", Clock::Device);
-        let place: Place = intake.restore(ingress.context, "")?.unwrap_or_default();
-        let open = || {
-            let mut file = File::open(&path)?;
-            let n_bytes = file.metadata()?.len();
-            file.seek(SeekFrom::Start(place.offset))?;
-            Ok((file, n_bytes, HostTimes::beside(&path)?))
+        let failed = |source| SourceError::Read { path: path.clone(), source };
+        let mut file = File::open(&path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        let host_times = HostTimes::beside(&path).map_err(failed)?;
+        let saved: Option<Place> = place_of(ingress.context, "")?;
+        let same = match &saved {
+            Some(place) => place.fingerprint.is_of(&file).map_err(failed)?,
+            None => true,
         };
-        let (file, n_bytes, host_times) = match open() {
-            Ok(opened) => opened,
-            Err(source) => return Err(SourceError::Read { path, source }),
-        };
-        if n_bytes < place.offset {
+        let place = saved.filter(|_| same).unwrap_or_default();
+        if metadata.len() < place.offset {
             return Err(SourceError::Shorter { path, offset: place.offset });
         }
+        file.seek(SeekFrom::Start(place.offset)).map_err(failed)?;
+        let fingerprint = Fingerprint::of(&file).map_err(failed)?;
+        let mut intake = ingress.intake(SourceKind::Replay, "", Clock::Device);
+        if same {
+            intake.restore::<Place>(ingress.context, "")?;
+        } else {
+            tracing::warn!(
+                source = ingress.context.name, path = %path.display(),
+                "the file was replaced since it was read; it is read from its beginning"
+            );
+        }
+        if ingress.calendar {
+            intake.set_written_at(metadata.modified().map(unix_ns).map_err(failed)?);
+        }
+        let arrival = ingress.clock == Some(Clock::Arrival) && host_times.is_none();
         let mut capture = Self::new(path, file, (ingress.decoder)(), intake, records_per_poll);
-        capture.arrival = ingress.clock == Some(Clock::Arrival) && host_times.is_none();
-        capture.host_times = host_times;
+        capture.arrival = arrival.then(|| ArrivalClock::after(i64::MIN));
+        (capture.host_times, capture.fingerprint, capture.replaced) =
+            (host_times, fingerprint, !same);
         (capture.offset, capture.n_frames) = (place.offset, place.n_frames);
         capture.decoder.recall(place.memory);
         Ok(capture)
@@ -78,6 +97,7 @@ pub(crate) struct Place {
     /// Before it.
     n_frames: u64,
     memory: DecoderMemory,
+    fingerprint: Fingerprint,
 }
 
 impl<R: Read> Capture<R> {
@@ -95,7 +115,9 @@ impl<R: Read> Capture<R> {
             intake,
             host_times: None,
             n_frames: 0,
-            arrival: false,
+            arrival: None,
+            fingerprint: Fingerprint::default(),
+            replaced: false,
             records_per_poll,
             buffer: Vec::new(),
             decoded: 0,
@@ -117,7 +139,8 @@ impl<R: Read> Capture<R> {
     /// Where the next record is.
     fn place(&self) -> Place {
         let offset = self.offset + self.decoded as u64;
-        Place { offset, n_frames: self.n_frames, memory: self.decoder.memory() }
+        let (n_frames, memory) = (self.n_frames, self.decoder.memory());
+        Place { offset, n_frames, memory, fingerprint: self.fingerprint }
     }
 
     /// Decodes one record; false when more bytes are needed.
@@ -149,16 +172,20 @@ impl<R: Read> Capture<R> {
                 self.decoded = self.buffer.len();
             }
         }
+        self.intake.drop_ahead(place.offset);
         self.intake.mark(&place);
         true
     }
 }
 
 impl<R: Read + Send> Source for Capture<R> {
-    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
+    fn begins_anew(&self) -> bool {
+        self.replaced
+    }
+
     fn poll(&mut self) -> Result<Poll, SourceError> {
-        if self.arrival {
-            self.intake.set_arrival(unix_ns(SystemTime::now()));
+        if let Some(clock) = &mut self.arrival {
+            self.intake.set_arrival(clock.now_ns());
         }
         while self.intake.len() < self.records_per_poll {
             if self.step() {
@@ -184,55 +211,4 @@ impl<R> fmt::Debug for Capture<R> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use schemas::Record;
-
-    use crate::{CsiFormat, Dropped, LinkNames, PollState, SourceContext};
-
-    const LINE: &str =
-        "CSI_DATA,9,94:d9:b3:80:8c:81,-30,11,-93,7,24,6,2751923,67,0,4,1,\"[1,-2]\"\n";
-
-    /// Gives one byte at a time, as a slow disk might.
-    struct ByteByByte<'a>(&'a [u8]);
-
-    impl Read for ByteByByte<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            self.0.read(&mut buffer[..1])
-        }
-    }
-
-    fn read_all(text: &str) -> (Vec<Record>, Vec<Dropped>) {
-        let reader = ByteByByte(text.as_bytes());
-        let context = SourceContext::detached("test");
-        let intake = Intake::new(LinkNames::default(), SourceKind::Replay, &context);
-        let mut capture =
-            Capture::new(PathBuf::from("test"), reader, CsiFormat::Esp32.decoder(), intake, 2);
-        let (mut records, mut dropped) = (Vec::new(), Vec::new());
-        loop {
-            let poll = capture.poll().expect("memory can be read");
-            records.extend(poll.records.into_iter().map(|(_, record)| record));
-            dropped.extend(poll.dropped);
-            if poll.state == PollState::End {
-                return (records, dropped);
-            }
-        }
-    }
-
-    #[test]
-    fn every_line_is_a_frame_or_a_counted_drop() {
-        let text = format!("{LINE}{LINE}CSI_DATA,broken\n{LINE}");
-        let (records, dropped) = read_all(&text);
-        let (mut n_frames, mut n_errors) = (0, 0);
-        for record in &records {
-            match record {
-                Record::Csi(batch) => n_frames += batch.len(),
-                Record::Rows(rows) if rows.stream == "test.errors" => n_errors += rows.len(),
-                other => panic!("{other:?}"),
-            }
-        }
-        assert_eq!((n_frames, n_errors), (3, 1));
-        let offset = 2 * LINE.len() as u64;
-        assert_eq!(dropped, [Dropped { reason: "no list of values", n_records: 1, offset }]);
-    }
-}
+mod tests;

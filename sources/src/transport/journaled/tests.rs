@@ -67,10 +67,10 @@ fn journal(
     messages: impl IntoIterator<Item = (i64, Option<IpAddr>, Vec<[u32; 2]>)>,
 ) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("room");
-    let (mut writer, _) = journal::open(folder.path()).expect("a folder");
+    let (mut writer, _) = journal::open(folder.path(), 0).expect("a folder");
     for (arrived_at_ms, sender, frames) in messages {
         let bytes: Vec<u8> = frames.concat().into_iter().flat_map(u32::to_le_bytes).collect();
-        writer.append(arrived_at_ms * 1_000_000, Origin { sender, ..Origin::default() }, &bytes);
+        writer.append_at(arrived_at_ms * 1_000_000, Origin { sender, ..Origin::default() }, &bytes);
         writer.write(0, Beyond::More).expect("room");
     }
     folder
@@ -115,6 +115,8 @@ impl Case {
             speed: Speed::Full,
             clock: self.clock,
             max_delay_ms: self.max_delay_ms,
+            max_ahead_ms: 60_000,
+            calendar: false,
             idle_timeout_ms: 300,
             registry: None,
             decoder: &|| Box::new(Frames),

@@ -1,0 +1,121 @@
+//! Ticks: the clock of a partition, and what moves it.
+//!
+//! A record's tick is the largest tick seen so far, its own included. So ticks are a pure function of
+//! what came before, however it was polled.
+
+use std::collections::BTreeMap;
+
+use schemas::{Granule, Tick, TickLength};
+
+/// A tick that has more bytes is over: the clock goes on, and what follows is late. So a clock that stands
+/// still, such as behind a time far ahead, costs no more memory than this.
+const MAX_OPEN_BYTES: usize = 16 * 1024 * 1024;
+
+/// Assigns ticks to the records of one partition.
+#[derive(Clone, Debug)]
+pub(crate) struct TickAssigner {
+    tick_length: TickLength,
+    granule: Granule,
+    clock: Tick,
+    /// Bytes of each tick that is not over.
+    open: BTreeMap<Tick, usize>,
+}
+
+impl TickAssigner {
+    /// A clock that stands at `clock`.
+    pub(crate) fn new(tick_length: TickLength, granule: Granule, clock: Tick) -> Self {
+        Self { tick_length, granule, clock, open: BTreeMap::new() }
+    }
+
+    /// The same lengths and clock, without any records.
+    pub(crate) fn for_partition(&self) -> Self {
+        Self::new(self.tick_length, self.granule, self.clock)
+    }
+
+    /// Goes on from an earlier run's clock, and the bytes of ticks that were open.
+    pub(crate) fn restore(&mut self, clock: Tick, open: impl IntoIterator<Item = (Tick, usize)>) {
+        self.clock = clock;
+        self.open = open.into_iter().collect();
+    }
+
+    /// The partition's clock: no record that follows has an earlier tick.
+    pub(crate) fn clock(&self) -> Tick {
+        self.clock
+    }
+
+    /// The tick that a capture time falls into.
+    pub(crate) fn tick_of(&self, captured_at_ns: i64) -> Tick {
+        self.tick_length.tick_of(captured_at_ns)
+    }
+
+    /// The end of the granule that a tick is in.
+    pub(crate) fn granule_end(&self, tick: Tick) -> Tick {
+        self.granule.end_of(tick)
+    }
+
+    /// Moves the clock, never back.
+    pub(crate) fn advance(&mut self, clock: Tick) {
+        if clock > self.clock {
+            self.clock = clock;
+            self.open = self.open.split_off(&clock);
+        }
+    }
+
+    /// The clock at which there is room for so many bytes more; later than now if the first tick that is
+    /// open has too many.
+    pub(crate) fn clock_with_room(&self, n_bytes: usize) -> Tick {
+        let mut held: usize = self.open.values().sum();
+        let mut clock = self.clock;
+        for (tick, of_tick) in &self.open {
+            if held.saturating_add(n_bytes) <= MAX_OPEN_BYTES {
+                break;
+            }
+            held -= of_tick;
+            clock = tick.saturating_add(self.tick_length.as_ms());
+        }
+        clock
+    }
+
+    /// Counts a record of a tick that is open.
+    pub(crate) fn count(&mut self, tick: Tick, n_bytes: usize) {
+        let of_tick = self.open.entry(tick).or_default();
+        *of_tick = of_tick.saturating_add(n_bytes);
+    }
+
+    /// The bytes of ticks from one on.
+    pub(crate) fn open_since(&self, tick: Tick) -> Vec<(Tick, usize)> {
+        self.open.range(tick..).map(|(tick, n_bytes)| (*tick, *n_bytes)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tick_with_too_many_bytes_is_over() {
+        let tick_length = TickLength::from_ms(10);
+        let mut ticks = TickAssigner::new(tick_length, Granule::new(1000, tick_length), 50);
+        let megabyte = 1024 * 1024;
+        for _ in 0..40 {
+            ticks.advance(ticks.clock_with_room(megabyte));
+            ticks.count(ticks.clock(), megabyte);
+        }
+        assert_eq!(ticks.clock(), 70, "16 of the first tick, 16 of the second");
+        assert_eq!(ticks.open_since(0), [(70, 8 * megabyte)]);
+        // A record that is larger than that has a tick of its own.
+        ticks.advance(ticks.clock_with_room(MAX_OPEN_BYTES + 1));
+        assert_eq!(ticks.clock(), 80);
+    }
+
+    #[test]
+    fn records_that_wait_are_bounded_too() {
+        let tick_length = TickLength::from_ms(10);
+        let mut ticks = TickAssigner::new(tick_length, Granule::new(1000, tick_length), 0);
+        for tick in [100, 200, 300] {
+            ticks.count(tick, MAX_OPEN_BYTES / 3);
+        }
+        assert_eq!(ticks.clock_with_room(1), 0);
+        assert_eq!(ticks.clock_with_room(MAX_OPEN_BYTES / 3), 110, "the first of them leaves");
+    }
+}
