@@ -46,6 +46,53 @@ pub(crate) fn mistakes_in_a_pipeline_are_told() {
     assert!(said.contains("could not read pipeline nowhere.toml"), "{said}");
 }
 
+/// A lead below a tick, and below what may come out of order: slower, but the same.
+pub(crate) fn a_small_lead_stalls_nothing() {
+    let directory = tempfile::tempdir().expect("room");
+    let path = directory.path();
+    let rows = |file: &str, first_ms: u64, step_ms: u64| {
+        let lines = (0..400).map(|nth| {
+            let at_ms = first_ms + nth * step_ms - nth * 7919 % 2000;
+            format!("{{\"at_ms\":{at_ms},\"nth\":{nth}}}\n")
+        });
+        fs::write(path.join(file), lines.collect::<String>()).expect("room");
+    };
+    rows("a.jsonl", 1_000_000, 50);
+    rows("b.jsonl", 1_007_000, 90);
+    let source = |name: &str| {
+        format!(
+            "[sources.{name}]\ntype = \"json\"\ntransport = {{ file = \"{name}.jsonl\" }}\n\
+             fields = {{ at_ms = \"int\", nth = \"int\" }}\ntime = {{ field = \"at_ms\" }}\n\
+             max_delay_ms = 3000\n"
+        )
+    };
+    let rest = r#"
+[operators.seconds]
+type = "windows"
+inputs = ["a", "b"]
+window = { sliding = { length_s = 2, every_s = 1 } }
+aggregates = { n = "count", most = "max(nth)" }
+
+[sinks.lines]
+type = "json_lines"
+inputs = ["a", "b", "seconds"]
+path = "out.jsonl"
+"#;
+    let output = |settings: &str| {
+        let head = format!("name = \"rows\"\n{settings}\n");
+        let text = [head.as_str(), source("a").as_str(), source("b").as_str(), rest].concat();
+        fs::write(path.join("rows.toml"), text).expect("room");
+        process::succeed(path, &["run", "rows.toml", "--fresh"]);
+        fs::read_to_string(path.join("out.jsonl")).expect("it was written")
+    };
+    let expected = output("tick = \"100ms\"");
+    assert!(expected.lines().count() > 800);
+    for checkpoint in ["{ granule = \"10s\" }", "{ granule = \"1ms\", interval = \"1ms\" }"] {
+        let settings = format!("tick = \"100ms\"\nmax_lead = \"1ms\"\ncheckpoint = {checkpoint}");
+        assert!(output(&settings) == expected, "{settings}");
+    }
+}
+
 pub(crate) fn garbage_is_counted() {
     let good = capture::intel5300();
     let record_bytes = good.len() / capture::N_FRAMES;

@@ -7,6 +7,7 @@ mod error;
 mod infer;
 mod motion;
 mod sanitize_phase;
+mod settings;
 mod state;
 mod stateful;
 mod streams;
@@ -68,12 +69,19 @@ impl OperatorConfig {
         }
     }
 
-    /// What is wrong with its settings, if something is.
+    /// What is wrong with its settings, if something is: the name of a setting, and what would work.
     pub fn mistake(&self) -> Option<String> {
-        let Self::Zones(config) = self else { return None };
-        config.zones.iter().find_map(|(name, zone)| {
-            zone.mistake().map(|mistake| format!("zone \"{name}\": {mistake}"))
-        })
+        match self {
+            Self::SanitizePhase(_) => None,
+            Self::Motion(config) => config.mistake(),
+            Self::Infer(config) => config.mistake(),
+            Self::Track(config) => config.mistake(),
+            Self::Zones(config) => config.zones.iter().find_map(|(name, zone)| {
+                zone.mistake().map(|mistake| format!("zones: \"{name}\": {mistake}"))
+            }),
+            Self::Activity(config) => config.mistake(),
+            Self::Windows(config) => config.mistake(),
+        }
     }
 
     /// What its state is like, if it has any: a number that grows when the state changes, and the

@@ -21,6 +21,7 @@ mod registry;
 mod routers;
 mod rows;
 mod sender;
+mod settings;
 mod silence;
 pub mod simulate;
 mod source;
@@ -87,13 +88,15 @@ impl SourceConfig {
         }
     }
 
-    /// What is wrong with its settings, if anything is.
+    /// What is wrong with its settings, if anything is: the name of a setting, and what would work.
     pub fn mistake(&self) -> Option<String> {
-        match self {
+        let of_type = match self {
             Self::Json(config) => config.mistake(),
             Self::Poses(config) => config.mistake(),
-            Self::Csi(_) | Self::Simulate(_) => None,
-        }
+            Self::Simulate(config) => config.mistake(),
+            Self::Csi(_) => None,
+        };
+        of_type.or_else(|| self.mistake_in_common())
     }
 
     /// What its position is like: a number that grows when the notes change, and what they are about.

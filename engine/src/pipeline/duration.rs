@@ -8,8 +8,18 @@ use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// A length of time, in milliseconds; at least one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Milliseconds(pub u64);
+
+impl fmt::Display for Milliseconds {
+    /// As in a pipeline file, in the largest unit that it is a whole number of.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")].into_iter();
+        let unit = units.find(|(unit_ms, _)| self.0 > 0 && self.0.is_multiple_of(*unit_ms));
+        let (unit_ms, unit) = unit.unwrap_or((1, "ms"));
+        write!(formatter, "\"{}{unit}\"", self.0 / unit_ms)
+    }
+}
 
 impl<'de> Deserialize<'de> for Milliseconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -79,6 +89,14 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(parse_ms(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn writes_what_it_reads() {
+        for text in ["10ms", "1500ms", "2s", "90m", "24h"] {
+            let length = parse_ms(text).map(Milliseconds).expect("a length of time");
+            assert_eq!(length.to_string(), format!("\"{text}\""));
         }
     }
 }

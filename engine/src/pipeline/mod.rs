@@ -8,6 +8,7 @@ mod plan;
 mod schema;
 mod tagged;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -23,6 +24,9 @@ pub use crate::pipeline::duration::Milliseconds;
 pub use crate::pipeline::mistake::{Mistake, PipelineError};
 pub use crate::pipeline::plan::{Plan, PlannedOperator, PlannedSink, PlannedSource, StreamName};
 pub use crate::pipeline::schema::json_schema;
+
+const MAX_CHECKPOINT: Milliseconds = Milliseconds(24 * 3_600_000);
+const MAX_RETENTION: usize = 1000;
 
 /// A pipeline file that was read; its names are not resolved yet.
 #[derive(Clone, Debug)]
@@ -58,6 +62,30 @@ pub struct CheckpointConfig {
     pub retention: NonZeroUsize,
 }
 
+impl CheckpointConfig {
+    /// The first setting that cannot work, and what would; it begins with the setting's name.
+    fn mistake(&self) -> Option<String> {
+        let too_long = [
+            ("interval", self.interval, "output is not durable before a checkpoint"),
+            ("granule", self.granule, "a run goes on from the end of a granule only"),
+        ];
+        for (name, length, why) in too_long {
+            if length > MAX_CHECKPOINT {
+                return Some(format!(
+                    "{name} must be at most {MAX_CHECKPOINT}, not {length}: {why}"
+                ));
+            }
+        }
+        let retention = self.retention;
+        (retention.get() > MAX_RETENTION).then(|| {
+            format!(
+                "retention must be at most {MAX_RETENTION}, not {retention}: journals keep what the \
+                 oldest checkpoint needs"
+            )
+        })
+    }
+}
+
 impl Default for CheckpointConfig {
     fn default() -> Self {
         Self {
@@ -82,7 +110,30 @@ pub struct ApiConfig {
 pub(crate) struct Component<C> {
     pub(crate) name: String,
     pub(crate) name_at: Range<usize>,
+    /// Where the value of each setting is.
+    pub(crate) settings_at: BTreeMap<String, Range<usize>>,
     pub(crate) config: C,
     /// The names of its inputs, and where each is.
     pub(crate) inputs: Vec<(String, Range<usize>)>,
+}
+
+impl<C> Component<C> {
+    /// Where the setting is that a text begins with; the component's name if it begins with none.
+    pub(crate) fn at(&self, text: &str) -> Range<usize> {
+        setting_at(&self.settings_at, text).unwrap_or_else(|| self.name_at.clone())
+    }
+
+    /// What the component's settings complain about, at its place.
+    fn mistake(&self, kind: &str, complaint: Option<String>) -> Option<Mistake> {
+        let complaint = complaint?;
+        let message = format!("{kind} \"{}\": {complaint}", self.name);
+        Some(Mistake::new(self.at(&complaint), message))
+    }
+}
+
+/// Where the setting is that a text begins with.
+fn setting_at(settings_at: &BTreeMap<String, Range<usize>>, text: &str) -> Option<Range<usize>> {
+    let ends = |letter: char| !letter.is_ascii_alphanumeric() && letter != '_';
+    let name = text.split(ends).next()?;
+    settings_at.get(name).cloned()
 }

@@ -1,5 +1,6 @@
 //! From text to a [`Pipeline`], with every mistake and its place.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -14,7 +15,7 @@ use crate::pipeline::duration::Milliseconds;
 use crate::pipeline::tagged::Tagged;
 use crate::{Mistake, Pipeline, PipelineError, Plan};
 
-use super::Component;
+use super::{CheckpointConfig, Component, setting_at};
 
 const TOP_LEVEL: [&str; 9] = [
     "name",
@@ -29,6 +30,8 @@ const TOP_LEVEL: [&str; 9] = [
 ];
 const DEFAULT_TICK: Milliseconds = Milliseconds(10);
 const DEFAULT_MAX_LEAD: Milliseconds = Milliseconds(2_000);
+/// All records of a tick wait in memory for its end.
+const MAX_TICK: Milliseconds = Milliseconds(3_600_000);
 const DEFAULT_MAX_IN_FLIGHT_MIB: NonZeroUsize = NonZeroUsize::new(64).expect("it is not zero");
 
 impl Plan {
@@ -81,14 +84,14 @@ impl Reader {
                 .push(Mistake::new(key.span(), message).suggesting(key.as_ref(), TOP_LEVEL));
         }
         let name = self.name(table.remove("name"));
-        let tick = table.remove("tick").and_then(|tick| self.deserialize(tick));
+        let tick = table.remove("tick").and_then(|tick| self.tick(tick));
         let tick_length = TickLength::from_ms(tick.unwrap_or(DEFAULT_TICK).0);
         let max_lead = table.remove("max_lead").and_then(|lead| self.deserialize(lead));
         let max_lead_ms = max_lead.unwrap_or(DEFAULT_MAX_LEAD).0;
         let max_in_flight_mib =
             table.remove("max_in_flight_mib").and_then(|size| self.deserialize(size));
         let max_in_flight_mib = max_in_flight_mib.unwrap_or(DEFAULT_MAX_IN_FLIGHT_MIB);
-        let checkpoint = table.remove("checkpoint").and_then(|table| self.deserialize(table));
+        let checkpoint = table.remove("checkpoint").map(|table| self.checkpoint(table));
         let checkpoint = checkpoint.unwrap_or_default();
         let api = table.remove("api").and_then(|api| self.deserialize(api));
         let sources = self.components("source", table.remove("sources"), false);
@@ -105,6 +108,29 @@ impl Reader {
             operators,
             sinks,
         }
+    }
+
+    fn tick(&mut self, value: Spanned<DeValue<'_>>) -> Option<Milliseconds> {
+        let at = value.span();
+        let tick = self.deserialize::<Milliseconds>(value)?;
+        if tick > MAX_TICK {
+            let message = format!(
+                "tick must be at most {MAX_TICK}, not {tick}: its records wait in memory for its end"
+            );
+            self.mistakes.push(Mistake::new(at, message));
+        }
+        Some(tick)
+    }
+
+    fn checkpoint(&mut self, value: Spanned<DeValue<'_>>) -> CheckpointConfig {
+        let at = value.span();
+        let settings_at = value.get_ref().as_table().map(settings_at).unwrap_or_default();
+        let checkpoint: CheckpointConfig = self.deserialize(value).unwrap_or_default();
+        if let Some(complaint) = checkpoint.mistake() {
+            let at = setting_at(&settings_at, &complaint).unwrap_or(at);
+            self.mistakes.push(Mistake::new(at, format!("checkpoint: {complaint}")));
+        }
+        checkpoint
     }
 
     fn name(&mut self, value: Option<Spanned<DeValue<'_>>>) -> String {
@@ -174,9 +200,10 @@ impl Reader {
         };
         let tag_at = tag.span();
         let tag = self.deserialize::<String>(tag)?;
+        let settings_at = settings_at(&table);
         let settings = ValueDeserializer::from(Spanned::new(span, DeValue::Table(table)));
         match C::deserialize(Tagged { tag: &tag, settings }) {
-            Ok(config) => Some(Component { name, name_at, config, inputs }),
+            Ok(config) => Some(Component { name, name_at, settings_at, config, inputs }),
             Err(error) => {
                 let in_tag =
                     error.message().starts_with("unknown variant") && error.span().is_none();
@@ -221,6 +248,11 @@ impl Reader {
             }
         }
     }
+}
+
+/// Where the value of each key of a table is.
+fn settings_at(table: &DeTable<'_>) -> BTreeMap<String, Range<usize>> {
+    table.iter().map(|(key, value)| (key.get_ref().to_string(), value.span())).collect()
 }
 
 /// Names as a message lists them.

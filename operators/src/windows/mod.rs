@@ -106,6 +106,11 @@ impl WindowsConfig {
         Ok(Arc::new(Schema::new(fields)))
     }
 
+    /// What is wrong with the settings, if anything is.
+    pub(crate) fn mistake(&self) -> Option<String> {
+        self.window.mistake().map(|mistake| format!("window: {mistake}"))
+    }
+
     /// What open windows are like.
     pub(crate) fn state_shape(&self) -> String {
         let aggregates = self.aggregates.iter().map(|(name, it)| format!("{name} = {it}"));

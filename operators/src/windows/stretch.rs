@@ -8,6 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 const NS_PER_S: f64 = 1e9;
 const NS_PER_MS: i64 = 1_000_000;
+/// Windows that a row may be in: each costs an update for every row, and memory for every key. Ten
+/// thousand are a day's windows every nine seconds.
+const MAX_WINDOWS: f64 = 10_000.0;
 
 /// How long windows are.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -87,6 +90,19 @@ impl Window {
 }
 
 impl Stretch {
+    /// What is wrong with the lengths, if anything is.
+    pub(super) fn mistake(&self) -> Option<String> {
+        let Self::Sliding { length_s, every_s } = self else { return None };
+        let n_windows = (length_s.0 / every_s.0).ceil();
+        (n_windows > MAX_WINDOWS).then(|| {
+            let least_s = length_s.0 / MAX_WINDOWS;
+            format!(
+                "each row would be in {n_windows} windows, at most {MAX_WINDOWS} work: every_s must be \
+                 at least {least_s}, or length_s less"
+            )
+        })
+    }
+
     /// True if windows grow together when they touch.
     pub(super) fn merges(&self) -> bool {
         matches!(self, Self::Session { .. })
@@ -140,6 +156,21 @@ mod tests {
         let gaps = Stretch::Sliding { length_s: s(0.5), every_s: s(1.0) };
         assert_eq!(starts(gaps, 700), [], "between two");
         assert_eq!(starts(Stretch::Session { gap_s: s(5.0) }, 100), [(100, 5100)]);
+    }
+
+    #[test]
+    fn a_row_is_in_so_many_windows_at_most() {
+        let s = Seconds::new;
+        let sliding = |length_s, every_s| {
+            Stretch::Sliding { length_s: s(length_s), every_s: s(every_s) }.mistake()
+        };
+        assert_eq!(sliding(86_400.0, 60.0), None);
+        assert_eq!(sliding(10_000.0, 1.0), None);
+        let expected = "each row would be in 100000 windows, at most 10000 work: every_s must be at \
+                        least 10, or length_s less";
+        assert_eq!(sliding(1e5, 1.0).as_deref(), Some(expected));
+        assert!(sliding(999_999_999.0, 0.001).is_some());
+        assert_eq!(Stretch::Tumbling { length_s: s(999_999_999.0) }.mistake(), None);
     }
 
     #[test]

@@ -112,8 +112,8 @@ impl JsonConfig {
         let TimeField { field, .. } = &self.time;
         match self.fields.get(field) {
             Some(FieldType::Int | FieldType::Float) => None,
-            Some(_) => Some(format!("the time \"{field}\" must be of type \"int\" or \"float\"")),
-            None => Some(format!("the time \"{field}\" is not among the fields")),
+            Some(_) => Some(format!("time: \"{field}\" must be of type \"int\" or \"float\"")),
+            None => Some(format!("time: \"{field}\" is not among the fields")),
         }
     }
 

@@ -56,7 +56,7 @@ impl PosesConfig {
     /// What is wrong with the settings, if anything is.
     pub fn mistake(&self) -> Option<String> {
         let mistake = self.transport.is_stream() && self.registry().is_some();
-        mistake.then(|| "avro comes in messages, so not in a stream of bytes".to_owned())
+        mistake.then(|| "transport: avro comes in messages, so not in a stream of bytes".to_owned())
     }
 
     fn registry(&self) -> Option<&str> {

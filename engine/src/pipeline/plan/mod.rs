@@ -120,17 +120,16 @@ impl Plan {
             mistakes.push(Mistake::new(0..0, "the pipeline has no sink: expected [sinks.NAME]"));
         }
         for source in &pipeline.sources {
-            let mistake = source.config.mistake();
-            mistakes.extend(mistake.map(|mistake| Mistake::new(source.name_at.clone(), mistake)));
+            mistakes.extend(source.mistake("source", source.config.mistake()));
         }
         let streams = streams(&pipeline);
         for operator in &pipeline.operators {
-            let mistake = operator.config.mistake();
-            mistakes.extend(mistake.map(|mistake| Mistake::new(operator.name_at.clone(), mistake)));
+            mistakes.extend(operator.mistake("operator", operator.config.mistake()));
             let takes = operator.config.input();
             check_inputs(&operator.name, takes, &operator.inputs, &streams, &mut mistakes);
         }
         for sink in &pipeline.sinks {
+            mistakes.extend(sink.mistake("sink", sink.config.mistake()));
             check_inputs(&sink.name, None, &sink.inputs, &streams, &mut mistakes);
             check_tables(sink, &streams, &mut mistakes);
         }

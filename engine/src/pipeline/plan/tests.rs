@@ -198,7 +198,7 @@ fn columns_are_followed_from_end_to_end() {
         (
             "field = \"at_ms\"",
             "field = \"device\"",
-            "flat.toml:4:10: the time \"device\" must be of type \"int\" or \"float\"",
+            "flat.toml:8:8: source \"poses\": time: \"device\" must be of type \"int\" or \"float\"",
         ),
         (
             "max(n)",
@@ -211,4 +211,113 @@ fn columns_are_followed_from_end_to_end() {
         let told = mistakes(&ROWS.replacen(change, to, 1));
         assert!(told.contains(expected), "{told}");
     }
+}
+
+/// A second sink of the pipeline, and where it writes.
+fn with_sink(sink: &str, path: &str) -> String {
+    format!("{GOOD}[sinks.more]\ntype = \"{sink}\"\ninputs = [\"clean\"]\npath = \"{path}\"\n")
+}
+
+/// Checks that the only mistake, or the first, is in a line and begins with these words.
+fn assert_refused(text: &str, line: &str, expected: &str) {
+    let found = mistakes(text);
+    let (place, said) = found.split_once(": ").expect("a place comes first");
+    assert!(place.starts_with(&format!("flat.toml:{line}:")), "{found}\nexpected {expected}");
+    assert!(said.starts_with(expected), "{found}\nexpected {expected}");
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_where_they_are() {
+    let in_head = |settings: &str| GOOD.replace("tick = \"10ms\"", settings);
+    let in_source = |settings: &str| {
+        let format = "format = \"intel5300\"";
+        GOOD.replace(format, &format!("{format}\n{settings}"))
+    };
+    for (text, line, expected) in [
+        (in_head("tick = \"2h\""), "3", "tick must be at most \"1h\", not \"2h\""),
+        (in_head("tick = \"0ms\""), "3", "invalid value"),
+        (in_head("checkpoint = { granule = \"25h\" }"), "3", "checkpoint: granule must be at most"),
+        (in_head("checkpoint = { interval = \"25h\" }"), "3", "checkpoint: interval must be at"),
+        (
+            in_head("checkpoint = { retention = 1001 }"),
+            "3",
+            "checkpoint: retention must be at most",
+        ),
+        (
+            in_source("max_delay_ms = 4294967295"),
+            "8",
+            "source \"living\": max_delay_ms must be at most",
+        ),
+        (
+            in_source("idle_timeout_ms = 0"),
+            "8",
+            "source \"living\": idle_timeout_ms must be at least 1",
+        ),
+        (in_source("speed = 1e-300"), "8", "source \"living\": speed must be"),
+        (in_source("speed = nan"), "8", "source \"living\": invalid value"),
+        (
+            with_sink("delta", "history") + "commit_interval_ms = 4294967295\n",
+            "26",
+            "sink \"more\": commit_interval_ms must be at most 3600000",
+        ),
+        (with_sink("json_lines", ""), "25", "sink \"more\": path must not be empty"),
+    ] {
+        assert_refused(&text, line, expected);
+    }
+}
+
+#[test]
+fn settings_of_operators_that_cannot_work_are_refused() {
+    for (operator, settings, expected) in [
+        ("motion", "calibration_s = -1", "calibration_s must be from 0 to 86400, not -1"),
+        ("motion", "calibration_s = nan", "calibration_s must be"),
+        ("motion", "report_every_s = inf", "report_every_s must be"),
+        ("motion", "threshold = nan", "threshold must be"),
+        ("motion", "threshold = -0.5", "threshold must be"),
+        ("motion", "window_frames = 100001", "window_frames must be at most 100000"),
+        ("infer", "every_s = 0", "every_s must be from 0.001 to 86400, not 0"),
+        ("infer", "every_s = nan", "every_s must be"),
+        ("track", "max_distance_m = -1.2", "max_distance_m must be"),
+        ("track", "max_age_s = nan", "max_age_s must be"),
+        ("activity", "window_s = 0.01", "window_s must be from 0.1"),
+        ("activity", "window_s = 1e300", "window_s must be from 0.1"),
+        ("activity", "standing_height = 0", "standing_height must be"),
+        ("activity", "walking_m_s = nan", "walking_m_s must be"),
+        ("activity", "falling_s = -1", "falling_s must be"),
+        (
+            "zones",
+            "zones = { hall = { coordinates = [[0, 0], [1, 0], [1, nan]] } }",
+            "zones: \"hall\": a zone's corners are finite numbers",
+        ),
+        (
+            "windows",
+            "window = { sliding = { length_s = 999999999, every_s = 0.001 } }",
+            "window: each row would be in 999999999000 windows, at most 10000",
+        ),
+        ("windows", "window = { sliding = { length_s = nan, every_s = 1 } }", "invalid value"),
+        ("windows", "window = { tumbling = { length_s = 0 } }", "invalid value"),
+        ("windows", "window = { session = { gap_s = -1 } }", "invalid value"),
+    ] {
+        let (input, required) = match operator {
+            "motion" => ("clean", "subcarriers = [1]"),
+            "infer" => ("clean", "model = \"n\""),
+            "windows" => ("pose", "aggregates = { n = \"count\" }"),
+            "track" => ("pose", "confirm_frames = 3"),
+            _ => ("pose", ""),
+        };
+        let text = format!(
+            "{GOOD}[operators.pose]\ntype = \"infer\"\ninputs = [\"clean\"]\nmodel = \"m\"\n\
+             [operators.odd]\ntype = \"{operator}\"\ninputs = [\"{input}\"]\n{required}\n{settings}\n"
+        );
+        assert_refused(&text, "30", &format!("operator \"odd\": {expected}"));
+    }
+}
+
+#[test]
+fn settings_at_their_limits_are_taken() {
+    for settings in ["tick = \"1h\"", "max_lead = \"1ms\"", "checkpoint = { granule = \"1ms\" }"] {
+        assert_eq!(mistakes(&GOOD.replace("tick = \"10ms\"", settings)), "none", "{settings}");
+    }
+    let sliding = "sliding = { length_s = 10, every_s = 0.001 }";
+    assert_eq!(mistakes(&ROWS.replace("tumbling = { length_s = 60 }", sliding)), "none");
 }
