@@ -270,7 +270,8 @@ impl Command {
                 let cluster = cluster.unwrap_or_default();
                 let options =
                     RunOptions { directory, workers, cluster, fresh, hold, drop_state, stop };
-                run(Plan::load(&pipeline)?, &options, listen)
+                let plan = Plan::load_in(&pipeline, &options.directory)?;
+                run(plan, &options, listen)
             }
             Command::Demo { directory, listen, workers } => demo(directory, listen, workers),
             Command::Validate { pipelines } => {

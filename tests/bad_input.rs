@@ -46,6 +46,28 @@ pub(crate) fn mistakes_in_a_pipeline_are_told() {
     assert!(said.contains("could not read pipeline nowhere.toml"), "{said}");
 }
 
+/// Relative paths are relative to the folder that a pipeline runs in.
+pub(crate) fn a_sink_does_not_write_what_a_source_reads() {
+    let capture = capture::intel5300();
+    let directory = directory(&PIPELINE.replace("out.jsonl", "./capture.dat"), &capture);
+    let expected = "flat.toml:16:8: sink \"out\" writes \"./capture.dat\", but source \"living\" reads \
+                    \"capture.dat\"";
+    for command in ["validate", "run"] {
+        let said = process::fail(directory.path(), &[command, "flat.toml"], 78);
+        assert!(said.contains(expected), "{said}");
+    }
+    let elsewhere = directory.path().join("elsewhere");
+    fs::create_dir(&elsewhere).expect("room");
+    let path = elsewhere.join("out.jsonl");
+    fs::write(&path, &capture).expect("room");
+    let pipeline = PIPELINE.replace("capture.dat", &path.to_string_lossy());
+    fs::write(directory.path().join("flat.toml"), pipeline).expect("room");
+    process::succeed(directory.path(), &["validate", "flat.toml"]);
+    let said = process::fail(directory.path(), &["run", "flat.toml", "-C", "elsewhere"], 78);
+    assert!(said.contains("but source \"living\" reads"), "{said}");
+    assert!(fs::read(&path).expect("it is there") == capture, "it was touched");
+}
+
 /// A lead below a tick, and below what may come out of order: slower, but the same.
 pub(crate) fn a_small_lead_stalls_nothing() {
     let directory = tempfile::tempdir().expect("room");
@@ -192,7 +214,7 @@ pub(crate) fn what_cannot_be_opened_is_told() {
     ] {
         let pipeline = PIPELINE.replace(change, &to);
         let pipeline =
-            if to == delta { pipeline.replace("out.jsonl", "capture.dat") } else { pipeline };
+            if to == delta { pipeline.replace("out.jsonl", "flat.toml") } else { pipeline };
         let directory = directory(&pipeline, &capture::intel5300());
         let said = process::fail(directory.path(), &["run", "flat.toml"], 1);
         assert!(said.contains(expected), "{to}: {said}");

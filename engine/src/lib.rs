@@ -9,6 +9,7 @@ mod dataflow;
 mod error;
 mod fail_point;
 mod latencies;
+mod paths;
 mod pipeline;
 mod record;
 mod run;

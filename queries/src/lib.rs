@@ -9,3 +9,4 @@ mod tables;
 pub use crate::error::QueryError;
 pub use crate::format::Format;
 pub use crate::history::{Answer, History, Limits, LiveTail};
+pub use crate::tables::PERSONS;

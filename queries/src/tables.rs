@@ -13,8 +13,8 @@ use schemas::{Record, RecordKind};
 
 use crate::LiveTail;
 
-/// One row for each person in each frame, with the columns that questions are about.
-const PERSONS: &str = "persons";
+/// The view with one row for each person in each frame, with the columns that questions are about.
+pub const PERSONS: &str = "persons";
 const PERSONS_SQL: &str = "
     SELECT to_timestamp_nanos(captured_at_ns) AS captured_at, captured_at_ns, site, source, frame_id,
         person['id'] AS person, person['position']['x_m'] AS x_m, person['position']['y_m'] AS y_m,

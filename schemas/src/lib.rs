@@ -31,5 +31,7 @@ pub use crate::presence::{Motion, Presence};
 pub use crate::record::{OrderKey, Record, RecordKind, RecordType};
 pub use crate::rows::Rows;
 pub use crate::source_kind::SourceKind;
-pub use crate::table::{TableError, frames_schema, frames_to_batch, from_batch, to_batch};
+pub use crate::table::{
+    TableError, frames_schema, frames_to_batch, from_batch, table_of_stream, to_batch,
+};
 pub use crate::tick::{Granule, Tick, TickLength};

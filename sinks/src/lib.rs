@@ -7,6 +7,7 @@ mod error;
 mod json_lines;
 mod kafka;
 mod live;
+mod output;
 mod settings;
 mod sink;
 mod upper_file;

@@ -69,7 +69,7 @@ impl Suspects {
 
     /// The newest checkpoint, and all partitions that are known: first those of sources that have few.
     fn look(&self) -> Option<(Option<u64>, Vec<String>)> {
-        let plan = Plan::load(&self.pipeline).ok()?;
+        let plan = Plan::load_in(&self.pipeline, &self.directory).ok()?;
         let store = Store::open(&self.directory, &plan.checkpoint.store).ok()?;
         let checkpoint = store.inspect(&plan.name, None).ok()?;
         let cut = checkpoint.as_ref().map(|checkpoint| checkpoint.tick);

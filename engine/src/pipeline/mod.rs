@@ -25,6 +25,8 @@ pub use crate::pipeline::mistake::{Mistake, PipelineError};
 pub use crate::pipeline::plan::{Plan, PlannedOperator, PlannedSink, PlannedSource, StreamName};
 pub use crate::pipeline::schema::json_schema;
 
+/// How the URLs of stores begin that are no files.
+const SERVERS: [&str; 2] = ["postgres://", "postgresql://"];
 const MAX_CHECKPOINT: Milliseconds = Milliseconds(24 * 3_600_000);
 const MAX_RETENTION: usize = 1000;
 
@@ -63,6 +65,12 @@ pub struct CheckpointConfig {
 }
 
 impl CheckpointConfig {
+    /// The store, if it is a file.
+    pub(crate) fn store_file(&self) -> Option<&str> {
+        let is_server = SERVERS.iter().any(|scheme| self.store.starts_with(scheme));
+        (!is_server).then_some(&self.store)
+    }
+
     /// The first setting that cannot work, and what would; it begins with the setting's name.
     fn mistake(&self) -> Option<String> {
         let too_long = [

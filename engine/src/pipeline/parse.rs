@@ -35,15 +35,24 @@ const MAX_TICK: Milliseconds = Milliseconds(3_600_000);
 const DEFAULT_MAX_IN_FLIGHT_MIB: NonZeroUsize = NonZeroUsize::new(64).expect("it is not zero");
 
 impl Plan {
-    /// Reads and checks a pipeline file.
+    /// Reads and checks a pipeline file that is to run here.
     ///
     /// # Errors
     ///
     /// [`PipelineError`] with every mistake that was found.
     pub fn load(path: &Path) -> Result<Self, PipelineError> {
+        Self::load_in(path, Path::new("."))
+    }
+
+    /// Reads and checks a pipeline file whose relative paths are relative to `directory`.
+    ///
+    /// # Errors
+    ///
+    /// [`PipelineError`] with every mistake that was found.
+    pub fn load_in(path: &Path, directory: &Path) -> Result<Self, PipelineError> {
         let text = fs::read_to_string(path)
             .map_err(|source| PipelineError::Read { path: path.to_owned(), source })?;
-        Self::parse(path, &text)
+        Self::parse_in(path, &text, directory)
     }
 
     /// Checks the text of a pipeline file; `path` is what messages call it.
@@ -52,7 +61,16 @@ impl Plan {
     ///
     /// [`PipelineError::Invalid`] with every mistake that was found.
     pub fn parse(path: &Path, text: &str) -> Result<Self, PipelineError> {
-        let plan = Pipeline::parse(text).and_then(Self::new);
+        Self::parse_in(path, text, Path::new("."))
+    }
+
+    /// Checks the text of a pipeline file whose relative paths are relative to `directory`.
+    pub(super) fn parse_in(
+        path: &Path,
+        text: &str,
+        directory: &Path,
+    ) -> Result<Self, PipelineError> {
+        let plan = Pipeline::parse(text).and_then(|pipeline| Self::new(pipeline, directory));
         plan.map_err(|mut mistakes| {
             mistakes.sort_by_key(|mistake| mistake.at.start);
             PipelineError::Invalid { path: path.to_owned(), text: text.to_owned(), mistakes }

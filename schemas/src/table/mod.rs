@@ -65,11 +65,17 @@ pub fn from_batch<R: RecordType>(batch: &RecordBatch) -> Result<Vec<R>, TableErr
     rows.collect::<Result<_, _>>().map_err(|source| TableError::Row { table, source })
 }
 
+/// The name of the table that holds the rows of a stream; streams such as `a.late` and `a_late` have
+/// the same.
+pub fn table_of_stream(stream: &str) -> String {
+    stream.replace('.', "_")
+}
+
 impl Record {
     /// The name of the table that holds it: its kind's, or its stream's for rows.
     pub fn table(&self) -> Cow<'_, str> {
         match self {
-            Self::Rows(rows) => rows.stream.replace('.', "_").into(),
+            Self::Rows(rows) => table_of_stream(&rows.stream).into(),
             record => record.kind().table().into(),
         }
     }

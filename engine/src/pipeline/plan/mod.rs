@@ -1,9 +1,14 @@
-//! The plan: a pipeline whose names are resolved, whose streams fit, and which has no cycle.
+//! The plan: a pipeline whose names are resolved, whose streams fit, which has no cycle, and whose
+//! components are not in each other's way.
+
+mod clashes;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::Range;
+use std::path::Path;
 
 use arrow::datatypes::SchemaRef;
 use operators::OperatorConfig;
@@ -109,8 +114,11 @@ impl fmt::Display for StreamName {
 type Streams = BTreeMap<StreamName, RecordKind>;
 
 impl Plan {
-    /// Checks a pipeline.
-    pub(in crate::pipeline) fn new(pipeline: Pipeline) -> Result<Self, Vec<Mistake>> {
+    /// Checks a pipeline, whose relative paths are relative to `directory`.
+    pub(in crate::pipeline) fn new(
+        pipeline: Pipeline,
+        directory: &Path,
+    ) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = duplicates(&pipeline);
         if pipeline.sources.is_empty() {
             mistakes
@@ -131,8 +139,9 @@ impl Plan {
         for sink in &pipeline.sinks {
             mistakes.extend(sink.mistake("sink", sink.config.mistake()));
             check_inputs(&sink.name, None, &sink.inputs, &streams, &mut mistakes);
-            check_tables(sink, &streams, &mut mistakes);
         }
+        mistakes.extend(tables::mistakes(&pipeline, &streams));
+        mistakes.extend(clashes::clashes(&pipeline, directory));
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
@@ -244,7 +253,12 @@ fn check_inputs(
         0 => "no stream of this pipeline would fit".to_owned(),
         _ => format!("what would fit: {}", list(fitting())),
     };
+    let mut seen = BTreeSet::new();
     for (input, at) in inputs {
+        if !seen.insert(input) {
+            let message = format!("\"{name}\" takes \"{input}\" twice: name each input once");
+            mistakes.push(Mistake::new(at.clone(), message));
+        }
         match streams.get(&StreamName::parse(input)) {
             None => {
                 let message = format!("there is no stream \"{input}\"; {}", what_fits());
@@ -256,21 +270,6 @@ fn check_inputs(
                 mistakes.push(Mistake::new(at.clone(), message).with_help(what_fits()));
             }
             Some(_) => {}
-        }
-    }
-}
-
-/// Rows go to a table of their stream's name, which must not be that of another kind of record.
-fn check_tables(sink: &Component<SinkConfig>, streams: &Streams, mistakes: &mut Vec<Mistake>) {
-    if !matches!(sink.config, SinkConfig::Delta(_)) {
-        return;
-    }
-    for (input, at) in &sink.inputs {
-        let taken = RecordKind::ALL.into_iter().any(|kind| kind.table() == input);
-        if taken && streams.get(&StreamName::parse(input)) == Some(&RecordKind::Rows) {
-            let message = format!("the table \"{input}\" is for other records");
-            let help = "give what makes these rows another name".to_owned();
-            mistakes.push(Mistake::new(at.clone(), message).with_help(help));
         }
     }
 }

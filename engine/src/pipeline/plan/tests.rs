@@ -27,8 +27,9 @@ inputs = ["motion", "clean"]
 path = "out.jsonl"
 "#;
 
+/// What is said of a pipeline that runs in `/flat`.
 fn mistakes(text: &str) -> String {
-    match Plan::parse(Path::new("flat.toml"), text) {
+    match Plan::parse_in(Path::new("flat.toml"), text, Path::new("/flat")) {
         Ok(_) => "none".to_owned(),
         Err(error) => error.to_string(),
     }
@@ -216,6 +217,133 @@ fn columns_are_followed_from_end_to_end() {
 /// A second sink of the pipeline, and where it writes.
 fn with_sink(sink: &str, path: &str) -> String {
     format!("{GOOD}[sinks.more]\ntype = \"{sink}\"\ninputs = [\"clean\"]\npath = \"{path}\"\n")
+}
+
+#[test]
+fn a_path_has_one_user() {
+    for (sink, path, place, other) in [
+        ("json_lines", "more.jsonl", "", ""),
+        ("json_lines", "out.jsonl", "25:8", "sink \"lines\" writes \"out.jsonl\""),
+        ("json_lines", "./a/../out.jsonl", "25:8", "sink \"lines\" writes \"out.jsonl\""),
+        ("json_lines", "/flat//out.jsonl", "25:8", "sink \"lines\" writes \"out.jsonl\""),
+        ("json_lines", "/flat2/out.jsonl", "", ""),
+        ("delta", "out.jsonl/", "25:8", "sink \"lines\" writes \"out.jsonl\""),
+        ("json_lines", "out.jsonl.upper", "25:8", "sink \"lines\" writes \"out.jsonl.upper\""),
+        (
+            "json_lines",
+            "out.jsonl.rejected",
+            "25:8",
+            "sink \"lines\" writes \"out.jsonl.rejected\"",
+        ),
+        ("json_lines", "capture.dat", "25:8", "source \"living\" reads \"capture.dat\""),
+        ("json_lines", "capture.datstp", "25:8", "source \"living\" reads \"capture.datstp\""),
+        ("delta", "capture.dat/", "25:8", "source \"living\" reads \"capture.dat\""),
+        ("json_lines", "fresnel.db", "25:8", "checkpoints are in \"fresnel.db\""),
+        ("json_lines", "fresnel.db-wal", "25:8", "checkpoints are in \"fresnel.db-wal\""),
+        ("json_lines", "fresnel.journal/x", "25:8", "journals are in \"fresnel.journal\""),
+    ] {
+        let found = mistakes(&with_sink(sink, path));
+        let message = format!("sink \"more\" writes \"{path}\", but {other}");
+        let help = "help: give sink \"more\" a path of its own";
+        let expected = format!("flat.toml:{place}: {message}\n  {help}");
+        assert_eq!(found, if other.is_empty() { "none" } else { expected.as_str() });
+    }
+}
+
+#[test]
+fn a_file_in_a_history_is_refused_and_a_device_is_anybodys() {
+    let inside = with_sink("delta", "history").replace("out.jsonl", "history/out.jsonl");
+    let expected = "flat.toml:25:8: sink \"more\" writes \"history\", but sink \"lines\" writes \"history/out.jsonl\"";
+    assert!(mistakes(&inside).contains(expected), "{}", mistakes(&inside));
+    let terminal = with_sink("json_lines", "/dev/stdout").replace("out.jsonl", "/dev/stdout");
+    assert_eq!(mistakes(&terminal), "none");
+    let model = "[operators.pose]\ntype = \"infer\"\ninputs = [\"clean\"]\nmodel = \"out.jsonl\"\n";
+    let found = mistakes(&format!("{GOOD}{model}"));
+    assert!(found.contains("but operator \"pose\" reads \"out.jsonl\""), "{found}");
+    let around =
+        format!("{}[checkpoint]\nstore = \"history/run.db\"\n", with_sink("delta", "history"));
+    assert_eq!(mistakes(&around), "none", "a store in the folder of a history is no table");
+    let elsewhere = "[checkpoint]\nstore = \"postgres://localhost/fresnel\"\n";
+    assert_eq!(mistakes(&format!("{}{elsewhere}", with_sink("json_lines", "fresnel.db"))), "none");
+}
+
+#[test]
+fn a_socket_has_one_listener() {
+    let address = |transport: &str| format!("transport = {{ {transport} }}");
+    for (first, second, expected) in [
+        ("udp = \"127.0.0.1:5566\"", "udp = \"127.0.0.1:5567\"", None),
+        ("udp = \"127.0.0.1:5566\"", "tcp = \"127.0.0.1:5566\"", None),
+        ("follow = \"a.csv\"", "file = \"a.csv\"", None),
+        (
+            "udp = \"127.0.0.1:5566\"",
+            "udp = \"0.0.0.0:5566\"",
+            Some(
+                "\"hall\" listens to udp 0.0.0.0:5566, but source \"living\" listens to udp 127.0.0.1:5566",
+            ),
+        ),
+        (
+            "udp = \"127.0.0.1:5566\"",
+            "tcp = \"127.0.0.1:8080\"",
+            Some(
+                "\"hall\" listens to tcp 127.0.0.1:8080, but the API listens to tcp 127.0.0.1:8080",
+            ),
+        ),
+        (
+            "interface = { name = \"wlan0\" }",
+            "interface = { name = \"wlan0\", port = 5500 }",
+            Some("\"hall\" listens to port 5500 of interface wlan0, but"),
+        ),
+        (
+            "serial = { path = \"/dev/ttyUSB0\" }",
+            "serial = { path = \"/dev/ttyUSB0\", baud = 115200 }",
+            Some("\"hall\" listens to serial port /dev/ttyUSB0, but"),
+        ),
+    ] {
+        let living = GOOD.replace("transport = { file = \"capture.dat\" }", &address(first));
+        let api = "[api]\nlisten = \"127.0.0.1:8080\"\n";
+        let hall = "[sources.hall]\ntype = \"csi\"\nformat = \"esp32\"\n";
+        let found = mistakes(&format!("{living}{api}{hall}{}\n", address(second)));
+        if let Some(expected) = expected {
+            let expected = format!("flat.toml:27:13: source {expected}");
+            assert!(found.starts_with(&expected), "{found}");
+            assert!(found.contains("help: only one of them can"), "{found}");
+        } else {
+            assert_eq!(found, "none");
+        }
+    }
+}
+
+#[test]
+fn a_stream_of_rows_has_a_table_of_its_own() {
+    let history = ROWS.replace("type = \"json_lines\"", "type = \"delta\"");
+    assert_eq!(mistakes(&history), "none");
+    let renamed = |from: &str, to: &str| {
+        history
+            .replace(&format!("[operators.{from}]"), &format!("[operators.{to}]"))
+            .replace(&format!("inputs = [\"{from}\","), &format!("inputs = [\"{to}\","))
+    };
+    for (to, expected) in [
+        (
+            "seconds_late",
+            "\"seconds.late\" and \"seconds_late\" would be one table, \"seconds_late\"",
+        ),
+        ("persons", "the table \"persons\" is for other records"),
+        ("events", "the table \"events\" is for other records"),
+        ("presence", "the table \"presence\" is for other records"),
+    ] {
+        let found = mistakes(&renamed("minutes", to));
+        assert!(found.contains(expected), "{found}");
+        assert!(found.contains("help: rename the component"), "{found}");
+        // Files of lines have no tables.
+        let lines = renamed("minutes", to).replace("type = \"delta\"", "type = \"json_lines\"");
+        assert_eq!(mistakes(&lines), "none");
+    }
+}
+
+#[test]
+fn an_input_is_taken_once() {
+    let found = mistakes(&GOOD.replace("[\"motion\", \"clean\"]", "[\"clean\", \"clean\"]"));
+    assert_eq!(found, "flat.toml:20:20: \"lines\" takes \"clean\" twice: name each input once");
 }
 
 /// Checks that the only mistake, or the first, is in a line and begins with these words.

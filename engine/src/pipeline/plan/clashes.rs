@@ -1,0 +1,123 @@
+//! Components that would be in each other's way: they use one file, or listen to one socket.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use operators::OperatorConfig;
+use sources::Endpoint;
+
+use crate::paths::normalized;
+use crate::{CheckpointConfig, Mistake, Pipeline};
+
+/// Folder of the journals of all pipelines.
+const JOURNALS: &str = "fresnel.journal";
+/// Endings of the files of an `SQLite` database.
+const BESIDE_STORE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+
+/// Reports each sink whose destination something else uses, and each source that cannot listen because
+/// something else does. Relative paths are relative to `directory`.
+pub(super) fn clashes(pipeline: &Pipeline, directory: &Path) -> Vec<Mistake> {
+    let mut mistakes = files(pipeline, directory);
+    mistakes.extend(sockets(pipeline));
+    mistakes
+}
+
+/// A file or folder that something uses.
+struct Use {
+    /// Who does what to it.
+    user: String,
+    /// As the pipeline has it.
+    path: PathBuf,
+    /// As it is compared.
+    normalized: PathBuf,
+}
+
+impl Use {
+    fn new(user: &str, path: PathBuf, directory: &Path) -> Self {
+        let normalized = normalized(directory, &path);
+        Self { user: user.to_owned(), path, normalized }
+    }
+
+    /// True if it is the same place as another one, or inside of it.
+    fn is_in(&self, other: &Self) -> bool {
+        self.normalized.starts_with(&other.normalized)
+    }
+}
+
+impl fmt::Display for Use {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} \"{}\"", self.user, self.path.display())
+    }
+}
+
+/// A sink must not be where something else is. The other way round only sinks are in its way: a history
+/// leaves alone what is not a table.
+fn files(pipeline: &Pipeline, directory: &Path) -> Vec<Mistake> {
+    let beside_sinks = beside_sinks(pipeline, directory);
+    let mut written = Vec::<Use>::new();
+    let mut mistakes = Vec::new();
+    for sink in &pipeline.sinks {
+        let user = format!("sink \"{}\" writes", sink.name);
+        let paths = sink.config.files().into_iter();
+        let own: Vec<_> = paths.map(|path| Use::new(&user, path, directory)).collect();
+        let clash = own.iter().find_map(|own| {
+            let others = beside_sinks.iter().filter(|other| own.is_in(other));
+            let sinks = written.iter().filter(|other| own.is_in(other) || other.is_in(own));
+            Some((own, others.chain(sinks).next()?))
+        });
+        if let Some((own, other)) = clash {
+            let message = format!("{own}, but {other}");
+            let help = format!("give sink \"{}\" a path of its own", sink.name);
+            mistakes.push(Mistake::new(sink.at("path"), message).with_help(help));
+        }
+        written.extend(own);
+    }
+    mistakes
+}
+
+/// The files that are read, and those of checkpoints and journals.
+fn beside_sinks(pipeline: &Pipeline, directory: &Path) -> Vec<Use> {
+    let mut taken = Vec::new();
+    let mut take = |user: &str, path: PathBuf| taken.push(Use::new(user, path, directory));
+    for source in &pipeline.sources {
+        let user = format!("source \"{}\" reads", source.name);
+        source.config.files().into_iter().for_each(|path| take(&user, path));
+    }
+    for operator in &pipeline.operators {
+        if let OperatorConfig::Infer(config) = &operator.config {
+            take(&format!("operator \"{}\" reads", operator.name), config.model.clone());
+        }
+    }
+    of_store(&pipeline.checkpoint).into_iter().for_each(|path| take("checkpoints are in", path));
+    take("journals are in", JOURNALS.into());
+    taken
+}
+
+/// The files of a store, if it is one.
+fn of_store(checkpoint: &CheckpointConfig) -> Vec<PathBuf> {
+    let Some(store) = checkpoint.store_file() else { return Vec::new() };
+    let beside = BESIDE_STORE.map(|ending| {
+        let mut path = OsString::from(store);
+        path.push(ending);
+        PathBuf::from(path)
+    });
+    beside.into()
+}
+
+fn sockets(pipeline: &Pipeline) -> Vec<Mistake> {
+    let api = pipeline.api.iter().map(|api| ("the API".to_owned(), Endpoint::Tcp(api.listen)));
+    let mut taken: Vec<_> = api.collect();
+    let mut mistakes = Vec::new();
+    for source in &pipeline.sources {
+        let Some(endpoint) = source.config.endpoint() else { continue };
+        let user = format!("source \"{}\"", source.name);
+        if let Some((other, theirs)) = taken.iter().find(|(_, it)| it.overlaps(&endpoint)) {
+            let message = format!("{user} listens to {endpoint}, but {other} listens to {theirs}");
+            let help = "only one of them can: change one, or let both streams come from one source";
+            mistakes.push(Mistake::new(source.at("transport"), message).with_help(help));
+        }
+        taken.push((user, endpoint));
+    }
+    mistakes
+}

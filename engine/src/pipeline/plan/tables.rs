@@ -1,0 +1,45 @@
+//! The tables of a history: each stream of rows has one of its own.
+
+use std::collections::BTreeMap;
+
+use queries::PERSONS;
+use schemas::{RecordKind, table_of_stream};
+use sinks::SinkConfig;
+
+use crate::pipeline::Component;
+use crate::pipeline::plan::{StreamName, Streams};
+use crate::{Mistake, Pipeline};
+
+/// Reports rows whose table is that of another kind of record, or of other rows.
+pub(super) fn mistakes(pipeline: &Pipeline, streams: &Streams) -> Vec<Mistake> {
+    let keep_history =
+        pipeline.sinks.iter().filter(|sink| matches!(sink.config, SinkConfig::Delta(_)));
+    keep_history.flat_map(|sink| of_sink(sink, streams)).collect()
+}
+
+fn of_sink(sink: &Component<SinkConfig>, streams: &Streams) -> Vec<Mistake> {
+    let is_rows = |input: &str| streams.get(&StreamName::parse(input)) == Some(&RecordKind::Rows);
+    let mut tables = BTreeMap::<String, &str>::new();
+    let mut mistakes = Vec::new();
+    for (input, at) in sink.inputs.iter().filter(|(input, _)| is_rows(input)) {
+        let table = table_of_stream(input);
+        let message = if is_built_in(&table) {
+            format!("the table \"{table}\" is for other records")
+        } else if let Some(other) = tables.insert(table.clone(), input)
+            && other != input
+        {
+            format!("\"{input}\" and \"{other}\" would be one table, \"{table}\"")
+        } else {
+            continue;
+        };
+        let help = "rename the component that these rows come from";
+        mistakes.push(Mistake::new(at.clone(), message).with_help(help));
+    }
+    mistakes
+}
+
+/// True for the table of a kind of record, and for what queries make of those.
+fn is_built_in(table: &str) -> bool {
+    let mut kinds = RecordKind::ALL.into_iter();
+    table == PERSONS || kinds.any(|kind| kind.table() == table)
+}
