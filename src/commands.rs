@@ -49,9 +49,13 @@ enum Command {
         /// Address to serve the API on, instead of the pipeline's.
         #[arg(long)]
         listen: Option<SocketAddr>,
-        /// Starts anew: forgets where an earlier run was.
+        /// Starts anew: forgets where an earlier run was, and warns of what sinks hold already.
         #[arg(long)]
         fresh: bool,
+        /// Before that, removes what earlier runs have left: the files and tables that the pipeline's
+        /// sinks wrote, and its journals. Topics stay.
+        #[arg(long, requires = "fresh")]
+        clear: bool,
         /// Leaves a source alone, or one of its partitions as `SOURCE/PARTITION`: nothing waits for
         /// it, and a later run reads on where it is. A device's partition is its address; `unknown` is
         /// any that is heard for the first time.
@@ -260,6 +264,7 @@ impl Command {
                 directory,
                 listen,
                 fresh,
+                clear,
                 hold,
                 drop_state,
                 ..
@@ -271,7 +276,7 @@ impl Command {
                 let options =
                     RunOptions { directory, workers, cluster, fresh, hold, drop_state, stop };
                 let plan = Plan::load_in(&pipeline, &options.directory)?;
-                run(plan, &options, listen)
+                run(plan, &options, listen, clear)
             }
             Command::Demo { directory, listen, workers } => demo(directory, listen, workers),
             Command::Validate { pipelines } => {

@@ -29,5 +29,5 @@ pub(crate) fn demo(directory: PathBuf, listen: SocketAddr, workers: usize) -> Re
     let (cluster, stop) = (Cluster::default(), stop_on_signal()?);
     let (fresh, hold, drop_state) = (false, Vec::new(), Vec::new());
     let options = RunOptions { directory, workers, cluster, fresh, hold, drop_state, stop };
-    run(plan, &options, Some(listen))
+    run(plan, &options, Some(listen), false)
 }

@@ -6,17 +6,29 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use api::Server;
-use engine::{ApiConfig, Plan, Run, RunOptions};
+use engine::{ApiConfig, Plan, Run, RunOptions, clear_output, warn_of_output};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-/// Runs it; `listen` is where its API is served instead of where it says itself.
-pub(crate) fn run(mut plan: Plan, options: &RunOptions, listen: Option<SocketAddr>) -> Result<()> {
+/// Runs it; `listen` is where its API is served instead of where it says itself. With `clear`, what
+/// earlier runs have left is removed first.
+pub(crate) fn run(
+    mut plan: Plan,
+    options: &RunOptions,
+    listen: Option<SocketAddr>,
+    clear: bool,
+) -> Result<()> {
     // Other processes serve what they count, if they are told where.
     plan.api = plan.api.filter(|_| options.cluster.is_first());
     if let Some(listen) = listen {
         plan.api = Some(ApiConfig { listen });
     }
     let server = plan.api.as_ref().map(|api| Server::bind(api.listen)).transpose()?;
+    if clear {
+        clear_output(&plan, &options.directory)?;
+    }
+    if options.fresh {
+        warn_of_output(&plan, &options.directory);
+    }
     let run = Run::start(plan, options)?;
     let serving = server.map(|server| {
         eprintln!("listening on http://{}", server.address());

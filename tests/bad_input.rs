@@ -68,6 +68,45 @@ pub(crate) fn a_sink_does_not_write_what_a_source_reads() {
     assert!(fs::read(&path).expect("it is there") == capture, "it was touched");
 }
 
+/// A fresh start says what it finds, and removes it when it is told to; never what others wrote.
+pub(crate) fn a_fresh_start_says_what_sinks_hold() {
+    let history = "[sinks.history]\ntype = \"delta\"\ninputs = [\"motion\"]\npath = \"history\"\n";
+    let directory = directory(&format!("{PIPELINE}\n{history}"), &capture::intel5300());
+    let path = directory.path();
+    let run = |arguments: &[&str]| {
+        let output = process::fresnel(path, &[&["run", "flat.toml"][..], arguments].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    let n_rows = || -> u64 {
+        let sql = "SELECT count(*) AS n FROM presence";
+        let answer = process::succeed(path, &["sql", "--format", "csv", sql]);
+        answer.lines().nth(1).and_then(|n| n.parse().ok()).expect("a number")
+    };
+    assert!(!run(&[]).contains("holds"));
+    let once = n_rows();
+    let journal = path.join("fresnel.journal/flat/earlier");
+    fs::create_dir_all(&journal).expect("room");
+    fs::write(path.join("history/notes.txt"), "mine").expect("room");
+    let said = run(&["--fresh"]);
+    assert!(said.contains("\"out.jsonl\" holds"), "{said}");
+    assert!(said.contains("\"history\" holds rows of earlier runs in presence"), "{said}");
+    assert_eq!(n_rows(), 2 * once, "beside the old ones");
+    assert!(journal.exists(), "journals of earlier runs stay");
+
+    process::fail(path, &["run", "flat.toml", "--clear"], 2);
+    assert!(!run(&["--fresh", "--clear"]).contains("holds"));
+    assert_eq!(n_rows(), once);
+    assert!(!journal.exists() && path.join("history/notes.txt").exists());
+
+    fs::remove_file(path.join("out.jsonl.upper")).expect("it is there");
+    let said = process::fail(path, &["run", "flat.toml", "--fresh", "--clear"], 1);
+    assert!(said.contains("cannot clear the output of sink \"out\""), "{said}");
+    assert!(said.contains("may be anybody's"), "{said}");
+    assert_eq!(n_rows(), once, "nothing is removed then");
+}
+
 /// A lead below a tick, and below what may come out of order: slower, but the same.
 pub(crate) fn a_small_lead_stalls_nothing() {
     let directory = tempfile::tempdir().expect("room");

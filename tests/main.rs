@@ -112,6 +112,7 @@ fn main() {
         trial!(traces::commits_and_checkpoints_are_traced),
         trial!(bad_input::mistakes_in_a_pipeline_are_told),
         trial!(bad_input::a_sink_does_not_write_what_a_source_reads),
+        trial!(bad_input::a_fresh_start_says_what_sinks_hold),
         trial!(bad_input::a_small_lead_stalls_nothing),
         trial!(bad_input::garbage_is_counted),
         trial!(bad_input::errors_can_be_kept),

@@ -4,6 +4,7 @@
 //! control, counters and the end of a run.
 
 mod captures;
+mod clear;
 mod counters;
 mod dataflow;
 mod error;
@@ -18,6 +19,8 @@ mod taps;
 mod train;
 
 pub use crate::captures::{CaptureError, Inspection, convert, inspect, plot};
+pub use crate::clear::{ClearError, clear_output, warn_of_output};
+pub(crate) use crate::clear::{JOURNALS, journals};
 pub use crate::counters::{Counters, Counts};
 pub use crate::error::{Mismatch, RunError};
 pub use crate::pipeline::{

@@ -24,6 +24,7 @@ pub use crate::error::SinkError;
 pub use crate::json_lines::JsonLinesConfig;
 pub use crate::kafka::{KafkaConfig, RegistryError, ValueFormat};
 pub use crate::live::{Hub, LiveConfig};
+pub use crate::output::OutputError;
 pub use crate::sink::Sink;
 
 /// The sinks there are; each takes records of any kind.

@@ -1,12 +1,43 @@
-//! What a sink leaves on disk.
+//! What a sink leaves on disk: where it is, and what of it earlier runs have left.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::SinkConfig;
+use crate::upper_file::UpperFile;
+use crate::{JsonLinesConfig, SinkConfig};
 
 /// Endings of the files that belong to one of JSON Lines: its upper, what it is replaced by, and what it
 /// cannot hold.
 const BESIDE: [&str; 5] = ["", ".upper", ".upper-new", ".new", ".rejected"];
+
+/// Why the output of a sink cannot be told from other files.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutputError {
+    /// A file or folder could not be read.
+    #[error("could not read {path:?}")]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Nothing tells who wrote a file.
+    #[error("{path:?} may be anybody's, as it has no upper beside it: move or remove it by hand")]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another sink has written to a file or folder.
+    #[error("{path:?} holds output of {writer:?}: move or remove it by hand")]
+    OfOthers {
+        /// The file or folder.
+        path: PathBuf,
+        /// Pipeline, sink and lineage.
+        writer: String,
+    },
+}
 
 impl SinkConfig {
     /// The files and folders that it writes, as the pipeline has them. Devices keep nothing, so that
@@ -19,6 +50,61 @@ impl SinkConfig {
             Self::Kafka(_) | Self::Live(_) => Vec::new(),
         }
     }
+
+    /// What a fresh start makes of what earlier runs have left; none if they have left nothing.
+    pub fn leftovers(&self, directory: &Path) -> Option<String> {
+        match self {
+            Self::Delta(config) => config.leftovers(directory),
+            Self::JsonLines(config) => config.leftovers(directory),
+            Self::Kafka(_) => {
+                Some("topics keep what earlier runs sent; new messages follow it".to_owned())
+            }
+            Self::Live(_) => None,
+        }
+    }
+
+    /// The files and folders with output of earlier runs of a sink, whose name as a writer begins with
+    /// `writer`. Relative paths are relative to `directory`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutputError`] if others have written there as well, or may have.
+    pub fn output(&self, writer: &str, directory: &Path) -> Result<Vec<PathBuf>, OutputError> {
+        match self {
+            Self::Delta(config) => config.output(writer, directory),
+            Self::JsonLines(config) => config.output(writer, directory),
+            Self::Kafka(_) | Self::Live(_) => Ok(Vec::new()),
+        }
+    }
+}
+
+impl JsonLinesConfig {
+    fn leftovers(&self, directory: &Path) -> Option<String> {
+        let n_bytes = file_bytes(&directory.join(&self.path)).filter(|n_bytes| *n_bytes > 0)?;
+        let path = self.path.display();
+        Some(format!("\"{path}\" holds {n_bytes} bytes, which a fresh start replaces"))
+    }
+
+    fn output(&self, writer: &str, directory: &Path) -> Result<Vec<PathBuf>, OutputError> {
+        let path = directory.join(&self.path);
+        let Some(n_bytes) = file_bytes(&path) else { return Ok(Vec::new()) };
+        let committed = UpperFile::read(&path);
+        match committed.map_err(|source| OutputError::Read { path: path.clone(), source })? {
+            Some(committed) if committed.writer.starts_with(writer) => {
+                let upper = UpperFile::path_beside(&path);
+                Ok(vec![path, upper])
+            }
+            Some(committed) => Err(OutputError::OfOthers { path, writer: committed.writer }),
+            None if n_bytes == 0 => Ok(Vec::new()),
+            None => Err(OutputError::Unknown { path }),
+        }
+    }
+}
+
+/// The length of what is a file; none for what keeps nothing, or is not there.
+fn file_bytes(path: &Path) -> Option<u64> {
+    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    Some(metadata.len())
 }
 
 fn is_device(path: &Path) -> bool {
@@ -33,8 +119,49 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::JsonLinesConfig;
+    use crate::SinkContext;
+
+    const WRITER: &str = "flat/out/";
+
+    #[test]
+    fn only_files_that_the_sink_wrote_are_its_output() {
+        let folder = tempfile::tempdir().expect("room");
+        let folder = folder.path();
+        let config = JsonLinesConfig { path: "out.jsonl".into() };
+        let output = || config.output(WRITER, folder);
+        assert_eq!(output().expect("nothing is there"), Vec::<PathBuf>::new());
+        fs::write(folder.join("out.jsonl"), "mine\n").expect("room");
+        assert!(matches!(output(), Err(OutputError::Unknown { .. })));
+        let context = SinkContext {
+            pipeline: "flat",
+            name: "out",
+            inputs: &[],
+            lineage: "1",
+            generation: 1,
+            directory: folder,
+            hub: &Arc::default(),
+        };
+        config.open(&context).expect("the folder can be written");
+        let written = ["out.jsonl", "out.jsonl.upper"].map(|name| folder.join(name));
+        assert_eq!(output().expect("it is told beside it"), written);
+        let of_other = config.output("flat/other/", folder);
+        assert!(matches!(of_other, Err(OutputError::OfOthers { .. })));
+    }
+
+    #[test]
+    fn an_empty_file_is_nothing_to_speak_of() {
+        let folder = tempfile::tempdir().expect("room");
+        let config = JsonLinesConfig { path: "out.jsonl".into() };
+        let path = folder.path().join("out.jsonl");
+        fs::write(&path, "").expect("room");
+        assert_eq!(config.leftovers(folder.path()), None);
+        fs::write(&path, "{}\n").expect("room");
+        let found = config.leftovers(folder.path()).expect("it holds a line");
+        assert!(found.contains("holds 3 bytes"), "{found}");
+    }
 
     #[test]
     fn a_device_is_written_by_anybody() {

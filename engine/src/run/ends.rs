@@ -1,6 +1,5 @@
 //! The sources and sinks of this process, while a run opens them.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -20,7 +19,7 @@ use crate::run::resume::Resumed;
 use crate::run::source_thread::Surroundings;
 use crate::run::{begun, sink_thread, source_thread};
 use crate::store::Session;
-use crate::{Counters, Placement, Plan, PlannedSink, PlannedSource, RunError, State};
+use crate::{Counters, Placement, Plan, PlannedSink, PlannedSource, RunError, State, journals};
 
 /// For each source of the plan, one for each of its partitions.
 pub(super) type Feeds = Vec<Vec<Placed<Feed>>>;
@@ -203,17 +202,10 @@ impl<'a> Ends<'a> {
     }
 }
 
-/// Where a pipeline's sources keep what cannot be asked again. Each history has its own folder; those
-/// of earlier ones are removed.
+/// Where a pipeline's sources keep what cannot be asked again. Each lineage has its own folder; those of
+/// earlier ones stay, so that a fresh start loses nothing that was received.
 fn journal_folder(directory: &Path, pipeline: &str, lineage: &str) -> PathBuf {
-    let journals = directory.join("fresnel.journal").join(pipeline);
-    let folders = fs::read_dir(&journals).into_iter().flatten().flatten();
-    for folder in folders.filter(|folder| folder.file_name() != lineage) {
-        if let Err(error) = fs::remove_dir_all(folder.path()) {
-            tracing::warn!(%error, folder = %folder.path().display(), "an old journal stays");
-        }
-    }
-    journals.join(lineage)
+    journals(directory, pipeline).join(lineage)
 }
 
 /// Lets queries see what the `delta` sink has accepted.

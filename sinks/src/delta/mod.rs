@@ -8,6 +8,7 @@
 //! Source: Delta Lake transaction protocol, "Transaction Identifiers".
 
 mod forget;
+mod output;
 mod table;
 mod tail;
 mod upkeep;

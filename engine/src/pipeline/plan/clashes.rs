@@ -8,10 +8,8 @@ use operators::OperatorConfig;
 use sources::Endpoint;
 
 use crate::paths::normalized;
-use crate::{CheckpointConfig, Mistake, Pipeline};
+use crate::{CheckpointConfig, JOURNALS, Mistake, Pipeline};
 
-/// Folder of the journals of all pipelines.
-const JOURNALS: &str = "fresnel.journal";
 /// Endings of the files of an `SQLite` database.
 const BESIDE_STORE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 

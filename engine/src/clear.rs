@@ -1,0 +1,88 @@
+//! What earlier runs have left, when a pipeline starts anew: the start says so, or removes it first.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sinks::OutputError;
+
+use crate::Plan;
+use crate::paths::normalized;
+
+/// Folder of the journals of all pipelines.
+pub(crate) const JOURNALS: &str = "fresnel.journal";
+
+/// Why the output of earlier runs was not removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClearError {
+    /// What is at a sink's destination is not known to be its own; nothing was removed.
+    #[error("cannot clear the output of sink {sink:?}")]
+    Sink {
+        /// The sink's name.
+        sink: String,
+        /// Why.
+        source: OutputError,
+    },
+    /// A file or folder could not be removed.
+    #[error("could not remove {path:?}")]
+    Remove {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// Warns, for each sink, of what its destination holds before a fresh start.
+pub fn warn_of_output(plan: &Plan, directory: &Path) {
+    for sink in &plan.sinks {
+        if let Some(leftovers) = sink.config.leftovers(directory) {
+            tracing::warn!(sink = sink.name, "{leftovers}");
+        }
+    }
+}
+
+/// Removes what earlier runs of a pipeline have left: the output of its sinks, as far as it is told from
+/// other files, and its journals. To be called before a fresh start, and not while the pipeline runs.
+///
+/// # Errors
+///
+/// [`ClearError`]: nothing was removed if a destination holds anything else.
+pub fn clear_output(plan: &Plan, directory: &Path) -> Result<(), ClearError> {
+    let mut paths = Vec::new();
+    for sink in &plan.sinks {
+        let writer = format!("{}/{}/", plan.name, sink.name);
+        let output = sink.config.output(&writer, directory);
+        paths
+            .extend(output.map_err(|source| ClearError::Sink { sink: sink.name.clone(), source })?);
+    }
+    paths.extend(journals_to_clear(plan, directory));
+    for path in paths {
+        remove(&path).map_err(|source| ClearError::Remove { path, source })?;
+    }
+    Ok(())
+}
+
+/// Folder of the journals of a pipeline, with a folder for each lineage.
+pub(crate) fn journals(directory: &Path, pipeline: &str) -> PathBuf {
+    directory.join(JOURNALS).join(pipeline)
+}
+
+/// The journals of earlier runs, unless the pipeline replays them.
+fn journals_to_clear(plan: &Plan, directory: &Path) -> Option<PathBuf> {
+    let journals = journals(directory, &plan.name);
+    let cleared = normalized(Path::new("."), &journals);
+    let mut read = plan.sources.iter().flat_map(|source| source.config.files());
+    let is_read = read.any(|path| normalized(directory, &path).starts_with(&cleared));
+    (journals.is_dir() && !is_read).then_some(journals)
+}
+
+/// Processes of a run may clear the same folder together.
+fn remove(path: &Path) -> io::Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
