@@ -19,7 +19,7 @@ const MAY_USE: [(&str, &[&str]); 8] = [
 ];
 
 /// Who may use what is heavy.
-const HOMES: [(&str, &[&str]); 16] = [
+const HOMES: [(&str, &[&str]); 17] = [
     ("burn", &["operators"]),
     ("burn-store", &["operators"]),
     ("differential-dataflow", &["operators"]),
@@ -27,10 +27,11 @@ const HOMES: [(&str, &[&str]); 16] = [
     ("datafusion", &["queries"]),
     ("deltalake", &["queries", "sinks"]),
     ("axum", &["api"]),
+    ("hyper", &["api"]),
     ("hyper-util", &["api"]),
     ("clap", &["fresnel"]),
     ("mio", &["sources"]),
-    ("nix", &["sources"]),
+    ("nix", &["sources", "api"]),
     ("plotters", &["engine"]),
     ("rdkafka", &["sources", "sinks"]),
     ("rumqttc", &["sources"]),

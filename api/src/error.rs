@@ -1,5 +1,7 @@
 //! What a client is told when something cannot be done: problem details (RFC 9457).
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -27,6 +29,10 @@ pub(crate) enum RequestError {
     NotFound(&'static str),
     /// The request makes no sense.
     BadRequest(String),
+    /// The body of the request is too long or broken.
+    Body(axum::Error),
+    /// The body of the request took longer than this.
+    SlowBody(Duration),
     /// The pipeline keeps no history.
     NoHistory,
     /// The query failed.
@@ -63,7 +69,8 @@ impl RequestError {
     fn status(&self) -> StatusCode {
         match self {
             Self::NotFound(_) | Self::NoHistory => StatusCode::NOT_FOUND,
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::Body(_) => StatusCode::BAD_REQUEST,
+            Self::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Table(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Elsewhere => StatusCode::MISDIRECTED_REQUEST,
             Self::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
@@ -88,6 +95,12 @@ impl RequestError {
         match self {
             Self::NotFound(what) => what.to_owned(),
             Self::BadRequest(detail) => detail,
+            Self::Body(error) => {
+                format!("could not read the request body, of at most 1 MiB: {error}")
+            }
+            Self::SlowBody(limit) => {
+                format!("the request body took longer than {} s", limit.as_secs_f64())
+            }
             Self::NoHistory => "the pipeline has no delta sink, so there is no history".to_owned(),
             Self::Query(error) => error.to_string(),
             Self::Table(error) => error.to_string(),

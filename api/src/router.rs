@@ -11,6 +11,7 @@ use utoipa::openapi::OpenApi as Document;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::server::Connections;
 use crate::{config, page, pose, sql, stream, system, tap};
 
 /// What every handler can reach.
@@ -19,6 +20,7 @@ pub(crate) struct App {
     pub(crate) shared: Arc<Shared>,
     /// Becomes true when the server ends.
     pub(crate) ending: watch::Receiver<bool>,
+    pub(crate) connections: Arc<Connections>,
 }
 
 #[derive(OpenApi)]

@@ -167,7 +167,7 @@ fn held_by(plan: &Plan, counts: &BTreeMap<String, Counts>) -> Option<String> {
     responses((status = 200, description = "The counters.", body = String)),
 )]
 pub(crate) async fn metrics(State(app): State<App>) -> impl IntoResponse {
-    let text = app.shared.counters.prometheus();
+    let text = app.shared.counters.prometheus() + &app.connections.prometheus();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 

@@ -1,5 +1,8 @@
 //! A look at the records of a stream.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header;
@@ -11,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::error::{Problem, RequestError};
 use crate::router::App;
+use crate::server::Activity;
 
 /// Gives the records of a stream while they flow, as lines of JSON, until the client has seen enough. A
 /// client that is too slow misses some.
@@ -26,14 +30,20 @@ use crate::router::App;
 pub(crate) async fn tap(
     State(app): State<App>,
     Path(name): Path<String>,
+    Extension(activity): Extension<Arc<Activity>>,
 ) -> Result<Response, RequestError> {
     let streams = app.shared.plan.streams();
     let stream = streams.into_keys().find(|stream| stream.to_string() == name);
     let stream = stream.ok_or(RequestError::NotFound("the pipeline has no such stream"))?;
-    let records = app.shared.taps.open(stream);
-    let lines = stream::unfold((records, app.ending), |(mut records, mut ending)| async move {
-        let lines = next(&mut records, &mut ending).await?;
-        Some((Ok::<_, serde_json::Error>(lines), (records, ending)))
+    let state = (app.shared.taps.open(stream), app.ending);
+    let lines = stream::unfold(state, move |(mut records, mut ending)| {
+        let activity = Arc::clone(&activity);
+        async move {
+            // A stream that is silent is no client that does not read.
+            let _working = activity.working();
+            let lines = next(&mut records, &mut ending).await?;
+            Some((Ok::<_, serde_json::Error>(lines), (records, ending)))
+        }
     });
     let media_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((media_type, Body::from_stream(lines)).into_response())

@@ -1,0 +1,152 @@
+//! Accepts connections and serves each until it ends, its client is too slow, or the server ends.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::response::{IntoResponse, Response};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::error::RequestError;
+use crate::server::activity::Activity;
+use crate::server::connections::Connections;
+use crate::server::socket::Socket;
+use crate::server::timeouts::Timeouts;
+
+/// Longest body of a request.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// Longest header of an HTTP/1 request, and what is gathered before it is written.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
+/// Longest header of an HTTP/2 request.
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
+/// Requests at once on an HTTP/2 connection.
+const MAX_STREAMS: u32 = 100;
+/// How long to leave a socket alone that could not give a connection; it doubles from one failure to
+/// the next.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What every connection is served with.
+#[derive(Clone, Debug)]
+pub(crate) struct Acceptor {
+    pub(crate) router: Router,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) timeouts: Timeouts,
+    /// Becomes true when the server ends.
+    pub(crate) ending: watch::Receiver<bool>,
+}
+
+impl Acceptor {
+    /// Serves each connection on a task of its own, until the server ends.
+    pub(crate) async fn run(mut self, listener: TcpListener) {
+        let connections = Arc::clone(&self.connections);
+        loop {
+            let accepted = async {
+                let stream = accept(&listener, &connections).await;
+                (stream, connections.place().await)
+            };
+            let (stream, place) = tokio::select! {
+                accepted = accepted => accepted,
+                _ = self.ending.wait_for(|ending| *ending) => return,
+            };
+            tokio::spawn(self.clone().serve(stream, place));
+        }
+    }
+
+    async fn serve(mut self, stream: TcpStream, place: OwnedSemaphorePermit) {
+        let activity = Arc::new(Activity::new());
+        let _registration = self.connections.register(&activity);
+        let (builder, timeouts) = (builder(self.timeouts), self.timeouts);
+        let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity), place));
+        let (router, of_request) = (self.router, Arc::clone(&activity));
+        let service = service_fn(move |request| {
+            respond(request, router.clone(), Arc::clone(&of_request), timeouts)
+        });
+        let mut connection = pin!(builder.serve_connection_with_upgrades(socket, service));
+        let mut closing = pin!(activity.closing(&timeouts));
+        let mut told = false;
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection broke");
+                    }
+                    return;
+                }
+                why = closing.as_mut() => {
+                    self.connections.closed(why);
+                    tracing::debug!(?why, "closing a connection");
+                    return;
+                }
+                _ = self.ending.wait_for(|ending| *ending), if !told => {
+                    told = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+}
+
+/// The next connection. Whatever keeps the system from giving one, such as too many open files, may
+/// pass, and nothing tells when.
+async fn accept(listener: &TcpListener, connections: &Connections) -> TcpStream {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => {
+                connections.accept_failed();
+                if pause == FIRST_PAUSE {
+                    tracing::warn!(%error, "could not accept a connection, trying again");
+                }
+                sleep(pause).await;
+                pause = LONGEST_PAUSE.min(2 * pause);
+            }
+        }
+    }
+}
+
+fn builder(timeouts: Timeouts) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().max_buf_size(MAX_BUFFER_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(timeouts.ping)
+        .keep_alive_timeout(timeouts.ping)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_BYTES);
+    builder
+}
+
+/// Reads a request as a whole, and only then has it answered.
+async fn respond(
+    request: Request<Incoming>,
+    router: Router,
+    activity: Arc<Activity>,
+    timeouts: Timeouts,
+) -> Result<Response, Infallible> {
+    let receiving = activity.receiving();
+    let (mut parts, body) = request.into_parts();
+    let body = timeout(timeouts.body, to_bytes(Body::new(body), MAX_BODY_BYTES)).await;
+    let _working = activity.working();
+    drop(receiving);
+    let body = match body {
+        Ok(Ok(body)) => Body::from(body),
+        Ok(Err(error)) => return Ok(RequestError::Body(error).into_response()),
+        Err(_) => return Ok(RequestError::SlowBody(timeouts.body).into_response()),
+    };
+    parts.extensions.insert(activity);
+    TowerToHyperService::new(router).call(Request::from_parts(parts, body)).await
+}

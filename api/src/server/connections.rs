@@ -1,0 +1,178 @@
+//! Places for connections: how many there may be, who makes room for whom, and how many there are.
+//!
+//! A new connection always gets a place. When all are taken, the connection whose client is waited for
+//! longest is closed, so that clients that send nothing cannot keep others out. Limits by address could
+//! not do that: behind a proxy all clients have one.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::server::activity::{Activity, Closing};
+
+/// Connections at once, where the process may have as many descriptors.
+const MAX_CONNECTIONS: usize = 8192;
+/// How long to wait for a place that is being made, before more room is made.
+const EVICTION_PAUSE: Duration = Duration::from_millis(100);
+
+/// The connections of a server.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    max_connections: usize,
+    places: Arc<Semaphore>,
+    /// Connections that are HTTP, in the order of their start.
+    open: Mutex<BTreeMap<u64, Arc<Activity>>>,
+    n_opened: AtomicU64,
+    n_evicted: AtomicU64,
+    n_timed_out: AtomicU64,
+    n_accept_errors: AtomicU64,
+}
+
+impl Connections {
+    /// Connections of a process with so many descriptors: half of them are for its files.
+    pub(crate) fn with_descriptors(limit: u64) -> Self {
+        let half = usize::try_from(limit / 2).unwrap_or(MAX_CONNECTIONS);
+        Self::new(half.clamp(1, MAX_CONNECTIONS))
+    }
+
+    pub(crate) fn new(max_connections: usize) -> Self {
+        Self {
+            max_connections,
+            places: Arc::new(Semaphore::new(max_connections)),
+            open: Mutex::default(),
+            n_opened: AtomicU64::new(0),
+            n_evicted: AtomicU64::new(0),
+            n_timed_out: AtomicU64::new(0),
+            n_accept_errors: AtomicU64::new(0),
+        }
+    }
+
+    /// A place for a connection; waits only while the server works on requests of all others.
+    pub(crate) async fn place(&self) -> OwnedSemaphorePermit {
+        loop {
+            if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+                return place;
+            }
+            self.evict();
+            let place = Arc::clone(&self.places).acquire_owned();
+            if let Ok(Ok(place)) = timeout(EVICTION_PAUSE, place).await {
+                return place;
+            }
+        }
+    }
+
+    /// Closes the connection whose client is waited for longest.
+    fn evict(&self) {
+        let mut open = self.open();
+        let waiting = open.iter().filter_map(|(id, it)| Some((it.waiting_since()?, *id)));
+        let Some((_, id)) = waiting.min() else { return };
+        if let Some(activity) = open.remove(&id) {
+            activity.evict();
+        }
+    }
+
+    /// A connection that may be closed for another one, as long as the guard lives.
+    pub(crate) fn register(self: &Arc<Self>, activity: &Arc<Activity>) -> Registration {
+        let id = self.n_opened.fetch_add(1, Ordering::Relaxed);
+        self.open().insert(id, Arc::clone(activity));
+        Registration { connections: Arc::clone(self), id }
+    }
+
+    /// Counts a connection that the server closes.
+    pub(crate) fn closed(&self, why: Closing) {
+        let counter = match why {
+            Closing::Evicted => &self.n_evicted,
+            Closing::TimedOut => &self.n_timed_out,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection that the system could not give.
+    pub(crate) fn accept_failed(&self) {
+        self.n_accept_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The counts in the Prometheus text format.
+    pub(crate) fn prometheus(&self) -> String {
+        let mut text = String::new();
+        let mut family = |name: &str, kind: &str, help: &str, samples: &[(&str, u64)]| {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            for (labels, count) in samples {
+                let _ = writeln!(text, "{name}{labels} {count}");
+            }
+        };
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let n_connections = self.max_connections - self.places.available_permits();
+        let name = "fresnel_api_connections";
+        family(name, "gauge", "Open connections.", &[("", n_connections as u64)]);
+        family(
+            "fresnel_api_closed_total",
+            "counter",
+            "Connections that the server closed, by reason.",
+            &[
+                ("{reason=\"evicted\"}", count(&self.n_evicted)),
+                ("{reason=\"timed out\"}", count(&self.n_timed_out)),
+            ],
+        );
+        let name = "fresnel_api_accept_errors_total";
+        let help = "Connections that the system could not give.";
+        family(name, "counter", help, &[("", count(&self.n_accept_errors))]);
+        text
+    }
+
+    fn open(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Activity>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection among those that can be closed for another one.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    connections: Arc<Connections>,
+    id: u64,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.connections.open().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_descriptors_are_for_files() {
+        for (limit, expected) in [
+            (0, 1),
+            (256, 128),
+            (1024, 512),
+            (1 << 20, MAX_CONNECTIONS),
+            (u64::MAX, MAX_CONNECTIONS),
+        ] {
+            assert_eq!(Connections::with_descriptors(limit).max_connections, expected, "{limit}");
+        }
+    }
+
+    #[test]
+    fn who_is_waited_for_longest_makes_room() {
+        let connections = Arc::new(Connections::new(3));
+        let [first, second, third] = [(); 3].map(|()| Arc::new(Activity::new()));
+        let _open = [&first, &second, &third].map(|activity| connections.register(activity));
+        let _working = first.working();
+        drop(second.working());
+        let is_open =
+            |it: &Arc<Activity>| connections.open().values().any(|other| Arc::ptr_eq(it, other));
+        for left in [[true, true, false], [true, false, false], [true, false, false]] {
+            connections.evict();
+            assert_eq!([&first, &second, &third].map(is_open), left);
+        }
+    }
+}

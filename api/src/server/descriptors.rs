@@ -1,0 +1,16 @@
+//! How many files and sockets the process may have open.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// What Linux gives a process that nobody has set a limit for.
+const USUAL_LIMIT: u64 = 1024;
+
+/// Raises the limit of open descriptors as far as the process may, and returns it.
+pub(crate) fn raise_limit() -> u64 {
+    let usual = (USUAL_LIMIT, USUAL_LIMIT);
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or(usual);
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    }
+}

@@ -1,0 +1,128 @@
+//! The server: takes connections, with a bound on how many and on how slow, and ends gracefully.
+
+mod acceptor;
+mod activity;
+mod connections;
+mod descriptors;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod timeouts;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::Shared;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::router::{App, router};
+use crate::server::acceptor::Acceptor;
+use crate::server::timeouts::Timeouts;
+
+pub(crate) use crate::server::activity::Activity;
+pub(crate) use crate::server::connections::Connections;
+
+/// Connections that the system holds until they are accepted.
+const BACKLOG: u32 = 1024;
+/// What the system keeps for a client that does not read, or of one that is not read; Linux doubles it.
+const SOCKET_BUFFER_BYTES: u32 = 128 * 1024;
+/// What is under way may take so long when the server ends.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Why the API cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApiError {
+    /// The address cannot be listened on.
+    #[error("could not listen on {address}")]
+    Bind {
+        /// The address as the pipeline has it.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// The API of a run, on threads of its own.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    runtime: Runtime,
+    address: SocketAddr,
+    connections: Arc<Connections>,
+}
+
+/// A server that serves.
+#[derive(Debug)]
+pub struct Serving {
+    runtime: Runtime,
+    ending: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+}
+
+impl Server {
+    /// Listens, so that a port that is taken is told before anything runs. Raises the process's limit of
+    /// open files as far as it may; half of it is for connections.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::Bind`] if that fails.
+    pub fn bind(address: SocketAddr) -> Result<Self, ApiError> {
+        let bind = || {
+            let mut runtime = tokio::runtime::Builder::new_multi_thread();
+            let runtime = runtime.worker_threads(2).thread_name("api").enable_all().build()?;
+            let listener = runtime.block_on(async { listen(address) })?;
+            let address = listener.local_addr()?;
+            let limit = descriptors::raise_limit();
+            let connections = Arc::new(Connections::with_descriptors(limit));
+            Ok(Self { listener, runtime, address, connections })
+        };
+        bind().map_err(|source| ApiError::Bind { address, source })
+    }
+
+    /// Where it listens; the port is the real one if 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves a run.
+    pub fn serve(self, shared: Arc<Shared>) -> Serving {
+        let Self { listener, runtime, connections, .. } = self;
+        let (ending, watched) = watch::channel(false);
+        let timeouts = Timeouts::default();
+        let app = App { shared, ending: watched.clone(), connections: Arc::clone(&connections) };
+        let acceptor = Acceptor { router: router(app), connections, timeouts, ending: watched };
+        let accepting = runtime.spawn(acceptor.run(listener));
+        Serving { runtime, ending, accepting }
+    }
+}
+
+impl Serving {
+    /// Ends: no more connections, a moment for what is under way.
+    pub fn end(self) {
+        // Nobody left to tell is fine.
+        let _ = self.ending.send(true);
+        let _ = self.runtime.block_on(self.accepting);
+        // Each connection and each WebSocket holds a receiver until it has said goodbye. Who is not done
+        // in time is cut off.
+        let goodbyes = async { tokio::time::timeout(GRACE, self.ending.closed()).await };
+        let _ = self.runtime.block_on(goodbyes);
+        self.runtime.shutdown_timeout(Duration::from_secs(1));
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    // Accepted connections inherit the rest.
+    socket.set_keepalive(true)?;
+    socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
+    socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
