@@ -33,6 +33,8 @@ pub(crate) enum RequestError {
     Body(axum::Error),
     /// The body of the request took longer than this.
     SlowBody(Duration),
+    /// There are too many WebSockets and taps.
+    TooManySessions,
     /// The pipeline keeps no history.
     NoHistory,
     /// The query failed.
@@ -73,7 +75,7 @@ impl RequestError {
             Self::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Table(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Elsewhere => StatusCode::MISDIRECTED_REQUEST,
-            Self::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Interrupted | Self::TooManySessions => StatusCode::SERVICE_UNAVAILABLE,
             Self::Configuration(error) => match error {
                 ConfigurationError::NoSuchOperator { .. }
                 | ConfigurationError::NoSuchZone { .. } => StatusCode::NOT_FOUND,
@@ -100,6 +102,9 @@ impl RequestError {
             }
             Self::SlowBody(limit) => {
                 format!("the request body took longer than {} s", limit.as_secs_f64())
+            }
+            Self::TooManySessions => {
+                "too many WebSockets and taps are open: close some, or try again later".to_owned()
             }
             Self::NoHistory => "the pipeline has no delta sink, so there is no history".to_owned(),
             Self::Query(error) => error.to_string(),

@@ -11,7 +11,7 @@ use utoipa::openapi::OpenApi as Document;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::server::Connections;
+use crate::server::{Connections, Timeouts};
 use crate::{config, page, pose, sql, stream, system, tap};
 
 /// What every handler can reach.
@@ -21,6 +21,7 @@ pub(crate) struct App {
     /// Becomes true when the server ends.
     pub(crate) ending: watch::Receiver<bool>,
     pub(crate) connections: Arc<Connections>,
+    pub(crate) timeouts: Timeouts,
 }
 
 #[derive(OpenApi)]

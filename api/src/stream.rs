@@ -1,26 +1,37 @@
 //! The WebSocket: a client subscribes to topics, with filters, and gets what happens.
 //!
-//! A client that reads too slowly misses messages, and is told how many.
+//! A client that reads too slowly misses messages, and is told how many. One that reads nothing, or does
+//! not answer pings, is gone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::Response;
 use schemas::{PoseFrame, Record};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
+use crate::error::{Problem, RequestError};
 use crate::router::App;
+use crate::server::{SessionKind, Timeouts};
 use crate::system::now;
 
 /// Largest message of a client.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// Bytes that may wait to be sent to a client.
 const MAX_WAITING_BYTES: usize = 1024 * 1024;
+/// What is set aside for a client's messages, which are few and short: there may be thousands of clients.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// Pings in a row that a client may leave without an answer.
+const MAX_UNANSWERED: usize = 2;
 
 /// How long a client may take to answer the end.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -69,66 +80,106 @@ enum Request {
 #[utoipa::path(
     get,
     path = "/ws/v1/stream",
-    responses((status = 101, description = "The connection is a WebSocket from here on.")),
+    responses(
+        (status = 101, description = "The connection is a WebSocket from here on."),
+        (status = 503, description = "Too many WebSockets and taps are open.", body = Problem),
+    ),
 )]
-pub(crate) async fn stream(State(app): State<App>, upgrade: WebSocketUpgrade) -> Response {
+pub(crate) async fn stream(
+    State(app): State<App>,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, RequestError> {
+    let session = app.connections.session(SessionKind::WebSocket);
+    let session = session.ok_or(RequestError::TooManySessions)?;
+    let records = app.shared.hub.subscribe();
+    Ok(bounded(upgrade).on_upgrade(move |socket| async move {
+        // The connection is gone then, and there is nobody to tell.
+        let _ = talk(socket, records, app.ending, app.timeouts).await;
+        drop(session);
+    }))
+}
+
+/// A WebSocket that takes little memory.
+pub(crate) fn bounded(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
     upgrade
+        .read_buffer_size(READ_BUFFER_BYTES)
         .max_message_size(MAX_MESSAGE_BYTES)
         .max_frame_size(MAX_MESSAGE_BYTES)
         .max_write_buffer_size(MAX_WAITING_BYTES)
-        .on_upgrade(move |socket| async move {
-            // The connection is gone then, and there is nobody to tell.
-            let _ = talk(socket, app).await;
-        })
 }
 
-async fn talk(mut socket: WebSocket, mut app: App) -> Result<(), axum::Error> {
-    let mut records = app.shared.hub.subscribe();
+/// Serves a client until it leaves, does not answer, or the server ends.
+pub(crate) async fn talk(
+    mut socket: WebSocket,
+    mut records: Receiver<Arc<Record>>,
+    mut ending: watch::Receiver<bool>,
+    timeouts: Timeouts,
+) -> Result<(), axum::Error> {
     let mut subscriptions = BTreeMap::new();
-    send(
-        &mut socket,
-        &json!({ "type": "connection", "status": "connected", "server_time": now() }),
-    )
-    .await?;
+    let mut pings = interval_at(Instant::now() + timeouts.ping, timeouts.ping);
+    // A client has its time, also after a message that took long to send.
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut n_unanswered = 0;
+    let hello = json!({ "type": "connection", "status": "connected", "server_time": now() });
+    send(&mut socket, text(&hello), timeouts).await?;
     loop {
-        tokio::select! {
-            message = socket.recv() => match message.transpose()? {
-                None | Some(Message::Close(_)) => return Ok(()),
-                Some(Message::Text(text)) => {
-                    let answer = answer(&text, &mut subscriptions);
-                    send(&mut socket, &answer).await?;
+        let answer = tokio::select! {
+            message = socket.recv() => {
+                n_unanswered = 0;
+                match message.transpose()? {
+                    None | Some(Message::Close(_)) => return Ok(()),
+                    Some(Message::Text(message)) => text(&answer(&message, &mut subscriptions)),
+                    Some(Message::Binary(_)) => text(&error("messages are text")),
+                    Some(Message::Ping(_) | Message::Pong(_)) => continue,
                 }
-                Some(Message::Binary(_)) => {
-                    send(&mut socket, &error("messages are text")).await?;
-                }
-                Some(Message::Ping(_) | Message::Pong(_)) => {}
-            },
+            }
             record = records.recv() => match record {
-                Ok(record) => {
-                    if let Some(message) = message(&record, &subscriptions) {
-                        send(&mut socket, &message).await?;
-                    }
-                }
+                Ok(record) => match message(&record, &subscriptions) {
+                    Some(message) => text(&message),
+                    None => continue,
+                },
                 Err(RecvError::Lagged(n_missed)) => {
-                    send(&mut socket, &json!({ "type": "lagged", "missed": n_missed })).await?;
+                    text(&json!({ "type": "lagged", "missed": n_missed }))
                 }
                 Err(RecvError::Closed) => return Ok(()),
             },
-            _ = app.ending.changed() => {
-                let reason = "the pipeline ended".into();
-                let close = CloseFrame { code: close_code::AWAY, reason };
-                socket.send(Message::Close(Some(close))).await?;
-                // A moment for the client to answer; a socket that is closed before resets.
-                let farewell = async { while let Some(Ok(_)) = socket.recv().await {} };
-                let _ = tokio::time::timeout(FAREWELL, farewell).await;
+            _ = pings.tick() => {
+                if n_unanswered == MAX_UNANSWERED {
+                    return Ok(());
+                }
+                n_unanswered += 1;
+                Message::Ping(Bytes::new())
+            }
+            _ = ending.changed() => {
+                // A socket that is closed before the client has answered resets.
+                let _ = timeout(FAREWELL, say_goodbye(&mut socket)).await;
                 return Ok(());
             }
-        }
+        };
+        send(&mut socket, answer, timeouts).await?;
     }
 }
 
-async fn send(socket: &mut WebSocket, message: &Value) -> Result<(), axum::Error> {
-    socket.send(Message::Text(message.to_string().into())).await
+/// Says why it ends, and listens until the client has answered.
+async fn say_goodbye(socket: &mut WebSocket) -> Result<(), axum::Error> {
+    let reason = "the pipeline ended".into();
+    let close = CloseFrame { code: close_code::AWAY, reason };
+    socket.send(Message::Close(Some(close))).await?;
+    while let Some(Ok(_)) = socket.recv().await {}
+    Ok(())
+}
+
+/// Sends a message; an error if the client does not read it in time.
+async fn send(
+    socket: &mut WebSocket,
+    message: Message,
+    timeouts: Timeouts,
+) -> Result<(), axum::Error> {
+    timeout(timeouts.idle, socket.send(message)).await.map_err(axum::Error::new)?
+}
+
+fn text(message: &Value) -> Message {
+    Message::Text(message.to_string().into())
 }
 
 fn error(detail: &str) -> Value {

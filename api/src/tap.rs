@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::error::{Problem, RequestError};
 use crate::router::App;
-use crate::server::Activity;
+use crate::server::{Activity, SessionKind};
 
 /// Gives the records of a stream while they flow, as lines of JSON, until the client has seen enough. A
 /// client that is too slow misses some.
@@ -25,6 +25,7 @@ use crate::server::Activity;
     responses(
         (status = 200, description = "Records, one a line.", body = String, content_type = "application/x-ndjson"),
         (status = 404, description = "The pipeline has no such stream.", body = Problem),
+        (status = 503, description = "Too many WebSockets and taps are open.", body = Problem),
     ),
 )]
 pub(crate) async fn tap(
@@ -35,14 +36,15 @@ pub(crate) async fn tap(
     let streams = app.shared.plan.streams();
     let stream = streams.into_keys().find(|stream| stream.to_string() == name);
     let stream = stream.ok_or(RequestError::NotFound("the pipeline has no such stream"))?;
-    let state = (app.shared.taps.open(stream), app.ending);
-    let lines = stream::unfold(state, move |(mut records, mut ending)| {
+    let session = app.connections.session(SessionKind::Tap).ok_or(RequestError::TooManySessions)?;
+    let state = (app.shared.taps.open(stream), app.ending, session);
+    let lines = stream::unfold(state, move |(mut records, mut ending, session)| {
         let activity = Arc::clone(&activity);
         async move {
             // A stream that is silent is no client that does not read.
             let _working = activity.working();
             let lines = next(&mut records, &mut ending).await?;
-            Some((Ok::<_, serde_json::Error>(lines), (records, ending)))
+            Some((Ok::<_, serde_json::Error>(lines), (records, ending, session)))
         }
     });
     let media_type = [(header::CONTENT_TYPE, "application/x-ndjson")];

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,11 +20,21 @@ const MAX_CONNECTIONS: usize = 8192;
 /// How long to wait for a place that is being made, before more room is made.
 const EVICTION_PAUSE: Duration = Duration::from_millis(100);
 
+/// Requests that hold their connection until one side ends it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SessionKind {
+    WebSocket,
+    Tap,
+}
+
 /// The connections of a server.
 #[derive(Debug)]
 pub(crate) struct Connections {
     max_connections: usize,
     places: Arc<Semaphore>,
+    sessions: Arc<Semaphore>,
+    /// Sessions by their kind.
+    n_sessions: [AtomicUsize; 2],
     /// Connections that are HTTP, in the order of their start.
     open: Mutex<BTreeMap<u64, Arc<Activity>>>,
     n_opened: AtomicU64,
@@ -41,9 +51,13 @@ impl Connections {
     }
 
     pub(crate) fn new(max_connections: usize) -> Self {
+        // The rest is for requests that end by themselves.
+        let max_sessions = max_connections - max_connections.div_ceil(4);
         Self {
             max_connections,
             places: Arc::new(Semaphore::new(max_connections)),
+            sessions: Arc::new(Semaphore::new(max_sessions)),
+            n_sessions: [const { AtomicUsize::new(0) }; 2],
             open: Mutex::default(),
             n_opened: AtomicU64::new(0),
             n_evicted: AtomicU64::new(0),
@@ -83,6 +97,13 @@ impl Connections {
         Registration { connections: Arc::clone(self), id }
     }
 
+    /// Begins a session; none if there are too many.
+    pub(crate) fn session(self: &Arc<Self>, kind: SessionKind) -> Option<Session> {
+        let permit = Arc::clone(&self.sessions).try_acquire_owned().ok()?;
+        self.n_sessions(kind).fetch_add(1, Ordering::Relaxed);
+        Some(Session { connections: Arc::clone(self), kind, _permit: permit })
+    }
+
     /// Counts a connection that the server closes.
     pub(crate) fn closed(&self, why: Closing) {
         let counter = match why {
@@ -108,9 +129,19 @@ impl Connections {
             }
         };
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let sessions = |kind| self.n_sessions(kind).load(Ordering::Relaxed) as u64;
         let n_connections = self.max_connections - self.places.available_permits();
         let name = "fresnel_api_connections";
         family(name, "gauge", "Open connections.", &[("", n_connections as u64)]);
+        family(
+            "fresnel_api_sessions",
+            "gauge",
+            "Open WebSockets and taps.",
+            &[
+                ("{kind=\"websocket\"}", sessions(SessionKind::WebSocket)),
+                ("{kind=\"tap\"}", sessions(SessionKind::Tap)),
+            ],
+        );
         family(
             "fresnel_api_closed_total",
             "counter",
@@ -124,6 +155,10 @@ impl Connections {
         let help = "Connections that the system could not give.";
         family(name, "counter", help, &[("", count(&self.n_accept_errors))]);
         text
+    }
+
+    fn n_sessions(&self, kind: SessionKind) -> &AtomicUsize {
+        &self.n_sessions[kind as usize]
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Activity>>> {
@@ -144,6 +179,20 @@ impl Drop for Registration {
     }
 }
 
+/// A session that is counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Session {
+    connections: Arc<Connections>,
+    kind: SessionKind,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.connections.n_sessions(self.kind).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +208,17 @@ mod tests {
         ] {
             assert_eq!(Connections::with_descriptors(limit).max_connections, expected, "{limit}");
         }
+    }
+
+    #[test]
+    fn sessions_leave_room_for_requests() {
+        let connections = Arc::new(Connections::new(8));
+        let session = || connections.session(SessionKind::Tap);
+        let mut sessions: Vec<_> = std::iter::from_fn(session).collect();
+        assert_eq!(sessions.len(), 6);
+        assert!(connections.prometheus().contains("fresnel_api_sessions{kind=\"tap\"} 6\n"));
+        sessions.pop();
+        assert!(session().is_some(), "there is room again");
     }
 
     #[test]

@@ -22,10 +22,10 @@ use tokio::task::JoinHandle;
 
 use crate::router::{App, router};
 use crate::server::acceptor::Acceptor;
-use crate::server::timeouts::Timeouts;
 
 pub(crate) use crate::server::activity::Activity;
-pub(crate) use crate::server::connections::Connections;
+pub(crate) use crate::server::connections::{Connections, SessionKind};
+pub(crate) use crate::server::timeouts::Timeouts;
 
 /// Connections that the system holds until they are accepted.
 const BACKLOG: u32 = 1024;
@@ -95,7 +95,12 @@ impl Server {
         let Self { listener, runtime, connections, .. } = self;
         let (ending, watched) = watch::channel(false);
         let timeouts = Timeouts::default();
-        let app = App { shared, ending: watched.clone(), connections: Arc::clone(&connections) };
+        let app = App {
+            shared,
+            ending: watched.clone(),
+            connections: Arc::clone(&connections),
+            timeouts,
+        };
         let acceptor = Acceptor { router: router(app), connections, timeouts, ending: watched };
         let accepting = runtime.spawn(acceptor.run(listener));
         Serving { runtime, ending, accepting }

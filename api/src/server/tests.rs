@@ -9,12 +9,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::response::Response;
 use axum::routing::get;
+use schemas::{Event, Record};
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 
 use super::acceptor::Acceptor;
-use super::{Connections, Timeouts, listen};
+use super::{Connections, SessionKind, Timeouts, listen};
+use crate::stream::{bounded, talk};
 
 /// Nothing takes so long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,10 +37,23 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x0
 /// The same, and a request: the headers of `GET /` are in HPACK's static table.
 const GET_2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00\
                        \x00\x00\x03\x01\x05\x00\x00\x00\x01\x82\x86\x84";
+const UPGRADE: &[u8] =
+    b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+      Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// What WebSocket frames are.
+const TEXT: u8 = 1;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
 /// What the handlers of the tests share.
 #[derive(Clone)]
 struct Shared {
     connections: Arc<Connections>,
+    timeouts: Timeouts,
+    records: broadcast::Sender<Arc<Record>>,
+    ending: watch::Receiver<bool>,
     /// Slow requests that have come.
     n_slow: Arc<AtomicUsize>,
     /// One permit for each that may be answered.
@@ -62,6 +79,9 @@ impl Host {
         let connections = Arc::new(Connections::new(max_connections));
         let shared = Shared {
             connections: Arc::clone(&connections),
+            timeouts,
+            records: broadcast::channel(16).0,
+            ending: watched.clone(),
             n_slow: Arc::default(),
             gate: Arc::new(Semaphore::new(0)),
         };
@@ -69,6 +89,7 @@ impl Host {
             .route("/", get(hello).post(hello))
             .route("/big", get(big))
             .route("/slow", get(slow))
+            .route("/ws", get(ws))
             .with_state(shared.clone());
         let acceptor = Acceptor { router, connections, timeouts, ending: watched };
         runtime.spawn(acceptor.run(listener));
@@ -80,6 +101,14 @@ impl Host {
         let mut stream = TcpStream::connect(self.address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         stream.write_all(bytes).expect("it is open");
+        stream
+    }
+
+    /// A WebSocket that has been welcomed.
+    fn websocket(&self) -> TcpStream {
+        let mut stream = self.send(UPGRADE);
+        assert!(head(&mut stream).starts_with("HTTP/1.1 101"));
+        assert_eq!(frame(&mut stream).0, TEXT);
         stream
     }
 
@@ -107,6 +136,15 @@ async fn slow(State(shared): State<Shared>) -> &'static str {
     "hello"
 }
 
+async fn ws(State(shared): State<Shared>, upgrade: WebSocketUpgrade) -> Response {
+    let session = shared.connections.session(SessionKind::WebSocket);
+    let records = shared.records.subscribe();
+    bounded(upgrade).on_upgrade(move |socket| async move {
+        let _ = talk(socket, records, shared.ending, shared.timeouts).await;
+        drop(session);
+    })
+}
+
 /// What comes until the server closes.
 fn rest(stream: &mut TcpStream) -> String {
     let mut received = Vec::new();
@@ -124,6 +162,28 @@ fn head(stream: &mut TcpStream) -> String {
         received.extend(byte);
     }
     String::from_utf8(received).expect("text")
+}
+
+/// The next frame of a WebSocket: what it is, and what is in it.
+fn frame(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+    let mut header = [0; 2];
+    stream.read_exact(&mut header).expect("a frame");
+    let mut n_bytes = usize::from(header[1]);
+    if n_bytes == 126 {
+        let mut extended = [0; 2];
+        stream.read_exact(&mut extended).expect("a length");
+        n_bytes = usize::from(u16::from_be_bytes(extended));
+    }
+    let mut payload = vec![0; n_bytes];
+    stream.read_exact(&mut payload).expect("a payload");
+    (header[0] & 0x0f, payload)
+}
+
+/// Sends a short frame, with a mask that changes nothing.
+fn send_frame(stream: &mut TcpStream, kind: u8, payload: &str) {
+    let n_bytes = u8::try_from(payload.len()).expect("it is short");
+    let header = [0x80 | kind, 0x80 | n_bytes, 0, 0, 0, 0];
+    stream.write_all(&[&header[..], payload.as_bytes()].concat()).expect("it is open");
 }
 
 /// True if nothing comes for a while, and the connection stays.
@@ -228,15 +288,59 @@ fn requests_that_are_worked_on_keep_their_place() {
 }
 
 #[test]
+fn a_websocket_keeps_its_place_until_it_is_closed() {
+    let host = Host::start(Timeouts::default(), 8);
+    let client = host.websocket();
+    host.wait_for("fresnel_api_sessions{kind=\"websocket\"} 1");
+    host.wait_for("fresnel_api_connections 1");
+    drop(client);
+    host.wait_for("fresnel_api_sessions{kind=\"websocket\"} 0");
+    host.wait_for("fresnel_api_connections 0");
+}
+
+#[test]
+fn a_websocket_that_does_not_answer_is_closed() {
+    let ping = Duration::from_millis(200);
+    let host = Host::start(Timeouts { ping, ..Timeouts::default() }, 8);
+    let (mut silent, mut answering) = (host.websocket(), host.websocket());
+    for _ in 0..5 {
+        assert_eq!(frame(&mut answering).0, PING);
+        send_frame(&mut answering, PONG, "");
+    }
+    rest(&mut silent);
+    assert_eq!(frame(&mut answering).0, PING, "it is still open");
+}
+
+#[test]
+fn a_websocket_that_does_not_read_is_closed() {
+    let idle = Duration::from_millis(100);
+    let host = Host::start(Timeouts { idle, ..Timeouts::default() }, 8);
+    let mut client = host.websocket();
+    send_frame(&mut client, TEXT, r#"{"type":"subscribe","topic":"zone_events"}"#);
+    assert_eq!(frame(&mut client).0, TEXT);
+    let event = Event { subject: "x".repeat(64 * 1024), ..Event::default() };
+    let event = Arc::new(Record::Event(event));
+    let closed = "fresnel_api_sessions{kind=\"websocket\"} 0\n";
+    while !host.shared.connections.prometheus().contains(closed) {
+        // Nobody listens any more once it is closed.
+        let _ = host.shared.records.send(Arc::clone(&event));
+        thread::yield_now();
+    }
+    host.wait_for("fresnel_api_connections 0");
+}
+
+#[test]
 fn the_end_closes_what_is_idle() {
     let Host { runtime, address: _, ending, shared } = {
         let host = Host::start(Timeouts::default(), 8);
+        let mut websocket = host.websocket();
         let mut idle = [host.send(HALF_PREFACE), host.send(GET)];
         assert!(head(&mut idle[1]).starts_with("HTTP/1.1 200"));
         host.ending.send(true).expect("it runs");
         for client in &mut idle {
             rest(client);
         }
+        assert_eq!(frame(&mut websocket).0, CLOSE);
         host
     };
     drop(shared);
