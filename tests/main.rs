@@ -9,6 +9,7 @@ mod boards;
 mod captures;
 mod cluster;
 mod configuration;
+mod connections;
 mod demo;
 mod golden;
 mod history;
@@ -72,6 +73,8 @@ fn main() {
         trial!(configuration::a_zone_changes_at_a_tick_that_replays_repeat),
         trial!(configuration::changes_in_postgres_do_the_same, needs postgres::there()),
         trial!(configuration::changes_that_make_no_sense_are_refused),
+        trial!(connections::silent_clients_keep_nobody_out),
+        trial!(connections::idle_websockets_are_counted_and_small),
         trial!(cluster::a_stopped_run_goes_on_with_other_processes),
         trial!(cluster::a_lost_process_ends_the_run),
         trial!(cluster::a_process_that_cannot_start_ends_the_others),

@@ -122,6 +122,19 @@ impl Server {
         Self::start_silent(directory, arguments).listening()
     }
 
+    /// Starts it with so few descriptors for files and sockets, and waits until it listens.
+    pub(crate) fn start_limited(
+        directory: &Path,
+        arguments: &[&str],
+        n_descriptors: usize,
+    ) -> Self {
+        let script = format!("ulimit -n {n_descriptors} && exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.current_dir(directory).args(["-c", &script, env!("CARGO_BIN_EXE_fresnel")]);
+        command.args(arguments);
+        Self::spawn(command).listening()
+    }
+
     /// Starts it with a place at which it is to die, and waits until it listens.
     pub(crate) fn start_failing(directory: &Path, arguments: &[&str], at: &str) -> Self {
         Self::start_failing_silent(directory, arguments, at).listening()

@@ -1,0 +1,96 @@
+//! Many clients at once: those that send nothing keep nobody out, and idle WebSockets take little.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use tungstenite::WebSocket;
+
+use crate::support::{port, process};
+
+/// What the program has for files and sockets; half of it is for connections.
+const N_DESCRIPTORS: usize = 256;
+/// More than that.
+const N_SILENT: usize = 400;
+
+const N_WEBSOCKETS: usize = 300;
+/// What each may take.
+const WEBSOCKET_BYTES: u64 = 20 * 1024;
+const WEBSOCKETS: &str = "fresnel_api_sessions{kind=\"websocket\"} ";
+
+/// A pipeline that has nothing to do.
+const PIPELINE: &str = r#"
+name = "lab"
+
+[sources.laptop]
+type = "csi"
+format = "intel5300"
+transport = { tcp = "ADDRESS" }
+
+[sinks.lines]
+type = "json_lines"
+inputs = ["laptop"]
+path = "out.jsonl"
+"#;
+
+pub(crate) fn silent_clients_keep_nobody_out() {
+    let directory = tempfile::tempdir().expect("room");
+    let arguments = ["demo", "--listen", "127.0.0.1:0"];
+    let server = process::Server::start_limited(directory.path(), &arguments, N_DESCRIPTORS);
+    let beginnings = [
+        "",
+        "PRI * HT",
+        "GET / HTTP/1.1\r\nHo",
+        "POST /api/v1/sql HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{",
+    ];
+    let mut clients = Vec::new();
+    for beginning in beginnings.into_iter().cycle().take(N_SILENT) {
+        let mut client = TcpStream::connect(&server.address).expect("it listens");
+        client.write_all(beginning.as_bytes()).expect("it is open");
+        clients.push(client);
+        if clients.len().is_multiple_of(100) {
+            assert_eq!(server.get("/api/v1/system/health").0, 200);
+        }
+    }
+    assert!(server.metric("fresnel_api_connections ") <= N_DESCRIPTORS as u64 / 2);
+    assert!(server.metric("fresnel_api_closed_total{reason=\"evicted\"} ") > 0);
+    // The pipeline goes on.
+    for component in ["room", "history"] {
+        let counter = format!("fresnel_records_total{{component=\"{component}\"}} ");
+        let before = server.metric(&counter);
+        while server.metric(&counter) == before {}
+    }
+    assert_eq!(server.metric("fresnel_api_accept_errors_total "), 0);
+    // And has files enough to commit.
+    let (code, said) = server.terminate();
+    assert_eq!(code, Some(0), "{said}");
+}
+
+pub(crate) fn idle_websockets_are_counted_and_small() {
+    let directory = tempfile::tempdir().expect("room");
+    let pipeline = PIPELINE.replace("ADDRESS", &format!("127.0.0.1:{}", port::free()));
+    fs::write(directory.path().join("lab.toml"), pipeline).expect("room");
+    let arguments = ["run", "lab.toml", "--listen", "127.0.0.1:0"];
+    let server = process::Server::start(directory.path(), &arguments);
+    let connect = |n: usize| (0..n).map(|_| welcomed(&server.address)).collect::<Vec<_>>();
+    // What the first ones need stays for the others.
+    let first = connect(50);
+    let before = server.memory_bytes();
+    let others = connect(N_WEBSOCKETS);
+    let grown = server.memory_bytes().saturating_sub(before);
+    let each = grown / N_WEBSOCKETS as u64;
+    assert!(each <= WEBSOCKET_BYTES, "{each} bytes each");
+    assert_eq!(server.metric(WEBSOCKETS), (first.len() + others.len()) as u64);
+    drop((first, others));
+    while server.metric(WEBSOCKETS) > 0 {}
+    assert_eq!(server.terminate().0, Some(0));
+}
+
+/// A WebSocket that the server has begun to serve.
+fn welcomed(address: &str) -> WebSocket<TcpStream> {
+    let stream = TcpStream::connect(address).expect("it listens");
+    let url = format!("ws://{address}/ws/v1/stream");
+    let (mut socket, _) = tungstenite::client(url, stream).expect("it is a WebSocket");
+    socket.read().expect("it says that it is connected");
+    socket
+}
