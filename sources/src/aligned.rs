@@ -23,16 +23,15 @@ const DRIFT_GAIN: f64 = 1.0 / 256.0;
 pub(crate) struct AlignedClock {
     device_ns: i64,
     aligned_ns: i64,
-    sequence: u32,
     /// The usual time from one count to the next; zero if it is not known yet.
     interval_ns: f64,
 }
 
 impl AlignedClock {
     /// The clock behind the first frame.
-    pub(crate) fn new(device_ns: i64, sequence: u32, arrived_at_ns: Option<i64>) -> Self {
+    pub(crate) fn new(device_ns: i64, arrived_at_ns: Option<i64>) -> Self {
         let aligned_ns = arrived_at_ns.unwrap_or(device_ns);
-        Self { device_ns, aligned_ns, sequence, interval_ns: 0.0 }
+        Self { device_ns, aligned_ns, interval_ns: 0.0 }
     }
 
     /// The time of the latest frame.
@@ -40,17 +39,16 @@ impl AlignedClock {
         self.aligned_ns
     }
 
-    /// The time of a frame, never before that of the one before it.
+    /// The time of a frame, which is so many counts behind the one before; never before that one's.
     pub(crate) fn step(
         &mut self,
         device_ns: i64,
-        sequence: u32,
+        n_counts: u32,
         arrived_at_ns: Option<i64>,
     ) -> i64 {
-        // Counters have 16 bits or more; a device without one counts nothing.
-        let n_counts = f64::from((sequence.wrapping_sub(self.sequence) & 0xFFFF).max(1));
+        let n_counts = f64::from(n_counts.max(1));
         let step_ns = device_ns.saturating_sub(self.device_ns);
-        (self.device_ns, self.sequence) = (device_ns, sequence);
+        self.device_ns = device_ns;
         let expected_ns = (n_counts * self.interval_ns) as i64;
         let aligned_ns = match arrived_at_ns {
             Some(arrived_at_ns) => follow(self.aligned_ns.saturating_add(step_ns), arrived_at_ns),
@@ -79,7 +77,7 @@ fn follow(aligned_ns: i64, arrived_at_ns: i64) -> i64 {
     if error_ns.saturating_abs() > MAX_ERROR_NS {
         return arrived_at_ns;
     }
-    arrived_at_ns.min(aligned_ns + (error_ns as f64 * DRIFT_GAIN) as i64)
+    arrived_at_ns.min(aligned_ns.saturating_add((error_ns as f64 * DRIFT_GAIN) as i64))
 }
 
 #[cfg(test)]
@@ -91,11 +89,13 @@ mod tests {
     /// Times in milliseconds for device times and counts.
     fn aligned(frames: &[(i64, u32)], arrivals: Option<&[i64]>) -> Vec<i64> {
         let arrived_at_ns = |nth: usize| arrivals.map(|arrivals| arrivals[nth] * MS);
-        let (first_ms, first) = frames[0];
-        let mut clock = AlignedClock::new(first_ms * MS, first, arrived_at_ns(0));
+        let (first_ms, mut last) = frames[0];
+        let mut clock = AlignedClock::new(first_ms * MS, arrived_at_ns(0));
         let begun_ms = clock.aligned_ns / MS;
-        let later = frames.iter().enumerate().skip(1).map(|(nth, (device_ms, sequence))| {
-            clock.step(device_ms * MS, *sequence, arrived_at_ns(nth)) / MS
+        let later = frames.iter().enumerate().skip(1).map(|(nth, (device_ms, count))| {
+            // Counters of 16 bits.
+            let n_counts = count.wrapping_sub(std::mem::replace(&mut last, *count)) & 0xFFFF;
+            clock.step(device_ms * MS, n_counts, arrived_at_ns(nth)) / MS
         });
         std::iter::once(begun_ms).chain(later).collect()
     }
@@ -130,5 +130,21 @@ mod tests {
             (0..n_frames).map(|nth| (f64::from(nth) * 10.0005).round() as i64).collect();
         let last = *aligned(&frames, Some(&arrivals)).last().expect("some");
         assert!((last - arrivals[arrivals.len() - 1]).abs() <= 2, "{last}");
+    }
+
+    #[test]
+    fn no_time_is_too_far() {
+        let extremes = [i64::MIN, i64::MIN + 1, -1, 0, 1, i64::MAX - 1, i64::MAX];
+        let arrivals = extremes.map(Some).into_iter().chain([None]);
+        for (arrived_at_ns, first_ns) in arrivals.flat_map(|at| extremes.map(|first| (at, first))) {
+            let mut clock = AlignedClock::new(first_ns, arrived_at_ns);
+            for device_ns in extremes.into_iter().chain(extremes.into_iter().rev()) {
+                for n_counts in [0, 1, u32::MAX] {
+                    let before_ns = clock.now_ns();
+                    assert!(clock.step(device_ns, n_counts, arrived_at_ns) >= before_ns);
+                    assert!(clock.interval_ns.is_finite());
+                }
+            }
+        }
     }
 }

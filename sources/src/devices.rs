@@ -1,6 +1,8 @@
 //! What devices tell, and what has to be remembered of them to understand it: clocks wrap, counters
 //! wrap, and some count nothing at all.
 
+mod counters;
+
 use std::sync::Arc;
 
 use num_complex::Complex32;
@@ -8,11 +10,12 @@ use schemas::{CsiFrame, CsiLayout};
 use serde::{Deserialize, Serialize};
 
 use crate::aligned::{AlignedClock, JITTER_NS};
+use crate::devices::counters::Counters;
+
+pub use crate::devices::counters::{Counter, SequenceSpace};
 
 /// Microseconds after which a clock of 32 bits begins again: 71.6 minutes.
 const WRAP_US: i64 = 1 << 32;
-/// A counter that goes on by more has been restarted.
-const LARGEST_GAP: u32 = 4096;
 
 /// A frame as a device tells it.
 #[derive(Clone, Copy, Debug)]
@@ -50,60 +53,33 @@ pub enum DeviceTime {
     Ns(i64),
 }
 
-/// Which frame it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counter {
-    /// The frame does not tell; then it is counted here.
-    None,
-    /// The receiver counts what it receives from anyone.
-    OfReceiver {
-        /// The number.
-        count: u32,
-        /// How many bits it has.
-        bits: u32,
-    },
-    /// The transmitter counts what it sends; several frames may have one number.
-    OfTransmitter {
-        /// The number.
-        count: u32,
-        /// How many bits it has.
-        bits: u32,
-    },
-}
-
 /// One of the devices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Device {
     last_us: Option<u32>,
     wraps: i64,
-    last_count: Option<u32>,
     n_frames: u32,
+    counters: Counters,
     aligned: Option<AlignedClock>,
 }
 
 impl Device {
-    /// Nanoseconds on a clock of 32 bits since its first period began; jumps stay what they are.
+    /// Nanoseconds on a clock of 32 bits since its first period began; jumps stay what they are. A clock
+    /// that has wrapped for longer than there are nanoseconds stands still.
     fn unwrap_ns(&mut self, now_us: u32) -> i64 {
         // A step back of more than half the range is a wrap; a smaller one is a clock that jumped.
         if self.last_us.is_some_and(|last_us| last_us > now_us && last_us - now_us > u32::MAX / 2) {
-            self.wraps += 1;
+            self.wraps = self.wraps.saturating_add(1);
         }
         self.last_us = Some(now_us);
-        (self.wraps * WRAP_US + i64::from(now_us)) * 1000
+        self.wraps.saturating_mul(WRAP_US).saturating_add(now_us.into()).saturating_mul(1000)
     }
 
     /// The number of a frame, and how many were skipped before it.
     fn count(&mut self, counter: Counter) -> (u32, u32) {
-        self.n_frames = self.n_frames.wrapping_add(1);
-        let (Counter::OfReceiver { count, bits } | Counter::OfTransmitter { count, bits }) =
-            counter
-        else {
-            return (self.n_frames.wrapping_sub(1), 0);
-        };
-        let mask = u32::MAX >> (32 - bits.clamp(1, 32));
-        let step = self.last_count.replace(count).map_or(1, |last| count.wrapping_sub(last) & mask);
-        let n_missed = step.saturating_sub(1);
-        (count, if n_missed <= LARGEST_GAP { n_missed } else { 0 })
+        let nth = self.n_frames;
+        self.n_frames = nth.wrapping_add(1);
+        self.counters.count(counter).unwrap_or((nth, 0))
     }
 }
 
@@ -182,9 +158,9 @@ impl Devices {
         let captured_at_ns = device_ns.or(arrived_at_ns).unwrap_or_default();
         let captured_at_ns = match &mut device.aligned {
             _ if !align => captured_at_ns,
-            Some(clock) => clock.step(captured_at_ns, sequence, arrived_at_ns),
+            Some(clock) => clock.step(captured_at_ns, n_missed.saturating_add(1), arrived_at_ns),
             first => {
-                *first = Some(AlignedClock::new(captured_at_ns, sequence, arrived_at_ns));
+                *first = Some(AlignedClock::new(captured_at_ns, arrived_at_ns));
                 arrived_at_ns.unwrap_or(captured_at_ns)
             }
         };
@@ -271,6 +247,29 @@ impl Devices {
 mod tests {
     use super::*;
 
+    /// Reads a frame of a receiver.
+    fn read(
+        devices: &mut Devices,
+        receiver: &str,
+        time: DeviceTime,
+        count: u32,
+        arrived_at_ns: Option<i64>,
+    ) -> CsiFrame {
+        let frame = DeviceFrame {
+            receiver: None,
+            transmitter: None,
+            layout: &Arc::default(),
+            time,
+            counter: Counter::OfReceiver { count, bits: 32 },
+            rssi_dbm: 0.0,
+            noise_dbm: 0.0,
+            agc_db: 0.0,
+            scale: 1.0,
+            values: &[],
+        };
+        devices.read((receiver, "ap"), false, &frame, arrived_at_ns)
+    }
+
     #[test]
     fn tells_wraps_from_jumps() {
         let mut device = Device::default();
@@ -285,17 +284,40 @@ mod tests {
     }
 
     #[test]
-    fn counts_what_is_missing() {
+    fn forged_wraps_do_not_overflow() {
+        // Restored just before the last period that nanoseconds reach.
+        let mut device = Device { wraps: i64::MAX / 1000 / WRAP_US - 1, ..Device::default() };
+        let mut latest_ns = 0;
+        for nth in 0..100 {
+            let now_ns = device.unwrap_ns(if nth % 2 == 0 { u32::MAX } else { 0 });
+            assert!(now_ns >= latest_ns, "{now_ns} after {latest_ns}");
+            latest_ns = now_ns;
+        }
+        assert_eq!(latest_ns, i64::MAX);
+        device.wraps = i64::MAX;
+        assert_eq!([u32::MAX, 0].map(|now_us| device.unwrap_ns(now_us)), [i64::MAX; 2]);
+    }
+
+    #[test]
+    fn frames_without_a_number_are_counted() {
         let mut device = Device::default();
-        for (name, counter, expected) in [
-            ("start", Counter::OfReceiver { count: 65_534, bits: 16 }, (65_534, 0)),
-            ("one is missing, over a wrap", Counter::OfReceiver { count: 0, bits: 16 }, (0, 1)),
-            ("next", Counter::OfReceiver { count: 1, bits: 16 }, (1, 0)),
-            ("the same again", Counter::OfTransmitter { count: 1, bits: 12 }, (1, 0)),
-            ("a restart", Counter::OfReceiver { count: 0, bits: 16 }, (0, 0)),
-            ("no counter", Counter::None, (5, 0)),
-        ] {
-            assert_eq!(device.count(counter), expected, "{name}");
+        let counters = [Counter::None, Counter::OfReceiver { count: 9, bits: 16 }, Counter::None];
+        assert_eq!(counters.map(|counter| device.count(counter)), [(0, 0), (9, 0), (2, 0)]);
+    }
+
+    #[test]
+    fn no_clock_makes_it_panic() {
+        let times = [i64::MIN, i64::MAX, 0, -1, i64::MAX, i64::MIN].map(DeviceTime::Ns);
+        let wrapping = [0, u32::MAX, 0].map(DeviceTime::WrappingUs);
+        let times = [times.as_slice(), &wrapping].concat();
+        for align in [false, true] {
+            for arrived_at_ns in [None, Some(i64::MIN), Some(0), Some(i64::MAX)] {
+                let mut devices = Devices { align, ..Devices::default() };
+                for time in times.iter().chain(&times) {
+                    read(&mut devices, "a", *time, 1, arrived_at_ns);
+                    devices.slowest_ns(arrived_at_ns);
+                }
+            }
         }
     }
 
@@ -327,21 +349,8 @@ mod tests {
 
     #[test]
     fn devices_before_the_latest_frame_are_kept() {
-        let layout = Arc::<CsiLayout>::default();
         let read = |devices: &mut Devices, receiver: &str, now_us: u32, count: u32| {
-            let frame = DeviceFrame {
-                receiver: None,
-                transmitter: None,
-                layout: &layout,
-                time: DeviceTime::WrappingUs(now_us),
-                counter: Counter::OfReceiver { count, bits: 32 },
-                rssi_dbm: 0.0,
-                noise_dbm: 0.0,
-                agc_db: 0.0,
-                scale: 1.0,
-                values: &[],
-            };
-            devices.read((receiver, "ap"), false, &frame, None)
+            read(devices, receiver, DeviceTime::WrappingUs(now_us), count, None)
         };
         for align in [false, true] {
             let mut devices = Devices { align, ..Devices::default() };

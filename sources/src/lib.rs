@@ -38,7 +38,7 @@ use serde::Deserialize;
 
 pub use crate::csi::{CsiConfig, CsiFormat, NexmonChip};
 pub use crate::decoder::{DecodeError, Decoder, DecoderMemory, Split, Step};
-pub use crate::devices::{Counter, DeviceFrame, DeviceTime};
+pub use crate::devices::{Counter, DeviceFrame, DeviceTime, SequenceSpace};
 pub use crate::error::SourceError;
 pub use crate::frames::LinkNames;
 pub use crate::intake::Intake;

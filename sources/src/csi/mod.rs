@@ -8,6 +8,7 @@ mod feitcsi;
 mod format;
 mod intel5300;
 mod layouts;
+mod mac;
 pub(crate) mod network;
 mod nexmon;
 mod picoscenes;
@@ -141,7 +142,7 @@ impl CsiFormat {
 impl CsiConfig {
     /// What the position is like.
     pub(crate) fn state_shape(&self) -> String {
-        self.transport.state_shape(&format!("csi {:?}", self.format))
+        self.transport.state_shape(&format!("csi 2 {:?}", self.format))
     }
 
     /// Opens the transport.

@@ -15,9 +15,10 @@ use serde::Deserialize;
 use crate::csi::bytes::{MacText, array, u16_le};
 use crate::csi::format::Format;
 use crate::csi::layouts::Layouts;
+use crate::csi::mac;
 use crate::csi::tones;
 use crate::csi::values::{Float, from_words};
-use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake, Split};
+use crate::{DecodeError, DeviceFrame, DeviceTime, Intake, SequenceSpace, Split};
 
 const HEADER_BYTES: usize = 18;
 const MAGIC: u16 = 0x1111;
@@ -122,13 +123,14 @@ impl Format for Nexmon {
         }
         let layout_of = (n_bins, core_and_stream(record), u16_le(record, 14));
         let is_old = record.starts_with(&OLD_MAGIC);
+        // Old firmware does not tell what kind of frame it was.
+        let space = if is_old { SequenceSpace::Unknown } else { mac::space(record[3]) };
         intake.push(&DeviceFrame {
             receiver: None,
             transmitter: Some(MacText::new(array(record, 4)).as_str()),
             layout: self.layouts.get(layout_of, layout),
             time: DeviceTime::Unknown,
-            // Twelve bits behind the number of the fragment, which is zero.
-            counter: Counter::OfTransmitter { count: (u16_le(record, 10) >> 4).into(), bits: 12 },
+            counter: mac::numbered(space, u16_le(record, 10)),
             rssi_dbm: if is_old { 0.0 } else { f32::from(record[2].cast_signed()) },
             noise_dbm: 0.0,
             agc_db: 0.0,
@@ -161,6 +163,8 @@ fn layout((n_bins, core_and_stream, channel_spec): LayoutOf) -> CsiLayout {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use schemas::Record;
+
     use super::*;
     use crate::Step;
     use crate::csi::CsiFormat;
@@ -226,6 +230,31 @@ pub(crate) mod tests {
         ] {
             let found = steps(CsiFormat::Nexmon, &bytes, &mut intake());
             assert_eq!(found, [Step::Bad(bytes.len(), error)]);
+        }
+    }
+
+    #[test]
+    fn counters_of_one_transmitter_are_told_apart() {
+        // Beacons, of which one does not come, and quality-of-service data with a counter of its own.
+        for (old, beacon, qos) in [(false, 0x80, 0x88), (true, 0x11, 0x11)] {
+            let mut n_missed = 0;
+            let mut intake = intake();
+            for nth in 0..100_u16 {
+                let numbers =
+                    [(beacon, Some(3678 + nth)), (qos, (nth % 9 == 0).then_some(234 + nth / 9))];
+                for (control, number) in numbers {
+                    let Some(number) = number.filter(|number| *number != 3700) else { continue };
+                    let rssi = if old { 0x11 } else { 0xC6 };
+                    let mut bytes = datagram([0x11, 0x11, rssi, control], 0, 0x0065, 64, 0);
+                    bytes[10..12].copy_from_slice(&(number << 4).to_le_bytes());
+                    steps(CsiFormat::Nexmon, &bytes, &mut intake);
+                }
+            }
+            for (_, record) in intake.take().records {
+                let Record::Csi(batch) = record else { panic!("a capture holds csi") };
+                n_missed += batch.n_missed.iter().sum::<u32>();
+            }
+            assert_eq!(n_missed, 1, "old: {old}");
         }
     }
 }

@@ -13,10 +13,11 @@ mod segments;
 use num_complex::Complex32;
 use schemas::CsiLayout;
 
-use crate::csi::bytes::{MacText, array, u16_le, u32_le};
+use crate::csi::bytes::{MacText, array, u32_le};
 use crate::csi::feitcsi;
 use crate::csi::format::Format;
 use crate::csi::layouts::Layouts;
+use crate::csi::mac;
 use crate::csi::picoscenes::segments::{Basic, Csi, Segment};
 use crate::csi::tones::{self, Phy};
 use crate::csi::values::{
@@ -31,8 +32,6 @@ const HEADER_BYTES: usize = 11;
 const LENGTH_BYTES: usize = 4;
 /// A frame with the baseband signal of 160 MHz is shorter.
 const LONGEST_FRAME: usize = 16 * 1024 * 1024;
-/// A received frame up to its sequence number.
-const MAC_HEADER_BYTES: usize = 24;
 const MAX_ANTENNAS: usize = 8;
 const MAX_TONES: usize = 8192;
 
@@ -105,18 +104,14 @@ impl Format for Picoscenes {
         // Frames without CSI are recorded as well.
         let Some(csi) = csi else { return Ok(()) };
         let layout_of = self.read_csi(csi)?;
-        let mac = rest.first_chunk::<MAC_HEADER_BYTES>();
-        let transmitter = mac.map(|mac| MacText::new(array(mac, 10)));
-        let counter = mac.map_or(Counter::None, |mac| Counter::OfTransmitter {
-            count: (u16_le(mac, 22) >> 4).into(),
-            bits: 12,
-        });
+        let received = Some(rest).filter(|rest| rest.len() >= mac::HEADER_BYTES);
+        let transmitter = received.map(|frame| MacText::new(array(frame, 10)));
         intake.push(&DeviceFrame {
             receiver: None,
             transmitter: transmitter.as_ref().map(MacText::as_str),
             layout: self.layouts.get(layout_of, layout),
             time: time(csi.device, basic.timestamp, clock),
-            counter,
+            counter: received.map_or(Counter::None, mac::counter),
             rssi_dbm: basic.rssi_dbm,
             noise_dbm: basic.noise_dbm,
             agc_db: 0.0,
