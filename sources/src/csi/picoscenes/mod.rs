@@ -5,7 +5,7 @@
 //!
 //! Source: Z. Jiang et al., "Eliminating the barriers: demystifying Wi-Fi baseband design and introducing
 //! the PicoScenes Wi-Fi sensing platform", IEEE Internet of Things Journal 2022; the structures that csiread lists in
-//! `_picoscenes.h`.
+//! `_picoscenes.h`, and those of `RxSBasicSegment` in RXS-Parsing-Core.
 
 mod matrix;
 mod segments;
@@ -64,6 +64,8 @@ struct LayoutOf {
     antenna_selection: u8,
     /// The subcarriers, if the frame tells.
     indices: Option<Vec<i16>>,
+    /// How far they are from the usual ones, if it does not.
+    subcarrier_offset: i16,
 }
 
 impl Format for Picoscenes {
@@ -110,7 +112,7 @@ impl Format for Picoscenes {
             receiver: None,
             transmitter: transmitter.as_ref().map(MacText::as_str),
             layout: self.layouts.get(layout_of, layout),
-            time: time(csi.device, basic.timestamp, clock),
+            time: time(csi.device, basic, clock),
             counter: received.map_or(Counter::None, mac::counter),
             rssi_dbm: basic.rssi_dbm,
             noise_dbm: basic.noise_dbm,
@@ -128,17 +130,23 @@ fn begins(bytes: &[u8]) -> bool {
     bytes.len() >= 8 && u32_le(bytes, 4) == MAGIC && lengths.contains(&(u32_le(bytes, 0) as usize))
 }
 
-/// When the radio measured.
-fn time(device: u16, timestamp: u64, clock_us: Option<u32>) -> DeviceTime {
-    let ns = |ns_per_unit: i64| {
-        DeviceTime::Ns(i64::try_from(timestamp).unwrap_or(0).saturating_mul(ns_per_unit))
+/// When the radio measured, by one clock for all frames of a recording. Cards with a clock of 32 bits leave
+/// the timestamp out of many frames: where that clock stands still, the host's is used instead.
+fn time(device: u16, basic: Basic, clock_us: Option<u32>) -> DeviceTime {
+    let ns = |units: u64, ns_per_unit: i64| {
+        let units = i64::try_from(units).ok().filter(|units| *units > 0)?;
+        Some(DeviceTime::Ns(units.saturating_mul(ns_per_unit)))
     };
-    match clock_us {
-        // The timestamp of these cards is zero, or that of another frame.
-        Some(clock_us) => DeviceTime::WrappingUs(clock_us),
-        None if SOFTWARE_DEFINED.contains(&device) => ns(1),
-        None => ns(1000),
-    }
+    let ns_per_unit = if SOFTWARE_DEFINED.contains(&device) { 1 } else { 1000 };
+    let by_radio = ns(basic.timestamp, ns_per_unit);
+    let by_host = ns(basic.system_ns, 1);
+    let time = if INTEL_AX.contains(&device) {
+        let clock_us = clock_us.filter(|clock_us| *clock_us > 0);
+        clock_us.map(DeviceTime::WrappingUs).or(by_host).or(by_radio)
+    } else {
+        by_radio.or(by_host)
+    };
+    time.unwrap_or(DeviceTime::Unknown)
 }
 
 impl Picoscenes {
@@ -196,6 +204,7 @@ impl Picoscenes {
             n_rx: csi.n_rx,
             antenna_selection: csi.antenna_selection,
             indices,
+            subcarrier_offset: csi.subcarrier_offset,
         })
     }
 
@@ -210,9 +219,14 @@ impl Picoscenes {
 
 fn layout(of: LayoutOf) -> CsiLayout {
     let phy = if of.format <= 2 { Phy::Wide } else { Phy::Narrow };
-    let subcarriers = of.indices.unwrap_or_else(|| match of.device {
-        INTEL_5300 => tones::groups(of.bandwidth_mhz),
-        _ => tones::occupied(phy, of.bandwidth_mhz, of.n_tones),
+    let subcarriers = of.indices.unwrap_or_else(|| {
+        let mut usual = match of.device {
+            INTEL_5300 => tones::groups(of.bandwidth_mhz),
+            _ => tones::occupied(phy, of.bandwidth_mhz, of.n_tones),
+        };
+        let shifted = |it: &mut i16| *it = it.saturating_add(of.subcarrier_offset);
+        usual.iter_mut().for_each(shifted);
+        usual
     });
     let selected = |row: u32| of.antenna_selection.checked_shr(2 * row).unwrap_or(0) & 3;
     let rx_antennas = match of.device {

@@ -30,23 +30,37 @@ impl<'a> Segment<'a> {
 /// What the radio says of any frame.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Basic {
+    /// By the radio's clock; 0 where it has not told.
     pub(super) timestamp: u64,
+    /// By the host's clock, in nanoseconds since the Unix epoch; 0 where it has not told.
+    pub(super) system_ns: u64,
     pub(super) noise_dbm: f32,
     pub(super) rssi_dbm: f32,
 }
 
 impl Basic {
+    /// Each version has fields more than the one before; the sixth has levels of floating point.
     pub(super) fn parse(segment: Segment<'_>) -> Self {
-        let body = segment.body;
+        let Segment { version, body, .. } = segment;
+        let bytes_at = |at: usize| array::<2>(body, at).map(|byte| f32::from(byte.cast_signed()));
         // Signal strength is told against the noise in early versions.
-        let (noise_at, above_noise) = match segment.version {
-            1 => (21, true),
-            2 => (23, true),
-            _ => (26, false),
+        let above_noise = |[noise, rssi]: [f32; 2]| [noise, noise + rssi];
+        let [noise_dbm, rssi_dbm] = match version {
+            1 => above_noise(bytes_at(21)),
+            2 => above_noise(bytes_at(23)),
+            3 => bytes_at(26),
+            4 => bytes_at(35),
+            5 => bytes_at(37),
+            6 => [37, 41].map(|at| f32::from_le_bytes(array(body, at))),
+            _ => [0.0; 2],
         };
-        let [noise, rssi] = array(body, noise_at).map(|byte: u8| f32::from(byte.cast_signed()));
-        let rssi_dbm = if above_noise { noise + rssi } else { rssi };
-        Self { timestamp: u64_le(body, 2), noise_dbm: noise, rssi_dbm }
+        let known = |level_dbm: f32| if level_dbm.is_finite() { level_dbm } else { 0.0 };
+        Self {
+            timestamp: u64_le(body, 2),
+            system_ns: if version >= 4 { u64_le(body, 10) } else { 0 },
+            noise_dbm: known(noise_dbm),
+            rssi_dbm: known(rssi_dbm),
+        }
     }
 }
 
@@ -62,6 +76,8 @@ pub(super) struct Csi<'a> {
     pub(super) n_tx: usize,
     pub(super) n_rx: usize,
     pub(super) antenna_selection: u8,
+    /// How far the subcarriers are from those of a transmission in the middle of the channel.
+    pub(super) subcarrier_offset: i16,
     pub(super) data: &'a [u8],
 }
 
@@ -75,7 +91,8 @@ impl<'a> Csi<'a> {
         let rest = body.get(2 + firmware_bytes..)?;
         let [n_tx, n_rx] = array(rest, 25);
         let antennas_at = 28 + count_bytes;
-        let length_at = antennas_at + 1 + offset_bytes;
+        let offset_at = antennas_at + 1;
+        let length_at = offset_at + offset_bytes;
         let n_data = u32_le(rest, length_at) as usize;
         Some(Self {
             device: u16_le(body, 0),
@@ -86,6 +103,7 @@ impl<'a> Csi<'a> {
             n_tx: n_tx.into(),
             n_rx: n_rx.into(),
             antenna_selection: *rest.get(antennas_at)?,
+            subcarrier_offset: if version >= 2 { u16_le(rest, offset_at).cast_signed() } else { 0 },
             data: rest.get(length_at + 4..)?.get(..n_data)?,
         })
     }

@@ -24,15 +24,26 @@ fn frame(segments: &[Vec<u8>]) -> Vec<u8> {
     [u32::try_from(bytes.len()).expect("short").to_le_bytes().as_slice(), &bytes].concat()
 }
 
+/// What the radio and the host say of a frame, by version: the radio's clock at 7, the host's at 8.
 fn basic(version: u16) -> Vec<u8> {
-    let (n_before, rssi) = match version {
-        1 => (21, 40),
-        2 => (23, 40),
-        _ => (26, -50),
+    let n_before = match version {
+        1 => 21,
+        2 => 23,
+        3 => 26,
+        4 => 35,
+        _ => 37,
     };
+    let rssi = if version <= 2 { 40 } else { -50 };
     let mut body = vec![0; n_before];
     body[2] = 7;
-    body.extend([(-90_i8).cast_unsigned(), i8::cast_unsigned(rssi), 0, 0, 0]);
+    if version >= 4 {
+        body[10] = 8;
+    }
+    match version {
+        6 => body.extend([-90.0_f32, -50.0].map(f32::to_le_bytes).as_flattened()),
+        _ => body.extend([-90_i8, rssi].map(i8::cast_unsigned)),
+    }
+    body.extend([0; 3]);
     segment("RxSBasic", version, &body)
 }
 
@@ -143,13 +154,63 @@ fn reads_every_radio_and_version() {
 }
 
 #[test]
+fn signal_strengths_are_where_each_version_has_them() {
+    for version in 1..=7 {
+        let bytes = basic(version);
+        let (segment, _) = Segment::take(&bytes).expect("a segment");
+        let found = Basic::parse(segment);
+        let system_ns = if version >= 4 { 8 } else { 0 };
+        assert_eq!((found.timestamp, found.system_ns), (7, system_ns), "version {version}");
+        let levels = if version <= 6 { (-90.0, -50.0) } else { (0.0, 0.0) };
+        assert_eq!((found.noise_dbm, found.rssi_dbm), levels, "version {version}");
+        for n_bytes in 0..segment.body.len() {
+            let Basic { noise_dbm, rssi_dbm, .. } =
+                Basic::parse(Segment { body: &segment.body[..n_bytes], ..segment });
+            assert!(noise_dbm.is_finite() && rssi_dbm.is_finite(), "{n_bytes} of {version}");
+        }
+    }
+    let endless = [f32::NAN, f32::INFINITY].map(f32::to_le_bytes);
+    let body = [&[0; 37], endless.as_flattened()].concat();
+    let found = Basic::parse(Segment { name: b"RxSBasic", version: 6, body: &body });
+    assert_eq!((found.noise_dbm, found.rssi_dbm), (0.0, 0.0), "no number is no level");
+}
+
+#[test]
 fn tells_the_time_of_each_radio() {
-    for (device, clock_us, expected) in [
-        (INTEL_5300, None, DeviceTime::Ns(7000)),
-        (0x1234, None, DeviceTime::Ns(7)),
-        (0x2000, Some(9), DeviceTime::WrappingUs(9)),
+    use DeviceTime::{Ns, Unknown, WrappingUs};
+    for (name, device, clock_us, timestamp, system_ns, expected) in [
+        ("microseconds", INTEL_5300, None, 7, 8, Ns(7000)),
+        ("nanoseconds", 0x1234, None, 7, 8, Ns(7)),
+        ("only the host", QCA_9300, None, 0, 8, Ns(8)),
+        ("a clock of its own", 0x2000, Some(9), 7, 8, WrappingUs(9)),
+        ("which stands still", 0x2000, Some(0), 7, 8, Ns(8)),
+        ("without the host", 0x2100, Some(0), 7, 0, Ns(7000)),
+        ("no clock", 0x2100, None, 0, 8, Ns(8)),
+        ("nothing", 0x2100, Some(0), 0, 0, Unknown),
+        ("beyond all calendars", INTEL_5300, None, u64::MAX, u64::MAX, Unknown),
+        ("beyond nanoseconds", INTEL_5300, None, 1_u64 << 62, 0, Ns(i64::MAX)),
     ] {
-        assert_eq!(time(device, 7, clock_us), expected);
+        let basic = Basic { timestamp, system_ns, ..Basic::default() };
+        assert_eq!(time(device, basic, clock_us), expected, "{name}");
+    }
+}
+
+#[test]
+fn subcarriers_may_be_beside_the_middle() {
+    for (offset, tones, first, last) in [
+        (0_i16, (20, 52), -26, 26),
+        (-96, (20, 52), -122, -70),
+        (32, (40, 114), -26, 90),
+        (i16::MAX, (20, 52), i16::MAX - 26, i16::MAX),
+    ] {
+        let mut segment = csi(4, 0x2000, 0, tones, (1, 1), &[0; 4 * 114]);
+        // Behind the length, name, version and body up to the selection of antennas.
+        let offset_at = 4 + 1 + 4 + 2 + 34;
+        segment[offset_at..offset_at + 2].copy_from_slice(&offset.to_le_bytes());
+        let batches = batches(CsiFormat::Picoscenes, &frame(&[basic(4), segment]));
+        let subcarriers = &batches[0].layout.subcarriers;
+        assert_eq!((subcarriers[0], subcarriers.last()), (first, Some(&last)), "{offset}");
+        assert_eq!(batches[0].captured_at_ns, [8], "by the host");
     }
 }
 
