@@ -39,6 +39,8 @@ static LAST_MARKER: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::n
 const HEADER: &[u8] = b"type,";
 /// A longer line is no record: the longest known list has 612 numbers.
 const LONGEST_LINE: usize = 16 * 1024;
+/// Values of a frame at most; the longest known list has 306.
+const MAX_VALUES: usize = 1024;
 /// Steps of the gain that the Fourier transform adds, in a dB.
 const FFT_STEPS_PER_DB: f32 = 4.0;
 
@@ -133,6 +135,9 @@ impl Esp32 {
     }
 
     fn push(&mut self, columns: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
+        if self.values.len() > MAX_VALUES {
+            return Err(DecodeError::Length);
+        }
         let columns = std::str::from_utf8(columns).map_err(|_| DecodeError::NotText)?;
         let mut fields = [""; MAX_COLUMNS];
         let columns = Columns::read(columns, &mut fields)?;

@@ -65,6 +65,7 @@ fn signs_are_undone() {
 fn counts_what_is_wrong() {
     let odd = HERNANDEZ_LINE.replace("[1 -2 3 4 ]", "[1 -2 3 ]");
     let glued = format!("CSI_DATA,AP,3C:71{HERNANDEZ_LINE}");
+    let endless = HERNANDEZ_LINE.replace("[1 -2 3 4 ]", &format!("[{}]", "1 ".repeat(70_000)));
     let no_base64 = format!("{RADAR_COLUMNS},A*");
     let odd_base64 = format!("{RADAR_COLUMNS},Af4D");
     for (name, line, expected) in [
@@ -73,6 +74,7 @@ fn counts_what_is_wrong() {
         ("longer header", "type,role,mac,rssi,len,CSI_DATA,real_time", None),
         ("two records glued", glued.as_str(), None),
         ("odd", odd.as_str(), Some(DecodeError::OddValues)),
+        ("endless", endless.as_str(), Some(DecodeError::Length)),
         ("no list", "CSI_DATA,AP,3C:71:BF", Some(DecodeError::NoValues)),
         ("cut list", &HERNANDEZ_LINE[..HERNANDEZ_LINE.len() - 1], Some(DecodeError::Truncated)),
         ("few columns", "CSI_DATA,1,2,[1 2]", Some(DecodeError::Columns)),
