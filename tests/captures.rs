@@ -260,6 +260,19 @@ pub(crate) fn ruview_is_bit_for_bit_right() {
     }
 }
 
+/// An early version of the script that records datagrams puts the header before the values.
+pub(crate) fn an_early_recording_is_like_its_datagrams() {
+    let recorded = read(CsiFormat::Ruview, "wild", "ruview_record-csi-udp.csi.jsonl");
+    let datagrams = read(CsiFormat::Ruview, "ruview-adr018", "pretrain_adr018_udp5005.pcap");
+    assert_eq!(recorded.len(), 300);
+    let first_ns = recorded[0].captured_at_ns[0];
+    assert_eq!(first_ns, 1_795_614_045_793_277_552, "the time in nanoseconds, not the text");
+    for (recorded, mut expected) in recorded.into_iter().zip(datagrams) {
+        expected.captured_at_ns.clone_from(&recorded.captured_at_ns);
+        assert_eq!(recorded, expected);
+    }
+}
+
 pub(crate) fn esp32_is_bit_for_bit_right() {
     for name in files("csi/esp32", ".csv") {
         let bytes = fs::read(data::file(&format!("csi/esp32/{name}"))).expect("the capture");

@@ -129,3 +129,33 @@ pub(crate) fn real_captures_are_told_by_their_bytes() {
         }
     }
 }
+
+/// True if captures are there that others have published.
+pub(crate) fn wild_captures_are_there() -> bool {
+    data::file("csi/wild").exists()
+}
+
+/// Captures that others have published: two counters of one transmitter, times in text, amplitudes alone.
+pub(crate) fn captures_in_the_wild_are_told() {
+    for (name, format, n_frames, n_missed, dropped) in [
+        ("epic-csu_lab_5000.pcap", "nexmon", 5000, 238, json!({})),
+        ("epic-csu_test_274_2_100.pcap", "nexmon", 100, 1, json!({})),
+        ("ruview_record-csi-udp.csi.jsonl", "ruview", 300, 0, json!({})),
+        (
+            "v2_data_recordings_rec_1772472968919-20260302_173608.csi.jsonl",
+            "ruview",
+            0,
+            0,
+            json!({ "amplitudes without phases": 3 }),
+        ),
+    ] {
+        let path = data::file("csi/wild").join(name).display().to_string();
+        let said = process::succeed(Path::new("."), &["inspect", &path, "--json"]);
+        let said: Value = serde_json::from_str(&said).expect("JSON");
+        assert_eq!((&said["format"], &said["n_frames"]), (&json!(format), &json!(n_frames)));
+        assert_eq!(said["dropped"], dropped, "{name}");
+        let links = said["links"].as_array().expect("a list");
+        let sum = |field: &str| links.iter().filter_map(|link| link[field].as_u64()).sum::<u64>();
+        assert_eq!((sum("n_missed"), sum("n_back_steps")), (n_missed, 0), "{name}");
+    }
+}

@@ -46,6 +46,7 @@ macro_rules! trial {
 
 fn main() {
     let (data, python, broker) = (data::there(), python::there(), broker::there());
+    let wild = data && inspect::wild_captures_are_there();
     let trials = vec![
         trial!(layering::crates_use_what_they_may),
         trial!(schema::documents_are_current),
@@ -128,6 +129,7 @@ fn main() {
         trial!(captures::picoscenes_is_bit_for_bit_right, needs data),
         trial!(captures::feitcsi_is_bit_for_bit_right, needs data),
         trial!(captures::ruview_is_bit_for_bit_right, needs data),
+        trial!(captures::an_early_recording_is_like_its_datagrams, needs wild),
         trial!(captures::esp32_is_bit_for_bit_right, needs data),
         trial!(captures::aligned_clocks_do_not_jump, needs data),
         trial!(captures::a_host_may_have_noted_the_times, needs data),
@@ -136,6 +138,7 @@ fn main() {
         trial!(inspect::a_capture_is_drawn),
         trial!(inspect::tables_are_read_by_others, needs python),
         trial!(inspect::real_captures_are_told_by_their_bytes, needs data),
+        trial!(inspect::captures_in_the_wild_are_told, needs wild),
         trial!(kernels::phase_methods_agree_with_the_reference, needs data),
         trial!(kernels::moving_variance_agrees_with_the_reference, needs data),
     ];

@@ -141,6 +141,13 @@ pub enum DecodeError {
     /// The registry has no schema of the number that it names.
     #[error("schema unknown to the registry")]
     UnknownSchema,
+    /// The recording kept the amplitudes alone: they are no channel state.
+    #[error("amplitudes without phases")]
+    NoPhases,
+    /// The first extractor of Nexmon (`MobiSys` 2018) did not write down which value is of which subcarrier,
+    /// and sent one too few for 80 MHz.
+    #[error("nexmon extractor of 2018: subcarriers unknown")]
+    NoSubcarriers,
 }
 
 impl DecodeError {
@@ -162,6 +169,8 @@ impl DecodeError {
             Self::NotText => "not text",
             Self::Schema => "unusable schema",
             Self::UnknownSchema => "schema unknown to the registry",
+            Self::NoPhases => "amplitudes without phases",
+            Self::NoSubcarriers => "nexmon extractor of 2018: subcarriers unknown",
         }
     }
 }

@@ -3,20 +3,21 @@
 use schemas::{SourceKind, TickLength};
 
 use crate::csi::CsiFormat;
-use crate::{Intake, LinkNames, SourceContext, Step};
+use crate::{DecodeError, Intake, LinkNames, SourceContext, Step};
 
 /// So many bytes tell it.
 const SAMPLE_BYTES: usize = 256 * 1024;
 
 impl CsiFormat {
-    /// The format that some bytes are in, which may end within a record; none if no decoder finds a frame.
+    /// The format that some bytes are in, which may end within a record; none if no decoder finds a frame, or
+    /// a record that it knows for one that it cannot read.
     pub fn detect(sample: &[u8]) -> Option<Self> {
         let sample = &sample[..sample.len().min(SAMPLE_BYTES)];
         let found = Self::ALL.into_iter().filter_map(|format| {
             let used = format.try_on(sample);
-            (used.n_frames > 0).then_some((used.n_bad_bytes, usize::MAX - used.n_frames, format))
+            (used.n_known > 0).then_some((used.n_bad_bytes, usize::MAX - used.n_known, format))
         });
-        found.min_by_key(|(bad, frames, _)| (*bad, *frames)).map(|(.., format)| format)
+        found.min_by_key(|(bad, known, _)| (*bad, *known)).map(|(.., format)| format)
     }
 
     fn try_on(self, sample: &[u8]) -> Used {
@@ -35,13 +36,17 @@ impl CsiFormat {
             };
             match step {
                 Step::Used(n_bytes) => rest = &rest[n_bytes..],
+                Step::Bad(n_bytes, DecodeError::NoPhases | DecodeError::NoSubcarriers) => {
+                    used.n_known += 1;
+                    rest = &rest[n_bytes..];
+                }
                 Step::Bad(n_bytes, _) => {
                     used.n_bad_bytes += n_bytes;
                     rest = &rest[n_bytes..];
                 }
                 Step::NeedsMore | Step::NeedsSchema(_) => break,
             }
-            used.n_frames += intake.drain().records.iter().map(|(_, it)| it.len()).sum::<usize>();
+            used.n_known += intake.drain().records.iter().map(|(_, it)| it.len()).sum::<usize>();
         }
         used
     }
@@ -50,7 +55,8 @@ impl CsiFormat {
 /// What a decoder made of some bytes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Used {
-    n_frames: usize,
+    /// Frames, and records of which the decoder knows why it cannot read them.
+    n_known: usize,
     n_bad_bytes: usize,
 }
 
@@ -78,7 +84,9 @@ mod tests {
             }
             assert_eq!(CsiFormat::detect(&sample), Some(format));
         }
-        for nothing in [&b""[..], b"hello", &[0; 5000]] {
+        let unreadable = br#"{"timestamp": 1.5, "subcarriers": [0.0, 3.0], "rssi": 0.0}"#;
+        assert_eq!(CsiFormat::detect(unreadable), Some(CsiFormat::Ruview));
+        for nothing in [&b""[..], b"hello", &[0; 5000], br#"{"timestamp": 1.5}"#] {
             assert_eq!(CsiFormat::detect(nothing), None);
         }
     }

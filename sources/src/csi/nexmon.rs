@@ -4,8 +4,11 @@
 //! zero first. Some chips give pairs of 16-bit numbers, others floating point of their own. Each datagram
 //! is a frame of one antenna and one stream, which its layout names.
 //!
-//! Source: M. Schulz et al., "Shadow Wi-Fi", MobiSys 2018, and `nexmon_csi`, README and
-//! `csi_extractor.c`.
+//! The extractor before it (2018) sends 255 values behind a header that tells neither channel nor core; its own
+//! reader calls the format of 80 MHz unknown. Such datagrams are counted under their name.
+//!
+//! Source: M. Schulz et al., "Shadow Wi-Fi", MobiSys 2018, and its `csi_extraction.c` and `readcsi.m`;
+//! `nexmon_csi`, README and `csi_extractor.c`.
 
 use num_complex::Complex32;
 use schemars::JsonSchema;
@@ -24,6 +27,9 @@ const HEADER_BYTES: usize = 18;
 const MAGIC: u16 = 0x1111;
 /// The header of old firmware, which tells no signal strength.
 const OLD_MAGIC: [u8; 4] = [0x11; 4];
+/// What datagrams of the extractor of 2018 begin with, and how long they are.
+const MAGICS_OF_2018: [[u8; 4]; 2] = [OLD_MAGIC, *b"CSIS"];
+const BYTES_OF_2018: usize = 1034;
 /// Subcarriers of 160, 80, 40 and 20 MHz.
 const N_BINS: [u16; 4] = [512, 256, 128, 64];
 /// Some datagrams have a few bytes more than their values.
@@ -92,7 +98,7 @@ impl Format for Nexmon {
     fn split(&self, bytes: &[u8], complete: bool) -> Split {
         match bytes.first_chunk() {
             None => Split::missing(bytes, complete),
-            Some(magic) if u16::from_le_bytes(*magic) != MAGIC => {
+            Some(magic) if u16::from_le_bytes(*magic) != MAGIC && !is_of_2018(bytes) => {
                 // Something else on the same port.
                 if complete {
                     Split::Bad(bytes.len(), DecodeError::Header)
@@ -107,6 +113,9 @@ impl Format for Nexmon {
     }
 
     fn read(&mut self, record: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
+        if is_of_2018(record) {
+            return Err(DecodeError::NoSubcarriers);
+        }
         let payload = record.get(HEADER_BYTES..).ok_or(DecodeError::Truncated)?;
         let n_bins = N_BINS.into_iter().find(|n_bins| {
             payload
@@ -145,6 +154,11 @@ impl Format for Nexmon {
 fn core_and_stream(record: &[u8]) -> u16 {
     let bits = u16_le(record, 12);
     if bits > LARGEST_CORE_AND_STREAM { bits.swap_bytes() } else { bits }
+}
+
+/// True for a datagram of the extractor of 2018.
+fn is_of_2018(bytes: &[u8]) -> bool {
+    bytes.len() == BYTES_OF_2018 && MAGICS_OF_2018.iter().any(|magic| bytes.starts_with(magic))
 }
 
 fn layout((n_bins, core_and_stream, channel_spec): LayoutOf) -> CsiLayout {
@@ -227,6 +241,9 @@ pub(crate) mod tests {
             (b"hello".to_vec(), DecodeError::Header),
             (datagram([0x11; 4], 0, 0x0065, 64, 17), DecodeError::Length),
             (vec![0x11; 10], DecodeError::Truncated),
+            ([OLD_MAGIC.as_slice(), &[7; 1030]].concat(), DecodeError::NoSubcarriers),
+            ([b"CSIS".as_slice(), &[7; 1030]].concat(), DecodeError::NoSubcarriers),
+            ([b"CSIS".as_slice(), &[7; 1031]].concat(), DecodeError::Header),
         ] {
             let found = steps(CsiFormat::Nexmon, &bytes, &mut intake());
             assert_eq!(found, [Step::Bad(bytes.len(), error)]);

@@ -7,21 +7,26 @@
 //! Source: RuView, `firmware/esp32-csi-node/main/csi_collector.c`; the ESP-IDF Programming Guide,
 //! "Wi-Fi Channel State Information".
 
+mod iso_time;
+mod recording;
+
 use std::collections::BTreeMap;
 
 use num_complex::Complex32;
 use schemas::CsiLayout;
-use serde::Deserialize;
 
 use crate::csi::bytes::{array, u16_le, u32_le};
 use crate::csi::esp32::buffer::{Chips, Secondary, subcarriers};
 use crate::csi::format::Format;
 use crate::csi::layouts::Layouts;
+use crate::csi::ruview::recording::Line;
 use crate::csi::values::from_bytes;
 use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake, Split};
 
 const MAGIC: u32 = 0xC511_0001;
 const HEADER_BYTES: usize = 20;
+/// Of the header, what tells the shape of the values.
+const SHAPE_BYTES: usize = 8;
 /// Among the flags: the transmission has 40 MHz.
 const WIDE: u8 = 1;
 const MAX_ANTENNAS: usize = 4;
@@ -29,7 +34,6 @@ const MAX_SUBCARRIERS: usize = 512;
 /// Magic numbers of other datagrams, with their upper bytes.
 const FAMILIES: [u32; 3] = [0xC511_0000, 0xC511_A100, 0xC511_8100];
 const LONGEST_LINE: usize = 64 * 1024;
-const NS_PER_S: f64 = 1e9;
 
 /// Datagrams and recordings of nodes. The time is the time that they came in.
 #[derive(Debug, Default)]
@@ -43,19 +47,6 @@ pub(crate) struct Ruview {
 
 /// What a layout is made for: antennas, subcarriers, bandwidth and carrier.
 type LayoutOf = (usize, usize, u16, u16);
-
-/// A line of a recording, as far as it is used.
-#[derive(Deserialize)]
-struct Line<'a> {
-    #[serde(rename = "type")]
-    content: Option<&'a str>,
-    timestamp: Option<f64>,
-    node_id: Option<u8>,
-    seq: Option<u32>,
-    rssi: Option<f32>,
-    noise_floor: Option<f32>,
-    iq_hex: Option<&'a str>,
-}
 
 /// What a frame is, but for its values.
 struct Frame {
@@ -110,23 +101,8 @@ impl Format for Ruview {
         if record.starts_with(b"{") {
             return self.read_line(record, intake);
         }
-        let [rssi_dbm, noise_dbm] = array(record, 16).map(|byte: u8| f32::from(byte.cast_signed()));
-        let frame = Frame {
-            node: record[4],
-            n_antennas: record[5].into(),
-            bandwidth_mhz: match array(record, 18) {
-                [_, flags] if flags & WIDE != 0 => 40,
-                [1..=3, _] => 20,
-                // Nodes need not tell.
-                _ => bandwidth_mhz(u16_le(record, 6).into()),
-            },
-            // Channels are below 65 GHz.
-            centre_mhz: u32_le(record, 8) as u16,
-            time: DeviceTime::Unknown,
-            counter: Counter::OfReceiver { count: u32_le(record, 12), bits: 32 },
-            rssi_dbm,
-            noise_dbm,
-        };
+        let shape = (record[5].into(), u16_le(record, 6).into());
+        let frame = Frame::of_header(record[4], shape, &record[SHAPE_BYTES..HEADER_BYTES]);
         from_bytes(&record[HEADER_BYTES..], &mut self.values);
         self.push(&frame, intake)
     }
@@ -153,12 +129,7 @@ impl Ruview {
     }
 
     fn read_line(&mut self, line: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
-        let line: Line<'_> = serde_json::from_slice(line).map_err(|_| DecodeError::Json)?;
-        let Some(digits) = line.iq_hex.filter(|_| line.content.is_none_or(|it| it == "raw_csi"))
-        else {
-            // Vital signs or features.
-            return Ok(());
-        };
+        let Some((line, digits)) = Line::parse(line)? else { return Ok(()) };
         self.bytes.clear();
         let (pairs, []) = digits.as_bytes().as_chunks::<2>() else {
             return Err(DecodeError::OddValues);
@@ -168,21 +139,8 @@ impl Ruview {
             let byte = high.zip(low).map(|(high, low)| (high * 16 + low) as u8);
             self.bytes.push(byte.ok_or(DecodeError::Number)?);
         }
-        from_bytes(&self.bytes, &mut self.values);
-        let frame = Frame {
-            node: line.node_id.unwrap_or_default(),
-            n_antennas: 1,
-            bandwidth_mhz: bandwidth_mhz(self.values.len()),
-            centre_mhz: 0,
-            time: line
-                .timestamp
-                .map_or(DeviceTime::Unknown, |seconds| DeviceTime::Ns((seconds * NS_PER_S) as i64)),
-            counter: line
-                .seq
-                .map_or(Counter::None, |count| Counter::OfReceiver { count, bits: 32 }),
-            rssi_dbm: line.rssi.unwrap_or_default(),
-            noise_dbm: line.noise_floor.unwrap_or_default(),
-        };
+        let (frame, values) = line.frame(&self.bytes)?;
+        from_bytes(values, &mut self.values);
         self.push(&frame, intake)
     }
 
@@ -190,6 +148,10 @@ impl Ruview {
         let n_subcarriers = self.values.len() / frame.n_antennas;
         if n_subcarriers == 0 {
             return Err(DecodeError::NoValues);
+        }
+        if n_subcarriers > MAX_SUBCARRIERS || n_subcarriers * frame.n_antennas != self.values.len()
+        {
+            return Err(DecodeError::Length);
         }
         let layout_of = (frame.n_antennas, n_subcarriers, frame.bandwidth_mhz, frame.centre_mhz);
         let name = self.names.entry(frame.node).or_insert_with(|| format!("node{}", frame.node));
@@ -209,12 +171,32 @@ impl Ruview {
     }
 }
 
-/// The bandwidth that a chip's buffer of so many values is of.
-fn bandwidth_mhz(n_values: usize) -> u16 {
-    match n_values {
-        // HE, 20 MHz.
-        245 => 20,
-        117 | 129.. => 40,
+impl Frame {
+    /// What a header tells behind the shape of the values, which is antennas and subcarriers.
+    fn of_header(node: u8, (n_antennas, n_subcarriers): (usize, usize), header: &[u8]) -> Self {
+        let [rssi_dbm, noise_dbm] = array(header, 8).map(|byte: u8| f32::from(byte.cast_signed()));
+        Self {
+            node,
+            n_antennas,
+            bandwidth_mhz: bandwidth_mhz(array(header, 10), n_subcarriers),
+            // Channels are below 65 GHz.
+            centre_mhz: u32_le(header, 0) as u16,
+            time: DeviceTime::Unknown,
+            counter: Counter::OfReceiver { count: u32_le(header, 4), bits: 32 },
+            rssi_dbm,
+            noise_dbm,
+        }
+    }
+}
+
+/// The bandwidth by the kind of transmission and the flags; nodes that tell neither are known by how many
+/// values a chip's buffer has.
+fn bandwidth_mhz([kind, flags]: [u8; 2], n_values: usize) -> u16 {
+    match (kind, n_values) {
+        _ if flags & WIDE != 0 => 40,
+        // The last is HE, 20 MHz.
+        (1..=3, _) | (_, 245) => 20,
+        (_, 117 | 129..) => 40,
         _ => 20,
     }
 }
@@ -234,6 +216,8 @@ fn layout((n_antennas, n_subcarriers, bandwidth_mhz, centre_mhz): LayoutOf) -> C
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
     use crate::Step;
     use crate::csi::CsiFormat;
@@ -271,6 +255,82 @@ pub(crate) mod tests {
             assert_eq!(frame.rssi_dbm, -40.0);
             assert_eq!(batch.iq, vec![Complex32::new(-2.0, 1.0); n_values]);
         }
+    }
+
+    /// The line that an early version of the script makes of a datagram.
+    fn early_line(datagram: &[u8]) -> String {
+        let mut digits = String::new();
+        for byte in &datagram[SHAPE_BYTES..] {
+            write!(digits, "{byte:02x}").expect("a string takes it");
+        }
+        let (rssi, channel) = (datagram[6].cast_signed(), datagram[7]);
+        format!(
+            r#"{{"type": "raw_csi", "timestamp": "2026-11-25T13:40:45.793Z",
+               "ts_ns": 1795614045793277552, "node_id": {}, "rssi": {rssi}, "channel": {channel},
+               "subcarriers": {}, "amplitudes": [0.0], "iq_hex": "{digits}"}}"#,
+            datagram[4],
+            (datagram.len() - 8) / 2,
+        )
+        .replace('\n', " ")
+    }
+
+    #[test]
+    fn early_recordings_are_like_their_datagrams() {
+        for (n_antennas, n_subcarriers) in [(1, 64), (1, 128), (1, 192), (1, 256), (3, 70)] {
+            let datagram = datagram(n_antennas, n_subcarriers);
+            let recorded = batches(CsiFormat::Ruview, early_line(&datagram).as_bytes());
+            let [recorded] = &recorded[..] else { panic!("one batch") };
+            assert_eq!(recorded.captured_at_ns, [1_795_614_045_793_277_552]);
+            let mut expected = batches(CsiFormat::Ruview, &datagram).remove(0);
+            expected.captured_at_ns.clone_from(&recorded.captured_at_ns);
+            assert_eq!(*recorded, expected, "{n_antennas}x{n_subcarriers}");
+        }
+    }
+
+    #[test]
+    fn recordings_tell_shapes_and_times() {
+        let line = |fields: &str| format!(r#"{{"iq_hex": "01fe01fe01fe01fe", {fields}}}"#);
+        for (fields, n_rx, captured_at_ns) in [
+            (r#""timestamp": "1970-01-01T00:00:01.5Z""#, 1, 1_500_000_000),
+            (r#""timestamp": "1970-01-01T01:00:01.5+01:00", "n_antennas": 2"#, 2, 1_500_000_000),
+            (r#""timestamp": "local", "ts_ns": 7, "n_antennas": 4"#, 4, 7),
+            (r#""timestamp": null, "rssi": -40, "channel": 6, "flags": [1]"#, 1, 0),
+            (r#""timestamp": -1e300"#, 1, i64::MIN),
+        ] {
+            let batches = batches(CsiFormat::Ruview, line(fields).as_bytes());
+            let [batch] = &batches[..] else { panic!("one batch") };
+            let found = (batch.layout.n_rx, batch.captured_at_ns[0], batch.iq.len());
+            assert_eq!(found, (n_rx, captured_at_ns, 4), "{fields}");
+        }
+        for (fields, error) in [
+            (r#""timestamp": "noon""#, DecodeError::NoTime),
+            (r#""timestamp": true"#, DecodeError::NoTime),
+            (r#""n_antennas": 3"#, DecodeError::Length),
+            (r#""n_antennas": 0"#, DecodeError::Antennas),
+        ] {
+            let line = line(fields);
+            let found = steps(CsiFormat::Ruview, line.as_bytes(), &mut intake());
+            assert_eq!(found, [Step::Bad(line.len(), error)], "{fields}");
+        }
+    }
+
+    #[test]
+    fn amplitudes_are_no_csi() {
+        for (line, error) in [
+            (r#"{"timestamp": 1.5, "subcarriers": [0.0, 3.0], "rssi": 0.0}"#, true),
+            (r#"{"type": "raw_csi", "subcarriers": 2, "amplitudes": [0.0, 3.0]}"#, true),
+            (r#"{"type": "raw_csi", "subcarriers": 0, "amplitudes": []}"#, false),
+            (r#"{"type": "sensing_update", "amplitudes": [0.0, 3.0]}"#, false),
+        ] {
+            let n_bytes = line.len();
+            let bad = Step::Bad(n_bytes, DecodeError::NoPhases);
+            let expected = if error { bad } else { Step::Used(n_bytes) };
+            let found = steps(CsiFormat::Ruview, line.as_bytes(), &mut intake());
+            assert_eq!(found, [expected], "{line}");
+        }
+        let endless = format!("{{\"iq_hex\": \"{}\"}}", "01".repeat(2 * 40_000));
+        let found = steps(CsiFormat::Ruview, endless.as_bytes(), &mut intake());
+        assert_eq!(found, [Step::Bad(endless.len(), DecodeError::Length)]);
     }
 
     #[test]
