@@ -47,6 +47,22 @@ pub(crate) fn a_capture_is_told_by_its_bytes() {
     assert!(said.contains("could not read"), "{said}");
 }
 
+/// Clocks and rates are told by the order of the capture, in whatever shapes the frames come.
+pub(crate) fn shapes_in_turn_keep_their_order() {
+    let directory = tempfile::tempdir().expect("room");
+    fs::write(directory.path().join("capture"), capture::esp32_in_two_shapes()).expect("room");
+    let said = process::succeed(directory.path(), &["inspect", "capture", "--json"]);
+    let said: Value = serde_json::from_str(&said).expect("JSON");
+    let links = said["links"].as_array().expect("a list");
+    assert_eq!(links.len(), 2, "{said}");
+    for link in links {
+        let steps = (&link["n_back_steps"], &link["n_long_steps"], &link["n_missed"]);
+        assert_eq!(steps, (&json!(0), &json!(0), &json!(0)), "{link}");
+        assert!((link["rate_hz"].as_f64().expect("a rate") - 50.0).abs() < 0.1, "{link}");
+        assert_eq!(link["layouts"].as_array().map(Vec::len), Some(2), "{link}");
+    }
+}
+
 pub(crate) fn a_capture_is_drawn() {
     let directory = tempfile::tempdir().expect("room");
     fs::write(directory.path().join("capture"), capture::intel5300()).expect("room");

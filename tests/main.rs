@@ -135,6 +135,7 @@ fn main() {
         trial!(captures::a_host_may_have_noted_the_times, needs data),
         trial!(captures::truncated_captures_are_survived, needs data),
         trial!(inspect::a_capture_is_told_by_its_bytes),
+        trial!(inspect::shapes_in_turn_keep_their_order),
         trial!(inspect::a_capture_is_drawn),
         trial!(inspect::tables_are_read_by_others, needs python),
         trial!(inspect::real_captures_are_told_by_their_bytes, needs data),

@@ -36,7 +36,7 @@ use schemars::JsonSchema;
 use schemas::{Granule, RecordKind, Tick, TickLength};
 use serde::Deserialize;
 
-pub use crate::csi::{CsiConfig, CsiFormat, NexmonChip};
+pub use crate::csi::{CaptureReader, CsiConfig, CsiFormat, NexmonChip};
 pub use crate::decoder::{DecodeError, Decoder, DecoderMemory, Split, Step};
 pub use crate::devices::{Counter, DeviceFrame, DeviceTime, SequenceSpace};
 pub use crate::error::SourceError;

@@ -59,11 +59,22 @@ pub(crate) fn intel5300() -> Vec<u8> {
 
 /// Lines of two boards with esp-csi, 100 frames a second in all.
 pub(crate) fn esp32() -> Vec<u8> {
+    esp32_lines(|_| 128)
+}
+
+/// The same, in which every other frame of a board has twice the values.
+pub(crate) fn esp32_in_two_shapes() -> Vec<u8> {
+    esp32_lines(|frame| if frame % 4 < 2 { 128 } else { 256 })
+}
+
+/// Lines of two boards; `n_numbers` tells how many a frame has.
+fn esp32_lines(n_numbers: impl Fn(usize) -> usize) -> Vec<u8> {
     let mut numbers = Numbers(2);
     let mut lines = String::from("I (560) wifi: mode : sta\n");
     for frame in 0..N_FRAMES {
         let time_us = u32::try_from(frame).expect("few") * FRAME_US;
-        let list: Vec<_> = (0..128)
+        let n_numbers = n_numbers(frame);
+        let list: Vec<_> = (0..n_numbers)
             .map(|part| {
                 let base = if part % 2 == 0 { 3 } else { 20 };
                 (base + numbers.next(spread(frame))).to_string()
@@ -73,7 +84,7 @@ pub(crate) fn esp32() -> Vec<u8> {
         writeln!(
             lines,
             "CSI_DATA,{frame},94:d9:b3:80:8c:8{board},-30,11,1,6,1,0,1,0,1,0,0,-93,0,13,0,{time_us},0,67,\
-             0,128,1,\"[{}]\"",
+             0,{n_numbers},1,\"[{}]\"",
             list.join(",")
         )
         .expect("a string takes it");

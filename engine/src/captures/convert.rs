@@ -5,16 +5,20 @@ use std::io;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use arrow::error::ArrowError;
 use arrow::ipc::writer::FileWriter;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
-use schemas::{frames_schema, frames_to_batch};
+use schemas::{CsiBatch, frames_schema, frames_to_batch};
 use sources::CsiFormat;
 
 use crate::CaptureError;
 use crate::captures::Capture;
+
+/// Frames that are written at once: small batches make large tables.
+const BYTES_AT_ONCE: usize = 4 * 1024 * 1024;
 
 /// The tables that can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +77,37 @@ impl Table {
     }
 }
 
+/// Frames that wait to be written at once, in the order of the capture.
+#[derive(Default)]
+struct Waiting {
+    /// Each has frames of a link and a layout that follow each other.
+    batches: Vec<CsiBatch>,
+    n_bytes: usize,
+}
+
+impl Waiting {
+    fn push(&mut self, batch: CsiBatch) {
+        self.n_bytes += batch.size_bytes();
+        match self.batches.last_mut() {
+            Some(last) if last.link == batch.link && last.layout == batch.layout => {
+                last.append(batch);
+            }
+            _ => self.batches.push(batch),
+        }
+    }
+
+    /// Takes a row for each frame.
+    fn take(&mut self) -> Result<RecordBatch, ArrowError> {
+        self.n_bytes = 0;
+        let rows: Vec<_> = self
+            .batches
+            .drain(..)
+            .map(|batch| frames_to_batch(&batch))
+            .collect::<Result<_, _>>()?;
+        concat_batches(&frames_schema(), &rows)
+    }
+}
+
 fn failed(error: ArrowError) -> io::Error {
     match error {
         ArrowError::IoError(_, source) => source,
@@ -80,8 +115,8 @@ fn failed(error: ArrowError) -> io::Error {
     }
 }
 
-/// Writes the frames of a capture to a table whose name tells its format. Gives how many there were, and
-/// how many records could not be used.
+/// Writes the frames of a capture to a table whose name tells its format, in the order of the capture. Gives
+/// how many there were, and how many records could not be used.
 ///
 /// # Errors
 ///
@@ -96,14 +131,63 @@ pub fn convert(
     let mut capture = Capture::open(capture, format)?;
     let write_failed = |source| CaptureError::Write { path: table.to_owned(), source };
     let mut writer = Table::create(table_format, table).map_err(write_failed)?;
-    let mut n_frames = 0;
+    let mut write = |waiting: &mut Waiting| {
+        let rows = waiting.take().map_err(failed)?;
+        writer.write(&rows)
+    };
+    let (mut waiting, mut n_frames) = (Waiting::default(), 0);
     while let Some(batches) = capture.next()? {
         for batch in batches {
             n_frames += batch.len() as u64;
-            let rows = frames_to_batch(&batch).map_err(|error| write_failed(failed(error)))?;
-            writer.write(&rows).map_err(write_failed)?;
+            waiting.push(batch);
+        }
+        if waiting.n_bytes >= BYTES_AT_ONCE {
+            write(&mut waiting).map_err(write_failed)?;
         }
     }
+    write(&mut waiting).map_err(write_failed)?;
     writer.finish().map_err(write_failed)?;
-    Ok((n_frames, capture.dropped.values().sum()))
+    Ok((n_frames, capture.dropped().values().sum()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use arrow::array::AsArray;
+    use arrow::datatypes::UInt32Type;
+    use arrow::ipc::reader::FileReader;
+
+    use super::*;
+
+    /// Lines of two boards in turn, whose frames have two shapes.
+    fn lines(n_lines: u32) -> String {
+        let line = |nth: u32| {
+            let list = vec!["1"; if nth.is_multiple_of(3) { 256 } else { 128 }].join(",");
+            let board = nth % 2;
+            format!(
+                "CSI_DATA,{nth},94:d9:b3:80:8c:8{board},-30,11,-93,7,24,6,{nth},67,0,4,1,\"[{list}]\"\n"
+            )
+        };
+        (0..n_lines).map(line).collect()
+    }
+
+    #[test]
+    fn rows_are_in_the_order_of_the_capture() {
+        let folder = tempfile::tempdir().expect("room");
+        let (capture, table) = (folder.path().join("capture"), folder.path().join("table.arrow"));
+        // More than are written at once.
+        let n_lines = 12_000;
+        fs::write(&capture, lines(n_lines)).expect("room");
+        let counts = convert(&capture, None, &table).expect("it is a capture");
+        assert_eq!(counts, (n_lines.into(), 0));
+        let file = File::open(table).expect("it was written");
+        let mut sequence = Vec::new();
+        for rows in FileReader::try_new(file, None).expect("it is a table") {
+            let rows = rows.expect("they are there");
+            let column = rows.column_by_name("sequence").expect("it is there");
+            sequence.extend_from_slice(column.as_primitive::<UInt32Type>().values());
+        }
+        assert_eq!(sequence, (0..n_lines).collect::<Vec<_>>());
+    }
 }

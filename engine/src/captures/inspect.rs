@@ -39,7 +39,7 @@ pub fn inspect(capture: &Path, format: Option<CsiFormat>) -> Result<Inspection, 
     }
     let links = links.summaries();
     let n_frames = links.iter().map(|link| link.n_frames).sum();
-    let (format, dropped) = (capture.format, capture.dropped);
+    let (format, dropped) = (capture.format, capture.dropped().clone());
     Ok(Inspection { format, n_frames, dropped, links })
 }
 

@@ -21,7 +21,7 @@ pub struct LinkSummary {
     pub transmitter: String,
     /// Frames.
     pub n_frames: u64,
-    /// Frames that the device's counter has skipped.
+    /// Frames that the device's counters have skipped, as far as frames tell which counter is theirs.
     pub n_missed: u64,
     /// Time of the first and the last frame, in nanoseconds.
     pub first_ns: i64,
@@ -230,7 +230,7 @@ impl fmt::Display for LinkSummary {
             formatter,
             "  frames: {n_frames}, {n_missed} missing by the counter, {rate_hz:.1} Hz"
         )?;
-        let duration_s = (self.last_ns - self.first_ns) as f64 / NS_PER_S;
+        let duration_s = self.last_ns.saturating_sub(self.first_ns) as f64 / NS_PER_S;
         let (back, long) = (self.n_back_steps, self.n_long_steps);
         writeln!(
             formatter,

@@ -10,11 +10,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use schemas::{CsiBatch, Record, TickLength};
-use sources::{
-    Clock, CsiConfig, CsiFormat, Partition, PollState, SourceConfig, SourceContext, SourceError,
-    Speed, Transport,
-};
+use schemas::CsiBatch;
+use sources::{CaptureReader, CsiFormat};
 
 pub use crate::captures::convert::convert;
 pub use crate::captures::inspect::{Inspection, inspect};
@@ -27,10 +24,10 @@ const SAMPLE_BYTES: u64 = 256 * 1024;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
-    /// The file cannot be read.
+    /// The file or the folder cannot be read.
     #[error("could not read {path:?}")]
     Read {
-        /// The file.
+        /// The file or the folder.
         path: PathBuf,
         /// What the operating system said.
         source: io::Error,
@@ -40,14 +37,6 @@ pub enum CaptureError {
     Unknown {
         /// The file.
         path: PathBuf,
-    },
-    /// Reading ended early.
-    #[error("could not read all of {path:?}")]
-    Source {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: SourceError,
     },
     /// There is nothing to draw.
     #[error("{path:?} has no frames to draw")]
@@ -71,70 +60,36 @@ pub enum CaptureError {
     },
 }
 
-/// A capture that is read from its beginning to its end.
+/// A capture that is read from its beginning to its end, in its own order.
 struct Capture {
     path: PathBuf,
     format: CsiFormat,
-    partition: Partition,
-    /// Records that could not be used, by reason.
-    dropped: BTreeMap<&'static str, u64>,
-    ended: bool,
+    reader: CaptureReader,
 }
 
 impl Capture {
     /// Opens a file or a recording, of a format or of the one that it shows.
     fn open(path: &Path, format: Option<CsiFormat>) -> Result<Self, CaptureError> {
         let unknown = || CaptureError::Unknown { path: path.to_owned() };
-        let is_recording = path.is_dir();
         let format = match format {
-            None if is_recording => return Err(unknown()),
+            None if path.is_dir() => return Err(unknown()),
             None => CsiFormat::detect(&sample(path)?).ok_or_else(unknown)?,
             Some(format) => format,
         };
-        let transport = if is_recording {
-            Transport::Journal(path.into())
-        } else {
-            Transport::File(path.into())
-        };
-        let config = SourceConfig::Csi(CsiConfig {
-            format,
-            transport,
-            speed: Speed::Full,
-            clock: (!is_recording).then_some(Clock::Device),
-            max_delay_ms: 0,
-            idle_timeout_ms: 0,
-            site: None,
-            chip: None,
-            receiver: None,
-            transmitter: None,
-        });
-        // One tick for all, so that frames stay in their order whatever their clock says.
-        let tick_length = TickLength::from_ms(u64::MAX);
-        let context = SourceContext { tick_length, ..SourceContext::detached("capture") };
-        let failed = |source| CaptureError::Source { path: path.to_owned(), source };
-        let partitions = config.open(&context).map_err(failed)?;
-        let partition = partitions.into_iter().next().ok_or_else(unknown)?;
-        let (path, dropped) = (path.to_owned(), BTreeMap::new());
-        Ok(Self { path, format, partition, dropped, ended: false })
+        let reader = CaptureReader::open(path, format)
+            .map_err(|source| CaptureError::Read { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), format, reader })
     }
 
-    /// The next batches; none at the end.
+    /// The frames of the next record that has any; none at the end.
     fn next(&mut self) -> Result<Option<Vec<CsiBatch>>, CaptureError> {
-        if self.ended {
-            return Ok(None);
-        }
-        let poll = self.partition.source.poll();
-        let poll =
-            poll.map_err(|source| CaptureError::Source { path: self.path.clone(), source })?;
-        self.ended = poll.state == PollState::End;
-        for dropped in poll.dropped {
-            *self.dropped.entry(dropped.reason).or_default() += dropped.n_records;
-        }
-        let batches = poll.records.into_iter().filter_map(|(_, record)| match record {
-            Record::Csi(batch) => Some(batch),
-            _ => None,
-        });
-        Ok(Some(batches.collect()))
+        let frames = self.reader.next_frames();
+        frames.map_err(|source| CaptureError::Read { path: self.path.clone(), source })
+    }
+
+    /// Records that could not be used, by reason.
+    fn dropped(&self) -> &BTreeMap<&'static str, u64> {
+        self.reader.dropped()
     }
 }
 

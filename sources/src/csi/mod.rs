@@ -12,6 +12,7 @@ mod mac;
 pub(crate) mod network;
 mod nexmon;
 mod picoscenes;
+mod reader;
 #[cfg(test)]
 pub(crate) mod robustness;
 mod ruview;
@@ -36,6 +37,7 @@ use crate::csi::picoscenes::Picoscenes;
 use crate::csi::ruview::Ruview;
 
 pub use crate::csi::nexmon::NexmonChip;
+pub use crate::csi::reader::CaptureReader;
 
 /// Settings of the `csi` source.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
