@@ -185,9 +185,9 @@ impl OpenRows {
         since.map(|(at, rows)| (*at, Record::Rows(rows.to_rows(&self.table))))
     }
 
-    /// Takes the rows of the first tick, if that is before `end`.
-    pub(crate) fn take_before(&mut self, end: Tick) -> Option<(Tick, Record)> {
-        let (tick, rows) = self.open.pop_front_if(|(tick, _)| *tick < end)?;
+    /// Takes the rows of the first tick, if that is over.
+    pub(crate) fn take_if(&mut self, is_over: impl Fn(Tick) -> bool) -> Option<(Tick, Record)> {
+        let (tick, rows) = self.open.pop_front_if(|(tick, _)| is_over(*tick))?;
         Some((tick, Record::Rows(rows.into_rows(&self.table))))
     }
 }

@@ -267,7 +267,7 @@ pub(crate) mod tests {
                     steps(CsiFormat::Nexmon, &bytes, &mut intake);
                 }
             }
-            for (_, record) in intake.take().records {
+            for (_, record) in intake.drain().records {
                 let Record::Csi(batch) = record else { panic!("a capture holds csi") };
                 n_missed += batch.n_missed.iter().sum::<u32>();
             }

@@ -82,7 +82,7 @@ impl CaptureReader {
             if !self.step() && !self.fill()? {
                 return Ok(None);
             }
-            let records = self.intake.take().records.into_iter();
+            let records = self.intake.drain().records.into_iter();
             let batches = records.filter_map(|(_, record)| match record {
                 Record::Csi(batch) => Some(batch),
                 _ => None,

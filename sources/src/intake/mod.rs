@@ -435,22 +435,24 @@ impl Intake {
 
     /// Takes out the records whose tick is over.
     pub fn take(&mut self) -> Poll {
-        self.take_before(self.clock())
+        let clock = self.clock();
+        self.take_while(|tick| tick < clock)
     }
 
     /// Takes out everything that came in, for readers to whom ticks do not matter.
     pub fn drain(&mut self) -> Poll {
-        self.take_before(Tick::MAX)
+        self.ticks.close();
+        self.take_while(|_| true)
     }
 
-    /// Takes out the records before a tick.
-    fn take_before(&mut self, end: Tick) -> Poll {
+    /// Takes out the records of the first ticks for which something is so.
+    fn take_while(&mut self, is_over: impl Fn(Tick) -> bool) -> Poll {
         self.latest = None;
         let n_records = std::mem::take(&mut self.n_records);
         self.n_expected = n_records;
         self.frames_per_batch = self.n_expected.div_ceil(self.records.len().max(1));
-        self.close_rows(end);
-        let waiting = self.records.partition_point(|(tick, _)| *tick < end);
+        self.close_rows(&is_over);
+        let waiting = self.records.partition_point(|(tick, _)| is_over(*tick));
         let waiting = self.records.split_off(waiting);
         let mut records = std::mem::replace(&mut self.records, waiting);
         if self.max_delay_ns > 0 {
@@ -469,10 +471,10 @@ impl Intake {
         }
     }
 
-    /// Makes batches of the rows before a tick.
-    fn close_rows(&mut self, end: Tick) {
+    /// Makes batches of the rows of ticks that are over.
+    fn close_rows(&mut self, is_over: impl Fn(Tick) -> bool) {
         for rows in self.rows.iter_mut().chain([&mut self.errors.rows]) {
-            while let Some((tick, record)) = rows.take_before(end) {
+            while let Some((tick, record)) = rows.take_if(&is_over) {
                 let behind = self.records.partition_point(|(at, _)| *at <= tick);
                 self.records.insert(behind, (tick, record));
             }

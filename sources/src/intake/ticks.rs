@@ -82,6 +82,11 @@ impl TickAssigner {
         *of_tick = of_tick.saturating_add(n_bytes);
     }
 
+    /// Forgets the records of all ticks.
+    pub(crate) fn close(&mut self) {
+        self.open.clear();
+    }
+
     /// The bytes of ticks from one on.
     pub(crate) fn open_since(&self, tick: Tick) -> Vec<(Tick, usize)> {
         self.open.range(tick..).map(|(tick, n_bytes)| (*tick, *n_bytes)).collect()
