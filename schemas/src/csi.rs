@@ -167,9 +167,11 @@ impl CsiBatch {
         self.captured_at_ns.is_empty()
     }
 
-    /// Bytes that the frames take, for flow control.
+    /// Bytes that the frames and the link's names take, for flow control.
     pub fn size_bytes(&self) -> usize {
-        size_of_val(self.iq.as_slice()) + self.len() * size_of::<CsiFrame>()
+        let Link { site, receiver, transmitter } = &self.link;
+        let names = site.len() + receiver.len() + transmitter.len();
+        size_of_val(self.iq.as_slice()) + self.len() * size_of::<CsiFrame>() + names
     }
 
     /// Appends a frame whose values, `[n_rx, n_tx, n_subcarriers]`, the caller has put into `iq`.

@@ -94,10 +94,20 @@ pub struct Person {
 }
 
 impl PoseFrame {
-    /// Bytes that the persons take.
+    /// Bytes that the persons and all text take.
     pub fn size_bytes(&self) -> usize {
-        let n_keypoints: usize = self.persons.iter().map(|person| person.keypoints.len()).sum();
-        size_of_val(self.persons.as_slice()) + n_keypoints * size_of::<Keypoint>()
+        let Estimator { name, hash, .. } = &self.estimator;
+        let estimator = name.len() + hash.as_ref().map_or(0, String::len);
+        let persons = self.persons.iter().map(Person::size_bytes).sum::<usize>();
+        self.site.len() + self.source.len() + estimator + persons
+    }
+}
+
+impl Person {
+    fn size_bytes(&self) -> usize {
+        let names = self.keypoints.iter().map(|keypoint| keypoint.name.len()).sum::<usize>();
+        let text = self.id.len() + self.zone.as_ref().map_or(0, String::len) + names;
+        size_of::<Self>() + size_of_val(self.keypoints.as_slice()) + text
     }
 }
 

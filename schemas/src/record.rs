@@ -125,13 +125,25 @@ impl Record {
         }
     }
 
-    /// About how many bytes it takes.
+    /// About how many bytes it takes, with its text: queues are bounded by it.
     pub fn size_bytes(&self) -> usize {
+        let text = |texts: &[&str]| texts.iter().map(|text| text.len()).sum::<usize>();
+        let optional = |text: Option<&str>| text.map_or(0, str::len);
         let more = match self {
             Self::Csi(batch) => batch.size_bytes(),
             Self::Pose(frame) => frame.size_bytes(),
             Self::Rows(rows) => rows.size_bytes(),
-            Self::Presence(_) | Self::Occupancy(_) | Self::Activity(_) | Self::Event(_) => 0,
+            Self::Presence(presence) => text(&[&presence.site, &presence.link]),
+            Self::Occupancy(occupancy) => {
+                let persons = occupancy.persons.iter().map(|id| size_of::<String>() + id.len());
+                text(&[&occupancy.site, &occupancy.zone]) + persons.sum::<usize>()
+            }
+            Self::Activity(window) => {
+                text(&[&window.site, &window.subject]) + optional(window.zone.as_deref())
+            }
+            Self::Event(event) => {
+                text(&[&event.id.0, &event.site, &event.subject]) + optional(event.zone.as_deref())
+            }
         };
         size_of::<Self>() + more
     }
@@ -220,3 +232,44 @@ record_type!(Activity, ActivityWindow, self => (self.starts_at_ns, &self.site, &
 record_type!(Event, Event, self => (self.occurred_at_ns, &self.subject, &self.id.0, 0));
 // Batches may be cut anywhere: only their place in their partition orders them.
 record_type!(Rows, Rows, self => (0, &self.stream, &self.partition, self.sequence));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Keypoint, Person};
+
+    /// Whatever text comes from outside counts.
+    #[test]
+    fn text_takes_bytes() {
+        let text = || "x".repeat(1000);
+        let person = Person { id: text(), zone: Some(text()), ..Person::default() };
+        let keypoint = Keypoint { name: text(), ..Keypoint::default() };
+        let named = Person { keypoints: vec![keypoint], ..Person::default() };
+        let pose = |persons| PoseFrame { persons, ..PoseFrame::default() };
+        for (name, record, expected) in [
+            ("link", Record::Presence(Presence { link: text(), ..Presence::default() }), 1000),
+            ("ids", Record::Pose(pose(vec![person])), 2000),
+            ("keypoint", Record::Pose(pose(vec![named])), 1000),
+            ("source", Record::Pose(PoseFrame { source: text(), ..PoseFrame::default() }), 1000),
+            (
+                "persons",
+                Record::Occupancy(ZoneOccupancy {
+                    persons: vec![text(); 2],
+                    ..ZoneOccupancy::default()
+                }),
+                2000,
+            ),
+            ("subject", Record::Event(Event { subject: text(), ..Event::default() }), 1000),
+            (
+                "zone",
+                Record::Activity(ActivityWindow {
+                    zone: Some(text()),
+                    ..ActivityWindow::default()
+                }),
+                1000,
+            ),
+        ] {
+            assert!(record.size_bytes() >= size_of::<Record>() + expected, "{name}");
+        }
+    }
+}

@@ -36,9 +36,10 @@ impl Rows {
         self.batch.num_rows()
     }
 
-    /// Bytes that their values take.
+    /// Bytes that their values and names take.
     pub fn size_bytes(&self) -> usize {
-        self.batch.get_array_memory_size() + size_of_val(self.times_ns.as_slice())
+        let names = self.stream.len() + self.partition.len();
+        self.batch.get_array_memory_size() + size_of_val(self.times_ns.as_slice()) + names
     }
 
     /// True if there are none.

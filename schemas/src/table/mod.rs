@@ -15,7 +15,7 @@ use arrow::error::ArrowError;
 use arrow::json::{LineDelimitedWriter, ReaderBuilder};
 use serde::Serialize;
 
-use crate::{Record, RecordKind, RecordType};
+use crate::{PoseFrame, Record, RecordKind, RecordType};
 
 pub use crate::table::frames::{frames_schema, frames_to_batch};
 
@@ -80,11 +80,20 @@ impl Record {
         }
     }
 
+    /// The value of it that its table has no room for, if there is one: no table could be made of
+    /// records with such a value. Columns have no unsigned numbers of 64 bits.
+    pub fn misfit(&self) -> Option<String> {
+        let Self::Pose(PoseFrame { frame_id, .. }) = self else { return None };
+        let fits = i64::try_from(*frame_id).is_ok();
+        (!fits).then(|| format!("frame_id {frame_id} is above {}", i64::MAX))
+    }
+
     /// Turns records of one table into one batch with its columns.
     ///
     /// # Errors
     ///
-    /// [`TableError::Arrow`] if a value does not fit its column, as those of other tables do not.
+    /// [`TableError::Arrow`] if a value does not fit its column ([`Record::misfit`]), as those of other
+    /// tables do not.
     pub fn to_batch(records: &[Self]) -> Result<RecordBatch, TableError> {
         let Some(Self::Rows(first)) = records.first() else {
             let kind = records.first().map_or(RecordKind::Rows, Self::kind);

@@ -200,6 +200,28 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Whatever the numbers are, a record fits its table or says why not.
+    #[test]
+    fn a_record_that_does_not_fit_says_so(
+        captured_at_ns: i64,
+        frame_id: u64,
+        keypoint_id: u8,
+        x: f32,
+        processing_time_ms: Option<f32>,
+    ) {
+        let keypoint = Keypoint { id: keypoint_id, x, ..Keypoint::default() };
+        let person = Person { keypoints: vec![keypoint], ..Person::default() };
+        let persons = vec![person];
+        let frame = PoseFrame {
+            captured_at_ns, frame_id, persons, processing_time_ms, ..PoseFrame::default()
+        };
+        let record = Record::Pose(frame);
+        let batch = Record::to_batch(std::slice::from_ref(&record));
+        prop_assert_eq!(batch.is_ok(), record.misfit().is_none(), "{:?}", batch);
+    }
+}
+
 #[test]
 fn names_in_queries_are_the_names_in_json() {
     for activity in [Activity::Unknown, Activity::Walking, Activity::Fall] {
