@@ -7,9 +7,8 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use engine::{Tap, Tapped};
 use futures::stream;
-use schemas::Record;
-use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 
 use crate::error::{Problem, RequestError};
@@ -17,7 +16,7 @@ use crate::router::App;
 use crate::server::{Activity, SessionKind};
 
 /// Gives the records of a stream while they flow, as lines of JSON, until the client has seen enough. A
-/// client that is too slow misses some.
+/// client that is too slow misses the oldest, and gets a line that counts them, such as `{"missed":3}`.
 #[utoipa::path(
     get,
     path = "/api/v1/streams/{name}/tap",
@@ -38,13 +37,13 @@ pub(crate) async fn tap(
     let stream = stream.ok_or(RequestError::NotFound("the pipeline has no such stream"))?;
     let session = app.connections.session(SessionKind::Tap).ok_or(RequestError::TooManySessions)?;
     let state = (app.shared.taps.open(stream), app.ending, session);
-    let lines = stream::unfold(state, move |(mut records, mut ending, session)| {
+    let lines = stream::unfold(state, move |(tap, mut ending, session)| {
         let activity = Arc::clone(&activity);
         async move {
             // A stream that is silent is no client that does not read.
             let _working = activity.working();
-            let lines = next(&mut records, &mut ending).await?;
-            Some((Ok::<_, serde_json::Error>(lines), (records, ending, session)))
+            let lines = next(&tap, &mut ending).await?;
+            Some((Ok::<_, serde_json::Error>(lines), (tap, ending, session)))
         }
     });
     let media_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
@@ -52,18 +51,44 @@ pub(crate) async fn tap(
 }
 
 /// The next record as lines; none when the server ends.
-async fn next(
-    records: &mut Receiver<Record>,
-    ending: &mut watch::Receiver<bool>,
-) -> Option<Vec<u8>> {
-    let record = tokio::select! {
-        record = records.recv() => record?,
-        _ = ending.wait_for(|ending| *ending) => return None,
+async fn next(tap: &Tap, ending: &mut watch::Receiver<bool>) -> Option<Vec<u8>> {
+    tokio::select! {
+        tapped = tap.next() => Some(lines(&tapped)),
+        _ = ending.wait_for(|ending| *ending) => None,
+    }
+}
+
+/// A record as lines, behind one that counts those that were missed before it.
+fn lines(tapped: &Tapped) -> Vec<u8> {
+    let mut lines = match tapped.n_missed {
+        0 => Vec::new(),
+        n_missed => format!("{{\"missed\":{n_missed}}}\n").into_bytes(),
     };
-    let mut lines = Vec::new();
-    match record.write_json_lines(&mut lines) {
-        Ok(()) => Some(lines),
+    let whole = lines.len();
+    if tapped.record.write_json_lines(&mut lines).is_err() {
         // Half a line would be none.
-        Err(_) => Some(Vec::new()),
+        lines.truncate(whole);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use schemas::{Event, Record};
+
+    use super::*;
+
+    #[test]
+    fn what_was_missed_is_told_first() {
+        let record = Arc::new(Record::Event(Event::default()));
+        let line = serde_json::to_string(&*record).expect("a record is JSON");
+        let text = |n_missed| {
+            let tapped = Tapped { record: Arc::clone(&record), n_missed };
+            String::from_utf8(lines(&tapped)).expect("JSON is text")
+        };
+        assert_eq!(text(0), format!("{line}\n"));
+        assert_eq!(text(3), format!("{{\"missed\":3}}\n{line}\n"));
     }
 }

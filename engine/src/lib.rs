@@ -33,7 +33,7 @@ pub use crate::run::{
     Cluster, Configuration, ConfigurationError, Run, RunOptions, Shared, Summary,
 };
 pub use crate::store::{Checkpoint, ComponentState, Listed, State, Store, StoreError};
-pub use crate::taps::Taps;
+pub use crate::taps::{Tap, Tapped, Taps};
 pub use crate::train::{TrainPlan, train_on_scenes};
 pub use operators::{Epoch, OperatorConfig, ZoneConfig};
 pub use sinks::forget;
