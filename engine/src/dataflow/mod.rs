@@ -7,6 +7,7 @@ mod observe;
 mod outputs;
 mod parking;
 mod sink;
+mod sink_queue;
 mod source;
 mod watch;
 
@@ -39,6 +40,7 @@ pub(crate) use crate::dataflow::committer::{Checkpointer, Commit};
 pub(crate) use crate::dataflow::configuration::{Configured, Difference, Request};
 pub(crate) use crate::dataflow::parking::Parking;
 pub(crate) use crate::dataflow::sink::{Outlet, upper_of};
+pub(crate) use crate::dataflow::sink_queue::{TickReceiver, sink_queue};
 pub(crate) use crate::dataflow::source::{Feed, FeedBatch};
 
 const MIB: usize = 1024 * 1024;

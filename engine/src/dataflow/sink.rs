@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, TrySendError};
 use operators::{Change, ClosedTicks};
 use schemas::{Record, Tick};
 use timely::container::CapacityContainerBuilder;
@@ -18,6 +17,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::SyncActivator;
 
 use crate::dataflow::Flow;
+use crate::dataflow::sink_queue::{NotQueued, TickSender};
 
 /// How soon a sink whose queue is full looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
@@ -27,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 pub(crate) struct Outlet {
     /// Closed ticks with their records, in order. Closed by the dataflow at its end, or by the thread
     /// when the sink failed.
-    pub(crate) ticks: Sender<(Tick, Vec<Record>)>,
+    pub(crate) ticks: TickSender,
     /// True if the sink keeps what it takes, so that it has an upper.
     pub(crate) keeps: bool,
     /// Everything before this tick is durable, or the sink failed; set by the thread.
@@ -91,15 +91,15 @@ pub(super) fn write_to<'scope>(
                     Some((tick, holds, records))
                 });
                 let (Some((tick, holds, records)), Some(queue)) = (next, &queue) else { break };
-                match queue.try_send((tick, records)) {
+                match queue.try_send(tick, records) {
                     Ok(()) => not_durable.push_back((tick, holds.1)),
-                    Err(TrySendError::Full((_, records))) => {
+                    Err(NotQueued::Full(records)) => {
                         blocked = Some((tick, holds, records));
                         activator.activate_after(LOOK_AGAIN);
                         break;
                     }
                     // The sink failed and the run ends: nothing holds time back any more.
-                    Err(TrySendError::Disconnected(_)) => not_durable.clear(),
+                    Err(NotQueued::Closed) => not_durable.clear(),
                 }
             }
             let durable = durable_before.load(Ordering::Acquire);
@@ -108,7 +108,7 @@ pub(super) fn write_to<'scope>(
                 released = Some(hold);
             }
             if let Some((tick, hold)) = released.filter(|_| keeps) {
-                let value = Some((tick + 1).to_le_bytes().to_vec());
+                let value = Some(tick.saturating_add(1).to_le_bytes().to_vec());
                 let change = Change { component, key: Vec::new(), value };
                 changes.session(&hold.delayed(&granule.end_of(tick))).give(change);
             }
@@ -118,7 +118,7 @@ pub(super) fn write_to<'scope>(
             if let Some(queue) = &queue {
                 let clock = not_durable.front().map_or(reached, |(tick, _)| *tick);
                 // Neither before the first tick nor after the last one is it anywhere.
-                let open = (1..Tick::MAX).contains(&clock).then_some((clock, queue.len()));
+                let open = (1..Tick::MAX).contains(&clock).then_some((clock, queue.n_ticks()));
                 counters.progress(&name, worker, open);
             }
             if frontiers[0].is_empty() && blocked.is_none() {

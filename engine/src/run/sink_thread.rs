@@ -5,12 +5,12 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::RecvTimeoutError;
 use schemas::{Record, Tick};
 use sinks::{Sink, SinkError};
 use timely::scheduling::SyncActivator;
 
-use crate::dataflow::Outlet;
+use crate::dataflow::{Outlet, TickReceiver, sink_queue};
 use crate::fail_point;
 use crate::run::control::Control;
 use crate::run::retry::retry;
@@ -18,6 +18,8 @@ use crate::{Counters, RunError};
 
 /// Ticks that are queued at most; a full queue holds the sources back.
 const QUEUE_TICKS: usize = 256;
+/// Bytes of the ticks that are queued or being written at most, but for a single tick that is larger.
+const QUEUE_BYTES: usize = 32 * 1024 * 1024;
 /// How long to wait for a tick when nothing is to be committed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -28,7 +30,7 @@ pub(super) fn spawn(
     counters: &Arc<Counters>,
     control: &Arc<Control>,
 ) -> (Outlet, JoinHandle<()>) {
-    let (ticks, queue) = crossbeam_channel::bounded(QUEUE_TICKS);
+    let (ticks, queue) = sink_queue(QUEUE_TICKS, QUEUE_BYTES);
     let (durable, waker) = (Arc::new(AtomicU64::new(0)), Arc::new(OnceLock::new()));
     let keeps = sink.upper().is_some();
     let outlet = Outlet { ticks, keeps, durable: Arc::clone(&durable), waker: Arc::clone(&waker) };
@@ -74,10 +76,10 @@ impl Writer {
         clippy::disallowed_methods,
         reason = "commits are paced by the clock, not their content"
     )]
-    fn write_all(&mut self, queue: &Receiver<(Tick, Vec<Record>)>) -> Result<(), SinkError> {
+    fn write_all(&mut self, queue: &TickReceiver) -> Result<(), SinkError> {
         loop {
             match queue.recv_timeout(self.until_commit(Instant::now())) {
-                Ok((tick, records)) => self.write(tick, &records)?,
+                Ok(queued) => self.write(queued.tick, &queued.records)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.commit(),
             }
@@ -99,7 +101,7 @@ impl Writer {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let age = now.saturating_sub(Duration::from_millis(tick));
         self.counters.latency(&self.name, age, n_accepted as u64);
-        self.upper = tick + 1;
+        self.upper = tick.saturating_add(1);
         self.waiting_since.get_or_insert_with(Instant::now);
         Ok(())
     }
