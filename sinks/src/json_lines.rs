@@ -1,7 +1,7 @@
 //! JSON Lines: one record a line, for `jq`, notebooks and golden tests.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use schemars::JsonSchema;
 use schemas::{Record, Tick};
 use serde::Deserialize;
 
-use crate::upper_file::{UpperFile, sync_folder};
+use crate::line_file::{LineFile, Truncate};
+use crate::rejected::{DeadLetter, NO_FORM, Rejected};
 use crate::{Sink, SinkContext, SinkError};
 
 /// Bytes after which lines are written early.
@@ -34,94 +35,77 @@ impl JsonLinesConfig {
     /// [`SinkError::Open`] if it cannot be written, [`SinkError::Shorter`] if it was cut off.
     pub(crate) fn open(&self, context: &SinkContext<'_>) -> Result<JsonLines<File>, SinkError> {
         let path = context.directory.join(&self.path);
-        let failed = |source| SinkError::Open { path: path.clone(), source };
+        let writer = context.writer();
         // A terminal or a pipe keeps nothing.
         let keeps = fs::metadata(&path).map_or(true, |metadata| metadata.is_file());
         if !keeps {
-            let file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
-            return Ok(JsonLines::new(path, file, None, 0));
+            let file = OpenOptions::new().write(true).open(&path);
+            let file = file.map_err(|source| SinkError::Open { path: path.clone(), source })?;
+            return Ok(JsonLines::new(LineFile::new(path, file, None, 0), writer));
         }
-        let writer = context.writer();
-        let committed = UpperFile::read(&path).map_err(failed)?;
-        let committed = committed.filter(|committed| committed.writer == writer);
-        let (upper, n_bytes) =
-            committed.map_or((0, 0), |committed| (committed.upper, committed.n_bytes));
-        let found = fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        if found < n_bytes {
-            return Err(SinkError::Shorter { path, found, committed: n_bytes });
+        let mut sink = JsonLines::new(LineFile::open(path, &writer)?, writer);
+        let dead_letters = dead_letters_beside(sink.file.path());
+        if fs::exists(&dead_letters).unwrap_or(true) {
+            sink.dead_letters = Some(LineFile::open(dead_letters, &sink.writer)?);
         }
-        let take_over = || {
-            let file = replace(&path, n_bytes)?;
-            let upper = UpperFile::begin(&path, &writer, upper, n_bytes)?;
-            Ok((file, upper))
-        };
-        let (file, upper) = take_over().map_err(failed)?;
-        Ok(JsonLines::new(path, file, Some(upper), n_bytes))
+        Ok(sink)
     }
 }
 
-/// Replaces a file by a copy of its first `n_bytes`, open at their end.
-fn replace(path: &Path, n_bytes: u64) -> io::Result<File> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    if n_bytes == 0 {
-        File::create(&new)?;
-    } else {
-        fs::copy(path, &new)?;
-    }
-    let mut file = OpenOptions::new().write(true).open(&new)?;
-    file.truncate(n_bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    sync_folder(path)?;
-    Ok(file)
+/// Where the dead letters of a file are.
+fn dead_letters_beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".rejected");
+    name.into()
 }
 
-/// A file that ends where it was last committed.
-pub(crate) trait Truncate {
-    /// Cuts everything off behind the first `n_bytes`.
-    fn truncate(&mut self, n_bytes: u64) -> io::Result<()>;
-
-    /// Makes what was written durable.
-    fn sync(&mut self) -> io::Result<()>;
-}
-
-impl Truncate for File {
-    fn truncate(&mut self, n_bytes: u64) -> io::Result<()> {
-        self.set_len(n_bytes)?;
-        self.seek(SeekFrom::Start(n_bytes)).map(|_| ())
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.sync_data()
-    }
-}
-
-/// Writes whole lines only: a commit that fails leaves the file as it was.
+/// Writes whole lines only: a commit that fails leaves what was committed.
 #[derive(Debug)]
 pub(crate) struct JsonLines<W> {
-    path: PathBuf,
-    file: W,
-    /// None where nothing is kept.
-    upper: Option<UpperFile>,
-    /// Lines that are accepted but not in the file.
-    lines: Vec<u8>,
-    committed_bytes: u64,
+    writer: String,
+    file: LineFile<W>,
+    /// The file `PATH.rejected`. None before the first record is rejected.
+    dead_letters: Option<LineFile<File>>,
+    rejected: Rejected,
 }
 
-impl<W: Write + Truncate> JsonLines<W> {
-    fn new(path: PathBuf, file: W, upper: Option<UpperFile>, committed_bytes: u64) -> Self {
-        Self { path, file, upper, lines: Vec::new(), committed_bytes }
+impl<W> JsonLines<W> {
+    fn new(file: LineFile<W>, writer: String) -> Self {
+        Self { writer, file, dead_letters: None, rejected: Rejected::new() }
     }
 
-    /// Appends the accepted lines, and then notes the upper.
-    fn append(&mut self, upper: Tick) -> io::Result<()> {
-        self.file.write_all(&self.lines)?;
-        self.file.flush()?;
-        let Some(upper_file) = &mut self.upper else { return Ok(()) };
-        self.file.sync()?;
-        upper_file.commit(upper, self.committed_bytes + self.lines.len() as u64)
+    /// Accepts dead letters of one tick, but for those that are there already.
+    fn reject(&mut self, tick: Tick, letters: &[DeadLetter]) -> Result<(), SinkError> {
+        if self.file.upper().is_some() {
+            let file = self.dead_letters()?;
+            if file.upper().is_some_and(|upper| tick < upper) {
+                return Ok(());
+            }
+            for letter in letters {
+                let line = serde_json::to_vec(letter).expect("text and numbers are JSON");
+                file.lines.extend(line);
+                file.lines.push(b'\n');
+            }
+        }
+        letters.iter().for_each(|letter| letter.count(&mut self.rejected));
+        Ok(())
+    }
+
+    /// The file of dead letters, made if it is not there.
+    fn dead_letters(&mut self) -> Result<&mut LineFile<File>, SinkError> {
+        if self.dead_letters.is_none() {
+            let path = dead_letters_beside(self.file.path());
+            if self.file.is_taken_over() {
+                return Err(SinkError::Fenced { path });
+            }
+            let file = LineFile::open(path, &self.writer).map_err(|error| match error {
+                // The folder could be written when the sink was opened: the disk may be freed.
+                SinkError::Open { path, source } => SinkError::Write { path, source },
+                error => error,
+            })?;
+            self.dead_letters = Some(file);
+        }
+        Ok(self.dead_letters.as_mut().expect("it was made if it was not there"))
     }
 }
 
@@ -130,48 +114,73 @@ impl<W: Write + Truncate + Send> Sink for JsonLines<W> {
         if self.upper().is_some_and(|upper| tick < upper) {
             return Ok(0);
         }
-        let accepted_bytes = self.lines.len();
+        let lines = &mut self.file.lines;
+        let n_before = lines.len();
+        let (mut n_accepted, mut letters) = (0, Vec::new());
         for record in records {
-            if let Err(source) = record.write_json_lines(&mut self.lines) {
-                self.lines.truncate(accepted_bytes);
-                return Err(SinkError::Encode { tick, source });
+            let n_bytes = lines.len();
+            match record.write_json_lines(lines) {
+                Ok(()) => n_accepted += record.len(),
+                Err(error) => {
+                    // Half a line would be none.
+                    lines.truncate(n_bytes);
+                    letters.push(DeadLetter::new(tick, record, NO_FORM, error.to_string()));
+                }
             }
         }
-        Ok(records.iter().map(Record::len).sum())
+        if !letters.is_empty()
+            && let Err(error) = self.reject(tick, &letters)
+        {
+            self.file.lines.truncate(n_before);
+            return Err(error);
+        }
+        Ok(n_accepted)
     }
 
     fn commit(&mut self, upper: Tick) -> Result<(), SinkError> {
         if self.upper().is_some_and(|committed| upper <= committed) {
             return Ok(());
         }
-        if let Err(source) = self.append(upper) {
-            // What was written of it must not be there twice after the next try.
-            let _ = self.file.truncate(self.committed_bytes);
-            return Err(SinkError::Write { path: self.path.clone(), source });
+        // Before the lines: a record that is not among those yet is rejected again.
+        if let Some(dead_letters) = &mut self.dead_letters
+            && !dead_letters.lines.is_empty()
+        {
+            dead_letters.commit(upper)?;
         }
-        self.committed_bytes += self.lines.len() as u64;
-        self.lines.clear();
-        Ok(())
+        self.file.commit(upper)
     }
 
     fn upper(&self) -> Option<Tick> {
-        self.upper.as_ref().map(UpperFile::upper)
+        self.file.upper()
     }
 
     fn full(&self) -> bool {
-        self.lines.len() >= FULL_BYTES
+        let dead_letters = self.dead_letters.as_ref().map_or(0, |file| file.lines.len());
+        self.file.lines.len() + dead_letters >= FULL_BYTES
     }
 
     fn commit_interval(&self) -> Duration {
         COMMIT_INTERVAL
     }
+
+    fn take_rejected(&mut self) -> Rejected {
+        std::mem::take(&mut self.rejected)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use schemas::Presence;
+    use std::io;
+    use std::sync::Arc;
+
+    use arrow::array::{Array, Int64Array, MapArray, RecordBatch, StructArray};
+    use arrow::buffer::OffsetBuffer;
+    use arrow::datatypes::{DataType, Field};
+    use schemas::{Presence, Rows};
 
     use super::*;
+    use crate::Hub;
+    use crate::upper_file::tests::fail_syncs;
 
     /// A disk with room for so many bytes.
     struct Disk {
@@ -207,31 +216,35 @@ mod tests {
         let record = Record::Presence(Presence::default());
         let line = serde_json::to_string(&record).expect("a record is JSON");
         let disk = Disk { bytes: Vec::new(), room: line.len() + 10 };
-        let mut sink = JsonLines::new(PathBuf::from("lines"), disk, None, 0);
+        let file = LineFile::new(PathBuf::from("lines"), disk, None, 0);
+        let mut sink = JsonLines::new(file, String::new());
         sink.write(0, std::slice::from_ref(&record)).expect("memory takes it");
         sink.commit(10).expect("one line fits");
         sink.write(10, &[record]).expect("memory takes it");
         let error = sink.commit(20).expect_err("a second line does not fit");
         assert!(error.is_retryable(), "{error}");
-        assert_eq!(sink.file.bytes.len(), line.len() + 1, "no half line");
-        sink.file.room = 10_000;
+        assert_eq!(sink.file.file.bytes.len(), line.len() + 1, "no half line");
+        sink.file.file.room = 10_000;
         sink.commit(20).expect("there is room now");
-        assert_eq!(sink.file.bytes, format!("{line}\n{line}\n").into_bytes());
+        assert_eq!(sink.file.file.bytes, format!("{line}\n{line}\n").into_bytes());
     }
 
-    /// Ten lines, one a tick; committed up to a tick.
     fn open(folder: &Path, lineage: &str) -> JsonLines<File> {
-        let context = SinkContext {
+        let config = JsonLinesConfig { path: "out.jsonl".into() };
+        let hub = Arc::default();
+        config.open(&context(folder, lineage, &hub)).expect("the folder can be written")
+    }
+
+    fn context<'a>(folder: &'a Path, lineage: &'a str, hub: &'a Arc<Hub>) -> SinkContext<'a> {
+        SinkContext {
             pipeline: "flat",
             name: "out",
             inputs: &[],
             lineage,
             generation: 1,
             directory: folder,
-            hub: &std::sync::Arc::default(),
-        };
-        let config = JsonLinesConfig { path: "out.jsonl".into() };
-        config.open(&context).expect("the folder can be written")
+            hub,
+        }
     }
 
     fn write(sink: &mut JsonLines<File>, ticks: std::ops::Range<Tick>) {
@@ -269,5 +282,119 @@ mod tests {
         assert_eq!(open(folder, "1").upper(), Some(6));
         assert_eq!(open(folder, "2").upper(), Some(0), "another history starts anew");
         assert!(ticks(folder).is_empty());
+    }
+
+    /// Whenever a run ends after a sync that failed, the next one goes on.
+    #[test]
+    fn a_failed_sync_loses_and_doubles_nothing() {
+        for n_failing in [1, 2, 6] {
+            let folder = tempfile::tempdir().expect("room");
+            let folder = folder.path();
+            let mut first = open(folder, "1");
+            write(&mut first, 0..3);
+            first.commit(3).expect("room");
+            write(&mut first, 3..5);
+            fail_syncs(n_failing);
+            for _ in 0..n_failing {
+                let error = first.commit(5).expect_err("the sync fails");
+                assert!(error.is_retryable(), "{error}");
+            }
+            // It ends here, or tries again.
+            let mut second = if n_failing == 6 { open(folder, "1") } else { first };
+            if n_failing < 6 {
+                second.commit(5).expect("the disk is well again");
+            }
+            let upper = second.upper().expect("it keeps what it takes");
+            assert!([3, 5].contains(&upper), "{upper}");
+            write(&mut second, upper..6);
+            second.commit(6).expect("room");
+            assert_eq!(ticks(folder), [0, 1, 2, 3, 4, 5], "after {n_failing} failed syncs");
+            assert_eq!(open(folder, "1").upper(), Some(6));
+        }
+    }
+
+    /// The newest upper tells of lines that are not there, as after a disk that lied.
+    #[test]
+    fn the_commit_before_holds_if_lines_are_missing() {
+        let folder = tempfile::tempdir().expect("room");
+        let folder = folder.path();
+        let mut first = open(folder, "1");
+        for tick in [1, 2] {
+            write(&mut first, tick - 1..tick);
+            first.commit(tick).expect("room");
+        }
+        let cut = |n_lines: usize| {
+            let path = folder.join("out.jsonl");
+            let text = fs::read_to_string(&path).expect("it is there");
+            let left: String = text.split_inclusive('\n').take(n_lines).collect();
+            fs::write(&path, left).expect("room");
+        };
+        cut(1);
+        let mut second = open(folder, "1");
+        assert_eq!(second.upper(), Some(1));
+        write(&mut second, 1..3);
+        second.commit(3).expect("room");
+        assert_eq!(ticks(folder), [0, 1, 2]);
+        cut(0);
+        let config = JsonLinesConfig { path: "out.jsonl".into() };
+        let hub = Arc::default();
+        let refused = config.open(&context(folder, "1", &hub));
+        assert!(matches!(refused, Err(SinkError::Shorter { found: 0, .. })), "{refused:?}");
+    }
+
+    /// Rows with a column that has no form in JSON: a map with numbers for keys.
+    fn misfit() -> Record {
+        let number = |name: &str| Arc::new(Field::new(name, DataType::Int64, false));
+        let numbers = || Arc::new(Int64Array::from(vec![7])) as Arc<dyn Array>;
+        let entries =
+            StructArray::from(vec![(number("keys"), numbers()), (number("values"), numbers())]);
+        let field = Field::new("entries", entries.data_type().clone(), false);
+        let offsets = OffsetBuffer::from_lengths([1]);
+        let map = MapArray::new(Arc::new(field), offsets, entries, None, false);
+        let batch = RecordBatch::try_from_iter([("map", Arc::new(map) as Arc<dyn Array>)]);
+        Record::Rows(Rows {
+            stream: "rows".into(),
+            partition: "0".into(),
+            sequence: 0,
+            times_ns: vec![0],
+            batch: batch.expect("a column"),
+        })
+    }
+
+    #[test]
+    fn a_record_that_has_no_form_is_a_dead_letter() {
+        let folder = tempfile::tempdir().expect("room");
+        let folder = folder.path();
+        let letters = || {
+            let lines = fs::read_to_string(folder.join("out.jsonl.rejected")).expect("it is there");
+            let lines = lines.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+            lines.collect::<Vec<serde_json::Value>>()
+        };
+        let good = |tick: Tick| {
+            let captured_at_ns = tick.cast_signed();
+            Record::Presence(Presence { captured_at_ns, ..Presence::default() })
+        };
+        let mut first = open(folder, "1");
+        assert_eq!(first.write(0, &[good(0), misfit(), good(0)]).expect("memory"), 2);
+        assert_eq!(first.take_rejected(), Rejected::from([(NO_FORM, 1)]));
+        assert!(first.take_rejected().is_empty(), "they are counted once");
+        first.commit(1).expect("room");
+        assert_eq!(ticks(folder), [0, 0]);
+        assert_eq!(letters().len(), 1);
+        assert_eq!((&letters()[0]["tick"], &letters()[0]["kind"]), (&0.into(), &"rows".into()));
+        // Its dead letter is committed before the lines: here the run ends in between.
+        assert_eq!(first.write(1, &[misfit(), good(1)]).expect("memory"), 1);
+        let dead_letters = first.dead_letters.as_mut().expect("it was made");
+        dead_letters.commit(2).expect("room");
+        let mut second = open(folder, "1");
+        assert_eq!(second.upper(), Some(1));
+        assert_eq!(second.write(0, &[good(0), misfit()]).expect("memory"), 0);
+        assert_eq!(second.write(1, &[misfit(), good(1)]).expect("memory"), 1);
+        assert!(second.take_rejected().is_empty(), "they are there already");
+        second.commit(2).expect("room");
+        assert_eq!((ticks(folder).len(), letters().len()), (3, 2));
+        // Another history starts anew.
+        open(folder, "2");
+        assert!(letters().is_empty());
     }
 }

@@ -6,8 +6,10 @@ mod delta;
 mod error;
 mod json_lines;
 mod kafka;
+mod line_file;
 mod live;
 mod output;
+mod rejected;
 mod settings;
 mod sink;
 mod upper_file;
@@ -25,6 +27,7 @@ pub use crate::json_lines::JsonLinesConfig;
 pub use crate::kafka::{KafkaConfig, RegistryError, ValueFormat};
 pub use crate::live::{Hub, LiveConfig};
 pub use crate::output::OutputError;
+pub use crate::rejected::{REJECTED_TABLE, Rejected};
 pub use crate::sink::Sink;
 
 /// The sinks there are; each takes records of any kind.

@@ -89,7 +89,7 @@ impl Sink for Live {
             }
             self.hub.publish(record);
         }
-        Ok(records.len())
+        Ok(records.iter().map(Record::len).sum())
     }
 
     fn commit(&mut self, _upper: Tick) -> Result<(), SinkError> {

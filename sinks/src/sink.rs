@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use schemas::{Record, Tick};
 
-use crate::SinkError;
+use crate::{Rejected, SinkError};
 
 /// Something that records go to. Writing accepts them; committing makes them durable.
+///
+/// A record that the destination cannot hold is no error: it is rejected, and its dead letter goes
+/// beside the destination as accepted records go to it.
 ///
 /// After a failed call the same call is made again: a sink must not write anything twice then.
 pub trait Sink: Send {
@@ -36,4 +39,9 @@ pub trait Sink: Send {
 
     /// How long accepted records wait for a commit at most.
     fn commit_interval(&self) -> Duration;
+
+    /// What was rejected since this was last asked, by writing or by committing.
+    fn take_rejected(&mut self) -> Rejected {
+        Rejected::new()
+    }
 }

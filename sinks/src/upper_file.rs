@@ -3,10 +3,13 @@
 //! It has two slots that are written in turn, so that a commit that is torn leaves the one before. A
 //! run that takes over replaces both files by copies: whatever an earlier run still writes then, it
 //! writes to files that have no name any more.
+//!
+//! After a sync that failed nobody knows what the file holds, and the next sync may succeed although
+//! nothing was written. So another file is written and takes its place.
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use schemas::Tick;
@@ -31,57 +34,101 @@ pub(crate) struct Committed {
 /// The file beside a file.
 #[derive(Debug)]
 pub(crate) struct UpperFile {
+    path: PathBuf,
     file: File,
     committed: Committed,
+    /// True from the start of a commit until it is durable.
+    in_doubt: bool,
 }
 
 impl UpperFile {
     /// Where the upper of a file is.
-    pub(crate) fn path_beside(path: &Path) -> PathBuf {
+    fn path_beside(path: &Path) -> PathBuf {
         let mut name = path.as_os_str().to_owned();
         name.push(".upper");
         name.into()
     }
 
-    /// What is committed to the file at `path`, if anything is.
-    pub(crate) fn read(path: &Path) -> io::Result<Option<Committed>> {
-        match fs::read(Self::path_beside(path)) {
-            Ok(bytes) => {
-                let slots = bytes.chunks(SLOT_BYTES).filter_map(decode);
-                Ok(slots.max_by_key(|committed| committed.number))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// What a writer has committed to the file at `path`: the last commit and the one before, as far as
+    /// they are intact, the newest first.
+    pub(crate) fn read(path: &Path, writer: &str) -> io::Result<Vec<Committed>> {
+        let bytes = match fs::read(Self::path_beside(path)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let slots = bytes.chunks(SLOT_BYTES).filter_map(decode);
+        let mut commits: Vec<_> = slots.filter(|committed| committed.writer == writer).collect();
+        commits.sort_by_key(|committed| std::cmp::Reverse(committed.number));
+        Ok(commits)
     }
 
     /// Begins a file of `n_bytes` that holds everything before `upper`, in place of what was there.
     pub(crate) fn begin(path: &Path, writer: &str, upper: Tick, n_bytes: u64) -> io::Result<Self> {
-        let committed = Committed { writer: writer.to_owned(), number: 0, upper, n_bytes };
-        let beside = Self::path_beside(path);
-        let new = beside.with_extension("upper-new");
-        let file = File::create(&new)?;
-        let mut upper_file = Self { file, committed };
-        upper_file.commit(upper, n_bytes)?;
-        fs::rename(new, &beside)?;
-        sync_folder(&beside)?;
-        Ok(upper_file)
+        let path = Self::path_beside(path);
+        let committed = Committed { writer: writer.to_owned(), number: 1, upper, n_bytes };
+        let file = create(&path, &committed)?;
+        sync_folder(&path)?;
+        Ok(Self { path, file, committed, in_doubt: false })
     }
 
     pub(crate) fn upper(&self) -> Tick {
         self.committed.upper
     }
 
-    /// Notes that the file holds everything before `upper`, in its first `n_bytes`.
+    /// Notes that the file holds everything before `upper`, in its first `n_bytes`. After an error
+    /// either this commit or the one before may be found: both must be true.
     pub(crate) fn commit(&mut self, upper: Tick, n_bytes: u64) -> io::Result<()> {
-        let number = self.committed.number + 1;
+        let number = self.committed.number.saturating_add(1);
         let committed = Committed { number, upper, n_bytes, ..self.committed.clone() };
-        let at = number % N_SLOTS * SLOT_BYTES as u64;
-        self.file.write_all_at(&encode(&committed)?, at)?;
-        self.file.sync_data()?;
-        self.committed = committed;
+        if std::mem::replace(&mut self.in_doubt, true) {
+            self.replace(&committed)?;
+        } else {
+            write_slot(&self.file, &committed)?;
+        }
+        (self.in_doubt, self.committed) = (false, committed);
         Ok(())
     }
+
+    /// Puts another file in its place.
+    fn replace(&mut self, committed: &Committed) -> io::Result<()> {
+        if self.is_replaced() {
+            return Err(io::Error::other("another run has replaced the file"));
+        }
+        self.file = create(&self.path, committed)?;
+        sync_folder(&self.path)
+    }
+
+    /// True if another run has put its own file in the place of this one.
+    pub(crate) fn is_replaced(&self) -> bool {
+        let same = || {
+            let (named, open) = (fs::metadata(&self.path)?, self.file.metadata()?);
+            io::Result::Ok((named.dev(), named.ino()) == (open.dev(), open.ino()))
+        };
+        !same().unwrap_or(false)
+    }
+}
+
+/// Makes a file with one commit, and gives it its name when it is durable.
+fn create(path: &Path, committed: &Committed) -> io::Result<File> {
+    let new = path.with_extension("upper-new");
+    let file = File::create(&new)?;
+    write_slot(&file, committed)?;
+    fs::rename(new, path)?;
+    Ok(file)
+}
+
+fn write_slot(file: &File, committed: &Committed) -> io::Result<()> {
+    let at = committed.number % N_SLOTS * SLOT_BYTES as u64;
+    file.write_all_at(&encode(committed)?, at)?;
+    sync(file)
+}
+
+/// Makes what was written durable.
+fn sync(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    tests::pass_sync()?;
+    file.sync_data()
 }
 
 /// A slot: JSON and its checksum, filled up with spaces.
@@ -109,29 +156,84 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        static FAILING_SYNCS: Cell<u32> = const { Cell::new(0) };
+    }
+
+    /// Makes the next syncs of this thread fail.
+    pub(crate) fn fail_syncs(n_syncs: u32) {
+        FAILING_SYNCS.set(n_syncs);
+    }
+
+    pub(super) fn pass_sync() -> io::Result<()> {
+        let n_failing = FAILING_SYNCS.get();
+        FAILING_SYNCS.set(n_failing.saturating_sub(1));
+        if n_failing > 0 { Err(io::Error::other("the disk is broken")) } else { Ok(()) }
+    }
+
+    const WRITER: &str = "flat/out/1";
+
+    /// Upper and length of the newest commit that can be read.
+    fn newest(path: &Path) -> Option<(Tick, u64)> {
+        let commits = UpperFile::read(path, WRITER).expect("it is there");
+        commits.first().map(|committed| (committed.upper, committed.n_bytes))
+    }
 
     #[test]
     fn a_torn_commit_leaves_the_one_before() {
         let folder = tempfile::tempdir().expect("room");
         let path = folder.path().join("out.jsonl");
-        assert_eq!(UpperFile::read(&path).expect("it may be missing"), None);
-        let mut upper = UpperFile::begin(&path, "flat/out/1", 0, 0).expect("room");
+        assert_eq!(newest(&path), None, "it may be missing");
+        let mut upper = UpperFile::begin(&path, WRITER, 0, 0).expect("room");
         upper.commit(10, 100).expect("room");
         upper.commit(20, 200).expect("room");
-        let committed = || {
-            let committed = UpperFile::read(&path).expect("it is there")?;
-            Some((committed.upper, committed.n_bytes))
-        };
-        assert_eq!(committed(), Some((20, 200)));
+        assert_eq!(newest(&path), Some((20, 200)));
+        assert!(UpperFile::read(&path, "flat/out/2").expect("it is there").is_empty());
         let beside = UpperFile::path_beside(&path);
         let intact = fs::read(&beside).expect("it is there");
         for at in 0..intact.len() {
             let mut damaged = intact.clone();
             damaged[at] ^= 1;
             fs::write(&beside, damaged).expect("room");
-            assert!([Some((20, 200)), Some((10, 100))].contains(&committed()), "byte {at}");
+            assert!([Some((20, 200)), Some((10, 100))].contains(&newest(&path)), "byte {at}");
         }
+    }
+
+    #[test]
+    fn after_a_failed_sync_another_file_takes_its_place() {
+        let folder = tempfile::tempdir().expect("room");
+        let path = folder.path().join("out.jsonl");
+        let mut upper = UpperFile::begin(&path, WRITER, 0, 0).expect("room");
+        upper.commit(10, 100).expect("room");
+        let before = upper.file.metadata().expect("it is open").ino();
+        fail_syncs(3);
+        for _ in 0..3 {
+            upper.commit(20, 200).expect_err("the sync fails");
+            assert!([Some((20, 200)), Some((10, 100))].contains(&newest(&path)));
+            assert_eq!(upper.upper(), 10, "it is not durable");
+        }
+        upper.commit(20, 200).expect("the disk is well again");
+        assert_eq!((newest(&path), upper.upper()), (Some((20, 200)), 20));
+        assert_ne!(upper.file.metadata().expect("it is open").ino(), before);
+        upper.commit(30, 300).expect("room");
+        assert_eq!(newest(&path), Some((30, 300)));
+    }
+
+    #[test]
+    fn a_file_that_was_taken_over_is_left_alone() {
+        let folder = tempfile::tempdir().expect("room");
+        let path = folder.path().join("out.jsonl");
+        let mut first = UpperFile::begin(&path, WRITER, 0, 0).expect("room");
+        let second = UpperFile::begin(&path, WRITER, 40, 400).expect("room");
+        fail_syncs(1);
+        first.commit(10, 100).expect_err("the sync fails");
+        first.commit(10, 100).expect_err("its place is taken");
+        assert!(first.is_replaced() && !second.is_replaced());
+        assert_eq!(newest(&path), Some((40, 400)));
     }
 }

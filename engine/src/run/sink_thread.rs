@@ -101,6 +101,7 @@ impl Writer {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let age = now.saturating_sub(Duration::from_millis(tick));
         self.counters.latency(&self.name, age, n_accepted as u64);
+        self.count_rejected();
         self.upper = tick.saturating_add(1);
         self.waiting_since.get_or_insert_with(Instant::now);
         Ok(())
@@ -112,9 +113,17 @@ impl Writer {
         fail_point::pass("before commit", &self.name);
         retry(&self.name, &self.control, || sink.commit(upper))?;
         fail_point::pass("after commit", &self.name);
+        self.count_rejected();
         self.waiting_since = None;
         self.release(upper);
         Ok(())
+    }
+
+    fn count_rejected(&mut self) {
+        for (reason, n_records) in self.sink.take_rejected() {
+            tracing::debug!(sink = self.name, reason, n_records, "rejected records");
+            self.counters.dropped(&self.name, reason, n_records);
+        }
     }
 
     /// Time until the next commit.

@@ -1,0 +1,173 @@
+//! A file of whole lines, and how far it is committed.
+//!
+//! Lines are durable in the file before its upper says so. So the file may be longer than what is
+//! committed, and is cut at the next start, but never shorter.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use schemas::Tick;
+
+use crate::SinkError;
+use crate::upper_file::{UpperFile, sync_folder};
+
+/// A file that ends where it was last committed.
+pub(crate) trait Truncate {
+    /// Cuts everything off behind the first `n_bytes`.
+    fn truncate(&mut self, n_bytes: u64) -> io::Result<()>;
+
+    /// Makes what was written durable.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl Truncate for File {
+    fn truncate(&mut self, n_bytes: u64) -> io::Result<()> {
+        self.set_len(n_bytes)?;
+        self.seek(SeekFrom::Start(n_bytes)).map(|_| ())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+/// Lines on their way to a file. What of a commit fails is made up for by the next one.
+#[derive(Debug)]
+pub(crate) struct LineFile<W> {
+    path: PathBuf,
+    pub(crate) file: W,
+    /// None where nothing is kept.
+    upper: Option<UpperFile>,
+    /// Lines that are accepted but not committed.
+    pub(crate) lines: Vec<u8>,
+    /// Bytes of them that are durable in the file.
+    n_appended: usize,
+    /// True if the file may end in a part of a line.
+    torn: bool,
+    committed_bytes: u64,
+}
+
+impl LineFile<File> {
+    /// Opens the file where its writer has last committed to it; what another one has left is removed.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::Open`] if it cannot be written, [`SinkError::Shorter`] if it was cut off.
+    pub(crate) fn open(path: PathBuf, writer: &str) -> Result<Self, SinkError> {
+        let failed = |source| SinkError::Open { path: path.clone(), source };
+        let commits = UpperFile::read(&path, writer).map_err(failed)?;
+        let found = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        // The last commit may have failed half-way: then the one before still holds.
+        let whole = commits.iter().find(|committed| committed.n_bytes <= found);
+        let (upper, n_bytes) = match (whole, commits.first()) {
+            (Some(committed), _) => (committed.upper, committed.n_bytes),
+            (None, None) => (0, 0),
+            (None, Some(committed)) => {
+                let committed = committed.n_bytes;
+                return Err(SinkError::Shorter { path, found, committed });
+            }
+        };
+        let take_over = || {
+            let file = replace(&path, n_bytes)?;
+            let upper = UpperFile::begin(&path, writer, upper, n_bytes)?;
+            Ok((file, upper))
+        };
+        let (file, upper) = take_over().map_err(failed)?;
+        Ok(Self::new(path, file, Some(upper), n_bytes))
+    }
+}
+
+impl<W> LineFile<W> {
+    pub(crate) fn new(
+        path: PathBuf,
+        file: W,
+        upper: Option<UpperFile>,
+        committed_bytes: u64,
+    ) -> Self {
+        let (lines, n_appended, torn) = (Vec::new(), 0, false);
+        Self { path, file, upper, lines, n_appended, torn, committed_bytes }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The tick up to which it holds everything, if it keeps anything.
+    pub(crate) fn upper(&self) -> Option<Tick> {
+        self.upper.as_ref().map(UpperFile::upper)
+    }
+
+    /// True if another run writes to the file's name now.
+    pub(crate) fn is_taken_over(&self) -> bool {
+        self.upper.as_ref().is_some_and(UpperFile::is_replaced)
+    }
+}
+
+impl<W: Write + Truncate> LineFile<W> {
+    /// Makes the accepted lines durable, and then that everything before `upper` is there.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::Write`] if the disk fails, [`SinkError::Fenced`] if another run has taken over.
+    pub(crate) fn commit(&mut self, upper: Tick) -> Result<(), SinkError> {
+        if let Err(source) = self.append() {
+            // What was written of it must not be there twice after the next try.
+            self.torn = self.cut().is_err();
+            return Err(SinkError::Write { path: self.path.clone(), source });
+        }
+        let n_bytes = self.committed_bytes.saturating_add(self.lines.len() as u64);
+        if let Some(upper_file) = &mut self.upper
+            && let Err(source) = upper_file.commit(upper, n_bytes)
+        {
+            // The lines stay: the upper may tell of them.
+            let (path, fenced) = (self.path.clone(), self.is_taken_over());
+            let error =
+                if fenced { SinkError::Fenced { path } } else { SinkError::Write { path, source } };
+            return Err(error);
+        }
+        self.committed_bytes = n_bytes;
+        self.n_appended = 0;
+        self.lines.clear();
+        Ok(())
+    }
+
+    /// Appends the accepted lines that are not in the file yet.
+    fn append(&mut self) -> io::Result<()> {
+        let keeps = self.upper.is_some();
+        if self.torn && keeps {
+            self.cut()?;
+            self.torn = false;
+        }
+        self.file.write_all(&self.lines[self.n_appended..])?;
+        self.file.flush()?;
+        if keeps {
+            self.file.sync()?;
+        }
+        self.n_appended = self.lines.len();
+        Ok(())
+    }
+
+    /// Cuts off what is not known to be durable.
+    fn cut(&mut self) -> io::Result<()> {
+        self.file.truncate(self.committed_bytes.saturating_add(self.n_appended as u64))
+    }
+}
+
+/// Replaces a file by a copy of its first `n_bytes`, open at their end.
+fn replace(path: &Path, n_bytes: u64) -> io::Result<File> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    if n_bytes == 0 {
+        File::create(&new)?;
+    } else {
+        fs::copy(path, &new)?;
+    }
+    let mut file = OpenOptions::new().write(true).open(&new)?;
+    file.truncate(n_bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    sync_folder(path)?;
+    Ok(file)
+}
