@@ -18,8 +18,8 @@ use deltalake::kernel::transaction::TransactionError;
 use deltalake::{DeltaTable, DeltaTableError};
 use schemas::RecordKind;
 
-use crate::SinkError;
 use crate::delta::table::{failed, open};
+use crate::{REJECTED_TABLE, SinkError};
 
 /// The kinds of records that tell of persons.
 const KINDS: [RecordKind; 4] =
@@ -32,8 +32,9 @@ const TRIES: usize = 10;
 const SUBJECT: &str = "subject";
 
 /// Takes a person out of the poses, occupancy, activities and events of a history. Rows that are about
-/// them go, others stay without them. Tables of rows that a pipeline defined itself stay as they are,
-/// and so does what a running pipeline has not committed yet.
+/// them go, others stay without them. Rejected records that may tell of any person go. Tables of rows
+/// that a pipeline defined itself stay as they are, and so does what a running pipeline has not
+/// committed yet.
 ///
 /// Files of earlier versions are removed too, because they tell of the person: a query that reads them
 /// just now may fail.
@@ -49,15 +50,23 @@ pub fn forget(history: &Path, person: &str) -> Result<(), SinkError> {
     let (history, runtime) =
         prepare().map_err(|source| SinkError::Open { path: history.to_owned(), source })?;
     let tables = KINDS.map(|kind| (kind, history.join(kind.table())));
-    for (kind, path) in tables.iter().filter(|(_, path)| path.join("_delta_log").is_dir()) {
-        let forgotten = runtime.block_on(forget_in(path, *kind, person));
-        forgotten.map_err(|source| failed(path, source))?;
+    let tables = tables.into_iter().map(|(kind, path)| (Some(kind), path));
+    let rejected = (None, history.join(REJECTED_TABLE));
+    let tables = tables.chain([rejected]).filter(|(_, path)| path.join("_delta_log").is_dir());
+    for (kind, path) in tables {
+        let forgotten = runtime.block_on(forget_in(&path, kind, person));
+        forgotten.map_err(|source| failed(&path, source))?;
     }
     Ok(())
 }
 
-/// Forgets in one table; begins again when a commit of a running pipeline's upkeep comes between.
-async fn forget_in(path: &Path, kind: RecordKind, person: &str) -> Result<(), DeltaTableError> {
+/// Forgets in one table, that of dead letters if it is of no kind. Begins again when a commit of a
+/// running pipeline's upkeep comes between.
+async fn forget_in(
+    path: &Path,
+    kind: Option<RecordKind>,
+    person: &str,
+) -> Result<(), DeltaTableError> {
     let mut n_tries = 1;
     let table = loop {
         match take_out(open(path).await?, kind, person).await {
@@ -73,9 +82,15 @@ async fn forget_in(path: &Path, kind: RecordKind, person: &str) -> Result<(), De
 
 async fn take_out(
     table: DeltaTable,
-    kind: RecordKind,
+    kind: Option<RecordKind>,
     person: &str,
 ) -> Result<DeltaTable, DeltaTableError> {
+    let Some(kind) = kind else {
+        // Who a record that does not fit tells of is in its text alone.
+        let of_persons = KINDS.map(|kind| col("kind").eq(lit(kind.as_str())));
+        let of_persons = of_persons.into_iter().reduce(Expr::or).unwrap_or_else(|| lit(true));
+        return Ok(table.delete().with_predicate(of_persons).await?.0);
+    };
     if matches!(kind, RecordKind::Pose | RecordKind::Occupancy) {
         // Of all rows: which ones tell of a person cannot be asked in the words that a commit is
         // checked by.

@@ -3,12 +3,14 @@
 //! A commit appends the accepted rows of a table together with the sink's upper: the tick up to which
 //! the table holds everything, as the Delta `txn` version of this writer. What lies below the upper is
 //! there already and is not written again. Until it is committed, a row can be read from the tail.
+//! Records that their table has no room for go to the table `rejected`.
 //! Now and then small files are made into larger ones, and files that no table has any more removed.
 //!
 //! Source: Delta Lake transaction protocol, "Transaction Identifiers".
 
 mod forget;
 mod output;
+mod rejected;
 mod table;
 mod tail;
 mod upkeep;
@@ -19,20 +21,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use schemars::JsonSchema;
-use schemas::{Record, Tick};
+use schemas::{Record, TableError, Tick};
 use serde::Deserialize;
 use tokio::runtime::Runtime;
 
+use crate::delta::rejected::to_batch;
 use crate::delta::table::{append, uppers};
 use crate::delta::upkeep::Upkeep;
-use crate::{Sink, SinkContext, SinkError};
+use crate::rejected::{DeadLetter, NO_COLUMN};
+use crate::{REJECTED_TABLE, Rejected, Sink, SinkContext, SinkError};
 
 pub use crate::delta::forget::forget;
 pub use crate::delta::tail::DeltaTail;
 
-/// Rows after which a commit is made early.
-const FULL_ROWS: usize = 20_000;
+/// Bytes of accepted records after which a commit is made early.
+const FULL_BYTES: usize = 32 * 1024 * 1024;
 
 /// Settings of the `delta` sink.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -72,7 +77,17 @@ impl DeltaConfig {
         let commit_interval = Duration::from_millis(self.commit_interval_ms.into());
         let tail = DeltaTail::new(context.writer());
         let upkeep = Upkeep::new(runtime.handle().clone());
-        Ok(Delta { folder, runtime, commit_interval, uppers, tail, upkeep })
+        Ok(Delta {
+            folder,
+            runtime,
+            commit_interval,
+            uppers,
+            tail,
+            dead_letters: Vec::new(),
+            n_bytes: 0,
+            rejected: Rejected::new(),
+            upkeep,
+        })
     }
 }
 
@@ -92,6 +107,11 @@ pub(crate) struct Delta {
     /// The tick up to which each table holds everything.
     uppers: BTreeMap<String, Tick>,
     tail: DeltaTail,
+    /// Those that are not committed.
+    dead_letters: Vec<DeadLetter>,
+    /// Bytes of what is accepted or rejected, and not committed.
+    n_bytes: usize,
+    rejected: Rejected,
     upkeep: Upkeep,
 }
 
@@ -101,40 +121,89 @@ impl Delta {
         self.tail.clone()
     }
 
+    /// True if a table holds everything of a tick.
+    fn holds(&self, table: &str, tick: Tick) -> bool {
+        self.uppers.get(table).is_some_and(|upper| tick < *upper)
+    }
+
+    /// Accepts the dead letter of a record, unless it is there already.
+    fn reject(&mut self, tick: Tick, record: &Record, detail: String) {
+        if self.holds(REJECTED_TABLE, tick) {
+            return;
+        }
+        let letter = DeadLetter::new(tick, record, NO_COLUMN, detail);
+        letter.count(&mut self.rejected);
+        self.n_bytes += letter.n_bytes();
+        self.dead_letters.push(letter);
+    }
+
+    /// Appends the dead letters.
+    fn commit_rejected(&mut self, upper: Tick) -> Result<(), SinkError> {
+        if self.dead_letters.is_empty() {
+            return Ok(());
+        }
+        self.append(REJECTED_TABLE, upper, to_batch(&self.dead_letters))?;
+        let n_bytes = self.dead_letters.drain(..).map(|letter| letter.n_bytes()).sum();
+        self.n_bytes = self.n_bytes.saturating_sub(n_bytes);
+        Ok(())
+    }
+
     /// Appends the accepted rows of one table.
-    fn commit_table(&mut self, table: String, upper: Tick) -> Result<(), SinkError> {
-        let path = self.folder.join(&table);
-        let rows: Vec<_> = self.tail.rows(&table).into_iter().map(|(_, record)| record).collect();
-        let batch = Record::to_batch(&rows)
-            .map_err(|source| SinkError::Table { path: path.clone(), source })?;
-        let expected = self.uppers.get(&table).copied();
+    fn commit_table(&mut self, table: &str, upper: Tick) -> Result<(), SinkError> {
+        let rows: Vec<_> = self.tail.rows(table).into_iter().map(|(_, record)| record).collect();
+        self.append(table, upper, Record::to_batch(&rows))?;
+        self.tail.lock().remove(table);
+        let n_bytes = rows.iter().map(Record::size_bytes).sum();
+        self.n_bytes = self.n_bytes.saturating_sub(n_bytes);
+        Ok(())
+    }
+
+    /// Appends to one table, and with it that the table holds everything before `upper`.
+    fn append(
+        &mut self,
+        table: &str,
+        upper: Tick,
+        batch: Result<RecordBatch, TableError>,
+    ) -> Result<(), SinkError> {
+        let path = self.folder.join(table);
+        let batch = batch.map_err(|source| SinkError::Table { path: path.clone(), source })?;
+        let expected = self.uppers.get(table).copied();
         let append = append(&path, self.tail.writer(), expected, upper, batch);
         self.runtime.block_on(append)?;
-        self.tail.lock().remove(&table);
         self.upkeep.added_to(&path);
-        self.uppers.insert(table, upper);
+        self.uppers.insert(table.to_owned(), upper);
         Ok(())
     }
 }
 
 impl Sink for Delta {
     fn write(&mut self, tick: Tick, records: &[Record]) -> Result<usize, SinkError> {
-        let mut rows = self.tail.lock();
-        let mut n_accepted = 0;
+        let mut accepted = Vec::new();
         for record in records {
             let table = record.table();
             // Tables are committed one after the other, so that one can be further than another.
-            if self.uppers.get(&*table).is_some_and(|upper| tick < *upper) {
+            if self.holds(&table, tick) {
                 continue;
             }
-            n_accepted += record.len();
-            rows.entry(table.into_owned()).or_default().push((tick, record.clone()));
+            match record.misfit() {
+                Some(detail) => self.reject(tick, record, detail),
+                None => accepted.push((table.into_owned(), record.clone())),
+            }
+        }
+        let n_accepted = accepted.iter().map(|(_, record)| record.len()).sum();
+        // A query sees all of a tick or nothing.
+        let mut rows = self.tail.lock();
+        for (table, record) in accepted {
+            self.n_bytes += record.size_bytes();
+            rows.entry(table).or_default().push((tick, record));
         }
         Ok(n_accepted)
     }
 
     fn commit(&mut self, upper: Tick) -> Result<(), SinkError> {
-        self.tail.tables().into_iter().try_for_each(|table| self.commit_table(table, upper))
+        // Before the tables that the records are of: until these hold their tick, it is rejected again.
+        self.commit_rejected(upper)?;
+        self.tail.tables().iter().try_for_each(|table| self.commit_table(table, upper))
     }
 
     fn upper(&self) -> Option<Tick> {
@@ -143,10 +212,17 @@ impl Sink for Delta {
     }
 
     fn full(&self) -> bool {
-        self.tail.lock().values().map(Vec::len).sum::<usize>() >= FULL_ROWS
+        self.n_bytes >= FULL_BYTES
     }
 
     fn commit_interval(&self) -> Duration {
         self.commit_interval
     }
+
+    fn take_rejected(&mut self) -> Rejected {
+        std::mem::take(&mut self.rejected)
+    }
 }
+
+#[cfg(test)]
+mod tests;

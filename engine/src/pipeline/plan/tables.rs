@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use queries::PERSONS;
 use schemas::{RecordKind, table_of_stream};
-use sinks::SinkConfig;
+use sinks::{REJECTED_TABLE, SinkConfig};
 
 use crate::pipeline::Component;
 use crate::pipeline::plan::{StreamName, Streams};
@@ -38,8 +38,8 @@ fn of_sink(sink: &Component<SinkConfig>, streams: &Streams) -> Vec<Mistake> {
     mistakes
 }
 
-/// True for the table of a kind of record, and for what queries make of those.
+/// True for the table of a kind of record, for what queries make of those, and for dead letters.
 fn is_built_in(table: &str) -> bool {
     let mut kinds = RecordKind::ALL.into_iter();
-    table == PERSONS || kinds.any(|kind| kind.table() == table)
+    [PERSONS, REJECTED_TABLE].contains(&table) || kinds.any(|kind| kind.table() == table)
 }
