@@ -9,6 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use schemas::TableError;
 
 use crate::kafka::RegistryError;
+use crate::rejected::{NO_COLUMN, NO_FORM};
 
 /// A failure of a sink. `Display` tells this error alone; its cause is `source()`.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +77,14 @@ pub enum SinkError {
         /// What is wrong with it.
         source: TableError,
     },
+    /// A record has no form in Avro.
+    #[error("cannot write a record as a value of {topic:?}")]
+    Value {
+        /// The topic.
+        topic: String,
+        /// What the encoder said.
+        source: ArrowError,
+    },
     /// Columns have no form in Avro.
     #[error("cannot write values of {topic:?} as avro")]
     Avro {
@@ -120,6 +129,15 @@ impl SinkError {
         matches!(self, Self::Fenced { .. } | Self::TakenOver { .. })
     }
 
+    /// Why a record is rejected, if it is a single record that fails.
+    pub(crate) fn rejects(&self) -> Option<&'static str> {
+        match self {
+            Self::Columns { .. } => Some(NO_COLUMN),
+            Self::Encode { .. } | Self::Value { .. } => Some(NO_FORM),
+            _ => None,
+        }
+    }
+
     /// Says whether the destination is away, and may come back at any time.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Kafka { .. } | Self::Registry { .. }) && self.is_retryable()
@@ -137,6 +155,7 @@ impl SinkError {
             | Self::Encode { .. }
             | Self::Table { .. }
             | Self::Columns { .. }
+            | Self::Value { .. }
             | Self::Avro { .. }
             | Self::Protobuf { .. }
             | Self::Shorter { .. }

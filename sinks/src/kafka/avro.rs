@@ -39,8 +39,12 @@ impl Avro {
         let batch =
             batch.map_err(|source| SinkError::Columns { topic: topic.to_owned(), source })?;
         let encoder = self.encoder(topic, &batch.schema(), &record.table())?;
-        encoder.encode(&batch).map_err(|error| failed(topic, error))?;
-        Ok(encoder.flush().iter().map(|row| row.to_vec()).collect())
+        let encoded = encoder.encode(&batch);
+        // Taken out in any case: what is left of a record that failed is not the next one's.
+        let rows = encoder.flush();
+        encoded
+            .map_err(|error| SinkError::Value { topic: topic.to_owned(), source: error.into() })?;
+        Ok(rows.iter().map(|row| row.to_vec()).collect())
     }
 
     fn encoder(

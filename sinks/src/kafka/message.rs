@@ -7,22 +7,63 @@ use schemas::{Record, Tick};
 
 use crate::kafka::topics::{Topics, stem_of};
 use crate::kafka::values::Values;
+use crate::rejected::{self, chain};
 use crate::{SinkContext, SinkError};
+
+/// Brokers, or the client, take no message of that length.
+pub(super) const TOO_LARGE: &str = "larger than the brokers take";
+/// Characters of a key, and of what an encoder said, that a dead letter keeps.
+const DEAD_LETTER_CHARS: usize = 256;
+
+/// Names and values.
+type Headers = Vec<(&'static str, String)>;
 
 /// What is sent.
 pub(super) struct Message {
     topic: String,
     key: String,
     value: Vec<u8>,
-    headers: Vec<(&'static str, String)>,
+    headers: Headers,
     /// Milliseconds since the Unix epoch; the broker's clock if absent.
     captured_at_ms: Option<i64>,
+    /// Frames or rows that it tells of.
+    pub(super) n_records: usize,
+    /// Why it is a dead letter, if it is one.
+    pub(super) rejected: Option<&'static str>,
 }
 
 impl Message {
     /// A message without headers.
     pub(super) fn note(topic: &str, key: String, value: Vec<u8>) -> Self {
-        Self { topic: topic.to_owned(), key, value, headers: Vec::new(), captured_at_ms: None }
+        Self {
+            topic: topic.to_owned(),
+            key,
+            value,
+            headers: Vec::new(),
+            captured_at_ms: None,
+            n_records: 0,
+            rejected: None,
+        }
+    }
+
+    /// Makes it a dead letter for a topic. One that is too large, and a dead letter that is rejected
+    /// itself, loses half of its value. False if there is nothing left to lose.
+    pub(super) fn reject(&mut self, topic: &str, reason: &'static str) -> bool {
+        let was_rejected = self.rejected.is_some();
+        if was_rejected && self.value.is_empty() {
+            return false;
+        }
+        if was_rejected || reason == TOO_LARGE {
+            halve(&mut self.value);
+        }
+        if !was_rejected {
+            let from = std::mem::replace(&mut self.topic, topic.to_owned());
+            self.headers.extend(why(from, reason));
+            self.key = self.key.chars().take(DEAD_LETTER_CHARS).collect();
+            self.captured_at_ms = None;
+            self.rejected = Some(reason);
+        }
+        true
     }
 
     /// Bytes of what it carries.
@@ -31,14 +72,14 @@ impl Message {
         self.key.len() + self.value.len() + headers.sum::<usize>()
     }
 
-    /// As the client has it.
-    pub(super) fn to_record(&self) -> BaseRecord<'_, str, [u8]> {
+    /// As the client has it; its number comes back when it is delivered.
+    pub(super) fn to_record(&self, number: usize) -> BaseRecord<'_, str, [u8], usize> {
         let headers = OwnedHeaders::new_with_capacity(self.headers.len());
         let headers = self.headers.iter().fold(headers, |headers, (key, value)| {
             headers.insert(Header { key, value: Some(value) })
         });
-        let record = BaseRecord::to(&self.topic).key(self.key.as_str()).payload(&*self.value);
-        let record = record.headers(headers);
+        let record = BaseRecord::with_opaque_to(&self.topic, number);
+        let record = record.key(self.key.as_str()).payload(&*self.value).headers(headers);
         match self.captured_at_ms {
             Some(captured_at_ms) => record.timestamp(captured_at_ms),
             None => record,
@@ -58,11 +99,12 @@ impl Envelope {
         Self { source: format!("/fresnel/{}/{}", context.pipeline, context.name), values }
     }
 
-    /// Turns the records of a tick, which are in their order, into messages.
+    /// Turns the records of a tick, which are in their order, into messages. A record that has no form
+    /// as a value becomes a dead letter.
     ///
     /// # Errors
     ///
-    /// [`SinkError`] if a record has no form as a value, or its schema has no number.
+    /// [`SinkError`] if the schema of a record has no number.
     pub(super) fn wrap(
         &mut self,
         tick: Tick,
@@ -72,28 +114,37 @@ impl Envelope {
         let mut messages = Vec::new();
         for record in records {
             let topic = topics.of(record);
-            let values = self.values.of(tick, &topic, record)?;
-            for (value, happened_at_ns) in values.into_iter().zip(times(record)) {
-                messages.push(Message {
-                    topic: topic.clone(),
-                    key: key(record),
-                    value,
-                    headers: self.headers(tick, messages.len(), record, happened_at_ns),
-                    captured_at_ms: Some(happened_at_ns.div_euclid(1_000_000).max(0)),
-                });
+            match self.values.of(tick, &topic, record) {
+                Ok(values) => {
+                    for (value, happened_at_ns) in values.into_iter().zip(times(record)) {
+                        let headers = self.headers(tick, messages.len(), record, happened_at_ns);
+                        messages.push(Message {
+                            topic: topic.clone(),
+                            key: key(record),
+                            value,
+                            headers,
+                            captured_at_ms: Some(happened_at_ns.div_euclid(1_000_000).max(0)),
+                            n_records: n_records(record),
+                            rejected: None,
+                        });
+                    }
+                }
+                Err(error) => {
+                    let Some(reason) = error.rejects() else { return Err(error) };
+                    let headers = self.headers(tick, messages.len(), record, 0);
+                    let mut letter = dead_letter(topic, record, headers);
+                    letter.reject(topics.rejected(), reason);
+                    let detail = chain(&error).chars().take(DEAD_LETTER_CHARS).collect();
+                    letter.headers.push(("rejected_detail", detail));
+                    messages.push(letter);
+                }
             }
         }
         Ok(messages)
     }
 
     /// The attributes of the event. The id is the same whenever the same input is replayed.
-    fn headers(
-        &self,
-        tick: Tick,
-        nth: usize,
-        record: &Record,
-        happened_at_ns: i64,
-    ) -> Vec<(&'static str, String)> {
+    fn headers(&self, tick: Tick, nth: usize, record: &Record, happened_at_ns: i64) -> Headers {
         let id = match record {
             Record::Event(event) => event.id.0.clone(),
             _ => format!("{tick}-{nth}"),
@@ -108,6 +159,38 @@ impl Envelope {
             ("ce_time", time.to_rfc3339_opts(SecondsFormat::Nanos, true)),
         ]
     }
+}
+
+/// A record that has no form as a value: as JSON, and without a time.
+fn dead_letter(topic: String, record: &Record, mut headers: Headers) -> Message {
+    headers.retain(|(name, _)| !["content-type", "ce_time"].contains(name));
+    headers.insert(0, ("content-type", "application/json".to_owned()));
+    Message {
+        topic,
+        key: key(record),
+        value: rejected::text(record).into_bytes(),
+        headers,
+        captured_at_ms: None,
+        n_records: record.len(),
+        rejected: None,
+    }
+}
+
+/// Where a dead letter was to go, and why it did not.
+fn why(topic: String, reason: &str) -> [(&'static str, String); 2] {
+    [("rejected_topic", topic), ("rejected_reason", reason.to_owned())]
+}
+
+/// Cuts bytes in half, between letters if they are text.
+fn halve(bytes: &mut Vec<u8>) {
+    let is_within = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
+    let n_left = (0..=bytes.len() / 2).rev().find(|at| !is_within(*at)).unwrap_or(0);
+    bytes.truncate(n_left);
+}
+
+/// Frames or rows that each message of a record tells of.
+fn n_records(record: &Record) -> usize {
+    if matches!(record, Record::Rows(_)) { 1 } else { record.len() }
 }
 
 /// Messages about the same thing have the same key, so that they stay in order.
@@ -128,5 +211,32 @@ fn times(record: &Record) -> Vec<i64> {
     match record {
         Record::Rows(rows) => rows.times_ns.clone(),
         record => vec![record.order_key().0.0],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_letter_says_why_and_gets_shorter() {
+        let value = "\u{e4}".repeat(50).into_bytes();
+        let mut message = Message::note("poses", "k".repeat(1000), value.clone());
+        message.captured_at_ms = Some(5);
+        assert!(message.reject("dead", "it is odd"));
+        assert_eq!((message.topic.as_str(), message.rejected), ("dead", Some("it is odd")));
+        assert_eq!((&message.value, message.key.len()), (&value, DEAD_LETTER_CHARS));
+        assert_eq!(message.headers, why("poses".to_owned(), "it is odd"));
+        assert_eq!(message.captured_at_ms, None, "its time may be why");
+        let mut n_times = 0;
+        while message.reject("dead", TOO_LARGE) {
+            assert!(std::str::from_utf8(&message.value).is_ok(), "letters stay whole");
+            n_times += 1;
+        }
+        assert!(message.value.is_empty() && n_times < 10);
+        assert_eq!(message.headers.len(), 2, "the first reason is the record's");
+        let mut large = Message::note("poses", String::new(), value);
+        assert!(large.reject("dead", TOO_LARGE));
+        assert_eq!(large.value.len(), 50);
     }
 }

@@ -1,7 +1,8 @@
 //! Kafka: records as messages with `CloudEvents` headers, exactly once for consumers that read
 //! committed messages only.
 //!
-//! A commit is one transaction: the accepted messages, and a progress record with the sink's upper.
+//! A commit is one transaction: the accepted messages, the dead letters of records that brokers or the
+//! format of values have no room for, and a progress record with the sink's upper.
 //! After a failed commit nobody knows whether it was made, so the producer is not used again: a new
 //! one first ends whatever its predecessor left open, and then reads how far it had come.
 //!
@@ -25,18 +26,22 @@ use schemars::JsonSchema;
 use schemas::{Record, Tick};
 use serde::Deserialize;
 
-use crate::kafka::message::{Envelope, Message};
+use crate::kafka::message::{Envelope, Message, TOO_LARGE};
 use crate::kafka::progress::Run;
 use crate::kafka::topics::Topics;
-use crate::kafka::transactions::Transactions;
+use crate::kafka::transactions::{Transactions, Unsent};
 use crate::kafka::values::Values;
-use crate::{Sink, SinkContext, SinkError};
+use crate::{Rejected, Sink, SinkContext, SinkError};
 
 pub use crate::kafka::registry::RegistryError;
 pub use crate::kafka::values::ValueFormat;
 
 /// Bytes after which messages are sent early.
 const FULL_BYTES: usize = 4 * 1024 * 1024;
+/// The setting of the client that bounds a message, and what it is if it is not set.
+const MAX_BYTES: (&str, usize) = ("message.max.bytes", 1_000_000);
+/// Bytes that the client puts around what a message carries, and more.
+const FRAMING_BYTES: usize = 512;
 
 /// Settings of the `kafka` sink.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -84,6 +89,7 @@ impl KafkaConfig {
             topics: Topics::new(self.topic.clone(), &self.prefix, context.inputs),
             envelope: Envelope::new(context, Values::new(&self.values)),
             commit_interval: Duration::from_millis(self.commit_interval_ms.into()),
+            max_bytes: self.max_bytes(),
             run: Run {
                 sink: format!("{}/{}", context.pipeline, context.name),
                 lineage: context.lineage.to_owned(),
@@ -94,6 +100,8 @@ impl KafkaConfig {
             transactions: None,
             messages: Vec::new(),
             n_bytes: 0,
+            one_by_one: false,
+            rejected: Rejected::new(),
         };
         let mut connect = || {
             sink.topics.create(&sink.client)?;
@@ -106,6 +114,13 @@ impl KafkaConfig {
     /// Where its upper is kept.
     pub(crate) fn state_shape(&self) -> String {
         format!("kafka 1, {}.progress", self.prefix)
+    }
+
+    /// Bytes that the client takes as one message.
+    fn max_bytes(&self) -> usize {
+        let (name, default) = MAX_BYTES;
+        let set = self.properties.get(name).and_then(|bytes| bytes.parse().ok());
+        set.unwrap_or(default).saturating_sub(FRAMING_BYTES)
     }
 
     fn client(&self) -> ClientConfig {
@@ -125,6 +140,8 @@ pub(crate) struct Kafka {
     topics: Topics,
     envelope: Envelope,
     commit_interval: Duration,
+    /// Bytes of a message that is not too large.
+    max_bytes: usize,
     run: Run,
     n_connections: u32,
     /// The topics hold everything before this tick.
@@ -134,6 +151,9 @@ pub(crate) struct Kafka {
     /// Accepted, in the order of their ticks.
     messages: Vec<(Tick, Message)>,
     n_bytes: usize,
+    /// True while it is to be found out which messages brokers refuse.
+    one_by_one: bool,
+    rejected: Rejected,
 }
 
 impl Kafka {
@@ -144,8 +164,9 @@ impl Kafka {
         // what others have noted behind it must be read.
         let begin = self.run.begin(self.n_connections);
         self.n_connections += 1;
-        let transactions = Transactions::init(&self.client, &self.run.sink)?;
-        transactions.commit(&[], &begin.to_message(&self.topics))?;
+        let transactions = Transactions::init(&self.client, &self.run.sink, self.one_by_one)?;
+        let sent = transactions.commit(&[&begin.to_message(&self.topics)]);
+        sent.map_err(|unsent| unsent.error)?;
         let found = progress::read(&self.client, &self.topics, &begin)?;
         self.upper = self.upper.max(found.upper);
         self.messages.retain(|(tick, _)| *tick >= self.upper);
@@ -153,7 +174,7 @@ impl Kafka {
     }
 
     /// Sends what was accepted in one transaction. None if another run has taken over.
-    fn transact(&mut self, upper: Tick) -> KafkaResult<Option<Transactions>> {
+    fn transact(&mut self, upper: Tick) -> Result<Option<Transactions>, Unsent> {
         // Taken out: it is not used again after a failure.
         let transactions = match self.transactions.take() {
             Some(transactions) => Some(transactions),
@@ -161,11 +182,45 @@ impl Kafka {
         };
         let Some(transactions) = transactions else { return Ok(None) };
         if self.upper < upper {
-            let messages: Vec<_> = self.messages.iter().map(|(_, message)| message).collect();
-            transactions.commit(&messages, &self.run.progress(upper).to_message(&self.topics))?;
+            let progress = self.run.progress(upper).to_message(&self.topics);
+            let messages = self.messages.iter().map(|(_, message)| message);
+            transactions.commit(&messages.chain([&progress]).collect::<Vec<_>>())?;
             self.upper = upper;
         }
         Ok(Some(transactions))
+    }
+
+    /// Makes dead letters of messages that brokers refuse. False if nothing else could be sent then.
+    fn reject(&mut self, refused: &[(usize, &'static str)]) -> bool {
+        if refused.is_empty() {
+            return false;
+        }
+        // Whichever messages of a batch are to blame, all of it is refused.
+        if !std::mem::replace(&mut self.one_by_one, true) {
+            return true;
+        }
+        let mut rejected = false;
+        for &(number, reason) in refused {
+            let Some((_, message)) = self.messages.get_mut(number) else { continue };
+            let is_first = message.rejected.is_none();
+            rejected |= message.reject(self.topics.rejected(), reason);
+            if is_first {
+                *self.rejected.entry(reason).or_default() += message.n_records as u64;
+            }
+        }
+        rejected
+    }
+
+    /// Accepts a message, or its dead letter. Gives how many records were accepted.
+    fn accept(&mut self, tick: Tick, mut message: Message) -> usize {
+        while message.len() > self.max_bytes && message.reject(self.topics.rejected(), TOO_LARGE) {}
+        let n_records = message.n_records;
+        let rejected = message.rejected;
+        self.n_bytes += message.len();
+        self.messages.push((tick, message));
+        let Some(reason) = rejected else { return n_records };
+        *self.rejected.entry(reason).or_default() += n_records as u64;
+        0
     }
 
     fn failed(&self, source: KafkaError) -> SinkError {
@@ -179,18 +234,30 @@ impl Sink for Kafka {
             return Ok(0);
         }
         let messages = self.envelope.wrap(tick, records, &self.topics)?;
-        self.n_bytes += messages.iter().map(Message::len).sum::<usize>();
-        self.messages.extend(messages.into_iter().map(|message| (tick, message)));
-        Ok(records.iter().map(Record::len).sum())
+        Ok(messages.into_iter().map(|message| self.accept(tick, message)).sum())
     }
 
     fn commit(&mut self, upper: Tick) -> Result<(), SinkError> {
         if upper <= self.upper {
             return Ok(());
         }
-        self.transactions = self.transact(upper).map_err(|source| self.failed(source))?;
+        self.transactions = loop {
+            match self.transact(upper) {
+                Ok(transactions) => break transactions,
+                Err(unsent) => {
+                    // Again, with dead letters for what was refused.
+                    if !self.reject(&unsent.refused) {
+                        return Err(self.failed(unsent.error));
+                    }
+                }
+            }
+        };
         if self.transactions.is_none() {
             return Err(SinkError::TakenOver { sink: self.run.sink.clone() });
+        }
+        if self.one_by_one && self.messages.iter().any(|(_, message)| message.rejected.is_some()) {
+            // Without those, large batches may be taken again: by another producer.
+            (self.one_by_one, self.transactions) = (false, None);
         }
         self.messages.clear();
         self.n_bytes = 0;
@@ -207,5 +274,9 @@ impl Sink for Kafka {
 
     fn commit_interval(&self) -> Duration {
         self.commit_interval
+    }
+
+    fn take_rejected(&mut self) -> Rejected {
+        std::mem::take(&mut self.rejected)
     }
 }

@@ -179,5 +179,7 @@ mod tests {
         let line = b"{\"record\":\"occupancy\",\"site\":\"a\",\"count\":2,\"persons\":[\"b\"],\"since_ns\":300}";
         let bytes = occupancy.encode(line).expect("its own");
         assert_eq!(bytes, b"\x0a\x01a\x18\x02\x22\x01b\x28\xac\x02");
+        let too_large = b"{\"since_ns\":9223372036854775808}";
+        occupancy.encode(too_large).expect_err("it has 64 bits with its sign");
     }
 }

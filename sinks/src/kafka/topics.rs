@@ -19,6 +19,7 @@ pub(super) struct Topics {
     topic: Option<String>,
     prefix: String,
     progress: String,
+    rejected: String,
     /// Those that its inputs need.
     needed: BTreeSet<String>,
 }
@@ -31,7 +32,8 @@ impl Topics {
         inputs: &[(String, RecordKind)],
     ) -> Self {
         let (prefix, progress) = (prefix.to_owned(), format!("{prefix}.progress"));
-        let mut topics = Self { topic, prefix, progress, needed: BTreeSet::new() };
+        let rejected = format!("{}.rejected", topic.as_ref().unwrap_or(&prefix));
+        let mut topics = Self { topic, prefix, progress, rejected, needed: BTreeSet::new() };
         let names = inputs.iter().map(|(stream, kind)| topics.name(stem(*kind, stream)));
         topics.needed = names.collect();
         topics
@@ -40,6 +42,11 @@ impl Topics {
     /// The topic of how far sinks have come.
     pub(super) fn progress(&self) -> &str {
         &self.progress
+    }
+
+    /// The topic of dead letters.
+    pub(super) fn rejected(&self) -> &str {
+        &self.rejected
     }
 
     /// The topic of a record.
@@ -58,7 +65,7 @@ impl Topics {
             .set("cleanup.policy", "compact")
             .set("segment.bytes", "1048576")
             .set("min.cleanable.dirty.ratio", "0.1");
-        let of_records = self.needed.iter().map(|name| {
+        let of_records = self.needed.iter().chain([&self.rejected]).map(|name| {
             NewTopic::new(name, BROKER_DEFAULT, TopicReplication::Fixed(BROKER_DEFAULT))
         });
         let topics: Vec<_> = of_records.chain([progress]).collect();
