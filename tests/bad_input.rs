@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -182,6 +183,63 @@ pub(crate) fn garbage_is_counted() {
             );
         }
     }
+}
+
+/// A pose of a frame with a number that no table has a column for, among others.
+const POSES: &str = r#"
+name = "poses"
+
+[sources.camera]
+type = "poses"
+transport = { file = "poses.jsonl" }
+
+[sinks.history]
+type = "delta"
+inputs = ["camera"]
+path = "history"
+
+[sinks.lines]
+type = "json_lines"
+inputs = ["camera"]
+path = "out.jsonl"
+"#;
+
+/// What a sink cannot hold is kept apart, once, and the run goes on.
+pub(crate) fn what_a_sink_cannot_hold_is_kept_apart() {
+    let frame_id = |nth: u64| if nth == 5 { u64::MAX } else { nth };
+    let poses: String = (0..10).map(|nth| capture::pose("flat", nth, frame_id(nth), 1)).collect();
+    let write = |path: &Path| {
+        fs::write(path.join("poses.toml"), POSES).expect("room");
+        fs::write(path.join("poses.jsonl"), &poses).expect("room");
+    };
+    let ask = |path: &Path, sql: &str| process::succeed(path, &["sql", "--format", "csv", sql]);
+    let whole = tempfile::tempdir().expect("room");
+    write(whole.path());
+    let output = process::fresnel(whole.path(), &["run", "poses.toml"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let expected = "history: 9 records, 0 late, 1 dropped (does not fit its columns: 1)";
+    assert!(said.contains(expected), "{said}");
+    assert!(said.contains("lines: 10 records, 0 late, 0 dropped"), "{said}");
+    // A run that ends behind a commit does it again: nothing is there twice.
+    let twice = tempfile::tempdir().expect("room");
+    write(twice.path());
+    let died =
+        process::fresnel_failing(twice.path(), &["run", "poses.toml"], "after commit/history:1");
+    assert_eq!(died.status.signal(), Some(6));
+    process::succeed(twice.path(), &["run", "poses.toml"]);
+    for path in [whole.path(), twice.path()] {
+        let n_poses = "SELECT count(*) AS n, count(DISTINCT frame_id) AS m FROM poses";
+        assert_eq!(ask(path, n_poses), "n,m\n9,9\n");
+        let letters = ask(path, "SELECT kind, n_records, reason, record FROM rejected");
+        assert_eq!(letters.lines().count(), 2, "{letters}");
+        assert!(letters.contains("pose,1,does not fit its columns,"), "{letters}");
+        assert!(letters.contains(&u64::MAX.to_string()), "{letters}");
+    }
+    // Its text may tell of anybody.
+    process::succeed(whole.path(), &["forget", "p1"]);
+    assert_eq!(ask(whole.path(), "SELECT count(*) AS n FROM rejected"), "n\n0\n");
+    assert_eq!(ask(whole.path(), "SELECT count(*) AS n FROM poses"), "n\n9\n");
 }
 
 /// What cannot be decoded is a row of its own, which can be kept like any other.

@@ -219,8 +219,10 @@ path = "history"
     assert!(late["n"].as_i64() > Some(0), "{late}");
     assert_eq!(windows["n"].as_i64().zip(late["n"].as_i64()).map(|(a, b)| a + b), Some(2000));
     assert_eq!((&windows["most"], &windows["devices"]), (&0.999.into(), &5.into()));
-    let clash = pipeline.replace("seen", "poses");
-    fs::write(directory.path().join("devices.toml"), clash).expect("room");
-    let said = process::fail(directory.path(), &["validate", "devices.toml"], 78);
-    assert!(said.contains("the table \"poses\" is for other records"), "{said}");
+    for taken in ["poses", "rejected"] {
+        let clash = pipeline.replace("seen", taken);
+        fs::write(directory.path().join("devices.toml"), clash).expect("room");
+        let said = process::fail(directory.path(), &["validate", "devices.toml"], 78);
+        assert!(said.contains(&format!("the table \"{taken}\" is for other records")), "{said}");
+    }
 }

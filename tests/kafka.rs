@@ -336,6 +336,70 @@ pub(crate) fn a_run_that_was_taken_over_commits_nothing() {
     assert!(kafka.read("twice.presence.v1") == expected);
 }
 
+/// Poses, two of which are too large: one for the topic, one for the client.
+const LARGE: &str = r#"
+name = "large"
+
+[sources.camera]
+type = "poses"
+transport = { file = "poses.jsonl" }
+
+[sinks.topics]
+type = "kafka"
+inputs = ["camera"]
+brokers = "BROKERS"
+prefix = "PREFIX"
+properties = { "message.max.bytes" = "20000" }
+"#;
+
+/// A record that brokers have no room for is a dead letter; the others come, each once.
+pub(crate) fn a_record_that_is_too_large_is_a_dead_letter() {
+    let kafka = Kafka::start();
+    let n_persons = |nth| match nth {
+        20 => 30,
+        30 => 200,
+        _ => 1,
+    };
+    let poses = (0..50).map(|nth| capture::pose("flat", nth, nth, n_persons(nth)));
+    let poses: String = poses.collect();
+    for (prefix, dies) in [("whole", false), ("again", true)] {
+        let topic = format!("{prefix}.pose.frames.v1");
+        kafka.create_small(&topic, 3000);
+        let directory = tempfile::tempdir().expect("room");
+        let path = directory.path();
+        let pipeline = LARGE.replace("BROKERS", &kafka.brokers()).replace("PREFIX", prefix);
+        fs::write(path.join("large.toml"), pipeline).expect("room");
+        fs::write(path.join("poses.jsonl"), &poses).expect("room");
+        if dies {
+            let at = "after commit/topics:1";
+            let died = process::fresnel_failing(path, &["run", "large.toml"], at);
+            assert_eq!(died.status.signal(), Some(6));
+        }
+        let output = process::fresnel(path, &["run", "large.toml"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let reason = "larger than the brokers take";
+        assert!(dies || said.contains(&format!("2 dropped ({reason}: 2)")), "{said}");
+        let messages = kafka.read(&topic);
+        let ids: BTreeSet<_> = messages.iter().map(|message| &message.headers[2].1).collect();
+        assert_eq!((messages.len(), ids.len()), (48, 48), "lost or doubled");
+        let letters = kafka.read(&format!("{prefix}.rejected"));
+        assert_eq!(letters.len(), 2);
+        for letter in letters {
+            assert!(
+                letter.value.starts_with("{\"record\":\"pose\",\"site\":\"flat\""),
+                "{letter:?}"
+            );
+            let header = |name: &str| {
+                let found = letter.headers.iter().find(|(it, _)| it == name);
+                found.map(|(_, value)| value.as_str())
+            };
+            let why = [header("rejected_topic"), header("rejected_reason")];
+            assert_eq!(why, [Some(topic.as_str()), Some(reason)]);
+        }
+    }
+}
+
 /// A partition without messages holds nothing back; what comes late in it is there once all the same,
 /// at whatever moment a run is killed.
 pub(crate) fn a_silent_partition_loses_nothing() {

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -155,6 +156,65 @@ pub(crate) fn a_run_that_dies_at_a_durable_step_loses_and_doubles_nothing() {
         dies(directory.path(), &format!("{}:1", POINTS[(nth + 3) % POINTS.len()]));
         process::succeed(directory.path(), &["run", "flat.toml"]);
         assert_same(directory.path(), &expected);
+    }
+}
+
+/// Fails some syncs of upper files and ends the process at one, by their number.
+const FAILING_SYNC: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int fdatasync(int file) {
+    static int (*sync)(int);
+    static int n;
+    char link[64], path[4096];
+    if (!sync) sync = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    path[length > 0 ? length : 0] = 0;
+    if (!strstr(path, ".jsonl.upper")) return sync(file);
+    n++;
+    if (n == DIES) abort();
+    if (n < FIRST || n > LAST) return sync(file);
+    errno = EIO;
+    return -1;
+}
+"#;
+
+/// True if there is a compiler for [`FAILING_SYNC`].
+pub(crate) fn may_compile() -> bool {
+    Command::new("cc").arg("--version").output().is_ok_and(|it| it.status.success())
+}
+
+/// Whatever a disk says of the upper of a file, and however the run ends then, nothing is lost or there
+/// twice.
+pub(crate) fn a_failed_sync_loses_and_doubles_nothing() {
+    let expected = uninterrupted();
+    // The first one is made when the file is opened.
+    for (first, last, dies) in [(2, 2, 0), (2, 4, 0), (2, 4, 3), (2, 4, 5)] {
+        let directory = directory("\"full\"");
+        let path = directory.path();
+        fs::write(path.join("sync.c"), FAILING_SYNC).expect("room");
+        let mut compiler = Command::new("cc");
+        compiler.current_dir(path).args(["-shared", "-fPIC", "-o", "sync.so", "sync.c", "-ldl"]);
+        compiler.args([format!("-DFIRST={first}"), format!("-DLAST={last}")]);
+        let compiled = compiler.arg(format!("-DDIES={dies}")).status();
+        assert!(compiled.expect("there is a compiler").success());
+        let preload = ("LD_PRELOAD", path.join("sync.so").to_string_lossy().into_owned());
+        let output = process::fresnel_with(path, &["run", "flat.toml"], &preload);
+        let said = String::from_utf8_lossy(&output.stderr);
+        if dies == 0 {
+            assert!(output.status.success() && said.contains("trying again"), "{said}");
+        } else {
+            assert_eq!(output.status.signal(), Some(6), "{said}");
+            process::succeed(path, &["run", "flat.toml"]);
+        }
+        assert_same(path, &expected);
     }
 }
 

@@ -91,3 +91,29 @@ fn esp32_lines(n_numbers: impl Fn(usize) -> usize) -> Vec<u8> {
     }
     lines.into_bytes()
 }
+
+/// A line with a pose frame, 25 of them a second; each person is a few hundred bytes.
+pub(crate) fn pose(site: &str, nth: u64, frame_id: u64, n_persons: usize) -> String {
+    let person = |nth: usize| {
+        serde_json::json!({
+            "id": format!("p{nth}"),
+            "keypoints": [],
+            "bounding_box": { "x": 0.0, "y": 0.0, "width": 0.2, "height": 0.6 },
+            "confidence": 0.9,
+            "position": { "x_m": 1.0, "y_m": 1.0 },
+            "zone": null,
+            "activity": null,
+        })
+    };
+    let frame = serde_json::json!({
+        "site": site,
+        "source": "camera",
+        "captured_at_ns": 1_700_000_000_000_000_000 + nth * 40_000_000,
+        "frame_id": frame_id,
+        "persons": (1..=n_persons).map(person).collect::<Vec<_>>(),
+        "processing_time_ms": null,
+        "source_kind": "live",
+        "estimator": { "kind": "heuristic", "name": "x", "hash": null },
+    });
+    format!("{frame}\n")
+}

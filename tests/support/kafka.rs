@@ -114,10 +114,20 @@ impl Kafka {
 
     /// Makes a topic.
     pub(crate) fn create(&self, topic: &str, n_partitions: i32) {
+        self.make(&NewTopic::new(topic, n_partitions, TopicReplication::Fixed(1)));
+    }
+
+    /// Makes a topic of one partition that takes no larger batches of messages.
+    pub(crate) fn create_small(&self, topic: &str, max_bytes: usize) {
+        let max_bytes = max_bytes.to_string();
+        let topic = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
+        self.make(&topic.set("max.message.bytes", &max_bytes));
+    }
+
+    fn make(&self, topic: &NewTopic<'_>) {
         let admin: AdminClient<DefaultClientContext> = self.client().create().expect("a client");
-        let topic = NewTopic::new(topic, n_partitions, TopicReplication::Fixed(1));
         let options = AdminOptions::new();
-        let made = futures::executor::block_on(admin.create_topics([&topic], &options));
+        let made = futures::executor::block_on(admin.create_topics([topic], &options));
         assert!(made.expect("it answers").iter().all(Result::is_ok), "no topic could be made");
     }
 
