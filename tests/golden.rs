@@ -37,24 +37,67 @@ fn check(pipeline: &Path) {
     let text = fs::read_to_string(pipeline).expect("it can be read");
     let rewritten = rewrite(text.parse().expect("it is TOML"));
     fs::write(directory.path().join("golden.toml"), rewritten.to_string()).expect("room");
+    let expected = output(directory.path(), &name);
+    let hogs = process::Hogs::start(4);
+    process::succeed(directory.path(), &["run", "golden.toml", "--fresh", "--workers", "2"]);
+    drop(hogs);
+    assert!(written(directory.path()) == expected, "{name} differs under load");
+    compare(&name, &expected);
+}
+
+/// Two operators that differ in their settings only: what they make ties in time, place and link.
+pub(crate) fn records_that_tie_have_an_order() {
+    let directory = directory();
+    fs::write(directory.path().join("golden.toml"), TIES).expect("room");
+    let output = output(directory.path(), "ties");
+    assert!(output.lines().any(|line| line.contains("\"threshold\":0.5")), "{output}");
+    assert!(output.lines().any(|line| line.contains("\"threshold\":0.25")), "{output}");
+}
+
+const TIES: &str = r#"
+name = "ties"
+
+[sources.laptop]
+type = "csi"
+format = "intel5300"
+transport = { file = "intel5300" }
+speed = "full"
+
+[operators.one]
+type = "motion"
+inputs = ["laptop"]
+threshold = 0.5
+
+[operators.other]
+type = "motion"
+inputs = ["laptop"]
+threshold = 0.25
+
+[sinks.golden]
+type = "json_lines"
+inputs = ["one", "other"]
+path = "golden.jsonl"
+"#;
+
+/// What `golden.toml` makes: the same with 1, 2 and 4 workers and with 2 processes.
+fn output(directory: &Path, name: &str) -> String {
     let outputs = [1, 2, 4].map(|n_workers: usize| {
         let n_workers = n_workers.to_string();
-        let arguments = ["run", "golden.toml", "--fresh", "--workers", &n_workers];
-        process::succeed(directory.path(), &arguments);
-        fs::read_to_string(directory.path().join("golden.jsonl")).expect("it was written")
+        process::succeed(directory, &["run", "golden.toml", "--fresh", "--workers", &n_workers]);
+        written(directory)
     });
     assert!(outputs[0].lines().count() > 10, "{name} gives something");
     for (output, n_workers) in outputs.iter().zip([1, 2, 4]) {
         assert!(*output == outputs[0], "{name} differs with {n_workers} workers");
     }
-    cluster::succeed::<2>(directory.path(), &["run", "golden.toml", "--fresh"]);
-    let output = || fs::read_to_string(directory.path().join("golden.jsonl"));
-    assert!(output().expect("it was written") == outputs[0], "{name} differs with 2 processes");
-    let hogs = process::Hogs::start(4);
-    process::succeed(directory.path(), &["run", "golden.toml", "--fresh", "--workers", "2"]);
-    drop(hogs);
-    assert!(output().expect("it was written") == outputs[0], "{name} differs under load");
-    compare(&name, &outputs[0]);
+    cluster::succeed::<2>(directory, &["run", "golden.toml", "--fresh"]);
+    assert!(written(directory) == outputs[0], "{name} differs with 2 processes");
+    let [output, ..] = outputs;
+    output
+}
+
+fn written(directory: &Path) -> String {
+    fs::read_to_string(directory.join("golden.jsonl")).expect("it was written")
 }
 
 /// A folder with all that pipelines refer to.

@@ -51,6 +51,7 @@ fn main() {
         trial!(layering::crates_use_what_they_may),
         trial!(schema::documents_are_current),
         trial!(golden::worker_counts_do_not_matter),
+        trial!(golden::records_that_tie_have_an_order),
         trial!(history::a_capture_becomes_rows),
         trial!(history::windows_become_rows),
         trial!(history::every_format_holds_the_same_rows),

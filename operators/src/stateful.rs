@@ -53,7 +53,7 @@ pub(crate) trait Ordered {
 
 impl<R: RecordType> Ordered for R {
     fn compare(&self, other: &Self) -> Ordering {
-        self.order_key().cmp(&other.order_key())
+        self.total_cmp(other)
     }
 }
 

@@ -1,9 +1,11 @@
 //! The closed list of what can flow into a sink.
 
+use std::cmp::Ordering;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{ActivityWindow, CsiBatch, Event, PoseFrame, Presence, Rows, ZoneOccupancy};
+use crate::{ActivityWindow, CsiBatch, Event, Link, PoseFrame, Presence, Rows, ZoneOccupancy};
 
 /// Any record; written with its kind as `"record"`, or as a number where people do not read it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -167,6 +169,13 @@ impl Record {
         Ok(())
     }
 
+    /// Orders the records of one tick whatever the order of their arrival, as
+    /// [`RecordType::total_cmp`] does, by kind between the key and the content.
+    pub fn total_cmp(&self, other: &Self) -> Ordering {
+        let by_key = self.order_key().cmp(&other.order_key());
+        by_key.then_with(|| content(self).cmp(&content(other)))
+    }
+
     /// [`RecordType::order_key`], and the kind between records that are alike in it.
     pub fn order_key(&self) -> (OrderKey<'_>, RecordKind) {
         let key = match self {
@@ -182,16 +191,31 @@ impl Record {
     }
 }
 
-/// When something was captured, who or what it is about, and its place among what is alike in that.
-pub type OrderKey<'a> = (i64, &'a str, &'a str, u64);
+/// When something was captured, who or what it is about, where, and its number among what is alike
+/// in that.
+pub type OrderKey<'a> = (i64, &'a str, &'a str, &'a str, u64);
+
+/// All that a record holds, to compare by.
+fn content(record: &impl Serialize) -> Vec<u8> {
+    // Rows that have no form as bytes are alike.
+    postcard::to_allocvec(record).unwrap_or_default()
+}
 
 /// A type of record: its place among the kinds, and the order of its records.
 pub trait RecordType: Serialize + DeserializeOwned + Clone + Send + 'static {
     /// Which record it is.
     const KIND: RecordKind;
 
-    /// Orders the records of one tick in a way that does not depend on how they were batched.
+    /// What orders the records of one tick first. Two operators can give records that tie in it.
     fn order_key(&self) -> OrderKey<'_>;
+
+    /// Orders the records of one tick whatever their batches and the order of their arrival: by
+    /// [`RecordType::order_key`], then by content. Only records that are the same are equal.
+    fn total_cmp(&self, other: &Self) -> Ordering {
+        // The content takes an allocation, so that it is looked at for ties only.
+        let by_key = self.order_key().cmp(&other.order_key());
+        by_key.then_with(|| content(self).cmp(&content(other)))
+    }
 
     /// Takes a record of this type out of a [`Record`].
     fn from_record(record: Record) -> Option<Self>;
@@ -223,20 +247,114 @@ macro_rules! record_type {
 // In the order of their partition, which capture times need not follow.
 record_type!(Csi, CsiBatch, self => {
     let n_before = i64::try_from(self.n_before).unwrap_or(i64::MAX);
-    (n_before, &self.link.receiver, &self.link.transmitter, 0)
+    let sequence = self.sequence.first().copied().unwrap_or_default();
+    let Link { site, receiver, transmitter } = &self.link;
+    (n_before, receiver, transmitter, site, sequence.into())
 });
-record_type!(Pose, PoseFrame, self => (self.captured_at_ns, &self.site, &self.source, 0));
-record_type!(Presence, Presence, self => (self.captured_at_ns, &self.site, &self.link, 0));
-record_type!(Occupancy, ZoneOccupancy, self => (self.since_ns, &self.site, &self.zone, 0));
-record_type!(Activity, ActivityWindow, self => (self.starts_at_ns, &self.site, &self.subject, 0));
-record_type!(Event, Event, self => (self.occurred_at_ns, &self.subject, &self.id.0, 0));
+record_type!(Pose, PoseFrame, self => {
+    (self.captured_at_ns, &self.site, &self.source, "", self.frame_id)
+});
+record_type!(Presence, Presence, self => (self.captured_at_ns, &self.site, &self.link, "", 0));
+record_type!(Occupancy, ZoneOccupancy, self => (self.since_ns, &self.site, &self.zone, "", 0));
+record_type!(Activity, ActivityWindow, self => {
+    (self.starts_at_ns, &self.site, &self.subject, "", 0)
+});
+record_type!(Event, Event, self => {
+    (self.occurred_at_ns, &self.subject, &self.id.0, &self.site, 0)
+});
 // Batches may be cut anywhere: only their place in their partition orders them.
-record_type!(Rows, Rows, self => (0, &self.stream, &self.partition, self.sequence));
+record_type!(Rows, Rows, self => (0, &self.stream, &self.partition, "", self.sequence));
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::{Keypoint, Person};
+    use crate::{
+        Activity, CsiFrame, CsiLayout, EventId, EventType, Keypoint, Motion, Person, SourceKind,
+    };
+
+    fn csi(site: &str, sequence: u32, value: f32) -> Record {
+        let layout = CsiLayout { n_rx: 1, n_tx: 1, subcarriers: vec![1], ..CsiLayout::default() };
+        let link = Link { site: site.to_owned(), ..Link::default() };
+        let mut batch = CsiBatch::new(link, layout.into(), SourceKind::Live);
+        batch.iq.push(num_complex::Complex32::new(value, 0.0));
+        let frame = CsiFrame { sequence, ..CsiFrame::default() };
+        batch.push_scalars(frame).expect("the frame fills its layout");
+        Record::Csi(batch)
+    }
+
+    fn rows(partition: &str, sequence: u64, value: i64) -> Record {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![value]));
+        Record::Rows(Rows {
+            stream: "events".to_owned(),
+            partition: partition.to_owned(),
+            sequence,
+            times_ns: vec![0],
+            batch: RecordBatch::try_from_iter([("n", column)]).expect("one column"),
+        })
+    }
+
+    /// Records of one moment; the neighbours of a kind differ in one thing.
+    fn different() -> Vec<Record> {
+        let pose = |frame_id, confidence| {
+            let persons = vec![Person { confidence, ..Person::default() }];
+            Record::Pose(PoseFrame { frame_id, persons, ..PoseFrame::default() })
+        };
+        let presence = |motion, threshold| {
+            Record::Presence(Presence { motion, threshold, ..Presence::default() })
+        };
+        let occupancy =
+            |count| Record::Occupancy(ZoneOccupancy { count, ..ZoneOccupancy::default() });
+        let activity = |activity, confidence| {
+            Record::Activity(ActivityWindow { activity, confidence, ..ActivityWindow::default() })
+        };
+        let event = |id: &str, site: &str, event_type| {
+            let (id, site) = (EventId(id.to_owned()), site.to_owned());
+            Record::Event(Event { id, site, event_type, ..Event::default() })
+        };
+        vec![
+            csi("attic", 0, 1.0),
+            csi("flat", 0, 1.0),
+            csi("flat", 1, 1.0),
+            csi("flat", 1, f32::NAN),
+            pose(0, 0.5),
+            pose(u64::MAX, 0.5),
+            pose(u64::MAX, f32::NAN),
+            presence(Motion::Still, None),
+            presence(Motion::Moving, None),
+            presence(Motion::Moving, Some(0.5)),
+            presence(Motion::Moving, Some(f32::INFINITY)),
+            occupancy(0),
+            occupancy(1),
+            activity(Activity::Sitting, 0.5),
+            activity(Activity::Lying, 0.5),
+            activity(Activity::Lying, 0.75),
+            event("a", "flat", EventType::EnteredZone),
+            event("a", "flat", EventType::LeftZone),
+            event("a", "attic", EventType::LeftZone),
+            event("b", "attic", EventType::LeftZone),
+            rows("0", 0, 7),
+            rows("1", 0, 7),
+            rows("1", 1, 7),
+            rows("1", 1, 8),
+        ]
+    }
+
+    #[test]
+    fn only_the_same_records_are_equal_in_the_order() {
+        let records = different();
+        for (nth, one) in records.iter().enumerate() {
+            for (mth, other) in records.iter().enumerate() {
+                let order = one.total_cmp(other);
+                assert_eq!(order.is_eq(), nth == mth, "{one:?} and {other:?}");
+                assert_eq!(order, other.total_cmp(one).reverse(), "{one:?} and {other:?}");
+            }
+        }
+    }
 
     /// Whatever text comes from outside counts.
     #[test]
@@ -270,6 +388,20 @@ mod tests {
             ),
         ] {
             assert!(record.size_bytes() >= size_of::<Record>() + expected, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_arrival_does_not_matter(
+            shuffled in Just((0..different().len()).collect::<Vec<_>>()).prop_shuffle(),
+        ) {
+            let records = different();
+            let sorted = |mut order: Vec<usize>| {
+                order.sort_by(|a, b| records[*a].total_cmp(&records[*b]));
+                order
+            };
+            prop_assert_eq!(sorted(shuffled), sorted((0..records.len()).collect()));
         }
     }
 }

@@ -87,7 +87,7 @@ pub(super) fn write_to<'scope>(
             loop {
                 let next = blocked.take().or_else(|| {
                     let (tick, holds, mut records) = ticks.pop(reached)?;
-                    records.sort_by(|a, b| a.order_key().cmp(&b.order_key()));
+                    records.sort_by(Record::total_cmp);
                     Some((tick, holds, records))
                 });
                 let (Some((tick, holds, records)), Some(queue)) = (next, &queue) else { break };

@@ -157,7 +157,7 @@ pub fn into_rows<'scope, R: RecordType>(
 ) -> StreamVec<'scope, Tick, Rows> {
     let dropped = Arc::clone(&component.dropped);
     records.flat_map(move |record| {
-        let (time_ns, about, and_about, _) = record.order_key();
+        let (time_ns, about, and_about, ..) = record.order_key();
         let partition = format!("{about}/{and_about}");
         let Ok(batch) = to_batch(std::slice::from_ref(&record)) else {
             dropped("does not fit its columns", 1);
