@@ -181,7 +181,7 @@ impl CsiBatch {
     /// [`LayoutMismatch`] if `iq` does not hold exactly one frame more; it is cut back then.
     pub fn push_scalars(&mut self, frame: CsiFrame) -> Result<(), LayoutMismatch> {
         let filled = self.len() * self.layout.n_values();
-        let (expected, found) = (self.layout.n_values(), self.iq.len() - filled);
+        let (expected, found) = (self.layout.n_values(), self.iq.len().saturating_sub(filled));
         if expected != found {
             self.iq.truncate(filled);
             return Err(LayoutMismatch { expected, found });

@@ -54,9 +54,15 @@ mod tests {
 
     #[test]
     fn floors_to_the_tick() {
-        for (captured_at_ns, expected) in
-            [(0, 0), (-5, 0), (9_999_999, 0), (10_000_000, 10), (1_234_567_890, 1230)]
-        {
+        for (captured_at_ns, expected) in [
+            (0, 0),
+            (-5, 0),
+            (9_999_999, 0),
+            (10_000_000, 10),
+            (1_234_567_890, 1230),
+            (i64::MIN, 0),
+            (i64::MAX, 9_223_372_036_850),
+        ] {
             assert_eq!(TickLength::from_ms(10).tick_of(captured_at_ns), expected);
         }
     }

@@ -56,9 +56,9 @@ impl Posture {
         }
         let was_lying = std::mem::replace(&mut self.lying, height < LYING);
         if self.lying && !was_lying {
-            let longest_ns = (config.falling_s * 1e9) as i64;
+            let longest_ns = config.falling_s * 1e9;
             self.fell =
-                self.upright_at_ns.is_some_and(|upright_ns| at_ns - upright_ns <= longest_ns);
+                self.upright_at_ns.is_some_and(|ns| at_ns.abs_diff(ns) as f64 <= longest_ns);
         }
         match (self.lying, self.fell, height >= UPRIGHT) {
             (true, true, _) => Activity::Fall,
@@ -71,7 +71,8 @@ impl Posture {
 
     /// The median height of the last half second.
     fn smooth_height(&self, at_ns: i64) -> f32 {
-        let recent = self.moments.iter().filter(|moment| moment.at_ns >= at_ns - SMOOTH_NS);
+        let since_ns = at_ns.saturating_sub(SMOOTH_NS);
+        let recent = self.moments.iter().filter(|moment| moment.at_ns >= since_ns);
         let mut heights: Vec<_> = recent.map(|moment| moment.height).collect();
         heights.sort_by(f32::total_cmp);
         heights.get(heights.len() / 2).copied().unwrap_or_default()
@@ -85,7 +86,7 @@ impl Posture {
         else {
             return 0.0;
         };
-        let elapsed_s = (to_ns - from_ns) as f32 * 1e-9;
+        let elapsed_s = to_ns.saturating_sub(from_ns) as f32 * 1e-9;
         if elapsed_s < 0.3 {
             return 0.0;
         }

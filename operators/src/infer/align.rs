@@ -23,7 +23,7 @@ pub(super) fn align(frame: &mut [Complex32], reference: &[Complex32], subcarrier
     let mut last: Option<Complex32> = None;
     for subcarrier in 0..n_subcarriers {
         let product = across(subcarrier);
-        let wide = subcarrier > 0 && subcarriers[subcarrier] - subcarriers[subcarrier - 1] != step;
+        let wide = subcarrier > 0 && step_to(subcarriers, subcarrier) != step;
         if let Some(last) = last.filter(|_| !wide) {
             turn += product * last.conj();
         }
@@ -49,8 +49,13 @@ pub(super) fn align(frame: &mut [Complex32], reference: &[Complex32], subcarrier
     }
 }
 
+/// From the subcarrier before `to` to it.
+fn step_to(subcarriers: &[i16], to: usize) -> i16 {
+    subcarriers[to].saturating_sub(subcarriers[to - 1])
+}
+
 fn most_common_step(subcarriers: &[i16]) -> i16 {
-    let mut steps: Vec<_> = subcarriers.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let mut steps: Vec<_> = (1..subcarriers.len()).map(|to| step_to(subcarriers, to)).collect();
     steps.sort_unstable();
     // Gaps are few, so that the middle one is an ordinary step.
     steps.get(steps.len() / 2).copied().unwrap_or(1)

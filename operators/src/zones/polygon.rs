@@ -5,11 +5,13 @@
 /// True if `point` is inside, by the number of edges to its right; with less than three corners,
 /// nothing is. Points on an edge belong to one of two polygons that share it.
 pub(super) fn contains(corners: &[[i32; 2]], point: [i32; 2]) -> bool {
-    let [x, y] = point.map(i64::from);
+    // The product of two distances does not fit in 64 bits.
+    let [x, y] = point.map(i128::from);
     let mut inside = false;
     let mut last = corners.last().copied();
     for corner in corners {
-        let ([x1, y1], [x2, y2]) = (last.unwrap_or(*corner).map(i64::from), corner.map(i64::from));
+        let ([x1, y1], [x2, y2]) =
+            (last.unwrap_or(*corner).map(i128::from), corner.map(i128::from));
         if (y1 > y) != (y2 > y) {
             // Which side of the edge the point is on; zero is on it, and to the right of neither.
             let side = (x - x1) * (y2 - y1) - (y - y1) * (x2 - x1);
@@ -22,6 +24,8 @@ pub(super) fn contains(corners: &[[i32; 2]], point: [i32; 2]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -37,8 +41,22 @@ mod tests {
             ("tip", &arrow, [8, 5], true),
             ("line", &square[..2], [5, 0], false),
             ("nothing", &[], [0, 0], false),
+            ("everything", &[[i32::MIN; 2], [i32::MAX, i32::MIN], [i32::MAX; 2]], [1, 0], true),
         ] {
             assert_eq!(contains(corners, point), expected, "{name}");
+        }
+    }
+
+    proptest! {
+        /// No corner and no point is too far.
+        #[test]
+        fn any_place_will_do(
+            corners in prop::collection::vec(any::<[i32; 2]>(), 0..9),
+            point in any::<[i32; 2]>(),
+        ) {
+            let mut reversed = corners.clone();
+            reversed.reverse();
+            prop_assert_eq!(contains(&corners, point), contains(&reversed, point));
         }
     }
 
