@@ -503,7 +503,7 @@ pub(crate) fn state_that_does_not_fit_is_refused() {
     let directory = directory("3.0");
     let path = directory.path();
     let checkpoints = || process::fresnel(path, &["checkpoint", "inspect", "flat"]).stdout;
-    let saved = || String::from_utf8_lossy(&checkpoints()).contains("motion 1, 75 frames");
+    let saved = || String::from_utf8_lossy(&checkpoints()).contains("motion 2, 75 frames");
     let mut server = process::Server::start(path, &["run", "flat.toml", "--listen", "127.0.0.1:0"]);
     server.wait_until(saved);
     assert_eq!(server.terminate().0, Some(0));
@@ -513,7 +513,7 @@ pub(crate) fn state_that_does_not_fit_is_refused() {
     let changed = changed.replace("report_every_s", "window_frames = 50\nreport_every_s");
     fs::write(path.join("flat.toml"), changed.replace("SPEED", "\"full\"")).expect("room");
     let said = process::fail(path, &["run", "flat.toml"], 1);
-    let expected = "\"motion\" saved \"motion 1, 75 frames\" and needs \"motion 1, 50 frames\"";
+    let expected = "\"motion\" saved \"motion 2, 75 frames\" and needs \"motion 2, 50 frames\"";
     assert!(said.contains(expected) && said.contains("--drop-state"), "{said}");
     process::succeed(path, &["run", "flat.toml", "--drop-state", "motion"]);
     fs::remove_file(path.join("out.jsonl")).expect("it is there");

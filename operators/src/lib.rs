@@ -5,12 +5,15 @@ mod closed_ticks;
 mod context;
 mod error;
 mod infer;
+mod keyed;
 mod motion;
 mod sanitize_phase;
 mod settings;
 mod state;
 mod stateful;
 mod streams;
+#[cfg(test)]
+mod testing;
 mod track;
 mod windows;
 mod zones;
@@ -27,12 +30,13 @@ pub use crate::infer::{
     Accuracy, Epoch, Features, InferConfig, InferPoses, InputLayout, Model, ModelCard,
     RecentFrames, Sample, Subject, TrainOptions, train,
 };
+pub use crate::keyed::StateKey;
 pub use crate::motion::{DetectMotion, MotionConfig, MovingVariance, threshold, turbulence};
 pub use crate::sanitize_phase::{
     PhaseFit, PhaseMethod, SanitizePhase, SanitizePhaseConfig, conjugate_product, fit_end_points,
     fit_least_squares, sanitize, unwrap_phase,
 };
-pub use crate::state::{Change, Changes, Saving, StateKey, Stopped};
+pub use crate::state::{Change, Changes, Saving, Stopped};
 pub use crate::streams::into_records;
 pub use crate::track::{Track, TrackConfig};
 pub use crate::windows::{Aggregate, Stretch, Windows, WindowsConfig, WindowsMistake, into_rows};
@@ -89,11 +93,11 @@ impl OperatorConfig {
     pub fn state_shape(&self) -> Option<String> {
         match self {
             Self::SanitizePhase(_) => None,
-            Self::Motion(config) => Some(format!("motion 1, {} frames", config.window_frames)),
-            Self::Infer(config) => Some(format!("infer 1, {}", config.model.display())),
-            Self::Track(_) => Some("track 1".to_owned()),
-            Self::Zones(_) => Some("zones 1".to_owned()),
-            Self::Activity(config) => Some(format!("activity 1, {} s", config.window_s)),
+            Self::Motion(config) => Some(format!("motion 2, {} frames", config.window_frames)),
+            Self::Infer(config) => Some(format!("infer 2, {}", config.model.display())),
+            Self::Track(_) => Some("track 2".to_owned()),
+            Self::Zones(_) => Some("zones 2".to_owned()),
+            Self::Activity(config) => Some(format!("activity 2, {} s", config.window_s)),
             Self::Windows(config) => Some(config.state_shape()),
         }
     }

@@ -15,6 +15,7 @@ use schemas::{CsiBatch, Link, Motion, Presence, Tick, stable_hash};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
+use crate::keyed::{DAY_MS, StateLimits};
 use crate::stateful::{Stateful, Work, stateful};
 use crate::{Context, StateKey};
 
@@ -66,7 +67,7 @@ pub trait DetectMotion<'scope> {
     /// Reports motion on each link when it changes, and regularly.
     ///
     /// "Unknown" until the window is full and the threshold known. State: the window of each link,
-    /// on the worker that the link hashes to.
+    /// on the worker that the link hashes to; a link without frames for a day is calibrated anew.
     fn detect_motion(
         self,
         config: MotionConfig,
@@ -93,6 +94,10 @@ impl Stateful for DetectsMotion {
     type Output = Presence;
     type Key = Link;
     type State = LinkState;
+
+    /// Transmitters make up addresses, so that links come and go. A calibration outlives a night.
+    const LIMITS: StateLimits =
+        StateLimits { time_to_live_ms: Some(DAY_MS), max_keys_per_group: 128 };
 
     fn route(batch: &CsiBatch) -> u64 {
         batch.link.route()
@@ -140,7 +145,8 @@ impl LinkState {
     }
 
     fn observe(&mut self, batch: &CsiBatch, config: &MotionConfig, reports: &mut Vec<Presence>) {
-        let n_subcarriers = batch.layout.subcarriers.len();
+        // A frame without antennas has no values.
+        let n_subcarriers = batch.layout.subcarriers.len().min(batch.layout.n_values());
         if self.chosen_for != n_subcarriers {
             (self.chosen, self.chosen_for) = (choose(config, n_subcarriers), n_subcarriers);
             // Values of another layout do not compare.
@@ -191,7 +197,8 @@ impl LinkState {
 
     fn due(&self, captured_at_ns: i64, motion: Motion, config: &MotionConfig) -> bool {
         self.reported.is_none_or(|(reported_at_ns, reported)| {
-            let waited_ns = captured_at_ns.saturating_sub(reported_at_ns) as f64;
+            // A clock that was far ahead once must not silence the link.
+            let waited_ns = captured_at_ns.abs_diff(reported_at_ns) as f64;
             reported != motion || waited_ns >= config.report_every_s * NS_PER_S
         })
     }
@@ -237,7 +244,8 @@ impl MovingVariance {
     /// An empty window.
     pub fn new(window_frames: NonZeroUsize) -> Self {
         let window_frames = window_frames.get();
-        Self { window_frames, values: VecDeque::with_capacity(window_frames.min(4096)) }
+        // Grows with its values: a made-up link has one.
+        Self { window_frames, values: VecDeque::new() }
     }
 
     /// Adds a value; gives the variance once the window is full.
@@ -269,9 +277,12 @@ pub fn threshold(quiet: &mut [f32]) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use schemas::{CsiFrame, CsiLayout, SourceKind};
 
     use super::*;
+    use crate::keyed::N_KEY_GROUPS;
+    use crate::testing::{any_time_ns, remember};
 
     fn config() -> MotionConfig {
         MotionConfig {
@@ -296,6 +307,70 @@ mod tests {
         let mut reports = Vec::new();
         LinkState::new(config.window_frames).observe(&batch, config, &mut reports);
         reports.iter().map(|report| (report.captured_at_ns / 100_000_000, report.motion)).collect()
+    }
+
+    /// A frame from a transmitter.
+    fn frame(transmitter: &str, captured_at_ns: i64) -> CsiBatch {
+        let layout = CsiLayout { n_rx: 1, n_tx: 1, subcarriers: vec![-1, 1], ..Default::default() };
+        let link = Link { transmitter: transmitter.to_owned(), ..Link::default() };
+        let mut batch = CsiBatch::new(link, layout.into(), SourceKind::Simulated);
+        batch.iq.extend([Complex32::new(10.0, 0.0); 2]);
+        let frame = CsiFrame { captured_at_ns, ..Default::default() };
+        batch.push_scalars(frame).expect("the frame is full");
+        batch
+    }
+
+    #[test]
+    fn made_up_transmitters_are_forgotten() {
+        const N_TICKS: u64 = 60;
+        const N_MADE_UP: u64 = 500;
+        let of_tick = |nth: u64| {
+            let made_up = (0..N_MADE_UP).map(|mth| format!("{:012x}", nth * N_MADE_UP + mth));
+            let frames = made_up.chain(["ap".to_owned()]).map(|name| frame(&name, 0));
+            (nth * 100, frames.collect::<Vec<_>>())
+        };
+        let mut inputs: Vec<_> = (0..N_TICKS).map(of_tick).collect();
+        inputs.push((2 * DAY_MS, vec![frame("ap", 0)]));
+        let found = remember(inputs, |frames, context| frames.detect_motion(config(), context));
+        let max_keys = DetectsMotion::LIMITS.max_keys_per_group * N_KEY_GROUPS;
+        assert!(found.most_keys <= max_keys, "{} links are saved", found.most_keys);
+        assert!(found.dropped["too many keys"] > 10_000, "{:?}", found.dropped);
+        // The one that is heard all the time is not among them, but for the silence at the end.
+        assert_eq!(found.dropped.values().sum::<u64>(), N_TICKS * N_MADE_UP + 1);
+        assert_eq!(found.n_keys, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_time_will_do(times_ns in prop::collection::vec(any_time_ns(), 1..20)) {
+            let config = config();
+            let (mut link, mut reports) = (LinkState::new(config.window_frames), Vec::new());
+            for time_ns in &times_ns {
+                link.observe(&frame("ap", *time_ns), &config, &mut reports);
+            }
+            prop_assert_eq!(reports[0].captured_at_ns, times_ns[0]);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_far_ahead_once_does_not_silence_a_link() {
+        let config = MotionConfig { threshold: Some(0.5), ..config() };
+        let (mut link, mut reports) = (LinkState::new(config.window_frames), Vec::new());
+        for time_ns in [0, 1, 2, 3, i64::MAX, 4, 5] {
+            link.observe(&frame("ap", time_ns), &config, &mut reports);
+        }
+        let times_ns: Vec<_> = reports.iter().map(|report| report.captured_at_ns).collect();
+        assert_eq!(times_ns, [0, 3, i64::MAX, 4]);
+    }
+
+    #[test]
+    fn a_frame_without_antennas_has_no_turbulence() {
+        let layout = CsiLayout { subcarriers: vec![-1, 1], ..Default::default() };
+        let mut batch = CsiBatch::new(Link::default(), layout.into(), SourceKind::Simulated);
+        batch.push_scalars(CsiFrame::default()).expect("there are no values");
+        let (mut link, mut reports) = (LinkState::new(config().window_frames), Vec::new());
+        link.observe(&batch, &config(), &mut reports);
+        assert_eq!(reports.len(), 1);
     }
 
     #[test]

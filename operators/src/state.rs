@@ -1,19 +1,19 @@
-//! State by key: what an operator remembers, and what of it changed since it was last saved.
+//! Where the state of operators comes from and goes to.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::Hash;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use foldhash::fast::RandomState;
 use schemas::{Granule, Tick, TickLength};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::progress::frontier::MutableAntichain;
+
+use crate::StateKey;
+use crate::keyed::{Keyed, key_group};
 
 /// A change of what a component remembers. Its time is the end of a granule: once the frontier is
 /// beyond it, all changes of the granule are there.
@@ -25,12 +25,6 @@ pub struct Change {
     pub key: Vec<u8>,
     /// The state from now on; none if it is forgotten.
     pub value: Option<Vec<u8>>,
-}
-
-/// What state belongs to. A key lives on the worker that its route leads to, like its records.
-pub trait StateKey: Clone + Eq + Hash + Serialize + DeserializeOwned + 'static {
-    /// Where the key is routed; the same as for its records.
-    fn route(&self) -> u64;
 }
 
 /// Where the state of one operator comes from and goes to.
@@ -112,14 +106,14 @@ impl Saving<'_> {
         index: usize,
         peers: usize,
     ) -> Keyed<K, S> {
-        let entries = self.restored.iter().filter_map(|(key, state)| {
+        let mut keyed = Keyed::default();
+        for (key, state) in &*self.restored {
             let key: K = postcard::from_bytes(key).expect("the shape of the key was compared");
-            let here = key.route() % peers as u64 == index as u64;
-            let state =
-                || postcard::from_bytes(state).expect("the shape of the state was compared");
-            here.then(|| (key, Entry { state: state(), changed: false }))
-        });
-        Keyed { entries: entries.collect(), changed: Vec::new() }
+            if key_group(key.route()) % peers == index {
+                keyed.restore(key, state);
+            }
+        }
+        keyed
     }
 }
 
@@ -134,83 +128,11 @@ impl fmt::Debug for Saving<'_> {
     }
 }
 
-/// State by key, which knows what of it changed.
-#[derive(Debug)]
-pub(crate) struct Keyed<K, S> {
-    entries: HashMap<K, Entry<S>, RandomState>,
-    /// Keys whose entry changed or is gone; one can be there twice.
-    changed: Vec<K>,
-}
-
-#[derive(Debug)]
-struct Entry<S> {
-    state: S,
-    /// True if the key is in `changed`.
-    changed: bool,
-}
-
-impl<K, S> Default for Keyed<K, S> {
-    fn default() -> Self {
-        Self { entries: HashMap::default(), changed: Vec::new() }
-    }
-}
-
-impl<K: StateKey, S> Keyed<K, S> {
-    /// The state of a key, which is about to change; made if there is none.
-    pub(crate) fn change(&mut self, key: &K, make: impl FnOnce() -> S) -> &mut S {
-        if !self.entries.contains_key(key) {
-            self.entries.insert(key.clone(), Entry { state: make(), changed: false });
-        }
-        let entry = self.entries.get_mut(key).expect("it was inserted if it was not there");
-        if !entry.changed {
-            entry.changed = true;
-            self.changed.push(key.clone());
-        }
-        &mut entry.state
-    }
-
-    /// Takes a key out.
-    pub(crate) fn remove(&mut self, key: &K) -> Option<S> {
-        let entry = self.entries.remove(key)?;
-        if !entry.changed {
-            self.changed.push(key.clone());
-        }
-        Some(entry.state)
-    }
-
-    /// All keys and their states, in any order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &S)> {
-        self.entries.iter().map(|(key, entry)| (key, &entry.state))
-    }
-}
-
-impl<K: StateKey, S: Serialize> Keyed<K, S> {
-    /// What changed since the last call.
-    pub(crate) fn take_changes(&mut self, component: u32) -> impl Iterator<Item = Change> {
-        let entries = &mut self.entries;
-        self.changed.drain(..).filter_map(move |key| {
-            let value = match entries.get_mut(&key) {
-                Some(entry) if !entry.changed => return None,
-                Some(entry) => {
-                    entry.changed = false;
-                    Some(encode(&entry.state))
-                }
-                None => None,
-            };
-            Some(Change { component, key: encode(&key), value })
-        })
-    }
-}
-
-fn encode(value: &impl Serialize) -> Vec<u8> {
-    postcard::to_allocvec(value).expect("state has only what postcard knows")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     struct Key(u64);
 
     impl StateKey for Key {
@@ -219,28 +141,9 @@ mod tests {
         }
     }
 
-    fn changes(state: &mut Keyed<Key, u8>) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-        state.take_changes(0).map(|change| (change.key, change.value)).collect()
-    }
-
-    #[test]
-    fn only_what_changed_is_saved() {
-        let mut state = Keyed::<Key, u8>::default();
-        *state.change(&Key(1), || 0) = 5;
-        *state.change(&Key(1), || 0) += 1;
-        state.change(&Key(2), || 7);
-        assert_eq!(changes(&mut state), [(vec![1], Some(vec![6])), (vec![2], Some(vec![7]))]);
-        assert!(changes(&mut state).is_empty());
-        state.remove(&Key(1));
-        assert_eq!(changes(&mut state), [(vec![1], None)]);
-        state.remove(&Key(2));
-        state.change(&Key(2), || 9);
-        assert_eq!(changes(&mut state), [(vec![2], Some(vec![9]))], "once");
-    }
-
     #[test]
     fn a_key_is_restored_where_its_records_go() {
-        let restored = (0..10_u8).map(|key| (vec![key], vec![key + 100])).collect();
+        let restored = (0..10_u8).map(|key| (vec![key], vec![0, key + 100])).collect();
         let saving = Saving { restored: Arc::new(restored), ..Saving::nowhere() };
         let of = |index| {
             let state: Keyed<Key, u8> = saving.restore(index, 3);

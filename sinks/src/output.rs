@@ -88,8 +88,9 @@ impl JsonLinesConfig {
     fn output(&self, writer: &str, directory: &Path) -> Result<Vec<PathBuf>, OutputError> {
         let path = directory.join(&self.path);
         let Some(n_bytes) = file_bytes(&path) else { return Ok(Vec::new()) };
-        let committed = UpperFile::read(&path);
-        match committed.map_err(|source| OutputError::Read { path: path.clone(), source })? {
+        let commits = UpperFile::commits(&path);
+        let commits = commits.map_err(|source| OutputError::Read { path: path.clone(), source })?;
+        match commits.into_iter().next() {
             Some(committed) if committed.writer.starts_with(writer) => {
                 let upper = UpperFile::path_beside(&path);
                 Ok(vec![path, upper])

@@ -43,7 +43,7 @@ pub(crate) struct UpperFile {
 
 impl UpperFile {
     /// Where the upper of a file is.
-    fn path_beside(path: &Path) -> PathBuf {
+    pub(crate) fn path_beside(path: &Path) -> PathBuf {
         let mut name = path.as_os_str().to_owned();
         name.push(".upper");
         name.into()
@@ -52,13 +52,19 @@ impl UpperFile {
     /// What a writer has committed to the file at `path`: the last commit and the one before, as far as
     /// they are intact, the newest first.
     pub(crate) fn read(path: &Path, writer: &str) -> io::Result<Vec<Committed>> {
+        let mut commits = Self::commits(path)?;
+        commits.retain(|committed| committed.writer == writer);
+        Ok(commits)
+    }
+
+    /// What anyone has committed to the file at `path`, as [`UpperFile::read`] does.
+    pub(crate) fn commits(path: &Path) -> io::Result<Vec<Committed>> {
         let bytes = match fs::read(Self::path_beside(path)) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let slots = bytes.chunks(SLOT_BYTES).filter_map(decode);
-        let mut commits: Vec<_> = slots.filter(|committed| committed.writer == writer).collect();
+        let mut commits: Vec<_> = bytes.chunks(SLOT_BYTES).filter_map(decode).collect();
         commits.sort_by_key(|committed| std::cmp::Reverse(committed.number));
         Ok(commits)
     }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
 use crate::activity::posture::Posture;
+use crate::keyed::StateLimits;
 use crate::stateful::{Stateful, Work, stateful};
 use crate::{Component, Context, StateKey};
 
@@ -104,6 +105,9 @@ impl Stateful for TellsActivities {
     type Key = PersonKey;
     type State = Known;
 
+    /// A person is forgotten with the windows. All people of a site are in one key group.
+    const LIMITS: StateLimits = StateLimits { time_to_live_ms: None, max_keys_per_group: 1024 };
+
     fn route(frame: &PoseFrame) -> u64 {
         stable_hash(&[&frame.site])
     }
@@ -121,14 +125,16 @@ impl Stateful for TellsActivities {
 
     /// A window is over.
     fn on_alarm(&mut self, end: Tick, work: &mut Work<'_, Self>) {
-        let mut keys: Vec<_> = work.state.iter().map(|(key, _)| key.clone()).collect();
+        let two_windows_ms = self.config.window_ms().saturating_mul(2);
+        let is_gone = |known: &Known| known.last_end.saturating_add(two_windows_ms) <= end;
+        let due = work.state.iter().filter(|(_, it)| it.window.is_some() || is_gone(it));
+        let mut keys: Vec<_> = due.map(|(key, _)| key.clone()).collect();
         keys.sort();
         for key in keys {
             let known = work.state.change(&key, Known::default);
-            if let Some(window) = known.window.take() {
-                known.close(&key, end, window, self, work.outputs);
-            } else if known.last_end.saturating_add(2 * self.config.window_ms()) <= end {
-                work.state.remove(&key);
+            match known.window.take() {
+                Some(window) => known.close(&key, end, window, self, work.outputs),
+                None => drop(work.state.remove(&key)),
             }
         }
         self.set_next_alarm(end, work);
@@ -203,7 +209,7 @@ impl Known {
         let PersonKey { site, person } = key;
         let (activity, confidence) = window.verdict();
         let ends_at_ns = i64::try_from(end).unwrap_or(i64::MAX).saturating_mul(NS_PER_MS);
-        let window_ns = i64::try_from(operator.config.window_ms()).unwrap_or(i64::MAX) * NS_PER_MS;
+        let window_ms = i64::try_from(operator.config.window_ms()).unwrap_or(i64::MAX);
         if self.last != activity {
             let (fell, changed) = (EventType::FallDetected, EventType::ActivityDetected);
             let event_type = if activity == Activity::Fall { fell } else { changed };
@@ -224,7 +230,7 @@ impl Known {
         records.push(Record::Activity(ActivityWindow {
             site: site.clone(),
             subject: person.clone(),
-            starts_at_ns: ends_at_ns - window_ns,
+            starts_at_ns: ends_at_ns.saturating_sub(window_ms.saturating_mul(NS_PER_MS)),
             ends_at_ns,
             activity,
             confidence,

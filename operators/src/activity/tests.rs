@@ -1,11 +1,13 @@
 //! People do things: the windows and events are what one would note by hand.
 
+use proptest::prelude::*;
 use schemas::{BoundingBox, Person, SitePosition};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::capture::Event as Captured;
 use timely::dataflow::operators::{Capture, Operator, ToStream};
 
 use super::*;
+use crate::testing::{any_time_ns, remember};
 
 const CONFIG: ActivityConfig =
     ActivityConfig { window_s: 1.0, standing_height: 0.6, walking_m_s: 0.35, falling_s: 1.5 };
@@ -85,4 +87,43 @@ fn a_fall_is_a_short_way_down() {
     let lying_down = told([second(0.6), second(0.4), second(0.4), second(0.1)].concat());
     assert!(lying_down.contains(&"4000 lying".to_owned()), "{lying_down:?}");
     assert!(!lying_down.iter().any(|line| line.contains("fall")), "{lying_down:?}");
+}
+
+#[test]
+fn made_up_people_are_forgotten() {
+    let of_tick = |nth: u64| {
+        let ids = (0..500).map(|mth| (nth * 500 + mth).to_string());
+        let persons = ids.map(|id| Person { id, ..Person::default() }).collect();
+        (nth * 100, vec![PoseFrame { persons, ..PoseFrame::default() }])
+    };
+    let inputs: Vec<_> = (0..6).map(of_tick).collect();
+    let found = remember(inputs, |frames, context| frames.activities(CONFIG, context));
+    let max_keys = TellsActivities::LIMITS.max_keys_per_group;
+    assert_eq!(found.most_keys, max_keys, "a site is one key group");
+    assert_eq!(found.dropped["too many keys"], 6 * 500 - max_keys as u64);
+    assert_eq!(found.n_keys, 0, "the others are forgotten with their windows");
+}
+
+proptest! {
+    #[test]
+    fn any_time_will_do(
+        times_ns in prop::collection::vec(any_time_ns(), 1..20),
+        end in any::<Tick>(),
+        window_s in any::<f64>(),
+    ) {
+        let config = ActivityConfig { window_s, ..CONFIG };
+        let mut known = Known::default();
+        for captured_at_ns in times_ns {
+            let frame = PoseFrame { captured_at_ns, ..PoseFrame::default() };
+            known.observe(&frame, &Person::default(), &config);
+        }
+        let key = PersonKey { site: "flat".to_owned(), person: "a".to_owned() };
+        let component = Context::detached("activity").component;
+        let operator = TellsActivities { config, component };
+        let (window, mut records) = (known.window.take().expect("seen"), Vec::new());
+        known.close(&key, end, window, &operator, &mut records);
+        let Some(Record::Activity(window)) = records.pop() else { panic!("a window closes") };
+        prop_assert!(window.starts_at_ns <= window.ends_at_ns);
+        prop_assert!(config.window_end(end) >= end);
+    }
 }

@@ -20,7 +20,7 @@ use crate::infer::align::align;
 
 /// Height at which a body scatters most.
 const SCATTER_HEIGHT_M: f32 = 0.95;
-const SLOW_NS: i64 = 2_000_000_000;
+pub(super) const SLOW_NS: i64 = 2_000_000_000;
 const FAST_NS: i64 = 500_000_000;
 /// Frames that one picture is made from at most, spread over its time.
 const FRAMES_PER_PICTURE: usize = 24;
@@ -113,16 +113,27 @@ impl Features {
         RecentFrames(self.receivers.iter().map(|_| VecDeque::new()).collect())
     }
 
+    /// True if the layout knows such frames.
+    pub(super) fn knows(&self, batch: &CsiBatch) -> bool {
+        self.receiver_idx(batch).is_some()
+    }
+
+    /// The place of a batch's receiver, if the layout knows such frames.
+    fn receiver_idx(&self, batch: &CsiBatch) -> Option<usize> {
+        let named = |known: &Receiver| known.name == batch.link.receiver;
+        let receiver_idx = self.receivers.iter().position(named)?;
+        let (n_rx, n_tx) = (usize::from(batch.layout.n_rx), batch.layout.n_tx);
+        let fits = (n_rx, n_tx) == (self.receivers[receiver_idx].n_rx, 1)
+            && batch.layout.subcarriers == self.layout.geometry.subcarriers;
+        fits.then_some(receiver_idx)
+    }
+
     /// Takes the frames of a batch in; false if the layout does not know such frames.
     pub fn push(&self, batch: &CsiBatch, recent: &mut RecentFrames) -> bool {
-        let receivers = self.receivers.iter().zip(&mut recent.0);
-        let found = receivers.into_iter().find(|(known, _)| known.name == batch.link.receiver);
-        let Some((receiver, frames)) = found else { return false };
+        let Some(receiver_idx) = self.receiver_idx(batch) else { return false };
+        let receiver = &self.receivers[receiver_idx];
+        let Some(frames) = recent.0.get_mut(receiver_idx) else { return false };
         let subcarriers = &self.layout.geometry.subcarriers;
-        let (n_rx, n_tx) = (usize::from(batch.layout.n_rx), batch.layout.n_tx);
-        if (n_rx, n_tx) != (receiver.n_rx, 1) || batch.layout.subcarriers != *subcarriers {
-            return false;
-        }
         for frame_idx in 0..batch.len() {
             let captured_at_ns = batch.captured_at_ns[frame_idx];
             receiver.push(captured_at_ns, batch.values(frame_idx), subcarriers, frames);

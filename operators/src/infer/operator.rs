@@ -6,8 +6,9 @@ use schemas::{CsiBatch, PoseFrame, SourceKind, Tick, stable_hash};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
-use crate::infer::features::RecentFrames;
+use crate::infer::features::{RecentFrames, SLOW_NS};
 use crate::infer::{Features, Model};
+use crate::keyed::{HOUR_MS, StateLimits};
 use crate::stateful::{Stateful, Work, stateful};
 use crate::{Component, Context, StateKey};
 
@@ -19,7 +20,8 @@ pub trait InferPoses<'scope> {
     ///
     /// Frames of receivers or layouts that the model does not know are dropped and counted. Nothing
     /// comes until every receiver of the model has a window of frames. State: two seconds of frames of
-    /// each receiver, on the worker that the site hashes to. People have no identity yet.
+    /// each receiver, on the worker that the site hashes to; a site without frames for an hour is
+    /// forgotten. People have no identity yet.
     fn infer_poses(
         self,
         model: Arc<Model>,
@@ -50,7 +52,7 @@ struct Infers {
 }
 
 /// The name of a site.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct SiteName(String);
 
 impl StateKey for SiteName {
@@ -74,11 +76,17 @@ impl Stateful for Infers {
     type Key = SiteName;
     type State = Site;
 
+    /// Two seconds of frames count, and are large. A model is of few sites.
+    const LIMITS: StateLimits =
+        StateLimits { time_to_live_ms: Some(HOUR_MS), max_keys_per_group: 8 };
+
     fn route(batch: &CsiBatch) -> u64 {
         stable_hash(&[&batch.link.site])
     }
 
     fn on_tick(&mut self, _tick: Tick, mut batches: Vec<CsiBatch>, work: &mut Work<'_, Self>) {
+        // Nothing is remembered of sites that only have frames which are not used.
+        batches.retain(|batch| self.knows(batch));
         // Stable, so that the batches of a site stay in order.
         batches.sort_by(|a, b| a.link.site.cmp(&b.link.site));
         for of_site in batches.chunk_by(|a, b| a.link.site == b.link.site) {
@@ -95,6 +103,15 @@ impl Stateful for Infers {
 }
 
 impl Infers {
+    /// True if the model can use a batch; counts it otherwise.
+    fn knows(&self, batch: &CsiBatch) -> bool {
+        let knows = self.features.knows(batch);
+        if !knows {
+            (self.component.dropped)("not the model's layout", batch.len() as u64);
+        }
+        knows
+    }
+
     /// Takes the batches of a tick in, and looks if it is time.
     fn observe(&self, batches: &[CsiBatch], site: &mut Site) -> Option<PoseFrame> {
         let mut newest_ns = None;
@@ -102,12 +119,10 @@ impl Infers {
             if self.features.push(batch, &mut site.frames) {
                 site.source_kind = batch.source_kind;
                 newest_ns = newest_ns.max(batch.captured_at_ns.iter().max().copied());
-            } else {
-                (self.component.dropped)("not the model's layout", batch.len() as u64);
             }
         }
         let now_ns = newest_ns?;
-        if now_ns < *site.due_ns.get_or_insert(now_ns) {
+        if site.due_ns.is_some_and(|due_ns| self.is_early(now_ns, due_ns)) {
             return None;
         }
         site.due_ns = Some(now_ns.saturating_add(self.every_ns));
@@ -124,7 +139,110 @@ impl Infers {
             source_kind: site.source_kind,
             estimator: self.model.estimator(),
         };
-        site.n_frames += 1;
+        site.n_frames = site.n_frames.saturating_add(1);
         Some(frame)
+    }
+
+    /// True if people are not to be looked for yet. A time that is due later than it could be was set by
+    /// a clock that has stepped back since.
+    fn is_early(&self, now_ns: i64, due_ns: i64) -> bool {
+        let latest_ns = now_ns.saturating_add(self.every_ns).saturating_add(SLOW_NS);
+        now_ns < due_ns && due_ns <= latest_ns
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use num_complex::Complex32;
+    use schemas::{CsiFrame, CsiLayout, Link};
+
+    use super::*;
+    use crate::keyed::N_KEY_GROUPS;
+    use crate::testing::remember;
+
+    fn model() -> Arc<Model> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/flat.safetensors");
+        Arc::new(Model::load(&path).expect("the model is there"))
+    }
+
+    /// A frame of the model's first receiver at a site.
+    fn batch(model: &Model, site: &str, captured_at_ns: i64) -> CsiBatch {
+        let geometry = &model.card().layout.geometry;
+        let receiver = &geometry.receivers[0];
+        let n_rx = u16::try_from(receiver.antennas_m.len()).expect("few");
+        let subcarriers = geometry.subcarriers.clone();
+        let layout = CsiLayout { n_rx, n_tx: 1, subcarriers, ..CsiLayout::default() };
+        let (site, receiver) = (site.to_owned(), receiver.name.clone());
+        let link = Link { site, receiver, ..Link::default() };
+        let n_values = layout.n_values();
+        let mut batch = CsiBatch::new(link, layout.into(), SourceKind::Simulated);
+        batch.iq.resize(n_values, Complex32::new(1.0, 0.0));
+        let frame = CsiFrame { captured_at_ns, ..CsiFrame::default() };
+        batch.push_scalars(frame).expect("the frame is full");
+        batch
+    }
+
+    fn infers() -> Infers {
+        let model = model();
+        let features = Features::new(model.card().layout.clone());
+        let component = Context::detached("infer").component;
+        Infers { model, features, every_ns: 100_000_000, component }
+    }
+
+    #[test]
+    fn made_up_sites_are_forgotten() {
+        let model = model();
+        let of_tick = |nth: u64| {
+            let sites = (0..100).map(|mth| format!("site {}", nth * 100 + mth));
+            let mut batches: Vec<_> = sites.map(|site| batch(&model, &site, 0)).collect();
+            let mut unknown = batch(&model, &format!("other site {nth}"), 0);
+            unknown.link.receiver = "unknown".to_owned();
+            batches.push(unknown);
+            (nth * 100, batches)
+        };
+        let inputs: Vec<_> = (0..20).map(of_tick).collect();
+        let model = Arc::clone(&model);
+        let found = remember(inputs, |batches, context| batches.infer_poses(model, 0.1, context));
+        let max_keys = Infers::LIMITS.max_keys_per_group * N_KEY_GROUPS;
+        assert!(found.most_keys <= max_keys, "{} sites are saved", found.most_keys);
+        assert_eq!(found.dropped["not the model's layout"], 20);
+        assert_eq!(found.dropped["too many keys"] + found.n_keys as u64, 20 * 100);
+    }
+
+    #[test]
+    fn any_time_will_do() {
+        let infers = infers();
+        let mut site = Site {
+            frames: infers.features.no_frames(),
+            source_kind: SourceKind::Live,
+            due_ns: None,
+            n_frames: u64::MAX,
+        };
+        for before_ns in [i64::MIN, -1, 0, i64::MAX] {
+            for after_ns in [i64::MIN, -1, 0, i64::MAX] {
+                for time_ns in [before_ns, after_ns] {
+                    let batch = batch(&infers.model, "flat", time_ns);
+                    let seen = infers.observe(&[batch], &mut site);
+                    assert!(seen.is_none(), "other receivers are missing");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_far_ahead_once_is_not_waited_for() {
+        let infers = infers();
+        for (name, now_ns, due_ns, expected) in [
+            ("due", 100, 100, false),
+            ("next", 100, 100_000_000, true),
+            ("late", 0, 600_000_000, true),
+            ("ahead", 0, i64::MAX, false),
+            ("the end of time", i64::MAX, i64::MAX, false),
+            ("before all time", i64::MIN, i64::MAX, false),
+        ] {
+            assert_eq!(infers.is_early(now_ns, due_ns), expected, "{name}");
+        }
     }
 }

@@ -15,6 +15,7 @@ use schemas::{BoundingBox, Person, PoseFrame, SitePosition, Tick, stable_hash};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
+use crate::keyed::{DAY_MS, StateLimits};
 use crate::stateful::{Stateful, Work, stateful};
 use crate::track::assignment::assign;
 use crate::track::kalman::Kalman;
@@ -27,7 +28,7 @@ const KEYPOINT_GAIN: f32 = 0.5;
 const CONFIDENCE_LEFT: f32 = 0.9;
 /// Lengths are rounded, so that they do not depend on how a processor sums.
 const ROUNDING: f32 = 1e3;
-/// Bound of the tracks of a source; the people beyond it are not tracked.
+/// Bound of the tracks of a source and of the people in a frame; those beyond it are not tracked.
 const MAX_TRACKS: usize = 256;
 
 /// Settings of `track`.
@@ -62,7 +63,8 @@ pub trait Track<'scope> {
     /// Replaces the people of each frame by tracks with an id of their own.
     ///
     /// Ids count from 1 within a site and source. People without a position are not tracked, and
-    /// counted as dropped. State: the tracks of each site and source, on the worker they hash to.
+    /// counted as dropped. State: the tracks of each site and source, on the worker they hash to; ids
+    /// start anew where there was no frame for a day.
     #[must_use]
     fn track(self, config: TrackConfig, context: Context<'scope>) -> Self;
 }
@@ -85,6 +87,11 @@ impl Stateful for Tracks {
     type Key = FrameSource;
     type State = Tracker;
 
+    /// Ids count on over a night, so that they do not name others in the morning. A tracker holds more
+    /// than a link does, and there are fewer.
+    const LIMITS: StateLimits =
+        StateLimits { time_to_live_ms: Some(DAY_MS), max_keys_per_group: 32 };
+
     fn route(frame: &PoseFrame) -> u64 {
         stable_hash(&[&frame.site, &frame.source])
     }
@@ -94,10 +101,15 @@ impl Stateful for Tracks {
             let tracker = work.state.change(&FrameSource::of(&frame), Tracker::default);
             let persons = std::mem::take(&mut frame.persons);
             let n_persons = persons.len();
-            let placed: Vec<_> =
+            let mut placed: Vec<_> =
                 persons.into_iter().filter(|person| person.position.is_some()).collect();
-            if placed.len() < n_persons {
-                (self.component.dropped)("no position", (n_persons - placed.len()) as u64);
+            let n_placed = placed.len();
+            if n_placed < n_persons {
+                (self.component.dropped)("no position", (n_persons - n_placed) as u64);
+            }
+            if n_placed > MAX_TRACKS {
+                placed.truncate(MAX_TRACKS);
+                (self.component.dropped)("too many people", (n_placed - MAX_TRACKS) as u64);
             }
             frame.persons = tracker.update(frame.captured_at_ns, placed, &self.config);
             frame.source = self.component.name.to_string();
@@ -107,7 +119,7 @@ impl Stateful for Tracks {
 }
 
 /// The site and source of frames.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct FrameSource {
     site: String,
     source: String,
@@ -174,8 +186,9 @@ impl Tracker {
             }
         }
         self.tracks.retain(|track| {
-            let unseen_s = now_ns.saturating_sub(track.seen_at_ns) as f64 / NS_PER_S;
-            let missed = track.seen_at_ns < now_ns;
+            // A track of a clock that was far ahead once is as old as one of long ago.
+            let unseen_s = now_ns.abs_diff(track.seen_at_ns) as f64 / NS_PER_S;
+            let missed = track.seen_at_ns < now_ns || unseen_s > config.max_age_s;
             let confirmed = track.n_seen >= config.confirm_frames;
             // What was a glimpse goes at once; what was a person stays for a while.
             !missed || (confirmed && unseen_s <= config.max_age_s)
@@ -212,7 +225,7 @@ impl Tracked {
             zone: None,
             activity: None,
         };
-        self.n_seen += 1;
+        self.n_seen = self.n_seen.saturating_add(1);
         self.seen_at_ns = now_ns;
     }
 }
@@ -223,7 +236,11 @@ fn round(value: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::keyed::N_KEY_GROUPS;
+    use crate::testing::{any_time_ns, remember};
 
     const CONFIG: TrackConfig =
         TrackConfig { max_distance_m: 1.0, confirm_frames: 2, max_age_s: 0.5 };
@@ -273,6 +290,59 @@ mod tests {
         ] {
             assert_eq!(ids(&moments), expected, "{name}");
         }
+    }
+
+    fn someone(x_m: f32) -> Person {
+        Person { position: Some(SitePosition { x_m, y_m: 0.0 }), ..Person::default() }
+    }
+
+    #[test]
+    fn made_up_sites_are_forgotten() {
+        const N_TICKS: u64 = 24;
+        const N_MADE_UP: u64 = 500;
+        let frame =
+            |site: String| PoseFrame { site, persons: vec![someone(0.0)], ..PoseFrame::default() };
+        let of_tick = |nth: u64| {
+            let made_up = (0..N_MADE_UP).map(|mth| format!("site {}", nth * N_MADE_UP + mth));
+            let frames = made_up.chain(["flat".to_owned()]).map(frame);
+            (nth * 100, frames.collect::<Vec<_>>())
+        };
+        let mut inputs: Vec<_> = (0..N_TICKS).map(of_tick).collect();
+        inputs.push((2 * DAY_MS, vec![frame("flat".to_owned())]));
+        let found = remember(inputs, |frames, context| frames.track(CONFIG, context));
+        let max_keys = Tracks::LIMITS.max_keys_per_group * N_KEY_GROUPS;
+        assert!(found.most_keys <= max_keys, "{} trackers are saved", found.most_keys);
+        assert!(found.dropped["too many keys"] > 5000, "{:?}", found.dropped);
+        assert_eq!(found.dropped.values().sum::<u64>(), N_TICKS * N_MADE_UP + 1);
+        assert_eq!(found.n_keys, 1);
+    }
+
+    #[test]
+    fn a_crowd_is_cut() {
+        let persons = vec![someone(0.0); MAX_TRACKS + 7];
+        let frame = PoseFrame { persons, ..PoseFrame::default() };
+        let found = remember([(0, vec![frame])], |frames, context| frames.track(CONFIG, context));
+        assert_eq!(found.dropped["too many people"], 7);
+    }
+
+    proptest! {
+        #[test]
+        fn any_time_will_do(times_ns in prop::collection::vec(any_time_ns(), 1..20)) {
+            let mut tracker = Tracker::default();
+            for time_ns in times_ns {
+                let shown = tracker.update(time_ns, vec![someone(1.0), someone(5.0)], &CONFIG);
+                prop_assert!(shown.len() <= MAX_TRACKS);
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_far_ahead_once_leaves_no_ghost() {
+        let mut tracker = Tracker::default();
+        for time_ns in [0, 1, 2, i64::MAX] {
+            tracker.update(time_ns, vec![someone(0.0)], &CONFIG);
+        }
+        assert!(tracker.update(3, Vec::new(), &CONFIG).is_empty());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The second half: windows by key, which leave when they are over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, RecordBatchOptions};
@@ -9,6 +9,7 @@ use schemas::{Rows, Tick};
 use serde::{Deserialize, Serialize};
 
 use crate::StateKey;
+use crate::keyed::StateLimits;
 use crate::stateful::{Stateful, Work};
 use crate::windows::WindowsConfig;
 use crate::windows::aggregate::{Accumulator, Outcome};
@@ -29,8 +30,8 @@ pub(super) struct Fire {
     n_key_columns: usize,
     /// True if windows grow together when they touch.
     merges: bool,
-    /// Keys whose windows may be over at a tick; one can be there twice.
-    due: BTreeMap<Tick, Vec<Key>>,
+    /// Keys that have windows which are over at a tick.
+    due: BTreeMap<Tick, BTreeSet<Key>>,
 }
 
 impl Fire {
@@ -39,28 +40,30 @@ impl Fire {
         Self { stream, schema, n_key_columns, merges, due: BTreeMap::new() }
     }
 
-    /// Adds what was gathered to its window. Gives the window, if it is new or has grown.
+    /// Adds what was gathered to its window. Gives the window, if it is new or has grown, and the ticks
+    /// at which none is over any more.
     fn add(
         &self,
         open: &mut Vec<Open>,
         mut window: Window,
         mut accumulators: Vec<Accumulator>,
-    ) -> Option<Window> {
+    ) -> (Option<Window>, Vec<Tick>) {
         if !self.merges {
             // The latest window is the likeliest.
             let found = open.iter_mut().rev().find(|it| it.window == window);
             let Some(found) = found else {
                 open.push(Open { window, accumulators });
-                return Some(window);
+                return (Some(window), Vec::new());
             };
             merge(&mut found.accumulators, &accumulators);
-            return None;
+            return (None, Vec::new());
         }
         let touches = |it: &mut Open| {
             it.window.start_ns <= window.end_ns && window.start_ns <= it.window.end_ns
         };
         let mut touched: Vec<_> = open.extract_if(.., touches).collect();
         touched.sort_by_key(|it| it.window);
+        let mut outgrown: Vec<_> = touched.iter().map(|it| it.window.over_at()).collect();
         for mut earlier in touched {
             window.start_ns = window.start_ns.min(earlier.window.start_ns);
             window.end_ns = window.end_ns.max(earlier.window.end_ns);
@@ -68,13 +71,24 @@ impl Fire {
             accumulators = earlier.accumulators;
         }
         open.push(Open { window, accumulators });
-        Some(window)
+        outgrown.retain(|tick| open.iter().all(|it| it.window.over_at() != *tick));
+        (Some(window), outgrown)
     }
 
     fn set_due(&mut self, key: Key, window: Window, work: &mut Work<'_, Self>) {
         let over_at = window.over_at();
-        self.due.entry(over_at).or_default().push(key);
+        self.due.entry(over_at).or_default().insert(key);
         work.set_alarm(over_at);
+    }
+
+    /// Takes back that the key has windows which are over at a tick.
+    fn clear_due(&mut self, key: &Key, over_at: Tick, work: &mut Work<'_, Self>) {
+        let Some(keys) = self.due.get_mut(&over_at) else { return };
+        keys.remove(key);
+        if keys.is_empty() {
+            self.due.remove(&over_at);
+            work.cancel_alarm(over_at);
+        }
     }
 
     /// The windows that leave in one batch.
@@ -130,6 +144,9 @@ impl Stateful for Fire {
     type Key = Key;
     type State = Vec<Open>;
 
+    /// A window is forgotten when it is over. Keys have 32 routes only, and many are wanted at once.
+    const LIMITS: StateLimits = StateLimits { time_to_live_ms: None, max_keys_per_group: 4096 };
+
     fn route(part: &Part) -> u64 {
         part.key.route()
     }
@@ -137,7 +154,11 @@ impl Stateful for Fire {
     fn on_tick(&mut self, _tick: Tick, parts: Vec<Part>, work: &mut Work<'_, Self>) {
         for part in parts {
             let Part { key, window, accumulators, .. } = part;
-            let changed = self.add(work.state.change(&key, Vec::new), window, accumulators);
+            let open = work.state.change(&key, Vec::new);
+            let (changed, outgrown) = self.add(open, window, accumulators);
+            for over_at in outgrown {
+                self.clear_due(&key, over_at, work);
+            }
             if let Some(window) = changed {
                 self.set_due(key, window, work);
             }
@@ -145,9 +166,9 @@ impl Stateful for Fire {
     }
 
     fn on_alarm(&mut self, tick: Tick, work: &mut Work<'_, Self>) {
-        let mut keys = self.due.remove(&tick).unwrap_or_default();
-        keys.sort_by_cached_key(|key| (key.bucket(), key.clone()));
-        keys.dedup();
+        let mut keys: Vec<_> = self.due.remove(&tick).unwrap_or_default().into_iter().collect();
+        // Stable, so that the keys of a bucket stay in order.
+        keys.sort_by_cached_key(Key::bucket);
         let mut fired = Vec::new();
         for key in keys {
             let open = work.state.change(&key, Vec::new);
@@ -160,6 +181,13 @@ impl Stateful for Fire {
         }
         for of_bucket in fired.chunk_by(|(a, _), (b, _)| a.bucket() == b.bucket()) {
             work.outputs.push(self.rows(of_bucket[0].0.bucket(), of_bucket));
+        }
+    }
+
+    /// Windows of a forgotten key do not leave.
+    fn on_evict(&mut self, _tick: Tick, key: &Key, open: &Vec<Open>, work: &mut Work<'_, Self>) {
+        for open in open {
+            self.clear_due(key, open.window.over_at(), work);
         }
     }
 

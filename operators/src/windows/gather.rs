@@ -10,6 +10,7 @@ use foldhash::fast::RandomState;
 use schemas::{Rows, Tick, stable_hash};
 use serde::{Deserialize, Serialize};
 
+use crate::keyed::StateLimits;
 use crate::stateful::{Ordered, Stateful, Work};
 use crate::windows::WindowsConfig;
 use crate::windows::aggregate::Accumulator;
@@ -31,7 +32,12 @@ pub(super) struct Part {
 impl Ordered for Part {
     fn compare(&self, other: &Self) -> Ordering {
         let order = |part: &Self| (part.origin, part.window);
-        order(self).cmp(&order(other)).then_with(|| self.key.cmp(&other.key))
+        // Two partitions may hash alike: then what they add decides.
+        let content = |part: &Self| postcard::to_allocvec(&part.accumulators).unwrap_or_default();
+        order(self)
+            .cmp(&order(other))
+            .then_with(|| self.key.cmp(&other.key))
+            .then_with(|| content(self).cmp(&content(other)))
     }
 }
 
@@ -54,7 +60,7 @@ impl Gathered {
 }
 
 /// Nothing is remembered from tick to tick.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct NoKey;
 
 impl StateKey for NoKey {
@@ -192,6 +198,8 @@ impl Stateful for Gather {
     type Key = NoKey;
     type State = ();
 
+    const LIMITS: StateLimits = StateLimits::NO_STATE;
+
     fn route(rows: &Rows) -> u64 {
         stable_hash(&[&rows.stream, &rows.partition])
     }
@@ -217,7 +225,7 @@ impl Stateful for Gather {
 /// Some of the rows, as rows of another stream.
 fn pick(rows: &Rows, picked: Vec<u64>, stream: &str) -> Option<Rows> {
     let times_ns = picked.iter().map(|row| rows.times_ns[*row as usize]).collect();
-    let sequence = rows.sequence + picked.first().copied().unwrap_or(0);
+    let sequence = rows.sequence.saturating_add(picked.first().copied().unwrap_or(0));
     let batch = take_record_batch(&rows.batch, &UInt64Array::from(picked)).ok()?;
     let (stream, partition) = (stream.to_owned(), rows.partition.clone());
     Some(Rows { stream, partition, sequence, times_ns, batch })

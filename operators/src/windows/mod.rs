@@ -115,7 +115,7 @@ impl WindowsConfig {
     pub(crate) fn state_shape(&self) -> String {
         let aggregates = self.aggregates.iter().map(|(name, it)| format!("{name} = {it}"));
         let aggregates = aggregates.collect::<Vec<_>>().join(", ");
-        format!("windows 1, {} by {}: {aggregates}", self.window, self.key.join(", "))
+        format!("windows 2, {} by {}: {aggregates}", self.window, self.key.join(", "))
     }
 }
 
@@ -124,7 +124,9 @@ pub trait Windows<'scope> {
     /// Gives each window when it is over, and rows that come too late for theirs.
     ///
     /// `output` has the columns of [`WindowsConfig::schema`]. Windows leave at their end, those of a
-    /// tick by key. State: what is gathered of each open window, on the worker that the key hashes to.
+    /// tick by key. State: what is gathered of each open window, on the worker that the key hashes to;
+    /// where there are more than 4096 keys in one of 32 buckets, those that were idle longest lose
+    /// theirs, counted.
     fn windows(
         self,
         config: &WindowsConfig,

@@ -134,7 +134,33 @@ impl Stretch {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::testing::any_time_ns;
+
+    proptest! {
+        #[test]
+        fn any_time_will_do(
+            time_ns in any_time_ns(),
+            length_s in 0.001_f64..1e9,
+            every_s in 0.1_f64..1.0,
+        ) {
+            let (length_s, every_s) = (Seconds(length_s), Seconds(every_s * length_s));
+            for stretch in [
+                Stretch::Tumbling { length_s },
+                Stretch::Sliding { length_s, every_s },
+                Stretch::Session { gap_s: length_s },
+            ] {
+                stretch.windows_of(time_ns, |window| {
+                    // The last window of all has the last moment in it.
+                    assert!((window.start_ns..=window.end_ns).contains(&time_ns), "{window:?}");
+                    let over_at_ns = i128::from(window.over_at()) * i128::from(NS_PER_MS);
+                    assert!(over_at_ns >= window.end_ns.into(), "{window:?}");
+                });
+            }
+        }
+    }
 
     #[test]
     fn a_moment_belongs_to_its_windows() {

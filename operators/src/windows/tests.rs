@@ -8,6 +8,8 @@ use schemas::Rows;
 use timely::dataflow::operators::{Input, Inspect};
 
 use super::*;
+use crate::stateful::Stateful;
+use crate::testing::remember;
 
 /// Key, time and value of a row.
 type Row = (&'static str, i64, f64);
@@ -158,6 +160,55 @@ fn neither_batches_nor_workers_change_a_bit() {
             assert!(found == expected, "{window} in batches of {per_batch} on {workers}");
         }
     }
+}
+
+/// Keys that fall into one bucket.
+fn keys_of_a_bucket(n_keys: usize) -> Vec<&'static str> {
+    let bucket = |name: &str| {
+        let (column, mut key) = (StringArray::from(vec![name]), Vec::new());
+        key::encode(&column, 0, &mut key);
+        key::Key(key).bucket()
+    };
+    let names = (0..).map(|nth: u64| nth.to_string()).filter(|name| bucket(name) == 0);
+    names.take(n_keys).map(|name| &*name.leak()).collect()
+}
+
+#[test]
+fn the_keys_that_were_idle_longest_are_forgotten() {
+    const MORE: usize = 500;
+    let max_keys = Fire::LIMITS.max_keys_per_group;
+    let keys = keys_of_a_bucket(max_keys + MORE);
+    let config = config(r#"{ "tumbling": { "length_s": 100.0 } }"#);
+    // The first key is seen again after all others, and the next ones have to go.
+    let inputs: Vec<_> = keys
+        .iter()
+        .chain(&keys[..1])
+        .zip(0_i64..)
+        .map(|(key, nth)| ((nth / 1000 * 10).unsigned_abs(), (*key, nth / 1000 * 10, 1.0)))
+        .collect();
+    let expected = run(&config, &inputs, 1000, 1);
+    assert_eq!(expected.lines().filter(|line| line.contains("window_end_ns")).count(), max_keys);
+    let has = |key: &str| expected.contains(&format!("{{\"key\":\"{key}\",\"window_start_ns\":0"));
+    assert!(has(keys[max_keys + MORE - 1]) && !has(keys[1]));
+    for workers in [2, 4] {
+        assert!(run(&config, &inputs, 7, workers) == expected, "with {workers} workers");
+    }
+}
+
+#[test]
+fn a_forgotten_key_is_counted_and_not_saved() {
+    let keys = keys_of_a_bucket(Fire::LIMITS.max_keys_per_group + 500);
+    let config = config(r#"{ "session": { "gap_s": 100.0 } }"#);
+    let output = config.schema(&schema()).expect("the columns are there");
+    let inputs = keys.chunks(100).zip(0_i64..).map(|(keys, time_ms)| {
+        let of_tick: Vec<_> = keys.iter().map(|key| (*key, time_ms, 1.0)).collect();
+        (time_ms.unsigned_abs(), vec![rows("0", 0, &of_tick)])
+    });
+    let inputs: Vec<_> = inputs.collect();
+    let found = remember(inputs, move |rows, context| rows.windows(&config, output, context));
+    assert_eq!(found.dropped["too many keys"], 500);
+    assert_eq!(found.n_keys, 0, "all windows have left");
+    assert!(found.most_keys <= Fire::LIMITS.max_keys_per_group, "{}", found.most_keys);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use schemas::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::keyed::StateLimits;
 use crate::stateful::{Ordered, Stateful, Work};
 use crate::{Component, StateKey};
 
@@ -22,21 +23,26 @@ pub(super) enum Update {
     Occupied { site: String, zone: String, persons: Vec<String>, diff: isize },
     /// A frame.
     Frame(PoseFrame),
+    /// Nothing is known any more of where the people of a site are.
+    Evicted { site: String },
 }
 
 impl Update {
     pub(super) fn site(&self) -> &str {
         match self {
-            Self::Member { site, .. } | Self::Occupied { site, .. } => site,
+            Self::Member { site, .. } | Self::Occupied { site, .. } | Self::Evicted { site } => {
+                site
+            }
             Self::Frame(frame) => &frame.site,
         }
     }
 
-    fn order_key(&self) -> (u8, isize, &str, &str) {
+    fn order_key(&self) -> (u8, isize, &str, &str, &[String]) {
         match self {
-            Self::Member { zone, person, diff, .. } => (0, *diff, zone, person),
-            Self::Occupied { zone, diff, .. } => (1, *diff, zone, ""),
-            Self::Frame(_) => (2, 0, "", ""),
+            Self::Member { zone, person, diff, .. } => (0, *diff, zone, person, &[]),
+            Self::Occupied { zone, persons, diff, .. } => (1, *diff, zone, "", persons),
+            Self::Frame(_) => (2, 0, "", "", &[]),
+            Self::Evicted { .. } => (3, 0, "", "", &[]),
         }
     }
 }
@@ -55,6 +61,7 @@ impl Ordered for Update {
 /// collections tell everything again.
 pub(super) struct Memberships {
     component: Component,
+    /// Sites of which positions are known.
     sites: HashMap<String, Membership>,
 }
 
@@ -62,10 +69,28 @@ impl Memberships {
     pub(super) fn new(component: Component) -> Self {
         Self { component, sites: HashMap::new() }
     }
+
+    #[cfg(test)]
+    pub(super) fn n_sites(&self) -> usize {
+        self.sites.len()
+    }
+
+    /// Turns the updates of one tick, in their order, into records.
+    pub(super) fn update(&mut self, tick: Tick, updates: &[Update], records: &mut Vec<Record>) {
+        for of_site in updates.chunk_by(|a, b| a.site() == b.site()) {
+            let name = of_site[0].site();
+            let site = self.sites.entry(name.to_owned()).or_default();
+            site.update(tick, of_site, &self.component, records);
+            let is_evicted = matches!(of_site.last(), Some(Update::Evicted { .. }));
+            if is_evicted && site.zones_of.is_empty() {
+                self.sites.remove(name);
+            }
+        }
+    }
 }
 
 /// There is no state, so that there is nothing that it could belong to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) enum NoKey {}
 
 impl StateKey for NoKey {
@@ -80,15 +105,14 @@ impl Stateful for Memberships {
     type Key = NoKey;
     type State = ();
 
+    const LIMITS: StateLimits = StateLimits::NO_STATE;
+
     fn route(update: &Update) -> u64 {
         stable_hash(&[update.site()])
     }
 
     fn on_tick(&mut self, tick: Tick, updates: Vec<Update>, work: &mut Work<'_, Self>) {
-        for of_site in updates.chunk_by(|a, b| a.site() == b.site()) {
-            let site = self.sites.entry(of_site[0].site().to_owned()).or_default();
-            site.update(tick, of_site, &self.component, work.outputs);
-        }
+        self.update(tick, &updates, work.outputs);
     }
 }
 
@@ -139,6 +163,7 @@ impl Membership {
                     occupied.insert(zone, persons);
                 }
                 Update::Frame(frame) => records.push(Record::Pose(self.place(frame, component))),
+                Update::Evicted { .. } => {}
             }
         }
         let site = updates.first().map(Update::site).unwrap_or_default();

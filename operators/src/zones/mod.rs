@@ -18,6 +18,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::{Delay, Map};
 
+use crate::keyed::{HOUR_MS, StateLimits};
 use crate::stateful::{Stateful, Work, stateful};
 use crate::zones::membership::{Memberships, Update};
 use crate::zones::polygon::contains;
@@ -83,7 +84,8 @@ pub trait Zones<'scope> {
     /// Gives, in one stream: each frame with its people's zones, an event whenever one enters or
     /// leaves, and the occupancy of a zone whenever it changes. In overlapping zones, a person's zone
     /// is the first by name. State: positions, from which the rest is computed anew, on the worker
-    /// that the site hashes to.
+    /// that the site hashes to. The people of a source without frames for an hour leave, with the next
+    /// frame of the site at the latest.
     fn zones(
         self,
         zones: StreamVec<'scope, Tick, ZoneDifference>,
@@ -97,7 +99,10 @@ impl<'scope> Zones<'scope> for StreamVec<'scope, Tick, PoseFrame> {
         zones: StreamVec<'scope, Tick, ZoneDifference>,
         context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, Record> {
-        let inside = inside(positions(self.clone(), &context), zones.as_collection());
+        let moves = stateful(self.clone(), &context, Moves);
+        let evicted = moves.clone().flat_map(Move::evicted);
+        let positions = moves.flat_map(Move::difference).as_collection();
+        let inside = inside(positions, zones.as_collection());
         let members = at_their_ticks(inside.clone())
             .map(|(((site, zone), person), _, diff)| Update::Member { site, zone, person, diff });
         let occupied = inside.reduce(|_zone, persons, output| {
@@ -107,7 +112,8 @@ impl<'scope> Zones<'scope> for StreamVec<'scope, Tick, PoseFrame> {
         let occupied = at_their_ticks(occupied).map(|(((site, zone), persons), _, diff)| {
             Update::Occupied { site, zone, persons, diff }
         });
-        let updates = self.map(Update::Frame).concat(members).concat(occupied);
+        let evicted = evicted.map(|site| Update::Evicted { site });
+        let updates = self.map(Update::Frame).concat(members).concat(occupied).concat(evicted);
         let memberships = Memberships::new(context.component.clone());
         stateful(updates, &context.stateless(), memberships)
     }
@@ -131,21 +137,48 @@ fn to_mm(place_m: [f32; 2]) -> Place {
     place_m.map(|at_m| (at_m * MM_PER_M).round() as i32)
 }
 
-/// Where everyone is: each frame moves the people of its source.
-fn positions<'scope>(
-    frames: StreamVec<'scope, Tick, PoseFrame>,
-    context: &Context<'scope>,
-) -> Positions<'scope> {
-    stateful(frames, context, Moves).as_collection()
+/// Follows where everyone is: each frame moves the people of its source.
+struct Moves;
+
+/// A difference of [`Positions`].
+type PositionDifference = ((String, (String, Place)), Tick, isize);
+
+/// What [`Moves`] gives.
+#[derive(Clone)]
+enum Move {
+    /// Someone is at a place of a site from a tick on (+1), or no longer (-1).
+    Difference(PositionDifference),
+    /// Nothing is known any more of a site.
+    Evicted(String),
 }
 
-struct Moves;
+impl Move {
+    fn difference(self) -> Option<PositionDifference> {
+        if let Self::Difference(difference) = self { Some(difference) } else { None }
+    }
+
+    fn evicted(self) -> Option<String> {
+        if let Self::Evicted(site) = self { Some(site) } else { None }
+    }
+
+    /// All people of a source come (+1) or go (-1).
+    fn all(
+        key: &SiteSource,
+        places: &Places,
+        tick: Tick,
+        diff: isize,
+    ) -> impl Iterator<Item = Self> {
+        places.iter().map(move |(id, place)| {
+            Self::Difference(((key.site.clone(), (id.clone(), *place)), tick, diff))
+        })
+    }
+}
 
 /// The people that a source sees, by id.
 type Places = BTreeMap<String, Place>;
 
 /// A site and a source of frames; all sources of a site are in one place.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct SiteSource {
     site: String,
     source: String,
@@ -159,9 +192,15 @@ impl StateKey for SiteSource {
 
 impl Stateful for Moves {
     type Input = PoseFrame;
-    type Output = ((String, (String, Place)), Tick, isize);
+    type Output = Move;
     type Key = SiteSource;
     type State = Places;
+
+    /// People of a source that has failed are not there for ever. All sources of a site are in one key
+    /// group.
+    const LIMITS: StateLimits =
+        StateLimits { time_to_live_ms: Some(HOUR_MS), max_keys_per_group: 256 };
+    const EMITS_ON_EVICT: bool = true;
 
     fn route(frame: &PoseFrame) -> u64 {
         stable_hash(&[&frame.site])
@@ -179,21 +218,31 @@ impl Stateful for Moves {
             let gone = before.iter().filter(|(id, place)| now.get(*id) != Some(place));
             let come = now.iter().filter(|(id, place)| before.get(*id) != Some(place));
             let changes = gone.map(|change| (change, -1)).chain(come.map(|change| (change, 1)));
-            work.outputs.extend(
-                changes.map(|((id, place), diff)| {
-                    ((key.site.clone(), (id.clone(), *place)), tick, diff)
-                }),
-            );
+            work.outputs.extend(changes.map(|((id, place), diff)| {
+                Move::Difference(((key.site.clone(), (id.clone(), *place)), tick, diff))
+            }));
             *before = now;
         }
     }
 
     /// The collection is not saved, but made again from where everyone was.
     fn on_restore(&mut self, tick: Tick, work: &mut Work<'_, Self>) {
-        let everyone = work.state.iter().flat_map(|(key, places)| {
-            places.iter().map(|(id, place)| ((key.site.clone(), (id.clone(), *place)), tick, 1))
-        });
+        let everyone = work.state.iter().flat_map(|(key, places)| Move::all(key, places, tick, 1));
         work.outputs.extend(everyone);
+    }
+
+    /// The people of the source go, and the site with its last source.
+    fn on_evict(
+        &mut self,
+        tick: Tick,
+        key: &SiteSource,
+        places: &Places,
+        work: &mut Work<'_, Self>,
+    ) {
+        work.outputs.extend(Move::all(key, places, tick, -1));
+        if !work.state.iter_group(key.route()).any(|(other, _)| other.site == key.site) {
+            work.outputs.push(Move::Evicted(key.site.clone()));
+        }
     }
 }
 

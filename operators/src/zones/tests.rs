@@ -7,6 +7,8 @@ use schemas::{EventType, Person, SitePosition};
 use timely::dataflow::operators::{Input as _, Inspect, Probe};
 
 use super::*;
+use crate::keyed::N_KEY_GROUPS;
+use crate::testing::remember;
 
 /// A room of one metre.
 fn room(name: &str, left: f32) -> Zone {
@@ -163,4 +165,68 @@ fn zones_change_around_people() {
         let told = told(n_workers, frames.clone(), changes.clone());
         assert_eq!(told, expected, "with {n_workers} workers");
     }
+}
+
+#[test]
+fn people_of_a_silent_source_leave() {
+    let from = |source: &str, frame: PoseFrame| PoseFrame { source: source.to_owned(), ..frame };
+    let frames = vec![
+        from("one", frame(10, &[("a", 0.5)])),
+        from("two", frame(20, &[("b", 1.5)])),
+        from("two", frame(HOUR_MS, &[("b", 1.5)])),
+        from("two", frame(HOUR_MS + 10, &[("b", 1.5)])),
+    ];
+    let expected = [
+        "10 a enters hall",
+        "10 hall has 1",
+        "10 see a in hall",
+        "20 b enters kitchen",
+        "20 kitchen has 1",
+        "20 see b in kitchen",
+        "3600000 see b in kitchen",
+        "3600010 a leaves hall",
+        "3600010 hall has 0",
+        "3600010 see b in kitchen",
+    ];
+    for n_workers in [1, 2, 4] {
+        let told = told(n_workers, frames.clone(), Vec::new());
+        assert_eq!(told, expected, "with {n_workers} workers");
+    }
+}
+
+#[test]
+fn made_up_sites_are_forgotten() {
+    const N_TICKS: u64 = 45;
+    const N_MADE_UP: u64 = 1000;
+    let of_tick = |nth: u64| {
+        let sites = (0..N_MADE_UP).map(|mth| format!("site {}", nth * N_MADE_UP + mth));
+        let frames = sites.map(|site| PoseFrame { site, ..frame(nth * 100, &[("a", 0.5)]) });
+        (nth * 100, frames.collect::<Vec<_>>())
+    };
+    let inputs: Vec<_> = (0..N_TICKS).map(of_tick).collect();
+    let found = remember(inputs, |frames, context| {
+        let (_, rooms) = frames.scope().new_collection_from([room("hall", 0.0)]);
+        frames.zones(rooms.inner, context)
+    });
+    let max_keys = Moves::LIMITS.max_keys_per_group * N_KEY_GROUPS;
+    assert!(found.most_keys <= max_keys, "{} sites are saved", found.most_keys);
+    let n_forgotten = found.dropped["too many keys"];
+    assert_eq!(n_forgotten + found.n_keys as u64, N_TICKS * N_MADE_UP, "no site is lost otherwise");
+}
+
+#[test]
+fn an_evicted_site_leaves_nothing_behind() {
+    let mut memberships = Memberships::new(Context::detached("zones").component);
+    let site = || "flat".to_owned();
+    let member = |diff| Update::Member {
+        site: site(),
+        zone: "hall".to_owned(),
+        person: "a".to_owned(),
+        diff,
+    };
+    let seen = Update::Frame(frame(10, &[("a", 0.5)]));
+    memberships.update(10, &[member(1), seen], &mut Vec::new());
+    assert_eq!(memberships.n_sites(), 1);
+    memberships.update(20, &[member(-1), Update::Evicted { site: site() }], &mut Vec::new());
+    assert_eq!(memberships.n_sites(), 0);
 }

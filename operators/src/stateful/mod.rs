@@ -1,9 +1,10 @@
 //! The order of things: a stateful operator acts on a tick when the frontier has passed it, on its
 //! records sorted; so its results do not depend on batching or on the number of workers. What it
-//! remembers leaves as a stream of changes, a granule at a time, and comes back after a restart.
+//! remembers leaves as a stream of changes, a granule at a time, and comes back after a restart. It is
+//! forgotten key by key, as the operator's limits say.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Drain;
 
 use schemas::{Granule, RecordType, Tick};
@@ -17,8 +18,8 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use crate::state::Keyed;
-use crate::{Change, ClosedTicks, Context, Saving, StateKey};
+use crate::keyed::{Keyed, N_KEY_GROUPS, StateLimits, key_group};
+use crate::{Change, ClosedTicks, Context, CountDropped, StateKey};
 
 /// What an operator does with closed ticks.
 pub(crate) trait Stateful: 'static {
@@ -31,6 +32,12 @@ pub(crate) trait Stateful: 'static {
     /// What is remembered of a key.
     type State: Serialize + DeserializeOwned + 'static;
 
+    /// How long and of how many keys state is kept.
+    const LIMITS: StateLimits;
+    /// True if [`Stateful::on_evict`] sends something. Keys then expire with a record of their key group,
+    /// whose tick is the same with any number of workers; other keys expire with any record.
+    const EMITS_ON_EVICT: bool = false;
+
     /// Where a record goes: to the state of its key.
     fn route(input: &Self::Input) -> u64;
 
@@ -39,6 +46,16 @@ pub(crate) trait Stateful: 'static {
 
     /// Acts at a tick that was asked for, before its records. Everything earlier was acted on.
     fn on_alarm(&mut self, _tick: Tick, _work: &mut Work<'_, Self>) {}
+
+    /// Acts on a key that was forgotten, and its last state: takes back its alarms and what was sent.
+    fn on_evict(
+        &mut self,
+        _tick: Tick,
+        _key: &Self::Key,
+        _state: &Self::State,
+        _work: &mut Work<'_, Self>,
+    ) {
+    }
 
     /// Acts on restored state at the last tick before time starts: sets its alarms, or fills
     /// collections that are kept elsewhere.
@@ -72,6 +89,11 @@ impl<O: Stateful + ?Sized> Work<'_, O> {
     pub(crate) fn set_alarm(&mut self, tick: Tick) {
         self.alarms.entry(tick).or_insert_with(|| self.holds.delayed(tick));
     }
+
+    /// Takes back what was asked for at a tick.
+    pub(crate) fn cancel_alarm(&mut self, tick: Tick) {
+        self.alarms.remove(&tick);
+    }
 }
 
 /// The right to speak at a tick: of results and of changes.
@@ -97,13 +119,13 @@ pub(crate) fn stateful<'scope, O: Stateful>(
 ) -> StreamVec<'scope, Tick, O::Output> {
     let (scope, saving) = (stream.scope(), &context.saving);
     let mut builder = OperatorBuilder::new(context.component.name.to_string(), scope);
-    let mut input = builder.new_input(stream, Exchange::new(O::route));
+    let mut input = builder.new_input(stream, Exchange::new(exchange::<O>));
     let (outputs, output_stream) = builder.new_output::<Vec<O::Output>>();
     let (changes, change_stream) = builder.new_output::<Vec<Change>>();
     let mut outputs = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(outputs);
     let mut changes = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(changes);
     let (index, peers) = (scope.worker().index(), scope.worker().peers());
-    let mut instance = Instance::new(operator, saving, index, peers);
+    let mut instance = Instance::new(operator, context, index, peers);
     let stopped = saving.stopped.clone();
     builder.build(move |mut capabilities| {
         let (of_changes, of_outputs) = (capabilities.pop(), capabilities.pop());
@@ -141,10 +163,16 @@ pub(crate) fn stateful<'scope, O: Stateful>(
     output_stream
 }
 
+/// Where timely sends a record: all of a key group to one worker.
+fn exchange<O: Stateful>(input: &O::Input) -> u64 {
+    key_group(O::route(input)) as u64
+}
+
 /// An operator on one worker, with all that it waits for.
 struct Instance<O: Stateful> {
     operator: O,
     state: Keyed<O::Key, O::State>,
+    dropped: CountDropped,
     component: u32,
     granule: Granule,
     starts_at: Tick,
@@ -156,10 +184,12 @@ struct Instance<O: Stateful> {
 }
 
 impl<O: Stateful> Instance<O> {
-    fn new(operator: O, saving: &Saving<'_>, index: usize, peers: usize) -> Self {
+    fn new(operator: O, context: &Context<'_>, index: usize, peers: usize) -> Self {
+        let saving = &context.saving;
         Self {
             operator,
             state: saving.restore(index, peers),
+            dropped: CountDropped::clone(&context.component.dropped),
             component: saving.component,
             granule: saving.granule,
             starts_at: saving.starts_at,
@@ -170,11 +200,18 @@ impl<O: Stateful> Instance<O> {
         }
     }
 
+    /// The operator, and what it works on at a tick.
+    fn work<'a>(&'a mut self, tick: Tick, holds: &'a Holds) -> (&'a mut O, Work<'a, O>) {
+        self.state.advance_to(tick);
+        let (state, outputs, alarms) = (&mut self.state, &mut self.results, &mut self.alarms);
+        (&mut self.operator, Work { state, outputs, alarms, holds })
+    }
+
     /// Lets the operator act on what was restored.
     fn restore(&mut self, holds: &Holds) -> Drain<'_, O::Output> {
-        let (state, outputs, alarms) = (&mut self.state, &mut self.results, &mut self.alarms);
-        let mut work = Work { state, outputs, alarms, holds };
-        self.operator.on_restore(*holds.outputs.time(), &mut work);
+        let tick = *holds.outputs.time();
+        let (operator, mut work) = self.work(tick, holds);
+        operator.on_restore(tick, &mut work);
         self.results.drain(..)
     }
 
@@ -199,25 +236,58 @@ impl<O: Stateful> Instance<O> {
     ) -> Drain<'_, O::Output> {
         let granule_end = self.granule.end_of(tick);
         self.granule_end.get_or_insert_with(|| holds.changes.delayed(&granule_end));
-        let (state, outputs, alarms) = (&mut self.state, &mut self.results, &mut self.alarms);
-        let mut work = Work { state, outputs, alarms, holds };
+        let expired = self.expire(tick, records.as_deref().unwrap_or_default());
+        self.evict("key idle for too long", tick, holds, &expired);
+        let (operator, mut work) = self.work(tick, holds);
         match records {
             Some(mut records) => {
                 records.sort_by(Ordered::compare);
-                self.operator.on_tick(tick, records, &mut work);
+                operator.on_tick(tick, records, &mut work);
             }
-            None => self.operator.on_alarm(tick, &mut work),
+            None => operator.on_alarm(tick, &mut work),
         }
+        let evicted = self.state.evict(O::LIMITS.max_keys_per_group);
+        self.evict("too many keys", tick, holds, &evicted);
         if tick < self.starts_at {
             self.results.clear();
         }
         self.results.drain(..)
     }
 
+    /// Takes out the keys that have not been used for their time to live.
+    fn expire(&mut self, tick: Tick, records: &[O::Input]) -> Vec<(O::Key, O::State)> {
+        let Some(time_to_live_ms) = O::LIMITS.time_to_live_ms else { return Vec::new() };
+        self.state.advance_to(tick);
+        if O::EMITS_ON_EVICT {
+            let groups = records.iter().map(|record| key_group(O::route(record)));
+            self.state.expire(time_to_live_ms, groups.collect::<BTreeSet<_>>())
+        } else {
+            self.state.expire(time_to_live_ms, 0..N_KEY_GROUPS)
+        }
+    }
+
+    /// Counts keys that were taken out, and lets the operator act on them.
+    fn evict(
+        &mut self,
+        reason: &'static str,
+        tick: Tick,
+        holds: &Holds,
+        evicted: &[(O::Key, O::State)],
+    ) {
+        if evicted.is_empty() {
+            return;
+        }
+        (self.dropped)(reason, evicted.len() as u64);
+        let (operator, mut work) = self.work(tick, holds);
+        for (key, state) in evicted {
+            operator.on_evict(tick, key, state, &mut work);
+        }
+    }
+
     /// What changed in the granule that ends by `tick`, if one does.
     fn take_changes(&mut self, tick: Tick) -> Option<(Capability<Tick>, Vec<Change>)> {
         let end = self.granule_end.take_if(|end| *end.time() <= tick)?;
-        Some((end, self.state.take_changes(self.component).collect()))
+        Some((end, self.state.take_changes(self.component)))
     }
 
     /// Leaves what is open to the next run, so that it holds nothing in this one.
@@ -227,3 +297,6 @@ impl<O: Stateful> Instance<O> {
         self.granule_end = None;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,343 @@
+//! State by key: what an operator remembers, for how long, and what of it changed since it was saved.
+//!
+//! Keys such as addresses and sites come from outside, so that there can be any number of them. A key
+//! without a record is forgotten after a time to live, and the least recently used one where there are
+//! too many. Both depend on the input alone: time is that of closed ticks, and keys are counted by key
+//! group, which is on one worker whatever the number of workers.
+//!
+//! Source: P. Carbone et al., "State management in Apache Flink", VLDB 2017 (key groups).
+
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::mem;
+
+use foldhash::fast::RandomState;
+use schemas::Tick;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::Change;
+
+/// Groups that keys are hashed into; workers beyond this number would have no keys.
+pub(crate) const N_KEY_GROUPS: usize = 128;
+
+/// An hour of event time.
+pub(crate) const HOUR_MS: u64 = 60 * 60 * 1000;
+/// A day of event time.
+pub(crate) const DAY_MS: u64 = 24 * HOUR_MS;
+
+/// The key group that a route leads to.
+pub(crate) fn key_group(route: u64) -> usize {
+    (route % N_KEY_GROUPS as u64) as usize
+}
+
+/// What state belongs to. A key lives on the worker that its route leads to, like its records.
+pub trait StateKey: Clone + Ord + Hash + Serialize + DeserializeOwned + 'static {
+    /// Where the key is routed; the same as for its records.
+    fn route(&self) -> u64;
+}
+
+/// How long state is kept without a record, and of how many keys.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StateLimits {
+    /// Event time from a key's last record until it is forgotten; none where the operator itself
+    /// forgets.
+    pub(crate) time_to_live_ms: Option<u64>,
+    /// Keys of a key group; the least recently used ones beyond it are forgotten at the end of a tick.
+    pub(crate) max_keys_per_group: usize,
+}
+
+impl StateLimits {
+    /// Of an operator without state.
+    pub(crate) const NO_STATE: Self = Self { time_to_live_ms: None, max_keys_per_group: 1 };
+}
+
+/// State by key, which knows when it was used and what of it changed.
+#[derive(Debug)]
+pub(crate) struct Keyed<K, S> {
+    /// By key group.
+    groups: Vec<KeyGroup<K, S>>,
+    /// Keys that were saved, and were removed since changes were taken last.
+    removed: HashSet<K, RandomState>,
+    /// The tick that is acted on.
+    now: Tick,
+}
+
+#[derive(Debug)]
+struct KeyGroup<K, S> {
+    entries: HashMap<K, Entry<S>, RandomState>,
+    /// No entry was used before.
+    oldest: Tick,
+}
+
+#[derive(Debug)]
+struct Entry<S> {
+    state: S,
+    used_at: Tick,
+    /// True if it is not saved as it is.
+    changed: bool,
+    /// True if it is saved, though maybe not as it is.
+    saved: bool,
+}
+
+/// What is saved of an entry.
+#[derive(Serialize, Deserialize)]
+struct Saved<S> {
+    used_at: Tick,
+    state: S,
+}
+
+impl<K, S> Default for Keyed<K, S> {
+    fn default() -> Self {
+        let group = || KeyGroup { entries: HashMap::default(), oldest: Tick::MAX };
+        let groups = std::iter::repeat_with(group).take(N_KEY_GROUPS).collect();
+        Self { groups, removed: HashSet::default(), now: 0 }
+    }
+}
+
+impl<K: StateKey, S> Keyed<K, S> {
+    /// Goes on to the tick that is acted on.
+    pub(crate) fn advance_to(&mut self, tick: Tick) {
+        self.now = tick;
+    }
+
+    /// The state of a key, which is used and about to change; made if there is none.
+    pub(crate) fn change(&mut self, key: &K, make: impl FnOnce() -> S) -> &mut S {
+        let now = self.now;
+        let group = &mut self.groups[key_group(key.route())];
+        if !group.entries.contains_key(key) {
+            let entry = Entry { state: make(), used_at: now, changed: true, saved: false };
+            group.insert(key.clone(), entry);
+        }
+        let entry = group.entries.get_mut(key).expect("it was inserted if it was not there");
+        (entry.used_at, entry.changed) = (now, true);
+        &mut entry.state
+    }
+
+    /// Takes a key out.
+    pub(crate) fn remove(&mut self, key: &K) -> Option<S> {
+        let entry = self.groups[key_group(key.route())].entries.remove(key)?;
+        if entry.saved {
+            self.removed.insert(key.clone());
+        }
+        Some(entry.state)
+    }
+
+    /// All keys and their states, in any order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &S)> {
+        self.groups.iter().flat_map(KeyGroup::iter)
+    }
+
+    /// The keys of a route's group and their states, in any order.
+    pub(crate) fn iter_group(&self, route: u64) -> impl Iterator<Item = (&K, &S)> {
+        self.groups[key_group(route)].iter()
+    }
+
+    /// Takes out the keys of some groups that were not used for so long.
+    pub(crate) fn expire(
+        &mut self,
+        time_to_live_ms: u64,
+        groups: impl IntoIterator<Item = usize>,
+    ) -> Vec<(K, S)> {
+        let now = self.now;
+        let is_expired = |used_at: Tick| used_at.saturating_add(time_to_live_ms) <= now;
+        let mut expired = Vec::new();
+        for group in groups {
+            if is_expired(self.groups[group].oldest) {
+                expired.extend(self.groups[group].least_recent(is_expired));
+            }
+        }
+        self.take(expired)
+    }
+
+    /// Takes out the least recently used keys of groups that have more than so many.
+    pub(crate) fn evict(&mut self, max_keys_per_group: usize) -> Vec<(K, S)> {
+        let crowded = self.groups.iter().filter(|group| group.entries.len() > max_keys_per_group);
+        let evicted = crowded.flat_map(|group| group.excess(max_keys_per_group));
+        let evicted = evicted.collect();
+        self.take(evicted)
+    }
+
+    fn take(&mut self, keys: Vec<K>) -> Vec<(K, S)> {
+        let taken = keys.into_iter().filter_map(|key| {
+            let state = self.remove(&key)?;
+            Some((key, state))
+        });
+        taken.collect()
+    }
+}
+
+impl<K: StateKey, S> KeyGroup<K, S> {
+    fn insert(&mut self, key: K, entry: Entry<S>) {
+        self.oldest = self.oldest.min(entry.used_at);
+        self.entries.insert(key, entry);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&K, &S)> {
+        self.entries.iter().map(|(key, entry)| (key, &entry.state))
+    }
+
+    /// The keys whose last use fits, the earliest first. Looks up what is the oldest of the others.
+    fn least_recent(&mut self, fits: impl Fn(Tick) -> bool) -> Vec<K> {
+        let (fitting, others): (Vec<_>, Vec<_>) =
+            self.entries.iter().map(by_use).partition(|(used_at, _)| fits(*used_at));
+        let oldest = others.iter().map(|(used_at, _)| *used_at).min();
+        let keys = in_order(fitting);
+        self.oldest = oldest.unwrap_or(Tick::MAX);
+        keys
+    }
+
+    /// The least recently used keys beyond so many.
+    fn excess(&self, max_keys: usize) -> Vec<K> {
+        let mut by_use: Vec<_> = self.entries.iter().map(by_use).collect();
+        let n_excess = by_use.len().saturating_sub(max_keys);
+        if n_excess < by_use.len() {
+            by_use.select_nth_unstable(n_excess);
+            by_use.truncate(n_excess);
+        }
+        in_order(by_use)
+    }
+}
+
+fn by_use<'a, K, S>((key, entry): (&'a K, &'a Entry<S>)) -> (Tick, &'a K) {
+    (entry.used_at, key)
+}
+
+/// By last use, and by key where that is the same.
+fn in_order<K: StateKey>(mut by_use: Vec<(Tick, &K)>) -> Vec<K> {
+    by_use.sort_unstable();
+    by_use.into_iter().map(|(_, key)| key.clone()).collect()
+}
+
+impl<K: StateKey, S: DeserializeOwned> Keyed<K, S> {
+    /// Puts a key back as it was saved.
+    ///
+    /// # Panics
+    ///
+    /// If the state is of another shape; shapes are compared before anything is restored.
+    pub(crate) fn restore(&mut self, key: K, saved: &[u8]) {
+        let Saved { used_at, state } =
+            postcard::from_bytes(saved).expect("the shape of the state was compared");
+        let entry = Entry { state, used_at, changed: false, saved: true };
+        self.groups[key_group(key.route())].insert(key, entry);
+    }
+}
+
+impl<K: StateKey, S: Serialize> Keyed<K, S> {
+    /// What changed since the last call, in any order, each key once.
+    pub(crate) fn take_changes(&mut self, component: u32) -> Vec<Change> {
+        let change = |key: &K, value| Change { component, key: encode(key), value };
+        let Self { groups, removed, .. } = self;
+        let gone =
+            removed.drain().filter(|key| !groups[key_group(key.route())].entries.contains_key(key));
+        let mut changes: Vec<_> = gone.map(|key| change(&key, None)).collect();
+        for (key, entry) in groups.iter_mut().flat_map(|group| &mut group.entries) {
+            if mem::take(&mut entry.changed) {
+                entry.saved = true;
+                let saved = Saved { used_at: entry.used_at, state: &entry.state };
+                changes.push(change(key, Some(encode(&saved))));
+            }
+        }
+        changes
+    }
+}
+
+fn encode(value: &impl Serialize) -> Vec<u8> {
+    postcard::to_allocvec(value).expect("state has only what postcard knows")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    struct Key(u64);
+
+    impl StateKey for Key {
+        fn route(&self) -> u64 {
+            self.0
+        }
+    }
+
+    /// Keys and what is saved of them, in order.
+    fn changes(state: &mut Keyed<Key, u8>) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        let changes = state.take_changes(0).into_iter();
+        let mut changes: Vec<_> = changes.map(|change| (change.key, change.value)).collect();
+        changes.sort();
+        changes
+    }
+
+    fn keys(taken: &[(Key, u8)]) -> Vec<u64> {
+        taken.iter().map(|(key, _)| key.0).collect()
+    }
+
+    /// The state after each key was used at its tick.
+    fn used(uses: &[(Tick, u64)]) -> Keyed<Key, u8> {
+        let mut state = Keyed::default();
+        for (tick, key) in uses {
+            state.advance_to(*tick);
+            state.change(&Key(*key), || 0);
+        }
+        state
+    }
+
+    #[test]
+    fn only_what_changed_is_saved() {
+        let mut state = Keyed::<Key, u8>::default();
+        state.advance_to(9);
+        *state.change(&Key(1), || 0) = 5;
+        *state.change(&Key(1), || 0) += 1;
+        state.change(&Key(2), || 7);
+        assert_eq!(changes(&mut state), [(vec![1], Some(vec![9, 6])), (vec![2], Some(vec![9, 7]))]);
+        assert!(changes(&mut state).is_empty());
+        state.remove(&Key(1));
+        assert_eq!(changes(&mut state), [(vec![1], None)]);
+        state.remove(&Key(2));
+        state.change(&Key(2), || 9);
+        assert_eq!(changes(&mut state), [(vec![2], Some(vec![9, 9]))], "once");
+        state.change(&Key(3), || 1);
+        state.remove(&Key(3));
+        assert!(changes(&mut state).is_empty(), "there was nothing to take back");
+    }
+
+    #[test]
+    fn a_key_that_is_not_used_expires() {
+        let mut state = used(&[(10, 1), (15, 2), (20, 3), (25, 1)]);
+        state.advance_to(29);
+        assert!(state.expire(15, 0..N_KEY_GROUPS).is_empty(), "none is that old");
+        state.advance_to(30);
+        assert!(state.expire(15, [1, 3]).is_empty(), "it is of another group");
+        assert_eq!(keys(&state.expire(15, 0..N_KEY_GROUPS)), [2]);
+        state.advance_to(40);
+        assert_eq!(keys(&state.expire(15, 0..N_KEY_GROUPS)), [1, 3]);
+        assert!(state.iter().next().is_none());
+    }
+
+    #[test]
+    fn the_least_recently_used_keys_of_a_group_are_evicted() {
+        let groups = N_KEY_GROUPS as u64;
+        let of_one_group = |nth: u64| nth * groups;
+        let uses = [(10, 0), (10, 1), (10, 2), (20, 3), (30, 0)];
+        let mut state = used(&uses.map(|(tick, nth)| (tick, of_one_group(nth))));
+        state.change(&Key(7), || 0);
+        assert!(state.evict(4).is_empty());
+        assert_eq!(keys(&state.evict(3)), [of_one_group(1)], "of those that tie, the first by key");
+        assert_eq!(keys(&state.evict(1)), [of_one_group(2), of_one_group(3)]);
+        let mut left: Vec<_> = state.iter().map(|(key, _)| key.0).collect();
+        left.sort_unstable();
+        assert_eq!(left, [0, 7]);
+    }
+
+    #[test]
+    fn a_restored_key_is_as_old_as_it_was() {
+        let mut state = used(&[(10, 1), (20, 2)]);
+        let saved = changes(&mut state);
+        let mut restored = Keyed::<Key, u8>::default();
+        for (key, value) in saved {
+            restored.restore(Key(key[0].into()), &value.expect("both are there"));
+        }
+        restored.advance_to(25);
+        assert_eq!(keys(&restored.expire(15, 0..N_KEY_GROUPS)), [1]);
+        assert_eq!(changes(&mut restored), [(vec![1], None)]);
+    }
+}

@@ -1,0 +1,96 @@
+//! What tests of operators share.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use proptest::prelude::*;
+use schemas::Tick;
+use timely::dataflow::StreamVec;
+use timely::dataflow::operators::{Concatenate, Input, Inspect, Probe};
+
+use crate::{Change, Changes, Context};
+
+/// Times from outside: the extremes, those around zero, and any other.
+pub(crate) fn any_time_ns() -> impl Strategy<Value = i64> {
+    prop_oneof![Just(i64::MIN), Just(i64::MAX), -9_i64..9, any::<i64>()]
+}
+
+/// What an operator remembers.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered {
+    /// Keys that are saved.
+    pub(crate) n_keys: usize,
+    /// The most keys that were saved at once.
+    pub(crate) most_keys: usize,
+    /// What was dropped, by reason.
+    pub(crate) dropped: BTreeMap<&'static str, u64>,
+}
+
+/// What an operator remembers of records, which come at their ticks.
+pub(crate) fn remember<I, O>(
+    inputs: impl IntoIterator<Item = (Tick, Vec<I>)> + Send + Sync + 'static,
+    operate: impl for<'scope> FnOnce(
+        StreamVec<'scope, Tick, I>,
+        Context<'scope>,
+    ) -> StreamVec<'scope, Tick, O>
+    + Send
+    + Sync
+    + 'static,
+) -> Remembered
+where
+    I: Clone + 'static,
+    O: 'static,
+{
+    let dropped = Arc::new(Mutex::new(BTreeMap::<&'static str, u64>::new()));
+    let counted = Arc::clone(&dropped);
+    let mut remembered = timely::execute_directly(move |worker| {
+        let changes = Rc::new(RefCell::new(Vec::<Change>::new()));
+        let (mut input, probe) = worker.dataflow::<Tick, _, _>(|scope| {
+            let (input, records) = scope.new_input::<Vec<I>>();
+            let mut context = Context::detached("operator");
+            context.component.dropped = Arc::new(move |reason: &'static str, n_records: u64| {
+                let mut dropped = counted.lock().unwrap_or_else(PoisonError::into_inner);
+                *dropped.entry(reason).or_default() += n_records;
+            });
+            let saved = Changes::clone(&context.saving.changes);
+            let (probe, _) = operate(records, context).probe();
+            let to = Rc::clone(&changes);
+            scope
+                .concatenate(saved.take())
+                .inspect(move |change| to.borrow_mut().push(change.clone()));
+            (input, probe)
+        });
+        let mut remembered = Remembered::default();
+        let mut keys = BTreeSet::new();
+        for (tick, records) in inputs {
+            input.advance_to(tick);
+            records.into_iter().for_each(|record| input.send(record));
+            input.advance_to(tick + 1);
+            worker.step();
+            worker.step_while(|| probe.less_than(&(tick + 1)));
+            remembered.note(&mut keys, changes.take());
+        }
+        drop(input);
+        while worker.step() {}
+        remembered.note(&mut keys, changes.take());
+        remembered
+    });
+    remembered.dropped =
+        std::mem::take(&mut *dropped.lock().unwrap_or_else(PoisonError::into_inner));
+    remembered
+}
+
+impl Remembered {
+    fn note(&mut self, keys: &mut BTreeSet<Vec<u8>>, changes: Vec<Change>) {
+        for Change { key, value, .. } in changes {
+            match value {
+                Some(_) => keys.insert(key),
+                None => keys.remove(&key),
+            };
+        }
+        self.n_keys = keys.len();
+        self.most_keys = self.most_keys.max(self.n_keys);
+    }
+}
