@@ -196,9 +196,9 @@ mod tests {
         let (file, recording) = (folder.path().join("file"), folder.path().join("recording"));
         let lines: Vec<_> = (0..N_LINES).map(line).collect();
         fs::write(&file, lines.concat()).expect("room");
-        let (mut journal, _) = journal::open(&recording).expect("room");
+        let (mut journal, _) = journal::open(&recording, 0).expect("room");
         for (line, came_in_ns) in lines.iter().zip(5..) {
-            journal.append(came_in_ns, Origin::default(), line.as_bytes());
+            journal.append_at(came_in_ns, Origin::default(), line.as_bytes());
         }
         journal.write(0, Beyond::More).expect("room");
         drop(journal);
