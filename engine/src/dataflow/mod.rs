@@ -150,14 +150,12 @@ pub(crate) fn build(worker: &mut Worker, parts: &Parts) -> Dataflow {
     let flow = Flow::new(parts, Rc::clone(&parking), stopped);
     let owners = observe(worker, &parts.counters);
     let committed = worker.dataflow_named::<Tick, _, _>(&plan.name, |scope| {
-        // As `Plan::components` numbers them.
-        let mut numbers = 0_u32..;
-        let mut number = || numbers.next().unwrap_or_default();
         let changes = Changes::default();
         let mut edges = Edges::default();
         for (source, feeds) in plan.sources.iter().zip(feeds) {
             owners.begin(scope, &source.name);
-            let streams = read_from(scope, &source.name, number(), feeds, &flow);
+            let streams =
+                read_from(scope, &source.name, plan.number_of(&source.name), feeds, &flow);
             let SourceStreams { records, changes: positions } = streams;
             edges.insert(&source.name, source.config.outputs(), records, parts);
             changes.borrow_mut().push(positions);
@@ -167,14 +165,15 @@ pub(crate) fn build(worker: &mut Worker, parts: &Parts) -> Dataflow {
         let zones = configure(positions, configured, flow.starts_at);
         for operator in &plan.operators {
             owners.begin(scope, &operator.name);
-            let saving = saving(&operator.name, number(), parts, &flow, &changes);
+            let saving = saving(&operator.name, parts, &flow, &changes);
             edges.operate(scope, operator, zones.clone(), saving, parts);
         }
         for (sink, outlet) in plan.sinks.iter().zip(outlets) {
             owners.begin(scope, &sink.name);
             let inputs = sink.inputs.iter().map(|input| edges.get(input).into_records());
             let records = scope.concatenate(inputs.collect::<Vec<_>>());
-            let progress = write_to(records, &sink.name, number(), outlet, &flow);
+            let number = plan.number_of(&sink.name);
+            let progress = write_to(records, &sink.name, number, outlet, &flow);
             progress.accepted.probe_with(&flow.accepted);
             changes.borrow_mut().push(progress.changes.probe_with(&flow.durable));
         }
@@ -192,13 +191,12 @@ pub(crate) fn build(worker: &mut Worker, parts: &Parts) -> Dataflow {
 
 fn saving<'scope>(
     name: &str,
-    component: u32,
     parts: &Parts,
     flow: &Flow,
     changes: &Changes<'scope>,
 ) -> Saving<'scope> {
     Saving {
-        component,
+        component: parts.plan.number_of(name),
         granule: flow.granule,
         starts_at: flow.starts_at,
         restored: parts.restored.get(name).cloned().unwrap_or_default(),

@@ -190,6 +190,12 @@ impl Plan {
         sources.chain(operators).chain(sinks).collect()
     }
 
+    /// The number of a component in the dataflow: its position among [`Plan::components`].
+    pub(crate) fn number_of(&self, name: &str) -> u32 {
+        let number = self.components().iter().position(|(component, _)| *component == name);
+        number.expect("it is a component of the plan") as u32
+    }
+
     /// Every stream of the plan and what flows in it.
     pub fn streams(&self) -> BTreeMap<StreamName, RecordKind> {
         let sources = self.sources.iter().map(|source| (&source.name, source.config.outputs()));
