@@ -15,7 +15,10 @@ pub(crate) fn list(location: &str) -> Result<()> {
         "{:<20} {:>20} {:>5} {:>6} {:>8} {:>10}\n",
         "pipeline", "tick", "run", "kind", "changes", "bytes"
     );
-    for checkpoint in open(location)?.list()? {
+    let store = open(location)?;
+    let listed = store.list();
+    store.close();
+    for checkpoint in listed? {
         let kind = if checkpoint.whole { "whole" } else { "adds" };
         writeln!(
             text,
@@ -37,7 +40,10 @@ pub(crate) fn inspect(
     tick: Option<u64>,
     component: Option<&str>,
 ) -> Result<()> {
-    let Some(checkpoint) = open(location)?.inspect(pipeline, tick)? else {
+    let store = open(location)?;
+    let checkpoint = store.inspect(pipeline, tick);
+    store.close();
+    let Some(checkpoint) = checkpoint? else {
         bail!("there is no such checkpoint of pipeline {pipeline:?} in {location:?}");
     };
     let components = &checkpoint.state.components;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 use engine::{
-    Cluster, CsiFormat, Plan, RunOptions, TrainPlan, convert, forget, inspect, record,
+    Cluster, CsiFormat, Plan, RunOptions, TrainPlan, WhenAlive, convert, forget, inspect, record,
     train_on_scenes,
 };
 use queries::{Format, History, Limits};
@@ -64,6 +64,13 @@ enum Command {
         /// Forgets what an earlier run saved for this component.
         #[arg(long, value_name = "NAME")]
         drop_state: Vec<String>,
+        /// Takes the pipeline over from a run that is alive: that one stops in order, with an exit code of
+        /// 75, and this one goes on where it stopped.
+        #[arg(long, conflicts_with = "standby")]
+        take_over: bool,
+        /// Waits until no other run of the pipeline is alive, and starts then.
+        #[arg(long)]
+        standby: bool,
         /// Starts the run again when it fails, from its newest checkpoint, after a growing pause.
         #[arg(long, conflicts_with_all = ["fresh", "drop_state"])]
         supervise: bool,
@@ -243,7 +250,7 @@ impl Arguments {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let Command::Run { supervise: true, pipeline, directory, process, .. } = self.command
         else {
-            return self.command.run().map(|()| ExitCode::SUCCESS);
+            return self.command.run();
         };
         // It knows the checkpoints, and the others leave alone what it does.
         let suspects = (process == 0).then(|| Suspects::new(pipeline, directory));
@@ -254,7 +261,7 @@ impl Arguments {
 }
 
 impl Command {
-    fn run(self) -> Result<()> {
+    fn run(self) -> Result<ExitCode> {
         match self {
             Command::Run {
                 pipeline,
@@ -267,18 +274,40 @@ impl Command {
                 clear,
                 hold,
                 drop_state,
+                take_over,
+                standby,
                 ..
             } => {
                 let stop = stop_on_signal()?;
                 supervisor::listen(&stop);
                 let cluster = hosts.map(|hosts| Cluster::of_hosts(process, &hosts)).transpose()?;
                 let cluster = cluster.unwrap_or_default();
-                let options =
-                    RunOptions { directory, workers, cluster, fresh, hold, drop_state, stop };
+                let when_alive = match (take_over, standby) {
+                    (true, _) => WhenAlive::TakeOver,
+                    (_, true) => WhenAlive::StandBy,
+                    _ => WhenAlive::Refuse,
+                };
+                let options = RunOptions {
+                    directory,
+                    workers,
+                    cluster,
+                    fresh,
+                    hold,
+                    drop_state,
+                    when_alive,
+                    stop,
+                };
                 let plan = Plan::load_in(&pipeline, &options.directory)?;
-                run(plan, &options, listen, clear)
+                run(plan, options, listen, clear)
             }
             Command::Demo { directory, listen, workers } => demo(directory, listen, workers),
+            tool => tool.run_tool().map(|()| ExitCode::SUCCESS),
+        }
+    }
+
+    /// Does what is no run.
+    fn run_tool(self) -> Result<()> {
+        match self {
             Command::Validate { pipelines } => {
                 for pipeline in pipelines {
                     Plan::load(&pipeline)?;
@@ -327,6 +356,7 @@ impl Command {
                 tick,
                 component,
             }) => checkpoints::inspect(&store, &pipeline, tick, component.as_deref()),
+            Command::Run { .. } | Command::Demo { .. } => unreachable!("a run is no tool"),
             Command::Schema => print(&format!("{:#}\n", engine::json_schema())),
         }
     }

@@ -3,9 +3,10 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use engine::{Cluster, Plan, RunOptions};
+use engine::{Cluster, Plan, RunOptions, WhenAlive};
 
 use crate::run::{run, stop_on_signal};
 
@@ -16,7 +17,7 @@ const DEMO_FILES: [(&str, &[u8]); 3] = [
     ("models/flat.safetensors", include_bytes!("../models/flat.safetensors")),
 ];
 
-pub(crate) fn demo(directory: PathBuf, listen: SocketAddr, workers: usize) -> Result<()> {
+pub(crate) fn demo(directory: PathBuf, listen: SocketAddr, workers: usize) -> Result<ExitCode> {
     for (name, content) in DEMO_FILES {
         let path = directory.join(name);
         let folder = path.parent().unwrap_or(&directory);
@@ -28,6 +29,8 @@ pub(crate) fn demo(directory: PathBuf, listen: SocketAddr, workers: usize) -> Re
     let plan = Plan::load(&directory.join("pipelines/demo.toml"))?;
     let (cluster, stop) = (Cluster::default(), stop_on_signal()?);
     let (fresh, hold, drop_state) = (false, Vec::new(), Vec::new());
-    let options = RunOptions { directory, workers, cluster, fresh, hold, drop_state, stop };
-    run(plan, &options, Some(listen), false)
+    let when_alive = WhenAlive::Refuse;
+    let options =
+        RunOptions { directory, workers, cluster, fresh, hold, drop_state, when_alive, stop };
+    run(plan, options, Some(listen), false)
 }

@@ -12,6 +12,7 @@ mod top;
 use std::process::ExitCode;
 
 use clap::Parser;
+use engine::RunError;
 use mimalloc::MiMalloc;
 
 use crate::commands::Arguments;
@@ -23,6 +24,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What `sysexits.h` calls a configuration error.
 const EXIT_CONFIG: u8 = 78;
+/// What it calls a failure that may pass: the pipeline is another process's.
+const EXIT_ELSEWHERE: u8 = 75;
 /// What it calls an internal software error.
 const EXIT_SOFTWARE: i32 = 70;
 /// Threads that run tasks of libraries.
@@ -35,10 +38,18 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             print_chain(&error);
-            let in_config =
-                error.chain().any(<dyn std::error::Error + 'static>::is::<engine::PipelineError>);
-            ExitCode::from(if in_config { EXIT_CONFIG } else { 1 })
+            ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.chain().any(<dyn std::error::Error + 'static>::is::<engine::PipelineError>) {
+        EXIT_CONFIG
+    } else if matches!(error.downcast_ref(), Some(RunError::Alive { .. })) {
+        EXIT_ELSEWHERE
+    } else {
+        1
     }
 }
 

@@ -14,7 +14,7 @@ use crate::support::postgres::Postgres;
 use crate::support::{capture, cluster, lines, process};
 
 /// A capture of half a minute at several times its speed, so that a kill comes in the middle.
-const PIPELINE: &str = r#"
+pub(crate) const PIPELINE: &str = r#"
 name = "flat"
 checkpoint = { interval = "20ms", granule = "200ms" }
 
@@ -73,7 +73,7 @@ pub(crate) fn killed_windows_are_whole() {
 }
 
 /// A folder with the pipeline and its capture.
-fn directory(speed: &str) -> TempDir {
+pub(crate) fn directory(speed: &str) -> TempDir {
     let directory = tempfile::tempdir().expect("room");
     let capture = capture::intel5300();
     fs::write(directory.path().join("capture.dat"), capture).expect("room");
@@ -91,7 +91,7 @@ fn outputs(directory: &Path) -> [String; 3] {
     ]
 }
 
-fn assert_same(directory: &Path, expected: &[String; 3]) {
+pub(crate) fn assert_same(directory: &Path, expected: &[String; 3]) {
     for (found, expected) in outputs(directory).iter().zip(expected) {
         let (n_found, n_expected) = (found.lines().count(), expected.lines().count());
         assert_eq!(n_found, n_expected, "lost or doubled");
@@ -99,7 +99,7 @@ fn assert_same(directory: &Path, expected: &[String; 3]) {
     }
 }
 
-fn uninterrupted() -> [String; 3] {
+pub(crate) fn uninterrupted() -> [String; 3] {
     let directory = directory("\"full\"");
     process::succeed(directory.path(), &["run", "flat.toml"]);
     outputs(directory.path())

@@ -35,7 +35,7 @@ pub enum ClearError {
 }
 
 /// Warns, for each sink, of what its destination holds before a fresh start.
-pub fn warn_of_output(plan: &Plan, directory: &Path) {
+pub(crate) fn warn_of_output(plan: &Plan, directory: &Path) {
     for sink in &plan.sinks {
         if let Some(leftovers) = sink.config.leftovers(directory) {
             tracing::warn!(sink = sink.name, "{leftovers}");
@@ -49,7 +49,7 @@ pub fn warn_of_output(plan: &Plan, directory: &Path) {
 /// # Errors
 ///
 /// [`ClearError`]: nothing was removed if a destination holds anything else.
-pub fn clear_output(plan: &Plan, directory: &Path) -> Result<(), ClearError> {
+pub(crate) fn clear_output(plan: &Plan, directory: &Path) -> Result<(), ClearError> {
     let mut paths = Vec::new();
     for sink in &plan.sinks {
         let writer = format!("{}/{}/", plan.name, sink.name);

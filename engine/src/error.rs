@@ -45,6 +45,31 @@ pub enum RunError {
     /// Checkpoints could not be read or made.
     #[error("no checkpoint")]
     Store(#[source] StoreError),
+    /// Another run of the pipeline is alive.
+    #[error(
+        "pipeline {pipeline:?} is alive: {holder} runs it; --take-over stops that run in order and \
+         goes on where it stopped, --standby waits until it has ended"
+    )]
+    Alive {
+        /// The pipeline.
+        pipeline: String,
+        /// The process that runs it.
+        holder: String,
+    },
+    /// The run was stopped while it waited for another one.
+    #[error("stopped while waiting for another run of pipeline {pipeline:?}")]
+    StoppedWaiting {
+        /// The pipeline.
+        pipeline: String,
+    },
+    /// A process of the run is not like the first one.
+    #[error("process {process} cannot run with process 0: {difference}")]
+    Different {
+        /// The process.
+        process: usize,
+        /// What differs, and what to do.
+        difference: String,
+    },
     /// What was saved does not fit the pipeline any more.
     #[error(
         "the saved state of {} does not fit: {}; --drop-state NAME forgets it, --fresh forgets all",

@@ -19,7 +19,7 @@ mod taps;
 mod train;
 
 pub use crate::captures::{CaptureError, Inspection, convert, inspect, plot};
-pub use crate::clear::{ClearError, clear_output, warn_of_output};
+pub use crate::clear::ClearError;
 pub(crate) use crate::clear::{JOURNALS, journals};
 pub use crate::counters::{Counters, Counts};
 pub use crate::error::{Mismatch, RunError};
@@ -30,9 +30,10 @@ pub use crate::pipeline::{
 pub use crate::record::record;
 pub(crate) use crate::run::Placement;
 pub use crate::run::{
-    Cluster, Configuration, ConfigurationError, Run, RunOptions, Shared, Summary,
+    Cluster, Configuration, ConfigurationError, Ended, Health, Retry, Run, RunBuilder, RunOptions,
+    Shared, Summary, WhenAlive,
 };
-pub use crate::store::{Checkpoint, ComponentState, Listed, State, Store, StoreError};
+pub use crate::store::{Checkpoint, ComponentState, Listed, State, Store, StoreError, StoreHandle};
 pub use crate::taps::{Tap, Tapped, Taps};
 pub use crate::train::{TrainPlan, train_on_scenes};
 pub use operators::{Epoch, OperatorConfig, ZoneConfig};

@@ -98,18 +98,27 @@ impl<W> JsonLines<W> {
             if self.file.is_taken_over() {
                 return Err(SinkError::Fenced { path });
             }
-            let file = LineFile::open(path, &self.writer).map_err(|error| match error {
+            let open = || {
+                let mut file = LineFile::open(path, &self.writer)?;
+                file.fence()?;
+                Ok(file)
+            };
+            self.dead_letters = Some(open().map_err(|error| match error {
                 // The folder could be written when the sink was opened: the disk may be freed.
                 SinkError::Open { path, source } => SinkError::Write { path, source },
                 error => error,
-            })?;
-            self.dead_letters = Some(file);
+            })?);
         }
         Ok(self.dead_letters.as_mut().expect("it was made if it was not there"))
     }
 }
 
 impl<W: Write + Truncate + Send> Sink for JsonLines<W> {
+    fn fence(&mut self) -> Result<(), SinkError> {
+        self.file.fence()?;
+        self.dead_letters.as_mut().map_or(Ok(()), LineFile::fence)
+    }
+
     fn write(&mut self, tick: Tick, records: &[Record]) -> Result<usize, SinkError> {
         if self.upper().is_some_and(|upper| tick < upper) {
             return Ok(0);
@@ -229,7 +238,8 @@ mod tests {
         assert_eq!(sink.file.file.bytes, format!("{line}\n{line}\n").into_bytes());
     }
 
-    fn open(folder: &Path, lineage: &str) -> JsonLines<File> {
+    /// A sink of a run that has not begun.
+    fn unfenced(folder: &Path, lineage: &str) -> JsonLines<File> {
         let config = JsonLinesConfig { path: "out.jsonl".into() };
         let hub = Arc::default();
         config.open(&context(folder, lineage, &hub)).expect("the folder can be written")
@@ -245,6 +255,12 @@ mod tests {
             directory: folder,
             hub,
         }
+    }
+
+    fn open(folder: &Path, lineage: &str) -> JsonLines<File> {
+        let mut sink = unfenced(folder, lineage);
+        sink.fence().expect("nobody else writes");
+        sink
     }
 
     fn write(sink: &mut JsonLines<File>, ticks: std::ops::Range<Tick>) {
@@ -396,5 +412,22 @@ mod tests {
         // Another history starts anew.
         open(folder, "2");
         assert!(letters().is_empty());
+    }
+
+    #[test]
+    fn a_run_goes_on_until_the_next_one_has_begun() {
+        let folder = tempfile::tempdir().expect("room");
+        let folder = folder.path();
+        let mut first = open(folder, "1");
+        write(&mut first, 0..3);
+        first.commit(3).expect("room");
+        drop(unfenced(folder, "2"));
+        let mut second = unfenced(folder, "1");
+        write(&mut first, 3..5);
+        first.commit(5).expect("the next one has not begun");
+        assert_eq!(ticks(folder), [0, 1, 2, 3, 4]);
+        let error = second.fence().expect_err("it would write lines again that are there");
+        assert!(matches!(error, SinkError::Fenced { .. }), "{error}");
+        assert_eq!(open(folder, "1").upper(), Some(5));
     }
 }

@@ -37,8 +37,9 @@ impl Truncate for File {
 pub(crate) struct LineFile<W> {
     path: PathBuf,
     pub(crate) file: W,
-    /// None where nothing is kept.
+    /// None where nothing is kept, and before the file is fenced.
     upper: Option<UpperFile>,
+    unfenced: Option<Unfenced>,
     /// Lines that are accepted but not committed.
     pub(crate) lines: Vec<u8>,
     /// Bytes of them that are durable in the file.
@@ -49,32 +50,51 @@ pub(crate) struct LineFile<W> {
 }
 
 impl LineFile<File> {
-    /// Opens the file where its writer has last committed to it; what another one has left is removed.
+    /// Opens a copy of the file up to where its writer has last committed to it; what another one has left
+    /// is not in it. [`LineFile::fence`] puts it in the file's place.
     ///
     /// # Errors
     ///
     /// [`SinkError::Open`] if it cannot be written, [`SinkError::Shorter`] if it was cut off.
     pub(crate) fn open(path: PathBuf, writer: &str) -> Result<Self, SinkError> {
-        let failed = |source| SinkError::Open { path: path.clone(), source };
-        let commits = UpperFile::read(&path, writer).map_err(failed)?;
-        let found = fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        // The last commit may have failed half-way: then the one before still holds.
-        let whole = commits.iter().find(|committed| committed.n_bytes <= found);
-        let (upper, n_bytes) = match (whole, commits.first()) {
-            (Some(committed), _) => (committed.upper, committed.n_bytes),
-            (None, None) => (0, 0),
-            (None, Some(committed)) => {
-                let committed = committed.n_bytes;
-                return Err(SinkError::Shorter { path, found, committed });
-            }
-        };
-        let take_over = || {
-            let file = replace(&path, n_bytes)?;
-            let upper = UpperFile::begin(&path, writer, upper, n_bytes)?;
-            Ok((file, upper))
-        };
-        let (file, upper) = take_over().map_err(failed)?;
-        Ok(Self::new(path, file, Some(upper), n_bytes))
+        let (upper, n_bytes) = committed(&path, writer)?;
+        let copied = copy(&path, n_bytes);
+        let file = copied.map_err(|source| SinkError::Open { path: path.clone(), source })?;
+        let unfenced = Unfenced { writer: writer.to_owned(), upper, n_bytes };
+        Ok(Self { unfenced: Some(unfenced), ..Self::new(path, file, None, n_bytes) })
+    }
+}
+
+/// What a copy holds: the run that wrote the original may go on.
+#[derive(Debug)]
+struct Unfenced {
+    writer: String,
+    upper: Tick,
+    n_bytes: u64,
+}
+
+impl Unfenced {
+    fn replace(&self, path: &Path) -> io::Result<UpperFile> {
+        fs::rename(copy_beside(path), path)?;
+        sync_folder(path)?;
+        UpperFile::begin(path, &self.writer, self.upper, self.n_bytes)
+    }
+}
+
+/// The upper of what a writer has committed to a file, and its length.
+fn committed(path: &Path, writer: &str) -> Result<(Tick, u64), SinkError> {
+    let commits = UpperFile::read(path, writer)
+        .map_err(|source| SinkError::Open { path: path.to_owned(), source })?;
+    let found = fs::metadata(path).map_or(0, |metadata| metadata.len());
+    // The last commit may have failed half-way: then the one before still holds.
+    let whole = commits.iter().find(|committed| committed.n_bytes <= found);
+    match (whole, commits.first()) {
+        (Some(committed), _) => Ok((committed.upper, committed.n_bytes)),
+        (None, None) => Ok((0, 0)),
+        (None, Some(committed)) => {
+            let (path, committed) = (path.to_owned(), committed.n_bytes);
+            Err(SinkError::Shorter { path, found, committed })
+        }
     }
 }
 
@@ -86,7 +106,24 @@ impl<W> LineFile<W> {
         committed_bytes: u64,
     ) -> Self {
         let (lines, n_appended, torn) = (Vec::new(), 0, false);
-        Self { path, file, upper, lines, n_appended, torn, committed_bytes }
+        Self { path, file, upper, unfenced: None, lines, n_appended, torn, committed_bytes }
+    }
+
+    /// Puts the copy in the file's place: what an earlier run still writes is not seen any more.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::Fenced`] if an earlier run has written since the copy was made, [`SinkError::Open`] if
+    /// the disk fails.
+    pub(crate) fn fence(&mut self) -> Result<(), SinkError> {
+        let Some(unfenced) = self.unfenced.take() else { return Ok(()) };
+        let path = self.path.clone();
+        if committed(&path, &unfenced.writer)? != (unfenced.upper, unfenced.n_bytes) {
+            return Err(SinkError::Fenced { path });
+        }
+        let replaced = unfenced.replace(&path);
+        self.upper = Some(replaced.map_err(|source| SinkError::Open { path, source })?);
+        Ok(())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -95,7 +132,8 @@ impl<W> LineFile<W> {
 
     /// The tick up to which it holds everything, if it keeps anything.
     pub(crate) fn upper(&self) -> Option<Tick> {
-        self.upper.as_ref().map(UpperFile::upper)
+        let copied = self.unfenced.as_ref().map(|unfenced| unfenced.upper);
+        self.upper.as_ref().map(UpperFile::upper).or(copied)
     }
 
     /// True if another run writes to the file's name now.
@@ -154,11 +192,22 @@ impl<W: Write + Truncate> LineFile<W> {
     }
 }
 
-/// Replaces a file by a copy of its first `n_bytes`, open at their end.
-fn replace(path: &Path, n_bytes: u64) -> io::Result<File> {
+/// Where the copy of a file is.
+fn copy_beside(path: &Path) -> PathBuf {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
-    let new = PathBuf::from(new);
+    PathBuf::from(new)
+}
+
+/// Copies the first `n_bytes` of a file, and opens the copy at their end.
+fn copy(path: &Path, n_bytes: u64) -> io::Result<File> {
+    let new = copy_beside(path);
+    // A start that was given up may have left one, or still have it open.
+    if let Err(error) = fs::remove_file(&new)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
     if n_bytes == 0 {
         File::create(&new)?;
     } else {
@@ -167,7 +216,5 @@ fn replace(path: &Path, n_bytes: u64) -> io::Result<File> {
     let mut file = OpenOptions::new().write(true).open(&new)?;
     file.truncate(n_bytes)?;
     file.sync_all()?;
-    fs::rename(&new, path)?;
-    sync_folder(path)?;
     Ok(file)
 }

@@ -13,6 +13,16 @@ use crate::{Rejected, SinkError};
 ///
 /// After a failed call the same call is made again: a sink must not write anything twice then.
 pub trait Sink: Send {
+    /// Shuts out earlier runs: from here on, what they still write is not seen. Called once, when all of
+    /// the run is open and before anything is written; until then an earlier run can go on.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError`] if that fails, or if an earlier run has written since the sink was opened.
+    fn fence(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// Accepts the records of one tick, in their order, but for those that the destination holds
     /// already: after a restart, ticks below the upper come again. Ticks come in ascending order. Gives
     /// how many records were accepted, each frame and row as one.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::supervisor::leash::Leash;
-use crate::{EXIT_CONFIG, EXIT_SOFTWARE};
+use crate::{EXIT_CONFIG, EXIT_ELSEWHERE, EXIT_SOFTWARE};
 
 pub(crate) use crate::supervisor::suspects::Suspects;
 
@@ -23,11 +23,13 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A run that lived so long had got over what the one before had failed of.
 const HEALTHY: Duration = Duration::from_mins(1);
+/// A run takes a pipeline over once: one that took it over since has been asked to.
+const TAKE_OVER: &str = "--take-over";
 /// Set for a run that has a supervisor.
 const SUPERVISED: &str = "FRESNEL_SUPERVISED";
 
-/// Runs the program itself with `arguments` until it succeeds, cannot, or is to stop. A partition that
-/// it does not get over is left alone.
+/// Runs the program itself with `arguments` until it succeeds, cannot, is to stop, or the pipeline is
+/// another process's. A partition that it does not get over is left alone.
 #[expect(clippy::disallowed_methods, reason = "pauses are a matter of clocks")]
 pub(crate) fn supervise(
     arguments: &[OsString],
@@ -35,14 +37,17 @@ pub(crate) fn supervise(
 ) -> Result<ExitCode> {
     let leash = Leash::hold()?;
     let mut pause = FIRST_PAUSE;
+    let mut arguments = arguments.to_owned();
     loop {
         let started = Instant::now();
         let held = suspects.as_ref().map_or_else(Vec::new, Suspects::held);
-        let status = run(arguments, &held, &leash)?;
-        let over = status.success() || status.code() == Some(EXIT_CONFIG.into());
-        if over || leash.stopping() {
+        let status = run(&arguments, &held, &leash)?;
+        let for_good = [0, EXIT_CONFIG, EXIT_ELSEWHERE].map(i32::from);
+        let is_over = status.code().is_some_and(|code| for_good.contains(&code));
+        if is_over || leash.stopping() {
             return Ok(end(status, &held));
         }
+        arguments.retain(|argument| argument != TAKE_OVER);
         if started.elapsed() >= HEALTHY {
             pause = FIRST_PAUSE;
         }

@@ -71,7 +71,9 @@ impl Suspects {
     fn look(&self) -> Option<(Option<u64>, Vec<String>)> {
         let plan = Plan::load_in(&self.pipeline, &self.directory).ok()?;
         let store = Store::open(&self.directory, &plan.checkpoint.store).ok()?;
-        let checkpoint = store.inspect(&plan.name, None).ok()?;
+        let checkpoint = store.inspect(&plan.name, None);
+        store.close();
+        let checkpoint = checkpoint.ok()?;
         let cut = checkpoint.as_ref().map(|checkpoint| checkpoint.tick);
         let components = checkpoint.unwrap_or_default().state.components;
         let sources = plan.sources.iter();

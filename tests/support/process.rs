@@ -68,9 +68,9 @@ pub(crate) fn kill_after(directory: &Path, arguments: &[&str], pause: Duration) 
     killed
 }
 
-/// Starts a run to its end; false if another one holds the store's lock.
+/// Starts a run to its end that takes over from one that sleeps; false if that holds the store's lock.
 pub(crate) fn took_over(directory: &Path, pipeline: &str) -> bool {
-    let output = fresnel(directory, &["run", pipeline]);
+    let output = fresnel(directory, &["run", pipeline, "--take-over"]);
     let said = String::from_utf8_lossy(&output.stderr);
     let locked = said.contains("database is locked");
     assert!(output.status.success() || locked, "{said}");
@@ -101,6 +101,11 @@ impl Drop for Hogs {
             let _ = hog.wait();
         }
     }
+}
+
+fn signal(pid: u32, name: &str) {
+    let kill = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status();
+    assert!(kill.expect("there is kill").success());
 }
 
 /// A program that serves; killed if a test ends before it does.
@@ -215,11 +220,23 @@ impl Server {
         kibibytes.and_then(|text| text.parse::<u64>().ok()).expect("a number") * 1024
     }
 
+    /// The number of the process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by its name.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let kill = Command::new("kill").args([&format!("-{name}"), &pid]).status();
-        assert!(kill.expect("there is kill").success());
+        signal(self.pid(), name);
+    }
+
+    /// Kills the run of a supervisor.
+    pub(crate) fn kill_child(&self) {
+        let pid = self.pid();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = children.expect("the system lists them");
+        let child = children.trim().parse().expect("there is one");
+        signal(child, "KILL");
     }
 
     /// Waits for its end. Gives the exit code and what it says at the end.

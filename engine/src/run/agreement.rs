@@ -14,13 +14,14 @@ use timely::worker::Worker;
 
 use crate::run::held::Held;
 use crate::run::workers::step_until;
+use crate::store::RunId;
 use crate::{RunError, State};
 
 /// What a process says in a round, or all of them together.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Word {
     /// Which run this is; the first process knows.
-    pub(super) generation: Option<i64>,
+    pub(super) run: Option<RunId>,
     /// The names of partitions that are to be left alone.
     pub(super) hold: Vec<String>,
     /// Every sink has less than everything before this tick.
@@ -35,7 +36,7 @@ pub(super) struct Word {
 
 impl Word {
     fn join(&mut self, other: &Self) {
-        self.generation = self.generation.or(other.generation);
+        self.run = self.run.take().or_else(|| other.run.clone());
         self.hold.extend_from_slice(&other.hold);
         self.behind_sinks = self.behind_sinks.max(other.behind_sinks);
         self.held.join(&other.held);

@@ -84,7 +84,7 @@ impl Committer {
             let session = &mut self.session;
             let _span = tracing::info_span!("checkpoint", tick).entered();
             fail_point::pass("before checkpoint", "");
-            let oldest = retry("checkpoint", &self.control, || session.commit(tick, &state))?;
+            let oldest = retry("checkpoints", &self.control, || session.commit(tick, &state))?;
             fail_point::pass("after checkpoint", "");
             self.oldest.store(oldest, Ordering::Release);
             self.release(tick);

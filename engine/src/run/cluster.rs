@@ -1,11 +1,20 @@
 //! The processes that a run is spread over, and what of it is where.
 
+use std::any::Any;
 use std::path::Path;
 
 use sources::Share;
 use timely::CommunicationConfig;
+use timely::communication::Hooks;
+use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
+use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
+use timely::communication::networking::create_sockets;
 
-use crate::RunError;
+use crate::run::identity::Identity;
+use crate::{Plan, RunError};
+
+/// What the workers of this process communicate through, and what is to be kept until they have ended.
+pub(super) type Connected = (Vec<AllocatorBuilder>, Box<dyn Any + Send>);
 
 /// The processes of a run; one alone by default. All have the same pipeline and the same number of
 /// workers, and reach the same store.
@@ -46,17 +55,36 @@ impl Cluster {
         self.addresses.len() > 1
     }
 
-    pub(super) fn communication(&self, n_workers: usize) -> CommunicationConfig {
-        let (process, addresses) = (self.process, self.addresses.clone());
-        let threads = n_workers.max(1);
-        match threads {
-            _ if self.has_others() => {
-                let (report, zerocopy) = (false, false);
-                CommunicationConfig::Cluster { threads, process, addresses, report, zerocopy }
-            }
+    /// Connects the workers of this process with each other and with those of other processes, which
+    /// must run the same.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Different`] if one of them does not, [`RunError::Workers`] if one is lost.
+    pub(super) fn connect(&self, plan: &Plan, n_workers: usize) -> Result<Connected, RunError> {
+        let n_workers = n_workers.max(1);
+        let communication = match n_workers {
+            _ if self.has_others() => return self.connect_processes(plan, n_workers),
             1 => CommunicationConfig::Thread,
-            _ => CommunicationConfig::Process(threads),
-        }
+            _ => CommunicationConfig::Process(n_workers),
+        };
+        communication.try_build().map_err(|reason| RunError::Workers { reason })
+    }
+
+    fn connect_processes(&self, plan: &Plan, n_workers: usize) -> Result<Connected, RunError> {
+        let lost = |error: std::io::Error| RunError::Workers {
+            reason: format!("the other processes could not be reached: {error}"),
+        };
+        let sockets = create_sockets(self.addresses.clone(), self.process, false).map_err(lost)?;
+        let identity = Identity::new(plan, n_workers, sockets.len());
+        identity.compare(&sockets)?;
+        let hooks = Hooks::default();
+        let (refill, spill) = (hooks.refill.clone(), hooks.spill.clone());
+        let local = ProcessBuilder::new_typed_vector(n_workers, refill, spill);
+        let (builders, guard) =
+            initialize_networking_from_sockets(local, sockets, self.process, n_workers, hooks)
+                .map_err(lost)?;
+        Ok((builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard)))
     }
 
     pub(super) fn placement(&self, n_workers: usize) -> Placement {

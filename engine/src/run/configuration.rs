@@ -15,6 +15,7 @@ use timely::scheduling::SyncActivator;
 
 use crate::dataflow::{Configured, Difference, Request};
 use crate::run::control::Control;
+use crate::run::retry::retry;
 use crate::store::{ChangeLog, Session, ZoneChange};
 use crate::{Plan, RunError, StoreError};
 
@@ -27,6 +28,8 @@ pub struct Configuration {
     control: Arc<Control>,
     requests: Sender<Request>,
     waker: Arc<OnceLock<SyncActivator>>,
+    /// Held while one of the zones changes, for as long as the store is away.
+    changing: Mutex<()>,
     state: Mutex<Zones>,
 }
 
@@ -102,7 +105,8 @@ impl Configuration {
         let waker = Arc::<OnceLock<_>>::default();
         let configured = Configured { differences, requests: requested, waker: Arc::clone(&waker) };
         let (control, state) = (Arc::clone(control), Mutex::new(zones));
-        Ok((Self { log, control, requests, waker, state }, configured))
+        let changing = Mutex::default();
+        Ok((Self { log, control, requests, waker, changing, state }, configured))
     }
 
     /// The zones of each operator that has zones, by name, as they are after all changes.
@@ -122,18 +126,18 @@ impl Configuration {
         name: &str,
         zone: Option<ZoneConfig>,
     ) -> Result<Tick, ConfigurationError> {
-        let mut zones = self.lock();
-        zones.check(operator, name, zone.as_ref())?;
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.lock().check(operator, name, zone.as_ref())?;
         let (durable, earliest) = self.ask()?;
-        let tick = earliest.max(zones.latest);
+        let tick = earliest.max(self.lock().latest);
         let change = ZoneChange { tick, ..change(operator, name, zone) };
-        if let Err(error) = self.log.keep(&change) {
+        if let Err(error) = retry("configuration", &self.control, || self.log.keep(&change)) {
             let fenced = matches!(error, StoreError::Fenced { .. });
             self.control.fail(RunError::Store(error), fenced);
             return Err(ConfigurationError::Store);
         }
         // Without a dataflow, the next run has it.
-        let _ = durable.send(zones.apply(change));
+        let _ = durable.send(self.lock().apply(change));
         self.wake();
         Ok(tick)
     }

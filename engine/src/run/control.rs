@@ -1,10 +1,11 @@
 //! How the parts of a run tell each other to end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use crate::RunError;
+use crate::run::health::Health;
 
 /// Shared by all parts of a run.
 #[derive(Debug)]
@@ -12,6 +13,9 @@ pub(super) struct Control {
     stop: Arc<AtomicBool>,
     /// True if other processes take part.
     has_others: bool,
+    health: Arc<Health>,
+    /// The process that asked for the pipeline.
+    asked_by: OnceLock<String>,
     end: Mutex<End>,
     ended: Condvar,
 }
@@ -26,12 +30,32 @@ struct End {
 
 impl Control {
     pub(super) fn new(stop: Arc<AtomicBool>, has_others: bool) -> Self {
-        Self { stop, has_others, end: Mutex::default(), ended: Condvar::new() }
+        let (health, asked_by) = (Arc::default(), OnceLock::new());
+        Self { stop, has_others, health, asked_by, end: Mutex::default(), ended: Condvar::new() }
+    }
+
+    pub(super) fn health(&self) -> &Arc<Health> {
+        &self.health
     }
 
     /// True when sources are to end.
     pub(super) fn stopping(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Stops the run in order because another process asks for the pipeline.
+    pub(super) fn hand_over(&self, to: String) {
+        if self.asked_by.get().is_none() {
+            tracing::warn!(to, "another process takes the pipeline over, stopping");
+        }
+        // Who asked first is told to people.
+        let _ = self.asked_by.set(to);
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// The process that asked for the pipeline, if one did.
+    pub(super) fn asked_by(&self) -> Option<&str> {
+        self.asked_by.get().map(String::as_str)
     }
 
     /// Ends the run because of a failure; only the first is kept. With `at_once`, nothing is waited
@@ -40,6 +64,7 @@ impl Control {
     /// If there are other processes it does not come back: these cannot tell what is durable from what
     /// a failed part lets go of, so the process ends while the part still holds it.
     pub(super) fn fail(&self, error: RunError, at_once: bool) {
+        self.health.failed(&error);
         let mut end = self.lock();
         end.failure.get_or_insert(error);
         end.over |= at_once || self.has_others;

@@ -1,4 +1,9 @@
-//! The sources and sinks of this process, while a run opens them.
+//! The sources and sinks of this process, from closed to started.
+//!
+//! Each step is a type, whose one way on is the next: the sinks are open and tell how far they have come
+//! ([`OpenedSinks`]); partitions that are read again have their places ([`Released`]); all is open
+//! ([`Opened`]); the run has its generation, and earlier ones are shut out ([`Begun`]); the threads run
+//! ([`Started`]). Before the last one nothing is read, and nothing is written.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,8 +12,8 @@ use std::thread::JoinHandle;
 
 use queries::{History, LiveTail};
 use schemas::{Record, Tick};
-use sinks::{DeltaTail, Hub, SinkConfig, SinkContext};
-use sources::{Silences, SourceContext};
+use sinks::{DeltaTail, Hub, Sink, SinkConfig, SinkContext};
+use sources::{Partition, Silences, SourceContext};
 
 use crate::dataflow::{Feed, Outlet, Placed};
 use crate::run::agreement::Word;
@@ -16,9 +21,11 @@ use crate::run::control::Control;
 use crate::run::held::{self, Held};
 use crate::run::opening::Opening;
 use crate::run::resume::Resumed;
+use crate::run::retry::retry;
+use crate::run::silences::StoredSilences;
 use crate::run::source_thread::Surroundings;
 use crate::run::{begun, sink_thread, source_thread};
-use crate::store::Session;
+use crate::store::{Session, Store};
 use crate::{Counters, Placement, Plan, PlannedSink, PlannedSource, RunError, State, journals};
 
 /// For each source of the plan, one for each of its partitions.
@@ -26,75 +33,129 @@ pub(super) type Feeds = Vec<Vec<Placed<Feed>>>;
 /// One for each sink of the plan.
 pub(super) type Outlets = Vec<Placed<Outlet>>;
 
+/// What sources and sinks are opened with, and what comes of it beside them.
 pub(super) struct Ends<'a> {
     plan: &'a Plan,
     directory: &'a Path,
-    is_first: bool,
     placement: Placement,
     /// The names of partitions that are left alone.
     pub(super) hold: &'a [String],
     silences: Arc<dyn Silences>,
     journal: PathBuf,
     control: &'a Arc<Control>,
+    /// The store, if this process has joined the run.
+    pub(super) store: Option<Store>,
     pub(super) session: Session,
     pub(super) resumed: Resumed,
     pub(super) done_with: Arc<AtomicU64>,
     pub(super) counters: Arc<Counters>,
     pub(super) hub: Arc<Hub>,
     pub(super) history: Option<Arc<History>>,
-    pub(super) threads: Vec<JoinHandle<()>>,
     /// Where partitions begin that no earlier run has read.
     begins_at: Tick,
-    /// Where those begin that are opened here.
-    begun: State,
+}
+
+/// A sink of the plan, which is on one worker.
+struct PlacedSink {
+    name: String,
+    worker: usize,
+    /// None if it is in another process.
+    sink: Option<Box<dyn Sink>>,
+}
+
+/// A partition that is open.
+struct OpenPartition {
+    worker: usize,
+    /// True if it is left alone.
+    held: bool,
+    partition: Partition,
+}
+
+/// The sinks are open.
+pub(super) struct OpenedSinks<'a> {
+    ends: Ends<'a>,
+    sinks: Vec<PlacedSink>,
+}
+
+/// Partitions that were left alone before, and are not now, are to be read behind what sinks hold, and so
+/// are those that no earlier run has read.
+pub(super) struct Released<'a> {
+    ends: Ends<'a>,
+    sinks: Vec<PlacedSink>,
+    /// What is changed of the checkpoint by that.
+    changes: State,
+}
+
+/// Sinks and sources are open; an earlier run can go on all the same.
+pub(super) struct Opened<'a> {
+    ends: Ends<'a>,
+    sinks: Vec<PlacedSink>,
+    changes: State,
+    /// For each source of the plan, with its name.
+    sources: Vec<(String, Vec<OpenPartition>)>,
+}
+
+/// The run has its generation, and no earlier one can write any more.
+pub(super) struct Begun<'a> {
+    ends: Ends<'a>,
+    sinks: Vec<PlacedSink>,
+    sources: Vec<(String, Vec<OpenPartition>)>,
+}
+
+/// The threads run.
+pub(super) struct Started {
+    pub(super) feeds: Feeds,
+    pub(super) outlets: Outlets,
+    /// With the component whose thread it is.
+    pub(super) threads: Vec<(String, JoinHandle<()>)>,
 }
 
 impl<'a> Ends<'a> {
+    /// For a run that was loaded, or joined in a store of this process's own.
     pub(super) fn new(
         opening: &'a Opening,
         hold: &'a [String],
+        store: Option<Store>,
         (session, resumed): (Session, Resumed),
     ) -> Self {
         let Opening { plan, options, control, .. } = opening;
+        let silences = StoredSilences { log: session.silences(), control: Arc::clone(control) };
         Self {
             plan,
             directory: &options.directory,
-            is_first: options.cluster.is_first(),
             placement: options.cluster.placement(options.workers),
             hold,
-            silences: session.silences(),
-            journal: journal_folder(&options.directory, &plan.name, session.lineage()),
+            silences: Arc::new(silences),
+            journal: journals(&options.directory, &plan.name).join(session.lineage()),
             control,
+            store,
             session,
             resumed,
             done_with: Arc::default(),
             counters: Arc::default(),
             hub: Arc::default(),
             history: None,
-            threads: Vec::new(),
             begins_at: 0,
-            begun: State::default(),
         }
     }
 
     /// Opens the sinks. Says behind which tick all of them are.
-    pub(super) fn sinks(&mut self) -> Result<(Outlets, Word), RunError> {
-        let first = (self.plan.sources.len() + self.plan.operators.len()) as u32;
+    pub(super) fn open_sinks(mut self) -> Result<(OpenedSinks<'a>, Word), RunError> {
         let mut behind_sinks = 0;
-        let mut outlets = Vec::new();
-        for (sink, component) in self.plan.sinks.iter().zip(first..) {
+        let mut sinks = Vec::new();
+        for sink in &self.plan.sinks {
+            let component = self.plan.number_of(&sink.name);
             let worker = self.placement.of_outlet(component, sink.config.is_served());
             let here = self.placement.is_here(worker);
-            let outlet = here.then(|| self.sink(sink)).transpose()?;
-            let (outlet, upper) = outlet.unzip();
-            behind_sinks = behind_sinks.max(upper.flatten().unwrap_or(0));
-            outlets.push(Placed::new(worker, outlet));
+            let open = here.then(|| self.open_sink(sink)).transpose()?;
+            let upper = open.as_ref().and_then(|sink| sink.upper());
+            behind_sinks = behind_sinks.max(upper.unwrap_or(0));
+            sinks.push(PlacedSink { name: sink.name.clone(), worker, sink: open });
         }
-        Ok((outlets, Word { behind_sinks, ..Word::default() }))
+        Ok((OpenedSinks { ends: self, sinks }, Word { behind_sinks, ..Word::default() }))
     }
 
-    /// Opens a sink; gives its upper as well, if it knows one.
-    fn sink(&mut self, sink: &PlannedSink) -> Result<(Outlet, Option<Tick>), RunError> {
+    fn open_sink(&mut self, sink: &PlannedSink) -> Result<Box<dyn Sink>, RunError> {
         let streams = self.plan.streams();
         let inputs = sink.inputs.iter().map(|input| (input.to_string(), streams[input]));
         let inputs: Vec<_> = inputs.collect();
@@ -109,60 +170,33 @@ impl<'a> Ends<'a> {
         };
         let failed = |source| RunError::Sink { name: sink.name.clone(), source };
         let open = sink.config.open(&context).map_err(failed)?;
-        let upper = open.sink.upper();
-        self.resumed.check_upper(&sink.name, upper)?;
+        self.resumed.check_upper(&sink.name, open.sink.upper())?;
         if let SinkConfig::Delta(config) = &sink.config {
             let tail = open.tail.map(|tail| Arc::new(Tail(tail)) as Arc<dyn LiveTail>);
             let history = || Arc::new(History::new(self.directory.join(&config.path), tail));
             self.history.get_or_insert_with(history);
         }
-        let (outlet, thread) =
-            sink_thread::spawn(&sink.name, open.sink, &self.counters, self.control);
-        self.threads.push(thread);
-        Ok((outlet, upper))
+        Ok(open.sink)
     }
 
-    /// Reads partitions again that were left alone, from a tick on that is behind all that sinks hold.
-    /// Durable before anything is read.
-    pub(super) fn release(&mut self, from: Tick) -> Result<((), Word), RunError> {
-        let released = held::release(self.plan, self.hold, from, &mut self.resumed);
-        if self.is_first && !released.components.is_empty() {
-            self.session.commit(self.resumed.tick, &released).map_err(RunError::Store)?;
-        }
-        Ok(((), Word::default()))
-    }
-
-    /// Opens the sources; partitions that no earlier run has read begin at `begins_at`, behind all that
-    /// sinks hold. Says which are left alone, and which begin.
-    pub(super) fn sources(&mut self, begins_at: Tick) -> Result<(Feeds, Word), RunError> {
-        self.begins_at = begins_at.max(self.resumed.tick);
-        let mut held = Held::default();
-        let sources = self.plan.sources.iter().zip(0..);
-        let feeds = sources.map(|(source, component)| self.source(source, component, &mut held));
-        let feeds = feeds.collect::<Result<_, _>>()?;
-        let begun = std::mem::take(&mut self.begun);
-        Ok((feeds, Word { held, begun, ..Word::default() }))
-    }
-
-    /// Makes durable which state is dropped, and where partitions begin that no earlier run has read. That is
-    /// before anything that they give is durable: so they begin there again, and nothing of them is lost or
-    /// doubled.
-    pub(super) fn begin(&mut self, begun: State) -> Result<((), Word), RunError> {
+    /// Reads partitions again that were left alone, from a tick on that is behind all that sinks hold; so
+    /// do those that no earlier run has read. Gives what is to be durable before anything is read.
+    fn release(&mut self, from: Tick) -> State {
+        self.begins_at = from.max(self.resumed.tick);
         let mut changes = std::mem::take(&mut self.resumed.dropped);
-        changes.apply(begun);
-        if self.is_first && !changes.components.is_empty() {
-            self.session.commit(self.resumed.tick, &changes).map_err(RunError::Store)?;
-        }
-        Ok(((), Word::default()))
+        changes.apply(held::release(self.plan, self.hold, from, &mut self.resumed));
+        changes
     }
 
-    fn source(
-        &mut self,
+    /// Opens the partitions of a source that are this process's.
+    fn open_source(
+        &self,
         source: &PlannedSource,
-        component: u32,
         held: &mut Held,
-    ) -> Result<Vec<Placed<Feed>>, RunError> {
+        begun: &mut State,
+    ) -> Result<Vec<OpenPartition>, RunError> {
         let PlannedSource { name, config } = source;
+        let component = self.plan.number_of(name);
         let context = SourceContext {
             name,
             site: &self.plan.name,
@@ -178,34 +212,128 @@ impl<'a> Ends<'a> {
             hold: self.hold,
         };
         let failed = |source| RunError::Source { name: name.clone(), source };
-        let partitions = config.open(&context).map_err(failed)?;
-        let surroundings = Surroundings {
-            counters: Arc::clone(&self.counters),
-            control: Arc::clone(self.control),
-            done_with: Arc::clone(&self.done_with),
-        };
-        let mut feeds = Vec::new();
-        for partition in partitions {
-            begun::note(&mut self.begun, source, &partition, &context);
-            if context.is_held(&partition.name) {
+        let mut open = Vec::new();
+        for partition in config.open(&context).map_err(failed)? {
+            begun::note(begun, source, &partition, &context);
+            let is_held = context.is_held(&partition.name);
+            if is_held {
                 tracing::error!(source = name, partition = partition.name, "left alone");
                 held.add(component, &partition.name, &context);
-                self.threads.extend(source_thread::spawn_receiver(name, partition, &surroundings));
-                continue;
             }
             let worker = self.placement.of_feed(component, partition.number);
-            let (feed, threads) = source_thread::spawn(name, partition, &surroundings);
-            self.threads.extend(threads);
-            feeds.push(Placed::new(worker, Some(feed)));
+            open.push(OpenPartition { worker, held: is_held, partition });
         }
-        Ok(feeds)
+        Ok(open)
     }
 }
 
-/// Where a pipeline's sources keep what cannot be asked again. Each lineage has its own folder; those of
-/// earlier ones stay, so that a fresh start loses nothing that was received.
-fn journal_folder(directory: &Path, pipeline: &str, lineage: &str) -> PathBuf {
-    journals(directory, pipeline).join(lineage)
+impl<'a> OpenedSinks<'a> {
+    /// Releases partitions that were left alone; `from` is behind all that the sinks of all processes
+    /// hold.
+    pub(super) fn release(mut self, from: Tick) -> Released<'a> {
+        let changes = self.ends.release(from);
+        Released { ends: self.ends, sinks: self.sinks, changes }
+    }
+}
+
+impl<'a> Released<'a> {
+    /// Opens the sources. Says which partitions are left alone, and where those begin that no earlier run
+    /// has read.
+    pub(super) fn open_sources(self) -> Result<(Opened<'a>, Word), RunError> {
+        let Self { ends, sinks, changes } = self;
+        let (mut held, mut begun) = (Held::default(), State::default());
+        let mut sources = Vec::new();
+        for source in &ends.plan.sources {
+            let partitions = ends.open_source(source, &mut held, &mut begun)?;
+            sources.push((source.name.clone(), partitions));
+        }
+        let opened = Opened { ends, sinks, changes, sources };
+        Ok((opened, Word { held, begun, ..Word::default() }))
+    }
+}
+
+impl<'a> Opened<'a> {
+    /// Takes the generation; what is released or dropped, and where partitions of all processes have
+    /// `begun`, is durable then. Gives it.
+    pub(super) fn take_generation(&mut self, begun: &State) -> Result<i64, RunError> {
+        self.changes.apply(begun.clone());
+        let Ends { session, resumed, control, .. } = &mut self.ends;
+        session.take_generation().map_err(RunError::Store)?;
+        if !self.changes.components.is_empty() {
+            let commit = || session.commit(resumed.tick, &self.changes);
+            retry("checkpoints", control, commit).map_err(RunError::Store)?;
+        }
+        Ok(session.generation())
+    }
+
+    /// Shuts out earlier runs from what the sinks of this process write to; to be called when the
+    /// generation is taken.
+    pub(super) fn begin(self) -> Result<Begun<'a>, RunError> {
+        let Self { ends, mut sinks, sources, .. } = self;
+        for PlacedSink { name, sink, .. } in &mut sinks {
+            let failed = |source| RunError::Sink { name: name.clone(), source };
+            sink.as_mut().map_or(Ok(()), |sink| sink.fence()).map_err(failed)?;
+        }
+        Ok(Begun { ends, sinks, sources })
+    }
+}
+
+impl<'a> Begun<'a> {
+    pub(super) fn session(&self) -> &Session {
+        &self.ends.session
+    }
+
+    pub(super) fn starts_at(&self) -> Tick {
+        self.ends.resumed.tick
+    }
+
+    /// Starts the threads of sinks and sources.
+    pub(super) fn start(self) -> (Ends<'a>, Started) {
+        let Self { ends, sinks, sources } = self;
+        let mut threads = Vec::new();
+        let outlets = sinks.into_iter().map(|PlacedSink { name, worker, sink }| {
+            let outlet = sink.map(|sink| {
+                let (outlet, thread) =
+                    sink_thread::spawn(&name, sink, &ends.counters, ends.control);
+                threads.push((name.clone(), thread));
+                outlet
+            });
+            Placed::new(worker, outlet)
+        });
+        let outlets = outlets.collect();
+        let surroundings = Surroundings {
+            counters: Arc::clone(&ends.counters),
+            control: Arc::clone(ends.control),
+            done_with: Arc::clone(&ends.done_with),
+        };
+        let feeds = sources.into_iter().map(|(name, partitions)| {
+            let (feeds, of_source) = start_source(&name, partitions, &surroundings);
+            threads.extend(of_source.into_iter().map(|thread| (name.clone(), thread)));
+            feeds
+        });
+        let feeds = feeds.collect();
+        (ends, Started { feeds, outlets, threads })
+    }
+}
+
+/// Starts the threads of a source's partitions; of those that are left alone, only what takes in what
+/// comes.
+fn start_source(
+    name: &str,
+    partitions: Vec<OpenPartition>,
+    surroundings: &Surroundings,
+) -> (Vec<Placed<Feed>>, Vec<JoinHandle<()>>) {
+    let (mut feeds, mut threads) = (Vec::new(), Vec::new());
+    for OpenPartition { worker, held, partition } in partitions {
+        if held {
+            threads.extend(source_thread::spawn_receiver(name, partition, surroundings));
+            continue;
+        }
+        let (feed, of_feed) = source_thread::spawn(name, partition, surroundings);
+        threads.extend(of_feed);
+        feeds.push(Placed::new(worker, Some(feed)));
+    }
+    (feeds, threads)
 }
 
 /// Lets queries see what the `delta` sink has accepted.

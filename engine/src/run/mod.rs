@@ -1,7 +1,7 @@
 //! A run: threads for sources and sinks, workers for the dataflow, and how it all ends.
 //!
-//! A run starts from the newest checkpoint. It ends when its sources do, when it is asked to stop, or
-//! when a part fails; what is not durable then, the next run does again.
+//! A run holds its pipeline's lease and starts from the newest checkpoint. It ends when its sources do,
+//! when it is asked to stop, or when a part fails; what is not durable then, the next run does again.
 
 mod agreement;
 mod begun;
@@ -10,10 +10,14 @@ mod cluster;
 mod configuration;
 mod control;
 mod ends;
+mod health;
 mod held;
+mod identity;
+mod lease;
 mod opening;
 mod resume;
 mod retry;
+mod silences;
 mod sink_thread;
 mod source_thread;
 mod workers;
@@ -21,8 +25,8 @@ mod workers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -31,12 +35,17 @@ use queries::History;
 use sinks::Hub;
 
 use crate::run::control::Control;
+use crate::run::lease::HeldLease;
 use crate::run::opening::{Opened, Opening};
-use crate::{Counters, Plan, RunError, Taps};
+use crate::run::resume::{Resumed, resume};
+use crate::store::{Session, Store};
+use crate::{ClearError, Counters, Plan, RunError, Taps, clear};
 
 pub use crate::run::cluster::Cluster;
 pub(crate) use crate::run::cluster::Placement;
 pub use crate::run::configuration::{Configuration, ConfigurationError};
+pub use crate::run::health::{Health, Retry};
+pub use crate::run::lease::WhenAlive;
 
 /// How to run a plan.
 #[derive(Clone, Debug)]
@@ -54,6 +63,8 @@ pub struct RunOptions {
     pub hold: Vec<String>,
     /// Components whose saved state is forgotten.
     pub drop_state: Vec<String>,
+    /// What to do when another run of the pipeline is alive.
+    pub when_alive: WhenAlive,
     /// Set by anyone to stop the run: what was taken in is made durable, and the next run goes on.
     pub stop: Arc<AtomicBool>,
 }
@@ -73,6 +84,8 @@ pub struct Shared {
     pub history: Option<Arc<History>>,
     /// What can be changed; absent where it cannot: in all processes but the first.
     pub configuration: Option<Arc<Configuration>>,
+    /// Whether it is well.
+    pub health: Arc<Health>,
     /// When the run started.
     pub started: Instant,
 }
@@ -83,6 +96,14 @@ pub struct Summary {
     counters: Arc<Counters>,
     /// Sources and sinks.
     ends: BTreeSet<String>,
+    asked_by: Option<String>,
+}
+
+impl Summary {
+    /// The process that the pipeline was handed over to, if the run has stopped for that.
+    pub fn handed_over_to(&self) -> Option<&str> {
+        self.asked_by.as_deref()
+    }
 }
 
 impl fmt::Display for Summary {
@@ -111,31 +132,153 @@ impl fmt::Display for Summary {
     }
 }
 
+/// A run that has its pipeline's lease, and nothing open yet.
+pub struct RunBuilder {
+    plan: Plan,
+    models: BTreeMap<String, Arc<Model>>,
+    options: RunOptions,
+    control: Arc<Control>,
+    /// In the first process.
+    first: Option<First>,
+}
+
+/// What the first process of a run has of the store.
+struct First {
+    leased: LeasedStore,
+    session: Session,
+    resumed: Resumed,
+}
+
+/// The store, with the pipeline's lease in it.
+#[derive(Debug)]
+struct LeasedStore {
+    lease: HeldLease,
+    store: Store,
+}
+
+impl LeasedStore {
+    /// Gives up the lease, or passes it on.
+    fn release(self) {
+        self.lease.release();
+        self.store.close();
+    }
+}
+
+impl First {
+    /// Takes the lease of a pipeline, and loads what it goes on from.
+    fn begin(plan: &Plan, options: &RunOptions, control: &Arc<Control>) -> Result<Self, RunError> {
+        let location = &plan.checkpoint.store;
+        let store = Store::open(&options.directory, location).map_err(RunError::Store)?;
+        let lease = match HeldLease::take(&store, &plan.name, options.when_alive, control) {
+            Ok(lease) => lease,
+            Err(error) => {
+                store.close();
+                return Err(error);
+            }
+        };
+        let leased = LeasedStore { lease, store };
+        match resume(&leased.store, plan, options) {
+            Ok((session, resumed)) => Ok(Self { leased, session, resumed }),
+            Err(error) => {
+                leased.release();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl RunBuilder {
+    /// Takes the lease of the plan's pipeline in the first process of a run: at once, or when another run
+    /// has ended or has handed it over. Changes nothing else: what is open elsewhere can be opened then.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Alive`] if another run is not to be waited for; another one if there is nothing to start
+    /// from.
+    pub fn new(plan: Plan, options: RunOptions) -> Result<Self, RunError> {
+        let models = load_models(&plan, &options.directory)?;
+        let has_others = options.cluster.has_others();
+        let control = Arc::new(Control::new(Arc::clone(&options.stop), has_others));
+        let is_first = options.cluster.is_first();
+        let first = is_first.then(|| First::begin(&plan, &options, &control)).transpose()?;
+        Ok(Self { plan, models, options, control, first })
+    }
+
+    /// Warns, before a fresh start, of what the destinations of sinks hold.
+    pub fn warn_of_output(&self) {
+        if self.options.fresh {
+            clear::warn_of_output(&self.plan, &self.options.directory);
+        }
+    }
+
+    /// Removes what earlier runs have left.
+    ///
+    /// # Errors
+    ///
+    /// [`ClearError`]: nothing was removed if a destination holds anything else.
+    pub fn clear_output(&self) -> Result<(), ClearError> {
+        clear::clear_output(&self.plan, &self.options.directory)
+    }
+
+    /// Gives up.
+    pub fn cancel(self) {
+        if let Some(first) = self.first {
+            first.leased.release();
+        }
+    }
+
+    /// Opens all sources and sinks of the plan that are this process's, and starts it. Until all of them
+    /// are open, an earlier run could go on.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] if one of them cannot be opened; nothing runs then.
+    pub fn start(self) -> Result<Run, RunError> {
+        let Self { plan, models, options, control, first } = self;
+        let (leased, loaded) =
+            first.map(|First { leased, session, resumed }| (leased, (session, resumed))).unzip();
+        let generation = leased.as_ref().map(|leased: &LeasedStore| leased.lease.generation());
+        let opening = Opening {
+            plan,
+            models,
+            options,
+            control: Arc::clone(&control),
+            loaded: Mutex::new(loaded),
+            generation: generation.unwrap_or_else(|| Arc::new(AtomicI64::default())),
+        };
+        match workers::start(opening, &control) {
+            Ok((workers, Opened { shared, store })) => {
+                Ok(Run { shared, control, workers, leased, store })
+            }
+            Err(error) => {
+                if let Some(leased) = leased {
+                    leased.release();
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for RunBuilder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("RunBuilder").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
 /// A pipeline that runs.
 #[derive(Debug)]
 pub struct Run {
     shared: Arc<Shared>,
     control: Arc<Control>,
     workers: JoinHandle<Result<(), RunError>>,
-    threads: Vec<JoinHandle<()>>,
+    /// In the first process.
+    leased: Option<LeasedStore>,
+    /// In the others.
+    store: Option<Store>,
 }
 
 impl Run {
-    /// Opens all sources and sinks of a plan that are this process's, and starts it.
-    ///
-    /// # Errors
-    ///
-    /// [`RunError`] if one of them cannot be opened; nothing runs then.
-    pub fn start(plan: Plan, options: &RunOptions) -> Result<Self, RunError> {
-        let models = load_models(&plan, &options.directory)?;
-        let has_others = options.cluster.has_others();
-        let control = Arc::new(Control::new(Arc::clone(&options.stop), has_others));
-        let opening = Opening::begin(plan, models, options.clone(), Arc::clone(&control))?;
-        let (workers, opened) = workers::start(opening, &control)?;
-        let Opened { shared, threads } = opened;
-        Ok(Self { shared, control, workers, threads })
-    }
-
     /// What can be looked at.
     pub fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
@@ -146,20 +289,46 @@ impl Run {
     /// # Errors
     ///
     /// [`RunError`] of the part that failed first.
-    pub fn wait(self) -> Result<Summary, RunError> {
-        if let Some(failure) = self.control.wait() {
-            // Whatever else is under way is not durable, and another run's to do again.
+    pub fn wait(self) -> Result<Ended, RunError> {
+        let Self { shared, control, workers, leased, store } = self;
+        if let Some(failure) = control.wait() {
+            // Whatever else is under way is not durable, and another run's to do again. It may hold what
+            // another run must not have, so that the lease ends with this process.
             return Err(failure);
         }
         let panicked = |_| RunError::Workers { reason: "a thread panicked".to_owned() };
-        self.workers.join().map_err(panicked).flatten()?;
-        for thread in self.threads {
+        workers.join().map_err(panicked).flatten()?;
+        for thread in control.health().take_threads() {
             thread.join().map_err(panicked)?;
         }
-        let plan = &self.shared.plan;
+        let plan = &shared.plan;
         let sources = plan.sources.iter().map(|source| source.name.clone());
         let ends = sources.chain(plan.sinks.iter().map(|sink| sink.name.clone())).collect();
-        Ok(Summary { counters: Arc::clone(&self.shared.counters), ends })
+        let (counters, asked_by) = (Arc::clone(&shared.counters), control.asked_by());
+        let summary = Summary { counters, ends, asked_by: asked_by.map(str::to_owned) };
+        Ok(Ended { summary, leased, store })
+    }
+}
+
+/// A run that has ended in order: all is durable, and it holds nothing but the lease.
+#[derive(Debug)]
+pub struct Ended {
+    summary: Summary,
+    leased: Option<LeasedStore>,
+    store: Option<Store>,
+}
+
+impl Ended {
+    /// Gives the lease up, or passes it on to the process that asked for it, which opens what it needs
+    /// then.
+    pub fn release(self) -> Summary {
+        if let Some(leased) = self.leased {
+            leased.release();
+        }
+        if let Some(store) = self.store {
+            store.close();
+        }
+        self.summary
     }
 }
 

@@ -1,24 +1,28 @@
-//! The start of a run: its processes open their sinks and sources in step, and start their threads.
+//! The start of a run: its processes open their sinks and sources in step, then the first one takes the
+//! generation, and then they start their threads. What fails before costs an earlier run nothing.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use operators::Model;
 use schemas::Tick;
-use timely::CommunicationConfig;
 
 use crate::dataflow::{Configured, Parts, Placed};
 use crate::run::agreement::{Agreement, Word};
 use crate::run::checkpoint_thread;
+use crate::run::cluster::Connected;
 use crate::run::configuration::Configuration;
 use crate::run::control::Control;
-use crate::run::ends::{Ends, Feeds, Outlets};
+use crate::run::ends::{Begun, Ends, Opened as OpenedEnds, OpenedSinks};
 use crate::run::held::Held;
-use crate::run::resume::{Resumed, join, resume};
-use crate::store::Session;
-use crate::{Plan, RunError, RunOptions, Shared, Taps};
+use crate::run::resume::{Resumed, join};
+use crate::store::{RunId, Session, Store};
+use crate::{Plan, RunError, RunOptions, Shared, State, Taps};
+
+/// What can be changed, and the dataflow's end of it; in the first process.
+type Changeable = Option<(Configuration, Configured)>;
 
 /// A run that is about to start.
 pub(super) struct Opening {
@@ -28,31 +32,22 @@ pub(super) struct Opening {
     pub(super) options: RunOptions,
     pub(super) control: Arc<Control>,
     /// In the first process: what the run goes on from.
-    begun: Mutex<Option<(Session, Resumed)>>,
+    pub(super) loaded: Mutex<Option<(Session, Resumed)>>,
+    /// Set to the generation when it is taken.
+    pub(super) generation: Arc<AtomicI64>,
 }
 
 /// What of a run is beside its workers.
 pub(super) struct Opened {
     pub(super) shared: Arc<Shared>,
-    pub(super) threads: Vec<JoinHandle<()>>,
+    /// The store, in a process that has joined the run.
+    pub(super) store: Option<Store>,
 }
 
 impl Opening {
-    /// Begins the run, if this is its first process: from here on, an earlier run of the pipeline can
-    /// commit nothing.
-    pub(super) fn begin(
-        plan: Plan,
-        models: BTreeMap<String, Arc<Model>>,
-        options: RunOptions,
-        control: Arc<Control>,
-    ) -> Result<Self, RunError> {
-        let is_first = options.cluster.is_first();
-        let begun = is_first.then(|| resume(&plan, &options)).transpose()?;
-        Ok(Self { plan, models, options, control, begun: Mutex::new(begun) })
-    }
-
-    pub(super) fn communication(&self) -> CommunicationConfig {
-        self.options.cluster.communication(self.options.workers)
+    /// Connects the workers of all processes.
+    pub(super) fn connect(&self) -> Result<Connected, RunError> {
+        self.options.cluster.connect(&self.plan, self.options.workers)
     }
 
     /// True for the one worker of this process that opens what is the process's.
@@ -62,63 +57,90 @@ impl Opening {
 
     /// Opens what is this process's, in step with the others.
     pub(super) fn open(&self, agreement: &mut Agreement<'_>) -> Result<(Parts, Opened), RunError> {
-        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let generation = begun.as_ref().map(|(session, _)| session.generation());
-        let asks = Word { generation, hold: self.options.hold.clone(), ..Word::default() };
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let run = loaded.as_ref().map(|(session, _)| session.run_id());
+        let asks = Word { run, hold: self.options.hold.clone(), ..Word::default() };
         let ((), agreed) = agreement.end_round(Ok(((), asks)))?;
-        let generation = agreed.generation.expect("the first process says it");
+        let run = agreed.run.expect("the first process says it");
+        let generation = run.generation;
         let _span = tracing::info_span!("open", pipeline = self.plan.name, generation).entered();
         // Sinks first: a sink that cannot be opened must not cost records of live sources.
-        let with_sinks = self.with_sinks(begun, generation, &agreed.hold);
-        let ((mut ends, outlets), sinks) = agreement.end_round(with_sinks)?;
-        agreement.end_round(ends.release(sinks.behind_sinks))?;
-        let (feeds, sources) = agreement.end_round(ends.sources(sinks.behind_sinks))?;
-        agreement.end_round(ends.begin(sources.begun))?;
-        self.assemble(ends, outlets, feeds, sources.held)
+        let sinks = self.open_sinks(loaded, &run, &agreed.hold);
+        let (sinks, said) = agreement.end_round(sinks)?;
+        let sources = sinks.release(said.behind_sinks).open_sources();
+        let (opened, said) = agreement.end_round(sources)?;
+        // All is open everywhere: only now is an earlier run shut out.
+        let taken = self.take_generation(opened, &said.begun);
+        let (opened, _) = agreement.end_round(taken)?;
+        let begun = opened.begin().and_then(|begun| self.with_configuration(begun));
+        let ((begun, configuration), _) = agreement.end_round(begun)?;
+        Ok(self.start(begun, configuration, said.held))
     }
 
-    /// Opens the sinks, for a run that this process has begun or joins now.
-    fn with_sinks<'a>(
+    /// Opens the sinks, for a run that this process has loaded or joins now.
+    fn open_sinks<'a>(
         &'a self,
-        begun: Option<(Session, Resumed)>,
-        generation: i64,
+        loaded: Option<(Session, Resumed)>,
+        run: &RunId,
         hold: &'a [String],
-    ) -> Result<((Ends<'a>, Outlets), Word), RunError> {
-        let begun = match begun {
-            Some(begun) => begun,
-            None => join(&self.plan, &self.options, generation)?,
+    ) -> Result<(OpenedSinks<'a>, Word), RunError> {
+        let (store, loaded) = match loaded {
+            Some(loaded) => (None, loaded),
+            None => {
+                let location = &self.plan.checkpoint.store;
+                let store = Store::open(&self.options.directory, location);
+                let store = store.map_err(RunError::Store)?;
+                let joined = join(&store, &self.plan, &self.options, run)?;
+                (Some(store), joined)
+            }
         };
-        let mut ends = Ends::new(self, hold, begun);
-        let (outlets, word) = ends.sinks()?;
-        Ok(((ends, outlets), word))
+        Ends::new(self, hold, store, loaded).open_sinks()
     }
 
-    /// Puts together what the workers need, and what is beside them.
-    #[expect(clippy::disallowed_methods, reason = "the start of a run is a matter of clocks")]
-    fn assemble(
+    /// Begins the run, in its first process.
+    fn take_generation<'a>(
         &self,
-        ends: Ends<'_>,
-        outlets: Outlets,
-        feeds: Feeds,
-        held: Held,
-    ) -> Result<(Parts, Opened), RunError> {
-        let Ends { session, resumed, hold, counters, hub, history, done_with, .. } = ends;
-        let mut threads = ends.threads;
-        let (configuration, configured) = self.configuration(&session, resumed.tick)?.unzip();
+        mut opened: OpenedEnds<'a>,
+        begun: &State,
+    ) -> Result<(OpenedEnds<'a>, Word), RunError> {
+        if self.options.cluster.is_first() {
+            let generation = opened.take_generation(begun)?;
+            self.generation.store(generation, Ordering::Release);
+        }
+        Ok((opened, Word::default()))
+    }
+
+    /// What can be changed, in the first process.
+    fn with_configuration<'a>(
+        &self,
+        begun: Begun<'a>,
+    ) -> Result<((Begun<'a>, Changeable), Word), RunError> {
+        let configuration = self.configuration(begun.session(), begun.starts_at())?;
+        Ok(((begun, configuration), Word::default()))
+    }
+
+    /// Starts the threads, and puts together what the workers need and what is beside them.
+    #[expect(clippy::disallowed_methods, reason = "the start of a run is a matter of clocks")]
+    fn start(&self, begun: Begun<'_>, configuration: Changeable, held: Held) -> (Parts, Opened) {
+        let (ends, started) = begun.start();
+        let Ends { store, session, resumed, hold, counters, hub, history, done_with, .. } = ends;
+        let mut threads = started.threads;
+        let (configuration, configured) = configuration.unzip();
         let checkpointer = self.options.cluster.is_first().then(|| {
             let (checkpointer, thread) =
                 checkpoint_thread::spawn(&self.plan, session, resumed.tick, held, &self.control);
-            threads.push(thread);
+            threads.push(("checkpoints".to_owned(), thread));
             checkpointer
         });
+        self.control.health().watch(threads);
         let taps = Arc::<Taps>::default();
         let parts = Parts {
             plan: self.plan.clone(),
             counters: Arc::clone(&counters),
             taps: Arc::clone(&taps),
             models: self.models.clone(),
-            feeds,
-            outlets,
+            feeds: started.feeds,
+            outlets: started.outlets,
             configured: Placed::new(0, configured),
             checkpointer: Placed::new(0, checkpointer),
             starts_at: resumed.tick,
@@ -128,17 +150,14 @@ impl Opening {
             holds_some: !hold.is_empty(),
         };
         let (plan, started) = (self.plan.clone(), Instant::now());
-        let configuration = configuration.map(Arc::new);
-        let shared = Shared { plan, counters, taps, hub, history, configuration, started };
-        Ok((parts, Opened { shared: Arc::new(shared), threads }))
+        let (configuration, health) =
+            (configuration.map(Arc::new), Arc::clone(self.control.health()));
+        let shared = Shared { plan, counters, taps, hub, history, configuration, health, started };
+        (parts, Opened { shared: Arc::new(shared), store })
     }
 
     /// What can be changed, in the first process.
-    fn configuration(
-        &self,
-        session: &Session,
-        starts_at: Tick,
-    ) -> Result<Option<(Configuration, Configured)>, RunError> {
+    fn configuration(&self, session: &Session, starts_at: Tick) -> Result<Changeable, RunError> {
         if !self.options.cluster.is_first() {
             return Ok(None);
         }

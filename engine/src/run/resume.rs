@@ -6,7 +6,7 @@ use std::sync::Arc;
 use schemas::Tick;
 
 use crate::dataflow::{Entries, upper_of};
-use crate::store::Session;
+use crate::store::{RunId, Session};
 use crate::{Checkpoint, Mismatch, Plan, RunError, RunOptions, State, Store};
 
 /// The plan's part of a checkpoint.
@@ -20,24 +20,25 @@ pub(super) struct Resumed {
     pub(super) dropped: State,
 }
 
-/// Takes the next generation of the pipeline, and loads its newest checkpoint.
-pub(super) fn resume(plan: &Plan, options: &RunOptions) -> Result<(Session, Resumed), RunError> {
-    let config = &plan.checkpoint;
-    let store = Store::open(&options.directory, &config.store).map_err(RunError::Store)?;
-    let begun = store.begin(&plan.name, config.retention.get(), options.fresh);
-    let (session, checkpoint) = begun.map_err(RunError::Store)?;
+/// Loads what the next run of the pipeline goes on from: its newest checkpoint.
+pub(super) fn resume(
+    store: &Store,
+    plan: &Plan,
+    options: &RunOptions,
+) -> Result<(Session, Resumed), RunError> {
+    let loaded = store.load(&plan.name, plan.checkpoint.retention.get(), options.fresh);
+    let (session, checkpoint) = loaded.map_err(RunError::Store)?;
     Ok((session, fit(plan, options, checkpoint)?))
 }
 
-/// Loads what another process of the same run has begun with.
+/// Loads what another process of the same run has loaded.
 pub(super) fn join(
+    store: &Store,
     plan: &Plan,
     options: &RunOptions,
-    generation: i64,
+    run: &RunId,
 ) -> Result<(Session, Resumed), RunError> {
-    let config = &plan.checkpoint;
-    let store = Store::open(&options.directory, &config.store).map_err(RunError::Store)?;
-    let joined = store.join(&plan.name, config.retention.get(), generation);
+    let joined = store.join(&plan.name, plan.checkpoint.retention.get(), run);
     let (session, checkpoint) = joined.map_err(RunError::Store)?;
     Ok((session, fit(plan, options, checkpoint)?))
 }

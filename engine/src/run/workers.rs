@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use timely::execute::execute_from;
 use timely::worker::Worker;
 
 use crate::RunError;
@@ -24,13 +25,18 @@ pub(super) fn start(
     opening: Opening,
     control: &Arc<Control>,
 ) -> Result<(Workers, Opened), RunError> {
-    let communication = opening.communication();
-    let config = timely::Config { communication, worker: timely::WorkerConfig::default() };
     let (tell, told) = crossbeam_channel::bounded(1);
     let parts = OnceLock::<Option<Parts>>::new();
     let ends = Arc::clone(control);
     let workers = thread::spawn(move || {
         let failed = |reason: String| RunError::Workers { reason };
+        let (builders, others) = match opening.connect() {
+            Ok(connected) => connected,
+            Err(error) => {
+                let _ = tell.send(Err(error));
+                return Ok(());
+            }
+        };
         let work = move |worker: &mut Worker| {
             let is_opener = opening.is_opened_by(worker.index());
             let mut agreement = Agreement::new(worker);
@@ -48,7 +54,8 @@ pub(super) fn start(
                 run(worker, parts);
             }
         };
-        let guards = timely::execute(config, work).map_err(failed)?;
+        let config = timely::WorkerConfig::default();
+        let guards = execute_from(builders, others, config, work).map_err(failed)?;
         let ended = guards.join().into_iter().collect::<Result<Vec<()>, _>>();
         ends.finish();
         ended.map_err(failed)?;
@@ -73,7 +80,7 @@ fn wait_for_opened(
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                let reason = "the other processes could not be reached".to_owned();
+                let reason = "they ended before they had begun".to_owned();
                 return Err(RunError::Workers { reason });
             }
         }

@@ -1,15 +1,13 @@
 //! What was changed while a pipeline ran, beside the checkpoints: a history that every replay repeats.
 
-use std::sync::Arc;
-
 use operators::ZoneConfig;
 use schemas::Tick;
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{Any, Row, Transaction};
 
 use crate::fail_point;
 use crate::store::session::claim;
-use crate::store::{Known, Session, Store, StoreError, from_sql, to_sql};
+use crate::store::{Known, Session, StoreError, StoreHandle, from_sql, to_sql};
 
 /// A zone that was set or taken away.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,14 +25,14 @@ pub(crate) struct ZoneChange {
 /// A run's part of the store for changes.
 #[derive(Debug)]
 pub(crate) struct ChangeLog {
-    store: Arc<Store>,
+    store: StoreHandle,
     known: Known,
 }
 
 impl Session {
     /// Where the run keeps changes of its configuration.
     pub(crate) fn change_log(&self) -> ChangeLog {
-        ChangeLog { store: Arc::clone(&self.store), known: self.known.clone() }
+        ChangeLog { store: self.store.clone(), known: self.known.clone() }
     }
 }
 
@@ -44,32 +42,58 @@ impl ChangeLog {
     /// # Errors
     ///
     /// [`StoreError`] if the database fails or a newer run has begun. It is not known then whether the
-    /// change is there.
+    /// change is there; the same call finds out, and keeps it once.
     pub(crate) fn keep(&self, change: &ZoneChange) -> Result<(), StoreError> {
         let value = change.zone.as_ref().map(serde_json::to_string).transpose();
         let value = value.map_err(|error| damaged(&change.operator, &change.name, error))?;
         fail_point::pass("before change", &change.operator);
-        self.store.runtime.block_on(async {
+        self.store.block_on(async {
             let mut transaction = self.store.pool.begin().await?;
             claim(&mut transaction, &self.known).await?;
-            let n_changes = sqlx::query("SELECT COUNT(*) FROM configuration WHERE pipeline = $1");
-            let n_changes =
-                n_changes.bind(self.known.name.as_str()).fetch_one(&mut *transaction).await?;
-            sqlx::query(
-                "INSERT INTO configuration (pipeline, number, tick, component, item, value)
-                 VALUES ($1, $2, $3, $4, $5, $6)",
-            )
-            .bind(self.known.name.as_str())
-            .bind(n_changes.try_get::<i64, _>(0)?)
-            .bind(to_sql(change.tick))
-            .bind(change.operator.as_str())
-            .bind(change.name.as_str())
-            .bind(value)
-            .execute(&mut *transaction)
-            .await?;
+            let (number, latest) = self.latest(&mut transaction).await?;
+            if latest.as_ref() != Some(change) {
+                self.insert(&mut transaction, number, change, value).await?;
+            }
             Ok::<_, StoreError>(transaction.commit().await?)
         })?;
         fail_point::pass("after change", &change.operator);
+        Ok(())
+    }
+
+    /// The number of the next change, and the latest one. What is the same as the latest changes nothing.
+    async fn latest(
+        &self,
+        transaction: &mut Transaction<'_, Any>,
+    ) -> Result<(i64, Option<ZoneChange>), StoreError> {
+        let select = sqlx::query(
+            "SELECT tick, component, item, value, number FROM configuration
+             WHERE pipeline = $1 ORDER BY number DESC LIMIT 1",
+        );
+        let row = select.bind(self.known.name.as_str()).fetch_optional(&mut **transaction).await?;
+        let Some(row) = row else { return Ok((0, None)) };
+        let number: i64 = row.try_get(4)?;
+        Ok((number.saturating_add(1), Some(self::change(&row)?)))
+    }
+
+    async fn insert(
+        &self,
+        transaction: &mut Transaction<'_, Any>,
+        number: i64,
+        change: &ZoneChange,
+        value: Option<String>,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO configuration (pipeline, number, tick, component, item, value)
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(self.known.name.as_str())
+        .bind(number)
+        .bind(to_sql(change.tick))
+        .bind(change.operator.as_str())
+        .bind(change.name.as_str())
+        .bind(value)
+        .execute(&mut **transaction)
+        .await?;
         Ok(())
     }
 
@@ -84,7 +108,7 @@ impl ChangeLog {
              WHERE pipeline = $1 ORDER BY number",
         );
         let select = select.bind(self.known.name.as_str());
-        let rows = self.store.runtime.block_on(select.fetch_all(&self.store.pool))?;
+        let rows = self.store.block_on(select.fetch_all(&self.store.pool))?;
         rows.iter().map(change).collect()
     }
 }

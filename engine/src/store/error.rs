@@ -23,6 +23,14 @@ pub enum StoreError {
         /// This run.
         generation: i64,
     },
+    /// Another run of the pipeline has begun or committed while this one opened what it needs.
+    #[error(
+        "another run of pipeline {pipeline:?} has gone on while this one started; start it again"
+    )]
+    Moved {
+        /// The pipeline.
+        pipeline: String,
+    },
     /// There are checkpoints, but not one of them is intact.
     #[error(
         "all checkpoints of pipeline {pipeline:?} are damaged; --fresh starts it anew, from the \
@@ -53,6 +61,39 @@ impl StoreError {
     pub(crate) fn is_retryable(&self) -> bool {
         matches!(self, Self::Database(_))
     }
+
+    /// Says whether the database is away, locked or full, and may come back at any time.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| is_outage_code(&code))
+            }
+            Self::Database(error) => matches!(
+                error,
+                sqlx::Error::Io(_)
+                    | sqlx::Error::Tls(_)
+                    | sqlx::Error::PoolTimedOut
+                    | sqlx::Error::WorkerCrashed
+            ),
+            _ => false,
+        }
+    }
+}
+
+/// A SQLSTATE has five letters and digits, an extended result code of `SQLite` at most four digits.
+///
+/// Source: `PostgreSQL` documentation, "Error Codes"; `SQLite` documentation, "Result Codes".
+fn is_outage_code(code: &str) -> bool {
+    /// Busy, locked, failed I/O, full, cannot be opened.
+    const SQLITE: [u32; 5] = [5, 6, 10, 13, 14];
+    /// Connection, resources, intervention by an operator, failure of the system.
+    const CLASSES: [&str; 4] = ["08", "53", "57", "58"];
+    /// A standby cannot write before it is promoted.
+    const READ_ONLY: &str = "25006";
+    match code.parse::<u32>() {
+        Ok(code_of_sqlite) if code.len() < 5 => SQLITE.contains(&(code_of_sqlite & 0xff)),
+        _ => code == READ_ONLY || CLASSES.iter().any(|class| code.starts_with(class)),
+    }
 }
 
 /// A database's location as it may be shown.
@@ -62,5 +103,35 @@ fn without_password(location: &str) -> String {
             format!("{}://***{}", &location[..scheme], &location[at..])
         }
         _ => location.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outages_are_told_by_their_codes() {
+        for (code, is_outage) in [
+            ("5", true),
+            ("517", true),
+            ("13", true),
+            ("778", true),
+            ("1", false),
+            ("2067", false),
+            ("08006", true),
+            ("53100", true),
+            ("57P01", true),
+            ("58030", true),
+            ("25006", true),
+            ("42P01", false),
+            ("23505", false),
+        ] {
+            assert_eq!(is_outage_code(code), is_outage, "{code}");
+        }
+        let away = StoreError::Database(sqlx::Error::PoolTimedOut);
+        assert!(away.is_outage() && away.is_retryable());
+        let wrong = StoreError::Database(sqlx::Error::RowNotFound);
+        assert!(!wrong.is_outage() && wrong.is_retryable());
     }
 }

@@ -1,6 +1,5 @@
 //! A run's side of the store: it commits, as long as it is its pipeline's newest.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use schemas::Tick;
@@ -8,40 +7,78 @@ use sqlx::{Any, Row, Transaction};
 
 use crate::State;
 use crate::store::checkpoints::{Stored, insert, load_latest};
-use crate::store::{Known, Listed, Store, StoreError, from_sql, to_sql};
+use crate::store::generation::{Before, RunId};
+use crate::store::{Known, Listed, StoreError, StoreHandle, from_sql, to_sql};
 
 /// A checkpoint that adds to others is small; after so many, or when they are larger together than
 /// what they add to, a whole one is made.
 pub(super) const MAX_DELTAS: usize = 256;
 const MIN_WHOLE_BYTES: usize = 256 * 1024;
 
-/// A run's right to commit checkpoints of its pipeline.
+/// A run's right to commit checkpoints of its pipeline, once it has taken its generation.
 #[derive(Debug)]
-pub struct Session {
-    pub(super) store: Arc<Store>,
+pub(crate) struct Session {
+    pub(super) store: StoreHandle,
     pub(super) known: Known,
+    /// What it was loaded from, until the generation is taken.
+    before: Option<Before>,
     /// Checkpoints that older ones are kept behind.
     pub(super) retention: usize,
     /// Bytes of the latest whole checkpoint, and of each that adds to it.
     pub(super) whole_bytes: usize,
     pub(super) delta_bytes: Vec<usize>,
+    /// The checkpoint that was tried last, if the reply to its commit did not come.
+    attempt: Option<Attempt>,
+}
+
+/// A checkpoint that is to be committed, or was.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attempt {
+    tick: Tick,
+    checksum: i64,
+    whole: bool,
+    n_bytes: usize,
 }
 
 impl Session {
-    /// The session of a run that has begun; its first checkpoint is whole.
-    pub(super) fn new(store: Arc<Store>, known: Known, retention: usize) -> Self {
+    /// The session of a run; its first checkpoint is whole.
+    pub(super) fn new(
+        store: StoreHandle,
+        known: Known,
+        before: Option<Before>,
+        retention: usize,
+    ) -> Self {
         let (retention, delta_bytes) = (retention.max(1), vec![0; MAX_DELTAS]);
-        Self { store, known, retention, whole_bytes: 0, delta_bytes }
+        Self { store, known, before, retention, whole_bytes: 0, delta_bytes, attempt: None }
     }
 
     /// Names the pipeline's history of checkpoints.
-    pub fn lineage(&self) -> &str {
+    pub(crate) fn lineage(&self) -> &str {
         &self.known.lineage
     }
 
     /// This run's number among those of the pipeline.
-    pub fn generation(&self) -> i64 {
+    pub(crate) fn generation(&self) -> i64 {
         self.known.generation
+    }
+
+    /// What other processes of the run need to join it.
+    pub(crate) fn run_id(&self) -> RunId {
+        let Known { lineage, generation, latest, .. } = self.known.clone();
+        RunId { generation, lineage, tick: latest }
+    }
+
+    /// Begins the run, if another process does not: from here on, earlier runs of the pipeline cannot
+    /// commit.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Moved`] if one of them has committed since; another one if the database fails.
+    pub(crate) fn take_generation(&mut self) -> Result<(), StoreError> {
+        let Some(before) = self.before else { return Ok(()) };
+        self.store.block_on(self.store.take_generation(&self.known, before))?;
+        self.before = None;
+        Ok(())
     }
 
     /// Commits a checkpoint: all that changed since the one before, up to `tick`. Gives the ticks of
@@ -49,57 +86,115 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Fenced`] if a newer run has begun; another one if the database fails. Nothing was
-    /// committed then.
-    #[expect(clippy::disallowed_methods, reason = "people want to know when")]
-    pub fn commit(&mut self, tick: Tick, changes: &State) -> Result<Tick, StoreError> {
-        let whole = self.known.latest.is_none()
-            || self.delta_bytes.len() >= MAX_DELTAS
-            || self.delta_bytes.iter().sum::<usize>() > self.whole_bytes.max(MIN_WHOLE_BYTES);
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let committed_at_ms = since_epoch.unwrap_or_default().as_millis() as i64;
-        let commit = async {
-            let mut transaction = self.store.pool.begin().await?;
-            claim(&mut transaction, &self.known).await?;
-            self.set_latest(&mut transaction, tick).await?;
-            let n_changes = i64::try_from(changes.n_entries()).unwrap_or(i64::MAX);
-            let (base, body) = if whole {
-                let latest = load_latest(&mut *transaction, &self.known, None).await?;
-                if latest.as_ref().map(|latest| latest.tick) != self.known.latest {
-                    return Err(StoreError::Damaged { pipeline: self.known.name.clone() });
-                }
-                let mut state = latest.unwrap_or_default().state;
-                state.apply(changes.clone());
-                state.forget_removed();
-                (tick, state.encode())
-            } else {
-                (self.known.latest.unwrap_or(tick), changes.encode())
-            };
-            let n_bytes = body.len();
-            let listed = Listed {
-                pipeline: self.known.name.clone(),
-                tick,
-                generation: self.known.generation,
-                committed_at_ms,
-                whole,
-                n_changes,
-                n_bytes,
-            };
-            let mut stored = Stored { listed, base, body, checksum: 0 };
-            stored.checksum = stored.sum(&self.known.lineage);
-            insert(&mut transaction, stored).await?;
-            let oldest = self.trim(&mut transaction).await?;
-            transaction.commit().await?;
-            Ok((n_bytes, oldest))
-        };
-        let (n_bytes, oldest) = self.store.runtime.block_on(commit)?;
+    /// [`StoreError::Fenced`] if a newer run has begun; another one if the database fails. Whether it
+    /// was committed is not known then; the same call finds out, and commits it once.
+    pub(crate) fn commit(&mut self, tick: Tick, changes: &State) -> Result<Tick, StoreError> {
+        let (attempt, oldest) = self.try_commit(tick, changes)?;
+        self.attempt = None;
         self.known.latest = Some(tick);
-        if whole {
-            (self.whole_bytes, self.delta_bytes) = (n_bytes, Vec::new());
+        if attempt.whole {
+            (self.whole_bytes, self.delta_bytes) = (attempt.n_bytes, Vec::new());
         } else {
-            self.delta_bytes.push(n_bytes);
+            self.delta_bytes.push(attempt.n_bytes);
         }
         Ok(oldest)
+    }
+
+    /// Commits, and does not know yet that it did.
+    pub(super) fn try_commit(
+        &mut self,
+        tick: Tick,
+        changes: &State,
+    ) -> Result<(Attempt, Tick), StoreError> {
+        let store = self.store.clone();
+        store.block_on(async {
+            let mut transaction = store.pool.begin().await?;
+            claim(&mut transaction, &self.known).await?;
+            let found = self.find_attempt(&mut transaction, tick).await?;
+            let attempt = match found {
+                Some(attempt) => attempt,
+                None => self.add(&mut transaction, tick, changes).await?,
+            };
+            self.attempt = Some(attempt);
+            let oldest = self.trim(&mut transaction).await?;
+            transaction.commit().await?;
+            Ok::<_, StoreError>((attempt, oldest))
+        })
+    }
+
+    /// The attempt before this one, if it is in the store: only the reply to its commit was lost.
+    async fn find_attempt(
+        &self,
+        transaction: &mut Transaction<'_, Any>,
+        tick: Tick,
+    ) -> Result<Option<Attempt>, StoreError> {
+        let Some(attempt) = self.attempt.filter(|attempt| attempt.tick == tick) else {
+            return Ok(None);
+        };
+        let select = "SELECT COUNT(*) FROM checkpoints
+             WHERE pipeline = $1 AND tick = $2 AND generation = $3 AND checksum = $4";
+        let select = sqlx::query(select).bind(self.known.name.as_str()).bind(to_sql(tick));
+        let select = select.bind(self.known.generation).bind(attempt.checksum);
+        let n_found: i64 = select.fetch_one(&mut **transaction).await?.try_get(0)?;
+        Ok(Some(attempt).filter(|_| n_found > 0))
+    }
+
+    /// Adds a checkpoint to those of the pipeline.
+    #[expect(clippy::disallowed_methods, reason = "people want to know when")]
+    async fn add(
+        &self,
+        transaction: &mut Transaction<'_, Any>,
+        tick: Tick,
+        changes: &State,
+    ) -> Result<Attempt, StoreError> {
+        let whole = self.is_whole_due();
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let committed_at_ms = since_epoch.unwrap_or_default().as_millis() as i64;
+        self.set_latest(transaction, tick).await?;
+        let n_changes = i64::try_from(changes.n_entries()).unwrap_or(i64::MAX);
+        let (base, body) = if whole {
+            (tick, self.whole(transaction, changes).await?.encode())
+        } else {
+            (self.known.latest.unwrap_or(tick), changes.encode())
+        };
+        let n_bytes = body.len();
+        let listed = Listed {
+            pipeline: self.known.name.clone(),
+            tick,
+            generation: self.known.generation,
+            committed_at_ms,
+            whole,
+            n_changes,
+            n_bytes,
+        };
+        let mut stored = Stored { listed, base, body, checksum: 0 };
+        stored.checksum = stored.sum(&self.known.lineage);
+        let checksum = stored.checksum;
+        insert(transaction, stored).await?;
+        Ok(Attempt { tick, checksum, whole, n_bytes })
+    }
+
+    /// True if the next checkpoint is to need no other.
+    fn is_whole_due(&self) -> bool {
+        self.known.latest.is_none()
+            || self.delta_bytes.len() >= MAX_DELTAS
+            || self.delta_bytes.iter().sum::<usize>() > self.whole_bytes.max(MIN_WHOLE_BYTES)
+    }
+
+    /// The state of the newest checkpoint, changed.
+    async fn whole(
+        &self,
+        transaction: &mut Transaction<'_, Any>,
+        changes: &State,
+    ) -> Result<State, StoreError> {
+        let latest = load_latest(&mut **transaction, &self.known, None).await?;
+        if latest.as_ref().map(|latest| latest.tick) != self.known.latest {
+            return Err(StoreError::Damaged { pipeline: self.known.name.clone() });
+        }
+        let mut state = latest.unwrap_or_default().state;
+        state.apply(changes.clone());
+        state.forget_removed();
+        Ok(state)
     }
 
     /// Notes the checkpoint to come.

@@ -1,31 +1,40 @@
 //! For how long partitions were silent, beside the checkpoints.
 
-use std::sync::Arc;
-
-use sources::{Silence, Silences, SourceError};
+use sources::Silence;
 use sqlx::Row;
 
 use crate::fail_point;
 use crate::store::session::claim;
-use crate::store::{Known, Session, Store, StoreError, from_sql, to_sql};
+use crate::store::{Known, Session, StoreError, StoreHandle, from_sql, to_sql};
 
 /// A run's part of the store for silences.
 #[derive(Debug)]
 pub(crate) struct SilenceLog {
-    store: Arc<Store>,
+    store: StoreHandle,
     known: Known,
 }
 
 impl Session {
     /// Where the run's sources keep the silence of their partitions.
-    pub(crate) fn silences(&self) -> Arc<dyn Silences> {
-        Arc::new(SilenceLog { store: Arc::clone(&self.store), known: self.known.clone() })
+    pub(crate) fn silences(&self) -> SilenceLog {
+        SilenceLog { store: self.store.clone(), known: self.known.clone() }
     }
 }
 
 impl SilenceLog {
-    fn insert(&self, source: &str, partition: &str, silence: Silence) -> Result<(), StoreError> {
-        self.store.runtime.block_on(async {
+    /// Makes a silence durable.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the database fails or a newer run has begun.
+    pub(crate) fn keep(
+        &self,
+        source: &str,
+        partition: &str,
+        silence: Silence,
+    ) -> Result<(), StoreError> {
+        fail_point::pass("before silence", source);
+        self.store.block_on(async {
             let mut transaction = self.store.pool.begin().await?;
             claim(&mut transaction, &self.known).await?;
             sqlx::query(
@@ -41,37 +50,31 @@ impl SilenceLog {
             .bind(to_sql(silence.clock))
             .execute(&mut *transaction)
             .await?;
-            Ok(transaction.commit().await?)
-        })
+            Ok::<_, StoreError>(transaction.commit().await?)
+        })?;
+        fail_point::pass("after silence", source);
+        Ok(())
     }
 
-    fn select(&self, source: &str, partition: &str) -> Result<Vec<Silence>, StoreError> {
+    /// Those of a partition, in the order of their offsets and clocks; none of another history, which
+    /// the run may be about to forget.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the database fails.
+    pub(crate) fn kept(&self, source: &str, partition: &str) -> Result<Vec<Silence>, StoreError> {
         let select = sqlx::query(
             "SELECT place, clock FROM silences
-             WHERE pipeline = $1 AND source = $2 AND partition_name = $3 ORDER BY place, clock",
+             WHERE pipeline = $1 AND source = $2 AND partition_name = $3
+             AND EXISTS (SELECT 1 FROM pipelines WHERE name = $1 AND lineage = $4)
+             ORDER BY place, clock",
         );
         let select = select.bind(self.known.name.as_str()).bind(source).bind(partition);
-        let rows = self.store.runtime.block_on(select.fetch_all(&self.store.pool))?;
+        let select = select.bind(self.known.lineage.as_str());
+        let rows = self.store.block_on(select.fetch_all(&self.store.pool))?;
         let silences = rows.iter().map(|row| {
             Ok(Silence { offset: from_sql(row.try_get(0)?), clock: from_sql(row.try_get(1)?) })
         });
         Ok(silences.collect::<Result<_, sqlx::Error>>()?)
     }
-}
-
-impl Silences for SilenceLog {
-    fn keep(&self, source: &str, partition: &str, silence: Silence) -> Result<(), SourceError> {
-        fail_point::pass("before silence", source);
-        self.insert(source, partition, silence).map_err(|error| failed(source, error))?;
-        fail_point::pass("after silence", source);
-        Ok(())
-    }
-
-    fn kept(&self, source: &str, partition: &str) -> Result<Vec<Silence>, SourceError> {
-        self.select(source, partition).map_err(|error| failed(source, error))
-    }
-}
-
-fn failed(name: &str, error: StoreError) -> SourceError {
-    SourceError::Silence { name: name.to_owned(), source: Box::new(error) }
 }

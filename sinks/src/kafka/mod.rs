@@ -27,7 +27,7 @@ use schemas::{Record, Tick};
 use serde::Deserialize;
 
 use crate::kafka::message::{Envelope, Message, TOO_LARGE};
-use crate::kafka::progress::Run;
+use crate::kafka::progress::{Note, Run};
 use crate::kafka::topics::Topics;
 use crate::kafka::transactions::{Transactions, Unsent};
 use crate::kafka::values::Values;
@@ -103,11 +103,12 @@ impl KafkaConfig {
             one_by_one: false,
             rejected: Rejected::new(),
         };
-        let mut connect = || {
+        let mut open = || {
             sink.topics.create(&sink.client)?;
-            sink.connect()
+            let transactions = Transactions::init(&sink.client, &sink.run.sink, false)?;
+            sink.note(transactions, &sink.run.opening())
         };
-        sink.transactions = connect().map_err(|source| sink.failed(source))?;
+        sink.transactions = open().map_err(|source| sink.failed(source))?;
         Ok(sink)
     }
 
@@ -165,9 +166,19 @@ impl Kafka {
         let begin = self.run.begin(self.n_connections);
         self.n_connections += 1;
         let transactions = Transactions::init(&self.client, &self.run.sink, self.one_by_one)?;
-        let sent = transactions.commit(&[&begin.to_message(&self.topics)]);
+        self.note(transactions, &begin)
+    }
+
+    /// Notes that a producer is there, then reads how far those before it have come. None if the run was
+    /// shut out itself.
+    fn note(
+        &mut self,
+        transactions: Transactions,
+        note: &Note,
+    ) -> KafkaResult<Option<Transactions>> {
+        let sent = transactions.commit(&[&note.to_message(&self.topics)]);
         sent.map_err(|unsent| unsent.error)?;
-        let found = progress::read(&self.client, &self.topics, &begin)?;
+        let found = progress::read(&self.client, &self.topics, note)?;
         self.upper = self.upper.max(found.upper);
         self.messages.retain(|(tick, _)| *tick >= self.upper);
         Ok(Some(transactions).filter(|_| !found.taken_over))
@@ -229,6 +240,21 @@ impl Kafka {
 }
 
 impl Sink for Kafka {
+    fn fence(&mut self) -> Result<(), SinkError> {
+        let upper = self.upper;
+        let begin = self.run.begin(self.n_connections);
+        self.n_connections += 1;
+        let fence = match self.transactions.take() {
+            Some(transactions) => self.note(transactions, &begin),
+            None => Ok(None),
+        };
+        self.transactions = fence.map_err(|source| self.failed(source))?;
+        if self.transactions.is_none() || self.upper != upper {
+            return Err(SinkError::TakenOver { sink: self.run.sink.clone() });
+        }
+        Ok(())
+    }
+
     fn write(&mut self, tick: Tick, records: &[Record]) -> Result<usize, SinkError> {
         if tick < self.upper {
             return Ok(0);

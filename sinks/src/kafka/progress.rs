@@ -1,6 +1,6 @@
 //! How far a sink has come: notes in a compacted topic, sent in the transactions that they tell of.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -41,6 +41,9 @@ pub(super) struct Note {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Said {
+    /// A producer is there for a run that has not begun, told from others by the nanoseconds since the
+    /// Unix epoch: a run of before may still go on.
+    Opening(u64),
     /// A producer is there, the n-th of its run: all before it are shut out.
     Connection(u32),
     /// Everything before this tick is there.
@@ -57,6 +60,16 @@ pub(super) struct Found {
 }
 
 impl Run {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "starts that failed are told apart by their time"
+    )]
+    pub(super) fn opening(&self) -> Note {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let nanoseconds = since_epoch.unwrap_or_default().as_nanos() as u64;
+        Note { run: self.clone(), said: Said::Opening(nanoseconds) }
+    }
+
     pub(super) fn begin(&self, nth: u32) -> Note {
         Note { run: self.clone(), said: Said::Connection(nth) }
     }
@@ -67,9 +80,15 @@ impl Run {
 }
 
 impl Note {
-    /// As a message; compaction keeps the newest note of either sort.
+    /// False for a note of a run that may never have come to take its generation.
+    fn has_begun(&self) -> bool {
+        !matches!(self.said, Said::Opening(_))
+    }
+
+    /// As a message; compaction keeps the newest note of each sort.
     pub(super) fn to_message(&self, topics: &Topics) -> Message {
         let sort = match self.said {
+            Said::Opening(_) => "opening",
             Said::Connection(_) => "connection",
             Said::Upper(_) => "upper",
         };
@@ -109,16 +128,17 @@ fn found(notes: &[Note], begin: &Note) -> Found {
     let uppers = notes.iter().filter(|note| note.run.lineage == run.lineage);
     let uppers = uppers.filter_map(|note| match note.said {
         Said::Upper(upper) => Some(upper),
-        Said::Connection(_) => None,
+        Said::Opening(_) | Said::Connection(_) => None,
     });
     let since = match begin.said {
         Said::Connection(nth) if nth > 0 => {
-            notes.iter().position(|note| note.run == *run).unwrap_or(0)
+            notes.iter().position(|note| note.run == *run && note.has_begun()).unwrap_or(0)
         }
         // Runs of before are what the first connection is to take over from.
         _ => notes.len(),
     };
-    let taken_over = notes[since..].iter().any(|note| note.run.generation > run.generation);
+    let is_later = |note: &Note| note.run.generation > run.generation && note.has_begun();
+    let taken_over = notes[since..].iter().any(is_later);
     Found { upper: uppers.max().unwrap_or(0), taken_over }
 }
 
@@ -146,6 +166,9 @@ mod tests {
         let notes = [&notes[..], &[next.begin(0)]].concat();
         assert_eq!(told(&notes, mine.begin(1)), (20, true), "a run that slept");
         assert_eq!(told(&notes, next.begin(1)), (20, false), "its successor after that");
+        let opening = [mine.begin(0), mine.progress(10), next.opening()];
+        assert_eq!(told(&opening, mine.begin(1)), (10, false), "the next has not begun");
+        assert_eq!(told(&opening, next.begin(0)), (10, false), "it begins");
         let json = serde_json::to_string(&mine.progress(20)).expect("it is JSON");
         assert_eq!(json, r#"{"sink":"flat/out","lineage":"b","generation":5,"upper":20}"#);
     }

@@ -1,0 +1,142 @@
+//! Whether a run is well: the components that try again, the threads that have ended, and the failure that
+//! ends it.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+
+/// A call of a component that failed, and is made again.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// When it failed first.
+    pub since: SystemTime,
+    /// How often it failed.
+    pub n_failures: u64,
+    /// True if the other side is away: the call is made again until it comes back.
+    pub is_outage: bool,
+    /// The latest failure and its causes.
+    pub error: String,
+}
+
+/// What is known of the health of a run in this process.
+#[derive(Debug, Default)]
+pub struct Health {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By component; `checkpoints`, `configuration` and `lease` are there too.
+    retries: BTreeMap<String, Retry>,
+    /// With the component whose thread it is.
+    threads: Vec<(String, JoinHandle<()>)>,
+    failure: Option<String>,
+}
+
+impl Health {
+    /// The components that try again.
+    pub fn retries(&self) -> BTreeMap<String, Retry> {
+        self.lock().retries.clone()
+    }
+
+    /// True if a component had threads, and all of them have ended.
+    pub fn has_ended(&self, component: &str) -> bool {
+        let state = self.lock();
+        let mut threads = state.threads.iter().filter(|(name, _)| name == component).peekable();
+        threads.peek().is_some() && threads.all(|(_, thread)| thread.is_finished())
+    }
+
+    /// The failure that ends the run, with its causes.
+    pub fn failure(&self) -> Option<String> {
+        self.lock().failure.clone()
+    }
+
+    /// Notes that a call of a component failed, and is made again.
+    #[expect(clippy::disallowed_methods, reason = "people want to know since when")]
+    pub(super) fn failed_once(&self, component: &str, error: &dyn Error, is_outage: bool) {
+        let error = chain(error);
+        let mut state = self.lock();
+        let retry = state.retries.entry(component.to_owned()).or_insert_with(|| Retry {
+            since: SystemTime::now(),
+            n_failures: 0,
+            is_outage,
+            error: String::new(),
+        });
+        retry.n_failures += 1;
+        (retry.is_outage, retry.error) = (is_outage, error);
+    }
+
+    /// Notes that a call of a component succeeded.
+    pub(super) fn recovered(&self, component: &str) {
+        self.lock().retries.remove(component);
+    }
+
+    /// Notes the failure that ends the run; only the first is kept.
+    pub(super) fn failed(&self, error: &dyn Error) {
+        let error = chain(error);
+        self.lock().failure.get_or_insert(error);
+    }
+
+    /// Watches threads of the run.
+    pub(super) fn watch(&self, threads: Vec<(String, JoinHandle<()>)>) {
+        self.lock().threads.extend(threads);
+    }
+
+    /// The threads of the run, to be waited for.
+    pub(super) fn take_threads(&self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut self.lock().threads).into_iter().map(|(_, thread)| thread).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An error and its causes, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_retry_lasts_from_its_first_failure_to_its_success() {
+        let health = Health::default();
+        health.failed_once("lines", &io::Error::other("full"), true);
+        let since = health.retries()["lines"].since;
+        health.failed_once("lines", &io::Error::other("still full"), false);
+        let retry = health.retries()["lines"].clone();
+        assert_eq!((retry.since, retry.n_failures, retry.is_outage), (since, 2, false));
+        assert_eq!(retry.error, "still full");
+        health.recovered("lines");
+        assert!(health.retries().is_empty());
+    }
+
+    #[test]
+    fn a_component_has_ended_when_all_its_threads_have() {
+        let health = Health::default();
+        let (open, wait) = crossbeam_channel::bounded::<()>(0);
+        // It ends when the channel is closed.
+        let waits = thread::spawn(move || drop(wait.recv()));
+        health.watch(vec![("boards".to_owned(), waits)]);
+        assert!(!health.has_ended("boards") && !health.has_ended("nobody"));
+        drop(open);
+        while !health.has_ended("boards") {
+            thread::yield_now();
+        }
+        assert_eq!(health.take_threads().len(), 1);
+    }
+}

@@ -1,0 +1,137 @@
+//! The start of a run in the store: what it goes on from is loaded first, and its generation is taken
+//! when everything else of it is open. Until then an earlier run can commit.
+
+use std::time::SystemTime;
+
+use schemas::Tick;
+use serde::{Deserialize, Serialize};
+use sqlx::{Any, Row};
+
+use crate::store::checkpoints::load_latest;
+use crate::store::{Checkpoint, Known, StoreError, StoreHandle, from_sql, to_sql};
+
+/// What the processes of a run know it by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RunId {
+    pub(crate) generation: i64,
+    pub(crate) lineage: String,
+    /// The tick of the checkpoint that it goes on from.
+    pub(crate) tick: Option<Tick>,
+}
+
+/// What the store knew of a pipeline when a run loaded it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Before {
+    generation: i64,
+    /// As the database has it: the tick of the newest checkpoint, -1 before the first.
+    latest: i64,
+    /// True if the run starts anew.
+    fresh: bool,
+}
+
+impl StoreHandle {
+    /// What the next run of a pipeline is, and what it goes on from. Changes nothing.
+    pub(super) async fn load(
+        &self,
+        pipeline: &str,
+        fresh: bool,
+    ) -> Result<(Known, Before, Option<Checkpoint>), StoreError> {
+        let row = known(&self.pool, pipeline).await?;
+        // Without a row there are no checkpoints either, unless it was damaged.
+        let row = row.unwrap_or_else(|| Known {
+            name: pipeline.to_owned(),
+            lineage: new_lineage(),
+            generation: 0,
+            latest: None,
+        });
+        let latest = row.latest.map_or(-1, to_sql);
+        let before = Before { generation: row.generation, latest, fresh };
+        let loaded = if fresh { None } else { load_latest(&self.pool, &row, None).await? };
+        let known = Known {
+            lineage: if fresh { new_lineage() } else { row.lineage },
+            generation: row.generation.saturating_add(1),
+            latest: loaded.as_ref().map(|checkpoint| checkpoint.tick),
+            name: row.name,
+        };
+        Ok((known, before, loaded))
+    }
+
+    /// What a run that another process begins goes on from.
+    pub(super) async fn join(
+        &self,
+        pipeline: &str,
+        run: &RunId,
+    ) -> Result<(Known, Option<Checkpoint>), StoreError> {
+        let RunId { generation, lineage, tick } = run.clone();
+        let known = Known { name: pipeline.to_owned(), lineage, generation, latest: tick };
+        let Some(tick) = tick else { return Ok((known, None)) };
+        let loaded = load_latest(&self.pool, &known, Some(tick)).await?;
+        let loaded = loaded.filter(|checkpoint| checkpoint.tick == tick);
+        let moved = || StoreError::Moved { pipeline: pipeline.to_owned() };
+        Ok((known, Some(loaded.ok_or_else(moved)?)))
+    }
+
+    /// Takes the generation of a run: from here on, earlier runs cannot commit. Refused if one of them
+    /// has committed since the run was loaded.
+    pub(super) async fn take_generation(
+        &self,
+        known: &Known,
+        before: Before,
+    ) -> Result<(), StoreError> {
+        let latest = if before.fresh { -1 } else { before.latest };
+        let mut transaction = self.pool.begin().await?;
+        let taken = sqlx::query(
+            "INSERT INTO pipelines (name, lineage, generation, latest) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (name) DO UPDATE SET lineage = excluded.lineage,
+             generation = excluded.generation, latest = excluded.latest
+             WHERE pipelines.generation = $5 AND pipelines.latest = $6",
+        )
+        .bind(known.name.as_str())
+        .bind(known.lineage.as_str())
+        .bind(known.generation)
+        .bind(latest)
+        .bind(before.generation)
+        .bind(before.latest)
+        .execute(&mut *transaction)
+        .await?;
+        if taken.rows_affected() != 1 {
+            return Err(StoreError::Moved { pipeline: known.name.clone() });
+        }
+        // What is damaged and newer than what is started from must not be in the way.
+        sqlx::query("DELETE FROM checkpoints WHERE pipeline = $1 AND tick > $2")
+            .bind(known.name.as_str())
+            .bind(known.latest.map_or(-1, to_sql))
+            .execute(&mut *transaction)
+            .await?;
+        if before.fresh {
+            sqlx::query("DELETE FROM silences WHERE pipeline = $1")
+                .bind(known.name.as_str())
+                .execute(&mut *transaction)
+                .await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+}
+
+/// What the store knows of a pipeline, if there ever was a run of it.
+pub(super) async fn known<'c>(
+    executor: impl sqlx::Executor<'c, Database = Any>,
+    pipeline: &str,
+) -> Result<Option<Known>, StoreError> {
+    let row = sqlx::query("SELECT lineage, generation, latest FROM pipelines WHERE name = $1");
+    let Some(row) = row.bind(pipeline).fetch_optional(executor).await? else { return Ok(None) };
+    let latest: i64 = row.try_get(2)?;
+    Ok(Some(Known {
+        name: pipeline.to_owned(),
+        lineage: row.try_get(0)?,
+        generation: row.try_get(1)?,
+        latest: (latest >= 0).then(|| from_sql(latest)),
+    }))
+}
+
+/// A name that no other history has.
+#[expect(clippy::disallowed_methods, reason = "a fresh start is told from others by its time")]
+fn new_lineage() -> String {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}-{:x}", since_epoch.as_nanos(), std::process::id())
+}

@@ -1,0 +1,100 @@
+//! A handle of an open store: async, so that a server can ask as well as a thread that waits.
+
+use std::path::Path;
+use std::time::Duration;
+
+use schemas::Tick;
+use sqlx::any::AnyPoolOptions;
+use sqlx::migrate::Migrator;
+use sqlx::{AnyPool, ConnectOptions, Row};
+use tokio::runtime::Handle;
+
+use crate::store::checkpoints::{load_latest, stored};
+use crate::store::generation::known;
+use crate::store::{Checkpoint, Listed, StoreError};
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// How long a connection may take to open, and to close.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A handle of a [`Store`](crate::Store). When the store is closed, every call through it fails.
+#[derive(Clone, Debug)]
+pub struct StoreHandle {
+    runtime: Handle,
+    pub(super) pool: AnyPool,
+    /// A connection of their own: a heartbeat does not wait for a checkpoint.
+    pub(super) leases: AnyPool,
+}
+
+impl StoreHandle {
+    /// Opens the database; to be called on the runtime that serves its connections.
+    pub(super) async fn open(directory: &Path, location: &str) -> Result<Self, sqlx::Error> {
+        sqlx::any::install_default_drivers();
+        let postgres = ["postgres://", "postgresql://"];
+        let in_file = !postgres.iter().any(|scheme| location.starts_with(scheme));
+        let url = if in_file { file_url(&directory.join(location)) } else { location.to_owned() };
+        let one = || AnyPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_TIMEOUT);
+        let pool = one().connect(&url).await?;
+        if in_file {
+            // Readers do not wait for the writer, and a commit is one sync.
+            sqlx::query("PRAGMA journal_mode = WAL").execute(&pool).await?;
+            sqlx::query("PRAGMA synchronous = FULL").execute(&pool).await?;
+        }
+        MIGRATIONS.run(&pool).await?;
+        let leases = one().connect_lazy(&url)?;
+        Ok(Self { runtime: Handle::current(), pool, leases })
+    }
+
+    /// Waits for a call; not to be used on a runtime's own threads.
+    pub(super) fn block_on<T>(&self, call: impl Future<Output = T>) -> T {
+        self.runtime.block_on(call)
+    }
+
+    /// Closes the connections: a file is left without a log beside it.
+    pub(super) async fn close(&self) {
+        let closing = async {
+            self.leases.close().await;
+            self.pool.close().await;
+        };
+        // A database that cannot be reached is not waited for.
+        let _ = tokio::time::timeout(CONNECT_TIMEOUT, closing).await;
+    }
+
+    /// The checkpoints of all pipelines.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the database fails.
+    pub async fn list(&self) -> Result<Vec<Listed>, StoreError> {
+        let names = "SELECT name FROM pipelines ORDER BY name";
+        let names = sqlx::query(names).fetch_all(&self.pool).await?;
+        let mut listed = Vec::new();
+        for name in names {
+            let stored = stored(&self.pool, &name.try_get::<String, _>(0)?).await?;
+            listed.extend(stored.into_iter().map(|stored| stored.listed));
+        }
+        Ok(listed)
+    }
+
+    /// The newest checkpoint of a pipeline that is intact, up to a tick.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the database fails, or no checkpoint is intact any more.
+    pub async fn inspect(
+        &self,
+        pipeline: &str,
+        up_to: Option<Tick>,
+    ) -> Result<Option<Checkpoint>, StoreError> {
+        let Some(known) = known(&self.pool, pipeline).await? else { return Ok(None) };
+        load_latest(&self.pool, &known, up_to).await
+    }
+}
+
+/// A `sqlite:` URL for a file.
+fn file_url(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    options.to_url_lossy().to_string()
+}
