@@ -4,40 +4,81 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
-use engine::{Counts, Plan};
+use engine::{Counts, Plan, Retry};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::router::App;
 
-/// That it is well.
+/// Whether the pipeline is well.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Health {
-    /// Always `healthy`: a pipeline that is not, ends.
+    /// `healthy`; `degraded` while a component tries something again that failed; `unhealthy` when a
+    /// failure ends the pipeline.
     status: &'static str,
+    /// The failure that ends the pipeline, with its causes.
+    error: Option<String>,
     /// The server's time.
     timestamp: DateTime<Utc>,
-    /// Each component of the pipeline.
-    components: BTreeMap<String, &'static str>,
+    /// Each component of the pipeline; and `checkpoints`, `configuration` and `lease` while the store
+    /// fails.
+    components: BTreeMap<String, ComponentHealth>,
 }
 
-/// Says that the pipeline runs.
+/// Whether a component is well.
+#[derive(Debug, Serialize, ToSchema)]
+struct ComponentHealth {
+    /// `running`; `retrying` what failed, or waiting for the end of an `outage`; `ended`.
+    state: &'static str,
+    /// When it failed first, if it has not succeeded since.
+    since: Option<DateTime<Utc>>,
+    /// How often it has failed since.
+    failures: u64,
+    /// The latest failure and its causes.
+    error: Option<String>,
+}
+
+impl ComponentHealth {
+    fn new(name: &str, health: &engine::Health) -> Self {
+        let state = if health.has_ended(name) { "ended" } else { "running" };
+        Self { state, since: None, failures: 0, error: None }
+    }
+}
+
+impl From<Retry> for ComponentHealth {
+    fn from(retry: Retry) -> Self {
+        let Retry { since, n_failures: failures, is_outage, error } = retry;
+        let state = if is_outage { "outage" } else { "retrying" };
+        Self { state, since: Some(since.into()), failures, error: Some(error) }
+    }
+}
+
+/// Says whether the pipeline is well.
 #[utoipa::path(
     get,
     path = "/api/v1/system/health",
-    responses((status = 200, description = "The pipeline runs.", body = Health)),
+    responses(
+        (status = 200, description = "It runs; it may be waiting for something.", body = Health),
+        (status = 503, description = "A failure ends it.", body = Health),
+    ),
 )]
-pub(crate) async fn health(State(app): State<App>) -> Json<Health> {
-    let plan = &app.shared.plan;
-    let sources = plan.sources.iter().map(|source| &source.name);
-    let operators = plan.operators.iter().map(|operator| &operator.name);
-    let sinks = plan.sinks.iter().map(|sink| &sink.name);
-    let names = sources.chain(operators).chain(sinks);
-    let components = names.map(|name| (name.clone(), "running")).collect();
-    Json(Health { status: "healthy", timestamp: now(), components })
+pub(crate) async fn health(State(app): State<App>) -> (StatusCode, Json<Health>) {
+    let (plan, health) = (&app.shared.plan, &app.shared.health);
+    let names = plan.components().into_iter().map(|(name, _)| name);
+    let components = names.map(|name| (name.to_owned(), ComponentHealth::new(name, health)));
+    let mut components: BTreeMap<_, _> = components.collect();
+    let retries = health.retries();
+    let error = health.failure();
+    let (code, status) = match (&error, retries.is_empty()) {
+        (Some(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
+        (None, false) => (StatusCode::OK, "degraded"),
+        (None, true) => (StatusCode::OK, "healthy"),
+    };
+    components.extend(retries.into_iter().map(|(name, retry)| (name, retry.into())));
+    (code, Json(Health { status, error, timestamp: now(), components }))
 }
 
 /// What it does.
