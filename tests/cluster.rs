@@ -122,6 +122,29 @@ pub(crate) fn a_process_that_cannot_start_ends_the_others() {
     assert_eq!(fs::read_to_string(path.join("out.jsonl")).unwrap_or_default(), "");
 }
 
+/// Both processes tell which one differs and in what, and nothing is opened.
+pub(crate) fn processes_that_differ_are_refused() {
+    let directory = golden::directory();
+    let path = directory.path();
+    write_pipeline(path, "\"full\"");
+    let text = fs::read_to_string(path.join("demo.toml")).expect("it is there");
+    fs::write(path.join("coarse.toml"), text.replace("300ms", "600ms")).expect("room");
+    fs::write(path.join("slow.toml"), text.replace("\"full\"", "2.0")).expect("room");
+    for (other, expected) in [
+        (["run", "demo.toml", "--workers", "2"], "it has 2 workers, not 1"),
+        (["run", "coarse.toml", "--workers", "1"], "its pipeline has other settings"),
+        (["run", "slow.toml", "--workers", "1"], "its component \"room\" has other settings"),
+    ] {
+        let processes = cluster::start_unlike(path, [&["run", "demo.toml"], &other]);
+        for (code, said) in processes.map(process::Server::wait) {
+            assert_eq!(code, Some(1), "{said}");
+            assert!(said.contains("process 1 cannot run with process 0"), "{said}");
+            assert!(said.contains(expected), "{said}");
+        }
+        assert_eq!(output(path), "");
+    }
+}
+
 pub(crate) fn mistakes_in_hosts_are_told() {
     let directory = golden::directory();
     write_pipeline(directory.path(), "\"full\"");

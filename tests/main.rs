@@ -17,6 +17,7 @@ mod inspect;
 mod kafka;
 mod kernels;
 mod layering;
+mod lease;
 mod mqtt;
 mod poison;
 mod recovery;
@@ -73,6 +74,13 @@ fn main() {
         trial!(udp::a_journal_has_one_writer),
         trial!(recovery::a_run_that_was_taken_over_ends),
         trial!(recovery::state_that_does_not_fit_is_refused),
+        trial!(lease::a_second_start_is_refused),
+        trial!(lease::a_start_that_fails_costs_an_earlier_run_nothing),
+        trial!(lease::a_standby_starts_when_the_first_has_ended),
+        trial!(lease::a_standby_can_be_stopped),
+        trial!(lease::a_take_over_hands_over_in_order),
+        trial!(lease::a_lost_reply_of_the_store_is_survived, needs postgres::there()),
+        trial!(lease::an_outage_of_the_store_is_waited_for, needs postgres::there()),
         trial!(configuration::a_zone_changes_at_a_tick_that_replays_repeat),
         trial!(configuration::changes_in_postgres_do_the_same, needs postgres::there()),
         trial!(configuration::changes_that_make_no_sense_are_refused),
@@ -81,6 +89,7 @@ fn main() {
         trial!(cluster::a_stopped_run_goes_on_with_other_processes),
         trial!(cluster::a_lost_process_ends_the_run),
         trial!(cluster::a_process_that_cannot_start_ends_the_others),
+        trial!(cluster::processes_that_differ_are_refused),
         trial!(cluster::mistakes_in_hosts_are_told),
         trial!(kafka::records_become_messages, needs broker),
         trial!(kafka::values_can_have_schemas, needs broker && python && registry::there()),

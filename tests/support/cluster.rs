@@ -22,10 +22,19 @@ pub(crate) fn start_failing<const N: usize>(
     })
 }
 
+/// Starts two processes with arguments of their own.
+pub(crate) fn start_unlike(directory: &Path, arguments: [&[&str]; 2]) -> [Server; 2] {
+    let mut each = arguments.into_iter();
+    start_each(directory, &[], |of_process| {
+        let own = each.next().expect("there are two");
+        Server::start_silent(directory, &[own, of_process].concat())
+    })
+}
+
 fn start_each<const N: usize>(
     directory: &Path,
     arguments: &[&str],
-    start: impl Fn(&[&str]) -> Server,
+    mut start: impl FnMut(&[&str]) -> Server,
 ) -> [Server; N] {
     let addresses = port::distinct::<N>().map(|port| format!("127.0.0.1:{port}\n"));
     fs::write(directory.join("hosts"), addresses.concat()).expect("room");
