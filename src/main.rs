@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 fn exit_code(error: &anyhow::Error) -> u8 {
     if error.chain().any(<dyn std::error::Error + 'static>::is::<engine::PipelineError>) {
         EXIT_CONFIG
-    } else if matches!(error.downcast_ref(), Some(RunError::Alive { .. })) {
+    } else if matches!(error.downcast_ref::<RunError>(), Some(RunError::Alive { .. })) {
         EXIT_ELSEWHERE
     } else {
         1

@@ -26,7 +26,7 @@ fn wait_for_output(server: &mut Server, directory: &Path) {
 /// The run is named, and goes on as if nothing had been. A supervisor gives up as well.
 pub(crate) fn a_second_start_is_refused() {
     let expected = uninterrupted();
-    let directory = directory("4.0");
+    let directory = directory("3.0");
     let path = directory.path();
     let mut first = Server::start(path, &RUN);
     wait_for_output(&mut first, path);

@@ -122,7 +122,17 @@ impl Heart {
         match beat {
             Beat::Held => {}
             Beat::Asked(by) => self.control.hand_over(by),
-            Beat::Elsewhere => tracing::warn!("another process starts this pipeline"),
+            Beat::Elsewhere => self.take_back(),
+        }
+    }
+
+    /// Takes the lease back from a process that was to start this pipeline, if it is gone and never will.
+    fn take_back(&self) {
+        tracing::warn!("another process starts this pipeline");
+        let held = self.lease.read().ok().flatten();
+        if let Some(held) = held.filter(LeaseState::is_gone) {
+            // If that fails, the next heartbeat tries again.
+            let _ = self.lease.take(Some(&held));
         }
     }
 }

@@ -251,7 +251,8 @@ impl RunBuilder {
                 Ok(Run { shared, control, workers, leased, store })
             }
             Err(error) => {
-                if let Some(leased) = leased {
+                // What a failed part holds, it holds until this process ends.
+                if let Some(leased) = leased.filter(|_| !control.failed()) {
                     leased.release();
                 }
                 Err(error)
