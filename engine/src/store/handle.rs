@@ -23,7 +23,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct StoreHandle {
     runtime: Handle,
     pub(super) pool: AnyPool,
-    /// A connection of their own: a heartbeat does not wait for a checkpoint.
+    /// A connection to a server of their own: a heartbeat does not wait for a checkpoint. With a file it
+    /// is the same one, as writers take turns there, and wait more fairly for a connection than for a lock.
     pub(super) leases: AnyPool,
 }
 
@@ -42,7 +43,7 @@ impl StoreHandle {
             sqlx::query("PRAGMA synchronous = FULL").execute(&pool).await?;
         }
         MIGRATIONS.run(&pool).await?;
-        let leases = one().connect_lazy(&url)?;
+        let leases = if in_file { pool.clone() } else { one().connect_lazy(&url)? };
         Ok(Self { runtime: Handle::current(), pool, leases })
     }
 
