@@ -130,7 +130,9 @@ mod tests {
         let health = Health::default();
         let (open, wait) = crossbeam_channel::bounded::<()>(0);
         // It ends when the channel is closed.
-        let waits = thread::spawn(move || drop(wait.recv()));
+        let waits = thread::spawn(move || {
+            let _ = wait.recv();
+        });
         health.watch(vec![("boards".to_owned(), waits)]);
         assert!(!health.has_ended("boards") && !health.has_ended("nobody"));
         drop(open);

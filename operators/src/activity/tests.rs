@@ -94,10 +94,12 @@ fn made_up_people_are_forgotten() {
     let of_tick = |nth: u64| {
         let ids = (0..500).map(|mth| (nth * 500 + mth).to_string());
         let persons = ids.map(|id| Person { id, ..Person::default() }).collect();
-        (nth * 100, vec![PoseFrame { persons, ..PoseFrame::default() }])
+        (nth * 1000, vec![PoseFrame { persons, ..PoseFrame::default() }])
     };
     let inputs: Vec<_> = (0..6).map(of_tick).collect();
-    let found = remember(inputs, |frames, context| frames.activities(CONFIG, context));
+    // Longer than that, so that they are saved before their windows are over.
+    let config = ActivityConfig { window_s: 100.0, ..CONFIG };
+    let found = remember(inputs, move |frames, context| frames.activities(config, context));
     let max_keys = TellsActivities::LIMITS.max_keys_per_group;
     assert_eq!(found.most_keys, max_keys, "a site is one key group");
     assert_eq!(found.dropped["too many keys"], 6 * 500 - max_keys as u64);
