@@ -17,6 +17,7 @@ use sources::{Partition, Silences, SourceContext};
 
 use crate::dataflow::{Feed, Outlet, Placed};
 use crate::run::agreement::Word;
+use crate::run::connectors::Connectors;
 use crate::run::control::Control;
 use crate::run::held::{self, Held};
 use crate::run::opening::Opening;
@@ -37,6 +38,7 @@ pub(super) type Outlets = Vec<Placed<Outlet>>;
 pub(super) struct Ends<'a> {
     plan: &'a Plan,
     directory: &'a Path,
+    connectors: &'a dyn Connectors,
     placement: Placement,
     /// The names of partitions that are left alone.
     pub(super) hold: &'a [String],
@@ -118,11 +120,12 @@ impl<'a> Ends<'a> {
         store: Option<Store>,
         (session, resumed): (Session, Resumed),
     ) -> Self {
-        let Opening { plan, options, control, .. } = opening;
+        let Opening { plan, options, control, connectors, .. } = opening;
         let silences = StoredSilences { log: session.silences(), control: Arc::clone(control) };
         Self {
             plan,
             directory: &options.directory,
+            connectors: &**connectors,
             placement: options.cluster.placement(options.workers),
             hold,
             silences: Arc::new(silences),
@@ -169,7 +172,7 @@ impl<'a> Ends<'a> {
             hub: &self.hub,
         };
         let failed = |source| RunError::Sink { name: sink.name.clone(), source };
-        let open = sink.config.open(&context).map_err(failed)?;
+        let open = self.connectors.open_sink(sink, &context).map_err(failed)?;
         self.resumed.check_upper(&sink.name, open.sink.upper())?;
         if let SinkConfig::Delta(config) = &sink.config {
             let tail = open.tail.map(|tail| Arc::new(Tail(tail)) as Arc<dyn LiveTail>);
@@ -195,7 +198,7 @@ impl<'a> Ends<'a> {
         held: &mut Held,
         begun: &mut State,
     ) -> Result<Vec<OpenPartition>, RunError> {
-        let PlannedSource { name, config } = source;
+        let name = &source.name;
         let component = self.plan.number_of(name);
         let context = SourceContext {
             name,
@@ -213,7 +216,7 @@ impl<'a> Ends<'a> {
         };
         let failed = |source| RunError::Source { name: name.clone(), source };
         let mut open = Vec::new();
-        for partition in config.open(&context).map_err(failed)? {
+        for partition in self.connectors.open_source(source, &context).map_err(failed)? {
             begun::note(begun, source, &partition, &context);
             let is_held = context.is_held(&partition.name);
             if is_held {

@@ -8,6 +8,7 @@ mod begun;
 mod checkpoint_thread;
 mod cluster;
 mod configuration;
+mod connectors;
 mod control;
 mod ends;
 mod health;
@@ -18,6 +19,8 @@ mod opening;
 mod resume;
 mod retry;
 mod silences;
+#[cfg(test)]
+mod simulation;
 mod sink_thread;
 mod source_thread;
 mod workers;
@@ -34,6 +37,7 @@ use operators::{Model, OperatorConfig};
 use queries::History;
 use sinks::Hub;
 
+use crate::run::connectors::{Connectors, PlannedConnectors};
 use crate::run::control::Control;
 use crate::run::lease::HeldLease;
 use crate::run::opening::{Opened, Opening};
@@ -137,6 +141,7 @@ pub struct RunBuilder {
     plan: Plan,
     models: BTreeMap<String, Arc<Model>>,
     options: RunOptions,
+    connectors: Arc<dyn Connectors>,
     control: Arc<Control>,
     /// In the first process.
     first: Option<First>,
@@ -201,7 +206,14 @@ impl RunBuilder {
         let control = Arc::new(Control::new(Arc::clone(&options.stop), has_others));
         let is_first = options.cluster.is_first();
         let first = is_first.then(|| First::begin(&plan, &options, &control)).transpose()?;
-        Ok(Self { plan, models, options, control, first })
+        let connectors = Arc::new(PlannedConnectors);
+        Ok(Self { plan, models, options, connectors, control, first })
+    }
+
+    /// Has other sources and sinks opened than the plan's.
+    #[cfg(test)]
+    fn with_connectors(self, connectors: Arc<dyn Connectors>) -> Self {
+        Self { connectors, ..self }
     }
 
     /// Warns, before a fresh start, of what the destinations of sinks hold.
@@ -234,7 +246,7 @@ impl RunBuilder {
     ///
     /// [`RunError`] if one of them cannot be opened; nothing runs then.
     pub fn start(self) -> Result<Run, RunError> {
-        let Self { plan, models, options, control, first } = self;
+        let Self { plan, models, options, connectors, control, first } = self;
         let (leased, loaded) =
             first.map(|First { leased, session, resumed }| (leased, (session, resumed))).unzip();
         let generation = leased.as_ref().map(|leased: &LeasedStore| leased.lease.generation());
@@ -242,6 +254,7 @@ impl RunBuilder {
             plan,
             models,
             options,
+            connectors,
             control: Arc::clone(&control),
             loaded: Mutex::new(loaded),
             generation: generation.unwrap_or_else(|| Arc::new(AtomicI64::default())),

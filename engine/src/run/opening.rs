@@ -14,6 +14,7 @@ use crate::run::agreement::{Agreement, Word};
 use crate::run::checkpoint_thread;
 use crate::run::cluster::Connected;
 use crate::run::configuration::Configuration;
+use crate::run::connectors::Connectors;
 use crate::run::control::Control;
 use crate::run::ends::{Begun, Ends, Opened as OpenedEnds, OpenedSinks};
 use crate::run::held::Held;
@@ -30,6 +31,7 @@ pub(super) struct Opening {
     /// The models of the plan's operators, by operator.
     pub(super) models: BTreeMap<String, Arc<Model>>,
     pub(super) options: RunOptions,
+    pub(super) connectors: Arc<dyn Connectors>,
     pub(super) control: Arc<Control>,
     /// In the first process: what the run goes on from.
     pub(super) loaded: Mutex<Option<(Session, Resumed)>>,

@@ -1,0 +1,47 @@
+//! What opens the sources and sinks of a plan.
+
+use std::fmt::Debug;
+
+use sinks::{OpenSink, SinkContext, SinkError};
+use sources::{Partition, SourceContext, SourceError};
+
+use crate::{PlannedSink, PlannedSource};
+
+/// Opens sources and sinks. Simulations of a run have their own.
+pub(crate) trait Connectors: Debug + Send + Sync {
+    /// Opens a source: those of its partitions that are in the context's share.
+    fn open_source(
+        &self,
+        source: &PlannedSource,
+        context: &SourceContext<'_>,
+    ) -> Result<Vec<Partition>, SourceError>;
+
+    /// Opens a sink.
+    fn open_sink(
+        &self,
+        sink: &PlannedSink,
+        context: &SinkContext<'_>,
+    ) -> Result<OpenSink, SinkError>;
+}
+
+/// Opens what the settings say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlannedConnectors;
+
+impl Connectors for PlannedConnectors {
+    fn open_source(
+        &self,
+        source: &PlannedSource,
+        context: &SourceContext<'_>,
+    ) -> Result<Vec<Partition>, SourceError> {
+        source.config.open(context)
+    }
+
+    fn open_sink(
+        &self,
+        sink: &PlannedSink,
+        context: &SinkContext<'_>,
+    ) -> Result<OpenSink, SinkError> {
+        sink.config.open(context)
+    }
+}

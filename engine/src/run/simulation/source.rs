@@ -1,0 +1,107 @@
+//! A source of memory: the rows of a script, in polls of any size.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use schemas::{Record, Rows, SourceKind};
+use sources::{Intake, LinkNames, Poll, Source, SourceContext, SourceError};
+
+use crate::run::simulation::chance::Chance;
+
+const ROWS: i64 = 300;
+const DEVICES: [&str; 3] = ["x", "y", "z"];
+const NS_PER_MS: i64 = 1_000_000;
+/// An hour: what a source has missed that is added late.
+const BEHIND_MS: i64 = 3_600_000;
+const STARTS_AT_MS: i64 = 1_767_225_600_000;
+
+/// What a source has to give: when each row happened, and of which device.
+#[derive(Debug)]
+pub(super) struct Script {
+    pub(super) rows: Vec<(i64, &'static str)>,
+}
+
+impl Script {
+    /// Rows whose times mostly go on, and sometimes step back or leave a gap.
+    pub(super) fn new(seed: u64, is_behind: bool) -> Self {
+        let mut chance = Chance::new(seed);
+        let mut now_ms = STARTS_AT_MS - if is_behind { BEHIND_MS } else { 0 };
+        let rows = (0..ROWS).map(|_| {
+            now_ms += match chance.below(20) {
+                0 => -(chance.below(120).cast_signed()),
+                1 => chance.below(400).cast_signed(),
+                _ => chance.below(12).cast_signed(),
+            };
+            (now_ms, DEVICES[chance.below(3) as usize])
+        });
+        Self { rows: rows.collect() }
+    }
+}
+
+/// Reads a script.
+pub(super) struct SimulatedSource {
+    script: Arc<Script>,
+    stream: String,
+    intake: Intake,
+    /// The next row.
+    next: usize,
+    chance: Chance,
+    n_polls: u64,
+    fails_at: Option<u64>,
+}
+
+impl SimulatedSource {
+    pub(super) fn open(
+        script: Arc<Script>,
+        context: &SourceContext<'_>,
+        chance: Chance,
+        fails_at: Option<u64>,
+    ) -> Result<Self, SourceError> {
+        let mut intake = Intake::new(LinkNames::default(), SourceKind::Simulated, context)
+            .with_max_delay_ms(if context.name == "b" { 30 } else { 0 });
+        let next: u64 = intake.restore(context, "")?.unwrap_or_default();
+        let (stream, n_polls) = (context.name.to_owned(), 0);
+        Ok(Self { script, stream, intake, next: next as usize, chance, n_polls, fails_at })
+    }
+
+    fn step(&mut self) {
+        let (at_ms, device) = self.script.rows[self.next];
+        let row = rows(&self.stream, self.next as u64, at_ms, device);
+        self.intake.push_record(at_ms * NS_PER_MS, row);
+        self.intake.mark(&(self.next as u64));
+        self.next += 1;
+    }
+}
+
+impl Source for SimulatedSource {
+    fn poll(&mut self) -> Result<Poll, SourceError> {
+        self.n_polls += 1;
+        if self.fails_at == Some(self.n_polls) {
+            return Err(SourceError::Shorter { path: self.stream.clone().into(), offset: 0 });
+        }
+        for _ in 0..self.chance.below(12) {
+            if self.next == self.script.rows.len() {
+                return Ok(self.intake.finish(&(self.next as u64)));
+            }
+            self.step();
+        }
+        Ok(self.intake.take())
+    }
+}
+
+fn rows(stream: &str, number: u64, at_ms: i64, device: &str) -> Record {
+    let fields = [("device", DataType::Utf8), ("n", DataType::Int64)];
+    let fields = fields.map(|(name, data_type)| Field::new(name, data_type, true));
+    let device: ArrayRef = Arc::new(StringArray::from(vec![device]));
+    let n: ArrayRef = Arc::new(Int64Array::from(vec![number.cast_signed()]));
+    let schema = Arc::new(Schema::new(fields.to_vec()));
+    let batch = RecordBatch::try_new_with_options(schema, vec![device, n], &Default::default());
+    Record::Rows(Rows {
+        stream: stream.to_owned(),
+        partition: String::new(),
+        sequence: number,
+        times_ns: vec![at_ms * NS_PER_MS],
+        batch: batch.expect("columns of the schema"),
+    })
+}
