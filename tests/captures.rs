@@ -36,7 +36,7 @@ fn decode_into(
         assert!(used > 0, "every step goes forward");
         rest = &rest[used..];
         // Frame by frame, to keep the order of frames of different layouts.
-        batches.extend(intake.take().records.into_iter().map(|(_, record)| {
+        batches.extend(intake.drain().records.into_iter().map(|(_, record)| {
             let Record::Csi(batch) = record else { panic!("a capture holds csi") };
             batch
         }));

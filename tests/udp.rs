@@ -276,12 +276,16 @@ fn is_left_alone(known: bool) {
     let at = "panic at a frame/127.0.0.3:1";
     let mut server = process::Server::start_failing(path, &arguments, at);
     bad.send(1);
-    let partition = if known { "boards/127.0.0.3" } else { "boards/unknown" };
+    // A checkpoint may know it before its first frame makes the run crash.
+    let partition = if known { "boards/127.0.0.3" } else { "boards/" };
     server.wait_for_words(&["left alone on trial", partition]);
     server.wait_for_words(&["listening on"]);
     bad.send(1);
-    good.send(3);
-    server.wait_until(|| of("127.0.0.2").len() == 4);
+    // Until a run goes on, nobody may listen.
+    server.wait_until(|| {
+        good.send(1);
+        of("127.0.0.2").len() >= 4
+    });
     let (code, said) = server.terminate();
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains(&format!("left alone, and still to be read: {partition}")), "{said}");
@@ -293,7 +297,8 @@ fn is_left_alone(known: bool) {
     assert_eq!(server.terminate().0, Some(0));
     let times: BTreeSet<_> = of("127.0.0.3").into_iter().collect();
     assert_eq!((times.len(), of("127.0.0.3").len()), (n_sent, n_sent), "each once");
-    assert_eq!(of("127.0.0.2").len(), 4, "each once");
+    let times: BTreeSet<_> = of("127.0.0.2").into_iter().collect();
+    assert_eq!(times.len(), of("127.0.0.2").len(), "each once");
 }
 
 /// With all that is known to send to it.
@@ -482,7 +487,8 @@ pub(crate) fn a_journal_has_one_writer() {
     write_pipeline(path, &format!("{{ udp = \"{}\" }}", board.address));
     let mut server =
         process::Server::start_silent(path, &["record", "hall.toml", "boards", "kept"]);
-    server.wait_for_words(&["recording"]);
+    let lock = path.join("kept/lock");
+    server.wait_until(|| fs::metadata(&lock).is_ok_and(|lock| lock.len() > 0));
     let other = Board::new();
     write_pipeline(path, &format!("{{ udp = \"{}\" }}", other.address));
     let said = process::fail(path, &["record", "hall.toml", "boards", "kept"], 1);

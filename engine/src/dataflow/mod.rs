@@ -113,6 +113,8 @@ struct Flow {
     parking: Rc<Parking>,
     stopped: Stopped,
     counters: Arc<Counters>,
+    /// True when the run is to stop.
+    stop: Arc<AtomicBool>,
     holds_some: bool,
 }
 
@@ -128,6 +130,7 @@ impl Flow {
             parking,
             stopped,
             counters: Arc::clone(&parts.counters),
+            stop: Arc::clone(&parts.stop),
             holds_some: parts.holds_some,
         }
     }

@@ -2,6 +2,7 @@
 //! the sinks accept, and tells where it was at the end of each granule.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -194,8 +195,14 @@ impl Intake {
         mut give_record: impl FnMut(&Capability<Tick>, Record),
         mut give_change: impl FnMut(&Capability<Tick>, Change),
     ) -> bool {
+        if self.end == End::Parked {
+            return self.close();
+        }
         for _ in 0..BATCHES_PER_TURN {
             if !self.enter(&mut give_record) {
+                if self.flow.stop.load(Ordering::Relaxed) {
+                    return self.leave();
+                }
                 self.activator.activate_after(LOOK_AGAIN);
                 return false;
             }
@@ -249,6 +256,14 @@ impl Intake {
         if batch.ended {
             self.end = End::Ended;
         }
+    }
+
+    /// The run stops while records wait for other sources, which may have stopped already: they are left to
+    /// the next run.
+    fn leave(&mut self) -> bool {
+        self.pending.clear();
+        self.end = End::Open;
+        self.close()
     }
 
     /// The queue is closed: lets go of time if the source has ended; otherwise the run stops, and
