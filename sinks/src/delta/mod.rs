@@ -38,6 +38,9 @@ pub use crate::delta::tail::DeltaTail;
 
 /// Bytes of accepted records after which a commit is made early.
 const FULL_BYTES: usize = 32 * 1024 * 1024;
+/// Threads that read and write files: each keeps memory of its own, and a log is read with as many as it
+/// has files. A few of them wait for others.
+const BLOCKING_THREADS: usize = 16;
 
 /// Settings of the `delta` sink.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -69,7 +72,8 @@ impl DeltaConfig {
             // Refuses now, rather than at the first commit, what cannot be written.
             tempfile_in(&folder)?;
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
-            Ok((folder, runtime.worker_threads(1).thread_name("delta").enable_all().build()?))
+            let runtime = runtime.worker_threads(1).max_blocking_threads(BLOCKING_THREADS);
+            Ok((folder, runtime.thread_name("delta").enable_all().build()?))
         };
         let (folder, runtime) =
             open().map_err(|source| SinkError::Open { path: folder.clone(), source })?;

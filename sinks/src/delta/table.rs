@@ -12,8 +12,19 @@ use schemas::Tick;
 
 use crate::SinkError;
 
-/// Rows that are appended are no conflict for whoever changes others meanwhile. The case matters to some.
-const ISOLATION: (&str, Option<&str>) = ("delta.isolationLevel", Some("writeSerializable"));
+/// Properties of new tables.
+const PROPERTIES: [(&str, Option<&str>); 4] = [
+    // Rows that are appended are no conflict for whoever changes others meanwhile. The case matters to
+    // some.
+    ("delta.isolationLevel", Some("writeSerializable")),
+    // A commit reads every file of the log since the newest checkpoint, all at once and each on a thread.
+    // With few of them its memory, threads and processor time stay small.
+    ("delta.checkpointInterval", Some("10")),
+    // A commit lists the log, and a checkpoint names each file that was removed: neither may grow with
+    // the age of the table.
+    ("delta.logRetentionDuration", Some("interval 1 hours")),
+    ("delta.deletedFileRetentionDuration", Some("interval 1 hours")),
+];
 /// Says of a commit that it only appends, whatever is there.
 const BLIND_APPEND: &str = "isBlindAppend";
 
@@ -79,9 +90,11 @@ pub(super) async fn append(
     let transaction = Transaction::new(writer, version);
     let properties = CommitProperties::default()
         .with_application_transaction(transaction)
+        // That lists the whole log; compaction does it for many commits.
+        .with_cleanup_expired_logs(Some(false))
         .with_metadata([(BLIND_APPEND.to_owned(), true.into())]);
     let write = table.write([batch]).with_commit_properties(properties);
-    write.with_configuration([ISOLATION]).await.map_err(failed)?;
+    write.with_configuration(PROPERTIES).await.map_err(failed)?;
     Ok(())
 }
 
