@@ -2,13 +2,21 @@
 //!
 //! Readers are not disturbed: they see the table before or after, and the files of the table before
 //! stay until nobody can be reading them any more.
+//!
+//! Memory does not grow with the files: they are read one after the other and a few rows at a time, and
+//! written in row groups of a few megabytes. A row group is in memory as a whole, with what its columns
+//! need to be compressed, both when it is written and when it is read again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use deltalake::DeltaTableError;
+use deltalake::delta_datafusion::DeltaSessionContext;
 use deltalake::operations::vacuum::VacuumMode;
+use deltalake::parquet::basic::{Compression, ZstdLevel};
+use deltalake::parquet::file::properties::WriterProperties;
+use deltalake::{DeltaTable, DeltaTableError};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -18,6 +26,13 @@ use crate::delta::table::open;
 const FILES: usize = 64;
 /// Files of this size are left as they are.
 const LARGE_BYTES: NonZeroU64 = NonZeroU64::new(64 * 1024 * 1024).expect("it is not zero");
+/// How many times as large as the files that were added a file becomes, before another one is begun. A
+/// row is written about half as often, and each time leaves a file behind that waits to be removed.
+const GROWTH: u64 = 8;
+/// Bytes of a row group.
+const ROW_GROUP_BYTES: usize = 4 * 1024 * 1024;
+/// Rows that are read at a time; one of `csi` can have hundreds of kilobytes.
+const BATCH_ROWS: usize = 128;
 
 /// Looks after the tables that a sink adds to, one at a time.
 #[derive(Debug)]
@@ -51,11 +66,60 @@ impl Upkeep {
     }
 }
 
-/// Makes large files of small ones, and removes what no version of the last week has, whether it ever
+/// Makes large files of small ones, and removes what no version of the last hour has, whether it ever
 /// was in one or its writer was killed before.
 async fn look_after(path: &Path) -> Result<(), DeltaTableError> {
     let table = open(path).await?;
-    let (table, _) = table.optimize().with_target_size(LARGE_BYTES).await?;
+    let target_size = target_size(newest_sizes(&table)?);
+    let compact = table
+        .optimize()
+        .with_target_size(target_size)
+        .with_max_concurrent_tasks(1)
+        .with_writer_properties(writer_properties())
+        .with_session_state(Arc::new(session()?.state()));
+    let (table, _) = compact.await?;
     table.vacuum().with_mode(VacuumMode::Full).await?;
     Ok(())
+}
+
+/// Bytes of each file that was added since the last time.
+fn newest_sizes(table: &DeltaTable) -> Result<Vec<u64>, DeltaTableError> {
+    // The log is read from its end.
+    let newest = table.snapshot()?.snapshot().try_log_data()?.into_iter().take(FILES);
+    Ok(newest.map(|file| file.size().unsigned_abs()).collect())
+}
+
+/// Bytes of the files that are made. Were it the same for all tables, the little that one gains would be
+/// written over and over with all that is there.
+fn target_size(added: impl IntoIterator<Item = u64>) -> NonZeroU64 {
+    let n_bytes = added.into_iter().fold(0, u64::saturating_add).saturating_mul(GROWTH);
+    NonZeroU64::new(n_bytes).map_or(LARGE_BYTES, |target| target.min(LARGE_BYTES))
+}
+
+fn writer_properties() -> WriterProperties {
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+        .build()
+}
+
+/// Reads one file at a time.
+fn session() -> Result<DeltaSessionContext, DeltaTableError> {
+    let settings = [("batch_size", BATCH_ROWS), ("target_partitions", 1)];
+    let settings = settings
+        .map(|(setting, value)| (format!("datafusion.execution.{setting}"), value.to_string()));
+    DeltaSessionContext::new_with_session_overrides(&HashMap::from(settings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_grow_with_what_is_added_up_to_a_bound() {
+        assert_eq!(target_size([1000; FILES]).get(), 1000 * FILES as u64 * GROWTH);
+        assert_eq!(target_size([1 << 20; FILES]), LARGE_BYTES);
+        assert_eq!(target_size([u64::MAX, 1]), LARGE_BYTES, "a log can say anything");
+        assert_eq!(target_size([]), LARGE_BYTES);
+    }
 }
