@@ -4,6 +4,7 @@ mod checkpoints;
 mod commands;
 mod demo;
 mod logging;
+mod memory;
 mod run;
 mod supervisor;
 mod tap;
@@ -32,6 +33,7 @@ const EXIT_SOFTWARE: i32 = 70;
 const RUNTIMES: [&str; 4] = ["api", "delta", "query", "store"];
 
 fn main() -> ExitCode {
+    memory::give_back();
     exit_on_panic();
     let _logging = Logging::start();
     match Arguments::parse().run() {

@@ -31,7 +31,7 @@ const HOMES: [(&str, &[&str]); 17] = [
     ("hyper-util", &["api"]),
     ("clap", &["fresnel"]),
     ("mio", &["sources"]),
-    ("nix", &["sources", "api"]),
+    ("nix", &["sources", "api", "fresnel"]),
     ("plotters", &["engine"]),
     ("rdkafka", &["sources", "sinks"]),
     ("rumqttc", &["sources"]),
