@@ -56,9 +56,8 @@ pub(crate) fn every_format_holds_the_same_rows() {
     }
 }
 
-/// While rows are committed often, and their files made into larger ones, a frame is always in the answer
-/// exactly once.
-pub(crate) fn a_query_misses_nothing_and_counts_nothing_twice() {
+/// Commits one row after the other; the folder has the log of their table.
+fn often_committed() -> (TempDir, process::Server) {
     let directory = tempfile::tempdir().expect("room");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     std::os::unix::fs::symlink(root.join("pipelines"), directory.path().join("pipelines"))
@@ -69,6 +68,13 @@ pub(crate) fn a_query_misses_nothing_and_counts_nothing_twice() {
     fs::write(directory.path().join("truth.toml"), pipeline).expect("room");
     let arguments = ["run", "truth.toml", "--listen", "127.0.0.1:0"];
     let server = process::Server::start(directory.path(), &arguments);
+    (directory, server)
+}
+
+/// While rows are committed often, and their files made into larger ones, a frame is always in the answer
+/// exactly once.
+pub(crate) fn a_query_misses_nothing_and_counts_nothing_twice() {
+    let (directory, server) = often_committed();
     let log = directory.path().join("history/poses/_delta_log");
     let compacted = || {
         let commits = fs::read_dir(&log).into_iter().flatten().flatten();
@@ -94,6 +100,20 @@ pub(crate) fn a_query_misses_nothing_and_counts_nothing_twice() {
         (n_before, n_queries) = (n, n_queries + 1);
     }
     assert!(n_queries > 10 && n_before > 50, "{n_queries} queries, {n_before} rows");
+}
+
+/// What a commit takes does not grow with the commits before it: neither with their log nor with the files
+/// that upkeep makes of theirs.
+pub(crate) fn memory_has_a_bound_however_many_commits_there_were() {
+    let (directory, mut server) = often_committed();
+    let log = directory.path().join("history/poses/_delta_log");
+    let committed = |version: u32| log.join(format!("{version:020}.json")).exists();
+    server.wait_until(|| committed(200));
+    let before = server.peak_memory_bytes() >> 20;
+    server.wait_until(|| committed(2000));
+    let after = server.peak_memory_bytes() >> 20;
+    eprintln!("at most {before} MiB in 200 commits, {after} MiB in 2,000");
+    assert!(after < 256, "{before} MiB, then {after} MiB");
 }
 
 /// Nothing tells of a person who was forgotten, and all else is as it was.

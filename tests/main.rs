@@ -57,6 +57,7 @@ fn main() {
         trial!(history::windows_become_rows),
         trial!(history::every_format_holds_the_same_rows),
         trial!(history::a_query_misses_nothing_and_counts_nothing_twice),
+        trial!(history::memory_has_a_bound_however_many_commits_there_were),
         trial!(history::a_person_can_be_forgotten),
         trial!(history::a_person_can_be_forgotten_meanwhile),
         trial!(recovery::a_killed_run_loses_and_doubles_nothing),

@@ -213,9 +213,18 @@ impl Server {
 
     /// Bytes of memory that it takes now.
     pub(crate) fn memory_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// Bytes of memory that it took at most.
+    pub(crate) fn peak_memory_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    fn status_bytes(&self, field: &str) -> u64 {
         let status = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(status).expect("it runs");
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let resident = status.lines().find_map(|line| line.strip_prefix(field));
         let kibibytes = resident.and_then(|text| text.trim().strip_suffix(" kB"));
         kibibytes.and_then(|text| text.parse::<u64>().ok()).expect("a number") * 1024
     }
