@@ -56,10 +56,10 @@ enum Column {
 impl Column {
     fn new(data_type: &DataType) -> Self {
         match data_type {
-            DataType::Int64 => Self::Int(Int64Builder::new()),
-            DataType::Float64 => Self::Float(Float64Builder::new()),
-            DataType::Boolean => Self::Bool(BooleanBuilder::new()),
-            _ => Self::Text(StringBuilder::new()),
+            DataType::Int64 => Self::Int(Int64Builder::with_capacity(0)),
+            DataType::Float64 => Self::Float(Float64Builder::with_capacity(0)),
+            DataType::Boolean => Self::Bool(BooleanBuilder::with_capacity(0)),
+            _ => Self::Text(StringBuilder::with_capacity(0, 0)),
         }
     }
 

@@ -2,8 +2,8 @@
 //! sink, so that it is a checkpoint.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -15,9 +15,10 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::scheduling::{Activator, SyncActivator};
+use timely::scheduling::Activator;
 
 use crate::dataflow::Flow;
+use crate::dataflow::waker::Waker;
 
 /// A checkpoint to be committed: the latest change of each key since the one before.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub(crate) struct Checkpointer {
     /// The tick of the oldest one that is kept, set by the thread.
     pub(crate) oldest: Arc<AtomicU64>,
     /// Filled once the dataflow is there; the thread wakes it after each commit.
-    pub(crate) waker: Arc<OnceLock<SyncActivator>>,
+    pub(crate) waker: Waker,
     /// Time from one commit to the next.
     pub(crate) interval: Duration,
 }
@@ -58,8 +59,7 @@ pub(super) fn commit<'scope>(
     let info = builder.operator_info();
     let activator = scope.activator_for(info.address.clone());
     if let Some(checkpointer) = &checkpointer {
-        // The slot is filled once: a checkpointer has one dataflow.
-        let _ = checkpointer.waker.set(scope.worker().sync_activator_for(info.address.to_vec()));
+        checkpointer.waker.set(scope, &info.address);
     }
     let (granule, stopped, starts_at) = (flow.granule, flow.stopped.clone(), flow.starts_at);
     builder.build(move |mut capabilities| {

@@ -1,8 +1,6 @@
 //! Configuration as a stream: what stands when time starts, and what is changed from then on. It keeps
 //! pace with the sources, so that a change takes effect at a tick that none of them has reached.
 
-use std::sync::{Arc, OnceLock};
-
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use operators::{Change, ZoneDifference};
 use schemas::Tick;
@@ -12,7 +10,8 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::scheduling::SyncActivator;
+
+use crate::dataflow::waker::Waker;
 
 /// What changes for an operator.
 pub(crate) type Difference = (String, ZoneDifference);
@@ -24,7 +23,7 @@ pub(crate) struct Configured {
     pub(crate) differences: Vec<Difference>,
     pub(crate) requests: Receiver<Request>,
     /// Filled once the dataflow is there; who changes something wakes it.
-    pub(crate) waker: Arc<OnceLock<SyncActivator>>,
+    pub(crate) waker: Waker,
 }
 
 /// Someone wants to change something.
@@ -50,8 +49,7 @@ pub(super) fn configure(
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(output);
     let address = builder.operator_info().address;
     if let Some(configured) = &configured {
-        // The slot is filled once: a configuration has one dataflow.
-        let _ = configured.waker.set(scope.worker().sync_activator_for(address.to_vec()));
+        configured.waker.set(scope, &address);
     }
     builder.build(move |mut capabilities| {
         let hold = capabilities.pop();

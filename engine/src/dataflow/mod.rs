@@ -9,6 +9,7 @@ mod parking;
 mod sink;
 mod sink_queue;
 mod source;
+mod waker;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ pub(crate) use crate::dataflow::parking::Parking;
 pub(crate) use crate::dataflow::sink::{Outlet, upper_of};
 pub(crate) use crate::dataflow::sink_queue::{TickReceiver, sink_queue};
 pub(crate) use crate::dataflow::source::{Feed, FeedBatch};
+pub(crate) use crate::dataflow::waker::Waker;
 
 const MIB: usize = 1024 * 1024;
 

@@ -2,8 +2,8 @@
 //! accepted and what is durable by letting go of its capabilities.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use operators::{Change, ClosedTicks};
@@ -14,10 +14,10 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::scheduling::SyncActivator;
 
 use crate::dataflow::Flow;
 use crate::dataflow::sink_queue::{NotQueued, TickSender};
+use crate::dataflow::waker::Waker;
 
 /// How soon a sink whose queue is full looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
@@ -33,7 +33,7 @@ pub(crate) struct Outlet {
     /// Everything before this tick is durable, or the sink failed; set by the thread.
     pub(crate) durable: Arc<AtomicU64>,
     /// Filled once the dataflow is there; the thread wakes it after each commit.
-    pub(crate) waker: Arc<OnceLock<SyncActivator>>,
+    pub(crate) waker: Waker,
 }
 
 /// Streams whose frontiers tell what a sink has done.
@@ -64,8 +64,7 @@ pub(super) fn write_to<'scope>(
     let info = builder.operator_info();
     let activator = scope.activator_for(info.address.clone());
     if let Some(outlet) = &outlet {
-        // The slot is filled once: an outlet has one dataflow.
-        let _ = outlet.waker.set(scope.worker().sync_activator_for(info.address.to_vec()));
+        outlet.waker.set(scope, &info.address);
     }
     let keeps = outlet.as_ref().is_some_and(|outlet| outlet.keeps);
     let (mut queue, durable_before) =

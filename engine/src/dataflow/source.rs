@@ -2,8 +2,8 @@
 //! the sinks accept, and tells where it was at the end of each granule.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, TryRecvError};
@@ -15,9 +15,10 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
-use timely::scheduling::{Activator, SyncActivator};
+use timely::scheduling::Activator;
 
 use crate::dataflow::Flow;
+use crate::dataflow::waker::Waker;
 use crate::fail_point;
 
 /// Batches taken in one activation, so that other operators get their turn.
@@ -44,7 +45,7 @@ pub(crate) struct FeedBatch {
 pub(crate) struct Feed {
     pub(crate) batches: Receiver<FeedBatch>,
     /// Filled once the dataflow is there; the thread wakes it after each batch and at the end.
-    pub(crate) waker: Arc<OnceLock<SyncActivator>>,
+    pub(crate) waker: Waker,
 }
 
 /// The streams of a source.
@@ -68,8 +69,7 @@ pub(super) fn read_from<'scope>(
     let info = builder.operator_info();
     let activator = scope.activator_for(info.address.clone());
     for feed in &feeds {
-        // The slot is filled once: a feed has one dataflow.
-        let _ = feed.waker.set(scope.worker().sync_activator_for(info.address.to_vec()));
+        feed.waker.set(scope, &info.address);
     }
     let (records, record_stream) = builder.new_output::<Vec<Record>>();
     let (changes, change_stream) = builder.new_output::<Vec<Change>>();

@@ -1,15 +1,14 @@
 //! The checkpoint thread: commits what the dataflow hands over.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use schemas::Tick;
-use timely::scheduling::SyncActivator;
 
-use crate::dataflow::{Checkpointer, Commit};
+use crate::dataflow::{Checkpointer, Commit, Waker};
 use crate::fail_point;
 use crate::run::control::Control;
 use crate::run::held::Held;
@@ -27,13 +26,13 @@ pub(super) fn spawn(
 ) -> (Checkpointer, JoinHandle<()>) {
     // One is under way at most.
     let (commits, queue) = crossbeam_channel::bounded(1);
-    let (committed, waker) = (Arc::new(AtomicU64::new(starts_at)), Arc::new(OnceLock::new()));
+    let (committed, waker) = (Arc::new(AtomicU64::new(starts_at)), Waker::default());
     let oldest = Arc::<AtomicU64>::default();
     let checkpointer = Checkpointer {
         commits,
         committed: Arc::clone(&committed),
         oldest: Arc::clone(&oldest),
-        waker: Arc::clone(&waker),
+        waker: waker.clone(),
         interval: Duration::from_millis(plan.checkpoint.interval.0),
     };
     let components = plan.components().into_iter();
@@ -59,7 +58,7 @@ struct Committer {
     control: Arc<Control>,
     committed: Arc<AtomicU64>,
     oldest: Arc<AtomicU64>,
-    waker: Arc<OnceLock<SyncActivator>>,
+    waker: Waker,
 }
 
 impl Committer {
@@ -95,9 +94,6 @@ impl Committer {
     /// Lets the dataflow know.
     fn release(&self, tick: Tick) {
         self.committed.store(tick, Ordering::Release);
-        if let Some(waker) = self.waker.get() {
-            // A dataflow that is gone needs no waking.
-            let _ = waker.activate();
-        }
+        self.waker.wake();
     }
 }

@@ -5,15 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use operators::{OperatorConfig, Zone, ZoneConfig};
 use schemas::Tick;
-use timely::scheduling::SyncActivator;
 
-use crate::dataflow::{Configured, Difference, Request};
+use crate::dataflow::{Configured, Difference, Request, Waker};
 use crate::run::control::Control;
 use crate::run::retry::retry;
 use crate::store::{ChangeLog, Session, ZoneChange};
@@ -27,7 +26,7 @@ pub struct Configuration {
     log: ChangeLog,
     control: Arc<Control>,
     requests: Sender<Request>,
-    waker: Arc<OnceLock<SyncActivator>>,
+    waker: Waker,
     /// Held while one of the zones changes, for as long as the store is away.
     changing: Mutex<()>,
     state: Mutex<Zones>,
@@ -102,8 +101,8 @@ impl Configuration {
             differences.extend(zones.apply(change));
         }
         let (requests, requested) = crossbeam_channel::bounded(1);
-        let waker = Arc::<OnceLock<_>>::default();
-        let configured = Configured { differences, requests: requested, waker: Arc::clone(&waker) };
+        let waker = Waker::default();
+        let configured = Configured { differences, requests: requested, waker: waker.clone() };
         let (control, state) = (Arc::clone(control), Mutex::new(zones));
         let changing = Mutex::default();
         Ok((Self { log, control, requests, waker, changing, state }, configured))
@@ -138,7 +137,7 @@ impl Configuration {
         }
         // Without a dataflow, the next run has it.
         let _ = durable.send(self.lock().apply(change));
-        self.wake();
+        self.waker.wake();
         Ok(tick)
     }
 
@@ -148,16 +147,9 @@ impl Configuration {
         let (send, durable) = crossbeam_channel::bounded(1);
         let request = Request { earliest, durable };
         self.requests.send_timeout(request, PATIENCE).map_err(|_| ConfigurationError::Busy)?;
-        self.wake();
+        self.waker.wake();
         let when = Receiver::recv_timeout(&when, PATIENCE);
         Ok((send, when.map_err(|_| ConfigurationError::Busy)?))
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = self.waker.get() {
-            // A dataflow that is gone needs no waking.
-            let _ = waker.activate();
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Zones> {

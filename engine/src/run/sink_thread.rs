@@ -1,16 +1,15 @@
 //! A sink's thread: writes closed ticks, commits on the sink's schedule, and tries again.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::RecvTimeoutError;
 use schemas::{Record, Tick};
 use sinks::{Sink, SinkError};
-use timely::scheduling::SyncActivator;
 
-use crate::dataflow::{Outlet, TickReceiver, sink_queue};
+use crate::dataflow::{Outlet, TickReceiver, Waker, sink_queue};
 use crate::fail_point;
 use crate::run::control::Control;
 use crate::run::retry::retry;
@@ -31,9 +30,9 @@ pub(super) fn spawn(
     control: &Arc<Control>,
 ) -> (Outlet, JoinHandle<()>) {
     let (ticks, queue) = sink_queue(QUEUE_TICKS, QUEUE_BYTES);
-    let (durable, waker) = (Arc::new(AtomicU64::new(0)), Arc::new(OnceLock::new()));
+    let (durable, waker) = (Arc::new(AtomicU64::new(0)), Waker::default());
     let keeps = sink.upper().is_some();
-    let outlet = Outlet { ticks, keeps, durable: Arc::clone(&durable), waker: Arc::clone(&waker) };
+    let outlet = Outlet { ticks, keeps, durable: Arc::clone(&durable), waker: waker.clone() };
     let mut writer = Writer {
         name: name.to_owned(),
         sink,
@@ -67,7 +66,7 @@ struct Writer {
     /// Since when accepted records wait for a commit.
     waiting_since: Option<Instant>,
     durable: Arc<AtomicU64>,
-    waker: Arc<OnceLock<SyncActivator>>,
+    waker: Waker,
 }
 
 impl Writer {
@@ -136,9 +135,6 @@ impl Writer {
     /// Lets the dataflow know that everything before `upper` is done with.
     fn release(&self, upper: Tick) {
         self.durable.store(upper, Ordering::Release);
-        if let Some(waker) = self.waker.get() {
-            // A dataflow that is gone needs no waking.
-            let _ = waker.activate();
-        }
+        self.waker.wake();
     }
 }

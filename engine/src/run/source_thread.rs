@@ -1,15 +1,14 @@
 //! A source's threads: one polls it and queues what comes, another one takes in what cannot wait.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{SendTimeoutError, Sender};
 use sources::{Partition, Poll, PollState, Receiver, Source, SourceError};
-use timely::scheduling::SyncActivator;
 
-use crate::dataflow::{Feed, FeedBatch};
+use crate::dataflow::{Feed, FeedBatch, Waker};
 use crate::fail_point;
 use crate::run::control::Control;
 use crate::{Counters, RunError};
@@ -37,9 +36,9 @@ pub(super) fn spawn(
     surroundings: &Surroundings,
 ) -> (Feed, Vec<JoinHandle<()>>) {
     let (queue, batches) = crossbeam_channel::bounded(QUEUE_POLLS);
-    let waker = Arc::new(OnceLock::new());
+    let waker = Waker::default();
     let Partition { source, receiver, .. } = partition;
-    let feed = Feed { batches, waker: Arc::clone(&waker) };
+    let feed = Feed { batches, waker: waker.clone() };
     let receiver = receiver.map(|receiver| receive(name, receiver, surroundings));
     let surroundings = surroundings.clone();
     let mut reader = Reader { name: name.to_owned(), source, queue, waker, surroundings };
@@ -48,7 +47,7 @@ pub(super) fn spawn(
         let Reader { queue, waker, .. } = reader;
         // Closed before the dataflow looks again: so it sees the end.
         drop(queue);
-        wake(&waker);
+        waker.wake();
     });
     (feed, receiver.into_iter().chain([reader]).collect())
 }
@@ -101,18 +100,11 @@ fn wait_out<T>(
     }
 }
 
-fn wake(waker: &OnceLock<SyncActivator>) {
-    if let Some(waker) = waker.get() {
-        // A dataflow that is gone needs no waking.
-        let _ = waker.activate();
-    }
-}
-
 struct Reader {
     name: String,
     source: Box<dyn Source>,
     queue: Sender<FeedBatch>,
-    waker: Arc<OnceLock<SyncActivator>>,
+    waker: Waker,
     surroundings: Surroundings,
 }
 
@@ -135,7 +127,7 @@ impl Reader {
             self.count(&poll);
             let Poll { records, marks, clock, .. } = poll;
             self.send(FeedBatch { records, marks, clock, ended });
-            wake(&self.waker);
+            self.waker.wake();
             if ended {
                 break;
             }
