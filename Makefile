@@ -36,8 +36,10 @@ audit:
 	if cargo deny fetch; then cargo deny --locked check advisories; \
 	else echo "advisories not checked: their database cannot be reached"; fi
 
-# The tests that kill, ten times over; an outage of a minute; a minute of 64 boards.
+# 10,000 seeds of simulated runs; the tests that kill, ten times over; an outage of a minute; a minute of 64
+# boards.
 soak: packages $(KAFKA)/ready
+	FRESNEL_SEEDS=10000 cargo test $(CARGO_FLAGS) --lib whatever_happens
 	for round in 1 2 3 4 5 6 7 8 9 10; do \
 		FRESNEL_KAFKA=$(abspath $(KAFKA)) cargo test $(CARGO_FLAGS) --test integration -- a_killed_run \
 			|| exit 1; \

@@ -358,7 +358,7 @@ pub(crate) fn what_there_was_no_room_for_is_counted() {
     write_pipeline(directory.path(), &format!("{{ udp = \"{}\" }}", board.address));
     keep_stream(directory.path(), "errors");
     let arguments = ["run", "hall.toml", "--listen", "127.0.0.1:0"];
-    let server = process::Server::start(directory.path(), &arguments);
+    let mut server = process::Server::start(directory.path(), &arguments);
     server.signal("STOP");
     for _ in 0..SENT {
         board.send_bytes(&board.lines[0]);
@@ -383,11 +383,13 @@ pub(crate) fn what_there_was_no_room_for_is_counted() {
         }
     }
     assert_eq!(found.iter().sum::<u64>(), n_sent, "{found:?}");
+    let errors = || lines::records(&directory.path().join("errors.jsonl"));
+    let n_errors = || errors().iter().filter_map(|error| error["n_records"].as_u64()).sum::<u64>();
+    // They leave when their tick is over.
+    server.wait_until(|| n_errors() >= found[1]);
     assert_eq!(server.terminate().0, Some(0));
-    let errors = lines::records(&directory.path().join("errors.jsonl"));
-    assert!(errors.iter().all(|error| error["partition"] == ""), "nobody knows who sent them");
-    let n_told = errors.iter().filter_map(|error| error["n_records"].as_u64());
-    assert_eq!(n_told.sum::<u64>(), found[1]);
+    assert!(errors().iter().all(|error| error["partition"] == ""), "nobody knows who sent them");
+    assert_eq!(n_errors(), found[1]);
 }
 
 /// Rows that carry their own time over two sockets.

@@ -15,7 +15,7 @@ use rdkafka::metadata::MetadataPartition;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tempfile::TempDir;
 
-use crate::support::port;
+use crate::support::{port, wait};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -191,10 +191,11 @@ impl Kafka {
 
     fn wait(&mut self) {
         let consumer: BaseConsumer = self.client().create().expect("a client");
-        while consumer.fetch_metadata(None, Duration::from_secs(1)).is_err() {
+        wait::until("kafka answers", || {
             let ended = self.server.try_wait().expect("it is ours");
             assert!(ended.is_none(), "it ended before it was ready: {ended:?}");
-        }
+            consumer.fetch_metadata(None, Duration::from_secs(1)).is_ok()
+        });
     }
 }
 

@@ -14,3 +14,4 @@ pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod registry;
 pub(crate) mod soak;
+pub(crate) mod wait;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::support::port;
+use crate::support::{port, wait};
 
 const LOG: &str = "mosquitto.log";
 
@@ -39,10 +39,11 @@ impl Mosquitto {
         let command = command.arg("-c").arg(config).stdout(Stdio::null()).stderr(log);
         let server = command.spawn().expect("it starts");
         let mut mosquitto = Self { server, folder, port };
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        wait::until("mosquitto listens", || {
             let ended = mosquitto.server.try_wait().expect("it is ours");
             assert!(ended.is_none(), "it ended before it was ready: {ended:?}");
-        }
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+        });
         mosquitto
     }
 

@@ -13,6 +13,8 @@ use std::thread;
 
 use tempfile::TempDir;
 
+use crate::support::wait;
+
 /// A server that ends with the test.
 pub(crate) struct Postgres {
     server: Child,
@@ -82,10 +84,11 @@ impl Postgres {
             let mut ready = command("pg_isready", &path);
             ready.arg("-q").arg("-h").arg(&path).status().is_ok_and(|status| status.success())
         };
-        while !ready() {
+        wait::until("postgres answers", || {
             let ended = self.server.try_wait().expect("it is ours");
             assert!(ended.is_none(), "it ended before it was ready: {ended:?}");
-        }
+            ready()
+        });
     }
 
     /// Where it is, for a pipeline file.

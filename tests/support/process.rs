@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::Duration;
 
+use crate::support::wait;
+
 /// Runs the program in a folder and waits for its end.
 pub(crate) fn fresnel(directory: &Path, arguments: &[&str]) -> Output {
     command(directory, arguments).output().expect("the program starts")
@@ -178,10 +180,12 @@ impl Server {
 
     /// Waits until something is so, as long as it runs.
     pub(crate) fn wait_until(&mut self, mut so: impl FnMut() -> bool) {
-        while !so() {
+        wait::until("the program did not come to it", || {
+            let there = so();
             let ended = self.child.try_wait().expect("it is ours");
-            assert!(ended.is_none(), "it ended before that: {ended:?}");
-        }
+            assert!(there || ended.is_none(), "it ended before that: {ended:?}");
+            there
+        });
     }
 
     /// Waits until it says words in one line.
@@ -198,10 +202,11 @@ impl Server {
     /// Asks for its counters until a line is among them.
     pub(crate) fn wait_for_metric(&mut self, line: &str) {
         let line = format!("{line}\n");
-        while !self.get("/metrics").1.contains(&line) {
+        wait::until(&line, || {
             let ended = self.child.try_wait().expect("it is ours");
             assert!(ended.is_none(), "it ended before {line:?}: {ended:?}");
-        }
+            self.get("/metrics").1.contains(&line)
+        });
     }
 
     /// What a counter stands at; 0 if it does not count yet.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::port;
+use crate::support::{port, wait};
 
 /// A registry that ends with the test.
 pub(crate) struct Registry {
@@ -37,10 +37,12 @@ impl Registry {
         let server = java.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let url = format!("http://127.0.0.1:{port}/apis/ccompat/v7");
         let mut registry = Self { server: server.expect("java starts"), url };
-        while ureq::get(format!("{}/subjects", registry.url)).call().is_err() {
+        let subjects = format!("{}/subjects", registry.url);
+        wait::until("the registry answers", || {
             let ended = registry.server.try_wait().expect("it is ours");
             assert!(ended.is_none(), "it ended before it was ready: {ended:?}");
-        }
+            ureq::get(&subjects).call().is_ok()
+        });
         registry
     }
 }

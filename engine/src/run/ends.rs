@@ -12,11 +12,11 @@ use std::thread::JoinHandle;
 
 use queries::{History, LiveTail};
 use schemas::{Record, Tick};
+use serde::{Deserialize, Serialize};
 use sinks::{DeltaTail, Hub, Sink, SinkConfig, SinkContext};
 use sources::{Partition, Silences, SourceContext};
 
 use crate::dataflow::{Feed, Outlet, Placed};
-use crate::run::agreement::Word;
 use crate::run::connectors::Connectors;
 use crate::run::control::Control;
 use crate::run::held::{self, Held};
@@ -25,6 +25,7 @@ use crate::run::resume::Resumed;
 use crate::run::retry::retry;
 use crate::run::silences::StoredSilences;
 use crate::run::source_thread::Surroundings;
+use crate::run::startup::RoundMessage;
 use crate::run::{begun, sink_thread, source_thread};
 use crate::store::{Session, Store};
 use crate::{Counters, Placement, Plan, PlannedSink, PlannedSource, RunError, State, journals};
@@ -55,6 +56,35 @@ pub(super) struct Ends<'a> {
     pub(super) history: Option<Arc<History>>,
     /// Where partitions begin that no earlier run has read.
     begins_at: Tick,
+}
+
+/// The round in which sinks are open.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct SinksMessage {
+    /// No sink holds anything from this tick on.
+    pub(super) upper: Tick,
+}
+
+impl RoundMessage for SinksMessage {
+    fn join(&mut self, other: Self) {
+        self.upper = self.upper.max(other.upper);
+    }
+}
+
+/// The round in which sources are open.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct SourcesMessage {
+    /// Partitions that are left alone.
+    pub(super) held: Held,
+    /// Where partitions begin that no earlier run has read.
+    pub(super) begun: State,
+}
+
+impl RoundMessage for SourcesMessage {
+    fn join(&mut self, other: Self) {
+        self.held.join(&other.held);
+        self.begun.apply(other.begun);
+    }
 }
 
 /// A sink of the plan, which is on one worker.
@@ -142,9 +172,9 @@ impl<'a> Ends<'a> {
         }
     }
 
-    /// Opens the sinks. Says behind which tick all of them are.
-    pub(super) fn open_sinks(mut self) -> Result<(OpenedSinks<'a>, Word), RunError> {
-        let mut behind_sinks = 0;
+    /// Opens the sinks.
+    pub(super) fn open_sinks(mut self) -> Result<(OpenedSinks<'a>, SinksMessage), RunError> {
+        let mut all = SinksMessage::default();
         let mut sinks = Vec::new();
         for sink in &self.plan.sinks {
             let component = self.plan.number_of(&sink.name);
@@ -152,10 +182,10 @@ impl<'a> Ends<'a> {
             let here = self.placement.is_here(worker);
             let open = here.then(|| self.open_sink(sink)).transpose()?;
             let upper = open.as_ref().and_then(|sink| sink.upper());
-            behind_sinks = behind_sinks.max(upper.unwrap_or(0));
+            all.join(SinksMessage { upper: upper.unwrap_or(0) });
             sinks.push(PlacedSink { name: sink.name.clone(), worker, sink: open });
         }
-        Ok((OpenedSinks { ends: self, sinks }, Word { behind_sinks, ..Word::default() }))
+        Ok((OpenedSinks { ends: self, sinks }, all))
     }
 
     fn open_sink(&mut self, sink: &PlannedSink) -> Result<Box<dyn Sink>, RunError> {
@@ -242,7 +272,7 @@ impl<'a> OpenedSinks<'a> {
 impl<'a> Released<'a> {
     /// Opens the sources. Says which partitions are left alone, and where those begin that no earlier run
     /// has read.
-    pub(super) fn open_sources(self) -> Result<(Opened<'a>, Word), RunError> {
+    pub(super) fn open_sources(self) -> Result<(Opened<'a>, SourcesMessage), RunError> {
         let Self { ends, sinks, changes } = self;
         let (mut held, mut begun) = (Held::default(), State::default());
         let mut sources = Vec::new();
@@ -251,7 +281,7 @@ impl<'a> Released<'a> {
             sources.push((source.name.clone(), partitions));
         }
         let opened = Opened { ends, sinks, changes, sources };
-        Ok((opened, Word { held, begun, ..Word::default() }))
+        Ok((opened, SourcesMessage { held, begun }))
     }
 }
 

@@ -3,7 +3,6 @@
 //! A run holds its pipeline's lease and starts from the newest checkpoint. It ends when its sources do,
 //! when it is asked to stop, or when a part fails; what is not durable then, the next run does again.
 
-mod agreement;
 mod begun;
 mod checkpoint_thread;
 mod cluster;
@@ -23,6 +22,7 @@ mod silences;
 mod simulation;
 mod sink_thread;
 mod source_thread;
+mod startup;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};

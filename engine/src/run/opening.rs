@@ -8,22 +8,39 @@ use std::time::Instant;
 
 use operators::Model;
 use schemas::Tick;
+use serde::{Deserialize, Serialize};
 
 use crate::dataflow::{Configured, Parts, Placed};
-use crate::run::agreement::{Agreement, Word};
 use crate::run::checkpoint_thread;
 use crate::run::cluster::Connected;
 use crate::run::configuration::Configuration;
 use crate::run::connectors::Connectors;
 use crate::run::control::Control;
-use crate::run::ends::{Begun, Ends, Opened as OpenedEnds, OpenedSinks};
+use crate::run::ends::{Begun, Ends, Opened as OpenedEnds, OpenedSinks, SinksMessage};
 use crate::run::held::Held;
 use crate::run::resume::{Resumed, join};
+use crate::run::startup::{RoundMessage, StartupCoordinator};
 use crate::store::{RunId, Session, Store};
 use crate::{Plan, RunError, RunOptions, Shared, State, Taps};
 
 /// What can be changed, and the dataflow's end of it; in the first process.
 type Changeable = Option<(Configuration, Configured)>;
+
+/// The first round: which run it is.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct RunMessage {
+    /// The first process knows.
+    run: Option<RunId>,
+    /// The names of partitions that are to be left alone.
+    hold: Vec<String>,
+}
+
+impl RoundMessage for RunMessage {
+    fn join(&mut self, other: Self) {
+        self.run = self.run.take().or(other.run);
+        self.hold.extend(other.hold);
+    }
+}
 
 /// A run that is about to start.
 pub(super) struct Opening {
@@ -58,25 +75,28 @@ impl Opening {
     }
 
     /// Opens what is this process's, in step with the others.
-    pub(super) fn open(&self, agreement: &mut Agreement<'_>) -> Result<(Parts, Opened), RunError> {
+    pub(super) fn open(
+        &self,
+        startup: &mut StartupCoordinator<'_>,
+    ) -> Result<(Parts, Opened), RunError> {
         let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).take();
         let run = loaded.as_ref().map(|(session, _)| session.run_id());
-        let asks = Word { run, hold: self.options.hold.clone(), ..Word::default() };
-        let ((), agreed) = agreement.end_round(Ok(((), asks)))?;
-        let run = agreed.run.expect("the first process says it");
+        let message = RunMessage { run, hold: self.options.hold.clone() };
+        let ((), agreed) = startup.end_round(Ok(((), message)))?;
+        let run = agreed.run.expect("the first process sends it");
         let generation = run.generation;
         let _span = tracing::info_span!("open", pipeline = self.plan.name, generation).entered();
         // Sinks first: a sink that cannot be opened must not cost records of live sources.
         let sinks = self.open_sinks(loaded, &run, &agreed.hold);
-        let (sinks, said) = agreement.end_round(sinks)?;
-        let sources = sinks.release(said.behind_sinks).open_sources();
-        let (opened, said) = agreement.end_round(sources)?;
+        let (sinks, SinksMessage { upper }) = startup.end_round(sinks)?;
+        let sources = sinks.release(upper).open_sources();
+        let (opened, of_sources) = startup.end_round(sources)?;
         // All is open everywhere: only now is an earlier run shut out.
-        let taken = self.take_generation(opened, &said.begun);
-        let (opened, _) = agreement.end_round(taken)?;
+        let taken = self.take_generation(opened, &of_sources.begun);
+        let (opened, ()) = startup.end_round(taken)?;
         let begun = opened.begin().and_then(|begun| self.with_configuration(begun));
-        let ((begun, configuration), _) = agreement.end_round(begun)?;
-        Ok(self.start(begun, configuration, said.held))
+        let ((begun, configuration), ()) = startup.end_round(begun)?;
+        Ok(self.start(begun, configuration, of_sources.held))
     }
 
     /// Opens the sinks, for a run that this process has loaded or joins now.
@@ -85,7 +105,7 @@ impl Opening {
         loaded: Option<(Session, Resumed)>,
         run: &RunId,
         hold: &'a [String],
-    ) -> Result<(OpenedSinks<'a>, Word), RunError> {
+    ) -> Result<(OpenedSinks<'a>, SinksMessage), RunError> {
         let (store, loaded) = match loaded {
             Some(loaded) => (None, loaded),
             None => {
@@ -104,21 +124,21 @@ impl Opening {
         &self,
         mut opened: OpenedEnds<'a>,
         begun: &State,
-    ) -> Result<(OpenedEnds<'a>, Word), RunError> {
+    ) -> Result<(OpenedEnds<'a>, ()), RunError> {
         if self.options.cluster.is_first() {
             let generation = opened.take_generation(begun)?;
             self.generation.store(generation, Ordering::Release);
         }
-        Ok((opened, Word::default()))
+        Ok((opened, ()))
     }
 
     /// What can be changed, in the first process.
     fn with_configuration<'a>(
         &self,
         begun: Begun<'a>,
-    ) -> Result<((Begun<'a>, Changeable), Word), RunError> {
+    ) -> Result<((Begun<'a>, Changeable), ()), RunError> {
         let configuration = self.configuration(begun.session(), begun.starts_at())?;
-        Ok(((begun, configuration), Word::default()))
+        Ok(((begun, configuration), ()))
     }
 
     /// Starts the threads, and puts together what the workers need and what is beside them.

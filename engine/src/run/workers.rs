@@ -11,9 +11,9 @@ use timely::worker::Worker;
 
 use crate::RunError;
 use crate::dataflow::{Dataflow, Parts, build};
-use crate::run::agreement::Agreement;
 use crate::run::control::Control;
 use crate::run::opening::{Opened, Opening};
+use crate::run::startup::StartupCoordinator;
 
 /// How long a worker sleeps at most when there is nothing to do.
 const PARK: Duration = Duration::from_millis(100);
@@ -39,9 +39,9 @@ pub(super) fn start(
         };
         let work = move |worker: &mut Worker| {
             let is_opener = opening.is_opened_by(worker.index());
-            let mut agreement = Agreement::new(worker);
+            let mut startup = StartupCoordinator::new(worker);
             if is_opener {
-                let (for_workers, opened) = match opening.open(&mut agreement) {
+                let (for_workers, opened) = match opening.open(&mut startup) {
                     Ok((parts, opened)) => (Some(parts), Ok(opened)),
                     Err(error) => (None, Err(error)),
                 };
@@ -49,7 +49,7 @@ pub(super) fn start(
                 // Who started this run may be gone, because it was asked to stop.
                 let _ = tell.send(opened);
             }
-            agreement.pass_on();
+            startup.pass_on();
             if let Some(parts) = parts.wait() {
                 run(worker, parts);
             }
