@@ -19,6 +19,7 @@ use schemas::TickLength;
 use serde_json::json;
 use sources::{CsiFormat, PollState, SourceConfig, SourceContext};
 
+#[expect(dead_code, reason = "it makes captures for tests, too")]
 #[path = "../../tests/support/capture.rs"]
 mod capture;
 #[path = "../../tests/support/data.rs"]

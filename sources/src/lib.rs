@@ -3,32 +3,20 @@
 //! A source is a plain blocking object that is polled for records; the engine gives it a thread and
 //! a bounded queue. Decoders are pure: bytes in, frames or a counted error out.
 
-mod aligned;
 mod arrival_clock;
-mod csi;
-mod decoder;
-mod devices;
 mod error;
-mod errors;
-mod frames;
-mod intake;
+mod formats;
+mod framing;
 mod journal;
-mod json;
-mod pace;
-mod poses;
-pub mod position;
-mod registry;
+mod partitions;
 mod resources;
-mod routers;
-mod rows;
-mod sender;
 mod settings;
-mod silence;
 pub mod simulate;
 mod source;
-mod transport;
+mod transports;
 
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::SchemaRef;
@@ -36,20 +24,23 @@ use schemars::JsonSchema;
 use schemas::{Granule, RecordKind, Tick, TickLength};
 use serde::Deserialize;
 
-pub use crate::csi::{CaptureReader, CsiConfig, CsiFormat, NexmonChip};
-pub use crate::decoder::{DecodeError, Decoder, DecoderMemory, Split, Step};
-pub use crate::devices::{Counter, DeviceFrame, DeviceTime, SequenceSpace};
 pub use crate::error::SourceError;
-pub use crate::frames::LinkNames;
-pub use crate::intake::Intake;
-pub use crate::json::{FieldType, JsonConfig, TimeField, TimeUnit};
-pub use crate::pace::Speed;
-pub use crate::poses::{PoseFormat, PosesConfig};
+pub use crate::formats::csi::{CaptureReader, CsiConfig, CsiFormat, NexmonChip};
+pub use crate::formats::decoder::{DecodeError, Decoder, DecoderMemory, Split, Step};
+pub use crate::formats::json::{FieldType, JsonConfig, TimeField, TimeUnit};
+pub use crate::formats::poses::{PoseFormat, PosesConfig};
+pub use crate::partitions::devices::{Counter, DeviceFrame, DeviceTime, SequenceSpace};
+pub use crate::partitions::frames::LinkNames;
+pub use crate::partitions::intake::Intake;
+pub use crate::partitions::pace::Speed;
+pub use crate::partitions::position;
+pub use crate::partitions::silence::{NoSilences, Silence, Silences};
 pub use crate::resources::Endpoint;
-pub use crate::silence::{NoSilences, Silence, Silences};
 pub use crate::simulate::SimulateConfig;
 pub use crate::source::{Dropped, Mark, Partition, Poll, PollState, Receiver, Share, Source};
-pub use crate::transport::{Clock, KafkaTopic, MqttTopic, NetworkInterface, SerialLine, Transport};
+pub use crate::transports::{
+    Clock, KafkaTopic, MqttTopic, NetworkInterface, SerialLine, Transport,
+};
 
 /// The sources there are.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -84,7 +75,7 @@ impl SourceConfig {
     /// The columns of the rows that leave from a port, if rows do.
     pub fn schema(&self, port: &str) -> Option<SchemaRef> {
         match (self, port) {
-            (_, "errors") => Some(errors::schema()),
+            (_, "errors") => Some(partitions::errors::schema()),
             (Self::Json(config), _) => Some(config.schema()),
             (Self::Csi(_) | Self::Poses(_) | Self::Simulate(_), _) => None,
         }
@@ -195,6 +186,8 @@ pub struct SourceContext<'a> {
     pub journal: &'a Path,
     /// Where the silence of partitions is kept.
     pub silences: &'a Arc<dyn Silences>,
+    /// The clock of the run's partition that is the furthest, in milliseconds as ticks are.
+    pub furthest: &'a Arc<AtomicU64>,
     /// The partitions to open.
     pub share: Share,
     /// The names of sources and `SOURCE/PARTITION`s that are left alone.
@@ -217,6 +210,7 @@ impl SourceContext<'_> {
     /// A context of no pipeline, for training and tests.
     pub fn detached(name: &str) -> SourceContext<'_> {
         static NOWHERE: LazyLock<Arc<dyn Silences>> = LazyLock::new(|| Arc::new(NoSilences));
+        static ALONE: LazyLock<Arc<AtomicU64>> = LazyLock::new(Arc::default);
         let tick_length = TickLength::from_ms(10);
         SourceContext {
             name,
@@ -229,6 +223,7 @@ impl SourceContext<'_> {
             positions: &[],
             journal: Path::new("journal"),
             silences: &NOWHERE,
+            furthest: &ALONE,
             share: Share::ALL,
             hold: &[],
         }

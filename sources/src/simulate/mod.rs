@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::arrival_clock::unix_ns;
-use crate::pace::Paced;
+use crate::partitions::pace::Paced;
 use crate::{Partition, SourceContext, SourceError, Speed};
 
 pub use crate::simulate::scene::Scene;

@@ -1,0 +1,6 @@
+//! Formats: pure decoders, bytes in and records or a counted error out.
+
+pub(crate) mod csi;
+pub(crate) mod decoder;
+pub(crate) mod json;
+pub(crate) mod poses;

@@ -1,0 +1,172 @@
+//! Streams of bytes, cut into records before they go to a journal; of the capture of a network, the
+//! datagrams in it.
+
+use std::net::IpAddr;
+
+use crate::framing::network::{self, NetworkCapture};
+use crate::{Decoder, Split};
+
+/// What is longer is cut, whatever it is: no record of a device is.
+const LONGEST_RECORD: usize = 512 * 1024;
+
+/// Cuts one stream.
+#[derive(Debug, Default)]
+pub(crate) struct Cutter {
+    /// The beginning of a record.
+    begun: Vec<u8>,
+    /// Set while packets of a capture come.
+    network: Option<NetworkCapture>,
+}
+
+/// A record, or what is between records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// Who sent it, if a capture tells.
+    pub(crate) sender: Option<IpAddr>,
+    /// Where it ends in the stream, counted from the end of what has come.
+    pub(crate) behind: u64,
+}
+
+impl Cutter {
+    /// Takes the bytes that come next, and tells each piece that is whole.
+    pub(crate) fn take(
+        &mut self,
+        decoder: &dyn Decoder,
+        bytes: &[u8],
+        tell: impl FnMut(Piece<'_>),
+    ) {
+        self.begun.extend_from_slice(bytes);
+        self.cut(decoder, false, tell);
+    }
+
+    /// Tells what has begun, when no more comes.
+    pub(crate) fn end(&mut self, decoder: &dyn Decoder, tell: impl FnMut(Piece<'_>)) {
+        self.cut(decoder, true, tell);
+    }
+
+    fn cut(&mut self, decoder: &dyn Decoder, ended: bool, mut tell: impl FnMut(Piece<'_>)) {
+        let Self { begun, network } = self;
+        let mut at = 0;
+        while at < begun.len() {
+            let rest = &begun[at..begun.len().min(at + LONGEST_RECORD)];
+            let complete = ended || rest.len() == LONGEST_RECORD;
+            let Some((n_bytes, message)) = first(rest, complete, decoder, network) else { break };
+            at += n_bytes;
+            if let Some((bytes, sender)) = message {
+                tell(Piece { bytes, sender, behind: (begun.len() - at) as u64 });
+            }
+        }
+        begun.drain(..at);
+    }
+}
+
+/// What there is to tell, and who sent it.
+type Message<'a> = (&'a [u8], Option<IpAddr>);
+
+/// How many bytes the first record or packet has, or what is before it, and what there is to tell of it;
+/// none if it is not all here.
+fn first<'a>(
+    bytes: &'a [u8],
+    complete: bool,
+    decoder: &dyn Decoder,
+    network: &mut Option<NetworkCapture>,
+) -> Option<(usize, Option<Message<'a>>)> {
+    if network::may_begin(bytes) && !complete {
+        return None;
+    }
+    if let Some((begins, n_bytes)) = network::begins(bytes) {
+        *network = Some(begins);
+        if n_bytes > 0 {
+            return Some((n_bytes, None));
+        }
+    }
+    let split = match network {
+        Some(network) => network.split(bytes, complete),
+        None => decoder.split(bytes, complete),
+    };
+    let n_bytes = match split {
+        Split::Record(n_bytes) | Split::Other(n_bytes) | Split::Bad(n_bytes, _) => n_bytes,
+        Split::NeedsMore if complete => bytes.len(),
+        Split::NeedsMore => return None,
+    };
+    let message = match (network, split) {
+        // A packet may hold no datagram.
+        (Some(network), Split::Record(_)) => {
+            let packet = network.packet(&bytes[..n_bytes]);
+            packet.and_then(|packet| Some((packet.payload?, packet.sender)))
+        }
+        _ => Some((&bytes[..n_bytes], None)),
+    };
+    Some((n_bytes, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CsiFormat;
+    use crate::framing::network::{pcap, pcapng};
+
+    fn cut(pieces: &[&[u8]]) -> Vec<(Vec<u8>, u64)> {
+        let decoder = CsiFormat::Esp32.decoder();
+        let (mut cutter, mut records) = (Cutter::default(), Vec::new());
+        let mut keep = |piece: Piece<'_>| records.push((piece.bytes.to_vec(), piece.behind));
+        for piece in pieces {
+            cutter.take(&*decoder, piece, &mut keep);
+        }
+        cutter.end(&*decoder, &mut keep);
+        records
+    }
+
+    #[test]
+    fn records_are_whole_however_they_come() {
+        let (first, second, last) = (&b"CSI_DATA,1\n"[..], &b"boot\n"[..], &b"CSI_DA"[..]);
+        let all = [first, second, last].concat();
+        let expected = [first, second, last].map(<[u8]>::to_vec);
+        for cut_at in 0..all.len() {
+            let records = cut(&[&all[..cut_at], &all[cut_at..]]);
+            let records: Vec<_> = records.into_iter().map(|(record, _)| record).collect();
+            assert_eq!(records, expected, "cut at {cut_at}");
+        }
+        let behind: Vec<_> = cut(&[&all]).into_iter().map(|(_, behind)| behind).collect();
+        assert_eq!(behind, [11, 6, 0]);
+    }
+
+    #[test]
+    fn captures_of_a_network_are_unpacked() {
+        let lines = [&b"CSI_DATA,1\n"[..], &b"CSI_DATA,2\n"[..]];
+        let sender = IpAddr::from([10, 0, 0, 7]);
+        let expected: Vec<_> = lines.map(|line| (line.to_vec(), Some(sender))).into();
+        for sample in [pcap::tests::sample, pcapng::tests::sample] {
+            let (header, packets) = (sample(b"").0, lines.map(|line| sample(line).1).concat());
+            let capture = [header, packets].concat();
+            for cut_at in 0..=capture.len() {
+                let decoder = CsiFormat::Esp32.decoder();
+                let (mut cutter, mut found, mut behind) = (Cutter::default(), Vec::new(), 0);
+                for piece in [&capture[..cut_at], &capture[cut_at..]] {
+                    cutter.take(&*decoder, piece, |piece| {
+                        found.push((piece.bytes.to_vec(), piece.sender));
+                        behind = piece.behind;
+                    });
+                }
+                assert_eq!((&found, behind), (&expected, 0), "cut at {cut_at}");
+            }
+        }
+    }
+
+    #[test]
+    fn short_lines_are_not_waited_for() {
+        let decoder = CsiFormat::Esp32.decoder();
+        let (mut cutter, mut n_pieces) = (Cutter::default(), 0);
+        cutter.take(&*decoder, b"boot\n", |_| n_pieces += 1);
+        assert_eq!(n_pieces, 1);
+    }
+
+    #[test]
+    fn what_never_ends_is_cut() {
+        let noise = vec![b'x'; 2 * LONGEST_RECORD + 5];
+        let lengths: Vec<_> = cut(&[&noise]).into_iter().map(|(record, _)| record.len()).collect();
+        assert_eq!(lengths.iter().sum::<usize>(), noise.len());
+        assert!(lengths.iter().all(|n_bytes| *n_bytes <= LONGEST_RECORD), "{lengths:?}");
+    }
+}

@@ -1,0 +1,70 @@
+//! What could not be used, as rows: the stream `NAME.errors` of a source, to be counted or kept.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use schemas::{Record, Tick};
+
+use crate::partitions::rows::{OpenRows, Row, Table, Value};
+
+/// The columns: where it was, why it could not be used, and how many records it were.
+pub(crate) fn schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let field = |name, data_type| Field::new(name, data_type, true);
+        Arc::new(Schema::new(vec![
+            field("source", DataType::Utf8),
+            field("partition", DataType::Utf8),
+            field("offset", DataType::Int64),
+            field("reason", DataType::Utf8),
+            field("n_records", DataType::Int64),
+        ]))
+    });
+    Arc::clone(&SCHEMA)
+}
+
+/// The errors of one partition.
+#[derive(Debug)]
+pub(crate) struct Errors {
+    pub(crate) source: String,
+    pub(crate) partition: String,
+    pub(crate) rows: OpenRows,
+}
+
+impl Errors {
+    pub(crate) fn new(source: &str, partition: &str) -> Self {
+        let rows = OpenRows::new(Table {
+            stream: format!("{source}.errors"),
+            partition: partition.to_owned(),
+            schema: schema(),
+        });
+        Self { source: source.to_owned(), partition: partition.to_owned(), rows }
+    }
+
+    /// No errors yet, of another partition of the source.
+    pub(crate) fn beside(&self, partition: &str) -> Self {
+        Self::new(&self.source, partition)
+    }
+
+    /// Adds records that could not be used, at the partition's clock; of a `device`, if the partition has
+    /// several. `earlier` are records that wait.
+    pub(crate) fn push(
+        &mut self,
+        clock: Tick,
+        device: &str,
+        (reason, n_records, offset): (&str, u64, u64),
+        earlier: &[(Tick, Record)],
+    ) {
+        let named = if self.partition.is_empty() { device } else { &self.partition };
+        let text = [&self.source, named, reason].concat();
+        let (partition, reason) = (self.source.len(), self.source.len() + named.len());
+        let values = [
+            Value::Text(0, partition),
+            Value::Text(partition, reason),
+            Value::Int(offset.cast_signed()),
+            Value::Text(reason, text.len()),
+            Value::Int(n_records.cast_signed()),
+        ];
+        let clock_ns = clock.cast_signed().saturating_mul(1_000_000);
+        self.rows.push(clock, clock_ns, Row { values: &values, text: &text }, earlier);
+    }
+}

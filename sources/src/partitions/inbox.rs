@@ -1,0 +1,161 @@
+//! What comes in from several senders: each message goes to the partition of who sent it, and what all of
+//! them give leaves in the order of its ticks.
+
+use schemas::{Record, SourceKind, Tick};
+
+use crate::journal::Entry;
+use crate::partitions::aligned::JITTER_NS;
+use crate::partitions::messages::{Decoding, Messages};
+use crate::partitions::senders::Senders;
+use crate::transports::{Clock, Ingress};
+use crate::{Poll, PollState, SourceError};
+
+/// From the journal, or before: the system had no room for them.
+const LOST: &str = "lost before it was read";
+
+/// Takes messages in.
+pub(crate) struct Inbox {
+    senders: Senders,
+    decoding: Decoding,
+    timing: Timing,
+    /// The clock of the partition that is the furthest.
+    clock: Tick,
+    /// When the latest message came in.
+    arrived_at_ns: i64,
+    /// Records that are further than the partition that is the furthest behind.
+    waiting: Vec<(Tick, Record)>,
+}
+
+/// How the clocks of partitions go.
+#[derive(Clone, Copy, Debug)]
+struct Timing {
+    /// True if they follow the time that messages come in, rather than the messages' own.
+    arrival: bool,
+    /// True if each device has its own; otherwise all are where the furthest is.
+    aligned: bool,
+}
+
+impl Timing {
+    fn of(clock: Option<Clock>) -> Self {
+        Self { arrival: clock != Some(Clock::Device), aligned: clock == Some(Clock::Aligned) }
+    }
+
+    /// Before this, nothing is stamped that comes in at a time.
+    fn earliest_ns(self, arrived_at_ns: i64) -> i64 {
+        arrived_at_ns.saturating_sub(if self.aligned { JITTER_NS } else { 0 })
+    }
+
+    /// Moves a partition's clock before what comes in at a time is read: so what happens then is stamped
+    /// alike, whether time went by or the next message was read at once. `furthest` is the clock of the
+    /// partition that is the furthest.
+    fn advance(self, messages: &mut Messages, furthest: Tick, arrived_at_ns: i64) {
+        let now_ns = self.earliest_ns(arrived_at_ns);
+        messages.tell_silences(now_ns);
+        if self.arrival {
+            messages.intake.advance_to(now_ns);
+        } else {
+            // In one clock, nothing is before what came before it.
+            messages.intake.advance_to_tick(furthest);
+        }
+    }
+}
+
+impl Inbox {
+    /// Goes on where an earlier run was; otherwise at `start`.
+    pub(crate) fn open(
+        ingress: &Ingress<'_>,
+        kind: SourceKind,
+        start: u64,
+    ) -> Result<Self, SourceError> {
+        let timing = Timing::of(ingress.clock);
+        // Who is there is told by the time that frames come in.
+        let senders = Senders::open(ingress, kind, start, timing.arrival)?;
+        let (decoding, clock) = (Decoding::open(ingress), senders.furthest_clock());
+        let (arrived_at_ns, waiting) = (i64::MIN, Vec::new());
+        Ok(Self { senders, decoding, timing, clock, arrived_at_ns, waiting })
+    }
+
+    /// Where to read on.
+    pub(crate) fn offset(&self) -> u64 {
+        self.senders.offset()
+    }
+
+    /// What nobody is known to have sent, if the messages' own time counts.
+    pub(crate) fn timed(&mut self) -> Option<&mut Messages> {
+        (!self.timing.arrival).then_some(&mut self.senders.rest)
+    }
+
+    /// Takes a message; gives how many frames and bad records that were.
+    pub(crate) fn take(&mut self, entry: &Entry<'_>) -> Result<usize, SourceError> {
+        let Entry { offset, next, arrived_at_ns, origin, message, .. } = *entry;
+        self.arrived_at_ns = arrived_at_ns;
+        self.count_lost(entry);
+        self.clock = self.clock.max(self.senders.rest.intake.clock());
+        let (timing, clock) = (self.timing, self.clock);
+        let Some(messages) = self.senders.of(origin.sender, offset) else { return Ok(0) };
+        messages.skip_to(offset);
+        timing.advance(messages, clock, arrived_at_ns);
+        messages.mark();
+        messages.hear(arrived_at_ns);
+        messages.intake.set_arrival(arrived_at_ns);
+        messages.intake.set_sender(origin.sender);
+        let n_before = messages.intake.len();
+        messages.decode(&mut self.decoding, offset, next, message)?;
+        self.clock = self.clock.max(messages.intake.clock());
+        Ok(messages.intake.len() - n_before)
+    }
+
+    /// Counts what was lost before a message; who sent it is lost, too.
+    fn count_lost(&mut self, entry: &Entry<'_>) {
+        let rest = &mut self.senders.rest;
+        if entry.n_lost > 0 && entry.offset >= rest.offset() {
+            rest.skip_to(entry.offset);
+            self.timing.advance(rest, self.clock, entry.arrived_at_ns);
+            rest.mark();
+            rest.intake.set_sender(None);
+            rest.intake.drop_records(LOST, entry.n_lost, entry.offset);
+        }
+    }
+
+    /// Says that everything before an offset is taken. What else comes in does so at `clock_ns` or later.
+    pub(crate) fn taken_to(&mut self, offset: u64, clock_ns: Option<i64>) {
+        let arrived_at_ns = clock_ns.unwrap_or(i64::MIN).max(self.arrived_at_ns);
+        self.clock = self.clock.max(self.senders.rest.intake.clock());
+        let (timing, clock) = (self.timing, self.clock);
+        self.senders.for_each(|messages| {
+            messages.skip_to(offset);
+            timing.advance(messages, clock, arrived_at_ns);
+        });
+        self.clock = self.senders.furthest_clock();
+        self.senders.mark(timing.earliest_ns(arrived_at_ns));
+    }
+
+    /// Takes out what all partitions have come to.
+    pub(crate) fn poll(&mut self) -> Poll {
+        let clock = self.senders.slowest_clock();
+        let mut poll = self.senders.poll(|messages| messages.intake.take());
+        self.in_order(&mut poll);
+        let waiting = poll.records.partition_point(|(tick, _)| *tick <= clock);
+        self.waiting = poll.records.split_off(waiting);
+        Poll { clock, ..poll }
+    }
+
+    /// Takes out everything, when no more messages come.
+    pub(crate) fn finish(&mut self) -> Poll {
+        let mut poll = self.senders.poll(Messages::finish);
+        self.in_order(&mut poll);
+        Poll { clock: self.senders.furthest_clock(), state: PollState::End, ..poll }
+    }
+
+    /// Puts what waits and what came in the order of their ticks.
+    fn in_order(&mut self, poll: &mut Poll) {
+        let came = std::mem::replace(&mut poll.records, std::mem::take(&mut self.waiting));
+        poll.records.extend(came);
+        poll.records.sort_by_key(|(tick, _)| *tick);
+    }
+
+    /// The offset from which on messages are needed, if all before a tick is done with.
+    pub(crate) fn needed(&mut self, tick: Tick) -> Option<u64> {
+        self.senders.needed(tick)
+    }
+}

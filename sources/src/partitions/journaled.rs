@@ -1,0 +1,137 @@
+//! What a receiver has put in a journal, or had: messages by the time they came in.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use schemas::{SourceKind, Tick};
+
+use crate::journal::{self, Reader};
+use crate::partitions::inbox::Inbox;
+use crate::partitions::silent::Silent;
+use crate::transports::Ingress;
+use crate::{Poll, Source, SourceError};
+
+/// How long to wait for a message before saying that none came.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// Messages taken in one poll at most.
+const MESSAGES_PER_POLL: usize = 256;
+
+/// Reads a journal.
+pub(crate) struct Journaled {
+    folder: PathBuf,
+    reader: Reader,
+    inbox: Inbox,
+    silent: Silent,
+    messages_per_poll: usize,
+    /// True if nobody writes to it.
+    recording: bool,
+}
+
+impl Journaled {
+    /// Reads what a receiver writes.
+    pub(crate) fn new(
+        folder: &Path,
+        reader: Reader,
+        ingress: &Ingress<'_>,
+    ) -> Result<Self, SourceError> {
+        Self::open(folder.to_owned(), reader, MESSAGES_PER_POLL, SourceKind::Live, ingress)
+    }
+
+    /// Reads what was recorded earlier.
+    pub(crate) fn recorded(
+        folder: PathBuf,
+        messages_per_poll: usize,
+        ingress: &Ingress<'_>,
+    ) -> Result<Self, SourceError> {
+        let reader = match journal::open_recording(&folder) {
+            Ok(reader) => reader,
+            Err(source) => return Err(SourceError::Read { path: folder, source }),
+        };
+        Self::open(folder, reader, messages_per_poll, SourceKind::Replay, ingress)
+    }
+
+    fn open(
+        folder: PathBuf,
+        mut reader: Reader,
+        messages_per_poll: usize,
+        kind: SourceKind,
+        ingress: &Ingress<'_>,
+    ) -> Result<Self, SourceError> {
+        let inbox = Inbox::open(ingress, kind, reader.offset())?;
+        reader.seek(inbox.offset());
+        let silent = Silent::open(ingress, "")?;
+        let recording = kind == SourceKind::Replay;
+        Ok(Self { folder, reader, inbox, silent, messages_per_poll, recording })
+    }
+
+    /// Takes what is there, or comes in a moment.
+    fn take(&mut self) -> Result<(), SourceError> {
+        let failed = |source| SourceError::Journal { folder: self.folder.clone(), source };
+        let patience = if self.recording { Duration::ZERO } else { PATIENCE };
+        self.reader.sync(patience).map_err(failed)?;
+        let mut n_taken = 0;
+        while n_taken < self.messages_per_poll {
+            let Some(entry) = self.reader.next().map_err(failed)? else { break };
+            if let Some(messages) = self.inbox.timed() {
+                self.silent.heard(entry.offset, messages);
+            }
+            let offset = entry.offset;
+            match self.inbox.take(&entry) {
+                Ok(n_records) => n_taken += n_records.max(1),
+                Err(error) => {
+                    // It is read again when the outage is over.
+                    self.reader.seek(offset);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All that came in is read: has messages that carry their own time follow the wall clock, if none come.
+    fn follow_wall_clock(&mut self) -> Result<(), SourceError> {
+        let Some(messages) = self.inbox.timed() else { return Ok(()) };
+        if self.reader.away() {
+            self.silent.unknown();
+            return Ok(());
+        }
+        self.silent.asked(messages);
+        match self.silent.due(messages) {
+            Some(silence) => self.silent.keep(silence, messages),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Source for Journaled {
+    fn poll(&mut self) -> Result<Poll, SourceError> {
+        self.take()?;
+        let clock_ns = self.reader.clock_ns();
+        self.inbox.taken_to(self.reader.offset(), clock_ns);
+        if clock_ns.is_some() {
+            if self.recording {
+                return Ok(self.inbox.finish());
+            }
+            self.follow_wall_clock()?;
+        }
+        Ok(self.inbox.poll())
+    }
+
+    fn done_with(&mut self, tick: Tick) -> Result<(), SourceError> {
+        let Some(offset) = self.inbox.needed(tick).filter(|_| !self.recording) else {
+            return Ok(());
+        };
+        let failed = |source| SourceError::Journal { folder: self.folder.clone(), source };
+        self.reader.trim(offset).map_err(failed)
+    }
+}
+
+impl fmt::Debug for Journaled {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Journaled").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,309 @@
+//! Devices are partitions: however a journal is polled, and from wherever it is read on, they give the
+//! same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use num_complex::Complex32;
+use schemas::{CsiLayout, Record, TickLength};
+
+use super::*;
+use crate::journal::{Beyond, Origin};
+use crate::transports::Clock;
+use crate::{
+    Counter, Decoder, DecoderMemory, DeviceFrame, DeviceTime, Intake, LinkNames, PollState,
+    SourceContext, Speed, Split, Step, position,
+};
+
+/// Frames of eight bytes: the device's clock in microseconds, and its counter.
+struct Frames;
+
+impl Decoder for Frames {
+    fn split(&self, _: &[u8], _: bool) -> Split {
+        Split::NeedsMore
+    }
+
+    fn decode(&mut self, bytes: &[u8], _: bool, intake: &mut Intake) -> Step {
+        let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four"));
+        intake.push(&DeviceFrame {
+            receiver: None,
+            transmitter: None,
+            layout: &CsiLayout { n_rx: 1, n_tx: 1, subcarriers: vec![1], ..CsiLayout::default() }
+                .into(),
+            time: DeviceTime::WrappingUs(number(0)),
+            counter: Counter::OfReceiver { count: number(4), bits: 32 },
+            rssi_dbm: 0.0,
+            noise_dbm: 0.0,
+            agc_db: 0.0,
+            scale: 1.0,
+            values: &[Complex32::default()],
+        });
+        Step::Used(8)
+    }
+
+    fn memory(&self) -> DecoderMemory {
+        DecoderMemory::default()
+    }
+
+    fn recall(&mut self, _: DecoderMemory) {}
+}
+
+/// Numbers that look like chance.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) % bound
+    }
+}
+
+fn address(nth: u64) -> IpAddr {
+    [10, 0, (nth / 250) as u8, (nth % 250) as u8 + 1].into()
+}
+
+/// A journal of messages: when each came in, who sent it, and its frames.
+fn journal(
+    messages: impl IntoIterator<Item = (i64, Option<IpAddr>, Vec<[u32; 2]>)>,
+) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("room");
+    let (mut writer, _) = journal::open(folder.path(), 0).expect("a folder");
+    for (arrived_at_ms, sender, frames) in messages {
+        let bytes: Vec<u8> = frames.concat().into_iter().flat_map(u32::to_le_bytes).collect();
+        writer.append_at(arrived_at_ms * 1_000_000, Origin { sender, ..Origin::default() }, &bytes);
+        writer.write(0, Beyond::More).expect("room");
+    }
+    folder
+}
+
+/// Five devices, one of whom nobody knows the address; some are silent for a while. Their clocks began
+/// `apart_us` one behind the other.
+fn five_devices(apart_us: u32) -> tempfile::TempDir {
+    let (mut chance, mut counts, mut now_ms) = (Chance(7), [0; 5], 0);
+    journal((0..900).map(|nth| {
+        now_ms += chance.below(14);
+        // One after the other is silent, each for 100 messages.
+        let mut device = chance.below(5) as usize;
+        if device == nth / 100 % 5 {
+            device = (device + 1) % 5;
+        }
+        let frames = (0..=chance.below(3)).map(|_| {
+            counts[device] += 1 + chance.below(10) as u32 / 9;
+            let device_us =
+                device as u32 * apart_us + now_ms as u32 * 1000 + chance.below(5000) as u32;
+            [device_us, counts[device]]
+        });
+        let sender = (device > 0).then(|| address(device as u64));
+        (now_ms.cast_signed(), sender, frames.collect())
+    }))
+}
+
+/// How a journal is read.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    clock: Option<Clock>,
+    max_delay_ms: u32,
+}
+
+impl Case {
+    fn open(self, folder: &Path, per_poll: usize, context: &SourceContext<'_>) -> Journaled {
+        let ingress = Ingress {
+            context,
+            names: LinkNames::default(),
+            by_sender: true,
+            schema: None,
+            speed: Speed::Full,
+            clock: self.clock,
+            max_delay_ms: self.max_delay_ms,
+            max_ahead_ms: 60_000,
+            calendar: false,
+            idle_timeout_ms: 300,
+            registry: None,
+            decoder: &|| Box::new(Frames),
+        };
+        Journaled::recorded(folder.to_owned(), per_poll, &ingress).expect("a journal")
+    }
+}
+
+/// Tick, device, and what was: a frame with its time, number and how many are missing before it, or an
+/// event.
+type Seen = (Tick, String, String);
+
+/// What a journal gave.
+#[derive(Default)]
+struct Given {
+    seen: Vec<Seen>,
+    marks: Vec<(Tick, String, Option<Vec<u8>>)>,
+}
+
+impl Given {
+    /// Where each partition was at a tick.
+    fn positions(&self, at: Tick) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut positions = BTreeMap::new();
+        for (tick, partition, position) in &self.marks {
+            if *tick <= at {
+                positions.insert(partition.clone().into_bytes(), position.clone());
+            }
+        }
+        positions.into_iter().filter_map(|(name, position)| Some((name, position?))).collect()
+    }
+
+    fn ticks(&self) -> BTreeSet<Tick> {
+        self.marks.iter().map(|(tick, ..)| *tick).collect()
+    }
+}
+
+fn read(mut journaled: Journaled) -> Given {
+    read_on(&mut journaled)
+}
+
+/// Reads all there is, and sees that clocks are kept.
+fn read_on(journaled: &mut Journaled) -> Given {
+    let (mut given, mut clock, mut ended) = (Given::default(), 0, false);
+    while !ended {
+        let poll = journaled.poll().expect("it can be read");
+        assert!(poll.records.is_sorted_by_key(|(tick, _)| *tick));
+        let first = poll.records.first().map(|(tick, _)| *tick);
+        assert!(first.is_none_or(|first| first >= clock), "{first:?} behind {clock}");
+        ended = poll.state == PollState::End;
+        assert!(ended || poll.records.last().is_none_or(|(tick, _)| *tick <= poll.clock));
+        assert!(
+            poll.marks.iter().all(|mark| mark.tick >= clock),
+            "{:?} behind {clock}",
+            poll.marks
+        );
+        clock = poll.clock;
+        given.seen.extend(poll.records.iter().flat_map(|(tick, record)| seen(*tick, record)));
+        given.marks.extend(poll.marks.into_iter().map(|it| (it.tick, it.partition, it.position)));
+    }
+    given.seen.sort_unstable();
+    given
+}
+
+fn seen(tick: Tick, record: &Record) -> Vec<Seen> {
+    match record {
+        Record::Csi(batch) => (0..batch.len())
+            .map(|idx| {
+                let (at_ns, sequence) = (batch.captured_at_ns[idx], batch.sequence[idx]);
+                let frame = format!("{at_ns} {sequence} {}", batch.n_missed[idx]);
+                (tick, batch.link.receiver.clone(), frame)
+            })
+            .collect(),
+        Record::Event(event) => {
+            vec![(
+                tick,
+                event.subject.clone(),
+                format!("{:?} {}", event.event_type, event.occurred_at_ns),
+            )]
+        }
+        other => panic!("frames and events, not {}", other.kind()),
+    }
+}
+
+fn context() -> SourceContext<'static> {
+    let granule = schemas::Granule::new(200, TickLength::from_ms(10));
+    SourceContext { granule, ..SourceContext::detached("hall") }
+}
+
+fn cases() -> impl Iterator<Item = Case> {
+    let clocks = [None, Some(Clock::Device), Some(Clock::Aligned)];
+    clocks.into_iter().flat_map(|clock| [0, 30].map(|max_delay_ms| Case { clock, max_delay_ms }))
+}
+
+/// What of it is from a tick on.
+fn since(tick: Tick, seen: &[Seen]) -> Vec<&Seen> {
+    seen.iter().filter(|(at, ..)| *at >= tick).collect()
+}
+
+#[test]
+fn it_gives_the_same_however_it_is_polled_and_from_wherever_it_is_read_on() {
+    for case in cases() {
+        let apart_us = if case.clock == Some(Clock::Device) { 0 } else { 1_000_000_000 };
+        let (folder, context) = (five_devices(apart_us), context());
+        let open = |per_poll: usize, starts_at: Tick, positions: &[(Vec<u8>, Vec<u8>)]| {
+            let context = SourceContext { starts_at, positions, ..context };
+            case.open(folder.path(), per_poll, &context)
+        };
+        let all = read(open(256, 0, &[]));
+        assert!(all.seen.len() > 1000, "{case:?}: {}", all.seen.len());
+        let partitions: BTreeSet<_> = all.marks.iter().map(|(_, name, _)| name).collect();
+        assert_eq!(partitions.len(), 5, "{case:?}");
+        for per_poll in [1, 7] {
+            let mut journaled = open(per_poll, 0, &[]);
+            let again = read_on(&mut journaled);
+            assert!(again.seen == all.seen, "{case:?} by {per_poll}");
+            for tick in again.ticks() {
+                let behind = open(9, tick, &again.positions(tick));
+                let needed = journaled.inbox.needed(tick);
+                assert!(needed.is_some_and(|it| it <= behind.reader.offset()), "{needed:?}");
+                let rest = read(behind);
+                let (found, expected) = (since(tick, &rest.seen), since(tick, &all.seen));
+                let first = found.iter().zip(&expected).find(|(found, expected)| found != expected);
+                assert!(found == expected, "{case:?} from {tick}: {first:?}");
+            }
+            let needed = journaled.inbox.needed(Tick::MAX);
+            assert!(needed.is_some_and(|it| it > journaled.reader.offset() / 2), "{needed:?}");
+        }
+    }
+}
+
+/// One that is left alone is where it was, while the others go on; then it is read, and nothing else.
+#[test]
+fn a_device_that_is_left_alone_is_read_later() {
+    let (name, hold) = (address(2).to_string(), [format!("hall/{}", address(2))]);
+    for case in cases() {
+        let apart_us = if case.clock == Some(Clock::Device) { 0 } else { 1_000_000_000 };
+        let (folder, context) = (five_devices(apart_us), context());
+        let all = read(case.open(folder.path(), 256, &context));
+        // From the beginning on, and from a place where it was known.
+        let (early, late) = (0, all.ticks().into_iter().nth(4).expect("there are more"));
+        for from in [early, late] {
+            let positions = all.positions(from);
+            assert_eq!(from > 0, positions.iter().any(|(it, _)| *it == name.as_bytes()));
+            let begun = SourceContext { starts_at: from, positions: &positions, ..context };
+            let mut held = case.open(folder.path(), 7, &SourceContext { hold: &hold, ..begun });
+            let others = read_on(&mut held);
+            assert!(others.seen.iter().all(|(_, device, _)| *device != name));
+            let needed = held.inbox.needed(Tick::MAX).expect("there are marks");
+            assert!(needed < held.reader.offset() / 2, "it stays in the journal");
+            // Much later.
+            let until = 100_000;
+            let mut positions = others.positions(until);
+            for (_, position) in &mut positions {
+                if let Some(released) = position::release(position, until) {
+                    *position = released;
+                }
+            }
+            let later = SourceContext { starts_at: until, positions: &positions, ..context };
+            let alone = read(case.open(folder.path(), 7, &later));
+            let frames = |given: &Given, from: Tick| {
+                let of_it =
+                    given.seen.iter().filter(|(at, device, _)| *device == name && *at >= from);
+                let mut frames: Vec<_> = of_it.map(|(.., what)| what.clone()).collect();
+                frames.sort_unstable();
+                frames
+            };
+            assert!(alone.seen.iter().all(|(tick, device, _)| *device == name && *tick >= until));
+            assert!(frames(&alone, until) == frames(&all, from), "{case:?} from {from}");
+        }
+    }
+}
+
+/// Those that have fallen silent are no partitions any more; when there are too many, nothing is lost.
+#[test]
+fn devices_come_and_go() {
+    const N_DEVICES: u64 = 3000;
+    let one = |nth: u64, at_ms: u64| (at_ms.cast_signed(), Some(address(nth)), vec![[0, 7]]);
+    let many = (0..N_DEVICES).map(|nth| one(nth, nth / 10));
+    let few = (0..50).map(|nth| one(nth % 2, N_DEVICES / 10 + nth * 100));
+    let folder = journal(many.chain(few));
+    let case = Case { clock: None, max_delay_ms: 0 };
+    let given = read(case.open(folder.path(), 64, &context()));
+    let frames: Vec<_> = given.seen.iter().filter(|(.., what)| what.ends_with(" 7 0")).collect();
+    assert_eq!(frames.len() as u64, N_DEVICES + 50);
+    let names: BTreeSet<_> = frames.into_iter().map(|(_, device, _)| device).collect();
+    assert_eq!(names.len() as u64, N_DEVICES, "each has its name");
+    let kept = |at: Tick| given.positions(at).len();
+    assert!(kept(200) > 500 && kept(400) < 1100, "{} and {}", kept(200), kept(400));
+    assert_eq!(kept(Tick::MAX), 3, "two devices, and what has no sender");
+}

@@ -1,0 +1,153 @@
+//! Where a partition is: when, where in its source, and what waits there.
+//!
+//! A partition that is left alone stays where it is while time goes on. When it is read again, what is
+//! there comes late.
+
+use schemas::{Record, Tick};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::partitions::devices::KeptDevices;
+use crate::partitions::routers::Router;
+use crate::{SourceContext, SourceError};
+
+/// What a position begins with.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Stamp {
+    /// What is read from here on has no earlier tick.
+    tick: Tick,
+    /// True while the partition is left alone.
+    held: bool,
+}
+
+/// A position whose place is the source's own.
+#[derive(Debug)]
+pub(crate) struct Position<P> {
+    /// What is read from here on has no earlier tick.
+    pub(crate) tick: Tick,
+    /// None if nothing was read before.
+    pub(crate) place: Option<P>,
+    pub(crate) waiting: Vec<(Tick, Record)>,
+    /// Bytes of each tick that is not over.
+    pub(crate) open: Vec<(Tick, usize)>,
+    pub(crate) devices: KeptDevices,
+    pub(crate) routers: Vec<Router>,
+}
+
+/// What follows the stamp, unless nothing was read before.
+type Rest<P> = (P, Vec<(Tick, Record)>, Vec<(Tick, usize)>, KeptDevices, Vec<Router>);
+
+impl<P: DeserializeOwned> Position<P> {
+    pub(crate) fn decode(bytes: &[u8]) -> postcard::Result<Self> {
+        let (Stamp { tick, .. }, rest) = postcard::take_from_bytes(bytes)?;
+        if rest.is_empty() {
+            let (waiting, open, devices) = (Vec::new(), Vec::new(), KeptDevices::new());
+            return Ok(Self { tick, place: None, waiting, open, devices, routers: Vec::new() });
+        }
+        let (place, waiting, open, devices, routers): Rest<P> = postcard::from_bytes(rest)?;
+        // What waited for a time that went by meanwhile comes now.
+        let waiting = waiting.into_iter().map(|(at, record)| (at.max(tick), record)).collect();
+        let open = open.into_iter().map(|(at, n_bytes)| (at.max(tick), n_bytes)).collect();
+        Ok(Self { tick, place: Some(place), waiting, open, devices, routers })
+    }
+}
+
+/// The place to read on from in a partition, as an earlier run noted it.
+///
+/// # Errors
+///
+/// [`SourceError::Position`] if the notes are not this source's.
+pub(crate) fn place_of<P: DeserializeOwned>(
+    context: &SourceContext<'_>,
+    partition: &str,
+) -> Result<Option<P>, SourceError> {
+    let Some(position) = context.position(partition) else { return Ok(None) };
+    let position = Position::decode(position)
+        .map_err(|source| SourceError::Position { name: context.name.to_owned(), source })?;
+    Ok(position.place)
+}
+
+/// The bytes of a position.
+///
+/// # Panics
+///
+/// If the place holds something that postcard cannot write, such as a sequence of unknown length.
+pub(crate) fn encode<P: Serialize>(position: &Position<P>) -> Vec<u8> {
+    let Position { tick, place, waiting, open, devices, routers } = position;
+    let stamp = Stamp { tick: *tick, held: false };
+    let Some(place) = place else { return stamped(stamp, &[]) };
+    let position = (stamp, place, waiting, open, devices, routers);
+    postcard::to_allocvec(&position).expect("places and records have only what postcard knows")
+}
+
+/// The position of a partition that is read from its beginning, no earlier than a tick.
+pub fn begin(tick: Tick) -> Vec<u8> {
+    stamped(Stamp { tick, held: false }, &[])
+}
+
+/// Names, as a partition to be left alone, all devices that are heard for the first time.
+pub const UNKNOWN_DEVICES: &str = "unknown";
+
+/// True if a partition is among those that are named: `SOURCE/PARTITION`s, and whole sources.
+pub fn is_held(hold: &[String], source: &str, partition: &str) -> bool {
+    hold.iter().any(|name| match name.split_once('/') {
+        Some(parts) => parts == (source, partition),
+        None => name == source,
+    })
+}
+
+/// The position of a partition that is left alone, at a later tick; an empty one if nothing of it was
+/// read before.
+pub fn hold(position: &[u8], tick: Tick) -> Vec<u8> {
+    let place = postcard::take_from_bytes::<Stamp>(position).map_or(&[][..], |(_, place)| place);
+    stamped(Stamp { tick, held: true }, place)
+}
+
+/// The position of a partition that was left alone and is read again from a tick on. None if it was
+/// not left alone.
+pub fn release(position: &[u8], tick: Tick) -> Option<Vec<u8>> {
+    let (stamp, place) = postcard::take_from_bytes::<Stamp>(position).ok()?;
+    let released = Stamp { tick: tick.max(stamp.tick), held: false };
+    stamp.held.then(|| stamped(released, place))
+}
+
+fn stamped(stamp: Stamp, place: &[u8]) -> Vec<u8> {
+    let mut position =
+        postcard::to_allocvec(&stamp).expect("a number and a flag are what postcard knows");
+    position.extend_from_slice(place);
+    position
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_or_one_of_its_partitions_is_named() {
+        let hold = ["hall".to_owned(), "topic/3".to_owned()];
+        assert!(is_held(&hold, "hall", "") && is_held(&hold, "hall", "7"));
+        assert!(is_held(&hold, "topic", "3"));
+        assert!(!is_held(&hold, "topic", "") && !is_held(&hold, "topic", "33"));
+    }
+
+    #[test]
+    fn a_place_stays_while_time_goes_on() {
+        let position = encode(&Position {
+            tick: 70,
+            place: Some(5_u32),
+            waiting: Vec::new(),
+            open: Vec::new(),
+            devices: KeptDevices::new(),
+            routers: Vec::new(),
+        });
+        assert_eq!(release(&position, 900), None, "it was not left alone");
+        let held = hold(&hold(&position, 200), 300);
+        let released = release(&held, 250).expect("it was left alone");
+        let position = Position::<u32>::decode(&released).expect("its own");
+        assert_eq!((position.tick, position.place), (300, Some(5)));
+        let released = release(&hold(&[], 200), 250).expect("it was left alone");
+        let position = Position::<u32>::decode(&released).expect("its own");
+        assert_eq!((position.tick, position.place), (250, None), "nothing was read before");
+        assert!(Position::<u32>::decode(&[0xFF; 12]).is_err());
+    }
+}

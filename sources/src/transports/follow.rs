@@ -1,0 +1,119 @@
+//! Files that something else still writes to: what is added is read as it comes, and its time is the time that
+//! it was read.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use crate::framing::cutter::Cutter;
+use crate::framing::network;
+use crate::journal::{Beyond, Origin, Writer};
+use crate::transports::inlet::Inlet;
+use crate::{Decoder, SourceError};
+
+/// How soon to look whether something was added: not every file system tells.
+const PATIENCE: Duration = Duration::from_millis(20);
+const READ_BYTES: usize = 64 * 1024;
+
+/// A file that grows.
+pub(super) struct Follow {
+    path: PathBuf,
+    file: File,
+    /// Bytes that were read.
+    n_read: u64,
+    /// What ends up to here was taken by an earlier run.
+    taken: u64,
+    /// What has taken its place, or itself if it was begun again.
+    next: Option<File>,
+    cutter: Cutter,
+    decoder: Box<dyn Decoder>,
+    buffer: Vec<u8>,
+}
+
+impl Follow {
+    /// Reads the file of `path` from the end of the record that was `taken` last, or from its beginning.
+    pub(super) fn open(
+        path: PathBuf,
+        taken: u64,
+        decoder: Box<dyn Decoder>,
+    ) -> Result<Self, SourceError> {
+        let open = || {
+            let mut file = File::open(&path)?;
+            // A shorter one is not the one that it was.
+            let is_same = file.metadata()?.len() >= taken;
+            let taken = if is_same { taken } else { 0 };
+            // The beginning of a capture of a network tells how to read the rest.
+            let from = if is_capture(&mut file)? { 0 } else { taken };
+            let n_read = file.seek(SeekFrom::Start(from))?;
+            Ok((file, n_read, taken))
+        };
+        let (file, n_read, taken) = match open() {
+            Ok(opened) => opened,
+            Err(source) => return Err(SourceError::Read { path, source }),
+        };
+        let (cutter, buffer) = (Cutter::default(), vec![0; READ_BYTES]);
+        Ok(Self { path, file, n_read, taken, next: None, cutter, decoder, buffer })
+    }
+
+    fn read(&mut self, journal: &mut Writer) -> io::Result<Beyond> {
+        let n_bytes = self.file.read(&mut self.buffer)?;
+        if n_bytes == 0 {
+            if let Some(next) = self.next.take() {
+                self.begin(next, journal);
+                return Ok(Beyond::More);
+            }
+            thread::sleep(PATIENCE);
+            // What was added to this one before the other came is read first.
+            self.next = self.replacement()?;
+            return Ok(if self.next.is_some() { Beyond::More } else { Beyond::Nothing });
+        }
+        self.n_read += n_bytes as u64;
+        let (n_read, taken) = (self.n_read, self.taken);
+        self.cutter.take(&*self.decoder, &self.buffer[..n_bytes], |piece| {
+            let (sender, mark) = (piece.sender, n_read - piece.behind);
+            if mark > taken {
+                journal.append(Origin { sender, mark }, piece.bytes);
+            }
+        });
+        Ok(Beyond::More)
+    }
+
+    /// The file that the path has, if it is another one by now, or the same one begun again.
+    fn replacement(&self) -> io::Result<Option<File>> {
+        let ours = self.file.metadata()?;
+        let file = match File::open(&self.path) {
+            // One may be gone before the next one comes.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let theirs = file.metadata()?;
+        let is_same = (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino());
+        let is_replaced = !is_same || theirs.len() < self.n_read;
+        Ok(is_replaced.then_some(file))
+    }
+
+    /// Reads another file from its beginning; of this one nothing more comes.
+    fn begin(&mut self, file: File, journal: &mut Writer) {
+        self.cutter.end(&*self.decoder, |piece| {
+            journal.append(Origin { sender: piece.sender, mark: 0 }, piece.bytes);
+        });
+        (self.file, self.n_read, self.taken, self.cutter) = (file, 0, 0, Cutter::default());
+    }
+}
+
+/// True if a file begins as a capture of a network does.
+fn is_capture(file: &mut File) -> io::Result<bool> {
+    let mut bytes = Vec::new();
+    file.take(network::MAGIC_BYTES as u64).read_to_end(&mut bytes)?;
+    Ok(network::begins(&bytes).is_some())
+}
+
+impl Inlet for Follow {
+    fn take(&mut self, journal: &mut Writer) -> Result<Beyond, SourceError> {
+        let read = self.read(journal);
+        read.map_err(|source| SourceError::Read { path: self.path.clone(), source })
+    }
+}

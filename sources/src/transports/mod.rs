@@ -1,0 +1,280 @@
+//! Transports: where bytes come from, whatever format they are in.
+
+mod datagrams;
+mod file;
+mod fingerprint;
+mod follow;
+mod host_times;
+mod inlet;
+mod interface;
+mod kafka;
+mod mqtt;
+pub(crate) mod registry;
+mod serial;
+mod tcp;
+mod udp;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use schemars::JsonSchema;
+use schemas::SourceKind;
+use serde::Deserialize;
+
+use crate::journal::{self, Reader, Writer};
+use crate::partitions::journaled::Journaled;
+use crate::partitions::messages::furthest_offset;
+use crate::partitions::pace::Paced;
+use crate::partitions::rows::Table;
+use crate::transports::file::Capture;
+use crate::transports::follow::Follow;
+use crate::transports::inlet::{Filling, Inlet};
+use crate::transports::interface::Interface;
+use crate::transports::mqtt::{MOST_WAITING, Mqtt};
+use crate::transports::serial::Serial;
+use crate::transports::tcp::Tcp;
+use crate::transports::udp::Udp;
+use crate::{
+    Decoder, Intake, LinkNames, Partition, Receiver, Source, SourceContext, SourceError, Speed,
+};
+
+pub use crate::transports::interface::NetworkInterface;
+pub use crate::transports::kafka::KafkaTopic;
+pub use crate::transports::mqtt::MqttTopic;
+pub use crate::transports::serial::SerialLine;
+
+/// Records in one batch of a recording that is read at full speed.
+const RECORDS_PER_POLL: usize = 512;
+
+/// Where bytes come from.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// A capture file. A file of the same name with `stp` behind it tells when its frames came in, as
+    /// seconds and microseconds of 32 bits each.
+    File(PathBuf),
+    /// A capture file that something else still writes to. What is read is kept in a journal until it is
+    /// done with, with the time that it was read. A file that takes its place is read from its beginning;
+    /// if it came while nothing ran, only if it is the shorter one.
+    Follow(PathBuf),
+    /// Datagrams of whole records, sent to this address. They are kept in a journal until they are
+    /// done with, so that a restart loses none of them.
+    Udp(SocketAddr),
+    /// Datagrams that come in over a network interface, whoever they are sent to; Fresnel needs
+    /// `CAP_NET_RAW` then. They are kept in a journal until they are done with.
+    Interface(NetworkInterface),
+    /// Devices connect to this address and send records. They are kept in a journal until they are done
+    /// with.
+    Tcp(SocketAddr),
+    /// A serial port. Records are kept in a journal until they are done with.
+    Serial(SerialLine),
+    /// A folder that `fresnel record` has filled.
+    Journal(PathBuf),
+    /// Messages of whole records.
+    Kafka(KafkaTopic),
+    /// Messages of whole records from a broker of MQTT 5, which keeps them until they are in a
+    /// checkpoint; so does a journal.
+    Mqtt(MqttTopic),
+}
+
+/// Which clock gives the capture times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Clock {
+    /// The device's own, which starts anywhere, jumps and wraps; wraps are undone.
+    Device,
+    /// The device's own, kept steady: jumps are told by the frame counter, and where the time of
+    /// arrival is known the clock follows it. Several devices are waited for then, each for 0.2 s at
+    /// most.
+    Aligned,
+    /// The time at which the bytes came in; with Kafka, the time that the message carries.
+    Arrival,
+}
+
+/// What `idle_timeout_ms` is unless it is set.
+pub(crate) fn default_idle_timeout_ms() -> u32 {
+    30_000
+}
+
+/// What `max_ahead_ms` is unless it is set.
+pub(crate) fn default_max_ahead_ms() -> u32 {
+    60_000
+}
+
+/// What is done with the bytes of a transport.
+pub(crate) struct Ingress<'a> {
+    pub(crate) context: &'a SourceContext<'a>,
+    pub(crate) names: LinkNames,
+    /// True if receivers are named by who sends, where frames do not tell.
+    pub(crate) by_sender: bool,
+    /// The columns of rows, where rows come.
+    pub(crate) schema: Option<SchemaRef>,
+    pub(crate) speed: Speed,
+    pub(crate) clock: Option<Clock>,
+    pub(crate) max_delay_ms: u32,
+    pub(crate) max_ahead_ms: u32,
+    /// True if records carry times of the calendar, rather than of a device's clock.
+    pub(crate) calendar: bool,
+    pub(crate) idle_timeout_ms: u32,
+    /// URL of the schema registry, where messages name schemas.
+    pub(crate) registry: Option<&'a str>,
+    /// Makes a decoder; each partition has its own.
+    pub(crate) decoder: &'a dyn Fn() -> Box<dyn Decoder>,
+}
+
+impl Ingress<'_> {
+    /// Where the records of a partition are collected, by a clock unless another was chosen.
+    pub(crate) fn intake(&self, kind: SourceKind, partition: &str, clock: Clock) -> Intake {
+        let intake = Intake::new(self.names.clone(), kind, self.context);
+        let intake = intake.of_partition(self.context, partition);
+        let intake = intake.with_max_delay_ms(self.max_delay_ms);
+        let intake = intake.with_max_ahead_ms(self.max_ahead_ms);
+        let intake = intake.with_clock(self.clock.unwrap_or(clock)).with_senders(self.by_sender);
+        let Some(schema) = &self.schema else { return intake };
+        intake.with_rows(Table {
+            stream: self.context.name.to_owned(),
+            partition: partition.to_owned(),
+            schema: Arc::clone(schema),
+        })
+    }
+}
+
+impl Transport {
+    /// True if bytes come without telling where a record ends.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self, Self::File(_) | Self::Follow(_) | Self::Tcp(_) | Self::Serial(_))
+    }
+
+    /// True if it is known who sent what comes.
+    pub(crate) fn tells_senders(&self) -> bool {
+        !matches!(self, Self::File(_) | Self::Serial(_) | Self::Kafka(_) | Self::Mqtt(_))
+    }
+
+    /// What the position is like, of a source of some content.
+    pub(crate) fn state_shape(&self, content: &str) -> String {
+        match self {
+            Self::File(path) => format!("file 6, {content} in {}", path.display()),
+            Self::Follow(path) => format!("follow 3, {content} in {}", path.display()),
+            Self::Udp(_) => format!("udp 7, {content}"),
+            Self::Interface(interface) => format!("interface 3, {content} at {}", interface.name),
+            Self::Tcp(_) => format!("tcp 3, {content}"),
+            Self::Journal(folder) => format!("journal 6, {content} in {}", folder.display()),
+            Self::Kafka(topic) => format!("kafka 6, {content} in {}", topic.topic),
+            Self::Serial(line) => format!("serial 6, {content} at {}", line.path.display()),
+            Self::Mqtt(topic) => format!("mqtt 6, {content} in {}", topic.topic),
+        }
+    }
+
+    /// Opens the file, binds the socket or asks for the topic.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] if that fails.
+    pub(crate) fn open(&self, ingress: &Ingress<'_>) -> Result<Vec<Partition>, SourceError> {
+        let SourceContext { directory, journal, site, name, .. } = *ingress.context;
+        match self {
+            Self::File(path) => {
+                let open = |at_once| Capture::open(directory.join(path), ingress, at_once);
+                paced(ingress.speed, open)
+            }
+            Self::Journal(folder) => {
+                let open = |at_once| Journaled::recorded(directory.join(folder), at_once, ingress);
+                paced(ingress.speed, open)
+            }
+            Self::Kafka(topic) => topic.open(ingress),
+            _ => {
+                let (id, decoder) = (client_id(site, name), (ingress.decoder)());
+                let reception = Reception { id, directory, most_waiting: MOST_WAITING, decoder };
+                let folder = journal.join(name);
+                let read_up_to = furthest_offset(ingress.context)?;
+                let Some((filling, reader)) = self.fill(&folder, read_up_to, reception)? else {
+                    return Ok(Vec::new());
+                };
+                let source = Journaled::new(&folder, reader, ingress)?;
+                Ok(vec![Partition { receiver: Some(Box::new(filling)), ..source.into() }])
+            }
+        }
+    }
+
+    /// What takes in the messages of a transport that cannot be asked again, into a folder.
+    pub(crate) fn recorder(
+        &self,
+        name: &str,
+        folder: &Path,
+        decoder: Box<dyn Decoder>,
+    ) -> Result<Option<Box<dyn Receiver>>, SourceError> {
+        let (id, directory) = (client_id("record", name), Path::new(""));
+        // There are no checkpoints to wait for.
+        let reception = Reception { id, directory, most_waiting: 0, decoder };
+        let filling = self.fill(folder, 0, reception)?;
+        Ok(filling.map(|(filling, _)| Box::new(filling) as Box<dyn Receiver>))
+    }
+
+    /// What fills the journal in a folder, and what reads it, behind the offset that earlier runs have
+    /// read; none for what can be asked again.
+    fn fill(
+        &self,
+        folder: &Path,
+        read_up_to: u64,
+        reception: Reception<'_>,
+    ) -> Result<Option<(Filling, Reader)>, SourceError> {
+        let Reception { id, directory, most_waiting, decoder } = reception;
+        let filled = match self {
+            Self::File(_) | Self::Journal(_) | Self::Kafka(_) => return Ok(None),
+            Self::Follow(path) => fill(folder, read_up_to, |journal| {
+                let taken = journal.last_mark().unwrap_or_default();
+                Follow::open(directory.join(path), taken, decoder)
+            }),
+            Self::Udp(address) => fill(folder, read_up_to, |_| Udp::bind(*address)),
+            Self::Interface(interface) => fill(folder, read_up_to, |_| Interface::open(interface)),
+            Self::Tcp(address) => fill(folder, read_up_to, |_| Tcp::bind(*address, decoder)),
+            Self::Serial(line) => fill(folder, read_up_to, |_| Serial::open(line, decoder)),
+            Self::Mqtt(topic) => {
+                fill(folder, read_up_to, |journal| Mqtt::connect(topic, &id, most_waiting, journal))
+            }
+        };
+        filled.map(Some)
+    }
+}
+
+/// Fills the journal in a folder from what `open` opens.
+fn fill<I: Inlet + 'static>(
+    folder: &Path,
+    read_up_to: u64,
+    open: impl FnOnce(&mut Writer) -> Result<I, SourceError>,
+) -> Result<(Filling, Reader), SourceError> {
+    let failed = |source| SourceError::Journal { folder: folder.to_owned(), source };
+    let (mut journal, reader) = journal::open(folder, read_up_to).map_err(failed)?;
+    let inlet = Box::new(open(&mut journal)?);
+    Ok((Filling::new(inlet, journal), reader))
+}
+
+/// What transports need that fill a journal.
+struct Reception<'a> {
+    /// How brokers know us.
+    id: String,
+    /// What relative paths are relative to.
+    directory: &'a Path,
+    /// Messages of a broker that wait for a checkpoint at most.
+    most_waiting: usize,
+    /// Tells where records end in a stream of bytes.
+    decoder: Box<dyn Decoder>,
+}
+
+/// How brokers know a source.
+fn client_id(site: &str, name: &str) -> String {
+    format!("fresnel-{site}-{name}")
+}
+
+/// A recording at a speed; `open` is told how many records to give at once.
+fn paced<S: Source + 'static>(
+    speed: Speed,
+    open: impl FnOnce(usize) -> Result<S, SourceError>,
+) -> Result<Vec<Partition>, SourceError> {
+    Ok(vec![match speed {
+        Speed::Full => open(RECORDS_PER_POLL)?.into(),
+        Speed::Factor(factor) => Paced::new(open(1)?, factor).into(),
+    }])
+}

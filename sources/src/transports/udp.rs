@@ -1,0 +1,44 @@
+//! UDP: each datagram holds whole records; their time is the time they came in, and their receiver who sent
+//! them.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+
+use nix::sys::socket::SockaddrStorage;
+
+use crate::SourceError;
+use crate::journal::{Beyond, Origin, Writer};
+use crate::transports::datagrams::{Datagram, Datagrams};
+use crate::transports::inlet::Inlet;
+
+/// A socket that devices send to.
+#[derive(Debug)]
+pub(super) struct Udp {
+    address: SocketAddr,
+    datagrams: Datagrams,
+}
+
+impl Udp {
+    /// Listens on `address`.
+    pub(super) fn bind(address: SocketAddr) -> Result<Self, SourceError> {
+        let bind = || Ok(Datagrams::new(UdpSocket::bind(address)?.into())?);
+        let datagrams = bind().map_err(|source| SourceError::Bind { address, source })?;
+        Ok(Self { address, datagrams })
+    }
+}
+
+fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
+    let of_4 = address.as_sockaddr_in().map(|address| address.ip().into());
+    of_4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
+}
+
+impl Inlet for Udp {
+    fn take(&mut self, journal: &mut Writer) -> Result<Beyond, SourceError> {
+        let taken = self.datagrams.take(|Datagram { payload, from, n_lost }| {
+            let origin = Origin { sender: from.as_ref().and_then(ip), ..Origin::default() };
+            journal.skip(u64::from(n_lost));
+            journal.append(origin, payload);
+        });
+        let address = self.address;
+        taken.map_err(|error| SourceError::Receive { address, source: error.into() })
+    }
+}
