@@ -45,6 +45,7 @@ macro_rules! trial {
     };
 }
 
+#[expect(clippy::too_many_lines, reason = "it is a list")]
 fn main() {
     let (data, python, broker) = (data::there(), python::there(), broker::there());
     let wild = data && inspect::wild_captures_are_there();

@@ -118,7 +118,9 @@ impl Taps {
             for record in records.iter().filter(|record| is_of(record, stream, *kind)) {
                 // Copied once, whoever looks.
                 let (record, n_bytes) = (Arc::new(record.clone()), record.size_bytes());
-                taps.iter().for_each(|tap| tap.push(&record, n_bytes));
+                for tap in &taps {
+                    tap.push(&record, n_bytes);
+                }
             }
         }
     }

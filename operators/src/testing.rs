@@ -66,7 +66,9 @@ where
         let mut keys = BTreeSet::new();
         for (tick, records) in inputs {
             input.advance_to(tick);
-            records.into_iter().for_each(|record| input.send(record));
+            for record in records {
+                input.send(record);
+            }
             input.advance_to(tick + 1);
             worker.step();
             worker.step_while(|| probe.less_than(&(tick + 1)));

@@ -314,7 +314,7 @@ mod tests {
         };
         let event = |id: &str, site: &str, event_type| {
             let (id, site) = (EventId(id.to_owned()), site.to_owned());
-            Record::Event(Event { id, site, event_type, ..Event::default() })
+            Record::Event(Event { id, event_type, site, ..Event::default() })
         };
         vec![
             csi("attic", 0, 1.0),

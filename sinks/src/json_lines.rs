@@ -87,7 +87,9 @@ impl<W> JsonLines<W> {
                 file.lines.push(b'\n');
             }
         }
-        letters.iter().for_each(|letter| letter.count(&mut self.rejected));
+        for letter in letters {
+            letter.count(&mut self.rejected);
+        }
         Ok(())
     }
 

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
 /// Nothing that a test waits for takes so long, on whatever machine.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Waits until something is so; `what` it was is said if it never is.
+#[expect(clippy::disallowed_methods, reason = "patience is a matter of clocks")]
 pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !so() {

@@ -30,7 +30,7 @@ pub(crate) enum SessionKind {
 /// The connections of a server.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    max_connections: usize,
+    n_places: usize,
     places: Arc<Semaphore>,
     sessions: Arc<Semaphore>,
     /// Sessions by their kind.
@@ -50,12 +50,12 @@ impl Connections {
         Self::new(half.clamp(1, MAX_CONNECTIONS))
     }
 
-    pub(crate) fn new(max_connections: usize) -> Self {
+    pub(crate) fn new(n_places: usize) -> Self {
         // The rest is for requests that end by themselves.
-        let max_sessions = max_connections - max_connections.div_ceil(4);
+        let max_sessions = n_places - n_places.div_ceil(4);
         Self {
-            max_connections,
-            places: Arc::new(Semaphore::new(max_connections)),
+            n_places,
+            places: Arc::new(Semaphore::new(n_places)),
             sessions: Arc::new(Semaphore::new(max_sessions)),
             n_sessions: [const { AtomicUsize::new(0) }; 2],
             open: Mutex::default(),
@@ -130,7 +130,7 @@ impl Connections {
         };
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let sessions = |kind| self.n_sessions(kind).load(Ordering::Relaxed) as u64;
-        let n_connections = self.max_connections - self.places.available_permits();
+        let n_connections = self.n_places - self.places.available_permits();
         let name = "fresnel_api_connections";
         family(name, "gauge", "Open connections.", &[("", n_connections as u64)]);
         family(
@@ -206,7 +206,7 @@ mod tests {
             (1 << 20, MAX_CONNECTIONS),
             (u64::MAX, MAX_CONNECTIONS),
         ] {
-            assert_eq!(Connections::with_descriptors(limit).max_connections, expected, "{limit}");
+            assert_eq!(Connections::with_descriptors(limit).n_places, expected, "{limit}");
         }
     }
 

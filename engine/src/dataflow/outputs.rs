@@ -28,7 +28,9 @@ pub(super) fn route<'scope>(
                         port.push(record);
                     }
                 }
-                ports.iter_mut().for_each(|port| port.send(&time));
+                for port in &mut ports {
+                    port.send(&time);
+                }
             });
         }
     });

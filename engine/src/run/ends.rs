@@ -44,6 +44,8 @@ pub(super) struct Ends<'a> {
     /// The names of partitions that are left alone.
     pub(super) hold: &'a [String],
     silences: Arc<dyn Silences>,
+    /// The clock of the partition here that is the furthest.
+    furthest: Arc<AtomicU64>,
     journal: PathBuf,
     control: &'a Arc<Control>,
     /// The store, if this process has joined the run.
@@ -159,6 +161,7 @@ impl<'a> Ends<'a> {
             placement: options.cluster.placement(options.workers),
             hold,
             silences: Arc::new(silences),
+            furthest: Arc::default(),
             journal: journals(&options.directory, &plan.name).join(session.lineage()),
             control,
             store,
@@ -241,6 +244,7 @@ impl<'a> Ends<'a> {
             positions: self.resumed.entries(name),
             journal: &self.journal,
             silences: &self.silences,
+            furthest: &self.furthest,
             share: self.placement.share(component),
             hold: self.hold,
         };
@@ -338,6 +342,7 @@ impl<'a> Begun<'a> {
             counters: Arc::clone(&ends.counters),
             control: Arc::clone(ends.control),
             done_with: Arc::clone(&ends.done_with),
+            furthest: Arc::clone(&ends.furthest),
         };
         let feeds = sources.into_iter().map(|(name, partitions)| {
             let (feeds, of_source) = start_source(&name, partitions, &surroundings);

@@ -106,15 +106,14 @@ impl Opening {
         run: &RunId,
         hold: &'a [String],
     ) -> Result<(OpenedSinks<'a>, SinksMessage), RunError> {
-        let (store, loaded) = match loaded {
-            Some(loaded) => (None, loaded),
-            None => {
-                let location = &self.plan.checkpoint.store;
-                let store = Store::open(&self.options.directory, location);
-                let store = store.map_err(RunError::Store)?;
-                let joined = join(&store, &self.plan, &self.options, run)?;
-                (Some(store), joined)
-            }
+        let (store, loaded) = if let Some(loaded) = loaded {
+            (None, loaded)
+        } else {
+            let location = &self.plan.checkpoint.store;
+            let store = Store::open(&self.options.directory, location);
+            let store = store.map_err(RunError::Store)?;
+            let joined = join(&store, &self.plan, &self.options, run)?;
+            (Some(store), joined)
         };
         Ends::new(self, hold, store, loaded).open_sinks()
     }

@@ -27,6 +27,8 @@ pub(super) struct Surroundings {
     pub(super) control: Arc<Control>,
     /// Everything before this tick is in every checkpoint that is kept; set by the dataflow.
     pub(super) done_with: Arc<AtomicU64>,
+    /// The clock of the partition here that is the furthest; set by the threads.
+    pub(super) furthest: Arc<AtomicU64>,
 }
 
 /// Starts the threads of a source's partition.
@@ -125,6 +127,7 @@ impl Reader {
             fail_point::pass("after poll", &self.name);
             let ended = poll.state == PollState::End;
             self.count(&poll);
+            self.surroundings.furthest.fetch_max(poll.clock, Ordering::Relaxed);
             let Poll { records, marks, clock, .. } = poll;
             self.send(FeedBatch { records, marks, clock, ended });
             self.waker.wake();

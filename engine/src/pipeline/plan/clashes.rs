@@ -87,7 +87,9 @@ fn beside_sinks(pipeline: &Pipeline, directory: &Path) -> Vec<Use> {
             take(&format!("operator \"{}\" reads", operator.name), config.model.clone());
         }
     }
-    of_store(&pipeline.checkpoint).into_iter().for_each(|path| take("checkpoints are in", path));
+    for path in of_store(&pipeline.checkpoint) {
+        take("checkpoints are in", path);
+    }
     take("journals are in", JOURNALS.into());
     taken
 }

@@ -1,6 +1,6 @@
 //! Numbers that look like chance and come from a seed.
 
-/// A generator (SplitMix64).
+/// A generator (`SplitMix64`).
 ///
 /// Source: G. L. Steele et al., "Fast splittable pseudorandom number generators", OOPSLA 2014.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use schemas::{Record, Rows, SourceKind};
 use sources::{Intake, LinkNames, Poll, Source, SourceContext, SourceError};
@@ -96,7 +96,8 @@ fn rows(stream: &str, number: u64, at_ms: i64, device: &str) -> Record {
     let device: ArrayRef = Arc::new(StringArray::from(vec![device]));
     let n: ArrayRef = Arc::new(Int64Array::from(vec![number.cast_signed()]));
     let schema = Arc::new(Schema::new(fields.to_vec()));
-    let batch = RecordBatch::try_new_with_options(schema, vec![device, n], &Default::default());
+    let batch =
+        RecordBatch::try_new_with_options(schema, vec![device, n], &RecordBatchOptions::default());
     Record::Rows(Rows {
         stream: stream.to_owned(),
         partition: String::new(),
