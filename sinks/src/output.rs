@@ -9,7 +9,7 @@ use crate::{JsonLinesConfig, SinkConfig};
 
 /// Endings of the files that belong to one of JSON Lines: its upper, what it is replaced by, and what it
 /// cannot hold.
-const BESIDE: [&str; 5] = ["", ".upper", ".upper-new", ".new", ".rejected"];
+const BESIDE: [&str; 6] = ["", ".upper", ".upper-new", ".new", ".rejected", ".rejected.upper"];
 
 /// Why the output of a sink cannot be told from other files.
 #[derive(Debug, thiserror::Error)]
@@ -92,8 +92,10 @@ impl JsonLinesConfig {
         let commits = commits.map_err(|source| OutputError::Read { path: path.clone(), source })?;
         match commits.into_iter().next() {
             Some(committed) if committed.writer.starts_with(writer) => {
-                let upper = UpperFile::path_beside(&path);
-                Ok(vec![path, upper])
+                // With its dead letters, if there are any.
+                let endings = ["", ".upper", ".rejected", ".rejected.upper"];
+                let files = endings.map(|ending| beside(&path, ending)).into_iter();
+                Ok(files.filter(|file| file.exists()).collect())
             }
             Some(committed) => Err(OutputError::OfOthers { path, writer: committed.writer }),
             None if n_bytes == 0 => Ok(Vec::new()),
@@ -123,7 +125,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::SinkContext;
+    use crate::{Sink, SinkContext};
 
     const WRITER: &str = "flat/out/";
 
@@ -145,9 +147,12 @@ mod tests {
             directory: folder,
             hub: &Arc::default(),
         };
-        config.open(&context).expect("the folder can be written");
+        let mut sink = config.open(&context).expect("the folder can be written");
+        sink.fence().expect("nobody else writes");
         let written = ["out.jsonl", "out.jsonl.upper"].map(|name| folder.join(name));
         assert_eq!(output().expect("it is told beside it"), written);
+        fs::write(folder.join("out.jsonl.rejected"), "{}\n").expect("room");
+        assert_eq!(output().expect("it is told beside it").len(), 3, "with its dead letters");
         let of_other = config.output("flat/other/", folder);
         assert!(matches!(of_other, Err(OutputError::OfOthers { .. })));
     }

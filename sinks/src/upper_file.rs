@@ -43,7 +43,7 @@ pub(crate) struct UpperFile {
 
 impl UpperFile {
     /// Where the upper of a file is.
-    pub(crate) fn path_beside(path: &Path) -> PathBuf {
+    fn path_beside(path: &Path) -> PathBuf {
         let mut name = path.as_os_str().to_owned();
         name.push(".upper");
         name.into()

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_millis(20);
 const MESSAGES_PER_POLL: usize = 1024;
 /// How long brokers may take to say which partitions there are.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often to look whether a topic has more partitions.
+const GROWTH_INTERVAL: Duration = Duration::from_mins(1);
 /// How long they may take to say where a partition ends.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -52,10 +54,11 @@ impl KafkaTopic {
     /// Opens the partitions that are to be opened here.
     pub(super) fn open(&self, ingress: &Ingress<'_>) -> Result<Vec<Partition>, SourceError> {
         let partitions = self.partitions().map_err(|source| self.failed(source))?;
-        let share = ingress.context.share;
+        let (share, n_partitions) = (ingress.context.share, partitions.len());
         let here = partitions.into_iter().enumerate().filter(|(number, _)| share.has(*number));
         let open = |(number, partition): (usize, i32)| {
-            let source = Box::new(Reader::open(self, partition, ingress)?);
+            let mut source = Box::new(Reader::open(self, partition, ingress)?);
+            source.watches = (number == 0).then(|| Growth::new(n_partitions));
             Ok(Partition { number, name: partition.to_string(), ..Partition::new(source) })
         };
         here.map(open).collect()
@@ -119,6 +122,8 @@ struct Reader {
     silent: Silent,
     /// Where the partition ended when the brokers were last asked.
     end: Option<i64>,
+    /// In one of the partitions: whether the topic gets others.
+    watches: Option<Growth>,
     clock: ArrivalClock,
     /// The offset of a message that is in `payload` and not decoded yet.
     taken: Option<u64>,
@@ -152,6 +157,7 @@ impl Reader {
             decoding: Decoding::open(ingress),
             silent,
             end: None,
+            watches: None,
             clock: ArrivalClock::after(i64::MIN),
             taken: None,
             payload: Vec::new(),
@@ -231,7 +237,45 @@ impl Source for Reader {
             self.decode()?;
         }
         self.keep_silence()?;
+        if let Some(growth) = &mut self.watches {
+            growth.check(&self.consumer, &self.topic.topic);
+        }
         Ok(self.messages.intake.take())
+    }
+}
+
+/// Whether a topic has got partitions since it was opened, which nobody reads.
+struct Growth {
+    n_partitions: usize,
+    checked_at: Instant,
+}
+
+impl Growth {
+    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
+    fn new(n_partitions: usize) -> Self {
+        Self { n_partitions, checked_at: Instant::now() }
+    }
+
+    /// Reports partitions that are new, once, if it is time to look for them.
+    fn check(&mut self, consumer: &BaseConsumer<Events>, topic: &str) {
+        if self.checked_at.elapsed() < GROWTH_INTERVAL {
+            return;
+        }
+        let read = self.n_partitions;
+        // Brokers that do not answer now do so another time.
+        let found = consumer.fetch_metadata(Some(topic), END_TIMEOUT).map_or(read, |metadata| {
+            metadata.topics().iter().map(|topic| topic.partitions().len()).sum()
+        });
+        *self = Self::new(found.max(read));
+        let n_partitions = self.n_partitions;
+        if n_partitions > read {
+            tracing::warn!(
+                topic,
+                n_partitions,
+                read,
+                "the topic has more partitions: they are read after a restart"
+            );
+        }
     }
 }
 
