@@ -58,6 +58,7 @@ impl Kafka {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("room");
         let [port, controller] = port::distinct();
+        // The times of messages are those of the captures, which are long ago.
         let properties = format!(
             "process.roles=broker,controller\n\
              node.id=1\n\
@@ -66,6 +67,7 @@ impl Kafka {
              controller.listener.names=CONTROLLER\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\n\
              log.dirs=data\n\
+             log.retention.ms=-1\n\
              num.partitions=3\n\
              offsets.topic.replication.factor=1\n\
              offsets.topic.num.partitions=1\n\
