@@ -89,6 +89,15 @@ pub enum RunError {
         /// What it held.
         expected: u64,
     },
+    /// The pipeline came to its end before, and a source of it has not been read.
+    #[error(
+        "source {name:?} is new to a pipeline that came to its end, or was replaced or dropped since: \
+         --fresh starts the pipeline anew"
+    )]
+    Ended {
+        /// The source's name.
+        name: String,
+    },
     /// The processes of a run could not be told.
     #[error("the list of hosts {file:?} cannot be used: {reason}")]
     Hosts {

@@ -4,20 +4,28 @@
 //! The pipeline may be far beyond what they hold, and its sinks have commits that what they give must not
 //! fall behind. So they begin at the tick behind all that sinks hold: what is older is late, but not lost.
 
+use schemas::Tick;
 use sources::{Partition, SourceContext, position};
 
-use crate::{ComponentState, PlannedSource, State};
+use crate::{ComponentState, PlannedSource, RunError, State};
 
 /// Notes where a partition begins, unless an earlier run has read it.
+///
+/// # Errors
+///
+/// [`RunError::Ended`] if the pipeline came to its end before: there is no time behind that.
 pub(super) fn note(
     begun: &mut State,
     source: &PlannedSource,
     partition: &Partition,
     context: &SourceContext<'_>,
-) {
+) -> Result<(), RunError> {
     let is_known = context.position(&partition.name).is_some() && !partition.source.begins_anew();
     if is_known {
-        return;
+        return Ok(());
+    }
+    if context.begins_at == Tick::MAX {
+        return Err(RunError::Ended { name: source.name.clone() });
     }
     let of_source = begun.components.entry(source.name.clone());
     let of_source = of_source.or_insert_with(|| ComponentState {
@@ -26,4 +34,5 @@ pub(super) fn note(
     });
     let position = position::begin(context.begins_at);
     of_source.entries.insert(partition.name.clone().into_bytes(), Some(position));
+    Ok(())
 }

@@ -251,7 +251,7 @@ impl<'a> Ends<'a> {
         let failed = |source| RunError::Source { name: name.clone(), source };
         let mut open = Vec::new();
         for partition in self.connectors.open_source(source, &context).map_err(failed)? {
-            begun::note(begun, source, &partition, &context);
+            begun::note(begun, source, &partition, &context)?;
             let is_held = context.is_held(&partition.name);
             if is_held {
                 tracing::error!(source = name, partition = partition.name, "left alone");
