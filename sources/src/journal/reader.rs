@@ -1,12 +1,12 @@
 //! The end of the journal that messages are read from.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::journal::header::{HEADER_BYTES, Header};
-use crate::journal::segment::{find_entry, read_at, segment_path};
+use crate::journal::segment::{find_entry, read_at, remove_segment, segment_path};
 use crate::journal::{LONGEST_MESSAGE, Origin, Shared};
 
 /// Read at once; the longest entry fits.
@@ -192,9 +192,8 @@ impl Reader {
         let mut state = self.shared.lock();
         state.done = offset;
         while state.segments.len() > 2 && state.segments[2] <= offset {
-            if let Some(oldest) = state.segments.pop_front() {
-                fs::remove_file(segment_path(&self.shared.folder, oldest))?;
-            }
+            remove_segment(&self.shared.folder, state.segments[0])?;
+            state.segments.pop_front();
         }
         Ok(())
     }

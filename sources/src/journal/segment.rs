@@ -29,6 +29,14 @@ pub(super) fn segments(folder: &Path) -> io::Result<VecDeque<u64>> {
     Ok(starts.into())
 }
 
+/// Removes a segment, if it is there.
+pub(super) fn remove_segment(folder: &Path, start: u64) -> io::Result<()> {
+    match fs::remove_file(segment_path(folder, start)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// The end of a segment's last intact entry, and that entry's header.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tail {

@@ -1,6 +1,6 @@
 //! The end of the journal that messages are appended to.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::SourceError;
 use crate::arrival_clock::ArrivalClock;
 use crate::journal::header::Header;
 use crate::journal::lock::WriterLock;
-use crate::journal::segment::{for_each_entry, scan, segment_path, segments};
+use crate::journal::segment::{for_each_entry, remove_segment, scan, segment_path, segments};
 use crate::journal::{Beyond, JOURNAL_BYTES, Origin, SEGMENT_BYTES, Shared, State};
 
 /// Appends messages.
@@ -206,16 +206,16 @@ impl Writer {
     fn begin_segment(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
         let folder = &self.shared.folder;
-        self.file = Arc::new(File::create(segment_path(folder, self.end))?);
+        let file = Arc::new(File::create(segment_path(folder, self.end))?);
         File::open(folder)?.sync_all()?;
-        self.segment_start = self.end;
+        // Only now: what fails before is tried again as a whole.
+        (self.file, self.segment_start) = (file, self.end);
         let mut state = self.shared.lock();
         state.segments.push_back(self.end);
         state.file = Arc::clone(&self.file);
         while state.segments.len() > 1 && self.end - state.segments[0] > self.journal_bytes {
-            if let Some(oldest) = state.segments.pop_front() {
-                fs::remove_file(segment_path(folder, oldest))?;
-            }
+            remove_segment(folder, state.segments[0])?;
+            state.segments.pop_front();
         }
         Ok(())
     }
