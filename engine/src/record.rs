@@ -1,9 +1,15 @@
 //! Recording: what comes over a source's socket goes to a folder, to be replayed later.
 
+use std::error::Error;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use crate::{Plan, RunError};
+
+/// How long to wait for whoever is away.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 /// Records a source of a plan until `stop` is set.
 ///
@@ -17,7 +23,15 @@ pub fn record(plan: &Plan, name: &str, folder: &Path, stop: &AtomicBool) -> Resu
     let mut recorder = source.config.recorder(name, folder).map_err(failed)?;
     tracing::info!(source = name, folder = %folder.display(), "recording");
     while !stop.load(Ordering::Relaxed) {
-        recorder.receive().map_err(failed)?;
+        match recorder.receive() {
+            Err(error) if error.is_outage() => wait_a_moment(name, &error),
+            result => result.map_err(failed)?,
+        }
     }
     Ok(())
+}
+
+fn wait_a_moment(name: &str, error: &(dyn Error + 'static)) {
+    tracing::warn!(source = name, error, "waits");
+    thread::sleep(TRY_AGAIN);
 }

@@ -53,6 +53,12 @@ pub enum SourceError {
         /// What the client said.
         source: Box<ConnectionError>,
     },
+    /// Whoever sends cannot be reached now.
+    #[error("could not reach the {peer}")]
+    Away {
+        /// Who that is.
+        peer: String,
+    },
     /// A broker refused a subscription.
     #[error("mqtt at {broker} refuses the subscription to {topic:?}: {reason}")]
     Subscription {
@@ -143,7 +149,7 @@ impl SourceError {
     /// True if something outside is unavailable and may be back: the same call is to be made again.
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Registry { .. } => true,
+            Self::Registry { .. } | Self::Away { .. } => true,
             Self::Journal { source, .. } => {
                 matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
             }

@@ -175,7 +175,7 @@ impl InFlight {
 
     fn accept(&mut self, accepted: &ProbeHandle<Tick>) {
         while let Some((_, n_bytes)) =
-            self.ticks.pop_front_if(|(tick, _)| passed(accepted, *tick + 1))
+            self.ticks.pop_front_if(|(tick, _)| passed(accepted, tick.saturating_add(1)))
         {
             self.n_bytes -= n_bytes;
         }

@@ -91,8 +91,14 @@ fn wait_out<T>(
     loop {
         let error = match call() {
             Err(error) if error.is_outage() => error,
-            result => return result.map(Some),
+            result => {
+                if pause > LOOK_AGAIN {
+                    control.health().recovered(name);
+                }
+                return result.map(Some);
+            }
         };
+        control.health().failed_once(name, &error, true);
         if control.stopping() {
             return Ok(None);
         }
@@ -139,7 +145,11 @@ impl Reader {
                 done_with = now_done_with;
                 fail_point::pass("before trim", &self.name);
                 let _span = tracing::info_span!("trim", source = self.name, done_with).entered();
-                self.source.done_with(done_with)?;
+                // What stays is tried again at the next checkpoint.
+                if let Err(error) = self.source.done_with(done_with) {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(source = self.name, error, "could not trim the journal");
+                }
                 fail_point::pass("after trim", &self.name);
             }
         }

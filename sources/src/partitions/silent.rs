@@ -13,7 +13,7 @@ use schemas::Tick;
 use crate::arrival_clock::ArrivalClock;
 use crate::partitions::messages::Messages;
 use crate::transports::Ingress;
-use crate::{Silence, Silences, SourceError};
+use crate::{Share, Silence, Silences, SourceError};
 
 /// Times before the year 2000 are not of a calendar: such a clock counts since its device was started.
 const FIRST_CALENDAR_MS: Tick = 946_684_800_000;
@@ -28,8 +28,10 @@ pub(crate) struct Silent {
     clock: ArrivalClock,
     /// The clock of the run's partition that is the furthest.
     furthest: Arc<AtomicU64>,
-    /// Since when there was nothing more to read, and the partition's clock then.
+    /// Since when there was nothing more to read that moved the partition's clock, and where that was.
     since: Option<(Instant, Tick)>,
+    /// True if no other process has partitions of the source.
+    is_whole: bool,
     /// Silences of an earlier run that are still ahead.
     kept: VecDeque<Silence>,
 }
@@ -45,23 +47,27 @@ impl Silent {
             clock: ArrivalClock::after(i64::MIN),
             furthest: Arc::clone(context.furthest),
             since: None,
+            is_whole: context.share == Share::ALL,
             kept: context.silences.kept(context.name, partition)?.into(),
         })
     }
 
     /// A message comes: repeats what is known of the time before it.
     pub(crate) fn heard(&mut self, offset: u64, messages: &mut Messages) {
-        self.since = None;
         while let Some(silence) = self.kept.pop_front_if(|silence| silence.offset <= offset) {
             messages.intake.advance_to_tick(silence.clock);
             messages.mark();
         }
     }
 
-    /// There is nothing more to read now.
+    /// There is nothing more to read now. What came counts only if it moved the clock: a partition whose
+    /// records are all bad or late must not hold back others.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     pub(crate) fn asked(&mut self, messages: &Messages) {
-        self.since.get_or_insert_with(|| (Instant::now(), messages.intake.clock()));
+        let clock = messages.intake.clock();
+        if self.since.is_none_or(|(_, then)| then != clock) {
+            self.since = Some((Instant::now(), clock));
+        }
     }
 
     /// Nobody knows whether there is something to read: what was asked before does not count.
@@ -74,6 +80,10 @@ impl Silent {
         let (since, clock_then) = self.since?;
         let idle_for = since.elapsed().checked_sub(self.timeout)?;
         let furthest = self.furthest.load(Ordering::Relaxed);
+        if furthest == 0 && self.is_whole {
+            // No partition has a time yet, so that none waits for another.
+            return None;
+        }
         let clock_ns = if (1..FIRST_CALENDAR_MS).contains(&furthest) {
             // A clock at zero has not been told any time yet.
             let started = if clock_then > 0 { clock_then } else { furthest };

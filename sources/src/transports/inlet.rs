@@ -9,6 +9,11 @@ use crate::{Receiver, SourceError};
 pub(super) trait Inlet: Send {
     /// Appends what has come in since the last call to the journal; waits for it for a moment at most.
     fn take(&mut self, journal: &mut Writer) -> Result<Beyond, SourceError>;
+
+    /// Names whoever sends, where that is one that can be away.
+    fn peer(&self) -> String {
+        String::new()
+    }
 }
 
 /// Fills a journal from an inlet.
@@ -34,7 +39,11 @@ impl Receiver for Filling {
             self.inlet.take(&mut self.journal)?
         };
         let written = self.journal.write(now_ns, beyond);
-        written.map_err(|source| self.journal.failed(source))
+        written.map_err(|source| self.journal.failed(source))?;
+        if beyond == Beyond::Away {
+            return Err(SourceError::Away { peer: self.inlet.peer() });
+        }
+        Ok(())
     }
 }
 

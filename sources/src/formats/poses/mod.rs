@@ -24,8 +24,8 @@ pub struct PosesConfig {
     /// Milliseconds that frames may come out of order without being late; 0 by default.
     #[serde(default)]
     pub max_delay_ms: u32,
-    /// Milliseconds that a record's time may be ahead of the time that it comes in, or that its file was
-    /// written; 60000 by default. One that is further ahead is an error: the clock does not follow it.
+    /// Milliseconds that a record's time may be ahead of the time that it comes in, or that its file is
+    /// opened; 60000 by default. One that is further ahead is an error: the clock does not follow it.
     #[serde(default = "default_max_ahead_ms")]
     pub max_ahead_ms: u32,
     /// Milliseconds without a message after which a topic's partition, or a socket, is silent; 30000 by

@@ -4,7 +4,7 @@ use num_complex::Complex32;
 use schemas::CsiLayout;
 
 use super::*;
-use crate::{Counter, DeviceTime};
+use crate::{Counter, DeviceFrame, DeviceTime, Poll};
 
 fn layout(n_subcarriers: i16) -> CsiLayout {
     let subcarriers = (0..n_subcarriers).collect();
@@ -204,4 +204,38 @@ fn garbage_is_bounded() {
         }
     }
     assert!(n_left as u64 > n_dropped / 2, "{n_left} of {n_dropped} have left");
+}
+
+/// Large records of one moment, of which each sixteen or so are a tick: read on from any mark, they have the
+/// ticks that they had.
+#[test]
+fn a_full_tick_is_over_at_the_same_record_after_a_restart() {
+    let granule = schemas::Granule::new(10, schemas::TickLength::from_ms(10));
+    let context = SourceContext { granule, ..SourceContext::detached("test") };
+    let record = |nth: usize| {
+        let subject = format!("{nth}{}", "0".repeat(700_000));
+        Record::Event(schemas::Event { subject, ..schemas::Event::default() })
+    };
+    let read = |context: &SourceContext<'_>| {
+        let mut intake = Intake::new(LinkNames::default(), SourceKind::Replay, context);
+        let from: usize = intake.restore(context, "").expect("its own").unwrap_or(0);
+        let (mut ticks, mut marks) = (Vec::new(), Vec::new());
+        for nth in from..150 {
+            intake.push_record(5_000_000, record(nth));
+            intake.mark(&nth);
+            let poll = intake.take();
+            ticks.extend(poll.records.into_iter().map(|(tick, _)| tick));
+            marks.extend(poll.marks);
+        }
+        ticks.extend(intake.finish(&150_usize).records.into_iter().map(|(tick, _)| tick));
+        (ticks, marks)
+    };
+    let (all, marks) = read(&context);
+    assert!(marks.len() > 3, "{} ticks were full", marks.len());
+    for Mark { tick, position, .. } in marks {
+        let positions = [(Vec::new(), position.expect("it is read on"))];
+        let (again, _) = read(&SourceContext { positions: &positions, ..context });
+        let expected: Vec<_> = all.iter().filter(|at| **at >= tick).copied().collect();
+        assert_eq!(again, expected, "from {tick}");
+    }
 }

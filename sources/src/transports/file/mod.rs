@@ -77,7 +77,10 @@ impl Capture {
             );
         }
         if ingress.calendar {
-            intake.set_written_at(metadata.modified().map(unix_ns).map_err(failed)?);
+            // A copy may have any time, but nothing is of a time that is still to come.
+            let written_at_ns = metadata.modified().map(unix_ns).map_err(failed)?;
+            let now_ns = ArrivalClock::after(i64::MIN).now_ns();
+            intake.set_written_at(written_at_ns.max(now_ns));
         }
         let arrival = ingress.clock == Some(Clock::Arrival) && host_times.is_none();
         let mut capture = Self::new(path, file, (ingress.decoder)(), intake, records_per_poll);

@@ -51,8 +51,8 @@ pub(super) struct Acknowledgements {
     kept: HashMap<u16, Kept>,
     /// Offsets and packet numbers of what is kept, oldest first.
     order: VecDeque<(u64, u16)>,
-    /// Packets that were acknowledged over this connection.
-    acknowledged: Vec<(u64, u16)>,
+    /// The latest packets that were acknowledged over this connection.
+    acknowledged: VecDeque<(u64, u16)>,
     /// True until the broker has sent again what it waits for.
     resuming: bool,
     /// Offsets and packet numbers that the broker waits for, in the order in which it sent them.
@@ -67,7 +67,7 @@ impl Acknowledgements {
         Self {
             kept: HashMap::new(),
             order: VecDeque::new(),
-            acknowledged: Vec::new(),
+            acknowledged: VecDeque::new(),
             resuming: false,
             waiting: VecDeque::new(),
             most_waiting,
@@ -147,6 +147,9 @@ impl Acknowledgements {
     /// Notes that the next one was acknowledged.
     pub(super) fn acknowledged(&mut self) {
         self.acknowledged.extend(self.waiting.pop_front());
+        if self.acknowledged.len() > MOST_KEPT {
+            self.acknowledged.pop_front();
+        }
     }
 }
 

@@ -186,6 +186,10 @@ fn is_subscribed(event: &Event) -> bool {
 }
 
 impl Inlet for Mqtt {
+    fn peer(&self) -> String {
+        format!("mqtt broker at {}", self.broker())
+    }
+
     fn take(&mut self, journal: &mut Writer) -> Result<Beyond, SourceError> {
         self.acknowledge(journal)?;
         for nth in 0..MESSAGES_AT_ONCE {
@@ -194,7 +198,7 @@ impl Inlet for Mqtt {
                 Ok(Ok(event)) => self.hear(event, journal)?,
                 // It connects again when it is asked again.
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, host = self.topic.host, "no mqtt broker");
+                    tracing::debug!(%error, host = self.topic.host, "no mqtt broker");
                     thread::sleep(CONNECT_AGAIN);
                     return Ok(Beyond::Away);
                 }
