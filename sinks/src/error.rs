@@ -1,7 +1,6 @@
 //! Why a sink cannot take records.
 
-use std::error::Error;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::PathBuf;
 
 use arrow::error::ArrowError;
@@ -141,8 +140,7 @@ impl SinkError {
 
     /// Says whether the destination is away, and may come back at any time.
     pub fn is_outage(&self) -> bool {
-        let is_elsewhere = matches!(self, Self::Kafka { .. } | Self::Registry { .. });
-        self.is_retryable() && (is_elsewhere || is_full(self))
+        matches!(self, Self::Kafka { .. } | Self::Registry { .. }) && self.is_retryable()
     }
 
     /// Says whether the same call may succeed later.
@@ -192,31 +190,4 @@ fn refused(error: &KafkaError) -> bool {
                     | TransactionalIdAuthorizationFailed
             )
         })
-}
-
-/// True if a disk has no room, which somebody may make.
-fn is_full(error: &SinkError) -> bool {
-    let mut cause = Some(error as &dyn Error);
-    while let Some(error) = cause {
-        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-        if kind
-            .is_some_and(|kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
-        {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_disk_is_waited_for() {
-        let write = |kind: ErrorKind| SinkError::Write { path: "out".into(), source: kind.into() };
-        assert!(write(ErrorKind::StorageFull).is_outage());
-        assert!(!write(ErrorKind::InvalidInput).is_outage());
-    }
 }
