@@ -94,16 +94,19 @@ pub(crate) fn devices_connect_and_send() {
 
 pub(crate) fn a_file_is_followed() {
     let log = capture::intel5300();
-    is_followed(&log, "laptop");
-    is_followed(&in_pcap(&log), "10.0.0.7");
+    let (first, second) = log.split_at(log.len() / 2);
+    let longer = [second, first, &log].concat();
+    is_followed(&log, &longer, "laptop");
+    is_followed(&in_pcap(&log, 1), &in_pcap(&longer, 2), "10.0.0.7");
 }
 
-/// A log as datagrams that were captured.
-fn in_pcap(log: &[u8]) -> Vec<u8> {
-    pcap::of(log.chunks(log.len() / capture::N_FRAMES))
+/// A log that has each frame a number of times, as datagrams that were captured.
+fn in_pcap(log: &[u8], n_times: usize) -> Vec<u8> {
+    pcap::of(log.chunks(log.len() / (n_times * capture::N_FRAMES)))
 }
 
-fn is_followed(log: &[u8], receiver: &str) {
+/// `longer` is another log with each frame twice.
+fn is_followed(log: &[u8], longer: &[u8], receiver: &str) {
     let directory = directory("{ follow = \"growing.dat\" }");
     let path = directory.path().join("growing.dat");
     // In the middle of a record, and behind as many as are waited for.
@@ -128,6 +131,12 @@ fn is_followed(log: &[u8], receiver: &str) {
     server.wait_until(|| n_written() >= 2 * capture::N_FRAMES);
     assert_eq!(server.terminate().0, Some(0));
     assert!(counts(directory.path()) == all(2), "lost or doubled");
+    // So it does while nothing runs.
+    fs::write(&path, longer).expect("room");
+    let mut server = process::Server::start(directory.path(), &ARGUMENTS);
+    server.wait_until(|| n_written() >= 4 * capture::N_FRAMES);
+    assert_eq!(server.terminate().0, Some(0));
+    assert!(counts(directory.path()) == all(4), "lost or doubled");
     let batches = lines::records(&directory.path().join("out.jsonl"));
     assert!(batches.iter().all(|batch| batch["link"]["receiver"] == receiver));
 }
@@ -138,7 +147,7 @@ pub(crate) fn a_capture_is_sent_on() {
     let directory = directory(&format!("{{ tcp = \"{address}\" }}"));
     let mut server = process::Server::start(directory.path(), &ARGUMENTS);
     let mut device = TcpStream::connect(&address).expect("it listens");
-    send(&mut device, &in_pcap(&capture::intel5300()));
+    send(&mut device, &in_pcap(&capture::intel5300(), 1));
     server.wait_until(|| counts(directory.path()).values().sum::<usize>() >= capture::N_FRAMES);
     assert_eq!(server.terminate().0, Some(0));
     assert!(counts(directory.path()) == all(1), "lost or doubled");

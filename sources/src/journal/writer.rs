@@ -134,6 +134,16 @@ impl Writer {
         self.number = self.number.saturating_add(n_lost);
     }
 
+    /// Where the journal is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.shared.folder
+    }
+
+    /// Behind the latest entry that is written.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
     /// What the transport knows the latest message by.
     pub(crate) fn last_mark(&self) -> Option<u64> {
         self.last_mark

@@ -28,6 +28,11 @@ impl Fingerprint {
         Ok(Self::of_head(file, self.n_bytes)? == *self)
     }
 
+    /// True if what is added to the file does not change it.
+    pub(super) fn is_full(&self) -> bool {
+        self.n_bytes == HEAD_BYTES
+    }
+
     fn of_head(file: &File, n_bytes: u64) -> io::Result<Self> {
         let mut head = vec![0; n_bytes.min(HEAD_BYTES) as usize];
         read_at(file, &mut head, 0)?;

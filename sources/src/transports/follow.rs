@@ -11,6 +11,8 @@ use std::time::Duration;
 use crate::framing::cutter::Cutter;
 use crate::framing::network;
 use crate::journal::{Beyond, Origin, Writer};
+use crate::transports::fingerprint::Fingerprint;
+use crate::transports::followed::Followed;
 use crate::transports::inlet::Inlet;
 use crate::{Decoder, SourceError};
 
@@ -26,6 +28,8 @@ pub(super) struct Follow {
     n_read: u64,
     /// What ends up to here was taken by an earlier run.
     taken: u64,
+    /// What the journal knows of the file; none before the first of it is read.
+    followed: Option<Followed>,
     /// What has taken its place, or itself if it was begun again.
     next: Option<File>,
     cutter: Cutter,
@@ -34,17 +38,17 @@ pub(super) struct Follow {
 }
 
 impl Follow {
-    /// Reads the file of `path` from the end of the record that was `taken` last, or from its beginning.
+    /// Reads the file of `path` from the end of the last record that the journal has of it, or from its
+    /// beginning.
     pub(super) fn open(
         path: PathBuf,
-        taken: u64,
+        journal: &Writer,
         decoder: Box<dyn Decoder>,
     ) -> Result<Self, SourceError> {
+        let kept = Followed::load(journal.folder()).map_err(|source| journal.failed(source))?;
         let open = || {
             let mut file = File::open(&path)?;
-            // A shorter one is not the one that it was.
-            let is_same = file.metadata()?.len() >= taken;
-            let taken = if is_same { taken } else { 0 };
+            let taken = taken(&file, kept, journal)?;
             // The beginning of a capture of a network tells how to read the rest.
             let from = if is_capture(&mut file)? { 0 } else { taken };
             let n_read = file.seek(SeekFrom::Start(from))?;
@@ -54,8 +58,26 @@ impl Follow {
             Ok(opened) => opened,
             Err(source) => return Err(SourceError::Read { path, source }),
         };
+        let followed = kept.filter(|_| taken > 0);
         let (cutter, buffer) = (Cutter::default(), vec![0; READ_BYTES]);
-        Ok(Self { path, file, n_read, taken, next: None, cutter, decoder, buffer })
+        Ok(Self { path, file, n_read, taken, followed, next: None, cutter, decoder, buffer })
+    }
+
+    /// Tells the journal which file it is, before it gets the first of it; and again when the file has grown,
+    /// until it cannot be taken for another one.
+    fn keep(&mut self, journal: &mut Writer) -> io::Result<()> {
+        if self.followed.is_some_and(|followed| followed.file.is_full()) {
+            return Ok(());
+        }
+        let from = self.followed.map_or(journal.end(), |followed| followed.from);
+        let followed = Followed { file: Fingerprint::of(&self.file)?, from };
+        if self.followed != Some(followed) {
+            // What comes of the file before this one is durable first: nobody reads it again.
+            journal.sync()?;
+            followed.keep(journal.folder())?;
+            self.followed = Some(followed);
+        }
+        Ok(())
     }
 
     fn read(&mut self, journal: &mut Writer) -> io::Result<Beyond> {
@@ -101,7 +123,17 @@ impl Follow {
             journal.append(Origin { sender: piece.sender, mark: 0 }, piece.bytes);
         });
         (self.file, self.n_read, self.taken, self.cutter) = (file, 0, 0, Cutter::default());
+        self.followed = None;
     }
+}
+
+/// Up to where a journal has the records of a file.
+fn taken(file: &File, kept: Option<Followed>, journal: &Writer) -> io::Result<u64> {
+    let Some(kept) = kept else { return Ok(0) };
+    let taken = journal.last_mark().filter(|_| kept.from < journal.end()).unwrap_or_default();
+    // A shorter one was begun again.
+    let is_same = kept.file.is_of(file)? && file.metadata()?.len() >= taken;
+    Ok(if is_same { taken } else { 0 })
 }
 
 /// True if a file begins as a capture of a network does.
@@ -113,6 +145,7 @@ fn is_capture(file: &mut File) -> io::Result<bool> {
 
 impl Inlet for Follow {
     fn take(&mut self, journal: &mut Writer) -> Result<Beyond, SourceError> {
+        self.keep(journal).map_err(|source| journal.failed(source))?;
         let read = self.read(journal);
         read.map_err(|source| SourceError::Read { path: self.path.clone(), source })
     }

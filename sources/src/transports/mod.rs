@@ -4,6 +4,7 @@ mod datagrams;
 mod file;
 mod fingerprint;
 mod follow;
+mod followed;
 mod host_times;
 mod inlet;
 mod interface;
@@ -56,8 +57,7 @@ pub enum Transport {
     /// seconds and microseconds of 32 bits each.
     File(PathBuf),
     /// A capture file that something else still writes to. What is read is kept in a journal until it is
-    /// done with, with the time that it was read. A file that takes its place is read from its beginning;
-    /// if it came while nothing ran, only if it is the shorter one.
+    /// done with, with the time that it was read. A file that takes its place is read from its beginning.
     Follow(PathBuf),
     /// Datagrams of whole records, sent to this address. They are kept in a journal until they are
     /// done with, so that a restart loses none of them.
@@ -224,8 +224,7 @@ impl Transport {
         let filled = match self {
             Self::File(_) | Self::Journal(_) | Self::Kafka(_) => return Ok(None),
             Self::Follow(path) => fill(folder, read_up_to, |journal| {
-                let taken = journal.last_mark().unwrap_or_default();
-                Follow::open(directory.join(path), taken, decoder)
+                Follow::open(directory.join(path), journal, decoder)
             }),
             Self::Udp(address) => fill(folder, read_up_to, |_| Udp::bind(*address)),
             Self::Interface(interface) => fill(folder, read_up_to, |_| Interface::open(interface)),
