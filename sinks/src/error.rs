@@ -57,6 +57,14 @@ pub enum SinkError {
         /// What it held.
         committed: u64,
     },
+    /// A file holds what another sink or pipeline has written, or nobody knows who.
+    #[error("{path:?} holds {}: move it away, or choose another path", output_of(.writer.as_deref()))]
+    OfOthers {
+        /// The path as the pipeline has it.
+        path: PathBuf,
+        /// Who has written it, if that is known.
+        writer: Option<String>,
+    },
     /// Another run has written to the same place since.
     #[error("another run of the pipeline writes to {path:?}")]
     Fenced {
@@ -159,9 +167,17 @@ impl SinkError {
             | Self::Avro { .. }
             | Self::Protobuf { .. }
             | Self::Shorter { .. }
+            | Self::OfOthers { .. }
             | Self::Fenced { .. }
             | Self::TakenOver { .. } => false,
         }
+    }
+}
+
+fn output_of(writer: Option<&str>) -> String {
+    match writer {
+        Some(writer) => format!("output of {writer:?}"),
+        None => "what no pipeline is known to have written".to_owned(),
     }
 }
 

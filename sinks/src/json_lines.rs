@@ -22,8 +22,8 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JsonLinesConfig {
-    /// File to write. A pipeline that starts anew empties it; one that goes on, goes on in it, as the
-    /// file `PATH.upper` beside it tells.
+    /// File to write. A pipeline that starts anew empties it if the same sink has written it; one that
+    /// goes on, goes on in it, as the file `PATH.upper` beside it tells.
     pub path: PathBuf,
 }
 
@@ -280,6 +280,30 @@ mod tests {
             other => panic!("nobody wrote {}", other.kind()),
         });
         ticks.collect()
+    }
+
+    #[test]
+    fn what_others_have_written_is_left_alone() {
+        let folder = tempfile::tempdir().expect("room");
+        let folder = folder.path();
+        let mut first = open(folder, "1");
+        write(&mut first, 0..3);
+        first.commit(3).expect("room");
+        let (config, hub) = (JsonLinesConfig { path: "out.jsonl".into() }, Arc::default());
+        let open_as = |pipeline| {
+            let mut sink = config.open(&SinkContext { pipeline, ..context(folder, "2", &hub) })?;
+            sink.fence()
+        };
+        let refused = open_as("other");
+        let said = refused.map_err(|error| error.to_string());
+        assert!(said.as_ref().is_err_and(|said| said.contains("\"flat/out/1\"")), "{said:?}");
+        assert_eq!(ticks(folder), [0, 1, 2]);
+        open_as("flat").expect("it is its own");
+        assert_eq!(ticks(folder), [0; 0]);
+        fs::write(folder.join("out.jsonl"), "my own").expect("room");
+        fs::remove_file(folder.join("out.jsonl.upper")).expect("it is there");
+        let refused = open_as("flat");
+        assert!(matches!(refused, Err(SinkError::OfOthers { writer: None, .. })), "{refused:?}");
     }
 
     #[test]

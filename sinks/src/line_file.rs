@@ -55,9 +55,13 @@ impl LineFile<File> {
     ///
     /// # Errors
     ///
-    /// [`SinkError::Open`] if it cannot be written, [`SinkError::Shorter`] if it was cut off.
+    /// [`SinkError::Open`] if it cannot be written, [`SinkError::Shorter`] if it was cut off,
+    /// [`SinkError::OfOthers`] if it holds what another sink has written.
     pub(crate) fn open(path: PathBuf, writer: &str) -> Result<Self, SinkError> {
         let (upper, n_bytes) = committed(&path, writer)?;
+        if n_bytes == 0 {
+            refuse_others(&path, writer)?;
+        }
         let copied = copy(&path, n_bytes);
         let file = copied.map_err(|source| SinkError::Open { path: path.clone(), source })?;
         let unfenced = Unfenced { writer: writer.to_owned(), upper, n_bytes };
@@ -96,6 +100,26 @@ fn committed(path: &Path, writer: &str) -> Result<(Tick, u64), SinkError> {
             Err(SinkError::Shorter { path, found, committed })
         }
     }
+}
+
+/// What is about to be replaced may be of an earlier start of the same sink only.
+fn refuse_others(path: &Path, writer: &str) -> Result<(), SinkError> {
+    let n_bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
+    if n_bytes == 0 {
+        return Ok(());
+    }
+    let commits = UpperFile::commits(path)
+        .map_err(|source| SinkError::Open { path: path.to_owned(), source })?;
+    let last = commits.into_iter().next().map(|committed| committed.writer);
+    match last {
+        Some(last) if sink_of(&last) == sink_of(writer) => Ok(()),
+        writer => Err(SinkError::OfOthers { path: path.to_owned(), writer }),
+    }
+}
+
+/// The pipeline and the sink of a writer, whichever of its histories of checkpoints it goes on with.
+fn sink_of(writer: &str) -> &str {
+    writer.rsplit_once('/').map_or(writer, |(sink, _)| sink)
 }
 
 impl<W> LineFile<W> {

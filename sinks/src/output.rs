@@ -138,6 +138,7 @@ mod tests {
         assert_eq!(output().expect("nothing is there"), Vec::<PathBuf>::new());
         fs::write(folder.join("out.jsonl"), "mine\n").expect("room");
         assert!(matches!(output(), Err(OutputError::Unknown { .. })));
+        fs::remove_file(folder.join("out.jsonl")).expect("it is there");
         let context = SinkContext {
             pipeline: "flat",
             name: "out",

@@ -58,7 +58,9 @@ fn fit(
         return Err(RunError::State(mismatches));
     }
     match checkpoint.tick {
-        Tick::MAX => tracing::warn!("this pipeline came to its end before; --fresh starts it anew"),
+        Tick::MAX => tracing::warn!(
+            "this pipeline came to its end before: its sinks take nothing more; --fresh starts it anew"
+        ),
         tick => tracing::info!(tick, "going on from a checkpoint"),
     }
     let entries = checkpoint.state.components.into_iter().map(|(name, component)| {
