@@ -32,6 +32,6 @@ pub fn record(plan: &Plan, name: &str, folder: &Path, stop: &AtomicBool) -> Resu
 }
 
 fn wait_a_moment(name: &str, error: &(dyn Error + 'static)) {
-    tracing::warn!(source = name, error, "waits");
+    tracing::warn!(source = name, error, "trying again");
     thread::sleep(TRY_AGAIN);
 }

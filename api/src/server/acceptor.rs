@@ -26,7 +26,8 @@ use crate::server::timeouts::Timeouts;
 
 /// Longest body of a request.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
-/// Longest header of an HTTP/1 request, and what is gathered before it is written.
+/// Bytes of the buffers of an HTTP/1 connection: they bound a request's header, and how much of a response
+/// is buffered before it is written.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// Longest header of an HTTP/2 request.
 const MAX_HEADER_BYTES: u32 = 16 * 1024;

@@ -127,7 +127,7 @@ impl Messages {
     ///
     /// # Errors
     ///
-    /// [`SourceError::Registry`] if the schema that it names cannot be asked for now.
+    /// [`SourceError::Registry`] if the schema registry cannot be reached.
     pub(crate) fn decode(
         &mut self,
         decoding: &mut Decoding,

@@ -1,4 +1,4 @@
-//! What a replay cannot tell: how far the clock of a partition went on while nothing came.
+//! How far the clock of an idle partition moved, which a replay cannot reproduce.
 
 use std::fmt::Debug;
 
