@@ -24,7 +24,7 @@ pub(crate) fn list(location: &str) -> Result<()> {
             text,
             "{:<20} {:>20} {:>5} {kind:>6} {:>8} {:>10}",
             checkpoint.pipeline,
-            name(checkpoint.tick),
+            checkpoint.progress,
             checkpoint.generation,
             checkpoint.n_changes,
             checkpoint.n_bytes
@@ -54,7 +54,7 @@ pub(crate) fn inspect(
             None => bail!("component {name:?} of pipeline {pipeline:?} remembers nothing"),
         },
     };
-    print(&format!("tick {}\n{lines}", name(checkpoint.tick)))
+    print(&format!("tick {}\n{lines}", checkpoint.progress))
 }
 
 fn all(components: &BTreeMap<String, ComponentState>) -> Result<String> {
@@ -85,9 +85,4 @@ fn open(location: &str) -> Result<Store> {
         bail!("there is no store {location:?}");
     }
     Ok(Store::open(Path::new("."), location)?)
-}
-
-/// The end of time is the end of a pipeline.
-fn name(tick: u64) -> String {
-    if tick == u64::MAX { "end".to_owned() } else { tick.to_string() }
 }

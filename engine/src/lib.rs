@@ -37,6 +37,7 @@ pub use crate::store::{Checkpoint, ComponentState, Listed, State, Store, StoreEr
 pub use crate::taps::{Tap, Tapped, Taps};
 pub use crate::train::{TrainPlan, train_on_scenes};
 pub use operators::{Epoch, OperatorConfig, ZoneConfig};
+pub use schemas::Progress;
 pub use sinks::forget;
 pub use sources::CsiFormat;
 pub use sources::position::UNKNOWN_DEVICES;

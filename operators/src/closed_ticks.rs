@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schemas::Tick;
+use schemas::{Progress, Tick};
 use timely::dataflow::operators::{Capability, InputCapability};
 
 /// Records that wait for their tick to close, each tick with the capability `C` to answer it.
@@ -33,13 +33,13 @@ impl<R, C> ClosedTicks<R, C> {
     }
 
     /// The earliest tick, if it is before what the frontier has reached.
-    pub fn closed(&self, reached: Tick) -> Option<Tick> {
+    pub fn closed(&self, reached: Progress) -> Option<Tick> {
         let tick = *self.pending.first_key_value()?.0;
-        (tick < reached).then_some(tick)
+        reached.is_past(tick).then_some(tick)
     }
 
     /// Takes the earliest tick if it is closed, with its records in the order they came.
-    pub fn pop(&mut self, reached: Tick) -> Option<(Tick, C, Vec<R>)> {
+    pub fn pop(&mut self, reached: Progress) -> Option<(Tick, C, Vec<R>)> {
         self.closed(reached)?;
         let (tick, (capability, records)) = self.pending.pop_first()?;
         Some((tick, capability, records))

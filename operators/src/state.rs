@@ -1,12 +1,11 @@
 //! Where the state of operators comes from and goes to.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use schemas::{Granule, Tick, TickLength};
+use schemas::{Granule, Progress, Tick, TickLength};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
@@ -49,31 +48,25 @@ pub type Changes<'scope> = Rc<RefCell<Vec<StreamVec<'scope, Tick, Change>>>>;
 
 /// Where the input stopped before its end, if it did. To a frontier both look the same: once sources
 /// have let go of time, it tells nothing of what they would still have given.
-#[derive(Clone, Debug)]
-pub struct Stopped(Arc<AtomicU64>);
-
-impl Default for Stopped {
-    fn default() -> Self {
-        Self(Arc::new(AtomicU64::new(Tick::MAX)))
-    }
-}
+#[derive(Clone, Debug, Default)]
+pub struct Stopped(Rc<Cell<Option<Tick>>>);
 
 impl Stopped {
     /// Says that there would be more from this tick on; to be called before a source lets go of time.
     pub fn set(&self, tick: Tick) {
-        self.0.store(tick, Ordering::Release);
+        self.0.set(Some(tick));
     }
 
     /// True if the input stopped before its end, and a frontier has come to where.
     pub fn over(&self, frontier: &MutableAntichain<Tick>) -> bool {
-        let stopped = self.0.load(Ordering::Acquire);
-        stopped < Tick::MAX && !frontier.less_than(&stopped)
+        self.0.get().is_some_and(|stopped| !frontier.less_than(&stopped))
     }
 
-    /// The first tick that a frontier has not passed; the end of time when there is none.
-    pub fn reached(&self, frontier: &MutableAntichain<Tick>) -> Tick {
-        let reached = frontier.frontier().first().copied().unwrap_or(Tick::MAX);
-        reached.min(self.0.load(Ordering::Acquire))
+    /// How far a frontier has come: no further than to where the input stopped.
+    pub fn reached(&self, frontier: &MutableAntichain<Tick>) -> Progress {
+        let first = frontier.frontier().first().copied();
+        let reached = first.map_or(Progress::Ended, Progress::Reached);
+        self.0.get().map_or(reached, |stopped| reached.min(stopped.into()))
     }
 }
 

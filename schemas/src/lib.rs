@@ -11,6 +11,7 @@ mod hash;
 mod occupancy;
 mod pose;
 mod presence;
+mod progress;
 mod record;
 mod rows;
 mod source_kind;
@@ -28,6 +29,7 @@ pub use crate::pose::{
     PoseFrame, SitePosition,
 };
 pub use crate::presence::{Motion, Presence};
+pub use crate::progress::Progress;
 pub use crate::record::{OrderKey, Record, RecordKind, RecordType};
 pub use crate::rows::Rows;
 pub use crate::source_kind::SourceKind;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
-use engine::{ComponentState, Plan, PlannedSource, Store, UNKNOWN_DEVICES};
+use engine::{ComponentState, Plan, PlannedSource, Progress, Store, UNKNOWN_DEVICES};
 
 /// Crashes behind the same checkpoint until something is left alone.
 const MAX_CRASHES: u32 = 3;
@@ -13,7 +13,7 @@ pub(crate) struct Suspects {
     pipeline: PathBuf,
     directory: PathBuf,
     /// The checkpoint that the latest crash was behind, and how many were.
-    cut: Option<u64>,
+    cut: Option<Progress>,
     n_crashes: u32,
     /// Partitions that are to be left alone on trial, one after the other.
     untried: VecDeque<String>,
@@ -68,13 +68,13 @@ impl Suspects {
     }
 
     /// The newest checkpoint, and all partitions that are known: first those of sources that have few.
-    fn look(&self) -> Option<(Option<u64>, Vec<String>)> {
+    fn look(&self) -> Option<(Option<Progress>, Vec<String>)> {
         let plan = Plan::load_in(&self.pipeline, &self.directory).ok()?;
         let store = Store::open(&self.directory, &plan.checkpoint.store).ok()?;
         let checkpoint = store.inspect(&plan.name, None);
         store.close();
         let checkpoint = checkpoint.ok()?;
-        let cut = checkpoint.as_ref().map(|checkpoint| checkpoint.tick);
+        let cut = checkpoint.as_ref().map(|checkpoint| checkpoint.progress);
         let components = checkpoint.unwrap_or_default().state.components;
         let sources = plan.sources.iter();
         let sources = sources.map(|source| partitions(source, components.get(&source.name)));

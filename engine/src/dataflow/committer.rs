@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use operators::Change;
-use schemas::Tick;
+use schemas::{Progress, Tick};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
@@ -18,13 +18,13 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::Activator;
 
 use crate::dataflow::Flow;
-use crate::dataflow::waker::Waker;
+use crate::dataflow::shared_progress::SharedProgress;
 
 /// A checkpoint to be committed: the latest change of each key since the one before.
 #[derive(Debug)]
 pub(crate) struct Commit {
-    /// Everything before this tick is in it.
-    pub(crate) tick: Tick,
+    /// What is in it.
+    pub(crate) progress: Progress,
     /// By component and key.
     pub(crate) changes: BTreeMap<(u32, Vec<u8>), Option<Vec<u8>>>,
 }
@@ -33,12 +33,10 @@ pub(crate) struct Commit {
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
     pub(crate) commits: Sender<Commit>,
-    /// The tick of the newest checkpoint, set by the thread; the end of time when it gave up.
-    pub(crate) committed: Arc<AtomicU64>,
+    /// The newest checkpoint; set by the thread after each commit.
+    pub(crate) committed: SharedProgress,
     /// The tick of the oldest one that is kept, set by the thread.
     pub(crate) oldest: Arc<AtomicU64>,
-    /// Filled once the dataflow is there; the thread wakes it after each commit.
-    pub(crate) waker: Waker,
     /// Time from one commit to the next.
     pub(crate) interval: Duration,
 }
@@ -59,7 +57,7 @@ pub(super) fn commit<'scope>(
     let info = builder.operator_info();
     let activator = scope.activator_for(info.address.clone());
     if let Some(checkpointer) = &checkpointer {
-        checkpointer.waker.set(scope, &info.address);
+        checkpointer.committed.waker.set(scope, &info.address);
     }
     let (granule, stopped, starts_at) = (flow.granule, flow.stopped.clone(), flow.starts_at);
     builder.build(move |mut capabilities| {
@@ -68,7 +66,7 @@ pub(super) fn commit<'scope>(
             checkpointer,
             activator,
             pending: BTreeMap::new(),
-            sent: (starts_at, Instant::now()),
+            sent: (starts_at.into(), Instant::now()),
             hold,
             oldest_told: 0,
         });
@@ -82,8 +80,8 @@ pub(super) fn commit<'scope>(
             });
             // Changes of a granule have its end as their time: all are there beyond it.
             let complete = match stopped.reached(&frontiers[0]) {
-                Tick::MAX => Tick::MAX,
-                reached => granule.start_of(reached.saturating_sub(1)),
+                Progress::Reached(tick) => granule.start_of(tick.saturating_sub(1)).into(),
+                ended => ended,
             };
             let ended = frontiers[0].is_empty();
             committer.send(complete, ended);
@@ -99,21 +97,17 @@ struct Committer {
     activator: Activator,
     /// By the end of their granule.
     pending: BTreeMap<Tick, Vec<Change>>,
-    /// The tick of the checkpoint that was sent last, and when.
-    sent: (Tick, Instant),
+    /// The checkpoint that was sent last, and when.
+    sent: (Progress, Instant),
     /// At the tick of the newest checkpoint.
     hold: Option<Capability<Tick>>,
     oldest_told: Tick,
 }
 
 impl Committer {
-    fn committed(&self) -> Tick {
-        self.checkpointer.committed.load(Ordering::Acquire)
-    }
-
     /// Sends what is complete, if it is time and no other checkpoint is under way.
     #[expect(clippy::disallowed_methods, reason = "checkpoints are paced by the clock")]
-    fn send(&mut self, complete: Tick, ended: bool) {
+    fn send(&mut self, complete: Progress, ended: bool) {
         let (sent, sent_at) = self.sent;
         if complete <= sent {
             return;
@@ -121,8 +115,8 @@ impl Committer {
         let remaining = self.checkpointer.interval.saturating_sub(sent_at.elapsed());
         if !remaining.is_zero() && !ended {
             self.activator.activate_after(remaining);
-        } else if self.committed() >= sent {
-            let commit = Commit { tick: complete, changes: self.take_changes(complete) };
+        } else if self.checkpointer.committed.get() >= sent {
+            let commit = Commit { progress: complete, changes: self.take_changes(complete) };
             // One commit is under way at most, so that there is room; a thread that is gone has ended
             // the run.
             let _ = self.checkpointer.commits.try_send(commit);
@@ -130,11 +124,11 @@ impl Committer {
         }
     }
 
-    /// The latest change of each key up to a tick.
-    fn take_changes(&mut self, complete: Tick) -> BTreeMap<(u32, Vec<u8>), Option<Vec<u8>>> {
+    /// The latest change of each key up to there.
+    fn take_changes(&mut self, complete: Progress) -> BTreeMap<(u32, Vec<u8>), Option<Vec<u8>>> {
         let later = match complete {
-            Tick::MAX => BTreeMap::new(),
-            complete => self.pending.split_off(&(complete + 1)),
+            Progress::Reached(tick) => self.pending.split_off(&tick.saturating_add(1)),
+            Progress::Ended | Progress::Failed => BTreeMap::new(),
         };
         let changes = std::mem::replace(&mut self.pending, later).into_values().flatten();
         changes.map(|change| ((change.component, change.key), change.value)).collect()
@@ -143,14 +137,14 @@ impl Committer {
     /// Tells how far checkpoints have come.
     fn release(
         &mut self,
-        complete: Tick,
+        complete: Progress,
         ended: bool,
         mut tell_oldest: impl FnMut(&Capability<Tick>, Tick),
     ) {
         let (committed, oldest) =
-            (self.committed(), self.checkpointer.oldest.load(Ordering::Acquire));
+            (self.checkpointer.committed.get(), self.checkpointer.oldest.load(Ordering::Acquire));
         let Some(hold) = &mut self.hold else { return };
-        hold.downgrade(&committed.max(*hold.time()));
+        hold.downgrade(&committed.first_open().max(*hold.time()));
         if oldest > self.oldest_told {
             tell_oldest(hold, oldest);
             self.oldest_told = oldest;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use operators::Stopped;
-use schemas::Tick;
+use schemas::Progress;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::InputHandleVec;
 use timely::dataflow::operators::Inspect;
@@ -24,7 +24,7 @@ enum Notice {
     /// The run is to stop.
     Stop,
     /// One of its feeds waits, and has come so far.
-    Parked(Tick),
+    Parked(Progress),
     /// It knows where the run stops.
     Ready,
 }
@@ -35,7 +35,7 @@ struct Heard {
     n_workers: usize,
     n_feeds: usize,
     stop: bool,
-    parked: Vec<Tick>,
+    parked: Vec<Progress>,
     n_ready: usize,
 }
 
@@ -73,12 +73,12 @@ impl Parking {
     }
 
     /// Says that a feed waits, and how far it has come; once for each feed.
-    pub(super) fn park(&self, clock: Tick) {
-        self.to_tell.borrow_mut().push(Notice::Parked(clock));
+    pub(super) fn park(&self, progress: Progress) {
+        self.to_tell.borrow_mut().push(Notice::Parked(progress));
     }
 
     /// How far the last of all feeds has come, once all wait and every worker knows it.
-    pub(super) fn low(&self) -> Option<Tick> {
+    pub(super) fn low(&self) -> Option<Progress> {
         let heard = self.heard.borrow();
         heard.low(self.n_workers).filter(|_| heard.n_ready == self.n_workers)
     }
@@ -95,7 +95,9 @@ impl Parking {
             to_tell.push(Notice::Stop);
         }
         if let Some(low) = heard.low(self.n_workers).filter(|_| !self.told_ready.replace(true)) {
-            self.stopped.set(low);
+            if let Progress::Reached(tick) = low {
+                self.stopped.set(tick);
+            }
             to_tell.push(Notice::Ready);
         }
         if let Some(input) = self.input.borrow_mut().as_mut().filter(|_| !to_tell.is_empty()) {
@@ -118,13 +120,13 @@ impl Heard {
                 self.n_feeds += n_feeds;
             }
             Notice::Stop => self.stop = true,
-            Notice::Parked(clock) => self.parked.push(clock),
+            Notice::Parked(progress) => self.parked.push(progress),
             Notice::Ready => self.n_ready += 1,
         }
     }
 
     /// How far the last feed has come, once all of all workers wait.
-    fn low(&self, n_workers: usize) -> Option<Tick> {
+    fn low(&self, n_workers: usize) -> Option<Progress> {
         let all = self.n_workers == n_workers && self.parked.len() == self.n_feeds;
         self.parked.iter().min().copied().filter(|_| all)
     }

@@ -3,11 +3,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use operators::{Change, ClosedTicks};
-use schemas::{Record, Tick};
+use schemas::{Progress, Record, Tick};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
@@ -16,8 +15,8 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::dataflow::Flow;
+use crate::dataflow::shared_progress::SharedProgress;
 use crate::dataflow::sink_queue::{NotQueued, TickSender};
-use crate::dataflow::waker::Waker;
 
 /// How soon a sink whose queue is full looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
@@ -30,10 +29,8 @@ pub(crate) struct Outlet {
     pub(crate) ticks: TickSender,
     /// True if the sink keeps what it takes, so that it has an upper.
     pub(crate) keeps: bool,
-    /// Everything before this tick is durable, or the sink failed; set by the thread.
-    pub(crate) durable: Arc<AtomicU64>,
-    /// Filled once the dataflow is there; the thread wakes it after each commit.
-    pub(crate) waker: Waker,
+    /// What is durable; set by the thread after each commit.
+    pub(crate) durable: SharedProgress,
 }
 
 /// Streams whose frontiers tell what a sink has done.
@@ -64,10 +61,10 @@ pub(super) fn write_to<'scope>(
     let info = builder.operator_info();
     let activator = scope.activator_for(info.address.clone());
     if let Some(outlet) = &outlet {
-        outlet.waker.set(scope, &info.address);
+        outlet.durable.waker.set(scope, &info.address);
     }
     let keeps = outlet.as_ref().is_some_and(|outlet| outlet.keeps);
-    let (mut queue, durable_before) =
+    let (mut queue, durable) =
         outlet.map(|outlet| (Some(outlet.ticks), outlet.durable)).unwrap_or_default();
     let (granule, stopped) = (flow.granule, flow.stopped.clone());
     let name = name.to_owned();
@@ -101,9 +98,9 @@ pub(super) fn write_to<'scope>(
                     Err(NotQueued::Closed) => not_durable.clear(),
                 }
             }
-            let durable = durable_before.load(Ordering::Acquire);
+            let durable = durable.get();
             let mut released = None;
-            while let Some(hold) = not_durable.pop_front_if(|(tick, _)| *tick < durable) {
+            while let Some(hold) = not_durable.pop_front_if(|(tick, _)| durable.is_past(*tick)) {
                 released = Some(hold);
             }
             if let Some((tick, hold)) = released.filter(|_| keeps) {
@@ -115,10 +112,13 @@ pub(super) fn write_to<'scope>(
                 ticks.clear();
             }
             if let Some(queue) = &queue {
-                let clock = not_durable.front().map_or(reached, |(tick, _)| *tick);
-                // Neither before the first tick nor after the last one is it anywhere.
-                let open = (1..Tick::MAX).contains(&clock).then_some((clock, queue.n_ticks()));
-                counters.progress(&name, worker, open);
+                let open = not_durable.front().map(|(tick, _)| Progress::Reached(*tick));
+                let clock = match open.unwrap_or(reached) {
+                    Progress::Reached(tick) if tick > 0 => Some((tick, queue.n_ticks())),
+                    // Neither before the first tick nor after the last one is it anywhere.
+                    _ => None,
+                };
+                counters.progress(&name, worker, clock);
             }
             if frontiers[0].is_empty() && blocked.is_none() {
                 // Closes the queue, upon which the thread makes its last commit.

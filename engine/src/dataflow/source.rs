@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, TryRecvError};
 use operators::Change;
-use schemas::{Record, Tick};
+use schemas::{Progress, Record, Tick};
 use sources::Mark;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Capability;
@@ -271,15 +271,15 @@ impl Intake {
     fn close(&mut self) -> bool {
         let parking = &self.flow.parking;
         if self.end == End::Ended && !self.flow.holds_some {
-            parking.park(Tick::MAX);
+            parking.park(Progress::Ended);
             return true;
         }
         if self.end != End::Parked {
             self.end = End::Parked;
-            parking.park(self.holds.clock());
+            parking.park(self.holds.clock().into());
         }
         // As far as all sources have come, everything is to be durable.
-        if parking.low().is_some_and(|low| passed(&self.flow.durable, low)) {
+        if parking.low().is_some_and(|low| passed(&self.flow.durable, low.first_open())) {
             return true;
         }
         self.activator.activate_after(LOOK_AGAIN);

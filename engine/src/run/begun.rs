@@ -4,7 +4,7 @@
 //! The pipeline may be far beyond what they hold, and its sinks have commits that what they give must not
 //! fall behind. So they begin at the tick behind all that sinks hold: what is older is late, but not lost.
 
-use schemas::Tick;
+use schemas::Progress;
 use sources::{Partition, SourceContext, position};
 
 use crate::{ComponentState, PlannedSource, RunError, State};
@@ -19,12 +19,13 @@ pub(super) fn note(
     source: &PlannedSource,
     partition: &Partition,
     context: &SourceContext<'_>,
+    progress: Progress,
 ) -> Result<(), RunError> {
     let is_known = context.position(&partition.name).is_some() && !partition.source.begins_anew();
     if is_known {
         return Ok(());
     }
-    if context.begins_at == Tick::MAX {
+    if progress == Progress::Ended {
         return Err(RunError::Ended { name: source.name.clone() });
     }
     let of_source = begun.components.entry(source.name.clone());

@@ -6,45 +6,44 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use schemas::Tick;
+use schemas::{Progress, Tick};
 
-use crate::dataflow::{Checkpointer, Commit, Waker};
+use crate::dataflow::{Checkpointer, Commit, SharedProgress};
 use crate::fail_point;
 use crate::run::control::Control;
 use crate::run::held::Held;
 use crate::run::retry::retry;
-use crate::store::Session;
+use crate::store::CommitLog;
 use crate::{Plan, RunError, State, StoreError};
 
-/// Starts the thread that commits to `session`.
+/// Starts the thread that commits to `log`.
 pub(super) fn spawn(
     plan: &Plan,
-    session: Session,
+    log: Box<dyn CommitLog>,
     starts_at: Tick,
     held: Held,
     control: &Arc<Control>,
 ) -> (Checkpointer, JoinHandle<()>) {
     // One is under way at most.
     let (commits, queue) = crossbeam_channel::bounded(1);
-    let (committed, waker) = (Arc::new(AtomicU64::new(starts_at)), Waker::default());
+    let committed = SharedProgress::new(starts_at.into());
     let oldest = Arc::<AtomicU64>::default();
     let checkpointer = Checkpointer {
         commits,
-        committed: Arc::clone(&committed),
+        committed: committed.clone(),
         oldest: Arc::clone(&oldest),
-        waker: waker.clone(),
         interval: Duration::from_millis(plan.checkpoint.interval.0),
     };
     let components = plan.components().into_iter();
     let components =
         components.map(|(name, shape)| (name.to_owned(), shape.unwrap_or_default())).collect();
     let control = Arc::clone(control);
-    let mut committer = Committer { components, session, held, control, committed, oldest, waker };
+    let mut committer = Committer { components, log, held, control, committed, oldest };
     let thread = thread::spawn(move || {
         if let Err(error) = committer.commit_all(&queue) {
             let fenced = matches!(error, StoreError::Fenced { .. });
             committer.control.fail(RunError::Store(error), fenced);
-            committer.release(Tick::MAX);
+            committer.committed.set(Progress::Failed);
         }
     });
     (checkpointer, thread)
@@ -53,12 +52,11 @@ pub(super) fn spawn(
 struct Committer {
     /// Name and shape of each component, by its number.
     components: Vec<(String, String)>,
-    session: Session,
+    log: Box<dyn CommitLog>,
     held: Held,
     control: Arc<Control>,
-    committed: Arc<AtomicU64>,
+    committed: SharedProgress,
     oldest: Arc<AtomicU64>,
-    waker: Waker,
 }
 
 impl Committer {
@@ -67,11 +65,11 @@ impl Committer {
         for mut commit in queue {
             // A sink that failed has let go of what it did not write.
             if self.control.failed() || self.held.is_open_end(&commit) {
-                self.release(Tick::MAX);
+                self.committed.set(Progress::Failed);
                 return Ok(());
             }
             self.held.keep(&mut commit);
-            let Commit { tick, changes } = commit;
+            let Commit { progress, changes } = commit;
             let mut state = State::default();
             for ((component, key), value) in changes {
                 // Numbers come from the plan that the names come from.
@@ -80,20 +78,14 @@ impl Committer {
                 of_component.shape.clone_from(shape);
                 of_component.entries.insert(key, value);
             }
-            let session = &mut self.session;
-            let _span = tracing::info_span!("checkpoint", tick).entered();
+            let log = &mut self.log;
+            let _span = tracing::info_span!("checkpoint", %progress).entered();
             fail_point::pass("before checkpoint", "");
-            let oldest = retry("checkpoints", &self.control, || session.commit(tick, &state))?;
+            let oldest = retry("checkpoints", &self.control, || log.commit(progress, &state))?;
             fail_point::pass("after checkpoint", "");
             self.oldest.store(oldest, Ordering::Release);
-            self.release(tick);
+            self.committed.set(progress);
         }
         Ok(())
-    }
-
-    /// Lets the dataflow know.
-    fn release(&self, tick: Tick) {
-        self.committed.store(tick, Ordering::Release);
-        self.waker.wake();
     }
 }

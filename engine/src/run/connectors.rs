@@ -1,13 +1,14 @@
-//! What opens the sources and sinks of a plan.
+//! What opens the sources and sinks of a plan, and where checkpoints go.
 
 use std::fmt::Debug;
 
 use sinks::{OpenSink, SinkContext, SinkError};
 use sources::{Partition, SourceContext, SourceError};
 
+use crate::store::{CommitLog, Session};
 use crate::{PlannedSink, PlannedSource};
 
-/// Opens sources and sinks. Simulations of a run have their own.
+/// What a run is connected to. Simulations of a run have their own.
 pub(crate) trait Connectors: Debug + Send + Sync {
     /// Opens a source: those of its partitions that are in the context's share.
     fn open_source(
@@ -22,6 +23,9 @@ pub(crate) trait Connectors: Debug + Send + Sync {
         sink: &PlannedSink,
         context: &SinkContext<'_>,
     ) -> Result<OpenSink, SinkError>;
+
+    /// Where the checkpoints of a session are committed.
+    fn commit_log(&self, session: Session) -> Box<dyn CommitLog>;
 }
 
 /// Opens what the settings say.
@@ -43,5 +47,9 @@ impl Connectors for PlannedConnectors {
         context: &SinkContext<'_>,
     ) -> Result<OpenSink, SinkError> {
         sink.config.open(context)
+    }
+
+    fn commit_log(&self, session: Session) -> Box<dyn CommitLog> {
+        Box::new(session)
     }
 }

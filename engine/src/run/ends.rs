@@ -27,7 +27,7 @@ use crate::run::silences::StoredSilences;
 use crate::run::source_thread::Surroundings;
 use crate::run::startup::RoundMessage;
 use crate::run::{begun, sink_thread, source_thread};
-use crate::store::{Session, Store};
+use crate::store::{CommitLog, Session, Store};
 use crate::{Counters, Placement, Plan, PlannedSink, PlannedSource, RunError, State, journals};
 
 /// For each source of the plan, one for each of its partitions.
@@ -218,7 +218,7 @@ impl<'a> Ends<'a> {
     /// Reads partitions again that were left alone, from a tick on that is behind all that sinks hold; so
     /// do those that no earlier run has read. Gives what is to be durable before anything is read.
     fn release(&mut self, from: Tick) -> State {
-        self.begins_at = from.max(self.resumed.tick);
+        self.begins_at = from.max(self.resumed.tick());
         let mut changes = std::mem::take(&mut self.resumed.dropped);
         changes.apply(held::release(self.plan, self.hold, from, &mut self.resumed));
         changes
@@ -239,7 +239,7 @@ impl<'a> Ends<'a> {
             directory: self.directory,
             tick_length: self.plan.tick_length,
             granule: self.plan.granule(),
-            starts_at: self.resumed.tick,
+            starts_at: self.resumed.tick(),
             begins_at: self.begins_at,
             positions: self.resumed.entries(name),
             journal: &self.journal,
@@ -251,7 +251,7 @@ impl<'a> Ends<'a> {
         let failed = |source| RunError::Source { name: name.clone(), source };
         let mut open = Vec::new();
         for partition in self.connectors.open_source(source, &context).map_err(failed)? {
-            begun::note(begun, source, &partition, &context)?;
+            begun::note(begun, source, &partition, &context, self.resumed.progress)?;
             let is_held = context.is_held(&partition.name);
             if is_held {
                 tracing::error!(source = name, partition = partition.name, "left alone");
@@ -297,7 +297,7 @@ impl<'a> Opened<'a> {
         let Ends { session, resumed, control, .. } = &mut self.ends;
         session.take_generation().map_err(RunError::Store)?;
         if !self.changes.components.is_empty() {
-            let commit = || session.commit(resumed.tick, &self.changes);
+            let commit = || session.commit(resumed.progress, &self.changes);
             retry("checkpoints", control, commit).map_err(RunError::Store)?;
         }
         Ok(session.generation())
@@ -321,7 +321,7 @@ impl<'a> Begun<'a> {
     }
 
     pub(super) fn starts_at(&self) -> Tick {
-        self.ends.resumed.tick
+        self.ends.resumed.tick()
     }
 
     /// Starts the threads of sinks and sources.

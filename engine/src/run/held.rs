@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use schemas::Tick;
+use schemas::{Progress, Tick};
 use serde::{Deserialize, Serialize};
 use sources::{SourceContext, position};
 
@@ -38,13 +38,13 @@ impl Held {
 
     /// True for the end of a run that has not read all there is: it is no checkpoint.
     pub(super) fn is_open_end(&self, commit: &Commit) -> bool {
-        commit.tick == Tick::MAX && !self.places.is_empty()
+        commit.progress == Progress::Ended && !self.places.is_empty()
     }
 
     /// Adds the places to a checkpoint.
     pub(super) fn keep(&self, commit: &mut Commit) {
         for (component, partition, place) in &self.places {
-            let held = position::hold(place, commit.tick);
+            let held = position::hold(place, commit.progress.first_open());
             commit.changes.insert((*component, partition.clone()), Some(held));
         }
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use schemas::Tick;
+use schemas::{Progress, Tick};
+use sources::position;
 
 use crate::dataflow::{Entries, upper_of};
 use crate::store::{RunId, Session};
@@ -12,8 +13,8 @@ use crate::{Checkpoint, Mismatch, Plan, RunError, RunOptions, State, Store};
 /// The plan's part of a checkpoint.
 #[derive(Debug, Default)]
 pub(super) struct Resumed {
-    /// Where time starts.
-    pub(super) tick: Tick,
+    /// What is done with.
+    pub(super) progress: Progress,
     /// What each component remembered.
     pub(super) entries: BTreeMap<String, Entries>,
     /// What takes dropped state out of the store.
@@ -28,7 +29,8 @@ pub(super) fn resume(
 ) -> Result<(Session, Resumed), RunError> {
     let loaded = store.load(&plan.name, plan.checkpoint.retention.get(), options.fresh);
     let (session, checkpoint) = loaded.map_err(RunError::Store)?;
-    Ok((session, fit(plan, options, checkpoint)?))
+    let resumed = fit(plan, options, checkpoint, &session)?;
+    Ok((session, resumed))
 }
 
 /// Loads what another process of the same run has loaded.
@@ -40,7 +42,8 @@ pub(super) fn join(
 ) -> Result<(Session, Resumed), RunError> {
     let joined = store.join(&plan.name, plan.checkpoint.retention.get(), run);
     let (session, checkpoint) = joined.map_err(RunError::Store)?;
-    Ok((session, fit(plan, options, checkpoint)?))
+    let resumed = fit(plan, options, checkpoint, &session)?;
+    Ok((session, resumed))
 }
 
 /// The plan's part of a checkpoint.
@@ -48,6 +51,7 @@ fn fit(
     plan: &Plan,
     options: &RunOptions,
     checkpoint: Option<Checkpoint>,
+    session: &Session,
 ) -> Result<Resumed, RunError> {
     let Some(mut checkpoint) = checkpoint else { return Ok(Resumed::default()) };
     let is_dropped = |name: &String, _: &mut _| options.drop_state.contains(name);
@@ -57,18 +61,20 @@ fn fit(
     if !mismatches.is_empty() {
         return Err(RunError::State(mismatches));
     }
-    match checkpoint.tick {
-        Tick::MAX => tracing::warn!(
+    match checkpoint.progress {
+        Progress::Reached(tick) => tracing::info!(tick, "going on from a checkpoint"),
+        Progress::Ended | Progress::Failed => tracing::warn!(
             "this pipeline came to its end before: its sinks take nothing more; --fresh starts it anew"
         ),
-        tick => tracing::info!(tick, "going on from a checkpoint"),
     }
     let entries = checkpoint.state.components.into_iter().map(|(name, component)| {
         let entries = component.entries.into_iter();
         let entries = entries.filter_map(|(key, value)| Some((key, value?)));
         (name, Arc::new(entries.collect()))
     });
-    Ok(Resumed { tick: checkpoint.tick, entries: entries.collect(), dropped })
+    let mut resumed =
+        Resumed { progress: checkpoint.progress, entries: entries.collect(), dropped };
+    Ok(resumed)
 }
 
 /// What was saved for components that are not there any more, or need something else.
@@ -84,6 +90,11 @@ fn mismatches(plan: &Plan, state: &State) -> Vec<Mismatch> {
 }
 
 impl Resumed {
+    /// Where time starts.
+    pub(super) fn tick(&self) -> Tick {
+        self.progress.first_open()
+    }
+
     /// What a component remembered, by key.
     pub(super) fn entries(&self, name: &str) -> &[(Vec<u8>, Vec<u8>)] {
         self.entries.get(name).map_or(&[], |entries| entries.as_slice())

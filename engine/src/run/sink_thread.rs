@@ -1,15 +1,14 @@
 //! A sink's thread: writes closed ticks, commits on the sink's schedule, and tries again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::RecvTimeoutError;
-use schemas::{Record, Tick};
+use schemas::{Progress, Record, Tick};
 use sinks::{Sink, SinkError};
 
-use crate::dataflow::{Outlet, TickReceiver, Waker, sink_queue};
+use crate::dataflow::{Outlet, SharedProgress, TickReceiver, sink_queue};
 use crate::fail_point;
 use crate::run::control::Control;
 use crate::run::retry::retry;
@@ -30,9 +29,9 @@ pub(super) fn spawn(
     control: &Arc<Control>,
 ) -> (Outlet, JoinHandle<()>) {
     let (ticks, queue) = sink_queue(QUEUE_TICKS, QUEUE_BYTES);
-    let (durable, waker) = (Arc::new(AtomicU64::new(0)), Waker::default());
+    let durable = SharedProgress::default();
     let keeps = sink.upper().is_some();
-    let outlet = Outlet { ticks, keeps, durable: Arc::clone(&durable), waker: waker.clone() };
+    let outlet = Outlet { ticks, keeps, durable: durable.clone() };
     let mut writer = Writer {
         name: name.to_owned(),
         sink,
@@ -41,17 +40,18 @@ pub(super) fn spawn(
         upper: 0,
         waiting_since: None,
         durable,
-        waker,
     };
     let thread = thread::spawn(move || {
-        if let Err(source) = writer.write_all(&queue) {
+        let written = writer.write_all(&queue);
+        let progress = if written.is_ok() { Progress::Ended } else { Progress::Failed };
+        if let Err(source) = written {
             let taken_over = source.is_taken_over();
             let error = RunError::Sink { name: writer.name.clone(), source };
             writer.control.fail(error, taken_over);
         }
         // Closed before the dataflow looks again: so it sees that a failed sink takes no more.
         drop(queue);
-        writer.release(Tick::MAX);
+        writer.durable.set(progress);
     });
     (outlet, thread)
 }
@@ -65,8 +65,7 @@ struct Writer {
     upper: Tick,
     /// Since when accepted records wait for a commit.
     waiting_since: Option<Instant>,
-    durable: Arc<AtomicU64>,
-    waker: Waker,
+    durable: SharedProgress,
 }
 
 impl Writer {
@@ -114,7 +113,7 @@ impl Writer {
         fail_point::pass("after commit", &self.name);
         self.count_rejected();
         self.waiting_since = None;
-        self.release(upper);
+        self.durable.set(upper.into());
         Ok(())
     }
 
@@ -130,11 +129,5 @@ impl Writer {
         self.waiting_since.map_or(PATIENCE, |since| {
             self.sink.commit_interval().saturating_sub(now.saturating_duration_since(since))
         })
-    }
-
-    /// Lets the dataflow know that everything before `upper` is done with.
-    fn release(&self, upper: Tick) {
-        self.durable.store(upper, Ordering::Release);
-        self.waker.wake();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schemas::Tick;
+use schemas::Progress;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
 
@@ -12,7 +12,7 @@ use crate::store::{Checkpoint, Known, Listed, StoreError, from_sql, to_sql};
 /// A row of the table.
 pub(super) struct Stored {
     pub(super) listed: Listed,
-    pub(super) base: Tick,
+    pub(super) base: Progress,
     pub(super) body: Vec<u8>,
     pub(super) checksum: i64,
 }
@@ -48,7 +48,7 @@ pub(super) async fn insert(
          body = excluded.body, checksum = excluded.checksum",
     )
     .bind(stored.listed.pipeline)
-    .bind(to_sql(stored.listed.tick))
+    .bind(to_sql(stored.listed.progress))
     .bind(to_sql(stored.base))
     .bind(stored.listed.generation)
     .bind(stored.listed.committed_at_ms)
@@ -62,14 +62,14 @@ pub(super) async fn insert(
 
 impl Stored {
     fn read(pipeline: &str, row: &AnyRow) -> Result<Self, sqlx::Error> {
-        let (tick, base) = (row.try_get(0)?, row.try_get(1)?);
+        let (progress, base) = (row.try_get(0)?, row.try_get(1)?);
         let body: Vec<u8> = row.try_get(5)?;
         let listed = Listed {
             pipeline: pipeline.to_owned(),
-            tick: from_sql(tick),
+            progress: from_sql(progress),
             generation: row.try_get(2)?,
             committed_at_ms: row.try_get(3)?,
-            whole: tick == base,
+            whole: progress == base,
             n_changes: row.try_get(4)?,
             n_bytes: body.len(),
         };
@@ -81,8 +81,8 @@ impl Stored {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(self.listed.pipeline.as_bytes());
         hasher.update(lineage.as_bytes());
-        for number in [self.listed.tick, self.base] {
-            hasher.update(&number.to_le_bytes());
+        for progress in [self.listed.progress, self.base] {
+            hasher.update(&progress.first_open().to_le_bytes());
         }
         hasher.update(&self.body);
         hasher.finalize().into()
@@ -97,31 +97,35 @@ impl Stored {
 pub(super) async fn load_latest<'c>(
     executor: impl sqlx::Executor<'c, Database = Any>,
     known: &Known,
-    up_to: Option<Tick>,
+    up_to: Option<Progress>,
 ) -> Result<Option<Checkpoint>, StoreError> {
     let stored = stored(executor, &known.name).await?;
-    let by_tick: BTreeMap<Tick, &Stored> =
-        stored.iter().map(|stored| (stored.listed.tick, stored)).collect();
-    let wanted = |tick: &Tick| up_to.is_none_or(|up_to| *tick <= up_to);
-    for tick in by_tick.keys().rev().copied().filter(wanted) {
-        if let Some(state) = load(tick, &by_tick, &known.lineage) {
-            return Ok(Some(Checkpoint { tick, state }));
+    let by_progress: BTreeMap<Progress, &Stored> =
+        stored.iter().map(|stored| (stored.listed.progress, stored)).collect();
+    let wanted = |progress: &Progress| up_to.is_none_or(|up_to| *progress <= up_to);
+    for progress in by_progress.keys().rev().copied().filter(wanted) {
+        if let Some(state) = load(progress, &by_progress, &known.lineage) {
+            return Ok(Some(Checkpoint { progress, state }));
         }
-        tracing::warn!(tick, "a checkpoint is damaged, trying the one before");
+        tracing::warn!(%progress, "a checkpoint is damaged, trying the one before");
     }
-    let there_was = known.latest.is_some() || !by_tick.is_empty();
+    let there_was = known.latest.is_some() || !by_progress.is_empty();
     if there_was && up_to.is_none() {
         return Err(StoreError::Damaged { pipeline: known.name.clone() });
     }
     Ok(None)
 }
 
-/// The state at a tick; none if anything of it is missing or damaged.
-fn load(tick: Tick, by_tick: &BTreeMap<Tick, &Stored>, lineage: &str) -> Option<State> {
+/// The state of a checkpoint; none if anything of it is missing or damaged.
+fn load(
+    progress: Progress,
+    by_progress: &BTreeMap<Progress, &Stored>,
+    lineage: &str,
+) -> Option<State> {
     let mut chain = Vec::new();
-    let mut next = tick;
+    let mut next = progress;
     loop {
-        let stored = by_tick.get(&next)?;
+        let stored = by_progress.get(&next)?;
         chain.push(stored.state(lineage)?);
         if stored.base == next {
             break;

@@ -118,7 +118,7 @@ fn change(row: &AnyRow) -> Result<ZoneChange, StoreError> {
     let zone = row.try_get::<Option<String>, _>(3)?;
     let zone = zone.map(|zone| serde_json::from_str(&zone)).transpose();
     let zone = zone.map_err(|error| damaged(&operator, &name, error))?;
-    Ok(ZoneChange { tick: from_sql(row.try_get(0)?), operator, name, zone })
+    Ok(ZoneChange { tick: from_sql(row.try_get(0)?).first_open(), operator, name, zone })
 }
 
 fn damaged(operator: &str, name: &str, source: serde_json::Error) -> StoreError {

@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use schemas::Tick;
+use schemas::Progress;
 use serde::{Deserialize, Serialize};
 use sqlx::{Any, Row};
 
@@ -15,8 +15,8 @@ use crate::store::{Checkpoint, Known, StoreError, StoreHandle, from_sql, to_sql}
 pub(crate) struct RunId {
     pub(crate) generation: i64,
     pub(crate) lineage: String,
-    /// The tick of the checkpoint that it goes on from.
-    pub(crate) tick: Option<Tick>,
+    /// The checkpoint that it goes on from.
+    pub(crate) latest: Option<Progress>,
 }
 
 /// What the store knew of a pipeline when a run loaded it.
@@ -50,7 +50,7 @@ impl StoreHandle {
         let known = Known {
             lineage: if fresh { new_lineage() } else { row.lineage },
             generation: row.generation.saturating_add(1),
-            latest: loaded.as_ref().map(|checkpoint| checkpoint.tick),
+            latest: loaded.as_ref().map(|checkpoint| checkpoint.progress),
             name: row.name,
         };
         Ok((known, before, loaded))
@@ -62,11 +62,13 @@ impl StoreHandle {
         pipeline: &str,
         run: &RunId,
     ) -> Result<(Known, Option<Checkpoint>), StoreError> {
-        let RunId { generation, lineage, tick } = run.clone();
-        let known = Known { name: pipeline.to_owned(), lineage, generation, latest: tick };
-        let Some(tick) = tick else { return Ok((known, None)) };
-        let loaded = load_latest(&self.pool, &known, Some(tick)).await?;
-        let loaded = loaded.filter(|checkpoint| checkpoint.tick == tick);
+        let RunId { generation, lineage, latest } = run.clone();
+        let known = Known { name: pipeline.to_owned(), lineage, generation, latest };
+        if latest.is_none() {
+            return Ok((known, None));
+        }
+        let loaded = load_latest(&self.pool, &known, latest).await?;
+        let loaded = loaded.filter(|checkpoint| Some(checkpoint.progress) == latest);
         let moved = || StoreError::Moved { pipeline: pipeline.to_owned() };
         Ok((known, Some(loaded.ok_or_else(moved)?)))
     }

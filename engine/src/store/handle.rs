@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use schemas::Tick;
+use schemas::{Progress, Tick};
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::Migrator;
 use sqlx::{AnyPool, ConnectOptions, Row};
@@ -89,7 +89,7 @@ impl StoreHandle {
         up_to: Option<Tick>,
     ) -> Result<Option<Checkpoint>, StoreError> {
         let Some(known) = known(&self.pool, pipeline).await? else { return Ok(None) };
-        load_latest(&self.pool, &known, up_to).await
+        load_latest(&self.pool, &known, up_to.map(Progress::Reached)).await
     }
 }
 

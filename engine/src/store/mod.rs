@@ -17,7 +17,7 @@ mod silences;
 
 use std::path::Path;
 
-use schemas::Tick;
+use schemas::{Progress, Tick};
 use tokio::runtime::Runtime;
 
 pub use crate::store::body::{ComponentState, State};
@@ -26,7 +26,7 @@ pub use crate::store::error::StoreError;
 pub(crate) use crate::store::generation::RunId;
 pub use crate::store::handle::StoreHandle;
 pub(crate) use crate::store::lease::{Beat, Lease, LeaseState};
-pub(crate) use crate::store::session::Session;
+pub(crate) use crate::store::session::{CommitLog, Session};
 pub(crate) use crate::store::silences::SilenceLog;
 
 /// A place for checkpoints, with a runtime of its own. Its methods wait; a [`StoreHandle`] does not.
@@ -43,8 +43,8 @@ pub struct Store {
 /// What a pipeline was when a checkpoint was made.
 #[derive(Clone, Debug, Default)]
 pub struct Checkpoint {
-    /// Everything before this tick is done with.
-    pub tick: Tick,
+    /// What is done with.
+    pub progress: Progress,
     /// What each component remembers.
     pub state: State,
 }
@@ -54,8 +54,8 @@ pub struct Checkpoint {
 pub struct Listed {
     /// The pipeline.
     pub pipeline: String,
-    /// Its tick.
-    pub tick: Tick,
+    /// What is done with in it.
+    pub progress: Progress,
     /// The run that made it.
     pub generation: i64,
     /// When, in milliseconds since the Unix epoch.
@@ -74,8 +74,8 @@ struct Known {
     name: String,
     lineage: String,
     generation: i64,
-    /// The tick of the newest checkpoint, if there is one.
-    latest: Option<Tick>,
+    /// The newest checkpoint, if there is one.
+    latest: Option<Progress>,
 }
 
 impl Store {
@@ -175,13 +175,16 @@ impl Drop for Store {
     }
 }
 
-/// Databases have signed numbers; the end of time is the largest.
-fn to_sql(tick: Tick) -> i64 {
-    i64::try_from(tick).unwrap_or(i64::MAX)
+/// Databases have signed numbers; the end is the largest.
+fn to_sql(progress: impl Into<Progress>) -> i64 {
+    match progress.into() {
+        Progress::Reached(tick) => i64::try_from(tick).unwrap_or(i64::MAX),
+        Progress::Ended | Progress::Failed => i64::MAX,
+    }
 }
 
-fn from_sql(tick: i64) -> Tick {
-    if tick == i64::MAX { Tick::MAX } else { tick.unsigned_abs() }
+fn from_sql(progress: i64) -> Progress {
+    if progress == i64::MAX { Progress::Ended } else { progress.unsigned_abs().into() }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use schemas::Tick;
+use schemas::{Progress, Tick};
 use sqlx::{Any, Row, Transaction};
 
 use crate::State;
@@ -14,6 +14,18 @@ use crate::store::{Known, Listed, StoreError, StoreHandle, from_sql, to_sql};
 /// what they add to, a whole one is made.
 pub(super) const MAX_DELTAS: usize = 256;
 const MIN_WHOLE_BYTES: usize = 256 * 1024;
+
+/// Where a run commits its checkpoints.
+pub(crate) trait CommitLog: Send {
+    /// Commits a checkpoint: all that changed since the one before. Gives where the oldest one that is
+    /// kept starts from.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Fenced`] if a newer run has begun; another one if the database fails. Whether it
+    /// was committed is not known then; the same call finds out, and commits it once.
+    fn commit(&mut self, progress: Progress, changes: &State) -> Result<Tick, StoreError>;
+}
 
 /// A run's right to commit checkpoints of its pipeline, once it has taken its generation.
 #[derive(Debug)]
@@ -33,8 +45,8 @@ pub(crate) struct Session {
 
 /// A checkpoint that is to be committed, or was.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Attempt {
-    tick: Tick,
+pub(crate) struct Attempt {
+    progress: Progress,
     checksum: i64,
     whole: bool,
     n_bytes: usize,
@@ -65,7 +77,7 @@ impl Session {
     /// What other processes of the run need to join it.
     pub(crate) fn run_id(&self) -> RunId {
         let Known { lineage, generation, latest, .. } = self.known.clone();
-        RunId { generation, lineage, tick: latest }
+        RunId { generation, lineage, latest }
     }
 
     /// Begins the run, if another process does not: from here on, earlier runs of the pipeline cannot
@@ -81,39 +93,20 @@ impl Session {
         Ok(())
     }
 
-    /// Commits a checkpoint: all that changed since the one before, up to `tick`. Gives the ticks of
-    /// the oldest checkpoint that is kept.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Fenced`] if a newer run has begun; another one if the database fails. Whether it
-    /// was committed is not known then; the same call finds out, and commits it once.
-    pub(crate) fn commit(&mut self, tick: Tick, changes: &State) -> Result<Tick, StoreError> {
-        let (attempt, oldest) = self.try_commit(tick, changes)?;
-        self.attempt = None;
-        self.known.latest = Some(tick);
-        if attempt.whole {
-            (self.whole_bytes, self.delta_bytes) = (attempt.n_bytes, Vec::new());
-        } else {
-            self.delta_bytes.push(attempt.n_bytes);
-        }
-        Ok(oldest)
-    }
-
     /// Commits, and does not know yet that it did.
-    pub(super) fn try_commit(
+    pub(crate) fn try_commit(
         &mut self,
-        tick: Tick,
+        progress: Progress,
         changes: &State,
     ) -> Result<(Attempt, Tick), StoreError> {
         let store = self.store.clone();
         store.block_on(async {
             let mut transaction = store.pool.begin().await?;
             claim(&mut transaction, &self.known).await?;
-            let found = self.find_attempt(&mut transaction, tick).await?;
+            let found = self.find_attempt(&mut transaction, progress).await?;
             let attempt = match found {
                 Some(attempt) => attempt,
-                None => self.add(&mut transaction, tick, changes).await?,
+                None => self.add(&mut transaction, progress, changes).await?,
             };
             self.attempt = Some(attempt);
             let oldest = self.trim(&mut transaction).await?;
@@ -126,14 +119,14 @@ impl Session {
     async fn find_attempt(
         &self,
         transaction: &mut Transaction<'_, Any>,
-        tick: Tick,
+        progress: Progress,
     ) -> Result<Option<Attempt>, StoreError> {
-        let Some(attempt) = self.attempt.filter(|attempt| attempt.tick == tick) else {
+        let Some(attempt) = self.attempt.filter(|attempt| attempt.progress == progress) else {
             return Ok(None);
         };
         let select = "SELECT COUNT(*) FROM checkpoints
              WHERE pipeline = $1 AND tick = $2 AND generation = $3 AND checksum = $4";
-        let select = sqlx::query(select).bind(self.known.name.as_str()).bind(to_sql(tick));
+        let select = sqlx::query(select).bind(self.known.name.as_str()).bind(to_sql(progress));
         let select = select.bind(self.known.generation).bind(attempt.checksum);
         let n_found: i64 = select.fetch_one(&mut **transaction).await?.try_get(0)?;
         Ok(Some(attempt).filter(|_| n_found > 0))
@@ -144,23 +137,23 @@ impl Session {
     async fn add(
         &self,
         transaction: &mut Transaction<'_, Any>,
-        tick: Tick,
+        progress: Progress,
         changes: &State,
     ) -> Result<Attempt, StoreError> {
         let whole = self.is_whole_due();
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let committed_at_ms = since_epoch.unwrap_or_default().as_millis() as i64;
-        self.set_latest(transaction, tick).await?;
+        self.set_latest(transaction, progress).await?;
         let n_changes = i64::try_from(changes.n_entries()).unwrap_or(i64::MAX);
         let (base, body) = if whole {
-            (tick, self.whole(transaction, changes).await?.encode())
+            (progress, self.whole(transaction, changes).await?.encode())
         } else {
-            (self.known.latest.unwrap_or(tick), changes.encode())
+            (self.known.latest.unwrap_or(progress), changes.encode())
         };
         let n_bytes = body.len();
         let listed = Listed {
             pipeline: self.known.name.clone(),
-            tick,
+            progress,
             generation: self.known.generation,
             committed_at_ms,
             whole,
@@ -171,7 +164,7 @@ impl Session {
         stored.checksum = stored.sum(&self.known.lineage);
         let checksum = stored.checksum;
         insert(transaction, stored).await?;
-        Ok(Attempt { tick, checksum, whole, n_bytes })
+        Ok(Attempt { progress, checksum, whole, n_bytes })
     }
 
     /// True if the next checkpoint is to need no other.
@@ -188,7 +181,7 @@ impl Session {
         changes: &State,
     ) -> Result<State, StoreError> {
         let latest = load_latest(&mut **transaction, &self.known, None).await?;
-        if latest.as_ref().map(|latest| latest.tick) != self.known.latest {
+        if latest.as_ref().map(|latest| latest.progress) != self.known.latest {
             return Err(StoreError::Damaged { pipeline: self.known.name.clone() });
         }
         let mut state = latest.unwrap_or_default().state;
@@ -201,10 +194,10 @@ impl Session {
     async fn set_latest(
         &self,
         transaction: &mut Transaction<'_, Any>,
-        tick: Tick,
+        progress: Progress,
     ) -> Result<(), StoreError> {
         let update = sqlx::query("UPDATE pipelines SET latest = $1 WHERE name = $2");
-        let update = update.bind(to_sql(tick)).bind(self.known.name.as_str());
+        let update = update.bind(to_sql(progress)).bind(self.known.name.as_str());
         update.execute(&mut **transaction).await?;
         Ok(())
     }
@@ -233,7 +226,21 @@ impl Session {
             .bind(oldest_kept)
             .execute(&mut **transaction)
             .await?;
-        Ok(from_sql(oldest_kept))
+        Ok(from_sql(oldest_kept).first_open())
+    }
+}
+
+impl CommitLog for Session {
+    fn commit(&mut self, progress: Progress, changes: &State) -> Result<Tick, StoreError> {
+        let (attempt, oldest) = self.try_commit(progress, changes)?;
+        self.attempt = None;
+        self.known.latest = Some(attempt.progress);
+        if attempt.whole {
+            (self.whole_bytes, self.delta_bytes) = (attempt.n_bytes, Vec::new());
+        } else {
+            self.delta_bytes.push(attempt.n_bytes);
+        }
+        Ok(oldest)
     }
 }
 

@@ -73,7 +73,8 @@ impl SilenceLog {
         let select = select.bind(self.known.lineage.as_str());
         let rows = self.store.block_on(select.fetch_all(&self.store.pool))?;
         let silences = rows.iter().map(|row| {
-            Ok(Silence { offset: from_sql(row.try_get(0)?), clock: from_sql(row.try_get(1)?) })
+            let (place, clock) = (from_sql(row.try_get(0)?), from_sql(row.try_get(1)?));
+            Ok(Silence { offset: place.first_open(), clock: clock.first_open() })
         });
         Ok(silences.collect::<Result<_, sqlx::Error>>()?)
     }

@@ -42,14 +42,14 @@ fn the_latest_change_of_each_key_is_restored() {
     let store = open(&directory);
     let (mut session, nothing) = begin(&store);
     assert!(nothing.is_none());
-    session.commit(10, &changes(&[("a", 1, Some(1)), ("a", 2, Some(2))])).expect("room");
-    session.commit(20, &changes(&[("a", 1, Some(3)), ("b", 9, Some(9))])).expect("room");
-    session.commit(30, &changes(&[("a", 2, None)])).expect("room");
+    session.commit(10.into(), &changes(&[("a", 1, Some(1)), ("a", 2, Some(2))])).expect("room");
+    session.commit(20.into(), &changes(&[("a", 1, Some(3)), ("b", 9, Some(9))])).expect("room");
+    session.commit(30.into(), &changes(&[("a", 2, None)])).expect("room");
     store.close();
     let store = open(&directory);
     let (session, checkpoint) = begin(&store);
     let checkpoint = checkpoint.expect("it was committed");
-    assert_eq!((checkpoint.tick, values(&checkpoint)), (30, vec![(1, 3)]));
+    assert_eq!((checkpoint.progress, values(&checkpoint)), (30.into(), vec![(1, 3)]));
     let (mut fresh, nothing) = store.load("flat", 3, true).expect("it is intact");
     assert!(nothing.is_none() && fresh.lineage() != session.lineage());
     assert_eq!(store.list().expect("it is open").len(), 3, "nothing is forgotten yet");
@@ -62,17 +62,17 @@ fn an_earlier_run_can_commit_until_the_next_has_begun() {
     let directory = tempfile::tempdir().expect("room");
     let store = open(&directory);
     let (mut first, _) = begin(&store);
-    first.commit(10, &changes(&[("a", 1, Some(1))])).expect("room");
+    first.commit(10.into(), &changes(&[("a", 1, Some(1))])).expect("room");
     let (mut early, _) = store.load("flat", 3, false).expect("it is intact");
-    first.commit(20, &State::default()).expect("the other one has not begun");
+    first.commit(20.into(), &State::default()).expect("the other one has not begun");
     let error = early.take_generation().expect_err("it would go on from an earlier checkpoint");
     assert!(matches!(error, StoreError::Moved { .. }), "{error}");
     let (mut second, checkpoint) = store.load("flat", 3, false).expect("it is intact");
-    assert_eq!(checkpoint.expect("it was committed").tick, 20);
+    assert_eq!(checkpoint.expect("it was committed").progress, 20.into());
     second.take_generation().expect("nothing was committed since");
-    let error = first.commit(30, &State::default()).expect_err("it was taken over");
+    let error = first.commit(30.into(), &State::default()).expect_err("it was taken over");
     assert!(matches!(error, StoreError::Fenced { generation: 1, .. }), "{error}");
-    second.commit(30, &State::default()).expect("it is the newest");
+    second.commit(30.into(), &State::default()).expect("it is the newest");
 }
 
 #[test]
@@ -80,15 +80,15 @@ fn other_processes_join_what_the_first_one_loaded() {
     let directory = tempfile::tempdir().expect("room");
     let store = open(&directory);
     let (mut before, _) = begin(&store);
-    before.commit(10, &changes(&[("a", 1, Some(1))])).expect("room");
+    before.commit(10.into(), &changes(&[("a", 1, Some(1))])).expect("room");
     let (first, _) = store.load("flat", 3, false).expect("it is intact");
     let (second, checkpoint) = store.join("flat", 3, &first.run_id()).expect("it is there");
     assert_eq!(second.run_id(), first.run_id());
-    assert_eq!(checkpoint.expect("it was committed").tick, 10);
+    assert_eq!(checkpoint.expect("it was committed").progress, 10.into());
     let (fresh, _) = store.load("flat", 3, true).expect("it is intact");
     let (joined, nothing) = store.join("flat", 3, &fresh.run_id()).expect("it is empty");
     assert!(nothing.is_none() && joined.lineage() == fresh.lineage());
-    let missing = RunId { tick: Some(20), ..first.run_id() };
+    let missing = RunId { latest: Some(20.into()), ..first.run_id() };
     let error = store.join("flat", 3, &missing).expect_err("there is no such checkpoint");
     assert!(matches!(error, StoreError::Moved { .. }), "{error}");
 }
@@ -102,13 +102,13 @@ fn a_lost_reply_to_a_commit_is_recognised() {
     // The first checkpoint is whole, the second adds to it.
     for key in [10, 20] {
         let (tick, changes) = (u64::from(key), changes(&[("a", key, Some(1))]));
-        session.try_commit(tick, &changes).expect("room");
-        session.commit(tick, &changes).expect("it is there already");
+        session.try_commit(tick.into(), &changes).expect("room");
+        session.commit(tick.into(), &changes).expect("it is there already");
     }
-    session.commit(30, &State::default()).expect("it goes on");
+    session.commit(30.into(), &State::default()).expect("it goes on");
     let listed = store.list().expect("it is open");
-    let ticks: Vec<_> = listed.iter().map(|listed| (listed.tick, listed.whole)).collect();
-    assert_eq!(ticks, [(10, true), (20, false), (30, false)]);
+    let ticks: Vec<_> = listed.iter().map(|listed| (listed.progress, listed.whole)).collect();
+    assert_eq!(ticks, [(10.into(), true), (20.into(), false), (30.into(), false)]);
     let checkpoint = store.inspect("flat", None).expect("it is intact").expect("it is kept");
     assert_eq!(values(&checkpoint), [(10, 1), (20, 1)]);
 }
@@ -119,14 +119,15 @@ fn many_checkpoints_take_little_room() {
     let store = open(&directory);
     let (mut session, _) = begin(&store);
     for nth in 1..=600 {
-        let oldest = session.commit(nth * 10, &changes(&[("a", (nth % 7) as u8, Some(1))]));
+        let oldest =
+            session.commit((nth * 10).into(), &changes(&[("a", (nth % 7) as u8, Some(1))]));
         assert_eq!(oldest.expect("room"), (nth * 10).saturating_sub(20).max(10));
     }
     let listed = store.list().expect("it is intact");
     assert!(listed.len() <= MAX_DELTAS + 4, "{} are kept", listed.len());
-    assert_eq!(listed.last().expect("the newest").tick, 6000);
+    assert_eq!(listed.last().expect("the newest").progress, 6000.into());
     let checkpoint = store.inspect("flat", Some(5995)).expect("it is intact").expect("it is kept");
-    assert_eq!((checkpoint.tick, values(&checkpoint).len()), (5990, 7));
+    assert_eq!((checkpoint.progress, values(&checkpoint).len()), (5990.into(), 7));
 }
 
 /// Whichever byte of the file flips: an intact checkpoint is loaded, or none, but no wrong one.
@@ -138,7 +139,7 @@ fn a_flipped_bit_is_never_believed() {
     for nth in 1..=4_u8 {
         let tick = u64::from(nth) * 10;
         session
-            .commit(tick, &changes(&[("a", 1, Some(nth)), ("a", 10 + nth, Some(nth))]))
+            .commit(tick.into(), &changes(&[("a", 1, Some(nth)), ("a", 10 + nth, Some(nth))]))
             .expect("room");
     }
     store.close();
@@ -161,8 +162,9 @@ fn a_flipped_bit_is_never_believed() {
         });
         match loaded {
             Ok((_, Some(checkpoint))) => {
-                assert_eq!(values(&checkpoint), expected(checkpoint.tick), "byte {at}");
-                *(if checkpoint.tick == 40 { &mut n_latest } else { &mut n_earlier }) += 1;
+                let tick = checkpoint.progress.first_open();
+                assert_eq!(values(&checkpoint), expected(tick), "byte {at}");
+                *(if tick == 40 { &mut n_latest } else { &mut n_earlier }) += 1;
             }
             Ok((session, None)) => panic!("byte {at}: {session:?} forgot everything"),
             Err(_) => n_refused += 1,
@@ -177,7 +179,9 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     let store = open(&directory);
     let (mut session, _) = begin(&store);
     for nth in 1..=3_u8 {
-        session.commit(u64::from(nth) * 10, &changes(&[("a", 1, Some(nth))])).expect("room");
+        session
+            .commit((u64::from(nth) * 10).into(), &changes(&[("a", 1, Some(nth))]))
+            .expect("room");
     }
     let damage = "UPDATE checkpoints SET body = $1 WHERE tick >= $2";
     let damage = |from: i64| {
@@ -187,7 +191,7 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     damage(30);
     let (_, checkpoint) = begin(&store);
     let checkpoint = checkpoint.expect("two are intact");
-    assert_eq!((checkpoint.tick, values(&checkpoint)), (20, vec![(1, 2)]));
+    assert_eq!((checkpoint.progress, values(&checkpoint)), (20.into(), vec![(1, 2)]));
     damage(0);
     let error = store.load("flat", 3, false).expect_err("nothing is intact");
     assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
@@ -208,7 +212,7 @@ fn silences_are_kept_until_a_checkpoint_is_beyond_them() {
     assert_eq!(kept(&session), [silence(3, 60), silence(7, 90)]);
     // Three checkpoints are kept, each of which may be started from.
     for tick in [90, 91, 92] {
-        session.commit(tick, &changes(&[("a", 1, Some(1))])).expect("room");
+        session.commit(tick.into(), &changes(&[("a", 1, Some(1))])).expect("room");
     }
     assert_eq!(kept(&session), [silence(7, 90)], "at 90 the clock may still be looked up");
     let (fresh, _) = store.load("flat", 3, true).expect("it is intact");
@@ -265,7 +269,7 @@ fn a_lease_ends_with_its_run() {
 fn a_store_can_be_asked_and_dropped_within_a_runtime() {
     let directory = tempfile::tempdir().expect("room");
     let store = open(&directory);
-    begin(&store).0.commit(10, &changes(&[("a", 1, Some(1))])).expect("room");
+    begin(&store).0.commit(10.into(), &changes(&[("a", 1, Some(1))])).expect("room");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let listed = runtime.expect("a runtime").block_on(async {
         let handle = store.handle();

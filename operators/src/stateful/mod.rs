@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Drain;
 
-use schemas::{Granule, RecordType, Tick};
+use schemas::{Granule, Progress, RecordType, Tick};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use timely::ExchangeData;
@@ -151,7 +151,7 @@ pub(crate) fn stateful<'scope, O: Stateful>(
                 let results = instance.act(tick, &holds, records);
                 outputs.session(&holds.outputs).give_iterator(results);
             }
-            if let Some((end, changed)) = instance.take_changes(reached) {
+            if let Some((end, changed)) = instance.take_changes(reached.first_open()) {
                 changes.session(&end).give_iterator(changed.into_iter());
             }
             if stopped.over(&frontiers[0]) {
@@ -216,11 +216,12 @@ impl<O: Stateful> Instance<O> {
     }
 
     /// The next alarm or closed tick, an alarm first; the records of a tick.
-    fn next(&mut self, reached: Tick) -> Option<Turn<O::Input>> {
+    fn next(&mut self, reached: Progress) -> Option<Turn<O::Input>> {
         let closed = self.ticks.closed(reached);
         // All before an alarm is closed when the frontier has reached it.
         let due = self.alarms.first_key_value().map(|(tick, _)| *tick);
-        let due = due.filter(|due| *due <= reached && closed.is_none_or(|tick| *due <= tick));
+        let due = due
+            .filter(|due| *due <= reached.first_open() && closed.is_none_or(|tick| *due <= tick));
         if due.is_some() {
             return self.alarms.pop_first().map(|(tick, holds)| (tick, holds, None));
         }

@@ -1,5 +1,5 @@
-//! Runs in this process, with sources and sinks of memory, that are stopped, killed and failed as a seed
-//! says: the output must be that of one run without any of it.
+//! Runs in this process, with sources and sinks of memory and a store that fails, that are stopped, killed
+//! and failed as a seed says: the output must be that of one run without any of it.
 //!
 //! A seed gives everything that is left to chance, so that one that fails can be tried again:
 //! `FRESNEL_SEED=17`. `FRESNEL_SEEDS=10000` tries more than the usual number.
@@ -7,13 +7,14 @@
 mod chance;
 mod sink;
 mod source;
+mod store;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use schemas::Tick;
+use schemas::Progress;
 use sinks::{OpenSink, SinkContext, SinkError};
 use sources::{Partition, SourceContext, SourceError};
 use tempfile::TempDir;
@@ -22,8 +23,9 @@ use crate::run::connectors::Connectors;
 use crate::run::simulation::chance::Chance;
 use crate::run::simulation::sink::{Disk, SimulatedSink};
 use crate::run::simulation::source::{Script, SimulatedSource};
+use crate::run::simulation::store::SimulatedStore;
 use crate::run::{Cluster, RunBuilder, RunOptions, WhenAlive};
-use crate::store::Store;
+use crate::store::{CommitLog, Session, Store};
 use crate::{Plan, PlannedSink, PlannedSource};
 
 /// Seeds that every test run tries.
@@ -116,6 +118,8 @@ enum Fate {
     Stops { commit: u64 },
     /// It dies at a commit of its sinks, before or behind it.
     Dies { commit: u64, committed: bool },
+    /// It dies at a checkpoint, before or behind its commit.
+    DiesAtCheckpoint { commit: u64, committed: bool },
     /// One of its sources fails at a poll.
     Fails { poll: u64 },
 }
@@ -152,7 +156,7 @@ impl World {
         match run.wait() {
             Ok(ended) => drop(ended.release()),
             Err(error) => {
-                let expected = matches!(fate, Fate::Dies { .. } | Fate::Fails { .. });
+                let expected = !matches!(fate, Fate::Ends | Fate::Stops { .. });
                 assert!(expected, "{fate:?}: {error:?}");
                 alive.store(false, Ordering::Release);
             }
@@ -167,7 +171,7 @@ impl World {
         store.lease("simulated").end().expect("it is there");
         let checkpoint = store.inspect("simulated", None).expect("it is intact");
         store.close();
-        checkpoint.is_some_and(|checkpoint| checkpoint.tick == Tick::MAX)
+        checkpoint.is_some_and(|checkpoint| checkpoint.progress == Progress::Ended)
     }
 
     fn output(&self, sink: &str) -> Vec<String> {
@@ -201,6 +205,12 @@ impl Connectors for Life {
         let sink = SimulatedSink::open(disk, chance, self.fate, alive, stop);
         Ok(OpenSink { sink: Box::new(sink), tail: None })
     }
+
+    fn commit_log(&self, session: Session) -> Box<dyn CommitLog> {
+        let chance = Chance::new(self.seed.rotate_left(32));
+        let alive = Arc::clone(&self.alive);
+        Box::new(SimulatedStore::new(session, chance, self.fate, alive))
+    }
 }
 
 /// What one run without faults gives.
@@ -215,7 +225,11 @@ fn reference(script: u64) -> [Vec<String>; 2] {
 fn fate(chance: &mut Chance) -> Fate {
     match chance.below(8) {
         0 | 1 => Fate::Stops { commit: chance.below(30) },
-        2..=4 => Fate::Dies { commit: chance.below(30), committed: chance.below(2) == 0 },
+        2 | 3 => Fate::Dies { commit: chance.below(30), committed: chance.below(2) == 0 },
+        4 => {
+            let (commit, committed) = (1 + chance.below(20), chance.below(2) == 0);
+            Fate::DiesAtCheckpoint { commit, committed }
+        }
         5 => Fate::Fails { poll: chance.below(60) },
         _ => Fate::Ends,
     }

@@ -23,7 +23,8 @@ pub(super) struct Script {
 }
 
 impl Script {
-    /// Rows whose times mostly go on, and sometimes step back or leave a gap.
+    /// Rows whose times mostly go on, and sometimes step back, leave a gap, or come of a clock that was
+    /// set.
     pub(super) fn new(seed: u64, is_behind: bool) -> Self {
         let mut chance = Chance::new(seed);
         let mut now_ms = STARTS_AT_MS - if is_behind { BEHIND_MS } else { 0 };
@@ -31,6 +32,9 @@ impl Script {
             now_ms += match chance.below(20) {
                 0 => -(chance.below(120).cast_signed()),
                 1 => chance.below(400).cast_signed(),
+                // A clock that is set.
+                2 if chance.below(10) == 0 => -(chance.below(5000).cast_signed()),
+                3 if chance.below(10) == 0 => chance.below(5000).cast_signed(),
                 _ => chance.below(12).cast_signed(),
             };
             (now_ms, DEVICES[chance.below(3) as usize])

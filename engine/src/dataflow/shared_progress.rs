@@ -1,0 +1,31 @@
+//! What a thread tells the dataflow of its progress.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use schemas::Progress;
+
+use crate::dataflow::waker::Waker;
+
+/// How far a thread has come, and whom to wake when that changes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SharedProgress {
+    progress: Arc<Mutex<Progress>>,
+    /// Filled once the dataflow is there.
+    pub(super) waker: Waker,
+}
+
+impl SharedProgress {
+    pub(crate) fn new(progress: Progress) -> Self {
+        Self { progress: Arc::new(Mutex::new(progress)), waker: Waker::default() }
+    }
+
+    /// Sets how far it has come, and wakes who waits for it.
+    pub(crate) fn set(&self, progress: Progress) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+        self.waker.wake();
+    }
+
+    pub(super) fn get(&self) -> Progress {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
