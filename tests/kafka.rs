@@ -443,6 +443,65 @@ pub(crate) fn a_silent_partition_loses_nothing() {
     assert_eq!(found, (0..n_sent as u64).collect::<Vec<_>>());
 }
 
+/// A topic that grows while a run is on is read whole; each frame comes once, at whatever moment a run is
+/// killed.
+pub(crate) fn a_partition_that_comes_later_is_read() {
+    let kafka = Kafka::start();
+    kafka.create("boards", 1);
+    let directory = tempfile::tempdir().expect("room");
+    let path = directory.path();
+    let asks_often =
+        r#"topic = "boards", properties = { "topic.metadata.refresh.interval.ms" = "50" }"#;
+    let pipeline = SILENT.replace("BROKERS", &kafka.brokers());
+    let pipeline = pipeline.replace(r#"topic = "boards""#, asks_often);
+    fs::write(path.join("silent.toml"), pipeline).expect("room");
+    let log = capture::esp32();
+    let mut lines = log.split(|byte| *byte == b'\n').skip(1);
+    let mut send = |partition: i32, n_lines: usize| {
+        // One that is new knows all partitions.
+        let producer: BaseProducer = kafka.client().create().expect("a client");
+        for line in lines.by_ref().take(n_lines) {
+            let record: BaseRecord<'_, str, [u8]> = BaseRecord::to("boards").payload(line);
+            // Of the second day of 1970: late for every clock that has followed the wall clock.
+            let record = record.partition(partition).timestamp(100_000_000);
+            producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
+        }
+        producer.flush(Duration::from_secs(30)).expect("it takes them");
+    };
+    let arguments = ["run", "silent.toml", "--listen", "127.0.0.1:0"];
+    send(0, 20);
+    let mut n_sent = 20;
+    for nth in 1..=6 {
+        let point = format!("{} silence/boards:{nth}", ["before", "after"][nth % 2]);
+        // It dies when it has found the partition, or before or behind that.
+        let dies = process::Server::start_failing_silent(path, &arguments, &point);
+        kafka.grow("boards", nth + 1);
+        let partition = i32::try_from(nth).expect("few partitions");
+        send(partition, 5);
+        n_sent += 5;
+        assert_eq!(dies.wait_for_signal(), Some(6), "{point}");
+        let mut server = process::Server::start(path, &arguments);
+        server.wait_until(|| frames(path).len() >= n_sent);
+        send(partition - 1, 5);
+        n_sent += 5;
+        server.wait_until(|| frames(path).len() >= n_sent);
+    }
+    // One run reads several of them, each of which goes on.
+    let mut server = process::Server::start(path, &arguments);
+    for nth in 7..=9 {
+        kafka.grow("boards", nth + 1);
+        for partition in [nth, 0, nth - 1] {
+            send(i32::try_from(partition).expect("few partitions"), 5);
+            n_sent += 5;
+            server.wait_until(|| frames(path).len() >= n_sent);
+        }
+    }
+    assert_eq!(server.terminate().0, Some(0));
+    let mut found = frames(path);
+    found.sort_unstable();
+    assert_eq!(found, (0..n_sent as u64).collect::<Vec<_>>());
+}
+
 /// The sequence number of each frame that was written.
 fn frames(directory: &Path) -> Vec<u64> {
     let frames = json_lines::frames(&directory.join("out.jsonl"));

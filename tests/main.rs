@@ -99,6 +99,7 @@ fn main() {
         trial!(kafka::an_outage_is_waited_for, needs broker),
         trial!(kafka::a_run_that_was_taken_over_commits_nothing, needs broker),
         trial!(kafka::a_silent_partition_loses_nothing, needs broker),
+        trial!(kafka::a_partition_that_comes_later_is_read, needs broker),
         trial!(kafka::a_record_that_is_too_large_is_a_dead_letter, needs broker),
         trial!(mqtt::a_killed_run_loses_and_doubles_no_message, needs mosquitto::there()),
         trial!(mqtt::messages_are_acknowledged_behind_checkpoints, needs mosquitto::there()),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -124,6 +124,14 @@ impl Kafka {
         let max_bytes = max_bytes.to_string();
         let topic = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
         self.make(&topic.set("max.message.bytes", &max_bytes));
+    }
+
+    /// Gives a topic more partitions, so that it has so many.
+    pub(crate) fn grow(&self, topic: &str, n_partitions: usize) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("a client");
+        let (partitions, options) = (NewPartitions::new(topic, n_partitions), AdminOptions::new());
+        let made = futures::executor::block_on(admin.create_partitions([&partitions], &options));
+        assert!(made.expect("it answers").iter().all(Result::is_ok), "no partition could be made");
     }
 
     fn make(&self, topic: &NewTopic<'_>) {

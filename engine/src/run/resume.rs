@@ -74,6 +74,11 @@ fn fit(
     });
     let mut resumed =
         Resumed { progress: checkpoint.progress, entries: entries.collect(), dropped };
+    for (source, partition) in session.silent_partitions().map_err(RunError::Store)? {
+        if !options.drop_state.contains(&source) {
+            resumed.begin(&source, partition.into_bytes());
+        }
+    }
     Ok(resumed)
 }
 
@@ -93,6 +98,16 @@ impl Resumed {
     /// Where time starts.
     pub(super) fn tick(&self) -> Tick {
         self.progress.first_open()
+    }
+
+    /// Has a partition read that was found after the checkpoint: from its beginning, at the ticks that it
+    /// had.
+    fn begin(&mut self, source: &str, partition: Vec<u8>) {
+        let tick = self.tick();
+        let entries = Arc::make_mut(self.entries.entry(source.to_owned()).or_default());
+        if !entries.iter().any(|(known, _)| *known == partition) {
+            entries.push((partition, position::begin(tick)));
+        }
     }
 
     /// What a component remembered, by key.

@@ -19,6 +19,22 @@ impl Session {
     pub(crate) fn silences(&self) -> SilenceLog {
         SilenceLog { store: self.store.clone(), known: self.known.clone() }
     }
+
+    /// The partitions of which silences are kept, each with its source.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the database fails.
+    pub(crate) fn silent_partitions(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let select = sqlx::query(
+            "SELECT DISTINCT source, partition_name FROM silences WHERE pipeline = $1
+             AND EXISTS (SELECT 1 FROM pipelines WHERE name = $1 AND lineage = $2)",
+        );
+        let select = select.bind(self.known.name.as_str()).bind(self.known.lineage.as_str());
+        let rows = self.store.block_on(select.fetch_all(&self.store.pool))?;
+        let partitions = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+        Ok(partitions.collect::<Result<_, sqlx::Error>>()?)
+    }
 }
 
 impl SilenceLog {

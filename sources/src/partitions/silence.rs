@@ -1,4 +1,5 @@
-//! How far the clock of an idle partition moved, which a replay cannot reproduce.
+//! How far the clock of an idle partition moved, which a replay cannot reproduce. A partition that is found
+//! during a run begins with such a stretch.
 
 use std::fmt::Debug;
 

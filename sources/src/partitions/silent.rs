@@ -52,6 +52,19 @@ impl Silent {
         })
     }
 
+    /// For another partition, of which nothing was kept.
+    pub(crate) fn beside(&self, partition: &str) -> Self {
+        Self {
+            silences: Arc::clone(&self.silences),
+            source: self.source.clone(),
+            partition: partition.to_owned(),
+            furthest: Arc::clone(&self.furthest),
+            since: None,
+            kept: VecDeque::new(),
+            ..*self
+        }
+    }
+
     /// A message comes: repeats what is known of the time before it.
     pub(crate) fn heard(&mut self, offset: u64, messages: &mut Messages) {
         while let Some(silence) = self.kept.pop_front_if(|silence| silence.offset <= offset) {

@@ -1,0 +1,67 @@
+//! Finds partitions that a topic gets while it is read.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use schemas::Tick;
+
+use crate::SourceContext;
+use crate::partitions::position;
+use crate::transports::kafka::partition_reader::METADATA_TIMEOUT;
+use crate::transports::kafka::{DISCOVERY_INTERVAL, KafkaTopic};
+
+/// Asks from time to time which partitions a topic has.
+pub(super) struct Discovery {
+    topic: KafkaTopic,
+    source: String,
+    hold: Vec<String>,
+    interval: Duration,
+    asked_at: Instant,
+    known: Vec<i32>,
+    /// Behind all that sinks held when the run started.
+    pub(super) begins_at: Tick,
+}
+
+impl Discovery {
+    /// For a topic whose partitions are `known`. None if it is read up to its end, or the client is not to
+    /// ask.
+    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
+    pub(super) fn new(
+        topic: &KafkaTopic,
+        known: &[i32],
+        context: &SourceContext<'_>,
+    ) -> Option<Self> {
+        let interval_ms = topic.client().get(DISCOVERY_INTERVAL)?.parse().ok()?;
+        (!topic.stop_at_end).then(|| Self {
+            topic: topic.clone(),
+            source: context.name.to_owned(),
+            hold: context.hold.to_vec(),
+            interval: Duration::from_millis(interval_ms),
+            asked_at: Instant::now(),
+            known: known.to_vec(),
+            begins_at: context.begins_at,
+        })
+    }
+
+    /// Partitions that are new, if it is time to ask for them. Brokers that do not answer now do so another
+    /// time.
+    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
+    pub(super) fn find<C: ConsumerContext>(&mut self, consumer: &BaseConsumer<C>) -> Vec<i32> {
+        if self.asked_at.elapsed() < self.interval {
+            return Vec::new();
+        }
+        let found = self.topic.partitions(consumer, METADATA_TIMEOUT).unwrap_or_default();
+        self.asked_at = Instant::now();
+        let is_new = |partition: &i32| !self.known.contains(partition) && !self.is_held(*partition);
+        found.into_iter().filter(is_new).collect()
+    }
+
+    /// Notes that a partition is read.
+    pub(super) fn known(&mut self, partition: i32) {
+        self.known.push(partition);
+    }
+
+    fn is_held(&self, partition: i32) -> bool {
+        position::is_held(&self.hold, &self.source, &partition.to_string())
+    }
+}

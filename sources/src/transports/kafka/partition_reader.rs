@@ -1,0 +1,222 @@
+//! Reads one partition of a topic.
+
+use std::fmt;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use schemas::{SourceKind, Tick};
+
+use crate::arrival_clock::ArrivalClock;
+use crate::partitions::messages::{Decoding, Messages};
+use crate::partitions::silent::Silent;
+use crate::transports::Ingress;
+use crate::transports::kafka::KafkaTopic;
+use crate::{Poll, Silence, SourceError};
+
+/// How long to wait for a message before saying that none came.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// Messages taken in one poll at most.
+const MESSAGES_PER_POLL: usize = 1024;
+/// How long brokers may take to say where a partition ends, or what others there are.
+pub(super) const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the client tells beside messages.
+pub(super) struct Events;
+
+impl ClientContext for Events {
+    fn error(&self, error: KafkaError, reason: &str) {
+        // The end of a partition comes with its messages.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::warn!(%error, reason, "kafka");
+        }
+    }
+}
+
+impl ConsumerContext for Events {}
+
+/// Reads one partition.
+pub(super) struct PartitionReader {
+    topic: KafkaTopic,
+    partition: i32,
+    consumer: BaseConsumer<Events>,
+    messages: Messages,
+    silent: Silent,
+    /// Where the partition ended when the brokers were last asked.
+    end: Option<i64>,
+    clock: ArrivalClock,
+    /// The offset of a message that is in `payload` and not decoded yet.
+    taken: Option<u64>,
+    payload: Vec<u8>,
+}
+
+impl PartitionReader {
+    /// Goes on where an earlier run was.
+    pub(super) fn open(
+        topic: &KafkaTopic,
+        partition: i32,
+        ingress: &Ingress<'_>,
+    ) -> Result<Self, SourceError> {
+        let name = partition.to_string();
+        let (messages, offset) = Messages::open(ingress, SourceKind::Live, &name, false)?;
+        let silent = Silent::open(ingress, &name)?;
+        // At zero nothing was read yet, and the first message that is there may be another one.
+        let offset = offset.filter(|offset| *offset > 0);
+        let from = offset.map_or(Offset::Beginning, |offset| Offset::Offset(offset.cast_signed()));
+        Self::assign(topic, partition, from, messages, silent)
+    }
+
+    /// Begins with a partition that the topic has got meanwhile, where the clock of this one stands, and
+    /// behind all that sinks hold. That is durable first, as a silence up to then: a replay begins there too.
+    pub(super) fn beside(&self, partition: i32, begins_at: Tick) -> Result<Self, SourceError> {
+        let name = partition.to_string();
+        let (messages, silent) = (self.messages.beside(&name, 0), self.silent.beside(&name));
+        let from = Offset::Beginning;
+        let mut reader = Self::assign(&self.topic, partition, from, messages, silent)?;
+        let silence = Silence { offset: 0, clock: reader.clock().max(begins_at) };
+        reader.silent.keep(silence, &mut reader.messages)?;
+        Ok(reader)
+    }
+
+    fn assign(
+        topic: &KafkaTopic,
+        partition: i32,
+        from: Offset,
+        messages: Messages,
+        silent: Silent,
+    ) -> Result<Self, SourceError> {
+        let assign = || {
+            let consumer: BaseConsumer<_> = topic.client().create_with_context(Events)?;
+            let mut partitions = TopicPartitionList::new();
+            partitions.add_partition_offset(&topic.topic, partition, from)?;
+            consumer.assign(&partitions)?;
+            Ok(consumer)
+        };
+        Ok(Self {
+            topic: topic.clone(),
+            partition,
+            consumer: assign().map_err(|source| topic.failed(source))?,
+            messages,
+            silent,
+            end: None,
+            clock: ArrivalClock::after(i64::MIN),
+            taken: None,
+            payload: Vec::new(),
+        })
+    }
+
+    pub(super) fn clock(&self) -> Tick {
+        self.messages.intake.clock()
+    }
+
+    /// What asks the brokers.
+    pub(super) fn consumer(&self) -> &BaseConsumer<Events> {
+        &self.consumer
+    }
+
+    /// Decodes the message that was taken; again, if there was an outage.
+    fn decode(&mut self, decoding: &mut Decoding) -> Result<(), SourceError> {
+        if let Some(offset) = self.taken {
+            self.messages.decode(decoding, offset, offset + 1, &self.payload)?;
+            self.taken = None;
+        }
+        Ok(())
+    }
+
+    /// Moves the clock if nothing has come for long enough, and the brokers say so too: a client that
+    /// has lost them sees nothing either.
+    fn keep_silence(&mut self) -> Result<(), SourceError> {
+        let Some(silence) = self.silent.due(&self.messages) else { return Ok(()) };
+        if self.at_end() {
+            return self.silent.keep(silence, &mut self.messages);
+        }
+        self.silent.unknown();
+        self.silent.asked(&self.messages);
+        Ok(())
+    }
+
+    /// True if brokers have no message beyond those that were read. Behind these there may be markers
+    /// of transactions: then the end must be where it was when it was last asked for.
+    fn at_end(&mut self) -> bool {
+        let (topic, partition) = (&self.topic.topic, self.partition);
+        let Ok((_, end)) = self.consumer.fetch_watermarks(topic, partition, METADATA_TIMEOUT)
+        else {
+            return false;
+        };
+        let stays = self.end.replace(end) == Some(end);
+        stays || end.unsigned_abs() <= self.messages.offset()
+    }
+
+    /// Takes what has come in since the last call.
+    pub(super) fn poll(&mut self, decoding: &mut Decoding) -> Result<Poll, SourceError> {
+        self.decode(decoding)?;
+        self.messages.intake.set_written_at(self.clock.now_ns());
+        for n_taken in 0..MESSAGES_PER_POLL {
+            // The first message is waited for; the others are taken if they are there.
+            let patience = if n_taken == 0 { PATIENCE } else { Duration::ZERO };
+            let message = match self.consumer.poll(patience) {
+                Some(Ok(message)) => message,
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    self.silent.asked(&self.messages);
+                    if self.topic.stop_at_end {
+                        return Ok(self.messages.finish());
+                    }
+                    break;
+                }
+                Some(Err(error)) if is_outage(&error) => break,
+                Some(Err(source)) => return Err(self.topic.failed(source)),
+                None => break,
+            };
+            self.payload.clear();
+            self.payload.extend_from_slice(message.payload().unwrap_or_default());
+            let arrived_at_ms = message.timestamp().to_millis();
+            let offset = message.offset().unsigned_abs();
+            drop(message);
+            self.silent.heard(offset, &mut self.messages);
+            if let Some(arrived_at_ms) = arrived_at_ms {
+                let arrived_at_ns = arrived_at_ms.saturating_mul(1_000_000);
+                // A producer may write any time into its messages.
+                if self.messages.intake.refuses_arrival(arrived_at_ns) {
+                    self.messages.intake.drop_ahead_message(offset);
+                    self.messages.skip_to(offset + 1);
+                    continue;
+                }
+                self.messages.intake.set_arrival(arrived_at_ns);
+            }
+            self.taken = Some(offset);
+            self.decode(decoding)?;
+        }
+        self.keep_silence()?;
+        Ok(self.messages.intake.take())
+    }
+}
+
+/// True for what the client gets over by itself when a broker is back.
+fn is_outage(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        AllBrokersDown, BrokerNotAvailable, BrokerTransportFailure, LeaderNotAvailable,
+        NotLeaderForPartition, OperationTimedOut, RequestTimedOut, Resolve,
+    };
+    let code = error.rdkafka_error_code();
+    code.is_some_and(|code| {
+        matches!(
+            code,
+            AllBrokersDown
+                | BrokerNotAvailable
+                | BrokerTransportFailure
+                | LeaderNotAvailable
+                | NotLeaderForPartition
+                | OperationTimedOut
+                | RequestTimedOut
+                | Resolve
+        )
+    })
+}
+
+impl fmt::Debug for PartitionReader {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.topic.topic, self.partition)
+    }
+}

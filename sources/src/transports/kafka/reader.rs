@@ -1,0 +1,93 @@
+//! Reads a partition of a topic, and with it those that the topic gets later.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use schemas::{Record, Tick};
+
+use crate::partitions::messages::Decoding;
+use crate::transports::Ingress;
+use crate::transports::kafka::discovery::Discovery;
+use crate::transports::kafka::partition_reader::PartitionReader;
+use crate::{Poll, Source, SourceError};
+
+/// Reads a partition until the next start; where it discovers others, them too.
+pub(super) struct Reader {
+    decoding: Decoding,
+    /// The first is the one that it was opened for.
+    partitions: Vec<Reading>,
+    discovery: Option<Discovery>,
+}
+
+/// A partition that is read.
+struct Reading {
+    reader: PartitionReader,
+    /// Records beyond the clock of a partition that is behind.
+    waiting: VecDeque<(Tick, Record)>,
+}
+
+impl Reader {
+    pub(super) fn new(
+        reader: PartitionReader,
+        discovery: Option<Discovery>,
+        ingress: &Ingress<'_>,
+    ) -> Self {
+        let partitions = vec![Reading { reader, waiting: VecDeque::new() }];
+        Self { decoding: Decoding::open(ingress), partitions, discovery }
+    }
+
+    /// Begins with partitions that are new.
+    fn discover(&mut self) -> Result<(), SourceError> {
+        let Some(discovery) = &mut self.discovery else { return Ok(()) };
+        let Reading { reader: first, .. } = &self.partitions[0];
+        let mut begun = Vec::new();
+        for partition in discovery.find(first.consumer()) {
+            let reader = first.beside(partition, discovery.begins_at)?;
+            tracing::info!(reader = ?reader, tick = reader.clock(), "the topic has a new partition");
+            discovery.known(partition);
+            begun.push(Reading { reader, waiting: VecDeque::new() });
+        }
+        self.partitions.extend(begun);
+        Ok(())
+    }
+
+    /// Polls the partition that is the furthest behind. Records wait until no other partition is behind them.
+    fn poll_slowest(&mut self) -> Result<Poll, SourceError> {
+        let clocks = self.partitions.iter().map(|it| it.reader.clock());
+        let (slowest, _) = clocks.enumerate().min_by_key(|(_, clock)| *clock).expect("the first");
+        let polled = &mut self.partitions[slowest];
+        let mut poll = polled.reader.poll(&mut self.decoding)?;
+        polled.waiting.extend(poll.records.drain(..));
+        poll.clock = self.clock();
+        for Reading { waiting, .. } in &mut self.partitions {
+            while let Some(record) = waiting.pop_front_if(|(tick, _)| *tick <= poll.clock) {
+                poll.records.push(record);
+            }
+        }
+        poll.records.sort_by_key(|(tick, _)| *tick);
+        Ok(poll)
+    }
+
+    /// The clock of the partition that is the furthest behind.
+    fn clock(&self) -> Tick {
+        let clocks = self.partitions.iter().map(|it| it.reader.clock());
+        clocks.min().unwrap_or_default()
+    }
+}
+
+impl Source for Reader {
+    fn poll(&mut self) -> Result<Poll, SourceError> {
+        self.discover()?;
+        match &mut self.partitions[..] {
+            [Reading { reader, .. }] => reader.poll(&mut self.decoding),
+            _ => self.poll_slowest(),
+        }
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let partitions = self.partitions.iter().map(|it| &it.reader);
+        formatter.debug_list().entries(partitions).finish()
+    }
+}
