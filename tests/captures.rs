@@ -25,7 +25,7 @@ fn decode_into(
     let mut decoder = format.decoder();
     let (mut rest, mut dropped, mut batches) = (bytes, BTreeMap::new(), Vec::new());
     while !rest.is_empty() {
-        let used = match decoder.decode(rest, true, &mut intake) {
+        let used = match intake.decode(&mut *decoder, rest, true) {
             Step::Used(used) => used,
             Step::Bad(used, error) => {
                 *dropped.entry(error.reason()).or_default() += 1;

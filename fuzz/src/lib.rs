@@ -11,7 +11,7 @@ pub fn decode(format: CsiFormat, bytes: &[u8]) {
             Intake::new(LinkNames::default(), schemas::SourceKind::Replay, &context);
         let (mut decoder, mut rest) = (format.decoder(), bytes);
         while !rest.is_empty() {
-            match decoder.decode(rest, complete, &mut intake) {
+            match intake.decode(&mut *decoder, rest, complete) {
                 Step::Used(used) | Step::Bad(used, _) => {
                     assert!(used > 0 && used <= rest.len());
                     rest = &rest[used..];

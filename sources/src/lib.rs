@@ -4,6 +4,7 @@
 //! a bounded queue. Decoders are pure: bytes in, frames or a counted error out.
 
 mod arrival_clock;
+mod capture_reader;
 mod error;
 mod formats;
 mod framing;
@@ -24,12 +25,16 @@ use schemars::JsonSchema;
 use schemas::{Granule, RecordKind, Tick, TickLength};
 use serde::Deserialize;
 
+pub use crate::capture_reader::CaptureReader;
 pub use crate::error::SourceError;
-pub use crate::formats::csi::{CaptureReader, CsiConfig, CsiFormat, NexmonChip};
-pub use crate::formats::decoder::{DecodeError, Decoder, DecoderMemory, Split, Step};
+pub use crate::formats::csi::{CsiConfig, CsiFormat, NexmonChip};
+pub use crate::formats::decoder::{
+    Content, DecodeError, Decoded, Decoder, DecoderMemory, PacketHeader, Split, Step,
+};
+pub use crate::formats::frame::{Counter, DeviceFrame, DeviceTime, SequenceSpace};
 pub use crate::formats::json::{FieldType, JsonConfig, TimeField, TimeUnit};
 pub use crate::formats::poses::{PoseFormat, PosesConfig};
-pub use crate::partitions::devices::{Counter, DeviceFrame, DeviceTime, SequenceSpace};
+pub use crate::formats::row::{Row, Value};
 pub use crate::partitions::frames::LinkNames;
 pub use crate::partitions::intake::Intake;
 pub use crate::partitions::pace::Speed;

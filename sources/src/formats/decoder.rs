@@ -1,8 +1,12 @@
-//! Decoders: bytes in, records or an error out.
+//! Decoders: bytes in, a record or an error out.
 
+use std::net::IpAddr;
+
+use schemas::PoseFrame;
 use serde::{Deserialize, Serialize};
 
-use crate::Intake;
+use crate::formats::frame::DeviceFrame;
+use crate::formats::row::Row;
 use crate::framing::network::NetworkCapture;
 
 /// Bytes in, records out: no I/O, no clock, no panic on any input.
@@ -11,8 +15,8 @@ pub trait Decoder: Send {
     /// follow.
     fn split(&self, bytes: &[u8], complete: bool) -> Split;
 
-    /// Decodes the first record of `bytes` into `intake`. With `complete` no more bytes will follow.
-    fn decode(&mut self, bytes: &[u8], complete: bool, intake: &mut Intake) -> Step;
+    /// Decodes the first record of `bytes`, which are not empty. With `complete` no more bytes will follow.
+    fn decode<'a>(&'a mut self, bytes: &'a [u8], complete: bool) -> Decoded<'a>;
 
     /// Learns a schema that it has asked for.
     ///
@@ -37,7 +41,45 @@ pub struct DecoderMemory {
     pub(crate) network: Option<NetworkCapture>,
 }
 
-/// What became of the first record of some bytes.
+/// What some bytes begin with. As long as no bytes are used, the same ones are to be decoded again: a packet
+/// may hold several records.
+#[derive(Debug)]
+pub enum Decoded<'a> {
+    /// A packet, whose records follow.
+    Packet(PacketHeader),
+    /// A record, and how many bytes were used.
+    Record(usize, Content<'a>),
+    /// Something that could not be decoded, and how many bytes were used.
+    Bad(usize, DecodeError),
+    /// A record that is not all here.
+    NeedsMore,
+    /// A record that can be decoded when the schema of this number is known.
+    NeedsSchema(u32),
+}
+
+/// What a record holds.
+#[derive(Debug)]
+pub enum Content<'a> {
+    /// Nothing that is used.
+    Nothing,
+    /// A frame of channel state.
+    Frame(DeviceFrame<'a>),
+    /// A row, and when it happened, in nanoseconds since the Unix epoch.
+    Row(i64, Row<'a>),
+    /// Poses.
+    Poses(Vec<PoseFrame>),
+}
+
+/// Where a packet comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketHeader {
+    /// When it was captured, if its capture tells.
+    pub captured_at_ns: Option<i64>,
+    /// Who sent it, if that is known.
+    pub sender: Option<IpAddr>,
+}
+
+/// What became of the first record of some bytes, or of all records of the packet that they begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// It was a record, or something that carries none, and took this many bytes.

@@ -2,5 +2,7 @@
 
 pub(crate) mod csi;
 pub(crate) mod decoder;
+pub(crate) mod frame;
 pub(crate) mod json;
 pub(crate) mod poses;
+pub(crate) mod row;

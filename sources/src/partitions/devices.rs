@@ -3,55 +3,15 @@
 
 mod counters;
 
-use std::sync::Arc;
-
-use num_complex::Complex32;
-use schemas::{CsiFrame, CsiLayout};
+use schemas::CsiFrame;
 use serde::{Deserialize, Serialize};
 
 use crate::partitions::aligned::{AlignedClock, JITTER_NS};
 use crate::partitions::devices::counters::Counters;
-
-pub use crate::partitions::devices::counters::{Counter, SequenceSpace};
+use crate::{Counter, DeviceFrame, DeviceTime};
 
 /// Microseconds after which a clock of 32 bits begins again: 71.6 minutes.
 const WRAP_US: i64 = 1 << 32;
-
-/// A frame as a device tells it.
-#[derive(Clone, Copy, Debug)]
-pub struct DeviceFrame<'a> {
-    /// The device that measured, if the frame tells.
-    pub receiver: Option<&'a str>,
-    /// The device that sent, if the frame tells.
-    pub transmitter: Option<&'a str>,
-    /// The shape of `values`.
-    pub layout: &'a Arc<CsiLayout>,
-    /// When it was measured.
-    pub time: DeviceTime,
-    /// Which frame it is.
-    pub counter: Counter,
-    /// Received signal strength in dBm, over all antennas; 0 if the frame does not tell.
-    pub rssi_dbm: f32,
-    /// Noise floor in dBm; 0 if the frame does not tell.
-    pub noise_dbm: f32,
-    /// Automatic gain in dB; 0 if the frame does not tell.
-    pub agc_db: f32,
-    /// The factor that makes the values physical; 1 if the frame does not tell.
-    pub scale: f32,
-    /// `[n_rx, n_tx, n_subcarriers]`, which must fill `layout`.
-    pub values: &'a [Complex32],
-}
-
-/// When a frame was measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceTime {
-    /// The frame does not tell: when it came in.
-    Unknown,
-    /// By a clock of 32 bits.
-    WrappingUs(u32),
-    /// Nanoseconds since anything.
-    Ns(i64),
-}
 
 /// One of the devices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -245,6 +205,8 @@ impl Devices {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     /// Reads a frame of a receiver.

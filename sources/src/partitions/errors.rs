@@ -5,7 +5,8 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use schemas::{Record, Tick};
 
-use crate::partitions::rows::{OpenRows, Row, Table, Value};
+use crate::partitions::rows::{OpenRows, Table};
+use crate::{Row, Value};
 
 /// The columns: where it was, why it could not be used, and how many records it were.
 pub(crate) fn schema() -> SchemaRef {

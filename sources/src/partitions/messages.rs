@@ -143,7 +143,7 @@ impl Messages {
         decoding.decoder.recall(if begun { self.place.memory } else { DecoderMemory::default() });
         while let Some(bytes) = message.get(self.place.n_decoded..).filter(|it| !it.is_empty()) {
             let place = self.place;
-            self.place.n_decoded += match decoding.decoder.decode(bytes, true, &mut self.intake) {
+            self.place.n_decoded += match self.intake.decode(&mut *decoding.decoder, bytes, true) {
                 Step::Used(used) => used,
                 Step::Bad(used, error) => {
                     self.intake.drop_record(error.reason(), offset);

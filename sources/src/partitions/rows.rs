@@ -10,6 +10,8 @@ use arrow::array::{
 use arrow::datatypes::{DataType, SchemaRef};
 use schemas::{Record, Rows, Tick};
 
+use crate::formats::row::{Row, Value};
+
 /// Whose rows they are.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
@@ -18,31 +20,6 @@ pub(crate) struct Table {
     /// The part of it that has an order.
     pub(crate) partition: String,
     pub(crate) schema: SchemaRef,
-}
-
-/// A value of a column; text is somewhere in the row's own.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Value {
-    Null,
-    Int(i64),
-    Float(f64),
-    Bool(bool),
-    /// Where in [`Row::text`] it begins and ends.
-    Text(usize, usize),
-}
-
-/// One row, a value for each column.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Row<'a> {
-    pub(crate) values: &'a [Value],
-    pub(crate) text: &'a str,
-}
-
-impl Row<'_> {
-    /// About how many bytes it takes.
-    pub(crate) fn size_bytes(&self) -> usize {
-        size_of::<i64>() * (1 + self.values.len()) + self.text.len()
-    }
 }
 
 #[derive(Debug)]

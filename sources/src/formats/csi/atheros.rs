@@ -14,7 +14,7 @@ use crate::formats::csi::format::Format;
 use crate::formats::csi::layouts::Layouts;
 use crate::formats::csi::tones::{self, Phy};
 use crate::formats::csi::values::{from_ten_bits, ten_bits_bytes};
-use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake, Split};
+use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Split};
 
 /// Length and header.
 const HEADER_BYTES: usize = 27;
@@ -111,13 +111,13 @@ impl Format for Atheros {
         }
     }
 
-    fn read(&mut self, record: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
+    fn read<'a>(&'a mut self, record: &'a [u8]) -> Result<Option<DeviceFrame<'a>>, DecodeError> {
         let header = Header::parse(record).ok_or(DecodeError::Length)?;
         let shape = [header.n_rx, header.n_tx, header.n_tones].map(usize::from);
         from_ten_bits(&record[HEADER_BYTES..], shape.into(), &mut self.words, &mut self.values);
         let Header { n_rx, n_tx, n_tones, bandwidth, centre_mhz, .. } = header;
         let layout_of = (n_rx, n_tx, n_tones, bandwidth, centre_mhz);
-        intake.push(&DeviceFrame {
+        Ok(Some(DeviceFrame {
             receiver: None,
             transmitter: None,
             layout: self.layouts.get(layout_of, layout),
@@ -131,8 +131,7 @@ impl Format for Atheros {
             agc_db: 0.0,
             scale: 1.0,
             values: &self.values,
-        });
-        Ok(())
+        }))
     }
 }
 

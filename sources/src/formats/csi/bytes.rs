@@ -17,22 +17,19 @@ pub(crate) fn u64_le(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array(bytes, at))
 }
 
-/// A MAC address as text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A MAC address as text, in a place that is used again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MacText([u8; 17]);
 
 impl MacText {
-    pub(crate) fn new(address: [u8; 6]) -> Self {
+    /// The text of an address.
+    pub(crate) fn set(&mut self, address: [u8; 6]) -> &str {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [b':'; 17];
-        for (pair, byte) in text.chunks_mut(3).zip(address) {
+        self.0 = [b':'; 17];
+        for (pair, byte) in self.0.chunks_mut(3).zip(address) {
             pair[0] = DIGITS[usize::from(byte >> 4)];
             pair[1] = DIGITS[usize::from(byte & 0xF)];
         }
-        Self(text)
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
         // Digits, letters and colons are text.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
@@ -47,7 +44,7 @@ mod tests {
         let bytes = [1, 2, 3, 4, 5, 6, 7, 8];
         assert_eq!((u16_le(&bytes, 1), u32_le(&bytes, 4)), (0x0302, 0x0807_0605));
         assert_eq!((u64_le(&bytes, 0), u64_le(&bytes, 1)), (0x0807_0605_0403_0201, 0));
-        let mac = MacText::new([0x00, 0x16, 0xEA, 0x12, 0x34, 0xFF]);
-        assert_eq!(mac.as_str(), "00:16:ea:12:34:ff");
+        let mut mac = MacText::default();
+        assert_eq!(mac.set([0x00, 0x16, 0xEA, 0x12, 0x34, 0xFF]), "00:16:ea:12:34:ff");
     }
 }

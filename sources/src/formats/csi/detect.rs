@@ -1,9 +1,7 @@
 //! Which format some bytes are in: the one whose decoder makes the most of them.
 
-use schemas::{SourceKind, TickLength};
-
 use crate::formats::csi::CsiFormat;
-use crate::{DecodeError, Intake, LinkNames, SourceContext, Step};
+use crate::{Content, DecodeError, Decoded};
 
 /// So many bytes tell it.
 const SAMPLE_BYTES: usize = 256 * 1024;
@@ -21,32 +19,26 @@ impl CsiFormat {
     }
 
     fn try_on(self, sample: &[u8]) -> Used {
-        let tick_length = TickLength::from_ms(u64::MAX);
-        let context = SourceContext { tick_length, ..SourceContext::detached("sample") };
-        let mut intake = Intake::new(LinkNames::default(), SourceKind::Replay, &context);
-        let (mut decoder, mut rest) = (self.decoder(), sample);
+        let (mut decoder, mut rest, mut complete) = (self.decoder(), sample, false);
         let mut used = Used::default();
         while !rest.is_empty() {
-            // Records of some formats have no end but that of all bytes.
-            let step = match decoder.decode(rest, false, &mut intake) {
-                Step::NeedsMore if rest.len() == sample.len() => {
-                    decoder.decode(rest, true, &mut intake)
-                }
-                step => step,
-            };
-            match step {
-                Step::Used(n_bytes) => rest = &rest[n_bytes..],
-                Step::Bad(n_bytes, DecodeError::NoPhases | DecodeError::NoSubcarriers) => {
-                    used.n_known += 1;
+            match decoder.decode(rest, complete && rest.len() == sample.len()) {
+                Decoded::Packet(_) => {}
+                Decoded::Record(n_bytes, content) => {
+                    used.n_known += usize::from(matches!(content, Content::Frame(_)));
                     rest = &rest[n_bytes..];
                 }
-                Step::Bad(n_bytes, _) => {
-                    used.n_bad_bytes += n_bytes;
+                Decoded::Bad(n_bytes, error) => {
+                    let known = [DecodeError::NoPhases, DecodeError::NoSubcarriers];
+                    let is_known = known.contains(&error);
+                    used.n_known += usize::from(is_known);
+                    used.n_bad_bytes += if is_known { 0 } else { n_bytes };
                     rest = &rest[n_bytes..];
                 }
-                Step::NeedsMore | Step::NeedsSchema(_) => break,
+                // Records of some formats have no end but that of all bytes.
+                Decoded::NeedsMore if rest.len() == sample.len() && !complete => complete = true,
+                Decoded::NeedsMore | Decoded::NeedsSchema(_) => break,
             }
-            used.n_known += intake.drain().records.iter().map(|(_, it)| it.len()).sum::<usize>();
         }
         used
     }

@@ -14,7 +14,7 @@ use crate::formats::csi::format::Format;
 use crate::formats::csi::layouts::Layouts;
 use crate::formats::csi::tones::{self, Phy};
 use crate::formats::csi::values::from_words;
-use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake, Split};
+use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Split};
 
 pub(crate) const HEADER_BYTES: usize = 272;
 const MAX_ANTENNAS: usize = 4;
@@ -27,6 +27,7 @@ const VALUE_BYTES: usize = 4;
 pub(crate) struct FeitCsi {
     layouts: Layouts<LayoutOf>,
     values: Vec<Complex32>,
+    transmitter: MacText,
 }
 
 /// What a layout is made for: rows, columns, tones, bandwidth and format.
@@ -103,15 +104,15 @@ impl Format for FeitCsi {
         if bytes.len() < used { Split::missing(bytes, complete) } else { Split::Record(used) }
     }
 
-    fn read(&mut self, record: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
+    fn read<'a>(&'a mut self, record: &'a [u8]) -> Result<Option<DeviceFrame<'a>>, DecodeError> {
         let header = Header::parse(record);
         from_words(&record[HEADER_BYTES..], &mut self.values);
         let host_ns = i64::try_from(header.timestamp_us).ok().and_then(|us| us.checked_mul(1000));
         let Header { n_rx, n_tx, n_tones, .. } = header;
         let layout_of = (n_rx, n_tx, n_tones, header.bandwidth_mhz(), header.phy());
-        intake.push(&DeviceFrame {
+        Ok(Some(DeviceFrame {
             receiver: None,
-            transmitter: Some(MacText::new(header.transmitter).as_str()),
+            transmitter: Some(self.transmitter.set(header.transmitter)),
             layout: self.layouts.get(layout_of, layout),
             time: match host_ns {
                 None | Some(0) => DeviceTime::WrappingUs(header.clock_us),
@@ -123,8 +124,7 @@ impl Format for FeitCsi {
             agc_db: 0.0,
             scale: 1.0,
             values: &self.values,
-        });
-        Ok(())
+        }))
     }
 }
 

@@ -1,15 +1,17 @@
 //! What a format of CSI is: where its records end, and what is in them.
 
 use crate::framing::network::{self, NetworkCapture, Packet};
-use crate::{DecodeError, Decoder, DecoderMemory, Intake, Split, Step};
+use crate::{
+    Content, DecodeError, Decoded, Decoder, DecoderMemory, DeviceFrame, PacketHeader, Split,
+};
 
 /// A format: pure functions of bytes, but for buffers that are used again.
 pub(crate) trait Format: Send {
     /// Where the first record of some bytes ends. With `complete` no more bytes will follow.
     fn split(&self, bytes: &[u8], complete: bool) -> Split;
 
-    /// Decodes a record, as [`Format::split`] has cut it.
-    fn read(&mut self, record: &[u8], intake: &mut Intake) -> Result<(), DecodeError>;
+    /// Decodes a record, as [`Format::split`] has cut it. None if it carries no frame.
+    fn read<'a>(&'a mut self, record: &'a [u8]) -> Result<Option<DeviceFrame<'a>>, DecodeError>;
 }
 
 /// A decoder of a format, whether bare or in captures of a network.
@@ -17,42 +19,71 @@ pub(crate) struct Framed<F> {
     format: F,
     /// Set while packets of a capture come.
     network: Option<NetworkCapture>,
+    /// Set from the header of a packet to its last record.
+    in_packet: Option<InPacket>,
+}
+
+/// How far a packet is decoded.
+#[derive(Default)]
+struct InPacket {
+    /// Bytes of its payload that are done with.
+    n_decoded: usize,
+    /// Of its latest record that has one.
+    error: Option<DecodeError>,
 }
 
 impl<F> Framed<F> {
     pub(crate) fn new(format: F) -> Self {
-        Self { format, network: None }
+        Self { format, network: None, in_packet: None }
     }
 }
 
 impl<F: Format> Framed<F> {
-    fn decode_bare(&mut self, bytes: &[u8], complete: bool, intake: &mut Intake) -> Step {
+    fn decode_bare<'a>(&'a mut self, bytes: &'a [u8], complete: bool) -> Decoded<'a> {
         match self.format.split(bytes, complete) {
-            Split::Record(used) => match self.format.read(&bytes[..used], intake) {
-                Ok(()) => Step::Used(used),
-                Err(error) => Step::Bad(used, error),
+            Split::Record(used) => match self.format.read(&bytes[..used]) {
+                Ok(frame) => Decoded::Record(used, frame.map_or(Content::Nothing, Content::Frame)),
+                Err(error) => Decoded::Bad(used, error),
             },
-            Split::Other(used) => Step::Used(used),
-            Split::Bad(used, error) => Step::Bad(used, error),
-            Split::NeedsMore => Step::NeedsMore,
+            Split::Other(used) => Decoded::Record(used, Content::Nothing),
+            Split::Bad(used, error) => Decoded::Bad(used, error),
+            Split::NeedsMore => Decoded::NeedsMore,
         }
     }
 
-    /// Decodes the records of a datagram; an error is that of the last one that has one.
-    fn decode_datagram(&mut self, packet: &Packet<'_>, intake: &mut Intake) -> Option<DecodeError> {
-        if let Some(captured_at_ns) = packet.captured_at_ns {
-            intake.set_arrival(captured_at_ns);
+    /// Decodes the header of a packet, or its next record. The packet takes `used` bytes, which are used
+    /// with the last one.
+    fn decode_packet<'a>(&'a mut self, packet: &Packet<'a>, used: usize) -> Decoded<'a> {
+        let Some(in_packet) = &mut self.in_packet else {
+            self.in_packet = Some(InPacket::default());
+            let Packet { captured_at_ns, sender, .. } = *packet;
+            return Decoded::Packet(PacketHeader { captured_at_ns, sender });
+        };
+        let payload = packet.payload.unwrap_or_default();
+        let rest = &payload[in_packet.n_decoded..];
+        if rest.is_empty() {
+            let error = in_packet.error;
+            self.in_packet = None;
+            let nothing = Decoded::Record(used, Content::Nothing);
+            return error.map_or(nothing, |error| Decoded::Bad(used, error));
         }
-        intake.set_sender(packet.sender);
-        let (mut rest, mut error) = (packet.payload?, None);
-        while !rest.is_empty() {
-            match self.decode_bare(rest, true, intake) {
-                Step::Used(used) => rest = &rest[used..],
-                Step::Bad(used, bad) => (rest, error) = (&rest[used..], Some(bad)),
-                Step::NeedsMore | Step::NeedsSchema(_) => break,
+        match self.format.split(rest, true) {
+            Split::Record(n_bytes) => {
+                in_packet.n_decoded += n_bytes;
+                match self.format.read(&rest[..n_bytes]) {
+                    Ok(Some(frame)) => return Decoded::Record(0, Content::Frame(frame)),
+                    Ok(None) => {}
+                    Err(error) => in_packet.error = Some(error),
+                }
             }
+            Split::Other(n_bytes) => in_packet.n_decoded += n_bytes,
+            Split::Bad(n_bytes, error) => {
+                in_packet.n_decoded += n_bytes;
+                in_packet.error = Some(error);
+            }
+            Split::NeedsMore => in_packet.n_decoded = payload.len(),
         }
-        error
+        Decoded::Record(0, Content::Nothing)
     }
 }
 
@@ -61,30 +92,27 @@ impl<F: Format> Decoder for Framed<F> {
         self.format.split(bytes, complete)
     }
 
-    fn decode(&mut self, bytes: &[u8], complete: bool, intake: &mut Intake) -> Step {
-        if let Some((network, used)) = network::begins(bytes) {
-            self.network = Some(network);
-            if used > 0 {
-                return Step::Used(used);
-            }
-        }
-        if network::may_begin(bytes) && !complete {
-            return Step::NeedsMore;
-        }
-        let Some(network) = &mut self.network else {
-            return self.decode_bare(bytes, complete, intake);
-        };
-        match network.split(bytes, complete) {
-            Split::Record(used) => {
-                let packet = network.packet(&bytes[..used]);
-                match packet.and_then(|packet| self.decode_datagram(&packet, intake)) {
-                    None => Step::Used(used),
-                    Some(error) => Step::Bad(used, error),
+    fn decode<'a>(&'a mut self, bytes: &'a [u8], complete: bool) -> Decoded<'a> {
+        if self.in_packet.is_none() {
+            if let Some((network, used)) = network::begins(bytes) {
+                self.network = Some(network);
+                if used > 0 {
+                    return Decoded::Record(used, Content::Nothing);
                 }
             }
-            Split::Other(used) => Step::Used(used),
-            Split::Bad(used, error) => Step::Bad(used, error),
-            Split::NeedsMore => Step::NeedsMore,
+            if network::may_begin(bytes) && !complete {
+                return Decoded::NeedsMore;
+            }
+        }
+        let Some(network) = &mut self.network else { return self.decode_bare(bytes, complete) };
+        match network.split(bytes, complete) {
+            Split::Record(used) => match network.packet(&bytes[..used]) {
+                Some(packet) => self.decode_packet(&packet, used),
+                None => Decoded::Record(used, Content::Nothing),
+            },
+            Split::Other(used) => Decoded::Record(used, Content::Nothing),
+            Split::Bad(used, error) => Decoded::Bad(used, error),
+            Split::NeedsMore => Decoded::NeedsMore,
         }
     }
 
@@ -94,5 +122,6 @@ impl<F: Format> Decoder for Framed<F> {
 
     fn recall(&mut self, memory: DecoderMemory) {
         self.network = memory.network;
+        self.in_packet = None;
     }
 }

@@ -18,7 +18,7 @@ use crate::formats::csi::format::Format;
 use crate::formats::csi::layouts::Layouts;
 use crate::formats::csi::tones;
 use crate::formats::csi::values::{N_GROUPS, from_groups, groups_bytes};
-use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake, Split};
+use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Split};
 
 const CODE_CSI: u8 = 0xBB;
 /// What else the driver tells, such as received frames (0xC1), which follow their CSI in some logs.
@@ -78,12 +78,12 @@ impl Format for Intel5300 {
         }
     }
 
-    fn read(&mut self, record: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
+    fn read<'a>(&'a mut self, record: &'a [u8]) -> Result<Option<DeviceFrame<'a>>, DecodeError> {
         let header = Header::parse(&record[FRAMING_BYTES..]);
         let payload = &record[FRAMING_BYTES + HEADER_BYTES..];
         let rows = header.rows();
         let sum = from_groups(payload, &rows[..header.n_rx], header.n_tx, &mut self.values);
-        intake.push(&DeviceFrame {
+        Ok(Some(DeviceFrame {
             receiver: None,
             transmitter: None,
             layout: self.layouts.get(header.layout_of(), layout),
@@ -94,8 +94,7 @@ impl Format for Intel5300 {
             agc_db: f32::from(header.agc_db),
             scale: header.scale(sum),
             values: &self.values,
-        });
-        Ok(())
+        }))
     }
 }
 

@@ -11,7 +11,6 @@ mod layouts;
 mod mac;
 mod nexmon;
 mod picoscenes;
-mod reader;
 #[cfg(test)]
 pub(crate) mod robustness;
 mod ruview;
@@ -36,7 +35,6 @@ use crate::formats::csi::picoscenes::Picoscenes;
 use crate::formats::csi::ruview::Ruview;
 
 pub use crate::formats::csi::nexmon::NexmonChip;
-pub use crate::formats::csi::reader::CaptureReader;
 
 /// Settings of the `csi` source.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]

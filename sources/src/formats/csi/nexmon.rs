@@ -21,7 +21,7 @@ use crate::formats::csi::layouts::Layouts;
 use crate::formats::csi::mac;
 use crate::formats::csi::tones;
 use crate::formats::csi::values::{Float, from_words};
-use crate::{DecodeError, DeviceFrame, DeviceTime, Intake, SequenceSpace, Split};
+use crate::{DecodeError, DeviceFrame, DeviceTime, SequenceSpace, Split};
 
 const HEADER_BYTES: usize = 18;
 const MAGIC: u16 = 0x1111;
@@ -83,6 +83,7 @@ pub(crate) struct Nexmon {
     chip: Option<NexmonChip>,
     layouts: Layouts<LayoutOf>,
     values: Vec<Complex32>,
+    transmitter: MacText,
 }
 
 /// What a layout is made for: subcarriers, core and stream, and channel.
@@ -112,7 +113,7 @@ impl Format for Nexmon {
         }
     }
 
-    fn read(&mut self, record: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
+    fn read<'a>(&'a mut self, record: &'a [u8]) -> Result<Option<DeviceFrame<'a>>, DecodeError> {
         if is_of_2018(record) {
             return Err(DecodeError::NoSubcarriers);
         }
@@ -134,9 +135,9 @@ impl Format for Nexmon {
         let is_old = record.starts_with(&OLD_MAGIC);
         // Old firmware does not tell what kind of frame it was.
         let space = if is_old { SequenceSpace::Unknown } else { mac::space(record[3]) };
-        intake.push(&DeviceFrame {
+        Ok(Some(DeviceFrame {
             receiver: None,
-            transmitter: Some(MacText::new(array(record, 4)).as_str()),
+            transmitter: Some(self.transmitter.set(array(record, 4))),
             layout: self.layouts.get(layout_of, layout),
             time: DeviceTime::Unknown,
             counter: mac::numbered(space, u16_le(record, 10)),
@@ -145,8 +146,7 @@ impl Format for Nexmon {
             agc_db: 0.0,
             scale: 1.0,
             values: &self.values,
-        });
-        Ok(())
+        }))
     }
 }
 
@@ -232,7 +232,7 @@ pub(crate) mod tests {
         let found = steps(CsiFormat::Nexmon, &bytes, &mut intake());
         assert_eq!(found, [Step::Bad(bytes.len(), DecodeError::Chip)]);
         let mut decoder = CsiFormat::Nexmon.decoder_for(Some(NexmonChip::Bcm4339));
-        assert_eq!(decoder.decode(&bytes, true, &mut intake()), Step::Used(bytes.len()));
+        assert_eq!(intake().decode(&mut *decoder, &bytes, true), Step::Used(bytes.len()));
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Case {
         let (mut at, mut there) = (0, 0);
         let mut errors = Vec::new();
         while at < bytes.len() {
-            match decoder.decode(&bytes[at..there], there == bytes.len(), &mut intake) {
+            match intake.decode(&mut *decoder, &bytes[at..there], there == bytes.len()) {
                 Step::Used(used) => at += used,
                 Step::Bad(used, error) => {
                     errors.push(error);

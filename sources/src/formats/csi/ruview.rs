@@ -21,7 +21,7 @@ use crate::formats::csi::format::Format;
 use crate::formats::csi::layouts::Layouts;
 use crate::formats::csi::ruview::recording::Line;
 use crate::formats::csi::values::from_bytes;
-use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake, Split};
+use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Split};
 
 const MAGIC: u32 = 0xC511_0001;
 const HEADER_BYTES: usize = 20;
@@ -97,14 +97,14 @@ impl Format for Ruview {
         }
     }
 
-    fn read(&mut self, record: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
+    fn read<'a>(&'a mut self, record: &'a [u8]) -> Result<Option<DeviceFrame<'a>>, DecodeError> {
         if record.starts_with(b"{") {
-            return self.read_line(record, intake);
+            return self.read_line(record);
         }
         let shape = (record[5].into(), u16_le(record, 6).into());
         let frame = Frame::of_header(record[4], shape, &record[SHAPE_BYTES..HEADER_BYTES]);
         from_bytes(&record[HEADER_BYTES..], &mut self.values);
-        self.push(&frame, intake)
+        self.frame(&frame)
     }
 }
 
@@ -128,8 +128,8 @@ impl Ruview {
         Split::resume(bytes, complete, 4, error, |bytes| bytes.starts_with(&MAGIC.to_le_bytes()))
     }
 
-    fn read_line(&mut self, line: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
-        let Some((line, digits)) = Line::parse(line)? else { return Ok(()) };
+    fn read_line(&mut self, line: &[u8]) -> Result<Option<DeviceFrame<'_>>, DecodeError> {
+        let Some((line, digits)) = Line::parse(line)? else { return Ok(None) };
         self.bytes.clear();
         let (pairs, []) = digits.as_bytes().as_chunks::<2>() else {
             return Err(DecodeError::OddValues);
@@ -141,10 +141,10 @@ impl Ruview {
         }
         let (frame, values) = line.frame(&self.bytes)?;
         from_bytes(values, &mut self.values);
-        self.push(&frame, intake)
+        self.frame(&frame)
     }
 
-    fn push(&mut self, frame: &Frame, intake: &mut Intake) -> Result<(), DecodeError> {
+    fn frame(&mut self, frame: &Frame) -> Result<Option<DeviceFrame<'_>>, DecodeError> {
         let n_subcarriers = self.values.len() / frame.n_antennas;
         if n_subcarriers == 0 {
             return Err(DecodeError::NoValues);
@@ -155,7 +155,7 @@ impl Ruview {
         }
         let layout_of = (frame.n_antennas, n_subcarriers, frame.bandwidth_mhz, frame.centre_mhz);
         let name = self.names.entry(frame.node).or_insert_with(|| format!("node{}", frame.node));
-        intake.push(&DeviceFrame {
+        Ok(Some(DeviceFrame {
             receiver: Some(name),
             transmitter: None,
             layout: self.layouts.get(layout_of, layout),
@@ -166,8 +166,7 @@ impl Ruview {
             agc_db: 0.0,
             scale: 1.0,
             values: &self.values,
-        });
-        Ok(())
+        }))
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn steps(format: CsiFormat, bytes: &[u8], intake: &mut Intake) -> Vec
     let mut decoder = format.decoder();
     let (mut steps, mut rest) = (Vec::new(), bytes);
     while !rest.is_empty() {
-        let step = decoder.decode(rest, true, intake);
+        let step = intake.decode(&mut *decoder, rest, true);
         let (Step::Used(used) | Step::Bad(used, _)) = step else { panic!("all bytes are there") };
         assert!(used > 0, "every step goes forward");
         steps.push(step);

@@ -7,8 +7,7 @@ use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::formats::json::{TimeField, line};
-use crate::partitions::rows::{Row, Value};
-use crate::{DecodeError, Decoder, DecoderMemory, Intake, Split, Step};
+use crate::{Content, DecodeError, Decoded, Decoder, DecoderMemory, Row, Split, Value};
 
 /// Keys that are remembered of an object.
 const MAX_KEYS: usize = 64;
@@ -62,17 +61,17 @@ impl Decoder for RowDecoder {
         Split::line(bytes, complete)
     }
 
-    fn decode(&mut self, bytes: &[u8], complete: bool, intake: &mut Intake) -> Step {
-        let Some((line, used)) = line(bytes, complete) else { return Step::NeedsMore };
+    fn decode<'a>(&'a mut self, bytes: &'a [u8], complete: bool) -> Decoded<'a> {
+        let Some((line, used)) = line(bytes, complete) else { return Decoded::NeedsMore };
         if line.trim_ascii().is_empty() {
-            return Step::Used(used);
+            return Decoded::Record(used, Content::Nothing);
         }
         match self.read(line) {
             Ok(time_ns) => {
-                intake.push_row(time_ns, Row { values: &self.values, text: &self.text });
-                Step::Used(used)
+                let row = Row { values: &self.values, text: &self.text };
+                Decoded::Record(used, Content::Row(time_ns, row))
             }
-            Err(error) => Step::Bad(used, error),
+            Err(error) => Decoded::Bad(used, error),
         }
     }
 
@@ -215,7 +214,7 @@ mod tests {
     use super::*;
     use crate::formats::json::TimeUnit;
     use crate::partitions::rows::Table;
-    use crate::{LinkNames, SourceContext};
+    use crate::{Intake, LinkNames, SourceContext, Step};
 
     #[test]
     fn declared_fields_are_taken_and_others_passed_over() {
@@ -235,7 +234,7 @@ mod tests {
                     {\"at\":\"3\"}\n{\"at\":4\n{\"at\":3,\"x\":-0.5}";
         let (mut bytes, mut bad) = (text.as_bytes(), Vec::new());
         while !bytes.is_empty() {
-            let used = match decoder.decode(bytes, true, &mut intake) {
+            let used = match intake.decode(&mut decoder, bytes, true) {
                 Step::Used(used) => used,
                 Step::Bad(used, error) => {
                     bad.push(error);

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use arrow_avro::reader::{Decoder as Reader, ReaderBuilder};
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
-use schemas::{PoseFrame, Record, from_batch};
+use schemas::{PoseFrame, from_batch};
 
-use crate::{DecodeError, Decoder, DecoderMemory, Intake, Split, Step};
+use crate::{Content, DecodeError, Decoded, Decoder, DecoderMemory, Split};
 
 /// Zero byte and number.
 const PREFIX_BYTES: usize = 5;
@@ -34,22 +34,19 @@ impl Decoder for AvroPoses {
         if complete { Split::Record(bytes.len()) } else { Split::NeedsMore }
     }
 
-    fn decode(&mut self, bytes: &[u8], _complete: bool, intake: &mut Intake) -> Step {
-        let bad = Step::Bad(bytes.len(), DecodeError::NoPose);
+    fn decode<'a>(&'a mut self, bytes: &'a [u8], _complete: bool) -> Decoded<'a> {
+        let bad = Decoded::Bad(bytes.len(), DecodeError::NoPose);
         let Some([0, number @ ..]) = bytes.first_chunk::<PREFIX_BYTES>() else { return bad };
         let number = u32::from_be_bytes(*number);
         let Some((schema, reader)) = self.readers.get_mut(&number) else {
-            return Step::NeedsSchema(number);
+            return Decoded::NeedsSchema(number);
         };
         let Some(frames) = Self::read(reader, bytes) else {
             // A reader that stopped in the middle would go on there.
             let schema = schema.clone();
-            return self.learn(number, &schema).map_or(Step::NeedsSchema(number), |()| bad);
+            return self.learn(number, &schema).map_or(Decoded::NeedsSchema(number), |()| bad);
         };
-        for frame in frames {
-            intake.push_record(frame.captured_at_ns, Record::Pose(frame));
-        }
-        Step::Used(bytes.len())
+        Decoded::Record(bytes.len(), Content::Poses(frames))
     }
 
     fn learn(&mut self, number: u32, schema: &str) -> Result<(), DecodeError> {
@@ -77,10 +74,10 @@ mod tests {
     use arrow_avro::writer::WriterBuilder;
     use arrow_avro::writer::format::AvroSoeFormat;
     use proptest::prelude::*;
-    use schemas::{Person, SourceKind, to_batch};
+    use schemas::{Person, Record, SourceKind, to_batch};
 
     use super::*;
-    use crate::{LinkNames, SourceContext};
+    use crate::{Intake, LinkNames, SourceContext, Step};
 
     /// A frame with its prefix, and its schema.
     fn message() -> (Vec<u8>, String) {
@@ -106,16 +103,16 @@ mod tests {
         let (message, schema) = message();
         let (mut decoder, mut intake) = (AvroPoses::default(), intake());
         let bad = |length| Step::Bad(length, DecodeError::NoPose);
-        assert_eq!(decoder.decode(&message, true, &mut intake), Step::NeedsSchema(7));
+        assert_eq!(intake.decode(&mut decoder, &message, true), Step::NeedsSchema(7));
         assert_eq!(decoder.learn(7, "no schema"), Err(DecodeError::Schema));
         decoder.learn(7, &schema).expect("it is one");
         for end in 0..message.len() {
-            assert_eq!(decoder.decode(&message[..end], true, &mut intake), bad(end), "{end}");
+            assert_eq!(intake.decode(&mut decoder, &message[..end], true), bad(end), "{end}");
         }
         let longer = [&message[..], &[0]].concat();
-        assert_eq!(decoder.decode(&longer, true, &mut intake), bad(longer.len()));
+        assert_eq!(intake.decode(&mut decoder, &longer, true), bad(longer.len()));
         assert!(intake.drain().records.is_empty());
-        assert_eq!(decoder.decode(&message, true, &mut intake), Step::Used(message.len()));
+        assert_eq!(intake.decode(&mut decoder, &message, true), Step::Used(message.len()));
         let poll = intake.drain();
         let [(0, Record::Pose(frame))] = &poll.records[..] else { panic!("{poll:?}") };
         assert_eq!((frame.captured_at_ns, frame.persons[0].id.as_str()), (5_000_000, "p1"));
@@ -130,7 +127,7 @@ mod tests {
             decoder.learn(7, &schema).expect("it is one");
             message.truncate(PREFIX_BYTES);
             message.extend(garbage);
-            let step = decoder.decode(&message, true, &mut intake());
+            let step = intake().decode(&mut decoder, &message, true);
             prop_assert!(matches!(step, Step::Used(_) | Step::Bad(..)));
         }
     }

@@ -3,7 +3,7 @@
 use schemas::PoseFrame;
 
 use crate::formats::json::line;
-use crate::{DecodeError, Decoder, DecoderMemory, Intake, Split, Step};
+use crate::{Content, DecodeError, Decoded, Decoder, DecoderMemory, Split};
 
 /// Reads frames; remembers nothing.
 #[derive(Clone, Copy, Debug)]
@@ -14,17 +14,14 @@ impl Decoder for JsonPoses {
         Split::line(bytes, complete)
     }
 
-    fn decode(&mut self, bytes: &[u8], complete: bool, intake: &mut Intake) -> Step {
-        let Some((line, used)) = line(bytes, complete) else { return Step::NeedsMore };
+    fn decode<'a>(&'a mut self, bytes: &'a [u8], complete: bool) -> Decoded<'a> {
+        let Some((line, used)) = line(bytes, complete) else { return Decoded::NeedsMore };
         if line.trim_ascii().is_empty() {
-            return Step::Used(used);
+            return Decoded::Record(used, Content::Nothing);
         }
         match serde_json::from_slice::<PoseFrame>(line) {
-            Ok(frame) => {
-                intake.push_record(frame.captured_at_ns, schemas::Record::Pose(frame));
-                Step::Used(used)
-            }
-            Err(_) => Step::Bad(used, DecodeError::NoPose),
+            Ok(frame) => Decoded::Record(used, Content::Poses(vec![frame])),
+            Err(_) => Decoded::Bad(used, DecodeError::NoPose),
         }
     }
 

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Counter, SequenceSpace};
+
 /// Counters of a transmitter that are followed at once.
 const MOST_COUNTERS: usize = 8;
 /// A counter that goes on by more has been restarted.
@@ -13,47 +15,6 @@ const LARGEST_GAP: u32 = 4096;
 const LARGEST_UNKNOWN_STEP: u32 = 64;
 /// What a transmitter sends again is no further behind: an acknowledgement covers so many frames.
 const LARGEST_STEP_BACK: u32 = 64;
-
-/// Which frame it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counter {
-    /// The frame does not tell; then it is counted here.
-    None,
-    /// The receiver counts what it receives from anyone.
-    OfReceiver {
-        /// The number.
-        count: u32,
-        /// How many bits it has.
-        bits: u32,
-    },
-    /// The transmitter counts what it sends; several frames may have one number.
-    OfTransmitter {
-        /// Which of its counters that is.
-        space: SequenceSpace,
-        /// The number.
-        count: u32,
-        /// How many bits it has.
-        bits: u32,
-    },
-}
-
-/// Which of a transmitter's counters a frame is numbered by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SequenceSpace {
-    /// The frame does not tell: numbers that follow each other closely are those of one counter.
-    Unknown,
-    /// That of all frames but quality-of-service data for one receiver.
-    Baseline,
-    /// That of quality-of-service data for a receiver.
-    QosData {
-        /// Its address.
-        receiver: [u8; 6],
-        /// The traffic identifier.
-        tid: u8,
-    },
-    /// None: the number of such a frame means nothing.
-    Unnumbered,
-}
 
 /// The counters of a device, the one that was used last first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -3,11 +3,10 @@
 use schemas::{EventType, Record, Tick};
 use serde::Serialize;
 
-use crate::partitions::devices::DeviceFrame;
 use crate::partitions::frames::{is_of, is_open, open_batch, sort_frames};
 use crate::partitions::intake::{ERROR_BYTES, Intake, LeftGranule, TOO_FAR_AHEAD};
-use crate::partitions::rows::{OpenRows, Row};
-use crate::{Dropped, Poll, PollState};
+use crate::partitions::rows::OpenRows;
+use crate::{DeviceFrame, Dropped, Poll, PollState, Row};
 
 impl Intake {
     /// Adds a frame.

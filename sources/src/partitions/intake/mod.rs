@@ -4,6 +4,7 @@
 //! tick leave when the tick is over, all at once: so batches are cut alike however a source was polled.
 
 mod collect;
+mod decode;
 mod marks;
 mod ticks;
 

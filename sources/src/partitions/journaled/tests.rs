@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
 
 use num_complex::Complex32;
 use schemas::{CsiLayout, Record, TickLength};
@@ -11,9 +12,14 @@ use super::*;
 use crate::journal::{Beyond, Origin};
 use crate::transports::Clock;
 use crate::{
-    Counter, Decoder, DecoderMemory, DeviceFrame, DeviceTime, Intake, LinkNames, PollState,
-    SourceContext, Speed, Split, Step, position,
+    Content, Counter, Decoded, Decoder, DecoderMemory, DeviceFrame, DeviceTime, LinkNames,
+    PollState, SourceContext, Speed, Split, position,
 };
+
+static LAYOUT: LazyLock<Arc<CsiLayout>> = LazyLock::new(|| {
+    let layout = CsiLayout { n_rx: 1, n_tx: 1, subcarriers: vec![1], ..CsiLayout::default() };
+    Arc::new(layout)
+});
 
 /// Frames of eight bytes: the device's clock in microseconds, and its counter.
 struct Frames;
@@ -23,22 +29,21 @@ impl Decoder for Frames {
         Split::NeedsMore
     }
 
-    fn decode(&mut self, bytes: &[u8], _: bool, intake: &mut Intake) -> Step {
+    fn decode<'a>(&'a mut self, bytes: &'a [u8], _: bool) -> Decoded<'a> {
         let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four"));
-        intake.push(&DeviceFrame {
+        let frame = DeviceFrame {
             receiver: None,
             transmitter: None,
-            layout: &CsiLayout { n_rx: 1, n_tx: 1, subcarriers: vec![1], ..CsiLayout::default() }
-                .into(),
+            layout: &LAYOUT,
             time: DeviceTime::WrappingUs(number(0)),
             counter: Counter::OfReceiver { count: number(4), bits: 32 },
             rssi_dbm: 0.0,
             noise_dbm: 0.0,
             agc_db: 0.0,
             scale: 1.0,
-            values: &[Complex32::default()],
-        });
-        Step::Used(8)
+            values: const { &[Complex32::new(0.0, 0.0)] },
+        };
+        Decoded::Record(8, Content::Frame(frame))
     }
 
     fn memory(&self) -> DecoderMemory {

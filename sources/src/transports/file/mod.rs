@@ -159,7 +159,7 @@ impl<R: Read> Capture<R> {
             self.intake.set_arrival(came_in_ns);
         }
         let n_before = self.intake.len();
-        match self.decoder.decode(bytes, complete, &mut self.intake) {
+        match self.intake.decode(&mut *self.decoder, bytes, complete) {
             Step::Used(used) => {
                 self.n_frames += (self.intake.len() - n_before) as u64;
                 self.decoded += used;

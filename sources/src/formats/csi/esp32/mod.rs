@@ -30,7 +30,7 @@ use crate::formats::csi::format::Format;
 use crate::formats::csi::layouts::Layouts;
 use crate::formats::csi::tones::centre_mhz;
 use crate::formats::csi::values::from_bytes;
-use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake, Split};
+use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Split};
 
 const MARKER: &[u8] = b"CSI_DATA,";
 /// Finds the last one.
@@ -75,24 +75,24 @@ impl Format for Esp32 {
         Split::Record(glued.map_or(used, |at| list_end + at))
     }
 
-    fn read(&mut self, record: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
+    fn read<'a>(&'a mut self, record: &'a [u8]) -> Result<Option<DeviceFrame<'a>>, DecodeError> {
         if record.starts_with(HEADER) {
-            return Ok(());
+            return Ok(None);
         }
         let list_at = memchr(b'[', record);
         let before_list = &record[..list_at.unwrap_or(record.len())];
         let Some(marker_at) = LAST_MARKER.rfind(before_list) else {
             // A boot message or an empty line.
-            return Ok(());
+            return Ok(None);
         };
-        let Some(list_at) = list_at else { return self.read_base64(&record[marker_at..], intake) };
+        let Some(list_at) = list_at else { return self.read_base64(&record[marker_at..]) };
         let list = &record[list_at + 1..];
         let list_bytes = memchr(b']', list).ok_or(DecodeError::Truncated)?;
         self.read_list(&list[..list_bytes])?;
         // What follows the last comma opens the list.
         let columns = &record[marker_at..list_at];
         let end = memchr::memrchr(b',', columns).unwrap_or(0);
-        self.push(&columns[..end], intake)
+        self.frame(&columns[..end])
     }
 }
 
@@ -112,7 +112,10 @@ impl Esp32 {
     }
 
     /// Reads a record whose last column is the buffer in base64.
-    fn read_base64(&mut self, record: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
+    fn read_base64<'a>(
+        &'a mut self,
+        record: &'a [u8],
+    ) -> Result<Option<DeviceFrame<'a>>, DecodeError> {
         let record = record.trim_ascii_end();
         let (columns, digits) = match memchr::memrchr(b',', record) {
             Some(at) if ESP_RADAR_COLUMNS.contains(&Columns::count(&record[..at])) => {
@@ -131,10 +134,10 @@ impl Esp32 {
             return Err(DecodeError::OddValues);
         }
         from_bytes(&self.bytes, &mut self.values);
-        self.push(columns, intake)
+        self.frame(columns)
     }
 
-    fn push(&mut self, columns: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
+    fn frame<'a>(&'a mut self, columns: &'a [u8]) -> Result<Option<DeviceFrame<'a>>, DecodeError> {
         if self.values.len() > MAX_VALUES {
             return Err(DecodeError::Length);
         }
@@ -154,7 +157,7 @@ impl Esp32 {
         let gains =
             columns.gains.map(|(agc, fft)| Ok((number(fields[agc])?, number(fields[fft])?)));
         let (agc_db, scale) = gains.transpose()?.map_or((0.0, 1.0), gain);
-        intake.push(&DeviceFrame {
+        Ok(Some(DeviceFrame {
             receiver: None,
             transmitter: Some(fields[columns.mac].trim_ascii()),
             layout: self.layouts.get(layout_of, layout),
@@ -166,8 +169,7 @@ impl Esp32 {
             agc_db,
             scale,
             values: &self.values,
-        });
-        Ok(())
+        }))
     }
 }
 

@@ -101,7 +101,7 @@ fn whole_records_may_be_glued() {
 
 #[test]
 fn waits_for_the_end_of_a_line() {
-    let step = CsiFormat::Esp32.decoder().decode(b"CSI_DATA,1,2", false, &mut intake());
+    let step = intake().decode(&mut *CsiFormat::Esp32.decoder(), b"CSI_DATA,1,2", false);
     assert_eq!(step, Step::NeedsMore);
 }
 

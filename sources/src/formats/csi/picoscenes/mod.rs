@@ -23,7 +23,7 @@ use crate::formats::csi::tones::{self, Phy};
 use crate::formats::csi::values::{
     MAX_PAIRS, N_GROUPS, from_groups, from_ten_bits, from_words, groups_bytes, ten_bits_bytes,
 };
-use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Intake, Split};
+use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Split};
 
 const MAGIC: u32 = 0x2015_0315;
 /// Length, magic number, version and number of segments.
@@ -49,6 +49,7 @@ pub(crate) struct Picoscenes {
     layouts: Layouts<LayoutOf>,
     words: Vec<u32>,
     values: Vec<Complex32>,
+    transmitter: MacText,
 }
 
 /// What a layout is made for.
@@ -88,7 +89,7 @@ impl Format for Picoscenes {
         }
     }
 
-    fn read(&mut self, record: &[u8], intake: &mut Intake) -> Result<(), DecodeError> {
+    fn read<'a>(&'a mut self, record: &'a [u8]) -> Result<Option<DeviceFrame<'a>>, DecodeError> {
         let (mut basic, mut clock, mut csi) = (Basic::default(), None, None);
         let mut rest = &record[HEADER_BYTES..];
         for _ in 0..record[HEADER_BYTES - 1] {
@@ -104,13 +105,13 @@ impl Format for Picoscenes {
             }
         }
         // Frames without CSI are recorded as well.
-        let Some(csi) = csi else { return Ok(()) };
+        let Some(csi) = csi else { return Ok(None) };
         let layout_of = self.read_csi(csi)?;
         let received = Some(rest).filter(|rest| rest.len() >= mac::HEADER_BYTES);
-        let transmitter = received.map(|frame| MacText::new(array(frame, 10)));
-        intake.push(&DeviceFrame {
+        let transmitter = received.map(|frame| self.transmitter.set(array(frame, 10)));
+        Ok(Some(DeviceFrame {
             receiver: None,
-            transmitter: transmitter.as_ref().map(MacText::as_str),
+            transmitter,
             layout: self.layouts.get(layout_of, layout),
             time: time(csi.device, basic, clock),
             counter: received.map_or(Counter::None, mac::counter),
@@ -119,8 +120,7 @@ impl Format for Picoscenes {
             agc_db: 0.0,
             scale: 1.0,
             values: &self.values,
-        });
-        Ok(())
+        }))
     }
 }
 

@@ -106,7 +106,7 @@ impl CaptureReader {
             return false;
         }
         let complete = self.complete || bytes.len() > LONGEST_RECORD;
-        self.decoded += match self.decoder.decode(bytes, complete, &mut self.intake) {
+        self.decoded += match self.intake.decode(&mut *self.decoder, bytes, complete) {
             Step::Used(used) => used,
             Step::Bad(used, error) => {
                 *self.dropped.entry(error.reason()).or_default() += 1;
