@@ -1,7 +1,8 @@
 //! The fences between the crates: dependencies point one way, and a heavy one has one home.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -54,6 +55,53 @@ pub(crate) fn crates_use_what_they_may() {
             assert!(!uses || homes.contains(&member.as_str()), "{member} must not use {heavy}");
         }
     }
+}
+
+/// What each room of the sources may use of the others.
+const ROOMS: [(&str, &[&str]); 6] = [
+    ("journal", &[]),
+    ("framing", &[]),
+    ("formats", &["framing"]),
+    ("partitions", &["journal", "formats"]),
+    ("transports", &["journal", "framing", "formats", "partitions"]),
+    ("simulate", &["partitions"]),
+];
+
+/// Data walks through them one way; only tests may look ahead.
+pub(crate) fn rooms_of_sources_use_what_they_may() {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("sources/src");
+    for (room, allowed) in ROOMS {
+        let forbidden = ROOMS.map(|(other, _)| other);
+        let forbidden =
+            forbidden.iter().filter(|other| **other != room && !allowed.contains(other));
+        let mut forbidden: Vec<_> = forbidden.map(|other| format!("crate::{other}::")).collect();
+        if !allowed.contains(&"partitions") && room != "partitions" {
+            forbidden.push("Intake".to_owned());
+        }
+        let texts = code_of(&sources.join(room));
+        assert!(!texts.is_empty(), "{room} is there");
+        for (file, text) in texts {
+            let found = forbidden.iter().find(|forbidden| text.contains(forbidden.as_str()));
+            assert_eq!(found, None, "in {}", file.display());
+        }
+    }
+}
+
+/// The files below a folder, without their tests.
+fn code_of(folder: &Path) -> Vec<(PathBuf, String)> {
+    let entries = fs::read_dir(folder).expect("it is a folder").flatten();
+    let texts = entries.flat_map(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            return code_of(&path);
+        }
+        let text = fs::read_to_string(&path).expect("it is text");
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
+        let is_of_tests = ["tests.rs", "testing.rs", "robustness.rs"].iter();
+        let is_of_tests = is_of_tests.map(Path::new).any(|name| path.ends_with(name));
+        if is_of_tests { Vec::new() } else { vec![(path, code)] }
+    });
+    texts.collect()
 }
 
 /// The dependencies of each crate of the workspace, but for those of its tests.

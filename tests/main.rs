@@ -51,6 +51,7 @@ fn main() {
     let wild = data && inspect::wild_captures_are_there();
     let trials = vec![
         trial!(layering::crates_use_what_they_may),
+        trial!(layering::rooms_of_sources_use_what_they_may),
         trial!(schema::documents_are_current),
         trial!(golden::worker_counts_do_not_matter),
         trial!(golden::records_that_tie_have_an_order),

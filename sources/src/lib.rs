@@ -5,13 +5,14 @@
 
 mod arrival_clock;
 mod capture_reader;
+mod config;
 mod error;
 mod formats;
 mod framing;
 mod journal;
 mod partitions;
+mod registry;
 mod resources;
-mod settings;
 pub mod simulate;
 mod source;
 mod transports;
@@ -26,16 +27,20 @@ use schemas::{Granule, RecordKind, Tick, TickLength};
 use serde::Deserialize;
 
 pub use crate::capture_reader::CaptureReader;
+pub use crate::config::csi::CsiConfig;
+pub use crate::config::json::JsonConfig;
+pub use crate::config::poses::PosesConfig;
 pub use crate::error::SourceError;
-pub use crate::formats::csi::{CsiConfig, CsiFormat, NexmonChip};
+pub use crate::formats::csi::{CsiFormat, NexmonChip};
 pub use crate::formats::decoder::{
     Content, DecodeError, Decoded, Decoder, DecoderMemory, PacketHeader, Split, Step,
 };
 pub use crate::formats::frame::{Counter, DeviceFrame, DeviceTime, SequenceSpace};
-pub use crate::formats::json::{FieldType, JsonConfig, TimeField, TimeUnit};
-pub use crate::formats::poses::{PoseFormat, PosesConfig};
+pub use crate::formats::json::{FieldType, TimeField, TimeUnit};
+pub use crate::formats::poses::PoseFormat;
 pub use crate::formats::row::{Row, Value};
 pub use crate::partitions::frames::LinkNames;
+pub use crate::partitions::ingress::Clock;
 pub use crate::partitions::intake::Intake;
 pub use crate::partitions::pace::Speed;
 pub use crate::partitions::position;
@@ -43,9 +48,7 @@ pub use crate::partitions::silence::{NoSilences, Silence, Silences};
 pub use crate::resources::Endpoint;
 pub use crate::simulate::SimulateConfig;
 pub use crate::source::{Dropped, Mark, Partition, Poll, PollState, Receiver, Share, Source};
-pub use crate::transports::{
-    Clock, KafkaTopic, MqttTopic, NetworkInterface, SerialLine, Transport,
-};
+pub use crate::transports::{KafkaTopic, MqttTopic, NetworkInterface, SerialLine, Transport};
 
 /// The sources there are.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]

@@ -3,11 +3,12 @@
 
 use schemas::{Record, SourceKind, Tick};
 
+use crate::Clock;
 use crate::journal::Entry;
 use crate::partitions::aligned::JITTER_NS;
+use crate::partitions::ingress::Ingress;
 use crate::partitions::messages::{Decoding, Messages};
 use crate::partitions::senders::Senders;
-use crate::transports::{Clock, Ingress};
 use crate::{Poll, PollState, SourceError};
 
 /// From the journal, or before: the system had no room for them.

@@ -8,8 +8,8 @@ use schemas::{SourceKind, Tick};
 
 use crate::journal::{self, Reader};
 use crate::partitions::inbox::Inbox;
+use crate::partitions::ingress::Ingress;
 use crate::partitions::silent::Silent;
-use crate::transports::Ingress;
 use crate::{Poll, Source, SourceError};
 
 /// How long to wait for a message before saying that none came.

@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use schemas::{SourceKind, Tick};
 use serde::{Deserialize, Serialize};
 
+use crate::Clock;
+use crate::partitions::ingress::Ingress;
 use crate::partitions::position::place_of;
-use crate::transports::registry::{Registry, Schema};
-use crate::transports::{Clock, Ingress};
+use crate::registry::{Registry, Schema};
 use crate::{DecodeError, Decoder, DecoderMemory, Intake, Poll, SourceContext, SourceError, Step};
 
 /// Where to read on.

@@ -6,6 +6,7 @@ pub(crate) mod devices;
 pub(crate) mod errors;
 pub(crate) mod frames;
 pub(crate) mod inbox;
+pub(crate) mod ingress;
 pub(crate) mod intake;
 pub(crate) mod journaled;
 pub(crate) mod messages;

@@ -11,9 +11,9 @@ use std::net::IpAddr;
 
 use schemas::{SourceKind, Tick};
 
+use crate::partitions::ingress::Ingress;
 use crate::partitions::messages::Messages;
 use crate::partitions::position::{self, UNKNOWN_DEVICES};
-use crate::transports::Ingress;
 use crate::{Mark, Poll, SourceContext, SourceError};
 
 /// Devices that are partitions at one time. Others share the one of what has no sender.

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use schemas::Tick;
 
 use crate::arrival_clock::ArrivalClock;
+use crate::partitions::ingress::Ingress;
 use crate::partitions::messages::Messages;
-use crate::transports::Ingress;
 use crate::{Share, Silence, Silences, SourceError};
 
 /// Times before the year 2000 are not of a calendar: such a clock counts since its device was started.

@@ -10,25 +10,21 @@ mod inlet;
 mod interface;
 mod kafka;
 mod mqtt;
-pub(crate) mod registry;
 mod serial;
 mod tcp;
 mod udp;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
 use schemars::JsonSchema;
-use schemas::SourceKind;
 use serde::Deserialize;
 
 use crate::journal::{self, Reader, Writer};
+use crate::partitions::ingress::Ingress;
 use crate::partitions::journaled::Journaled;
 use crate::partitions::messages::furthest_offset;
 use crate::partitions::pace::Paced;
-use crate::partitions::rows::Table;
 use crate::transports::file::Capture;
 use crate::transports::follow::Follow;
 use crate::transports::inlet::{Filling, Inlet};
@@ -37,9 +33,7 @@ use crate::transports::mqtt::{MOST_WAITING, Mqtt};
 use crate::transports::serial::Serial;
 use crate::transports::tcp::Tcp;
 use crate::transports::udp::Udp;
-use crate::{
-    Decoder, Intake, LinkNames, Partition, Receiver, Source, SourceContext, SourceError, Speed,
-};
+use crate::{Decoder, Partition, Receiver, Source, SourceContext, SourceError, Speed};
 
 pub use crate::transports::interface::NetworkInterface;
 pub use crate::transports::kafka::KafkaTopic;
@@ -77,68 +71,6 @@ pub enum Transport {
     /// Messages of whole records from a broker of MQTT 5, which keeps them until they are in a
     /// checkpoint; so does a journal.
     Mqtt(MqttTopic),
-}
-
-/// Which clock gives the capture times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Clock {
-    /// The device's own, which starts anywhere, jumps and wraps; wraps are undone.
-    Device,
-    /// The device's own, kept steady: jumps are told by the frame counter, and where the time of
-    /// arrival is known the clock follows it. Several devices are waited for then, each for 0.2 s at
-    /// most.
-    Aligned,
-    /// The time at which the bytes came in; with Kafka, the time that the message carries.
-    Arrival,
-}
-
-/// What `idle_timeout_ms` is unless it is set.
-pub(crate) fn default_idle_timeout_ms() -> u32 {
-    30_000
-}
-
-/// What `max_ahead_ms` is unless it is set.
-pub(crate) fn default_max_ahead_ms() -> u32 {
-    60_000
-}
-
-/// What is done with the bytes of a transport.
-pub(crate) struct Ingress<'a> {
-    pub(crate) context: &'a SourceContext<'a>,
-    pub(crate) names: LinkNames,
-    /// True if receivers are named by who sends, where frames do not tell.
-    pub(crate) by_sender: bool,
-    /// The columns of rows, where rows come.
-    pub(crate) schema: Option<SchemaRef>,
-    pub(crate) speed: Speed,
-    pub(crate) clock: Option<Clock>,
-    pub(crate) max_delay_ms: u32,
-    pub(crate) max_ahead_ms: u32,
-    /// True if records carry times of the calendar, rather than of a device's clock.
-    pub(crate) calendar: bool,
-    pub(crate) idle_timeout_ms: u32,
-    /// URL of the schema registry, where messages name schemas.
-    pub(crate) registry: Option<&'a str>,
-    /// Makes a decoder; each partition has its own.
-    pub(crate) decoder: &'a dyn Fn() -> Box<dyn Decoder>,
-}
-
-impl Ingress<'_> {
-    /// Where the records of a partition are collected, by a clock unless another was chosen.
-    pub(crate) fn intake(&self, kind: SourceKind, partition: &str, clock: Clock) -> Intake {
-        let intake = Intake::new(self.names.clone(), kind, self.context);
-        let intake = intake.of_partition(self.context, partition);
-        let intake = intake.with_max_delay_ms(self.max_delay_ms);
-        let intake = intake.with_max_ahead_ms(self.max_ahead_ms);
-        let intake = intake.with_clock(self.clock.unwrap_or(clock)).with_senders(self.by_sender);
-        let Some(schema) = &self.schema else { return intake };
-        intake.with_rows(Table {
-            stream: self.context.name.to_owned(),
-            partition: partition.to_owned(),
-            schema: Arc::clone(schema),
-        })
-    }
 }
 
 impl Transport {

@@ -2,44 +2,10 @@
 
 mod row_decoder;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::formats::json::row_decoder::RowDecoder;
-use crate::transports::{Ingress, default_idle_timeout_ms, default_max_ahead_ms};
-use crate::{Clock, Decoder, LinkNames, Partition, SourceContext, SourceError, Speed, Transport};
-
-/// Settings of the `json` source.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct JsonConfig {
-    /// Where lines or messages of JSON objects come from.
-    pub transport: Transport,
-    /// The fields to take, and what they hold. A field that is missing, or holds something else, is
-    /// empty; others are passed over.
-    pub fields: BTreeMap<String, FieldType>,
-    /// The field that tells when a row happened; a row without it is dropped.
-    pub time: TimeField,
-    /// Milliseconds that rows may come out of order without being late; 0 by default.
-    #[serde(default)]
-    pub max_delay_ms: u32,
-    /// Milliseconds that a record's time may be ahead of the time that it comes in, or that its file is
-    /// opened; 60000 by default. One that is further ahead is an error: the clock does not follow it.
-    #[serde(default = "default_max_ahead_ms")]
-    pub max_ahead_ms: u32,
-    /// Milliseconds without a message after which a topic's partition, or a socket, is silent; 30000 by
-    /// default. Its clock then follows the wall clock at that distance, so that it does not hold back
-    /// the others. Where the time of arrival counts, sockets need none.
-    #[serde(default = "default_idle_timeout_ms")]
-    pub idle_timeout_ms: u32,
-    /// How fast a file is read: "full" (default), "recorded", or a factor.
-    #[serde(default)]
-    pub speed: Speed,
-}
+pub(crate) use crate::formats::json::row_decoder::RowDecoder;
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -89,57 +55,6 @@ impl TimeUnit {
             Self::Us => 1_000,
             Self::Ns => 1,
         }
-    }
-}
-
-impl JsonConfig {
-    /// The columns of the rows, in the order of their names.
-    pub fn schema(&self) -> SchemaRef {
-        let fields = self.fields.iter().map(|(name, field_type)| {
-            let data_type = match field_type {
-                FieldType::Int => DataType::Int64,
-                FieldType::Float => DataType::Float64,
-                FieldType::Bool => DataType::Boolean,
-                FieldType::Text => DataType::Utf8,
-            };
-            Field::new(name, data_type, true)
-        });
-        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-    }
-
-    /// What is wrong with the settings, if anything is.
-    pub fn mistake(&self) -> Option<String> {
-        let TimeField { field, .. } = &self.time;
-        match self.fields.get(field) {
-            Some(FieldType::Int | FieldType::Float) => None,
-            Some(_) => Some(format!("time: \"{field}\" must be of type \"int\" or \"float\"")),
-            None => Some(format!("time: \"{field}\" is not among the fields")),
-        }
-    }
-
-    pub(crate) fn state_shape(&self) -> String {
-        self.transport.state_shape(&format!("json {:?} by {}", self.fields, self.time.field))
-    }
-
-    pub(crate) fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
-        self.transport.open(&Ingress {
-            context,
-            by_sender: false,
-            names: LinkNames::default(),
-            schema: Some(self.schema()),
-            speed: self.speed,
-            clock: Some(Clock::Device),
-            max_delay_ms: self.max_delay_ms,
-            max_ahead_ms: self.max_ahead_ms,
-            calendar: true,
-            idle_timeout_ms: self.idle_timeout_ms,
-            registry: None,
-            decoder: &|| self.decoder(),
-        })
-    }
-
-    pub(crate) fn decoder(&self) -> Box<dyn Decoder> {
-        Box::new(RowDecoder::new(&self.schema(), &self.time))
     }
 }
 

@@ -14,7 +14,7 @@ const MAX_KEYS: usize = 64;
 
 /// Reads objects, one a line or several in a message; remembers nothing that matters.
 #[derive(Debug)]
-pub(super) struct RowDecoder {
+pub(crate) struct RowDecoder {
     names: Vec<String>,
     /// The keys of the latest objects in their order, with the field that each is: those of the next
     /// one are likely the same.
@@ -26,7 +26,7 @@ pub(super) struct RowDecoder {
 }
 
 impl RowDecoder {
-    pub(super) fn new(schema: &SchemaRef, time: &TimeField) -> Self {
+    pub(crate) fn new(schema: &SchemaRef, time: &TimeField) -> Self {
         let names: Vec<_> = schema.fields().iter().map(|field| field.name().clone()).collect();
         Self {
             time: names.iter().position(|name| *name == time.field).unwrap_or(usize::MAX),

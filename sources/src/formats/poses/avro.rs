@@ -15,7 +15,7 @@ const PREFIX_BYTES: usize = 5;
 
 /// Reads frames, one a message. What it remembers are schemas, which can be asked for again.
 #[derive(Debug, Default)]
-pub(super) struct AvroPoses {
+pub(crate) struct AvroPoses {
     /// Schemas and their readers, by number.
     readers: BTreeMap<u32, (String, Reader)>,
 }

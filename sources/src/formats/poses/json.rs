@@ -7,7 +7,7 @@ use crate::{Content, DecodeError, Decoded, Decoder, DecoderMemory, Split};
 
 /// Reads frames; remembers nothing.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct JsonPoses;
+pub(crate) struct JsonPoses;
 
 impl Decoder for JsonPoses {
     fn split(&self, bytes: &[u8], complete: bool) -> Split {

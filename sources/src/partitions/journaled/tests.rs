@@ -9,8 +9,8 @@ use num_complex::Complex32;
 use schemas::{CsiLayout, Record, TickLength};
 
 use super::*;
+use crate::Clock;
 use crate::journal::{Beyond, Origin};
-use crate::transports::Clock;
 use crate::{
     Content, Counter, Decoded, Decoder, DecoderMemory, DeviceFrame, DeviceTime, LinkNames,
     PollState, SourceContext, Speed, Split, position,

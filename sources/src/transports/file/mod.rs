@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use schemas::SourceKind;
 use serde::{Deserialize, Serialize};
 
+use crate::Clock;
 use crate::arrival_clock::{ArrivalClock, unix_ns};
+use crate::partitions::ingress::Ingress;
 use crate::partitions::position::place_of;
 use crate::transports::fingerprint::Fingerprint;
 use crate::transports::host_times::HostTimes;
-use crate::transports::{Clock, Ingress};
 use crate::{DecodeError, Decoder, DecoderMemory, Intake, Poll, Source, SourceError, Step};
 
 /// Read at once, and given as one poll: what becomes of it stays in the processor's caches.

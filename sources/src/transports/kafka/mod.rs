@@ -18,7 +18,7 @@ use rdkafka::metadata::MetadataPartition;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::transports::Ingress;
+use crate::partitions::ingress::Ingress;
 use crate::transports::kafka::discovery::Discovery;
 use crate::transports::kafka::partition_reader::PartitionReader;
 use crate::transports::kafka::reader::Reader;

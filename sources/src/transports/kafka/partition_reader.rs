@@ -10,9 +10,9 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use schemas::{SourceKind, Tick};
 
 use crate::arrival_clock::ArrivalClock;
+use crate::partitions::ingress::Ingress;
 use crate::partitions::messages::{Decoding, Messages};
 use crate::partitions::silent::Silent;
-use crate::transports::Ingress;
 use crate::transports::kafka::KafkaTopic;
 use crate::{Poll, Silence, SourceError};
 

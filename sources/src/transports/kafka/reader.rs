@@ -5,8 +5,8 @@ use std::fmt;
 
 use schemas::{Record, Tick};
 
+use crate::partitions::ingress::Ingress;
 use crate::partitions::messages::Decoding;
-use crate::transports::Ingress;
 use crate::transports::kafka::discovery::Discovery;
 use crate::transports::kafka::partition_reader::PartitionReader;
 use crate::{Poll, Source, SourceError};

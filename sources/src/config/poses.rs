@@ -1,0 +1,79 @@
+//! The `poses` source.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::config::{default_idle_timeout_ms, default_max_ahead_ms};
+use crate::formats::poses::{AvroPoses, JsonPoses, PoseFormat};
+use crate::partitions::ingress::Ingress;
+use crate::{Clock, Decoder, LinkNames, Partition, SourceContext, SourceError, Speed, Transport};
+
+/// Settings of the `poses` source.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PosesConfig {
+    /// Where lines or messages of pose frames come from, as the `kafka` and `json_lines` sinks write
+    /// them.
+    pub transport: Transport,
+    /// How they are written: "json" (default), or `{ avro = { registry = "http://host:8081" } }`.
+    #[serde(default)]
+    pub format: PoseFormat,
+    /// Milliseconds that frames may come out of order without being late; 0 by default.
+    #[serde(default)]
+    pub max_delay_ms: u32,
+    /// Milliseconds that a record's time may be ahead of the time that it comes in, or that its file is
+    /// opened; 60000 by default. One that is further ahead is an error: the clock does not follow it.
+    #[serde(default = "default_max_ahead_ms")]
+    pub max_ahead_ms: u32,
+    /// Milliseconds without a message after which a topic's partition, or a socket, is silent; 30000 by
+    /// default. Its clock then follows the wall clock at that distance, so that it does not hold back
+    /// the others. Where the time of arrival counts, sockets need none.
+    #[serde(default = "default_idle_timeout_ms")]
+    pub idle_timeout_ms: u32,
+    /// How fast a file is read: "full" (default), "recorded", or a factor.
+    #[serde(default)]
+    pub speed: Speed,
+}
+
+impl PosesConfig {
+    /// What is wrong with the settings, if anything is.
+    pub fn mistake(&self) -> Option<String> {
+        let mistake = self.transport.is_stream() && self.registry().is_some();
+        mistake.then(|| "transport: avro comes in messages, so not in a stream of bytes".to_owned())
+    }
+
+    fn registry(&self) -> Option<&str> {
+        match &self.format {
+            PoseFormat::Json => None,
+            PoseFormat::Avro { registry } => Some(registry),
+        }
+    }
+
+    pub(crate) fn state_shape(&self) -> String {
+        self.transport.state_shape("poses")
+    }
+
+    pub(crate) fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
+        self.transport.open(&Ingress {
+            context,
+            by_sender: false,
+            names: LinkNames::default(),
+            schema: None,
+            speed: self.speed,
+            clock: Some(Clock::Device),
+            max_delay_ms: self.max_delay_ms,
+            max_ahead_ms: self.max_ahead_ms,
+            calendar: true,
+            idle_timeout_ms: self.idle_timeout_ms,
+            registry: self.registry(),
+            decoder: &|| self.decoder(),
+        })
+    }
+
+    pub(crate) fn decoder(&self) -> Box<dyn Decoder> {
+        match self.format {
+            PoseFormat::Json => Box::new(JsonPoses),
+            PoseFormat::Avro { .. } => Box::<AvroPoses>::default(),
+        }
+    }
+}
