@@ -99,3 +99,89 @@ impl<R: RecordType> Port for TypedPort<R> {
         self.output.activate().session(time).give_iterator(self.queued.drain(..));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use allocation_counter::measure;
+    use schemas::{CsiBatch, Link};
+    use timely::dataflow::ProbeHandle;
+    use timely::dataflow::operators::Probe;
+    use timely::dataflow::operators::vec::{Input, Map};
+
+    use super::*;
+
+    const N_BATCHES: usize = 1000;
+
+    /// The streams of a CSI source.
+    fn streams() -> Vec<(StreamName, RecordKind)> {
+        let name = |port: &str| StreamName { component: "hall".to_owned(), port: port.to_owned() };
+        let kinds =
+            [("", RecordKind::Csi), ("errors", RecordKind::Rows), ("events", RecordKind::Event)];
+        kinds.map(|(port, kind)| (name(port), kind)).into()
+    }
+
+    /// Twenty frames.
+    fn batch() -> CsiBatch {
+        CsiBatch {
+            link: Link {
+                receiver: "hall".to_owned(),
+                transmitter: "ap".to_owned(),
+                ..Link::default()
+            },
+            captured_at_ns: vec![0; 20],
+            sequence: vec![0; 20],
+            rssi_dbm: vec![0.0; 20],
+            noise_dbm: vec![0.0; 20],
+            agc_db: vec![0.0; 20],
+            scale: vec![1.0; 20],
+            n_missed: vec![0; 20],
+            ..CsiBatch::default()
+        }
+    }
+
+    /// Allocations for each batch of CSI that goes through a part of a dataflow.
+    fn allocations(
+        part: impl for<'scope> Fn(StreamVec<'scope, Tick, Record>, &ProbeHandle<Tick>)
+        + Send
+        + Sync
+        + 'static,
+    ) -> f64 {
+        timely::execute_directly(move |worker| {
+            let probe = ProbeHandle::new();
+            let mut input = worker.dataflow(|scope| {
+                let (input, records) = scope.new_input();
+                part(records, &probe);
+                input
+            });
+            let batch = batch();
+            let mut pass = |tick| {
+                let mut records = vec![Record::Csi(batch.clone()); N_BATCHES];
+                let counted = measure(|| {
+                    input.send_batch(&mut records);
+                    input.advance_to(tick);
+                    worker.step_while(|| probe.less_than(&tick));
+                });
+                counted.count_total as f64 / N_BATCHES as f64
+            };
+            // Buffers are there after the first time.
+            pass(1);
+            pass(2)
+        })
+    }
+
+    #[test]
+    fn records_are_moved() {
+        let moved = allocations(|records, probe| {
+            for edge in route(records, &streams()) {
+                edge.into_records().probe_with(probe);
+            }
+        });
+        let copied = allocations(|records, probe| {
+            for (_, kind) in streams() {
+                let of_kind = records.clone().flat_map(move |it| (it.kind() == kind).then_some(it));
+                of_kind.probe_with(probe);
+            }
+        });
+        assert!(moved < 0.5 && copied > 10.0, "{moved} and {copied} for each batch");
+    }
+}
