@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
+use std::net::UdpSocket;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 use crate::golden;
 use crate::support::kafka::{Kafka, Message};
 use crate::support::registry::Registry;
-use crate::support::{capture, cluster, lines as json_lines, process, python, soak};
+use crate::support::{capture, cluster, lines as json_lines, port, process, python, soak, wait};
 
 /// A capture at several times its speed beside a topic with the lines of two boards.
 const PIPELINE: &str = r#"
@@ -500,6 +501,70 @@ pub(crate) fn a_partition_that_comes_later_is_read() {
     let mut found = frames(path);
     found.sort_unstable();
     assert_eq!(found, (0..n_sent as u64).collect::<Vec<_>>());
+}
+
+/// A topic of which nothing can be read, beside a socket.
+const NONSENSE: &str = r#"
+name = "nonsense"
+
+[sources.topic]
+type = "json"
+transport = { kafka = { brokers = "BROKERS", topic = "nonsense" } }
+fields = { at_ms = "int" }
+time = { field = "at_ms" }
+idle_timeout_ms = 500
+
+[sources.socket]
+type = "csi"
+format = "esp32"
+transport = { udp = "127.0.0.1:PORT" }
+
+[sinks.errors]
+type = "json_lines"
+inputs = ["topic.errors"]
+path = "errors.jsonl"
+
+[sinks.lines]
+type = "json_lines"
+inputs = ["socket"]
+path = "out.jsonl"
+"#;
+
+/// Messages that nothing can be made of, which never cease, hold nobody back; that their broker is gone is
+/// reported.
+pub(crate) fn a_partition_of_nonsense_holds_nothing_back() {
+    let mut kafka = Kafka::start();
+    kafka.create("nonsense", 1);
+    let directory = tempfile::tempdir().expect("room");
+    let path = directory.path();
+    let port = port::free();
+    let pipeline = NONSENSE.replace("BROKERS", &kafka.brokers());
+    fs::write(path.join("nonsense.toml"), pipeline.replace("PORT", &port.to_string()))
+        .expect("room");
+    let producer: BaseProducer = kafka.client().create().expect("a client");
+    let (sender, log) = (UdpSocket::bind("127.0.0.1:0").expect("a port"), capture::esp32());
+    let mut lines = log.split(|byte| *byte == b'\n').skip(1).cycle();
+    let mut send = || {
+        let line = lines.next().expect("they never end");
+        sender.send_to(line, ("127.0.0.1", port)).expect("it is sent");
+        let message: BaseRecord<'_, str, [u8]> = BaseRecord::to("nonsense").payload(b"nonsense");
+        producer.send(message).map_err(|(error, _)| error).expect("room in the queue");
+        producer.flush(Duration::from_secs(30)).expect("it takes them");
+        // So often that the client sees no end.
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let arguments = ["run", "nonsense.toml", "--listen", "127.0.0.1:0"];
+    let mut server = process::Server::start(path, &arguments);
+    server.wait_until(|| {
+        send();
+        frames(path).len() >= 20 && json_lines::records(&path.join("errors.jsonl")).len() >= 20
+    });
+    let health = || server.get("/api/v1/system/health").1;
+    assert!(health().contains("\"healthy\""), "{}", health());
+    kafka.kill();
+    wait::until("it is reported", || health().contains("could not reach the kafka brokers"));
+    kafka.restart();
+    wait::until("it is over", || health().contains("\"healthy\""));
 }
 
 /// The sequence number of each frame that was written.

@@ -20,6 +20,7 @@ mod layering;
 mod lease;
 mod mqtt;
 mod poison;
+mod power;
 mod recovery;
 mod schema;
 mod serial;
@@ -64,6 +65,7 @@ fn main() {
         trial!(history::a_person_can_be_forgotten_meanwhile),
         trial!(recovery::a_killed_run_loses_and_doubles_nothing),
         trial!(recovery::a_run_that_dies_at_a_durable_step_loses_and_doubles_nothing),
+        trial!(power::a_cut_loses_and_doubles_nothing, needs power::may_mount()),
         trial!(recovery::a_failed_sync_loses_and_doubles_nothing, needs recovery::may_compile()),
         trial!(recovery::a_worker_that_panics_ends_the_run),
         trial!(recovery::a_supervised_run_is_started_again),
@@ -101,11 +103,13 @@ fn main() {
         trial!(kafka::a_run_that_was_taken_over_commits_nothing, needs broker),
         trial!(kafka::a_silent_partition_loses_nothing, needs broker),
         trial!(kafka::a_partition_that_comes_later_is_read, needs broker),
+        trial!(kafka::a_partition_of_nonsense_holds_nothing_back, needs broker),
         trial!(kafka::a_record_that_is_too_large_is_a_dead_letter, needs broker),
         trial!(mqtt::a_killed_run_loses_and_doubles_no_message, needs mosquitto::there()),
         trial!(mqtt::messages_are_acknowledged_behind_checkpoints, needs mosquitto::there()),
         trial!(mqtt::many_messages_are_waiting, needs mosquitto::there()),
         trial!(poison::a_time_far_ahead_is_an_error),
+        trial!(poison::a_clock_that_was_ahead_stops_nobody),
         trial!(poison::a_time_far_ahead_in_a_file_is_an_error),
         trial!(poison::an_unknown_schema_is_an_error),
         trial!(serial::lines_become_frames),

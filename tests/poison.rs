@@ -89,6 +89,38 @@ pub(crate) fn a_time_far_ahead_is_an_error() {
     assert!(found.into_iter().eq((0..=last).filter(|n| !poison.contains(n))), "lost or doubled");
 }
 
+/// A clock that was set ahead for a while, within what a source allows: what comes with the right time is late
+/// then, but it comes, and does so after a restart too.
+pub(crate) fn a_clock_that_was_ahead_stops_nobody() {
+    let directory = tempfile::tempdir().expect("room");
+    let path = directory.path();
+    let address = format!("127.0.0.1:{}", port::free());
+    let transport = format!("{{ udp = \"{address}\" }}\nmax_ahead_ms = 7200000");
+    write(path, &ROWS.replace("TRANSPORT", &transport));
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let mut n_sent = 0;
+    let mut send = |at_ms: i64| {
+        let row = json!({ "at_ms": at_ms, "n": n_sent }).to_string();
+        socket.send_to(row.as_bytes(), &address).expect("it is sent");
+        n_sent += 1;
+    };
+    let mut server = process::Server::start(path, &ARGUMENTS);
+    send(now_ms() + 3_600_000);
+    for round in 1..=2 {
+        // It comes while more is sent.
+        server.wait_until(|| {
+            send(now_ms());
+            numbers(path).len() > 20 * round
+        });
+        drop(server);
+        server = process::Server::start(path, &ARGUMENTS);
+    }
+    let (mut found, n_found) = (numbers(path), numbers(path).len());
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found.len(), n_found, "each comes once");
+}
+
 /// The same in a file, which holds nothing that happened after it was written.
 pub(crate) fn a_time_far_ahead_in_a_file_is_an_error() {
     let directory = tempfile::tempdir().expect("room");

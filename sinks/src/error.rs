@@ -1,6 +1,7 @@
 //! Why a sink cannot take records.
 
-use std::io;
+use std::error::Error;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use arrow::error::ArrowError;
@@ -122,7 +123,7 @@ pub enum SinkError {
         source: Box<KafkaError>,
     },
     /// A Delta table could not be read or committed to.
-    #[error("could not commit to the table at {path:?}")]
+    #[error("could not read the table at {path:?}, or commit to it")]
     Delta {
         /// The table's folder.
         path: PathBuf,
@@ -148,7 +149,12 @@ impl SinkError {
 
     /// Says whether the destination is away, and may come back at any time.
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Kafka { .. } | Self::Registry { .. }) && self.is_retryable()
+        match self {
+            Self::Kafka { .. } | Self::Registry { .. } => self.is_retryable(),
+            Self::Write { source, .. } => is_of_full_disk(source),
+            Self::Delta { source, .. } => is_of_full_disk(source),
+            _ => false,
+        }
     }
 
     /// Says whether the same call may succeed later.
@@ -172,6 +178,15 @@ impl SinkError {
             | Self::TakenOver { .. } => false,
         }
     }
+}
+
+/// True if an error comes of a disk that is full, which may be freed at any time.
+fn is_of_full_disk(error: &(dyn Error + 'static)) -> bool {
+    let Some(io) = error.downcast_ref::<io::Error>() else {
+        return error.source().is_some_and(is_of_full_disk);
+    };
+    let wrapped = io.get_ref().is_some_and(|wrapped| is_of_full_disk(wrapped));
+    wrapped || matches!(io.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 fn output_of(writer: Option<&str>) -> String {

@@ -92,6 +92,8 @@ pub enum SourceError {
     Silence {
         /// The source's name.
         name: String,
+        /// True if the store is away, and may come back at any time.
+        is_outage: bool,
         /// What the store said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -150,6 +152,7 @@ impl SourceError {
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Registry { .. } | Self::Away { .. } => true,
+            Self::Silence { is_outage, .. } => *is_outage,
             Self::Journal { source, .. } => {
                 matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
             }

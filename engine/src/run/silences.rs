@@ -1,5 +1,4 @@
-//! Where the sources of a run keep the silence of their partitions: in the store, which is waited for
-//! while it is away.
+//! Where the sources of a run keep the silence of their partitions: in the store.
 
 use std::sync::Arc;
 
@@ -19,8 +18,8 @@ pub(super) struct StoredSilences {
 
 impl Silences for StoredSilences {
     fn keep(&self, source: &str, partition: &str, silence: Silence) -> Result<(), SourceError> {
-        let keep = || self.log.keep(source, partition, silence);
-        retry(source, &self.control, keep).map_err(|error| failed(source, error))
+        // A source that is told of an outage asks again, and reads what comes meanwhile.
+        self.log.keep(source, partition, silence).map_err(|error| failed(source, error))
     }
 
     fn kept(&self, source: &str, partition: &str) -> Result<Vec<Silence>, SourceError> {
@@ -30,5 +29,6 @@ impl Silences for StoredSilences {
 }
 
 fn failed(name: &str, error: StoreError) -> SourceError {
-    SourceError::Silence { name: name.to_owned(), source: Box::new(error) }
+    let is_outage = error.is_outage();
+    SourceError::Silence { name: name.to_owned(), is_outage, source: Box::new(error) }
 }

@@ -73,20 +73,25 @@ fn receive(
     let (name, control) = (name.to_owned(), Arc::clone(&surroundings.control));
     thread::spawn(move || {
         while !control.stopping() {
-            if let Err(source) = wait_out(&name, &control, || receiver.receive()) {
-                control.fail(RunError::Source { name: name.clone(), source }, false);
+            match wait_out(&name, &control, || receiver.receive()) {
+                // Nothing is lost of those that keep what they have until they are back.
+                Ok(()) | Err(SourceError::Away { .. }) => {}
+                // What came in and could not be kept is lost when the run stops.
+                Err(source) => {
+                    control.fail(RunError::Source { name: name.clone(), source }, false);
+                }
             }
         }
     })
 }
 
-/// Makes a call again, with growing pauses, as long as it fails because of an outage. None if the run is
-/// to stop meanwhile.
+/// Makes a call again, with growing pauses, as long as it fails because of an outage and the run is not to
+/// stop.
 fn wait_out<T>(
     name: &str,
     control: &Control,
     mut call: impl FnMut() -> Result<T, SourceError>,
-) -> Result<Option<T>, SourceError> {
+) -> Result<T, SourceError> {
     let mut pause = LOOK_AGAIN;
     loop {
         let error = match call() {
@@ -95,12 +100,12 @@ fn wait_out<T>(
                 if pause > LOOK_AGAIN {
                     control.health().recovered(name);
                 }
-                return result.map(Some);
+                return result;
             }
         };
         control.health().failed_once(name, &error, true);
         if control.stopping() {
-            return Ok(None);
+            return Err(error);
         }
         tracing::warn!(source = name, error = &error as &dyn std::error::Error, "trying again");
         thread::sleep(pause);
@@ -160,7 +165,11 @@ impl Reader {
     fn poll(&mut self) -> Result<Option<Poll>, SourceError> {
         let control = Arc::clone(&self.surroundings.control);
         let source = &mut self.source;
-        wait_out(&self.name, &control, || source.poll())
+        match wait_out(&self.name, &control, || source.poll()) {
+            // What it has not given, it gives to the next run.
+            Err(error) if error.is_outage() => Ok(None),
+            polled => polled.map(Some),
+        }
     }
 
     fn count(&self, poll: &Poll) {

@@ -1,13 +1,15 @@
 //! A handle of an open store: async, so that a server can ask as well as a thread that waits.
 
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::{Progress, Tick};
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::Migrator;
 use sqlx::{AnyPool, ConnectOptions, Row};
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::store::checkpoints::{load_latest, stored};
 use crate::store::generation::known;
@@ -21,16 +23,51 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A handle of a [`Store`](crate::Store). When the store is closed, every call through it fails.
 #[derive(Clone, Debug)]
 pub struct StoreHandle {
-    runtime: Handle,
+    runtime: Arc<StoreRuntime>,
     pub(super) pool: AnyPool,
     /// A connection to a server of their own: a heartbeat does not wait for a checkpoint. With a file it
     /// is the same one, as writers take turns there, and wait more fairly for a connection than for a lock.
     pub(super) leases: AnyPool,
 }
 
+/// Serves the connections until the last handle is gone.
+#[derive(Debug)]
+struct StoreRuntime {
+    handle: Handle,
+    /// None once it is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl StoreRuntime {
+    fn new() -> io::Result<Self> {
+        let mut runtime = Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).thread_name("store").enable_all().build()?;
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+}
+
+impl Drop for StoreRuntime {
+    /// Waits for nothing, and leaves what is under way to the database.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 impl StoreHandle {
-    /// Opens the database; to be called on the runtime that serves its connections.
-    pub(super) async fn open(directory: &Path, location: &str) -> Result<Self, sqlx::Error> {
+    /// Opens the database, with a runtime of its own that serves its connections.
+    pub(super) fn open(directory: &Path, location: &str) -> Result<Self, sqlx::Error> {
+        let runtime = Arc::new(StoreRuntime::new()?);
+        let opening = Self::open_on(Arc::clone(&runtime), directory, location);
+        runtime.handle.block_on(opening)
+    }
+
+    async fn open_on(
+        runtime: Arc<StoreRuntime>,
+        directory: &Path,
+        location: &str,
+    ) -> Result<Self, sqlx::Error> {
         sqlx::any::install_default_drivers();
         let postgres = ["postgres://", "postgresql://"];
         let in_file = !postgres.iter().any(|scheme| location.starts_with(scheme));
@@ -44,12 +81,12 @@ impl StoreHandle {
         }
         MIGRATIONS.run(&pool).await?;
         let leases = if in_file { pool.clone() } else { one().connect_lazy(&url)? };
-        Ok(Self { runtime: Handle::current(), pool, leases })
+        Ok(Self { runtime, pool, leases })
     }
 
     /// Waits for a call; not to be used on a runtime's own threads.
     pub(super) fn block_on<T>(&self, call: impl Future<Output = T>) -> T {
-        self.runtime.block_on(call)
+        self.runtime.handle.block_on(call)
     }
 
     /// Closes the connections: a file is left without a log beside it.

@@ -18,7 +18,6 @@ mod silences;
 use std::path::Path;
 
 use schemas::{Progress, Tick};
-use tokio::runtime::Runtime;
 
 pub use crate::store::body::{ComponentState, State};
 pub(crate) use crate::store::configuration::{ChangeLog, ZoneChange};
@@ -35,8 +34,6 @@ pub(crate) use crate::store::silences::SilenceLog;
 /// order.
 #[derive(Debug)]
 pub struct Store {
-    /// None once it is dropped.
-    runtime: Option<Runtime>,
     handle: StoreHandle,
 }
 
@@ -85,15 +82,9 @@ impl Store {
     ///
     /// [`StoreError::Open`] if it cannot be reached or is no store.
     pub fn open(directory: &Path, location: &str) -> Result<Self, StoreError> {
-        let failed = |source: sqlx::Error| StoreError::open(location, source);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("store")
-            .enable_all()
-            .build()
-            .map_err(|error| failed(error.into()))?;
-        let handle = runtime.block_on(StoreHandle::open(directory, location)).map_err(failed)?;
-        Ok(Self { runtime: Some(runtime), handle })
+        let opened = StoreHandle::open(directory, location);
+        let handle = opened.map_err(|source| StoreError::open(location, source))?;
+        Ok(Self { handle })
     }
 
     /// A handle for those who do not wait.
@@ -164,14 +155,6 @@ impl Store {
     /// runtime's own threads.
     pub fn close(self) {
         self.handle.block_on(self.handle.close());
-    }
-}
-
-impl Drop for Store {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 

@@ -8,6 +8,7 @@
 //!
 //! Source: Delta Lake transaction protocol, "Transaction Identifiers".
 
+mod durable_store;
 mod forget;
 mod output;
 mod rejected;

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use deltalake::kernel::Transaction;
 use deltalake::kernel::transaction::CommitProperties;
-use deltalake::{DeltaTable, DeltaTableError, ensure_table_uri};
+use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError, ensure_table_uri};
 use schemas::Tick;
 
 use crate::SinkError;
+use crate::delta::durable_store::DurableStore;
 
 /// Properties of new tables.
 const PROPERTIES: [(&str, Option<&str>); 4] = [
@@ -57,7 +59,14 @@ pub(super) fn tables(folder: &Path) -> io::Result<Vec<String>> {
 
 /// The table at `path`, which need not be there yet.
 pub(super) async fn open(path: &Path) -> Result<DeltaTable, DeltaTableError> {
-    DeltaTable::try_from_url(ensure_table_uri(path.to_string_lossy())?).await
+    let url = ensure_table_uri(path.to_string_lossy())?;
+    let store = Arc::new(DurableStore::default());
+    let table = DeltaTableBuilder::from_url(url.clone())?.with_storage_backend(store, url);
+    let mut table = table.build()?;
+    match table.load().await {
+        Ok(()) | Err(DeltaTableError::NotATable(_)) => Ok(table),
+        Err(error) => Err(error),
+    }
 }
 
 /// The tick up to which a table holds everything of a writer.

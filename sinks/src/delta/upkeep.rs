@@ -8,6 +8,7 @@
 //! need to be compressed, both when it is written and when it is read again.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,9 +49,10 @@ impl Upkeep {
         Self { runtime, n_added: BTreeMap::new(), under_way: None }
     }
 
-    /// Says that a file was added to a table; when it were many, they are looked after.
+    /// Says that a file was added to a table; when it were many, they are looked after. What an earlier run
+    /// left may be many already.
     pub(super) fn added_to(&mut self, path: &Path) {
-        let n_added = self.n_added.entry(path.to_owned()).or_default();
+        let n_added = self.n_added.entry(path.to_owned()).or_insert_with(|| n_files(path));
         *n_added += 1;
         let busy = self.under_way.as_ref().is_some_and(|task| !task.is_finished());
         if *n_added < FILES || busy {
@@ -64,6 +66,12 @@ impl Upkeep {
             }
         }));
     }
+}
+
+/// The files in the folder of a table, whether or not they are of its newest version.
+fn n_files(path: &Path) -> usize {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.path().extension().is_some_and(|it| it == "parquet")).count()
 }
 
 /// Makes large files of small ones, and removes what no version of the last hour has, whether it ever

@@ -29,7 +29,7 @@ const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 /// Bound of what is kept: minutes of a building full of devices.
 const JOURNAL_BYTES: u64 = 1024 * 1024 * 1024;
 /// No message is longer; a larger length is damage.
-const LONGEST_MESSAGE: usize = 1024 * 1024;
+pub(crate) const LONGEST_MESSAGE: usize = 1024 * 1024;
 
 /// Opens the journal in a folder, which is made if need be. What was not written as a whole when a
 /// run was killed is cut off. New entries go behind `read_up_to`, the offset that readers have come to:
@@ -72,7 +72,7 @@ struct State {
     end: u64,
     /// Whatever is beyond the end came in at this time or later.
     clock_ns: i64,
-    /// True while whoever sends cannot be reached.
+    /// True while whoever sends cannot be reached, or is not listened to because nothing can be written.
     away: bool,
     /// Everything before is in every checkpoint that is kept.
     done: u64,

@@ -79,7 +79,7 @@ impl Reader {
         (self.at >= self.durable).then_some(self.clock_ns)
     }
 
-    /// True if whoever sends could not be reached when entries were last waited for.
+    /// True if whoever sends could not be reached or was not listened to when entries were last waited for.
     pub(crate) fn away(&self) -> bool {
         self.away
     }

@@ -168,19 +168,25 @@ impl Writer {
 
     /// Writes what was taken. What is beyond it was so at `now_ns`.
     pub(crate) fn write(&mut self, now_ns: i64, beyond: Beyond) -> io::Result<()> {
-        if self.end - self.segment_start >= self.segment_bytes {
-            self.begin_segment()?;
-        }
-        self.flush()?;
-        if beyond != Beyond::More {
+        let written = self.write_taken();
+        if written.is_ok() && beyond != Beyond::More {
             self.latest_ns = self.latest_ns.max(now_ns);
         }
         let mut state = self.shared.lock();
-        (state.end, state.clock_ns) = (self.end, self.latest_ns);
-        state.away = beyond == Beyond::Away;
+        if written.is_ok() {
+            (state.end, state.clock_ns) = (self.end, self.latest_ns);
+        }
+        state.away = written.is_err() || beyond == Beyond::Away;
         drop(state);
         self.shared.changed.notify_all();
-        Ok(())
+        written
+    }
+
+    fn write_taken(&mut self) -> io::Result<()> {
+        if self.end - self.segment_start >= self.segment_bytes {
+            self.begin_segment()?;
+        }
+        self.flush()
     }
 
     /// Makes durable what was taken; [`Writer::write`] shows it to the reader.

@@ -6,11 +6,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use schemas::Tick;
 
-use crate::arrival_clock::ArrivalClock;
+use crate::arrival_clock::{ArrivalClock, unix_ns};
 use crate::partitions::ingress::Ingress;
 use crate::partitions::messages::Messages;
 use crate::{Share, Silence, Silences, SourceError};
@@ -18,6 +18,8 @@ use crate::{Share, Silence, Silences, SourceError};
 /// Times before the year 2000 are not of a calendar: such a clock counts since its device was started.
 const FIRST_CALENDAR_MS: Tick = 946_684_800_000;
 const NS_PER_MS: i64 = 1_000_000;
+/// How often what waits in a tick that is ahead of the host's clock leaves.
+const STEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// For how long nothing has come.
 pub(crate) struct Silent {
@@ -28,12 +30,31 @@ pub(crate) struct Silent {
     clock: ArrivalClock,
     /// The clock of the run's partition that is the furthest.
     furthest: Arc<AtomicU64>,
-    /// Since when there was nothing more to read that moved the partition's clock, and where that was.
-    since: Option<(Instant, Tick)>,
+    idle: Option<Idle>,
+    /// True if people know that the clock is ahead.
+    warned: bool,
     /// True if no other process has partitions of the source.
     is_whole: bool,
     /// Silences of an earlier run that are still ahead.
     kept: VecDeque<Silence>,
+}
+
+/// Since when there was nothing more to read that moved a partition's clock.
+#[derive(Clone, Copy)]
+struct Idle {
+    since: Instant,
+    clock: Tick,
+    /// What was read by then.
+    offset: u64,
+}
+
+/// Why a partition's clock is to move.
+pub(crate) enum Due {
+    /// Nothing comes that moves it.
+    Idle(Silence),
+    /// It is ahead of the host's clock, so that all that comes is late. It stands still but for a little:
+    /// what has come leaves, and time catches up.
+    Step(Silence),
 }
 
 impl Silent {
@@ -46,7 +67,8 @@ impl Silent {
             timeout: Duration::from_millis(ingress.idle_timeout_ms.into()),
             clock: ArrivalClock::after(i64::MIN),
             furthest: Arc::clone(context.furthest),
-            since: None,
+            idle: None,
+            warned: false,
             is_whole: context.share == Share::ALL,
             kept: context.silences.kept(context.name, partition)?.into(),
         })
@@ -59,7 +81,8 @@ impl Silent {
             source: self.source.clone(),
             partition: partition.to_owned(),
             furthest: Arc::clone(&self.furthest),
-            since: None,
+            idle: None,
+            warned: false,
             kept: VecDeque::new(),
             ..*self
         }
@@ -78,35 +101,60 @@ impl Silent {
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     pub(crate) fn asked(&mut self, messages: &Messages) {
         let clock = messages.intake.clock();
-        if self.since.is_none_or(|(_, then)| then != clock) {
-            self.since = Some((Instant::now(), clock));
+        if self.idle.is_none_or(|idle| idle.clock != clock) {
+            let offset = messages.offset();
+            self.idle = Some(Idle { since: Instant::now(), clock, offset });
         }
     }
 
     /// Nobody knows whether there is something to read: what was asked before does not count.
     pub(crate) fn unknown(&mut self) {
-        self.since = None;
+        self.idle = None;
     }
 
-    /// What is to be kept when nothing has come for long enough.
-    pub(crate) fn due(&mut self, messages: &Messages) -> Option<Silence> {
-        let (since, clock_then) = self.since?;
-        let idle_for = since.elapsed().checked_sub(self.timeout)?;
+    /// What is to be kept when nothing has come that moved the clock for long enough.
+    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
+    pub(crate) fn due(&mut self, messages: &Messages) -> Option<Due> {
+        let idle = self.idle?;
         let furthest = self.furthest.load(Ordering::Relaxed);
         if furthest == 0 && self.is_whole {
             // No partition has a time yet, so that none waits for another.
             return None;
         }
+        let idle_for = idle.since.elapsed();
+        let host_clock = messages.intake.tick_of(unix_ns(SystemTime::now()));
+        let is_ahead = furthest >= FIRST_CALENDAR_MS && idle.clock > host_clock;
+        if is_ahead && messages.offset() > idle.offset {
+            self.warn_of_clock(idle.clock - host_clock);
+            return (idle_for >= STEP_INTERVAL)
+                .then(|| Due::Step(silence(messages, idle.clock + 1)));
+        }
+        let timed_out_for = idle_for.checked_sub(self.timeout)?;
         let clock_ns = if (1..FIRST_CALENDAR_MS).contains(&furthest) {
             // A clock at zero has not been told any time yet.
-            let started = if clock_then > 0 { clock_then } else { furthest };
-            started.cast_signed() * NS_PER_MS + as_ns(idle_for)
+            let started = if idle.clock > 0 { idle.clock } else { furthest };
+            started.cast_signed() * NS_PER_MS + as_ns(timed_out_for)
+        } else if is_ahead {
+            // The host's clock tells nothing: no further than where others are.
+            furthest.cast_signed().saturating_mul(NS_PER_MS).saturating_sub(as_ns(self.timeout))
         } else {
             self.clock.now_ns().saturating_sub(as_ns(self.timeout))
         };
         let leaves = messages.intake.leaves_granule(clock_ns);
-        let clock = messages.intake.tick_of(clock_ns);
-        leaves.then(|| Silence { offset: messages.offset(), clock })
+        leaves.then(|| Due::Idle(silence(messages, messages.intake.tick_of(clock_ns))))
+    }
+
+    /// Says once that what comes is late, and for how long it will be.
+    fn warn_of_clock(&mut self, ahead_ms: Tick) {
+        if !std::mem::replace(&mut self.warned, true) {
+            let (source, partition, ahead_s) = (&self.source, &self.partition, ahead_ms / 1000);
+            tracing::warn!(
+                source,
+                partition,
+                ahead_s,
+                "a record or the host's clock was ahead: until that time is reached, records are late"
+            );
+        }
     }
 
     /// Moves the clock, once that is durable.
@@ -120,6 +168,11 @@ impl Silent {
         messages.mark();
         Ok(())
     }
+}
+
+/// A silence that ends before what was not read yet.
+fn silence(messages: &Messages, clock: Tick) -> Silence {
+    Silence { offset: messages.offset(), clock }
 }
 
 fn as_ns(duration: Duration) -> i64 {

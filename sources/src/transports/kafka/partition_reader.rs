@@ -1,6 +1,7 @@
 //! Reads one partition of a topic.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -12,7 +13,7 @@ use schemas::{SourceKind, Tick};
 use crate::arrival_clock::ArrivalClock;
 use crate::partitions::ingress::Ingress;
 use crate::partitions::messages::{Decoding, Messages};
-use crate::partitions::silent::Silent;
+use crate::partitions::silent::{Due, Silent};
 use crate::transports::kafka::KafkaTopic;
 use crate::{Poll, Silence, SourceError};
 
@@ -24,10 +25,17 @@ const MESSAGES_PER_POLL: usize = 1024;
 pub(super) const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the client tells beside messages.
-pub(super) struct Events;
+#[derive(Default)]
+pub(super) struct Events {
+    /// True from when no broker can be reached until one answers.
+    away: AtomicBool,
+}
 
 impl ClientContext for Events {
     fn error(&self, error: KafkaError, reason: &str) {
+        if is_outage(&error) {
+            self.away.store(true, Ordering::Relaxed);
+        }
         // The end of a partition comes with its messages.
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
             tracing::warn!(%error, reason, "kafka");
@@ -46,6 +54,10 @@ pub(super) struct PartitionReader {
     silent: Silent,
     /// Where the partition ended when the brokers were last asked.
     end: Option<i64>,
+    /// Where the client saw the end.
+    seen_end: Option<u64>,
+    /// True once the client has seen anything.
+    heard: bool,
     clock: ArrivalClock,
     /// The offset of a message that is in `payload` and not decoded yet.
     taken: Option<u64>,
@@ -88,20 +100,25 @@ impl PartitionReader {
         silent: Silent,
     ) -> Result<Self, SourceError> {
         let assign = || {
-            let consumer: BaseConsumer<_> = topic.client().create_with_context(Events)?;
+            let consumer: BaseConsumer<_> = topic.client().create_with_context(Events::default())?;
             let mut partitions = TopicPartitionList::new();
             partitions.add_partition_offset(&topic.topic, partition, from)?;
             consumer.assign(&partitions)?;
             Ok(consumer)
         };
+        let consumer = assign().map_err(|source| topic.failed(source))?;
+        // What was read before has come in by now, whatever the host's clock says.
+        let read_ms = i64::try_from(messages.intake.clock()).unwrap_or(i64::MAX);
         Ok(Self {
             topic: topic.clone(),
             partition,
-            consumer: assign().map_err(|source| topic.failed(source))?,
+            consumer,
             messages,
             silent,
             end: None,
-            clock: ArrivalClock::after(i64::MIN),
+            seen_end: None,
+            heard: false,
+            clock: ArrivalClock::after(read_ms.saturating_mul(1_000_000)),
             taken: None,
             payload: Vec::new(),
         })
@@ -128,25 +145,48 @@ impl PartitionReader {
     /// Moves the clock if nothing has come for long enough, and the brokers say so too: a client that
     /// has lost them sees nothing either.
     fn keep_silence(&mut self) -> Result<(), SourceError> {
-        let Some(silence) = self.silent.due(&self.messages) else { return Ok(()) };
-        if self.at_end() {
-            return self.silent.keep(silence, &mut self.messages);
+        match self.silent.due(&self.messages) {
+            None => Ok(()),
+            Some(Due::Step(silence)) => self.silent.keep(silence, &mut self.messages),
+            Some(Due::Idle(silence)) if self.at_end() => {
+                self.silent.keep(silence, &mut self.messages)
+            }
+            Some(Due::Idle(_)) => {
+                self.silent.unknown();
+                self.silent.asked(&self.messages);
+                Ok(())
+            }
         }
-        self.silent.unknown();
-        self.silent.asked(&self.messages);
-        Ok(())
+    }
+
+    /// True if brokers cannot be reached, as far as the client knows; asks them if it says so.
+    fn is_away(&self) -> bool {
+        let away = &self.consumer.context().away;
+        if away.load(Ordering::Relaxed) {
+            away.store(self.ask_end().is_none(), Ordering::Relaxed);
+        }
+        away.load(Ordering::Relaxed)
+    }
+
+    /// Where the partition ends, if brokers answer.
+    fn ask_end(&self) -> Option<i64> {
+        let (topic, partition) = (&self.topic.topic, self.partition);
+        let marks = self.consumer.fetch_watermarks(topic, partition, METADATA_TIMEOUT);
+        marks.ok().map(|(_, end)| end)
     }
 
     /// True if brokers have no message beyond those that were read. Behind these there may be markers
-    /// of transactions: then the end must be where it was when it was last asked for.
+    /// of transactions: then the client must have seen the end, and it must be where it was when it was
+    /// last asked for.
     fn at_end(&mut self) -> bool {
-        let (topic, partition) = (&self.topic.topic, self.partition);
-        let Ok((_, end)) = self.consumer.fetch_watermarks(topic, partition, METADATA_TIMEOUT)
-        else {
-            return false;
-        };
+        let offset = self.messages.offset();
+        if self.end.take_if(|end| end.unsigned_abs() <= offset).is_some() {
+            // All that was there when they were last asked is read by now.
+            return true;
+        }
+        let Some(end) = self.ask_end() else { return false };
         let stays = self.end.replace(end) == Some(end);
-        stays || end.unsigned_abs() <= self.messages.offset()
+        end.unsigned_abs() <= offset || (stays && self.seen_end == Some(offset))
     }
 
     /// Takes what has come in since the last call.
@@ -159,6 +199,7 @@ impl PartitionReader {
             let message = match self.consumer.poll(patience) {
                 Some(Ok(message)) => message,
                 Some(Err(KafkaError::PartitionEOF(_))) => {
+                    (self.heard, self.seen_end) = (true, Some(self.messages.offset()));
                     self.silent.asked(&self.messages);
                     if self.topic.stop_at_end {
                         return Ok(self.messages.finish());
@@ -167,13 +208,20 @@ impl PartitionReader {
                 }
                 Some(Err(error)) if is_outage(&error) => break,
                 Some(Err(source)) => return Err(self.topic.failed(source)),
-                None => break,
+                None => {
+                    // The client sees an end only if nothing comes for as long as a fetch lasts.
+                    if self.heard {
+                        self.silent.asked(&self.messages);
+                    }
+                    break;
+                }
             };
             self.payload.clear();
             self.payload.extend_from_slice(message.payload().unwrap_or_default());
             let arrived_at_ms = message.timestamp().to_millis();
             let offset = message.offset().unsigned_abs();
             drop(message);
+            self.heard = true;
             self.silent.heard(offset, &mut self.messages);
             if let Some(arrived_at_ms) = arrived_at_ms {
                 let arrived_at_ns = arrived_at_ms.saturating_mul(1_000_000);
@@ -187,6 +235,10 @@ impl PartitionReader {
             }
             self.taken = Some(offset);
             self.decode(decoding)?;
+        }
+        if self.is_away() {
+            let peer = format!("kafka brokers at {}", self.topic.brokers);
+            return Err(SourceError::Away { peer });
         }
         self.keep_silence()?;
         Ok(self.messages.intake.take())

@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::SourceError;
-use crate::journal::{Beyond, Origin, Writer};
+use crate::journal::{Beyond, LONGEST_MESSAGE, Origin, Writer};
 use crate::transports::inlet::Inlet;
 use crate::transports::mqtt::acknowledgements::{Acknowledgements, identity};
 
@@ -26,7 +26,8 @@ const PATIENCE: Duration = Duration::from_millis(20);
 const MESSAGES_AT_ONCE: usize = 256;
 /// Requests of ours that wait to be sent: acknowledgements of one go, and a subscription.
 const REQUESTS: usize = 2 * MESSAGES_AT_ONCE;
-const LARGEST_MESSAGE: u32 = 1024 * 1024;
+/// The longest packet that a broker may send: it drops longer ones, and tells nobody.
+const LARGEST_PACKET: u32 = 256 * 1024 * 1024;
 /// Messages that a broker may send before we acknowledge one: as many as there are packet numbers.
 const RECEIVE_MAXIMUM: u16 = u16::MAX;
 /// How many of them wait for a checkpoint at most, so that the broker never stops sending. Beyond, the
@@ -63,7 +64,7 @@ impl MqttTopic {
         let mut options = MqttOptions::new(id, &self.host, self.port);
         options.set_clean_start(false).set_session_expiry_interval(Some(SESSION_EXPIRY));
         options.set_manual_acks(true).set_receive_maximum(Some(RECEIVE_MAXIMUM));
-        options.set_max_packet_size(Some(LARGEST_MESSAGE)).set_outgoing_inflight_upper_limit(1);
+        options.set_max_packet_size(Some(LARGEST_PACKET)).set_outgoing_inflight_upper_limit(1);
         if let Some((username, password)) = self.username.as_ref().zip(self.password.as_ref()) {
             options.set_credentials(username, password);
         }
@@ -138,10 +139,26 @@ impl Mqtt {
     fn keep(&mut self, message: &Publish, journal: &mut Writer) {
         if !self.acknowledgements.has(message) {
             let origin = Origin { sender: None, mark: identity(message) };
-            let offset = journal.append(origin, &message.payload);
+            let offset = self.append(origin, &message.payload, journal);
             self.acknowledgements.keep(offset, origin.mark);
         }
         self.acknowledgements.wait(message.pkid);
+    }
+
+    /// Puts a message into the journal; of one that is too long, that it is lost.
+    fn append(&self, origin: Origin, payload: &[u8], journal: &mut Writer) -> u64 {
+        if payload.len() <= LONGEST_MESSAGE {
+            return journal.append(origin, payload);
+        }
+        let (broker, n_bytes) = (self.broker(), payload.len());
+        tracing::warn!(
+            broker,
+            n_bytes,
+            most = LONGEST_MESSAGE,
+            "a message is too long: it is lost"
+        );
+        journal.skip(1);
+        journal.append(origin, &[])
     }
 
     /// Tells the broker what it need not send again.

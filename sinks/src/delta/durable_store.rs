@@ -1,0 +1,183 @@
+//! Files of tables that outlive a power cut: what is written is synced before it can be seen, and its name
+//! before it is told.
+//!
+//! A file system may write names before bytes. Without a sync, a log may name files that are empty, or be
+//! empty itself, while a checkpoint says that all of it is there.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::ops::Range;
+use std::path::{Path as FilePath, PathBuf};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use deltalake::logstore::object_store::local::LocalFileSystem;
+use deltalake::logstore::object_store::path::Path;
+use deltalake::logstore::object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    UploadPart,
+};
+use futures::stream::BoxStream;
+
+use crate::upper_file::sync_folder;
+
+/// The local file system, with syncs.
+#[derive(Debug, Default)]
+pub(super) struct DurableStore {
+    files: LocalFileSystem,
+}
+
+impl fmt::Display for DurableStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("DurableStore")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for DurableStore {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        let path = self.files.path_to_filesystem(location)?;
+        let may_replace = match options.mode {
+            PutMode::Overwrite => true,
+            PutMode::Create => false,
+            PutMode::Update(_) => return self.files.put_opts(location, payload, options).await,
+        };
+        blocking(path, move |path| write(path, &payload, may_replace)).await?;
+        Ok(PutResult { e_tag: None, version: None })
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        let path = self.files.path_to_filesystem(location)?;
+        blocking(path.clone(), make_folder_of).await?;
+        let upload = self.files.put_multipart_opts(location, options).await?;
+        Ok(Box::new(DurableUpload { upload, path }))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.files.get_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.files.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        // What comes back after a power cut is removed again.
+        self.files.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.files.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.files.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.files.copy_opts(from, to, options).await?;
+        blocking(self.files.path_to_filesystem(to)?, sync).await
+    }
+}
+
+/// A file that is written in pieces.
+#[derive(Debug)]
+struct DurableUpload {
+    upload: Box<dyn MultipartUpload>,
+    path: PathBuf,
+}
+
+#[async_trait]
+impl MultipartUpload for DurableUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.upload.put_part(data)
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        // Nothing refers to the file before that is done.
+        let result = self.upload.complete().await?;
+        blocking(self.path.clone(), sync).await?;
+        Ok(result)
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.upload.abort().await
+    }
+}
+
+/// Calls what blocks, on a thread that may.
+async fn blocking(
+    path: PathBuf,
+    call: impl FnOnce(&FilePath) -> io::Result<()> + Send + 'static,
+) -> Result<()> {
+    let called = tokio::task::spawn_blocking(move || {
+        call(&path).map_err(|source| match source.kind() {
+            ErrorKind::AlreadyExists => {
+                Error::AlreadyExists { path: path.display().to_string(), source: source.into() }
+            }
+            _ => Error::Generic { store: "DurableStore", source: source.into() },
+        })
+    });
+    called.await.map_err(|source| Error::JoinError { source })?
+}
+
+/// Writes a file whose name is there with all of it or not at all.
+fn write(path: &FilePath, payload: &PutPayload, may_replace: bool) -> io::Result<()> {
+    make_folder_of(path)?;
+    let (mut file, staged) = stage(path)?;
+    let written = payload.iter().try_for_each(|bytes| file.write_all(bytes));
+    let named = written.and_then(|()| file.sync_all()).and_then(|()| {
+        if may_replace { fs::rename(&staged, path) } else { fs::hard_link(&staged, path) }
+    });
+    if named.is_err() || !may_replace {
+        // A name too many does no harm.
+        let _ = fs::remove_file(&staged);
+    }
+    named?;
+    sync_folder(path)
+}
+
+/// A new file beside the one to come. Its name is among those that nobody lists.
+fn stage(path: &FilePath) -> io::Result<(File, PathBuf)> {
+    let mut nth: u64 = 1;
+    loop {
+        let mut staged = path.as_os_str().to_owned();
+        staged.push(format!("#{nth}"));
+        let staged = PathBuf::from(staged);
+        match File::create_new(&staged) {
+            Ok(file) => return Ok((file, staged)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => nth += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Makes the folder of a file, and those that it is in.
+fn make_folder_of(path: &FilePath) -> io::Result<()> {
+    let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) else { return Ok(()) };
+    make_folder_of(folder)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => sync_folder(folder),
+    }
+}
+
+/// Syncs a file that has its name.
+fn sync(path: &FilePath) -> io::Result<()> {
+    File::open(path)?.sync_all()?;
+    sync_folder(path)
+}
