@@ -110,6 +110,7 @@ fn main() {
         trial!(mqtt::many_messages_are_waiting, needs mosquitto::there()),
         trial!(poison::a_time_far_ahead_is_an_error),
         trial!(poison::a_clock_that_was_ahead_stops_nobody),
+        trial!(poison::a_field_that_is_added_is_a_column),
         trial!(poison::a_time_far_ahead_in_a_file_is_an_error),
         trial!(poison::an_unknown_schema_is_an_error),
         trial!(serial::lines_become_frames),

@@ -121,6 +121,42 @@ pub(crate) fn a_clock_that_was_ahead_stops_nobody() {
     assert_eq!(found.len(), n_found, "each comes once");
 }
 
+/// A field that is declared later is a column that the table of a history gets.
+pub(crate) fn a_field_that_is_added_is_a_column() {
+    const HISTORY: &str = "[sinks.history]\ntype = \"delta\"\ninputs = [\"things\"]\n\
+                           path = \"history\"\ncommit_interval_ms = 20\n";
+    let directory = tempfile::tempdir().expect("room");
+    let path = directory.path();
+    let address = format!("127.0.0.1:{}", port::free());
+    let transport = ROWS.replace("TRANSPORT", &format!("{{ udp = \"{address}\" }}"));
+    let pipeline = format!("{transport}\n{HISTORY}");
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let send = || {
+        let row = json!({ "at_ms": now_ms(), "n": 1, "more": "text" }).to_string();
+        socket.send_to(row.as_bytes(), &address).expect("it is sent");
+    };
+    let count = |sql: &str| process::succeed(path, &["sql", "--format", "csv", sql]);
+    let n_lines = || numbers(path).len();
+    write(path, &pipeline);
+    let mut server = process::Server::start(path, &ARGUMENTS);
+    server.wait_until(|| {
+        send();
+        n_lines() > 20
+    });
+    assert_eq!(server.terminate().0, Some(0));
+    let before = count("SELECT count(*) AS n FROM things");
+    write(path, &pipeline.replace("n = \"int\"", "n = \"int\", more = \"text\""));
+    let arguments = [&ARGUMENTS[..], &["--drop-state", "things"]].concat();
+    let mut server = process::Server::start(path, &arguments);
+    server.wait_until(|| {
+        send();
+        n_lines() > 60
+    });
+    assert_eq!(server.terminate().0, Some(0));
+    assert_eq!(count("SELECT count(*) AS n FROM things WHERE more IS NULL"), before);
+    assert_ne!(count("SELECT count(*) AS n FROM things WHERE more = 'text'"), "n\n0\n");
+}
+
 /// The same in a file, which holds nothing that happened after it was written.
 pub(crate) fn a_time_far_ahead_in_a_file_is_an_error() {
     let directory = tempfile::tempdir().expect("room");

@@ -56,7 +56,8 @@ impl HistorySchema {
         table.update_datafusion_session(&context.state()).map_err(external)?;
         let mut both = context.read_table(committed)?;
         if let Some(fresh) = in_memory(name, fresh.into_iter())? {
-            both = both.union(context.read_table(fresh)?)?;
+            // Either may have columns that the other has not got.
+            both = both.union_by_name(context.read_table(fresh)?)?;
         }
         Ok(Some(both.into_view()))
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use deltalake::kernel::Transaction;
 use deltalake::kernel::transaction::CommitProperties;
+use deltalake::operations::write::SchemaMode;
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError, ensure_table_uri};
 use schemas::Tick;
 
@@ -102,7 +103,9 @@ pub(super) async fn append(
         // That lists the whole log; compaction does it for many commits.
         .with_cleanup_expired_logs(Some(false))
         .with_metadata([(BLIND_APPEND.to_owned(), true.into())]);
-    let write = table.write([batch]).with_commit_properties(properties);
+    // Fields that a source has got since are columns that the table gets; rows without them have none.
+    let write = table.write([batch]).with_schema_mode(SchemaMode::Merge);
+    let write = write.with_commit_properties(properties);
     write.with_configuration(PROPERTIES).await.map_err(failed)?;
     Ok(())
 }
