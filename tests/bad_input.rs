@@ -354,7 +354,7 @@ fn a_full_disk_under_a_table() {
     let directory = directory(&pipeline, &capture::intel5300());
     fs::create_dir(directory.path().join("small")).expect("room");
     let script = "mount -t tmpfs -o size=200k tmpfs small; \"$0\" run flat.toml 2> said & \
-                  until grep -q 'No space left' said; do sleep 0.1; done; \
+                  for nth in $(seq 600); do grep -q 'No space left' said && break; sleep 0.1; done; \
                   mount -o remount,size=100m small; wait $!; echo $?; cat said >&2; \
                   \"$0\" sql --history small/history --format csv \
                   'SELECT sum(cardinality(captured_at_ns)) AS n FROM csi'";

@@ -10,6 +10,7 @@ use crate::recovery::{assert_same, directory, uninterrupted};
 /// in it. The run goes on there, and what is there in the end is taken out.
 const CUT: &str = r#"
 set -e
+trap 'kill -9 $pid 2>/dev/null || true' EXIT
 truncate -s 200M disk
 mkfs.ext4 -q disk
 mkdir before after
@@ -18,10 +19,11 @@ cp capture.dat flat.toml before
 sync -f before
 cd before
 "$0" run flat.toml & pid=$!
-until [ "$(ls history/csi/_delta_log 2>/dev/null | wc -l)" -gt COMMITS ]; do kill -0 $pid; done
+until [ "$(ls history/csi/_delta_log 2>/dev/null | wc -l)" -gt COMMITS ]; do kill -0 $pid; sleep 0.01; done
 kill -STOP $pid
 cd ..
-until cp --sparse=always disk cut && cmp -s disk cut; do :; done
+for nth in 1 2 3 4 5 6 7 8 9 10; do cp --sparse=always disk cut; cmp -s disk cut && break; done
+cmp disk cut
 kill -9 $pid
 wait $pid || true
 umount before

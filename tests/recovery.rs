@@ -129,6 +129,11 @@ pub(crate) fn a_killed_run_loses_and_doubles_nothing() {
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(said.contains("--fresh starts it anew"), "{said}");
     assert_same(directory.path(), &expected);
+    // What is dropped of it costs the rest nothing.
+    let (path, inspect) = (directory.path(), ["checkpoint", "inspect", "flat"]);
+    process::succeed(path, &["run", "flat.toml", "--drop-state", "motion"]);
+    let inspected = process::succeed(path, &inspect);
+    assert!(inspected.contains("laptop") && !inspected.contains("motion"), "{inspected}");
 }
 
 /// Each durable step, just before it and just after it, once and twice in a row.

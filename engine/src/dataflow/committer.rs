@@ -59,14 +59,14 @@ pub(super) fn commit<'scope>(
     if let Some(checkpointer) = &checkpointer {
         checkpointer.committed.waker.set(scope, &info.address);
     }
-    let (granule, stopped, starts_at) = (flow.granule, flow.stopped.clone(), flow.starts_at);
+    let (granule, stopped, resumed) = (flow.granule, flow.stopped.clone(), flow.resumed);
     builder.build(move |mut capabilities| {
         let hold = capabilities.pop();
         let mut committer = checkpointer.map(|checkpointer| Committer {
             checkpointer,
             activator,
             pending: BTreeMap::new(),
-            sent: (starts_at.into(), Instant::now()),
+            sent: (resumed, Instant::now()),
             hold,
             oldest_told: 0,
         });

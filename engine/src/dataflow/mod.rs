@@ -22,7 +22,7 @@ use operators::{
     Activities, Changes, Component, Context, DetectMotion, InferPoses, Model, OperatorConfig,
     SanitizePhase, Saving, Stopped, Track, Windows, Zones, into_records,
 };
-use schemas::{Granule, Record, RecordKind, Tick};
+use schemas::{Granule, Progress, Record, RecordKind, Tick};
 use timely::dataflow::operators::vec::{Broadcast, Map};
 use timely::dataflow::operators::{Concatenate, Inspect, Probe};
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
@@ -86,6 +86,8 @@ pub(crate) struct Parts {
     pub(crate) checkpointer: Placed<Checkpointer>,
     /// Where time starts.
     pub(crate) starts_at: Tick,
+    /// The checkpoint that the run goes on from.
+    pub(crate) resumed: Progress,
     /// What each operator remembered then.
     pub(crate) restored: BTreeMap<String, Entries>,
     /// Set when the run is to stop.
@@ -114,6 +116,7 @@ struct Flow {
     max_in_flight_bytes: usize,
     granule: Granule,
     starts_at: Tick,
+    resumed: Progress,
     parking: Rc<Parking>,
     stopped: Stopped,
     counters: Arc<Counters>,
@@ -131,6 +134,7 @@ impl Flow {
             max_in_flight_bytes: parts.plan.max_in_flight_mib.get().saturating_mul(MIB),
             granule: parts.plan.granule(),
             starts_at: parts.starts_at,
+            resumed: parts.resumed,
             parking,
             stopped,
             counters: Arc::clone(&parts.counters),

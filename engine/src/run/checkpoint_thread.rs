@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use schemas::{Progress, Tick};
+use schemas::Progress;
 
 use crate::dataflow::{Checkpointer, Commit, SharedProgress};
 use crate::fail_point;
@@ -20,13 +20,13 @@ use crate::{Plan, RunError, State, StoreError};
 pub(super) fn spawn(
     plan: &Plan,
     log: Box<dyn CommitLog>,
-    starts_at: Tick,
+    resumed: Progress,
     held: Held,
     control: &Arc<Control>,
 ) -> (Checkpointer, JoinHandle<()>) {
     // One is under way at most.
     let (commits, queue) = crossbeam_channel::bounded(1);
-    let committed = SharedProgress::new(starts_at.into());
+    let committed = SharedProgress::new(resumed);
     let oldest = Arc::<AtomicU64>::default();
     let checkpointer = Checkpointer {
         commits,

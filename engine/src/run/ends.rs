@@ -219,7 +219,7 @@ impl<'a> Ends<'a> {
     /// do those that no earlier run has read. Gives what is to be durable before anything is read.
     fn release(&mut self, from: Tick) -> State {
         self.begins_at = from.max(self.resumed.tick());
-        let mut changes = std::mem::take(&mut self.resumed.dropped);
+        let mut changes = std::mem::take(&mut self.resumed.changes);
         changes.apply(held::release(self.plan, self.hold, from, &mut self.resumed));
         changes
     }
@@ -296,6 +296,7 @@ impl<'a> Opened<'a> {
         self.changes.apply(begun.clone());
         let Ends { session, resumed, control, .. } = &mut self.ends;
         session.take_generation().map_err(RunError::Store)?;
+        session.forget_silences(&resumed.dropped).map_err(RunError::Store)?;
         if !self.changes.components.is_empty() {
             let commit = || session.commit(resumed.progress, &self.changes);
             retry("checkpoints", control, commit).map_err(RunError::Store)?;

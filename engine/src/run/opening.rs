@@ -148,9 +148,9 @@ impl Opening {
         let mut threads = started.threads;
         let (configuration, configured) = configuration.unzip();
         let checkpointer = self.options.cluster.is_first().then(|| {
-            let (log, starts_at) = (self.connectors.commit_log(session), resumed.tick());
+            let log = self.connectors.commit_log(session);
             let (checkpointer, thread) =
-                checkpoint_thread::spawn(&self.plan, log, starts_at, held, &self.control);
+                checkpoint_thread::spawn(&self.plan, log, resumed.progress, held, &self.control);
             threads.push(("checkpoints".to_owned(), thread));
             checkpointer
         });
@@ -166,6 +166,7 @@ impl Opening {
             configured: Placed::new(0, configured),
             checkpointer: Placed::new(0, checkpointer),
             starts_at: resumed.tick(),
+            resumed: resumed.progress,
             restored: resumed.entries,
             stop: Arc::clone(&self.options.stop),
             done_with,

@@ -17,8 +17,10 @@ pub(super) struct Resumed {
     pub(super) progress: Progress,
     /// What each component remembered.
     pub(super) entries: BTreeMap<String, Entries>,
-    /// What takes dropped state out of the store.
-    pub(super) dropped: State,
+    /// What the start changes of the checkpoint: state that is dropped is taken out.
+    pub(super) changes: State,
+    /// Components whose state is dropped.
+    pub(super) dropped: Vec<String>,
 }
 
 /// Loads what the next run of the pipeline goes on from: its newest checkpoint.
@@ -56,7 +58,7 @@ fn fit(
     let Some(mut checkpoint) = checkpoint else { return Ok(Resumed::default()) };
     let is_dropped = |name: &String, _: &mut _| options.drop_state.contains(name);
     let dropped = checkpoint.state.components.extract_if(.., is_dropped).collect();
-    let dropped = State { components: dropped }.into_removal();
+    let changes = State { components: dropped }.into_removal();
     let mismatches = mismatches(plan, &checkpoint.state);
     if !mismatches.is_empty() {
         return Err(RunError::State(mismatches));
@@ -72,11 +74,15 @@ fn fit(
         let entries = entries.filter_map(|(key, value)| Some((key, value?)));
         (name, Arc::new(entries.collect()))
     });
-    let mut resumed =
-        Resumed { progress: checkpoint.progress, entries: entries.collect(), dropped };
+    let mut resumed = Resumed {
+        progress: checkpoint.progress,
+        entries: entries.collect(),
+        changes,
+        dropped: options.drop_state.clone(),
+    };
     for (source, partition) in session.silent_partitions().map_err(RunError::Store)? {
         if !options.drop_state.contains(&source) {
-            resumed.begin(&source, partition.into_bytes());
+            resumed.begin(plan, &source, partition.into_bytes());
         }
     }
     Ok(resumed)
@@ -102,12 +108,18 @@ impl Resumed {
 
     /// Has a partition read that was found after the checkpoint: from its beginning, at the ticks that it
     /// had.
-    fn begin(&mut self, source: &str, partition: Vec<u8>) {
-        let tick = self.tick();
+    fn begin(&mut self, plan: &Plan, source: &str, partition: Vec<u8>) {
+        let planned = plan.sources.iter().find(|planned| planned.name == source);
+        let (Some(planned), tick) = (planned, self.tick()) else { return };
         let entries = Arc::make_mut(self.entries.entry(source.to_owned()).or_default());
-        if !entries.iter().any(|(known, _)| *known == partition) {
-            entries.push((partition, position::begin(tick)));
+        if entries.iter().any(|(known, _)| *known == partition) {
+            return;
         }
+        let begin = position::begin(tick);
+        entries.push((partition.clone(), begin.clone()));
+        let changes = self.changes.components.entry(source.to_owned()).or_default();
+        changes.shape = planned.config.state_shape();
+        changes.entries.insert(partition, Some(begin));
     }
 
     /// What a component remembered, by key.

@@ -74,7 +74,7 @@ fn receive(
     thread::spawn(move || {
         while !control.stopping() {
             match wait_out(&name, &control, || receiver.receive()) {
-                // Nothing is lost of those that keep what they have until they are back.
+                // A peer that is away keeps what it has.
                 Ok(()) | Err(SourceError::Away { .. }) => {}
                 // What came in and could not be kept is lost when the run stops.
                 Err(source) => {

@@ -37,6 +37,22 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Forgets those of sources whose state is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the database fails.
+    pub(crate) fn forget_silences(&self, sources: &[String]) -> Result<(), StoreError> {
+        for source in sources {
+            let delete = sqlx::query("DELETE FROM silences WHERE pipeline = $1 AND source = $2");
+            let delete = delete.bind(self.known.name.as_str()).bind(source.as_str());
+            self.store.block_on(delete.execute(&self.store.pool))?;
+        }
+        Ok(())
+    }
+}
+
 impl SilenceLog {
     /// Makes a silence durable.
     ///
@@ -57,7 +73,8 @@ impl SilenceLog {
                 "INSERT INTO silences (pipeline, source, partition_name, place, clock)
                  VALUES ($1, $2, $3, $4, $5)
                  ON CONFLICT (pipeline, source, partition_name, place)
-                 DO UPDATE SET clock = excluded.clock",
+                 DO UPDATE SET clock = CASE WHEN excluded.clock > silences.clock
+                 THEN excluded.clock ELSE silences.clock END",
             )
             .bind(self.known.name.as_str())
             .bind(source)

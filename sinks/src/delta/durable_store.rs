@@ -76,7 +76,7 @@ impl ObjectStore for DurableStore {
         &self,
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        // What comes back after a power cut is removed again.
+        // Of those that come back after a power cut, no version of a table speaks.
         self.files.delete_stream(locations)
     }
 
@@ -144,14 +144,14 @@ fn write(path: &FilePath, payload: &PutPayload, may_replace: bool) -> io::Result
         if may_replace { fs::rename(&staged, path) } else { fs::hard_link(&staged, path) }
     });
     if named.is_err() || !may_replace {
-        // A name too many does no harm.
+        // A leftover name does no harm.
         let _ = fs::remove_file(&staged);
     }
     named?;
     sync_folder(path)
 }
 
-/// A new file beside the one to come. Its name is among those that nobody lists.
+/// A new file beside the one to come. Listings leave out such names.
 fn stage(path: &FilePath) -> io::Result<(File, PathBuf)> {
     let mut nth: u64 = 1;
     loop {
@@ -168,12 +168,26 @@ fn stage(path: &FilePath) -> io::Result<(File, PathBuf)> {
 
 /// Makes the folder of a file, and those that it is in.
 fn make_folder_of(path: &FilePath) -> io::Result<()> {
-    let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) else { return Ok(()) };
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or(Ok(()), make_folder)
+}
+
+/// Makes a folder, and those that it is in.
+pub(super) fn make_folder(folder: &FilePath) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
     make_folder_of(folder)?;
     match fs::create_dir(folder) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ => sync_folder(folder),
     }
+}
+
+/// Makes the names durable that a table has now: a process may have died before it could.
+pub(super) fn sync_names(table: &FilePath) -> io::Result<()> {
+    File::open(table.join("_delta_log"))?.sync_all()?;
+    File::open(table)?.sync_all()?;
+    sync_folder(table)
 }
 
 /// Syncs a file that has its name.

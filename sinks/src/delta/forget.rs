@@ -18,6 +18,7 @@ use deltalake::kernel::transaction::TransactionError;
 use deltalake::{DeltaTable, DeltaTableError};
 use schemas::RecordKind;
 
+use crate::delta::durable_store::sync_names;
 use crate::delta::table::{failed, open};
 use crate::{REJECTED_TABLE, SinkError};
 
@@ -77,7 +78,8 @@ async fn forget_in(
     // Of files that no table has any more only; those that are about to be committed stay.
     let vacuum = table.vacuum().with_retention_period(TimeDelta::zero());
     vacuum.with_enforce_retention_duration(false).await?;
-    Ok(())
+    // What is gone must not come back after a power cut.
+    Ok(sync_names(path)?)
 }
 
 async fn take_out(

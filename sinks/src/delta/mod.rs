@@ -28,6 +28,7 @@ use schemas::{Record, TableError, Tick};
 use serde::Deserialize;
 use tokio::runtime::Runtime;
 
+use crate::delta::durable_store::make_folder;
 use crate::delta::rejected::to_batch;
 use crate::delta::table::{append, uppers};
 use crate::delta::upkeep::Upkeep;
@@ -68,7 +69,7 @@ impl DeltaConfig {
     pub(crate) fn open(&self, context: &SinkContext<'_>) -> Result<Delta, SinkError> {
         let folder = context.directory.join(&self.path);
         let open = || {
-            fs::create_dir_all(&folder)?;
+            make_folder(&folder)?;
             let folder = folder.canonicalize()?;
             // Refuses now, rather than at the first commit, what cannot be written.
             tempfile_in(&folder)?;

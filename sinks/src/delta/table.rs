@@ -13,7 +13,7 @@ use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError, ensure_table_uri
 use schemas::Tick;
 
 use crate::SinkError;
-use crate::delta::durable_store::DurableStore;
+use crate::delta::durable_store::{DurableStore, make_folder, sync_names};
 
 /// Properties of new tables.
 const PROPERTIES: [(&str, Option<&str>); 4] = [
@@ -39,6 +39,7 @@ pub(super) async fn uppers(
     let mut uppers = BTreeMap::new();
     for table in tables(folder).map_err(|source| SinkError::Open { path: folder.into(), source })? {
         let path = folder.join(&table);
+        sync_names(&path).map_err(|source| SinkError::Open { path: path.clone(), source })?;
         let upper = async { upper(&open(&path).await?, writer).await };
         let upper = upper.await.map_err(|source| failed(&path, source))?;
         uppers.extend(upper.map(|upper| (table, upper)));
@@ -85,12 +86,14 @@ pub(super) async fn append(
     new_upper: Tick,
     batch: arrow::array::RecordBatch,
 ) -> Result<(), SinkError> {
+    let not_written = |source| SinkError::Write { path: path.to_owned(), source };
+    make_folder(path).map_err(not_written)?;
     let failed = |source| failed(path, source);
     let table = open(path).await.map_err(failed)?;
     let committed = upper(&table, writer).await.map_err(failed)?;
     if committed.is_some_and(|committed| committed >= new_upper) {
-        // An earlier try got through after all.
-        return Ok(());
+        // An earlier try got through after all, but perhaps not to the disk.
+        return sync_names(path).map_err(not_written);
     }
     if committed != expected {
         return Err(SinkError::Fenced { path: path.to_owned() });

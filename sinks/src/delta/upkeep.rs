@@ -52,7 +52,8 @@ impl Upkeep {
     /// Says that a file was added to a table; when it were many, they are looked after. What an earlier run
     /// left may be many already.
     pub(super) fn added_to(&mut self, path: &Path) {
-        let n_added = self.n_added.entry(path.to_owned()).or_insert_with(|| n_files(path));
+        let n_added =
+            self.n_added.entry(path.to_owned()).or_insert_with(|| n_files(path).saturating_sub(1));
         *n_added += 1;
         let busy = self.under_way.as_ref().is_some_and(|task| !task.is_finished());
         if *n_added < FILES || busy {

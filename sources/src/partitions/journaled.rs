@@ -98,7 +98,7 @@ impl Journaled {
         }
         self.silent.asked(messages);
         match self.silent.due(messages) {
-            Some(Due::Idle(silence) | Due::Step(silence)) => self.silent.keep(silence, messages),
+            Some(Due::Idle(silence, _) | Due::Step(silence)) => self.silent.keep(silence, messages),
             None => Ok(()),
         }
     }

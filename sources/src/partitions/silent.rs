@@ -1,7 +1,10 @@
 //! A partition whose messages carry their own time, when none come: its clock follows the wall clock. Where
 //! all partitions of a run count from when their devices were started, it goes on at the pace of time.
 //!
-//! Silent is who was asked and had nothing, not who could not be asked.
+//! A partition is silent if it was asked and had nothing, not if it could not be asked.
+//!
+//! A clock that a wrong time has moved ahead of the host's makes all that follows late. It then moves by one
+//! tick a second, so that late records leave, until the host's clock has caught up.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -50,10 +53,9 @@ struct Idle {
 
 /// Why a partition's clock is to move.
 pub(crate) enum Due {
-    /// Nothing comes that moves it.
-    Idle(Silence),
-    /// It is ahead of the host's clock, so that all that comes is late. It stands still but for a little:
-    /// what has come leaves, and time catches up.
+    /// Nothing comes that moves it, since a moment.
+    Idle(Silence, Instant),
+    /// It is ahead of the host's clock: it moves by one tick, so that late records leave.
     Step(Silence),
 }
 
@@ -115,7 +117,8 @@ impl Silent {
     /// What is to be kept when nothing has come that moved the clock for long enough.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     pub(crate) fn due(&mut self, messages: &Messages) -> Option<Due> {
-        let idle = self.idle?;
+        // What moved the clock since was no silence.
+        let idle = self.idle.filter(|idle| idle.clock == messages.intake.clock())?;
         let furthest = self.furthest.load(Ordering::Relaxed);
         if furthest == 0 && self.is_whole {
             // No partition has a time yet, so that none waits for another.
@@ -125,9 +128,10 @@ impl Silent {
         let host_clock = messages.intake.tick_of(unix_ns(SystemTime::now()));
         let is_ahead = furthest >= FIRST_CALENDAR_MS && idle.clock > host_clock;
         if is_ahead && messages.offset() > idle.offset {
+            let next = messages.intake.next_tick();
+            idle_for.checked_sub(STEP_INTERVAL.max(Duration::from_millis(next - idle.clock)))?;
             self.warn_of_clock(idle.clock - host_clock);
-            return (idle_for >= STEP_INTERVAL)
-                .then(|| Due::Step(silence(messages, idle.clock + 1)));
+            return Some(Due::Step(silence(messages, next)));
         }
         let timed_out_for = idle_for.checked_sub(self.timeout)?;
         let clock_ns = if (1..FIRST_CALENDAR_MS).contains(&furthest) {
@@ -141,7 +145,8 @@ impl Silent {
             self.clock.now_ns().saturating_sub(as_ns(self.timeout))
         };
         let leaves = messages.intake.leaves_granule(clock_ns);
-        leaves.then(|| Due::Idle(silence(messages, messages.intake.tick_of(clock_ns))))
+        let clock = messages.intake.tick_of(clock_ns);
+        leaves.then(|| Due::Idle(silence(messages, clock), idle.since))
     }
 
     /// Says once that what comes is late, and for how long it will be.

@@ -230,6 +230,11 @@ impl Intake {
         self.ticks.tick_of(captured_at_ns)
     }
 
+    /// The tick behind the one that the clock is in.
+    pub(crate) fn next_tick(&self) -> Tick {
+        self.ticks.next_tick()
+    }
+
     /// Forgets what was remembered of devices.
     pub(crate) fn forget_devices(&mut self) {
         self.devices = self.devices.beside();

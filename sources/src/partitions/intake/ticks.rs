@@ -48,6 +48,11 @@ impl TickAssigner {
         self.tick_length.tick_of(captured_at_ns)
     }
 
+    /// The tick behind the one that the clock is in.
+    pub(crate) fn next_tick(&self) -> Tick {
+        self.clock.saturating_add(self.tick_length.as_ms())
+    }
+
     /// The end of the granule that a tick is in.
     pub(crate) fn granule_end(&self, tick: Tick) -> Tick {
         self.granule.end_of(tick)

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use schemas::Tick;
 
-use crate::SourceContext;
 use crate::partitions::position;
-use crate::transports::kafka::partition_reader::METADATA_TIMEOUT;
+use crate::transports::kafka::partition_reader::ANSWER_TIMEOUT;
 use crate::transports::kafka::{DISCOVERY_INTERVAL, KafkaTopic};
+use crate::{Share, SourceContext};
 
 /// Asks from time to time which partitions a topic has.
 pub(super) struct Discovery {
@@ -23,8 +23,8 @@ pub(super) struct Discovery {
 }
 
 impl Discovery {
-    /// For a topic whose partitions are `known`. None if it is read up to its end, or the client is not to
-    /// ask.
+    /// For a topic whose partitions are `known`, as are those of an earlier run. None if the topic is read up to
+    /// its end, the client is not to ask, or there are other processes, which may have found what is new, too.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     pub(super) fn new(
         topic: &KafkaTopic,
@@ -32,33 +32,33 @@ impl Discovery {
         context: &SourceContext<'_>,
     ) -> Option<Self> {
         let interval_ms = topic.client().get(DISCOVERY_INTERVAL)?.parse().ok()?;
-        (!topic.stop_at_end).then(|| Self {
+        let is_alone = context.share == Share::ALL;
+        let earlier = context.positions.iter().filter_map(|(name, _)| str::from_utf8(name).ok());
+        let earlier = earlier.filter_map(|name| name.parse().ok());
+        (is_alone && !topic.stop_at_end).then(|| Self {
             topic: topic.clone(),
             source: context.name.to_owned(),
             hold: context.hold.to_vec(),
             interval: Duration::from_millis(interval_ms),
             asked_at: Instant::now(),
-            known: known.to_vec(),
+            known: known.iter().copied().chain(earlier).collect(),
             begins_at: context.begins_at,
         })
     }
 
-    /// Partitions that are new, if it is time to ask for them. Brokers that do not answer now do so another
+    /// Partitions that are new, each once, if it is time to ask for them. Brokers that do not answer now do so another
     /// time.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     pub(super) fn find<C: ConsumerContext>(&mut self, consumer: &BaseConsumer<C>) -> Vec<i32> {
         if self.asked_at.elapsed() < self.interval {
             return Vec::new();
         }
-        let found = self.topic.partitions(consumer, METADATA_TIMEOUT).unwrap_or_default();
+        let found = self.topic.partitions(consumer, ANSWER_TIMEOUT).unwrap_or_default();
         self.asked_at = Instant::now();
         let is_new = |partition: &i32| !self.known.contains(partition) && !self.is_held(*partition);
-        found.into_iter().filter(is_new).collect()
-    }
-
-    /// Notes that a partition is read.
-    pub(super) fn known(&mut self, partition: i32) {
-        self.known.push(partition);
+        let new: Vec<_> = found.into_iter().filter(is_new).collect();
+        self.known.extend(&new);
+        new
     }
 
     fn is_held(&self, partition: i32) -> bool {

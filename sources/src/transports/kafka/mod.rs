@@ -38,7 +38,7 @@ pub struct KafkaTopic {
     /// Brokers to ask first, as `host:port` with commas between them.
     pub brokers: String,
     /// The topic. All its partitions are read, from the first message that is there; so are partitions that
-    /// it gets later, unless `stop_at_end` is set.
+    /// it gets later, by a run of one process, unless `stop_at_end` is set.
     pub topic: String,
     /// True to end when all messages are read; otherwise more are waited for.
     #[serde(default)]

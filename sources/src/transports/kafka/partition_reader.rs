@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -22,7 +22,9 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// Messages taken in one poll at most.
 const MESSAGES_PER_POLL: usize = 1024;
 /// How long brokers may take to say where a partition ends, or what others there are.
-pub(super) const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How soon to ask them again where it ends.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the client tells beside messages.
 #[derive(Default)]
@@ -52,8 +54,7 @@ pub(super) struct PartitionReader {
     consumer: BaseConsumer<Events>,
     messages: Messages,
     silent: Silent,
-    /// Where the partition ended when the brokers were last asked.
-    end: Option<i64>,
+    end: Option<End>,
     /// Where the client saw the end.
     seen_end: Option<u64>,
     /// True once the client has seen anything.
@@ -62,6 +63,13 @@ pub(super) struct PartitionReader {
     /// The offset of a message that is in `payload` and not decoded yet.
     taken: Option<u64>,
     payload: Vec<u8>,
+}
+
+/// Where a partition ended when the brokers were asked.
+#[derive(Clone, Copy)]
+struct End {
+    offset: u64,
+    asked_at: Instant,
 }
 
 impl PartitionReader {
@@ -146,16 +154,11 @@ impl PartitionReader {
     /// has lost them sees nothing either.
     fn keep_silence(&mut self) -> Result<(), SourceError> {
         match self.silent.due(&self.messages) {
-            None => Ok(()),
             Some(Due::Step(silence)) => self.silent.keep(silence, &mut self.messages),
-            Some(Due::Idle(silence)) if self.at_end() => {
+            Some(Due::Idle(silence, since)) if self.at_end(since) => {
                 self.silent.keep(silence, &mut self.messages)
             }
-            Some(Due::Idle(_)) => {
-                self.silent.unknown();
-                self.silent.asked(&self.messages);
-                Ok(())
-            }
+            Some(Due::Idle(..)) | None => Ok(()),
         }
     }
 
@@ -171,21 +174,31 @@ impl PartitionReader {
     /// Where the partition ends, if brokers answer.
     fn ask_end(&self) -> Option<i64> {
         let (topic, partition) = (&self.topic.topic, self.partition);
-        let marks = self.consumer.fetch_watermarks(topic, partition, METADATA_TIMEOUT);
+        let marks = self.consumer.fetch_watermarks(topic, partition, ANSWER_TIMEOUT);
         marks.ok().map(|(_, end)| end)
     }
 
-    /// True if brokers have no message beyond those that were read. Behind these there may be markers
-    /// of transactions: then the client must have seen the end, and it must be where it was when it was
-    /// last asked for.
-    fn at_end(&mut self) -> bool {
+    /// True if brokers had no message beyond those that were read when they were asked, which was not before
+    /// a time. Behind these there may be markers of transactions: then the client must have seen the end, and
+    /// it must be where it was when it was last asked for.
+    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
+    fn at_end(&mut self, since: Instant) -> bool {
         let offset = self.messages.offset();
-        if self.end.take_if(|end| end.unsigned_abs() <= offset).is_some() {
-            // All that was there when they were last asked is read by now.
-            return true;
+        if let Some(end) = self.end.filter(|end| end.asked_at >= since) {
+            if end.offset <= offset {
+                return true;
+            }
+            if end.asked_at.elapsed() < ASK_AGAIN {
+                return false;
+            }
         }
-        let Some(end) = self.ask_end() else { return false };
-        let stays = self.end.replace(end) == Some(end);
+        let asked_at = Instant::now();
+        let Some(end) = self.ask_end() else {
+            self.silent.unknown();
+            return false;
+        };
+        let before = self.end.replace(End { offset: end.unsigned_abs(), asked_at });
+        let stays = before.is_some_and(|before| before.offset == end.unsigned_abs());
         end.unsigned_abs() <= offset || (stays && self.seen_end == Some(offset))
     }
 
@@ -249,7 +262,8 @@ impl PartitionReader {
 fn is_outage(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{
         AllBrokersDown, BrokerNotAvailable, BrokerTransportFailure, LeaderNotAvailable,
-        NotLeaderForPartition, OperationTimedOut, RequestTimedOut, Resolve,
+        NotLeaderForPartition, OperationTimedOut, RequestTimedOut, Resolve, UnknownPartition,
+        UnknownTopicOrPartition,
     };
     let code = error.rdkafka_error_code();
     code.is_some_and(|code| {
@@ -263,6 +277,9 @@ fn is_outage(error: &KafkaError) -> bool {
                 | OperationTimedOut
                 | RequestTimedOut
                 | Resolve
+                // Not every broker knows at once what a topic has got.
+                | UnknownPartition
+                | UnknownTopicOrPartition
         )
     })
 }

@@ -17,6 +17,8 @@ pub(super) struct Reader {
     /// The first is the one that it was opened for.
     partitions: Vec<Reading>,
     discovery: Option<Discovery>,
+    /// Partitions that are found and not begun.
+    found: VecDeque<i32>,
 }
 
 /// A partition that is read.
@@ -33,21 +35,23 @@ impl Reader {
         ingress: &Ingress<'_>,
     ) -> Self {
         let partitions = vec![Reading { reader, waiting: VecDeque::new() }];
-        Self { decoding: Decoding::open(ingress), partitions, discovery }
+        let decoding = Decoding::open(ingress);
+        Self { decoding, partitions, discovery, found: VecDeque::new() }
     }
 
-    /// Begins with partitions that are new.
+    /// Begins with partitions that are new. As long as one of them cannot, nothing is read: whether its
+    /// beginning is durable is not known, and the others must not leave it behind.
     fn discover(&mut self) -> Result<(), SourceError> {
         let Some(discovery) = &mut self.discovery else { return Ok(()) };
-        let Reading { reader: first, .. } = &self.partitions[0];
-        let mut begun = Vec::new();
-        for partition in discovery.find(first.consumer()) {
-            let reader = first.beside(partition, discovery.begins_at)?;
-            tracing::info!(reader = ?reader, tick = reader.clock(), "the topic has a new partition");
-            discovery.known(partition);
-            begun.push(Reading { reader, waiting: VecDeque::new() });
+        if self.found.is_empty() {
+            self.found.extend(discovery.find(self.partitions[0].reader.consumer()));
         }
-        self.partitions.extend(begun);
+        while let Some(partition) = self.found.front() {
+            let reader = self.partitions[0].reader.beside(*partition, discovery.begins_at)?;
+            tracing::info!(reader = ?reader, tick = reader.clock(), "the topic has a new partition");
+            self.partitions.push(Reading { reader, waiting: VecDeque::new() });
+            self.found.pop_front();
+        }
         Ok(())
     }
 
