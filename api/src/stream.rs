@@ -141,7 +141,7 @@ pub(crate) async fn talk(
                 Err(RecvError::Lagged(n_missed)) => {
                     text(&json!({ "type": "lagged", "missed": n_missed }))
                 }
-                Err(RecvError::Closed) => return Ok(()),
+                Err(RecvError::Closed) => break,
             },
             _ = pings.tick() => {
                 if n_unanswered == MAX_UNANSWERED {
@@ -150,14 +150,13 @@ pub(crate) async fn talk(
                 n_unanswered += 1;
                 Message::Ping(Bytes::new())
             }
-            _ = ending.changed() => {
-                // A socket that is closed before the client has answered resets.
-                let _ = timeout(FAREWELL, say_goodbye(&mut socket)).await;
-                return Ok(());
-            }
+            _ = ending.changed() => break,
         };
         send(&mut socket, answer, timeouts).await?;
     }
+    // A socket that is closed before the client has answered resets.
+    let _ = timeout(FAREWELL, say_goodbye(&mut socket)).await;
+    Ok(())
 }
 
 /// Says why it ends, and listens until the client has answered.
