@@ -9,7 +9,7 @@ use schemas::{SourceKind, Tick};
 use crate::journal::{self, Reader};
 use crate::partitions::inbox::Inbox;
 use crate::partitions::ingress::Ingress;
-use crate::partitions::silent::{Due, Silent};
+use crate::partitions::silent::Silent;
 use crate::{Poll, Source, SourceError};
 
 /// How long to wait for a message before saying that none came.
@@ -98,7 +98,7 @@ impl Journaled {
         }
         self.silent.asked(messages);
         match self.silent.due(messages) {
-            Some(Due::Idle(silence, _) | Due::Step(silence)) => self.silent.keep(silence, messages),
+            Some(due) => self.silent.keep(due, messages),
             None => Ok(()),
         }
     }

@@ -46,15 +46,24 @@ pub(crate) struct Silent {
 #[derive(Clone, Copy)]
 struct Idle {
     since: Instant,
+    /// When its clock was moved the last time, or found to stand still.
+    moved_at: Instant,
     clock: Tick,
     /// What was read by then.
     offset: u64,
 }
 
 /// Why a partition's clock is to move.
+#[derive(Clone, Copy)]
 pub(crate) enum Due {
-    /// Nothing comes that moves it, since a moment.
-    Idle(Silence, Instant),
+    /// Nothing has come that moves it.
+    Idle {
+        silence: Silence,
+        /// Since this moment at least.
+        moved_at: Instant,
+        /// When that was found.
+        due_at: Instant,
+    },
     /// It is ahead of the host's clock: it moves by one tick, so that late records leave.
     Step(Silence),
 }
@@ -104,8 +113,8 @@ impl Silent {
     pub(crate) fn asked(&mut self, messages: &Messages) {
         let clock = messages.intake.clock();
         if self.idle.is_none_or(|idle| idle.clock != clock) {
-            let offset = messages.offset();
-            self.idle = Some(Idle { since: Instant::now(), clock, offset });
+            let (now, offset) = (Instant::now(), messages.offset());
+            self.idle = Some(Idle { since: now, moved_at: now, clock, offset });
         }
     }
 
@@ -124,7 +133,8 @@ impl Silent {
             // No partition has a time yet, so that none waits for another.
             return None;
         }
-        let idle_for = idle.since.elapsed();
+        let due_at = Instant::now();
+        let idle_for = due_at.saturating_duration_since(idle.since);
         let host_clock = messages.intake.tick_of(unix_ns(SystemTime::now()));
         let is_ahead = furthest >= FIRST_CALENDAR_MS && idle.clock > host_clock;
         if is_ahead && messages.offset() > idle.offset {
@@ -146,7 +156,8 @@ impl Silent {
         };
         let leaves = messages.intake.leaves_granule(clock_ns);
         let clock = messages.intake.tick_of(clock_ns);
-        leaves.then(|| Due::Idle(silence(messages, clock), idle.since))
+        let (silence, moved_at) = (silence(messages, clock), idle.moved_at);
+        leaves.then_some(Due::Idle { silence, moved_at, due_at })
     }
 
     /// Says once that what comes is late, and for how long it will be.
@@ -162,8 +173,23 @@ impl Silent {
         }
     }
 
-    /// Moves the clock, once that is durable.
-    pub(crate) fn keep(
+    /// Moves the clock when that is due. An idle partition goes on from there as time goes on.
+    #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
+    pub(crate) fn keep(&mut self, due: Due, messages: &mut Messages) -> Result<(), SourceError> {
+        let (Due::Idle { silence, .. } | Due::Step(silence)) = due;
+        self.begin(silence, messages)?;
+        let moved_at = Instant::now();
+        let since = match due {
+            Due::Idle { due_at, .. } => due_at.checked_sub(self.timeout).unwrap_or(due_at),
+            Due::Step(_) => moved_at,
+        };
+        let (clock, offset) = (messages.intake.clock(), messages.offset());
+        self.idle = Some(Idle { since, moved_at, clock, offset });
+        Ok(())
+    }
+
+    /// Moves the clock to the end of a silence, once that is durable.
+    pub(crate) fn begin(
         &self,
         silence: Silence,
         messages: &mut Messages,

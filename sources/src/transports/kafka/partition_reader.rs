@@ -96,7 +96,7 @@ impl PartitionReader {
         let from = Offset::Beginning;
         let mut reader = Self::assign(&self.topic, partition, from, messages, silent)?;
         let silence = Silence { offset: 0, clock: reader.clock().max(begins_at) };
-        reader.silent.keep(silence, &mut reader.messages)?;
+        reader.silent.begin(silence, &mut reader.messages)?;
         Ok(reader)
     }
 
@@ -153,13 +153,12 @@ impl PartitionReader {
     /// Moves the clock if nothing has come for long enough, and the brokers say so too: a client that
     /// has lost them sees nothing either.
     fn keep_silence(&mut self) -> Result<(), SourceError> {
-        match self.silent.due(&self.messages) {
-            Some(Due::Step(silence)) => self.silent.keep(silence, &mut self.messages),
-            Some(Due::Idle(silence, since)) if self.at_end(since) => {
-                self.silent.keep(silence, &mut self.messages)
-            }
-            Some(Due::Idle(..)) | None => Ok(()),
-        }
+        let Some(due) = self.silent.due(&self.messages) else { return Ok(()) };
+        let is_so = match due {
+            Due::Idle { moved_at, .. } => self.at_end(moved_at),
+            Due::Step(_) => true,
+        };
+        if is_so { self.silent.keep(due, &mut self.messages) } else { Ok(()) }
     }
 
     /// True if brokers cannot be reached, as far as the client knows; asks them if it says so.
