@@ -401,6 +401,19 @@ pub(crate) fn a_record_that_is_too_large_is_a_dead_letter() {
     }
 }
 
+/// Sends lines of boards to a partition, late for every clock that has followed the wall clock.
+fn send_late<'a>(kafka: &Kafka, partition: i32, lines: impl Iterator<Item = &'a [u8]>) {
+    // A new client knows all partitions.
+    let producer: BaseProducer = kafka.client().create().expect("a client");
+    for line in lines {
+        let record: BaseRecord<'_, str, [u8]> = BaseRecord::to("boards").payload(line);
+        // The second day of 1970.
+        let record = record.partition(partition).timestamp(100_000_000);
+        producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
+    }
+    producer.flush(Duration::from_secs(30)).expect("it takes them");
+}
+
 /// A partition without messages holds nothing back; what comes late in it is there once all the same,
 /// at whatever moment a run is killed.
 pub(crate) fn a_silent_partition_loses_nothing() {
@@ -409,17 +422,11 @@ pub(crate) fn a_silent_partition_loses_nothing() {
     let directory = tempfile::tempdir().expect("room");
     let pipeline = SILENT.replace("BROKERS", &kafka.brokers());
     fs::write(directory.path().join("silent.toml"), pipeline).expect("room");
-    let producer: BaseProducer = kafka.client().create().expect("a client");
     let log = capture::esp32();
+    // The first line is a header.
     let mut lines = log.split(|byte| *byte == b'\n').skip(1);
     let mut send = |partition: i32, n_lines: usize| {
-        for line in lines.by_ref().take(n_lines) {
-            let record: BaseRecord<'_, str, [u8]> = BaseRecord::to("boards").payload(line);
-            // Of the second day of 1970: late for every clock that has followed the wall clock.
-            let record = record.partition(partition).timestamp(100_000_000);
-            producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
-        }
-        producer.flush(Duration::from_secs(30)).expect("it takes them");
+        send_late(&kafka, partition, lines.by_ref().take(n_lines));
     };
     let arguments = ["run", "silent.toml", "--listen", "127.0.0.1:0"];
     let mut n_sent = 0;
@@ -459,15 +466,7 @@ pub(crate) fn a_partition_that_comes_later_is_read() {
     let log = capture::esp32();
     let mut lines = log.split(|byte| *byte == b'\n').skip(1);
     let mut send = |partition: i32, n_lines: usize| {
-        // One that is new knows all partitions.
-        let producer: BaseProducer = kafka.client().create().expect("a client");
-        for line in lines.by_ref().take(n_lines) {
-            let record: BaseRecord<'_, str, [u8]> = BaseRecord::to("boards").payload(line);
-            // Of the second day of 1970: late for every clock that has followed the wall clock.
-            let record = record.partition(partition).timestamp(100_000_000);
-            producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
-        }
-        producer.flush(Duration::from_secs(30)).expect("it takes them");
+        send_late(&kafka, partition, lines.by_ref().take(n_lines));
     };
     let arguments = ["run", "silent.toml", "--listen", "127.0.0.1:0"];
     send(0, 20);
@@ -549,9 +548,8 @@ pub(crate) fn a_partition_of_nonsense_holds_nothing_back() {
         sender.send_to(line, ("127.0.0.1", port)).expect("it is sent");
         let message: BaseRecord<'_, str, [u8]> = BaseRecord::to("nonsense").payload(b"nonsense");
         producer.send(message).map_err(|(error, _)| error).expect("room in the queue");
-        producer.flush(Duration::from_secs(30)).expect("it takes them");
         // So often that the client sees no end.
-        std::thread::sleep(Duration::from_millis(100));
+        producer.flush(Duration::from_secs(30)).expect("it takes them");
     };
     let arguments = ["run", "nonsense.toml", "--listen", "127.0.0.1:0"];
     let mut server = process::Server::start(path, &arguments);

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use sources::SourceError;
+
 use crate::{Plan, RunError};
 
 /// How long to wait for whoever is away.
@@ -22,13 +24,24 @@ pub fn record(plan: &Plan, name: &str, folder: &Path, stop: &AtomicBool) -> Resu
     let failed = |source| RunError::Source { name: name.to_owned(), source };
     let mut recorder = source.config.recorder(name, folder).map_err(failed)?;
     tracing::info!(source = name, folder = %folder.display(), "recording");
+    let mut outage = None;
     while !stop.load(Ordering::Relaxed) {
-        match recorder.receive() {
-            Err(error) if error.is_outage() => wait_a_moment(name, &error),
-            result => result.map_err(failed)?,
-        }
+        outage = match recorder.receive() {
+            Err(error) if error.is_outage() => {
+                wait_a_moment(name, &error);
+                Some(error)
+            }
+            result => {
+                result.map_err(failed)?;
+                None
+            }
+        };
     }
-    Ok(())
+    match outage {
+        // What came in and could not be written is lost. A peer that is away keeps what it has.
+        Some(error) if !matches!(error, SourceError::Away { .. }) => Err(failed(error)),
+        _ => Ok(()),
+    }
 }
 
 fn wait_a_moment(name: &str, error: &(dyn Error + 'static)) {

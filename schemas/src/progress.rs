@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Tick;
 
-/// How far something has come in event time. What has ended or failed is beyond every tick.
+/// The progress of a component in event time. `Ended` and `Failed` compare as later than every tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Progress {
     /// Everything before this tick is done with.

@@ -23,7 +23,7 @@ use crate::dataflow::shared_progress::SharedProgress;
 /// A checkpoint to be committed: the latest change of each key since the one before.
 #[derive(Debug)]
 pub(crate) struct Commit {
-    /// What is in it.
+    /// The checkpoint contains everything before this.
     pub(crate) progress: Progress,
     /// By component and key.
     pub(crate) changes: BTreeMap<(u32, Vec<u8>), Option<Vec<u8>>>,

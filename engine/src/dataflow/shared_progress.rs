@@ -1,4 +1,4 @@
-//! What a thread tells the dataflow of its progress.
+//! The progress that a thread reports to the dataflow.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

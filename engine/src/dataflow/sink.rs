@@ -29,7 +29,7 @@ pub(crate) struct Outlet {
     pub(crate) ticks: TickSender,
     /// True if the sink keeps what it takes, so that it has an upper.
     pub(crate) keeps: bool,
-    /// What is durable; set by the thread after each commit.
+    /// Records before this are durable. The sink thread sets it after each commit.
     pub(crate) durable: SharedProgress,
 }
 

@@ -13,7 +13,7 @@ use crate::{ComponentState, PlannedSource, RunError, State};
 ///
 /// # Errors
 ///
-/// [`RunError::Ended`] if the pipeline came to its end before: there is no time behind that.
+/// [`RunError::Ended`] if the pipeline has ended before: no tick is left for new records.
 pub(super) fn note(
     begun: &mut State,
     source: &PlannedSource,

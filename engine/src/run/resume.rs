@@ -13,7 +13,7 @@ use crate::{Checkpoint, Mismatch, Plan, RunError, RunOptions, State, Store};
 /// The plan's part of a checkpoint.
 #[derive(Debug, Default)]
 pub(super) struct Resumed {
-    /// What is done with.
+    /// Everything before this was processed before the checkpoint.
     pub(super) progress: Progress,
     /// What each component remembered.
     pub(super) entries: BTreeMap<String, Entries>,

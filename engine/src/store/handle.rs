@@ -47,7 +47,7 @@ impl StoreRuntime {
 }
 
 impl Drop for StoreRuntime {
-    /// Waits for nothing, and leaves what is under way to the database.
+    /// Shuts the runtime down without waiting; the database finishes or rolls back open transactions.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();

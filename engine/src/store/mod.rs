@@ -40,7 +40,7 @@ pub struct Store {
 /// What a pipeline was when a checkpoint was made.
 #[derive(Clone, Debug, Default)]
 pub struct Checkpoint {
-    /// What is done with.
+    /// Everything before this was processed before the checkpoint.
     pub progress: Progress,
     /// What each component remembers.
     pub state: State,
@@ -51,7 +51,7 @@ pub struct Checkpoint {
 pub struct Listed {
     /// The pipeline.
     pub pipeline: String,
-    /// What is done with in it.
+    /// Everything before this was processed before the checkpoint.
     pub progress: Progress,
     /// The run that made it.
     pub generation: i64,
