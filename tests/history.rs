@@ -24,6 +24,13 @@ fn query(directory: &Path, sql: &str) -> Value {
     serde_json::from_str(&answer).expect("the answer is JSON")
 }
 
+/// A writer makes the folder of a table's log before its first commit.
+pub(crate) fn a_table_without_a_commit_is_empty() {
+    let directory = tempfile::tempdir().expect("room");
+    fs::create_dir_all(directory.path().join("history/poses/_delta_log")).expect("room");
+    assert_eq!(query(directory.path(), "SELECT count(*) AS n FROM poses")[0]["n"], 0);
+}
+
 fn n_frames(directory: &Path) -> i64 {
     let sql = "SELECT sum(cardinality(captured_at_ns)) AS n FROM csi";
     query(directory, sql)[0]["n"].as_i64().expect("a number")

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::prelude::SessionContext;
-use deltalake::{DeltaTable, ensure_table_uri};
+use deltalake::{DeltaTable, DeltaTableError, ensure_table_uri};
 use schemas::{Record, RecordKind};
 
 use crate::LiveTail;
@@ -69,7 +69,11 @@ impl HistorySchema {
             return Ok(None);
         }
         let uri = ensure_table_uri(folder.to_string_lossy()).map_err(external)?;
-        deltalake::open_table(uri).await.map(Some).map_err(external)
+        match deltalake::open_table(uri).await {
+            // Its first commit is being written, or its writer was killed before.
+            Err(DeltaTableError::NotATable(_)) => Ok(None),
+            table => table.map(Some).map_err(external),
+        }
     }
 
     /// The tables of rows, whose names and columns are their pipelines' own.
