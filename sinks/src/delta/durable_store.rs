@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,6 +23,9 @@ use deltalake::logstore::object_store::{
 use futures::stream::BoxStream;
 
 use crate::upper_file::sync_folder;
+
+/// Age at which a file that still has a temporary name belongs to no writer: none takes so long.
+const ABANDONED_AFTER: Duration = Duration::from_hours(1);
 
 /// The local file system, with syncs.
 #[derive(Debug, Default)]
@@ -166,6 +170,31 @@ fn stage(path: &FilePath) -> io::Result<(File, PathBuf)> {
     }
 }
 
+/// Removes the files of a table to which killed writers gave no name.
+pub(super) fn remove_abandoned(table: &FilePath) -> io::Result<()> {
+    for folder in [table, &table.join("_delta_log")] {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if is_staged(&path) && is_abandoned(&path) {
+                fs::remove_file(&path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// True for names of [`stage`], which are those of the local file system's uploads too.
+fn is_staged(path: &FilePath) -> bool {
+    let nth = path.file_name().and_then(|name| name.to_str()?.rsplit_once('#'));
+    nth.is_some_and(|(_, nth)| !nth.is_empty() && nth.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn is_abandoned(path: &FilePath) -> bool {
+    let written_at = path.metadata().and_then(|metadata| metadata.modified());
+    let age = written_at.ok().and_then(|written_at| written_at.elapsed().ok());
+    age.is_some_and(|age| age > ABANDONED_AFTER)
+}
+
 /// Makes the folder of a file, and those that it is in.
 fn make_folder_of(path: &FilePath) -> io::Result<()> {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or(Ok(()), make_folder)
@@ -194,4 +223,28 @@ pub(super) fn sync_names(table: &FilePath) -> io::Result<()> {
 fn sync(path: &FilePath) -> io::Result<()> {
     File::open(path)?.sync_all()?;
     sync_folder(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn files_of_killed_writers_are_removed() {
+        let table = tempfile::tempdir().expect("room");
+        let path = |name| table.path().join(name);
+        fs::create_dir(path("_delta_log")).expect("room");
+        let abandoned = ["1.parquet#1", "_delta_log/2.json#12"];
+        let kept = ["1.parquet", "_delta_log/2.json", "a#b", "3#"];
+        for name in abandoned.into_iter().chain(kept) {
+            let file = File::create(path(name)).expect("room");
+            file.set_modified(SystemTime::UNIX_EPOCH).expect("it is ours");
+        }
+        File::create(path("4.parquet#1")).expect("room");
+        remove_abandoned(table.path()).expect("they can be removed");
+        assert!(abandoned.into_iter().all(|name| !path(name).exists()));
+        assert!(kept.into_iter().chain(["4.parquet#1"]).all(|name| path(name).exists()));
+    }
 }

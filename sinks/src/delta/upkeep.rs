@@ -21,6 +21,7 @@ use deltalake::{DeltaTable, DeltaTableError};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use crate::delta::durable_store::remove_abandoned;
 use crate::delta::table::open;
 
 /// Files that are added to a table until it is looked after.
@@ -88,7 +89,8 @@ async fn look_after(path: &Path) -> Result<(), DeltaTableError> {
         .with_session_state(Arc::new(session()?.state()));
     let (table, _) = compact.await?;
     table.vacuum().with_mode(VacuumMode::Full).await?;
-    Ok(())
+    // Listings leave these out, so that vacuum does not see them.
+    Ok(remove_abandoned(path)?)
 }
 
 /// Bytes of each file that was added since the last time.
