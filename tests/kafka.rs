@@ -497,6 +497,17 @@ pub(crate) fn a_partition_that_comes_later_is_read() {
         }
     }
     assert_eq!(server.terminate().0, Some(0));
+    // It dies between two partitions that it has found at once.
+    let dies = process::Server::start_failing_silent(path, &arguments, "before silence/boards:11");
+    kafka.grow("boards", 12);
+    for partition in [10, 11, 0, 10, 11] {
+        send(partition, 5);
+        n_sent += 5;
+    }
+    assert_eq!(dies.wait_for_signal(), Some(6));
+    let mut server = process::Server::start(path, &arguments);
+    server.wait_until(|| frames(path).len() >= n_sent);
+    assert_eq!(server.terminate().0, Some(0));
     let mut found = frames(path);
     found.sort_unstable();
     assert_eq!(found, (0..n_sent as u64).collect::<Vec<_>>());
