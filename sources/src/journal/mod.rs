@@ -10,6 +10,7 @@ mod header;
 mod lock;
 mod reader;
 mod segment;
+mod synced_file;
 mod writer;
 
 use std::collections::VecDeque;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::journal::segment::{scan, segment_path, segments};
+use crate::journal::synced_file::SyncedFile;
 
 pub(crate) use crate::journal::header::Origin;
 pub(crate) use crate::journal::reader::{Entry, Reader};
@@ -51,7 +53,7 @@ pub(crate) fn open_recording(folder: &Path) -> io::Result<Reader> {
     let Some(last) = segments.back().copied() else { return Err(io::ErrorKind::NotFound.into()) };
     let path = segment_path(folder, last);
     let tail = scan(&path)?;
-    let file = Arc::new(File::open(&path)?);
+    let file = Arc::new(SyncedFile::new(File::open(&path)?));
     let state = State::new(segments, last + tail.n_bytes, i64::MIN, file);
     Ok(Reader::new(Arc::new(Shared::new(folder, state))))
 }
@@ -77,11 +79,11 @@ struct State {
     /// Everything before is in every checkpoint that is kept.
     done: u64,
     /// The last segment.
-    file: Arc<File>,
+    file: Arc<SyncedFile>,
 }
 
 impl State {
-    fn new(segments: VecDeque<u64>, end: u64, clock_ns: i64, file: Arc<File>) -> Self {
+    fn new(segments: VecDeque<u64>, end: u64, clock_ns: i64, file: Arc<SyncedFile>) -> Self {
         Self { segments, end, clock_ns, away: false, done: 0, file }
     }
 }

@@ -98,7 +98,7 @@ impl Reader {
         };
         if end > self.durable {
             // Segments before the last were synced when they were full.
-            file.sync_data()?;
+            file.sync()?;
             self.durable = end;
         }
         Ok(())

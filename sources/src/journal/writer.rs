@@ -1,6 +1,6 @@
 //! The end of the journal that messages are appended to.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,13 +10,14 @@ use crate::arrival_clock::ArrivalClock;
 use crate::journal::header::Header;
 use crate::journal::lock::WriterLock;
 use crate::journal::segment::{for_each_entry, remove_segment, scan, segment_path, segments};
+use crate::journal::synced_file::SyncedFile;
 use crate::journal::{Beyond, JOURNAL_BYTES, Origin, SEGMENT_BYTES, Shared, State};
 
 /// Appends messages.
 #[derive(Debug)]
 pub(crate) struct Writer {
     shared: Arc<Shared>,
-    file: Arc<File>,
+    file: Arc<SyncedFile>,
     segment_start: u64,
     end: u64,
     /// Of the next entry.
@@ -54,10 +55,9 @@ impl Writer {
         }
         let segment_start = *segments.back().unwrap_or(&0);
         let end = end.max(segment_start);
-        let mut file = OpenOptions::new().write(true).open(segment_path(folder, segment_start))?;
-        file.set_len(end - segment_start)?;
-        file.seek(SeekFrom::End(0))?;
-        let file = Arc::new(file);
+        let file = Arc::new(SyncedFile::open(&segment_path(folder, segment_start))?);
+        file.file().set_len(end - segment_start)?;
+        file.file().seek(SeekFrom::End(0))?;
         let latest_ns = last.map_or(i64::MIN, |header| header.arrived_at_ns);
         let state = State::new(segments, end, latest_ns, Arc::clone(&file));
         let mut writer = Self {
@@ -192,7 +192,7 @@ impl Writer {
     /// Makes durable what was taken; [`Writer::write`] shows it to the reader.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.flush()?;
-        self.file.sync_data()
+        self.file.sync()
     }
 
     /// True if messages wait that could not be written.
@@ -202,10 +202,11 @@ impl Writer {
 
     /// Writes what was taken as a whole, or nothing of it.
     fn flush(&mut self) -> io::Result<()> {
-        if let Err(error) = (&*self.file).write_all(&self.buffer) {
+        let mut file = self.file.file();
+        if let Err(error) = file.write_all(&self.buffer) {
             let written = self.end - self.segment_start;
-            self.file.set_len(written)?;
-            (&*self.file).seek(SeekFrom::Start(written))?;
+            file.set_len(written)?;
+            file.seek(SeekFrom::Start(written))?;
             return Err(error);
         }
         self.end += self.buffer.len() as u64;
@@ -220,9 +221,10 @@ impl Writer {
 
     /// Begins the next segment, and lets go of the oldest if there is too much.
     fn begin_segment(&mut self) -> io::Result<()> {
-        self.file.sync_data()?;
+        self.file.sync()?;
         let folder = &self.shared.folder;
-        let file = Arc::new(File::create(segment_path(folder, self.end))?);
+        let file = Arc::new(SyncedFile::open(&segment_path(folder, self.end))?);
+        file.file().set_len(0)?;
         File::open(folder)?.sync_all()?;
         // Only now: what fails before is tried again as a whole.
         (self.file, self.segment_start) = (file, self.end);
