@@ -1,13 +1,13 @@
 //! Whether a run is well: the components that try again, the threads that have ended, and the failure that
 //! ends it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle, ThreadId};
 use std::time::SystemTime;
 
-/// A call of a component that failed, and is made again.
+/// Calls of a component that failed, and are made again.
 #[derive(Clone, Debug)]
 pub struct Retry {
     /// When it failed first.
@@ -28,17 +28,38 @@ pub struct Health {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By component; `checkpoints`, `configuration` and `lease` are there too.
-    retries: BTreeMap<String, Retry>,
+    /// By component and the thread that makes the call; `checkpoints`, `configuration` and `lease` are there
+    /// too.
+    retries: BTreeMap<String, HashMap<ThreadId, Retry>>,
     /// With the component whose thread it is.
     threads: Vec<(String, JoinHandle<()>)>,
     failure: Option<String>,
 }
 
+impl Retry {
+    /// Both as one: since the earlier of them, with the error of the later.
+    fn join(self, other: Self) -> Self {
+        let (earlier, later) =
+            if self.since <= other.since { (self, other) } else { (other, self) };
+        Self {
+            n_failures: earlier.n_failures + later.n_failures,
+            is_outage: earlier.is_outage || later.is_outage,
+            error: later.error,
+            since: earlier.since,
+        }
+    }
+}
+
 impl Health {
     /// The components that try again.
     pub fn retries(&self) -> BTreeMap<String, Retry> {
-        self.lock().retries.clone()
+        let state = self.lock();
+        let of_threads = state.retries.iter();
+        let joined = of_threads.filter_map(|(component, of_threads)| {
+            let joined = of_threads.values().cloned().reduce(Retry::join)?;
+            Some((component.clone(), joined))
+        });
+        joined.collect()
     }
 
     /// True if a component had threads, and all of them have ended.
@@ -53,12 +74,13 @@ impl Health {
         self.lock().failure.clone()
     }
 
-    /// Notes that a call of a component failed, and is made again.
+    /// Notes that a call of a component failed, and is made again by this thread.
     #[expect(clippy::disallowed_methods, reason = "people want to know since when")]
     pub(super) fn failed_once(&self, component: &str, error: &dyn Error, is_outage: bool) {
         let error = chain(error);
         let mut state = self.lock();
-        let retry = state.retries.entry(component.to_owned()).or_insert_with(|| Retry {
+        let of_threads = state.retries.entry(component.to_owned()).or_default();
+        let retry = of_threads.entry(thread::current().id()).or_insert_with(|| Retry {
             since: SystemTime::now(),
             n_failures: 0,
             is_outage,
@@ -68,9 +90,11 @@ impl Health {
         (retry.is_outage, retry.error) = (is_outage, error);
     }
 
-    /// Notes that a call of a component succeeded.
+    /// Notes that the call of a component that this thread has made again succeeded.
     pub(super) fn recovered(&self, component: &str) {
-        self.lock().retries.remove(component);
+        if let Some(of_threads) = self.lock().retries.get_mut(component) {
+            of_threads.remove(&thread::current().id());
+        }
     }
 
     /// Notes the failure that ends the run; only the first is kept.
@@ -123,6 +147,20 @@ mod tests {
         assert_eq!(retry.error, "still full");
         health.recovered("lines");
         assert!(health.retries().is_empty());
+    }
+
+    #[test]
+    fn a_component_has_recovered_when_all_its_threads_have() {
+        let health = Health::default();
+        health.failed_once("topic", &io::Error::other("one"), false);
+        thread::scope(|scope| {
+            let other = scope.spawn(|| health.failed_once("topic", &io::Error::other("two"), true));
+            other.join().expect("it notes its failure");
+            let retry = health.retries()["topic"].clone();
+            assert_eq!((retry.n_failures, retry.is_outage), (2, true));
+        });
+        health.recovered("topic");
+        assert_eq!(health.retries()["topic"].n_failures, 1, "the other goes on");
     }
 
     #[test]
