@@ -10,13 +10,16 @@ use crate::transports::kafka::partition_reader::ANSWER_TIMEOUT;
 use crate::transports::kafka::{DISCOVERY_INTERVAL, KafkaTopic};
 use crate::{Share, SourceContext};
 
+/// The shortest pause after brokers did not answer: readers wait while they are asked.
+const FAILURE_PAUSE: Duration = Duration::from_mins(1);
+
 /// Asks from time to time which partitions a topic has.
 pub(super) struct Discovery {
     topic: KafkaTopic,
     source: String,
     hold: Vec<String>,
     interval: Duration,
-    asked_at: Instant,
+    ask_at: Instant,
     known: Vec<i32>,
     /// Behind all that sinks held when the run started.
     pub(super) begins_at: Tick,
@@ -35,26 +38,33 @@ impl Discovery {
         let is_alone = context.share == Share::ALL;
         let earlier = context.positions.iter().filter_map(|(name, _)| str::from_utf8(name).ok());
         let earlier = earlier.filter_map(|name| name.parse().ok());
+        let interval = Duration::from_millis(interval_ms);
         (is_alone && !topic.stop_at_end).then(|| Self {
             topic: topic.clone(),
             source: context.name.to_owned(),
             hold: context.hold.to_vec(),
-            interval: Duration::from_millis(interval_ms),
-            asked_at: Instant::now(),
+            interval,
+            ask_at: Instant::now() + interval,
             known: known.iter().copied().chain(earlier).collect(),
             begins_at: context.begins_at,
         })
     }
 
-    /// Partitions that are new, each once, if it is time to ask for them. Brokers that do not answer now do so another
-    /// time.
+    /// Partitions that are new, each once, if it is time to ask for them. Brokers that do not answer are asked
+    /// again after a pause.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     pub(super) fn find<C: ConsumerContext>(&mut self, consumer: &BaseConsumer<C>) -> Vec<i32> {
-        if self.asked_at.elapsed() < self.interval {
+        if Instant::now() < self.ask_at {
             return Vec::new();
         }
-        let found = self.topic.partitions(consumer, ANSWER_TIMEOUT).unwrap_or_default();
-        self.asked_at = Instant::now();
+        let found = self.topic.partitions(consumer, ANSWER_TIMEOUT);
+        let pause = if found.is_ok() { self.interval } else { self.interval.max(FAILURE_PAUSE) };
+        self.ask_at = Instant::now() + pause;
+        let found = found.unwrap_or_else(|error| {
+            let (source, error) = (&self.source, &error as &dyn std::error::Error);
+            tracing::warn!(source, error, "could not ask which partitions the topic has");
+            Vec::new()
+        });
         let is_new = |partition: &i32| !self.known.contains(partition) && !self.is_held(*partition);
         let new: Vec<_> = found.into_iter().filter(is_new).collect();
         self.known.extend(&new);
