@@ -6,7 +6,7 @@ use std::fs;
 use std::net::UdpSocket;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tempfile::TempDir;
@@ -438,7 +438,7 @@ pub(crate) fn a_silent_partition_loses_nothing() {
         let mut server = process::Server::start(directory.path(), &arguments);
         server.wait_until(|| frames(directory.path()).len() >= n_sent);
         drop(server);
-        let point = ["before silence/boards:1", "after silence/boards:1"][nth % 2];
+        let point = ["before decision/boards:1", "after decision/boards:1"][nth % 2];
         let died = process::fresnel_failing(directory.path(), &["run", "silent.toml"], point);
         assert_eq!(died.status.signal(), Some(6), "{point}");
     }
@@ -472,7 +472,7 @@ pub(crate) fn a_partition_that_comes_later_is_read() {
     send(0, 20);
     let mut n_sent = 20;
     for nth in 1..=6 {
-        let point = format!("{} silence/boards:{nth}", ["before", "after"][nth % 2]);
+        let point = format!("{} decision/boards:{nth}", ["before", "after"][nth % 2]);
         // It dies when it has found the partition, or before or behind that.
         let dies = process::Server::start_failing_silent(path, &arguments, &point);
         kafka.grow("boards", nth + 1);
@@ -498,7 +498,7 @@ pub(crate) fn a_partition_that_comes_later_is_read() {
     }
     assert_eq!(server.terminate().0, Some(0));
     // It dies between two partitions that it has found at once.
-    let dies = process::Server::start_failing_silent(path, &arguments, "before silence/boards:11");
+    let dies = process::Server::start_failing_silent(path, &arguments, "before decision/boards:11");
     kafka.grow("boards", 12);
     for partition in [10, 11, 0, 10, 11] {
         send(partition, 5);
@@ -513,7 +513,70 @@ pub(crate) fn a_partition_that_comes_later_is_read() {
     assert_eq!(found, (0..n_sent as u64).collect::<Vec<_>>());
 }
 
-/// A topic of which nothing can be read, beside a socket.
+/// A partition that is found is read while the one before it is empty.
+pub(crate) fn an_empty_partition_does_not_delay_a_later_one() {
+    let kafka = Kafka::start();
+    kafka.create("boards", 1);
+    let directory = tempfile::tempdir().expect("room");
+    let pipeline = SILENT.replace("BROKERS", &kafka.brokers()).replace(
+        r#"topic = "boards""#,
+        r#"topic = "boards", properties = { "topic.metadata.refresh.interval.ms" = "50" }"#,
+    );
+    fs::write(directory.path().join("silent.toml"), pipeline).expect("room");
+    let arguments = ["run", "silent.toml", "--listen", "127.0.0.1:0"];
+    let mut server = process::Server::start(directory.path(), &arguments);
+    kafka.grow("boards", 2);
+    let log = capture::esp32();
+    send_late(&kafka, 1, log.split(|byte| *byte == b'\n').skip(1).take(20));
+    server.wait_until(|| frames(directory.path()).len() >= 20);
+    assert_eq!(server.terminate().0, Some(0));
+}
+
+/// A message whose producer's clock is too far ahead is an error also for a later run, by whose time it is not
+/// ahead any more.
+pub(crate) fn a_message_from_the_future_stays_refused() {
+    let kafka = Kafka::start();
+    kafka.create("boards", 1);
+    let directory = tempfile::tempdir().expect("room");
+    let path = directory.path();
+    let pipeline = SILENT.replace("BROKERS", &kafka.brokers());
+    let write = |idle_timeout_ms: u32| {
+        let settings = format!("idle_timeout_ms = {idle_timeout_ms}\nmax_ahead_ms = 1000");
+        let pipeline = pipeline.replace("idle_timeout_ms = 100", &settings);
+        fs::write(path.join("silent.toml"), pipeline).expect("room");
+    };
+    let future_ms = now_ms() + 6000;
+    let producer: BaseProducer = kafka.client().create().expect("a client");
+    let log = capture::esp32();
+    for (nth, line) in log.split(|byte| *byte == b'\n').skip(1).take(11).enumerate() {
+        let record: BaseRecord<'_, str, [u8]> = BaseRecord::to("boards").payload(line);
+        let sent_at_ms = if nth == 5 { future_ms } else { now_ms() };
+        let sent = producer.send(record.partition(0).timestamp(sent_at_ms));
+        sent.map_err(|(error, _)| error).expect("room in the queue");
+    }
+    producer.flush(Duration::from_secs(30)).expect("it takes them");
+    // So late that the message is the first that something is decided about.
+    write(60_000);
+    let point = "after decision/boards:1";
+    let died = process::fresnel_failing(path, &["run", "silent.toml"], point);
+    assert_eq!(died.status.signal(), Some(6), "{point}");
+    write(100);
+    wait::until("it is not ahead any more", || now_ms() > future_ms);
+    let mut server =
+        process::Server::start(path, &["run", "silent.toml", "--listen", "127.0.0.1:0"]);
+    server.wait_until(|| frames(path).len() >= 10);
+    assert_eq!(server.terminate().0, Some(0));
+    let found: BTreeSet<_> = frames(path).into_iter().collect();
+    assert_eq!(found, [0, 1, 2, 3, 4, 6, 7, 8, 9, 10].into());
+}
+
+#[expect(clippy::disallowed_methods, reason = "producers read the clock")]
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is past 1970");
+    i64::try_from(now.as_millis()).expect("it is long before the end of time")
+}
+
+/// A topic of which nothing can be read.
 const NONSENSE: &str = r#"
 name = "nonsense"
 
@@ -524,21 +587,44 @@ fields = { at_ms = "int" }
 time = { field = "at_ms" }
 idle_timeout_ms = 500
 
-[sources.socket]
-type = "csi"
-format = "esp32"
-transport = { udp = "127.0.0.1:PORT" }
-
 [sinks.errors]
 type = "json_lines"
 inputs = ["topic.errors"]
 path = "errors.jsonl"
+"#;
+
+/// What else a pipeline reads.
+const SOCKET: &str = r#"
+[sources.socket]
+type = "csi"
+format = "esp32"
+transport = { udp = "127.0.0.1:PORT" }
 
 [sinks.lines]
 type = "json_lines"
 inputs = ["socket"]
 path = "out.jsonl"
 "#;
+
+/// Where nothing but errors comes, they are written all the same.
+pub(crate) fn errors_of_a_source_alone_are_written() {
+    let kafka = Kafka::start();
+    kafka.create("nonsense", 1);
+    let directory = tempfile::tempdir().expect("room");
+    let pipeline = NONSENSE.replace("BROKERS", &kafka.brokers());
+    fs::write(directory.path().join("nonsense.toml"), pipeline).expect("room");
+    let producer: BaseProducer = kafka.client().create().expect("a client");
+    for _ in 0..20 {
+        let message: BaseRecord<'_, str, [u8]> = BaseRecord::to("nonsense").payload(b"nonsense");
+        producer.send(message).map_err(|(error, _)| error).expect("room in the queue");
+    }
+    producer.flush(Duration::from_secs(30)).expect("it takes them");
+    let arguments = ["run", "nonsense.toml", "--listen", "127.0.0.1:0"];
+    let mut server = process::Server::start(directory.path(), &arguments);
+    let errors = directory.path().join("errors.jsonl");
+    server.wait_until(|| json_lines::records(&errors).len() >= 20);
+    assert_eq!(server.terminate().0, Some(0));
+}
 
 /// Messages that nothing can be made of, which never cease, hold nobody back; that their broker is gone is
 /// reported.
@@ -548,7 +634,7 @@ pub(crate) fn a_partition_of_nonsense_holds_nothing_back() {
     let directory = tempfile::tempdir().expect("room");
     let path = directory.path();
     let port = port::free();
-    let pipeline = NONSENSE.replace("BROKERS", &kafka.brokers());
+    let pipeline = NONSENSE.replace("BROKERS", &kafka.brokers()) + SOCKET;
     fs::write(path.join("nonsense.toml"), pipeline.replace("PORT", &port.to_string()))
         .expect("room");
     let producer: BaseProducer = kafka.client().create().expect("a client");

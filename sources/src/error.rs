@@ -87,9 +87,9 @@ pub enum SourceError {
         /// What is wrong with it.
         source: serialport::Error,
     },
-    /// It could not be kept, or found out, for how long nothing came.
-    #[error("could not keep the silence of {name:?}")]
-    Silence {
+    /// A decision about a partition could not be stored or read.
+    #[error("could not store or read the decisions about {name:?}")]
+    Decision {
         /// The source's name.
         name: String,
         /// True if the store is away, and may come back at any time.
@@ -152,7 +152,7 @@ impl SourceError {
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Registry { .. } | Self::Away { .. } => true,
-            Self::Silence { is_outage, .. } => *is_outage,
+            Self::Decision { is_outage, .. } => *is_outage,
             Self::Journal { source, .. } => {
                 matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
             }

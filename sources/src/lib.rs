@@ -39,12 +39,12 @@ pub use crate::formats::frame::{Counter, DeviceFrame, DeviceTime, SequenceSpace}
 pub use crate::formats::json::{FieldType, TimeField, TimeUnit};
 pub use crate::formats::poses::PoseFormat;
 pub use crate::formats::row::{Row, Value};
+pub use crate::partitions::decision::{Decision, DecisionKind, Decisions, NoDecisions};
 pub use crate::partitions::frames::LinkNames;
 pub use crate::partitions::ingress::Clock;
 pub use crate::partitions::intake::Intake;
 pub use crate::partitions::pace::Speed;
 pub use crate::partitions::position;
-pub use crate::partitions::silence::{NoSilences, Silence, Silences};
 pub use crate::resources::Endpoint;
 pub use crate::simulate::SimulateConfig;
 pub use crate::source::{Dropped, Mark, Partition, Poll, PollState, Receiver, Share, Source};
@@ -192,8 +192,8 @@ pub struct SourceContext<'a> {
     pub positions: &'a [(Vec<u8>, Vec<u8>)],
     /// Folder for what comes in over transports that cannot be asked again.
     pub journal: &'a Path,
-    /// Where the silence of partitions is kept.
-    pub silences: &'a Arc<dyn Silences>,
+    /// Where decisions about partitions are stored.
+    pub decisions: &'a Arc<dyn Decisions>,
     /// The clock of the run's partition that is the furthest, in milliseconds as ticks are.
     pub furthest: &'a Arc<AtomicU64>,
     /// The partitions to open.
@@ -217,7 +217,7 @@ impl SourceContext<'_> {
 
     /// A context of no pipeline, for training and tests.
     pub fn detached(name: &str) -> SourceContext<'_> {
-        static NOWHERE: LazyLock<Arc<dyn Silences>> = LazyLock::new(|| Arc::new(NoSilences));
+        static NOWHERE: LazyLock<Arc<dyn Decisions>> = LazyLock::new(|| Arc::new(NoDecisions));
         static ALONE: LazyLock<Arc<AtomicU64>> = LazyLock::new(Arc::default);
         let tick_length = TickLength::from_ms(10);
         SourceContext {
@@ -230,7 +230,7 @@ impl SourceContext<'_> {
             begins_at: 0,
             positions: &[],
             journal: Path::new("journal"),
-            silences: &NOWHERE,
+            decisions: &NOWHERE,
             furthest: &ALONE,
             share: Share::ALL,
             hold: &[],

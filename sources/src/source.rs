@@ -119,6 +119,12 @@ pub struct Poll {
 }
 
 impl Poll {
+    /// True if nothing came in, nothing left, and no position was noted.
+    pub(crate) fn is_empty(&self) -> bool {
+        let nothing_left = self.records.is_empty() && self.marks.is_empty();
+        nothing_left && self.n_records == 0 && self.dropped.is_empty()
+    }
+
     /// Adds what another partition gave.
     pub(crate) fn join(&mut self, other: Self) {
         self.records.extend(other.records);

@@ -14,16 +14,16 @@ use queries::{History, LiveTail};
 use schemas::{Record, Tick};
 use serde::{Deserialize, Serialize};
 use sinks::{DeltaTail, Hub, Sink, SinkConfig, SinkContext};
-use sources::{Partition, Silences, SourceContext};
+use sources::{Decisions, Partition, SourceContext};
 
 use crate::dataflow::{Feed, Outlet, Placed};
 use crate::run::connectors::Connectors;
 use crate::run::control::Control;
+use crate::run::decisions::StoredDecisions;
 use crate::run::held::{self, Held};
 use crate::run::opening::Opening;
 use crate::run::resume::Resumed;
 use crate::run::retry::retry;
-use crate::run::silences::StoredSilences;
 use crate::run::source_thread::Surroundings;
 use crate::run::startup::RoundMessage;
 use crate::run::{begun, sink_thread, source_thread};
@@ -43,7 +43,7 @@ pub(super) struct Ends<'a> {
     placement: Placement,
     /// The names of partitions that are left alone.
     pub(super) hold: &'a [String],
-    silences: Arc<dyn Silences>,
+    decisions: Arc<dyn Decisions>,
     /// The clock of the partition here that is the furthest.
     furthest: Arc<AtomicU64>,
     journal: PathBuf,
@@ -153,14 +153,15 @@ impl<'a> Ends<'a> {
         (session, resumed): (Session, Resumed),
     ) -> Self {
         let Opening { plan, options, control, connectors, .. } = opening;
-        let silences = StoredSilences { log: session.silences(), control: Arc::clone(control) };
+        let decisions =
+            StoredDecisions { table: session.decisions(), control: Arc::clone(control) };
         Self {
             plan,
             directory: &options.directory,
             connectors: &**connectors,
             placement: options.cluster.placement(options.workers),
             hold,
-            silences: Arc::new(silences),
+            decisions: Arc::new(decisions),
             furthest: Arc::default(),
             journal: journals(&options.directory, &plan.name).join(session.lineage()),
             control,
@@ -243,7 +244,7 @@ impl<'a> Ends<'a> {
             begins_at: self.begins_at,
             positions: self.resumed.entries(name),
             journal: &self.journal,
-            silences: &self.silences,
+            decisions: &self.decisions,
             furthest: &self.furthest,
             share: self.placement.share(component),
             hold: self.hold,
@@ -296,11 +297,13 @@ impl<'a> Opened<'a> {
         self.changes.apply(begun.clone());
         let Ends { session, resumed, control, .. } = &mut self.ends;
         session.take_generation().map_err(RunError::Store)?;
-        session.forget_silences(&resumed.dropped).map_err(RunError::Store)?;
         if !self.changes.components.is_empty() {
             let commit = || session.commit(resumed.progress, &self.changes);
             retry("checkpoints", control, commit).map_err(RunError::Store)?;
         }
+        // State that is there without its decisions would be read again at other ticks.
+        let remove = || session.remove_decisions(&resumed.dropped);
+        retry("checkpoints", control, remove).map_err(RunError::Store)?;
         Ok(session.generation())
     }
 

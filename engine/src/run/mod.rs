@@ -9,6 +9,7 @@ mod cluster;
 mod configuration;
 mod connectors;
 mod control;
+mod decisions;
 mod ends;
 mod health;
 mod held;
@@ -17,7 +18,6 @@ mod lease;
 mod opening;
 mod resume;
 mod retry;
-mod silences;
 #[cfg(test)]
 mod simulation;
 mod sink_thread;

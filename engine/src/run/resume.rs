@@ -80,7 +80,7 @@ fn fit(
         changes,
         dropped: options.drop_state.clone(),
     };
-    for (source, partition) in session.silent_partitions().map_err(RunError::Store)? {
+    for (source, partition) in session.decided_partitions().map_err(RunError::Store)? {
         if !options.drop_state.contains(&source) {
             resumed.begin(plan, &source, partition.into_bytes());
         }

@@ -44,6 +44,21 @@ impl Retryable for StoreError {
     }
 }
 
+/// A failure of a call whose caller waits out outages itself.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(super) struct OutageAware<E>(pub(super) E);
+
+impl<E: Retryable> Retryable for OutageAware<E> {
+    fn is_retryable(&self) -> bool {
+        self.0.is_retryable() && !self.0.is_outage()
+    }
+
+    fn is_outage(&self) -> bool {
+        false
+    }
+}
+
 /// Makes a call again while it may succeed, with growing pauses; an outage is waited for until the run
 /// stops. The run's health has the component until the call succeeds.
 pub(super) fn retry<T, E: Retryable>(

@@ -106,7 +106,7 @@ impl StoreHandle {
             .execute(&mut *transaction)
             .await?;
         if before.fresh {
-            sqlx::query("DELETE FROM silences WHERE pipeline = $1")
+            sqlx::query("DELETE FROM decisions WHERE pipeline = $1")
                 .bind(known.name.as_str())
                 .execute(&mut *transaction)
                 .await?;

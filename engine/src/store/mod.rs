@@ -7,13 +7,13 @@
 mod body;
 mod checkpoints;
 mod configuration;
+mod decisions;
 mod error;
 mod generation;
 mod handle;
 mod holder;
 mod lease;
 mod session;
-mod silences;
 
 use std::path::Path;
 
@@ -21,12 +21,12 @@ use schemas::{Progress, Tick};
 
 pub use crate::store::body::{ComponentState, State};
 pub(crate) use crate::store::configuration::{ChangeLog, ZoneChange};
+pub(crate) use crate::store::decisions::DecisionTable;
 pub use crate::store::error::StoreError;
 pub(crate) use crate::store::generation::RunId;
 pub use crate::store::handle::StoreHandle;
 pub(crate) use crate::store::lease::{Beat, Lease, LeaseState};
 pub(crate) use crate::store::session::{CommitLog, Session};
-pub(crate) use crate::store::silences::SilenceLog;
 
 /// A place for checkpoints, with a runtime of its own. Its methods wait; a [`StoreHandle`] does not.
 ///

@@ -221,7 +221,7 @@ impl Session {
                 .await?;
         }
         // A partition that stands beyond a checkpoint does not fall back behind it.
-        sqlx::query("DELETE FROM silences WHERE pipeline = $1 AND clock < $2")
+        sqlx::query("DELETE FROM decisions WHERE pipeline = $1 AND clock < $2")
             .bind(self.known.name.as_str())
             .bind(oldest_kept)
             .execute(&mut **transaction)

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use sources::Silence;
+use sources::{Decision, DecisionKind};
 use tempfile::TempDir;
 
 use super::session::MAX_DELTAS;
@@ -198,27 +198,28 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
 }
 
 #[test]
-fn silences_are_kept_until_a_checkpoint_is_beyond_them() {
+fn decisions_are_stored_until_a_checkpoint_is_beyond_them() {
     let directory = tempfile::tempdir().expect("room");
     let store = open(&directory);
     let (mut session, _) = begin(&store);
-    let silences = session.silences();
-    let silence = |offset, clock| Silence { offset, clock };
-    for kept in [silence(3, 50), silence(3, 60), silence(7, 90)] {
-        silences.keep("boards", "0", kept).expect("it is the newest run");
+    let decisions = session.decisions();
+    let idle = |offset, clock| Decision { offset, clock, kind: DecisionKind::Idle };
+    let refused = Decision { kind: DecisionKind::Refused, ..idle(7, 90) };
+    for decision in [idle(3, 50), idle(3, 60), refused, idle(7, 90)] {
+        decisions.store("boards", "0", decision).expect("it is the newest run");
     }
-    silences.keep("boards", "1", silence(1, 95)).expect("it is the newest run");
-    let kept = |session: &Session| session.silences().kept("boards", "0").expect("it is open");
-    assert_eq!(kept(&session), [silence(3, 60), silence(7, 90)]);
+    decisions.store("boards", "1", idle(1, 95)).expect("it is the newest run");
+    let stored = |session: &Session| session.decisions().stored("boards", "0").expect("it is open");
+    assert_eq!(stored(&session), [idle(3, 60), idle(7, 90), refused]);
     // Three checkpoints are kept, each of which may be started from.
     for tick in [90, 91, 92] {
         session.commit(tick.into(), &changes(&[("a", 1, Some(1))])).expect("room");
     }
-    assert_eq!(kept(&session), [silence(7, 90)], "at 90 the clock may still be looked up");
+    assert_eq!(stored(&session), [idle(7, 90), refused], "a run may start at 90");
     let (fresh, _) = store.load("flat", 3, true).expect("it is intact");
-    assert!(kept(&fresh).is_empty(), "a run that starts anew has none of them");
-    assert_eq!(kept(&begin(&store).0), [silence(7, 90)]);
-    let error = silences.keep("boards", "0", silence(8, 99)).expect_err("a later run has begun");
+    assert!(stored(&fresh).is_empty(), "a run that starts anew has none of them");
+    assert_eq!(stored(&begin(&store).0), [idle(7, 90), refused]);
+    let error = decisions.store("boards", "0", idle(8, 99)).expect_err("a later run has begun");
     assert!(matches!(error, StoreError::Fenced { .. }), "{error}");
 }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use schemas::{SourceKind, Tick};
 
 use crate::journal::{self, Reader};
+use crate::partitions::idleness::Idleness;
 use crate::partitions::inbox::Inbox;
 use crate::partitions::ingress::Ingress;
-use crate::partitions::silent::Silent;
 use crate::{Poll, Source, SourceError};
 
 /// How long to wait for a message before saying that none came.
@@ -22,7 +22,7 @@ pub(crate) struct Journaled {
     folder: PathBuf,
     reader: Reader,
     inbox: Inbox,
-    silent: Silent,
+    idleness: Idleness,
     messages_per_poll: usize,
     /// True if nobody writes to it.
     recording: bool,
@@ -60,9 +60,9 @@ impl Journaled {
     ) -> Result<Self, SourceError> {
         let inbox = Inbox::open(ingress, kind, reader.offset())?;
         reader.seek(inbox.offset());
-        let silent = Silent::open(ingress, "")?;
+        let idleness = Idleness::new(ingress, "");
         let recording = kind == SourceKind::Replay;
-        Ok(Self { folder, reader, inbox, silent, messages_per_poll, recording })
+        Ok(Self { folder, reader, inbox, idleness, messages_per_poll, recording })
     }
 
     /// Takes what is there, or comes in a moment.
@@ -73,10 +73,10 @@ impl Journaled {
         let mut n_taken = 0;
         while n_taken < self.messages_per_poll {
             let Some(entry) = self.reader.next().map_err(failed)? else { break };
-            if let Some(messages) = self.inbox.timed() {
-                self.silent.heard(entry.offset, messages);
-            }
             let offset = entry.offset;
+            if let Some(messages) = self.inbox.timed() {
+                self.idleness.heard(offset, messages)?;
+            }
             match self.inbox.take(&entry) {
                 Ok(n_records) => n_taken += n_records.max(1),
                 Err(error) => {
@@ -93,12 +93,12 @@ impl Journaled {
     fn follow_wall_clock(&mut self) -> Result<(), SourceError> {
         let Some(messages) = self.inbox.timed() else { return Ok(()) };
         if self.reader.away() {
-            self.silent.unknown();
+            self.idleness.unknown();
             return Ok(());
         }
-        self.silent.asked(messages);
-        match self.silent.due(messages) {
-            Some(due) => self.silent.keep(due, messages),
+        self.idleness.asked(messages);
+        match self.idleness.due(messages) {
+            Some(due) => self.idleness.keep(due, messages),
             None => Ok(()),
         }
     }

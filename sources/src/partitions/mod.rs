@@ -2,9 +2,11 @@
 //! lateness, idleness, the clocks and the presence of devices, and batches.
 
 pub(crate) mod aligned;
+pub(crate) mod decision;
 pub(crate) mod devices;
 pub(crate) mod errors;
 pub(crate) mod frames;
+pub(crate) mod idleness;
 pub(crate) mod inbox;
 pub(crate) mod ingress;
 pub(crate) mod intake;
@@ -16,5 +18,3 @@ pub(crate) mod routers;
 pub(crate) mod rows;
 pub(crate) mod sender;
 pub(crate) mod senders;
-pub(crate) mod silence;
-pub(crate) mod silent;

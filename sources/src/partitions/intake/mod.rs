@@ -255,6 +255,11 @@ impl Intake {
         self.ticks.clock()
     }
 
+    /// True if records or errors wait for their tick to be over.
+    pub(crate) fn has_open(&self) -> bool {
+        self.ticks.has_open()
+    }
+
     /// True if a record captured then takes the clock out of a granule.
     pub fn leaves_granule(&self, captured_at_ns: i64) -> bool {
         self.clock_at(captured_at_ns) >= self.ticks.granule_end(self.clock())

@@ -87,6 +87,11 @@ impl TickAssigner {
         *of_tick = of_tick.saturating_add(n_bytes);
     }
 
+    /// True if a tick that is not over has records.
+    pub(crate) fn has_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// Forgets the records of all ticks.
     pub(crate) fn close(&mut self) {
         self.open.clear();

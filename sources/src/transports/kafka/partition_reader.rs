@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{ClientContext, Offset, Timestamp, TopicPartitionList};
 use schemas::{SourceKind, Tick};
 
 use crate::arrival_clock::ArrivalClock;
+use crate::partitions::idleness::{Due, Idleness};
 use crate::partitions::ingress::Ingress;
 use crate::partitions::messages::{Decoding, Messages};
-use crate::partitions::silent::{Due, Silent};
 use crate::transports::kafka::KafkaTopic;
-use crate::{Poll, Silence, SourceError};
+use crate::{Poll, SourceError};
 
 /// How long to wait for a message before saying that none came.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -53,16 +53,37 @@ pub(super) struct PartitionReader {
     partition: i32,
     consumer: BaseConsumer<Events>,
     messages: Messages,
-    silent: Silent,
+    idleness: Idleness,
     end: Option<End>,
     /// Where the client saw the end.
     seen_end: Option<u64>,
     /// True once the client has seen anything.
     heard: bool,
     clock: ArrivalClock,
-    /// The offset of a message that is in `payload` and not decoded yet.
-    taken: Option<u64>,
+    /// A message that is not decoded yet.
+    taken: Option<Taken>,
+    /// Of the message that was taken last.
     payload: Vec<u8>,
+}
+
+/// A message that the client gave.
+#[derive(Clone, Copy)]
+struct Taken {
+    offset: u64,
+    arrived_at_ns: Option<i64>,
+    /// True if the time is the producer's, who may write any.
+    is_producers: bool,
+}
+
+/// What the client gives when it is asked for a message.
+enum Given {
+    Message(Taken),
+    /// There was nothing more when the brokers were asked.
+    End,
+    /// None came so far.
+    Nothing,
+    /// Brokers cannot be reached.
+    Outage,
 }
 
 /// Where a partition ended when the brokers were asked.
@@ -81,22 +102,28 @@ impl PartitionReader {
     ) -> Result<Self, SourceError> {
         let name = partition.to_string();
         let (messages, offset) = Messages::open(ingress, SourceKind::Live, &name, false)?;
-        let silent = Silent::open(ingress, &name)?;
+        let idleness = Idleness::new(ingress, &name);
         // At zero nothing was read yet, and the first message that is there may be another one.
         let offset = offset.filter(|offset| *offset > 0);
         let from = offset.map_or(Offset::Beginning, |offset| Offset::Offset(offset.cast_signed()));
-        Self::assign(topic, partition, from, messages, silent)
+        Self::assign(topic, partition, from, messages, idleness)
     }
 
     /// Begins with a partition that the topic has got meanwhile, where the clock of this one stands, and
-    /// behind all that sinks hold. That is durable first, as a silence up to then: a replay begins there too.
-    pub(super) fn beside(&self, partition: i32, begins_at: Tick) -> Result<Self, SourceError> {
+    /// behind all that sinks hold. That is durable first, as if it had been idle up to then: a replay begins there
+    /// too.
+    pub(super) fn for_partition(
+        &self,
+        partition: i32,
+        begins_at: Tick,
+    ) -> Result<Self, SourceError> {
         let name = partition.to_string();
-        let (messages, silent) = (self.messages.beside(&name, 0), self.silent.beside(&name));
+        let (messages, idleness) =
+            (self.messages.beside(&name, 0), self.idleness.for_partition(&name));
         let from = Offset::Beginning;
-        let mut reader = Self::assign(&self.topic, partition, from, messages, silent)?;
-        let silence = Silence { offset: 0, clock: reader.clock().max(begins_at) };
-        reader.silent.begin(silence, &mut reader.messages)?;
+        let mut reader = Self::assign(&self.topic, partition, from, messages, idleness)?;
+        let clock = reader.clock().max(begins_at);
+        reader.idleness.begin(clock, &mut reader.messages)?;
         Ok(reader)
     }
 
@@ -105,7 +132,7 @@ impl PartitionReader {
         partition: i32,
         from: Offset,
         messages: Messages,
-        silent: Silent,
+        idleness: Idleness,
     ) -> Result<Self, SourceError> {
         let assign = || {
             let consumer: BaseConsumer<_> = topic.client().create_with_context(Events::default())?;
@@ -122,7 +149,7 @@ impl PartitionReader {
             partition,
             consumer,
             messages,
-            silent,
+            idleness,
             end: None,
             seen_end: None,
             heard: false,
@@ -143,22 +170,43 @@ impl PartitionReader {
 
     /// Decodes the message that was taken; again, if there was an outage.
     fn decode(&mut self, decoding: &mut Decoding) -> Result<(), SourceError> {
-        if let Some(offset) = self.taken {
+        let Some(taken) = self.taken else { return Ok(()) };
+        let offset = taken.offset;
+        let was_refused = self.idleness.heard(offset, &mut self.messages)?;
+        if was_refused || self.refuses(&taken)? {
+            self.messages.intake.drop_ahead_message(offset);
+            self.messages.skip_to(offset + 1);
+        } else {
+            if let Some(arrived_at_ns) = taken.arrived_at_ns {
+                self.messages.intake.set_arrival(arrived_at_ns);
+            }
             self.messages.decode(decoding, offset, offset + 1, &self.payload)?;
-            self.taken = None;
         }
+        self.taken = None;
         Ok(())
+    }
+
+    /// True if a producer wrote a time that is too far ahead of the host's clock. That is durable first: when the
+    /// message is read again, the host's clock is another one.
+    fn refuses(&self, taken: &Taken) -> Result<bool, SourceError> {
+        let arrived_at_ns = taken.arrived_at_ns.filter(|_| taken.is_producers);
+        let intake = &self.messages.intake;
+        let refuses = arrived_at_ns.is_some_and(|it| intake.refuses_arrival(it));
+        if refuses {
+            self.idleness.refuse(taken.offset, &self.messages)?;
+        }
+        Ok(refuses)
     }
 
     /// Moves the clock if nothing has come for long enough, and the brokers say so too: a client that
     /// has lost them sees nothing either.
-    fn keep_silence(&mut self) -> Result<(), SourceError> {
-        let Some(due) = self.silent.due(&self.messages) else { return Ok(()) };
+    fn follow_wall_clock(&mut self) -> Result<(), SourceError> {
+        let Some(due) = self.idleness.due(&self.messages) else { return Ok(()) };
         let is_so = match due {
             Due::Idle { moved_at, .. } => self.at_end(moved_at),
             Due::Step(_) => true,
         };
-        if is_so { self.silent.keep(due, &mut self.messages) } else { Ok(()) }
+        if is_so { self.idleness.keep(due, &mut self.messages) } else { Ok(()) }
     }
 
     /// True if brokers cannot be reached, as far as the client knows; asks them if it says so.
@@ -193,7 +241,7 @@ impl PartitionReader {
         }
         let asked_at = Instant::now();
         let Some(end) = self.ask_end() else {
-            self.silent.unknown();
+            self.idleness.unknown();
             return false;
         };
         let before = self.end.replace(End { offset: end.unsigned_abs(), asked_at });
@@ -203,57 +251,70 @@ impl PartitionReader {
 
     /// Takes what has come in since the last call.
     pub(super) fn poll(&mut self, decoding: &mut Decoding) -> Result<Poll, SourceError> {
-        self.decode(decoding)?;
         self.messages.intake.set_written_at(self.clock.now_ns());
-        for n_taken in 0..MESSAGES_PER_POLL {
+        self.decode(decoding)?;
+        let mut n_taken = 0;
+        while n_taken < MESSAGES_PER_POLL {
             // The first message is waited for; the others are taken if they are there.
-            let patience = if n_taken == 0 { PATIENCE } else { Duration::ZERO };
-            let message = match self.consumer.poll(patience) {
-                Some(Ok(message)) => message,
-                Some(Err(KafkaError::PartitionEOF(_))) => {
-                    (self.heard, self.seen_end) = (true, Some(self.messages.offset()));
-                    self.silent.asked(&self.messages);
-                    if self.topic.stop_at_end {
-                        return Ok(self.messages.finish());
-                    }
-                    break;
-                }
-                Some(Err(error)) if is_outage(&error) => break,
-                Some(Err(source)) => return Err(self.topic.failed(source)),
-                None => {
-                    // The client sees an end only if nothing comes for as long as a fetch lasts.
-                    if self.heard {
-                        self.silent.asked(&self.messages);
-                    }
-                    break;
-                }
-            };
-            self.payload.clear();
-            self.payload.extend_from_slice(message.payload().unwrap_or_default());
-            let arrived_at_ms = message.timestamp().to_millis();
-            let offset = message.offset().unsigned_abs();
-            drop(message);
-            self.heard = true;
-            self.silent.heard(offset, &mut self.messages);
-            if let Some(arrived_at_ms) = arrived_at_ms {
-                let arrived_at_ns = arrived_at_ms.saturating_mul(1_000_000);
-                // A producer may write any time into its messages.
-                if self.messages.intake.refuses_arrival(arrived_at_ns) {
-                    self.messages.intake.drop_ahead_message(offset);
-                    self.messages.skip_to(offset + 1);
-                    continue;
-                }
-                self.messages.intake.set_arrival(arrived_at_ns);
+            match self.take(if n_taken == 0 { PATIENCE } else { Duration::ZERO })? {
+                Given::Message(taken) => self.taken = Some(taken),
+                Given::End if self.topic.stop_at_end => return Ok(self.messages.finish()),
+                Given::End | Given::Nothing | Given::Outage => break,
             }
-            self.taken = Some(offset);
             self.decode(decoding)?;
+            n_taken += 1;
         }
-        if self.is_away() {
+        if !self.is_away() {
+            self.follow_wall_clock()?;
+        } else if n_taken == 0 {
+            // What was read before leaves first.
             let peer = format!("kafka brokers at {}", self.topic.brokers);
             return Err(SourceError::Away { peer });
         }
-        self.keep_silence()?;
         Ok(self.messages.intake.take())
+    }
+
+    /// Takes a message from the client, and notes what that says about the partition.
+    fn take(&mut self, patience: Duration) -> Result<Given, SourceError> {
+        let given = self.ask_client(patience)?;
+        match given {
+            Given::Message(_) => {
+                self.heard = true;
+                // Brokers are there again, or it is another one that is away.
+                self.consumer.context().away.store(false, Ordering::Relaxed);
+            }
+            Given::End => {
+                (self.heard, self.seen_end) = (true, Some(self.messages.offset()));
+                self.idleness.asked(&self.messages);
+            }
+            // The client sees an end only if nothing comes for as long as a fetch lasts.
+            Given::Nothing if self.heard => self.idleness.asked(&self.messages),
+            Given::Nothing | Given::Outage => {}
+        }
+        Ok(given)
+    }
+
+    fn ask_client(&mut self, patience: Duration) -> Result<Given, SourceError> {
+        let message = match self.consumer.poll(patience) {
+            Some(Ok(message)) => message,
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Given::End),
+            Some(Err(error)) if is_outage(&error) => return Ok(Given::Outage),
+            Some(Err(source)) => return Err(self.topic.failed(source)),
+            None => return Ok(Given::Nothing),
+        };
+        self.payload.clear();
+        self.payload.extend_from_slice(message.payload().unwrap_or_default());
+        let timestamp = message.timestamp();
+        Ok(Given::Message(Taken {
+            offset: message.offset().unsigned_abs(),
+            arrived_at_ns: timestamp.to_millis().map(|it| it.saturating_mul(1_000_000)),
+            is_producers: matches!(timestamp, Timestamp::CreateTime(_)),
+        }))
+    }
+
+    /// Reports how far it is to the partitions that wait for it.
+    pub(super) fn publish_clock(&self) {
+        self.idleness.publish(&self.messages);
     }
 }
 

@@ -28,6 +28,14 @@ struct Reading {
     waiting: VecDeque<(Tick, Record)>,
 }
 
+impl Reading {
+    fn poll(&mut self, decoding: &mut Decoding) -> Result<Poll, SourceError> {
+        let poll = self.reader.poll(decoding)?;
+        self.reader.publish_clock();
+        Ok(poll)
+    }
+}
+
 impl Reader {
     pub(super) fn new(
         reader: PartitionReader,
@@ -47,7 +55,8 @@ impl Reader {
             self.found.extend(discovery.find(self.partitions[0].reader.consumer()));
         }
         while let Some(partition) = self.found.front() {
-            let reader = self.partitions[0].reader.beside(*partition, discovery.begins_at)?;
+            let reader =
+                self.partitions[0].reader.for_partition(*partition, discovery.begins_at)?;
             tracing::info!(reader = ?reader, tick = reader.clock(), "the topic has a new partition");
             self.partitions.push(Reading { reader, waiting: VecDeque::new() });
             self.found.pop_front();
@@ -55,13 +64,23 @@ impl Reader {
         Ok(())
     }
 
-    /// Polls the partition that is the furthest behind. Records wait until no other partition is behind them.
-    fn poll_slowest(&mut self) -> Result<Poll, SourceError> {
-        let clocks = self.partitions.iter().map(|it| it.reader.clock());
-        let (slowest, _) = clocks.enumerate().min_by_key(|(_, clock)| *clock).expect("the first");
-        let polled = &mut self.partitions[slowest];
-        let mut poll = polled.reader.poll(&mut self.decoding)?;
-        polled.waiting.extend(poll.records.drain(..));
+    /// Polls the partition that is the furthest behind, then the next one, until one has something. Records
+    /// wait until no other partition is behind them; a partition whose records wait is polled when they have
+    /// left.
+    fn poll_in_turn(&mut self) -> Result<Poll, SourceError> {
+        let order = self.slowest_first();
+        let mut polled = order[0];
+        let mut poll = self.partitions[polled].poll(&mut self.decoding)?;
+        for idx in order.into_iter().skip(1) {
+            if !poll.is_empty() {
+                break;
+            }
+            if self.partitions[idx].waiting.is_empty() {
+                polled = idx;
+                poll = self.partitions[polled].poll(&mut self.decoding)?;
+            }
+        }
+        self.partitions[polled].waiting.extend(poll.records.drain(..));
         poll.clock = self.clock();
         for Reading { waiting, .. } in &mut self.partitions {
             while let Some(record) = waiting.pop_front_if(|(tick, _)| *tick <= poll.clock) {
@@ -70,6 +89,13 @@ impl Reader {
         }
         poll.records.sort_by_key(|(tick, _)| *tick);
         Ok(poll)
+    }
+
+    /// The partitions, by their clocks.
+    fn slowest_first(&self) -> Vec<usize> {
+        let mut order: Vec<_> = (0..self.partitions.len()).collect();
+        order.sort_by_key(|idx| self.partitions[*idx].reader.clock());
+        order
     }
 
     /// The clock of the partition that is the furthest behind.
@@ -84,7 +110,7 @@ impl Source for Reader {
         self.discover()?;
         match &mut self.partitions[..] {
             [Reading { reader, .. }] => reader.poll(&mut self.decoding),
-            _ => self.poll_slowest(),
+            _ => self.poll_in_turn(),
         }
     }
 }

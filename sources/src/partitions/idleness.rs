@@ -1,12 +1,11 @@
 //! A partition whose messages carry their own time, when none come: its clock follows the wall clock. Where
 //! all partitions of a run count from when their devices were started, it goes on at the pace of time.
 //!
-//! A partition is silent if it was asked and had nothing, not if it could not be asked.
+//! A partition is idle if it was asked and had nothing, not if it could not be asked.
 //!
 //! A clock that a wrong time has moved ahead of the host's makes all that follows late. It then moves by one
 //! tick a second, so that late records leave, until the host's clock has caught up.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -14,9 +13,10 @@ use std::time::{Duration, Instant, SystemTime};
 use schemas::Tick;
 
 use crate::arrival_clock::{ArrivalClock, unix_ns};
+use crate::partitions::decision::PartitionDecisions;
 use crate::partitions::ingress::Ingress;
 use crate::partitions::messages::Messages;
-use crate::{Share, Silence, Silences, SourceError};
+use crate::{Decision, DecisionKind, Share, SourceError};
 
 /// Times before the year 2000 are not of a calendar: such a clock counts since its device was started.
 const FIRST_CALENDAR_MS: Tick = 946_684_800_000;
@@ -24,11 +24,9 @@ const NS_PER_MS: i64 = 1_000_000;
 /// How often what waits in a tick that is ahead of the host's clock leaves.
 const STEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// For how long nothing has come.
-pub(crate) struct Silent {
-    silences: Arc<dyn Silences>,
-    source: String,
-    partition: String,
+/// For how long a partition has been idle.
+pub(crate) struct Idleness {
+    decisions: PartitionDecisions,
     timeout: Duration,
     clock: ArrivalClock,
     /// The clock of the run's partition that is the furthest.
@@ -38,8 +36,6 @@ pub(crate) struct Silent {
     warned: bool,
     /// True if no other process has partitions of the source.
     is_whole: bool,
-    /// Silences of an earlier run that are still ahead.
-    kept: VecDeque<Silence>,
 }
 
 /// Since when there was nothing more to read that moved a partition's clock.
@@ -58,53 +54,67 @@ struct Idle {
 pub(crate) enum Due {
     /// Nothing has come that moves it.
     Idle {
-        silence: Silence,
+        decision: Decision,
         /// Since this moment at least.
         moved_at: Instant,
         /// When that was found.
         due_at: Instant,
     },
     /// It is ahead of the host's clock: it moves by one tick, so that late records leave.
-    Step(Silence),
+    Step(Decision),
 }
 
-impl Silent {
-    pub(crate) fn open(ingress: &Ingress<'_>, partition: &str) -> Result<Self, SourceError> {
+impl Idleness {
+    pub(crate) fn new(ingress: &Ingress<'_>, partition: &str) -> Self {
         let context = ingress.context;
-        Ok(Self {
-            silences: Arc::clone(context.silences),
-            source: context.name.to_owned(),
-            partition: partition.to_owned(),
+        Self {
+            decisions: PartitionDecisions::new(context, partition),
             timeout: Duration::from_millis(ingress.idle_timeout_ms.into()),
             clock: ArrivalClock::after(i64::MIN),
             furthest: Arc::clone(context.furthest),
             idle: None,
             warned: false,
             is_whole: context.share == Share::ALL,
-            kept: context.silences.kept(context.name, partition)?.into(),
-        })
+        }
     }
 
-    /// For another partition, of which nothing was kept.
-    pub(crate) fn beside(&self, partition: &str) -> Self {
+    /// For another partition of the source, about which nothing was decided yet.
+    pub(crate) fn for_partition(&self, partition: &str) -> Self {
         Self {
-            silences: Arc::clone(&self.silences),
-            source: self.source.clone(),
-            partition: partition.to_owned(),
+            decisions: self.decisions.for_partition(partition),
+            timeout: self.timeout,
+            clock: self.clock,
             furthest: Arc::clone(&self.furthest),
             idle: None,
             warned: false,
-            kept: VecDeque::new(),
-            ..*self
+            is_whole: self.is_whole,
         }
     }
 
-    /// A message comes: repeats what is known of the time before it.
-    pub(crate) fn heard(&mut self, offset: u64, messages: &mut Messages) {
-        while let Some(silence) = self.kept.pop_front_if(|silence| silence.offset <= offset) {
-            messages.intake.advance_to_tick(silence.clock);
+    /// A message comes: repeats what earlier runs decided before it. True if they refused it.
+    pub(crate) fn heard(
+        &mut self,
+        offset: u64,
+        messages: &mut Messages,
+    ) -> Result<bool, SourceError> {
+        let mut refused = false;
+        while let Some(decision) = self.decisions.replay(offset)? {
+            refused = decision.kind == DecisionKind::Refused && decision.offset == offset;
+            messages.intake.advance_to_tick(decision.clock);
             messages.mark();
         }
+        Ok(refused)
+    }
+
+    /// Stores that a message is refused.
+    pub(crate) fn refuse(&self, offset: u64, messages: &Messages) -> Result<(), SourceError> {
+        let (clock, kind) = (messages.intake.clock(), DecisionKind::Refused);
+        self.decisions.store(Decision { offset, clock, kind })
+    }
+
+    /// Reports how far the partition is to the others of the run.
+    pub(crate) fn publish(&self, messages: &Messages) {
+        self.furthest.fetch_max(messages.intake.clock(), Ordering::Relaxed);
     }
 
     /// There is nothing more to read now. What came counts only if it moved the clock: a partition whose
@@ -126,22 +136,23 @@ impl Silent {
     /// What is to be kept when nothing has come that moved the clock for long enough.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     pub(crate) fn due(&mut self, messages: &Messages) -> Option<Due> {
-        // What moved the clock since was no silence.
+        // If the clock has moved since, the partition was not idle.
         let idle = self.idle.filter(|idle| idle.clock == messages.intake.clock())?;
         let furthest = self.furthest.load(Ordering::Relaxed);
-        if furthest == 0 && self.is_whole {
-            // No partition has a time yet, so that none waits for another.
-            return None;
-        }
         let due_at = Instant::now();
         let idle_for = due_at.saturating_duration_since(idle.since);
+        if furthest == 0 && self.is_whole {
+            // No partition has a time yet, so that none waits for another; but errors do.
+            let errors_wait = messages.intake.has_open() && idle_for > self.timeout;
+            return errors_wait.then(|| Due::Step(idle_at(messages, messages.intake.next_tick())));
+        }
         let host_clock = messages.intake.tick_of(unix_ns(SystemTime::now()));
         let is_ahead = furthest >= FIRST_CALENDAR_MS && idle.clock > host_clock;
         if is_ahead && messages.offset() > idle.offset {
             let next = messages.intake.next_tick();
             idle_for.checked_sub(STEP_INTERVAL.max(Duration::from_millis(next - idle.clock)))?;
             self.warn_of_clock(idle.clock - host_clock);
-            return Some(Due::Step(silence(messages, next)));
+            return Some(Due::Step(idle_at(messages, next)));
         }
         let timed_out_for = idle_for.checked_sub(self.timeout)?;
         let clock_ns = if (1..FIRST_CALENDAR_MS).contains(&furthest) {
@@ -156,18 +167,17 @@ impl Silent {
         };
         let leaves = messages.intake.leaves_granule(clock_ns);
         let clock = messages.intake.tick_of(clock_ns);
-        let (silence, moved_at) = (silence(messages, clock), idle.moved_at);
-        leaves.then_some(Due::Idle { silence, moved_at, due_at })
+        let (decision, moved_at) = (idle_at(messages, clock), idle.moved_at);
+        leaves.then_some(Due::Idle { decision, moved_at, due_at })
     }
 
     /// Says once that what comes is late, and for how long it will be.
     fn warn_of_clock(&mut self, ahead_ms: Tick) {
         if !std::mem::replace(&mut self.warned, true) {
-            let (source, partition, ahead_s) = (&self.source, &self.partition, ahead_ms / 1000);
             tracing::warn!(
-                source,
-                partition,
-                ahead_s,
+                source = self.decisions.source(),
+                partition = self.decisions.partition(),
+                ahead_s = ahead_ms / 1000,
                 "a record or the host's clock was ahead: until that time is reached, records are late"
             );
         }
@@ -176,8 +186,8 @@ impl Silent {
     /// Moves the clock when that is due. An idle partition goes on from there as time goes on.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     pub(crate) fn keep(&mut self, due: Due, messages: &mut Messages) -> Result<(), SourceError> {
-        let (Due::Idle { silence, .. } | Due::Step(silence)) = due;
-        self.begin(silence, messages)?;
+        let (Due::Idle { decision, .. } | Due::Step(decision)) = due;
+        self.begin(decision.clock, messages)?;
         let moved_at = Instant::now();
         let since = match due {
             Due::Idle { due_at, .. } => due_at.checked_sub(self.timeout).unwrap_or(due_at),
@@ -188,22 +198,18 @@ impl Silent {
         Ok(())
     }
 
-    /// Moves the clock to the end of a silence, once that is durable.
-    pub(crate) fn begin(
-        &self,
-        silence: Silence,
-        messages: &mut Messages,
-    ) -> Result<(), SourceError> {
-        self.silences.keep(&self.source, &self.partition, silence)?;
-        messages.intake.advance_to_tick(silence.clock);
+    /// Moves the clock, once that is durable.
+    pub(crate) fn begin(&self, clock: Tick, messages: &mut Messages) -> Result<(), SourceError> {
+        self.decisions.store(idle_at(messages, clock))?;
+        messages.intake.advance_to_tick(clock);
         messages.mark();
         Ok(())
     }
 }
 
-/// A silence that ends before what was not read yet.
-fn silence(messages: &Messages, clock: Tick) -> Silence {
-    Silence { offset: messages.offset(), clock }
+/// The partition is idle before the message that is not read yet.
+fn idle_at(messages: &Messages, clock: Tick) -> Decision {
+    Decision { offset: messages.offset(), clock, kind: DecisionKind::Idle }
 }
 
 fn as_ns(duration: Duration) -> i64 {
