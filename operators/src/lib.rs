@@ -39,7 +39,9 @@ pub use crate::sanitize_phase::{
 pub use crate::state::{Change, Changes, Saving, Stopped};
 pub use crate::streams::into_records;
 pub use crate::track::{Track, TrackConfig};
-pub use crate::windows::{Aggregate, Stretch, Windows, WindowsConfig, WindowsMistake, into_rows};
+pub use crate::windows::{
+    Aggregate, WindowAssigner, Windows, WindowsConfig, WindowsMistake, into_rows,
+};
 pub use crate::zones::{Zone, ZoneConfig, ZoneDifference, Zones, ZonesConfig};
 
 /// The operators there are.

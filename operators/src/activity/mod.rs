@@ -114,7 +114,7 @@ impl Stateful for TellsActivities {
 
     fn on_tick(&mut self, tick: Tick, frames: Vec<PoseFrame>, work: &mut Work<'_, Self>) {
         for frame in frames.iter().filter(|frame| !frame.persons.is_empty()) {
-            work.set_alarm(self.config.window_end(tick));
+            work.set_timer(self.config.window_end(tick));
             for person in &frame.persons {
                 let key = PersonKey { site: frame.site.clone(), person: person.id.clone() };
                 let known = work.state.change(&key, Known::default);
@@ -124,7 +124,7 @@ impl Stateful for TellsActivities {
     }
 
     /// A window is over.
-    fn on_alarm(&mut self, end: Tick, work: &mut Work<'_, Self>) {
+    fn on_timer(&mut self, end: Tick, work: &mut Work<'_, Self>) {
         let two_windows_ms = self.config.window_ms().saturating_mul(2);
         let is_gone = |known: &Known| known.last_end.saturating_add(two_windows_ms) <= end;
         let due = work.state.iter().filter(|(_, it)| it.window.is_some() || is_gone(it));
@@ -149,7 +149,7 @@ impl TellsActivities {
     /// While anyone is remembered, each window has an end.
     fn set_next_alarm(&self, tick: Tick, work: &mut Work<'_, Self>) {
         if work.state.iter().next().is_some() {
-            work.set_alarm(self.config.window_end(tick));
+            work.set_timer(self.config.window_end(tick));
         }
     }
 }

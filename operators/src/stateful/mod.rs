@@ -45,9 +45,9 @@ pub(crate) trait Stateful: 'static {
     fn on_tick(&mut self, tick: Tick, inputs: Vec<Self::Input>, work: &mut Work<'_, Self>);
 
     /// Acts at a tick that was asked for, before its records. Everything earlier was acted on.
-    fn on_alarm(&mut self, _tick: Tick, _work: &mut Work<'_, Self>) {}
+    fn on_timer(&mut self, _tick: Tick, _work: &mut Work<'_, Self>) {}
 
-    /// Acts on a key that was forgotten, and its last state: takes back its alarms and what was sent.
+    /// Acts on a key that was forgotten, and its last state: takes back its timers and what was sent.
     fn on_evict(
         &mut self,
         _tick: Tick,
@@ -57,7 +57,7 @@ pub(crate) trait Stateful: 'static {
     ) {
     }
 
-    /// Acts on restored state at the last tick before time starts: sets its alarms, or fills
+    /// Acts on restored state at the last tick before time starts: sets its timers, or fills
     /// collections that are kept elsewhere.
     fn on_restore(&mut self, _tick: Tick, _work: &mut Work<'_, Self>) {}
 }
@@ -80,19 +80,19 @@ pub(crate) struct Work<'a, O: Stateful + ?Sized> {
     pub(crate) state: &'a mut Keyed<O::Key, O::State>,
     /// What goes out.
     pub(crate) outputs: &'a mut Vec<O::Output>,
-    alarms: &'a mut BTreeMap<Tick, Holds>,
+    timers: &'a mut BTreeMap<Tick, Holds>,
     holds: &'a Holds,
 }
 
 impl<O: Stateful + ?Sized> Work<'_, O> {
-    /// Asks for [`Stateful::on_alarm`] at a tick that is not over.
-    pub(crate) fn set_alarm(&mut self, tick: Tick) {
-        self.alarms.entry(tick).or_insert_with(|| self.holds.delayed(tick));
+    /// Asks for [`Stateful::on_timer`] at a tick that is not over.
+    pub(crate) fn set_timer(&mut self, tick: Tick) {
+        self.timers.entry(tick).or_insert_with(|| self.holds.delayed(tick));
     }
 
     /// Takes back what was asked for at a tick.
-    pub(crate) fn cancel_alarm(&mut self, tick: Tick) {
-        self.alarms.remove(&tick);
+    pub(crate) fn cancel_timer(&mut self, tick: Tick) {
+        self.timers.remove(&tick);
     }
 }
 
@@ -108,7 +108,7 @@ impl Holds {
     }
 }
 
-/// A tick to act at, and its records, or none for an alarm.
+/// A tick to act at, and its records, or none for a timer.
 type Turn<R> = (Tick, Holds, Option<Vec<R>>);
 
 /// Runs an operator on a stream. Its results before the start of time are known already and dropped.
@@ -177,7 +177,7 @@ struct Instance<O: Stateful> {
     granule: Granule,
     starts_at: Tick,
     ticks: ClosedTicks<O::Input, Holds>,
-    alarms: BTreeMap<Tick, Holds>,
+    timers: BTreeMap<Tick, Holds>,
     /// The end of the granule in which state has changed.
     granule_end: Option<Capability<Tick>>,
     results: Vec<O::Output>,
@@ -194,7 +194,7 @@ impl<O: Stateful> Instance<O> {
             granule: saving.granule,
             starts_at: saving.starts_at,
             ticks: ClosedTicks::default(),
-            alarms: BTreeMap::new(),
+            timers: BTreeMap::new(),
             granule_end: None,
             results: Vec::new(),
         }
@@ -203,8 +203,8 @@ impl<O: Stateful> Instance<O> {
     /// The operator, and what it works on at a tick.
     fn work<'a>(&'a mut self, tick: Tick, holds: &'a Holds) -> (&'a mut O, Work<'a, O>) {
         self.state.advance_to(tick);
-        let (state, outputs, alarms) = (&mut self.state, &mut self.results, &mut self.alarms);
-        (&mut self.operator, Work { state, outputs, alarms, holds })
+        let (state, outputs, timers) = (&mut self.state, &mut self.results, &mut self.timers);
+        (&mut self.operator, Work { state, outputs, timers, holds })
     }
 
     /// Lets the operator act on what was restored.
@@ -215,20 +215,20 @@ impl<O: Stateful> Instance<O> {
         self.results.drain(..)
     }
 
-    /// The next alarm or closed tick, an alarm first; the records of a tick.
+    /// The next timer or closed tick, a timer first; the records of a tick.
     fn next(&mut self, reached: Progress) -> Option<Turn<O::Input>> {
         let closed = self.ticks.closed(reached);
-        // All before an alarm is closed when the frontier has reached it.
-        let due = self.alarms.first_key_value().map(|(tick, _)| *tick);
+        // All before a timer is closed when the frontier has reached it.
+        let due = self.timers.first_key_value().map(|(tick, _)| *tick);
         let due = due
             .filter(|due| *due <= reached.first_open() && closed.is_none_or(|tick| *due <= tick));
         if due.is_some() {
-            return self.alarms.pop_first().map(|(tick, holds)| (tick, holds, None));
+            return self.timers.pop_first().map(|(tick, holds)| (tick, holds, None));
         }
         self.ticks.pop(reached).map(|(tick, holds, records)| (tick, holds, Some(records)))
     }
 
-    /// Lets the operator act on the records of a tick, or on an alarm.
+    /// Lets the operator act on the records of a tick, or on a timer.
     fn act(
         &mut self,
         tick: Tick,
@@ -245,7 +245,7 @@ impl<O: Stateful> Instance<O> {
                 records.sort_by(Ordered::compare);
                 operator.on_tick(tick, records, &mut work);
             }
-            None => operator.on_alarm(tick, &mut work),
+            None => operator.on_timer(tick, &mut work),
         }
         let evicted = self.state.evict(O::LIMITS.max_keys_per_group);
         self.evict("too many keys", tick, holds, &evicted);
@@ -294,7 +294,7 @@ impl<O: Stateful> Instance<O> {
     /// Leaves what is open to the next run, so that it holds nothing in this one.
     fn leave_open(&mut self) {
         self.ticks.clear();
-        self.alarms.clear();
+        self.timers.clear();
         self.granule_end = None;
     }
 }

@@ -1,4 +1,4 @@
-//! What is computed of a window.
+//! The aggregate functions of windows, and their accumulators.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -70,7 +70,7 @@ impl Aggregate {
         Ok(if whole { DataType::Int64 } else { DataType::Float64 })
     }
 
-    /// What is gathered before anything came; `whole` for a column of whole numbers.
+    /// An accumulator without values; `whole` for a column of whole numbers.
     pub(super) fn start(&self, whole: bool) -> Accumulator {
         match (self.function, whole) {
             (Function::Count, _) => Accumulator::Count(0),
@@ -148,9 +148,9 @@ pub(super) enum Accumulator {
     Sketch { rank: f64, sketch: Box<DDSketch> },
 }
 
-/// What a window gives.
+/// The value of an aggregate; none without values.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Outcome {
+pub(super) enum AggregateValue {
     Int(Option<i64>),
     Float(Option<f64>),
 }
@@ -213,13 +213,15 @@ impl Accumulator {
         }
     }
 
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(super) fn value(&self) -> AggregateValue {
         match self {
-            Self::Count(n) => Outcome::Int(i64::try_from(*n).ok()),
-            Self::IntSum(value) | Self::IntMin(value) | Self::IntMax(value) => Outcome::Int(*value),
-            Self::Sum(value) | Self::Min(value) | Self::Max(value) => Outcome::Float(*value),
-            Self::Mean { sum, n } => Outcome::Float((*n > 0).then(|| sum / *n as f64)),
-            Self::Sketch { rank, sketch } => Outcome::Float(percentile(sketch, *rank)),
+            Self::Count(n) => AggregateValue::Int(i64::try_from(*n).ok()),
+            Self::IntSum(value) | Self::IntMin(value) | Self::IntMax(value) => {
+                AggregateValue::Int(*value)
+            }
+            Self::Sum(value) | Self::Min(value) | Self::Max(value) => AggregateValue::Float(*value),
+            Self::Mean { sum, n } => AggregateValue::Float((*n > 0).then(|| sum / *n as f64)),
+            Self::Sketch { rank, sketch } => AggregateValue::Float(percentile(sketch, *rank)),
         }
     }
 }
@@ -273,16 +275,16 @@ mod tests {
             for value in values {
                 whole.push(value);
             }
-            let mut parts = aggregate.start(false);
-            for part in values.chunks(3) {
+            let mut partials = aggregate.start(false);
+            for partial in values.chunks(3) {
                 let mut gathered = aggregate.start(false);
-                for value in part {
+                for value in partial {
                     gathered.push(*value);
                 }
-                parts.merge(&gathered);
+                partials.merge(&gathered);
             }
-            assert_eq!(whole.outcome(), parts.outcome(), "{text}");
-            let Outcome::Float(Some(found)) = whole.outcome() else { panic!("{text}") };
+            assert_eq!(whole.value(), partials.value(), "{text}");
+            let AggregateValue::Float(Some(found)) = whole.value() else { panic!("{text}") };
             assert!((found - expected).abs() <= expected.abs() * SKETCH_ERROR, "{text}: {found}");
         }
     }
@@ -294,9 +296,9 @@ mod tests {
             let mut gathered = Aggregate::parse(text).expect("it is a function").start(true);
             gathered.push_int(large);
             gathered.push_int(1);
-            assert_eq!(gathered.outcome(), Outcome::Int(Some(expected)), "{text}");
+            assert_eq!(gathered.value(), AggregateValue::Int(Some(expected)), "{text}");
         }
         let nothing = Aggregate::parse("min(n)").expect("it is a function").start(true);
-        assert_eq!(nothing.outcome(), Outcome::Int(None));
+        assert_eq!(nothing.value(), AggregateValue::Int(None));
     }
 }

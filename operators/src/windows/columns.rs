@@ -9,11 +9,11 @@ use crate::windows::WindowsMistake;
 /// The type of a column.
 pub(super) fn find<'a>(schema: &'a Schema, name: &str) -> Result<&'a DataType, WindowsMistake> {
     let mut fields = schema.fields();
-    let mut parts = name.split('.').peekable();
-    while let Some(part) = parts.next() {
-        let field = fields.find(part).map(|(_, field)| field);
+    let mut partials = name.split('.').peekable();
+    while let Some(partial) = partials.next() {
+        let field = fields.find(partial).map(|(_, field)| field);
         match field.map(|field| field.data_type()) {
-            Some(data_type) if parts.peek().is_none() => return Ok(data_type),
+            Some(data_type) if partials.peek().is_none() => return Ok(data_type),
             Some(DataType::Struct(inner)) => fields = inner,
             _ => break,
         }
@@ -34,10 +34,10 @@ fn names(prefix: &str, fields: &Fields) -> Vec<String> {
 
 /// A column's values as `data_type`; none if it is not there, or cannot be that.
 pub(super) fn column(batch: &RecordBatch, name: &str, data_type: &DataType) -> Option<ArrayRef> {
-    let mut parts = name.split('.');
-    let mut array = batch.column_by_name(parts.next()?)?.clone();
-    for part in parts {
-        array = array.as_struct_opt()?.column_by_name(part)?.clone();
+    let mut partials = name.split('.');
+    let mut array = batch.column_by_name(partials.next()?)?.clone();
+    for partial in partials {
+        array = array.as_struct_opt()?.column_by_name(partial)?.clone();
     }
     if array.data_type() == data_type { Some(array) } else { cast(&array, data_type).ok() }
 }

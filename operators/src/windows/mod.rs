@@ -1,17 +1,17 @@
-//! Windows: aggregates of columns, by key and stretch of event time.
+//! Windows: aggregates of columns, by key and event time.
 //!
-//! Rows are gathered twice: first each partition's rows of a tick where they are, then what that gave
-//! by key. So few values travel, and sums are always made in the same order, whatever the number of
-//! workers.
+//! Rows are aggregated in two phases: first the rows of each partition and tick, on the worker where they
+//! are; then the partial aggregates of each key, on the worker of the key. So few values are exchanged, and
+//! sums are made in the same order with any number of workers.
 //!
 //! Source: T. Akidau et al., "The Dataflow Model", VLDB 2015.
 
 mod aggregate;
+mod assigner;
 mod columns;
-mod fire;
-mod gather;
+mod final_aggregate;
 mod key;
-mod stretch;
+mod pre_aggregate;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,13 +24,14 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::operators::vec::{Filter, Map};
 
 pub use crate::windows::aggregate::Aggregate;
+pub use crate::windows::assigner::WindowAssigner;
 use crate::windows::columns::find;
-use crate::windows::fire::Fire;
-use crate::windows::gather::{Gather, Gathered};
-pub use crate::windows::stretch::Stretch;
+use crate::windows::final_aggregate::FinalAggregate;
+use crate::windows::pre_aggregate::{PreAggregate, PreAggregated};
 use crate::{Component, Context, stateful::stateful};
 
-/// Settings of `windows`. Its outputs are the windows, and `late`: rows whose windows were over.
+/// Settings of `windows`. Its outputs are the windows, and `late`: rows that came after all of their windows
+/// were over.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WindowsConfig {
@@ -39,7 +40,7 @@ pub struct WindowsConfig {
     #[serde(default)]
     pub key: Vec<String>,
     /// How long windows are.
-    pub window: Stretch,
+    pub window: WindowAssigner,
     /// What to compute, by the name of its column: "count", or "sum", "mean", "min", "max" or a
     /// percentile such as "p95" of a column, as in "mean(confidence)".
     pub aggregates: BTreeMap<String, Aggregate>,
@@ -106,12 +107,12 @@ impl WindowsConfig {
         Ok(Arc::new(Schema::new(fields)))
     }
 
-    /// What is wrong with the settings, if anything is.
+    /// An error in the settings that are valid one by one.
     pub(crate) fn mistake(&self) -> Option<String> {
         self.window.mistake().map(|mistake| format!("window: {mistake}"))
     }
 
-    /// What open windows are like.
+    /// The shape of the state: open windows of another shape cannot be restored.
     pub(crate) fn state_shape(&self) -> String {
         let aggregates = self.aggregates.iter().map(|(name, it)| format!("{name} = {it}"));
         let aggregates = aggregates.collect::<Vec<_>>().join(", ");
@@ -121,12 +122,12 @@ impl WindowsConfig {
 
 /// Windows on streams of rows.
 pub trait Windows<'scope> {
-    /// Gives each window when it is over, and rows that come too late for theirs.
+    /// Sends each window when it is over, and late rows at once.
     ///
-    /// `output` has the columns of [`WindowsConfig::schema`]. Windows leave at their end, those of a
-    /// tick by key. State: what is gathered of each open window, on the worker that the key hashes to;
-    /// where there are more than 4096 keys in one of 32 buckets, those that were idle longest lose
-    /// theirs, counted.
+    /// `output` has the columns of [`WindowsConfig::schema`]. Windows leave at the tick of their end, in the
+    /// order of their keys. State: the accumulators of each open window, on the worker that the key hashes
+    /// to. If one of 32 buckets has more than 4096 keys, the windows of the keys that were idle longest are
+    /// dropped and counted.
     fn windows(
         self,
         config: &WindowsConfig,
@@ -143,16 +144,17 @@ impl<'scope> Windows<'scope> for StreamVec<'scope, Tick, Rows> {
         context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, Rows> {
         let name = context.component.name.to_string();
-        let gather = Gather::new(config, format!("{name}.late"), context.component.clone());
-        let gathered = stateful(self, &context.stateless(), gather);
-        let late = gathered.clone().flat_map(Gathered::late);
-        let parts = gathered.flat_map(Gathered::part);
-        let windows = stateful(parts, &context, Fire::new(config, name, output));
+        let pre_aggregate =
+            PreAggregate::new(config, format!("{name}.late"), context.component.clone());
+        let pre_aggregated = stateful(self, &context.stateless(), pre_aggregate);
+        let late = pre_aggregated.clone().flat_map(PreAggregated::late);
+        let partials = pre_aggregated.flat_map(PreAggregated::partial);
+        let windows = stateful(partials, &context, FinalAggregate::new(config, name, output));
         timely::dataflow::operators::Concat::concat(windows, late).filter(|rows| !rows.is_empty())
     }
 }
 
-/// Records of any kind as rows with the columns of their table.
+/// Converts records of any kind to rows with the columns of their table.
 pub fn into_rows<'scope, R: RecordType>(
     records: StreamVec<'scope, Tick, R>,
     component: &Component,

@@ -176,7 +176,7 @@ fn keys_of_a_bucket(n_keys: usize) -> Vec<&'static str> {
 #[test]
 fn the_keys_that_were_idle_longest_are_forgotten() {
     const MORE: usize = 500;
-    let max_keys = Fire::LIMITS.max_keys_per_group;
+    let max_keys = FinalAggregate::LIMITS.max_keys_per_group;
     let keys = keys_of_a_bucket(max_keys + MORE);
     let config = config(r#"{ "tumbling": { "length_s": 100.0 } }"#);
     // The first key is seen again after all others, and the next ones have to go.
@@ -197,7 +197,7 @@ fn the_keys_that_were_idle_longest_are_forgotten() {
 
 #[test]
 fn a_forgotten_key_is_counted_and_not_saved() {
-    let keys = keys_of_a_bucket(Fire::LIMITS.max_keys_per_group + 500);
+    let keys = keys_of_a_bucket(FinalAggregate::LIMITS.max_keys_per_group + 500);
     let config = config(r#"{ "session": { "gap_s": 100.0 } }"#);
     let output = config.schema(&schema()).expect("the columns are there");
     let inputs = keys.chunks(100).zip(0_i64..).map(|(keys, time_ms)| {
@@ -208,7 +208,7 @@ fn a_forgotten_key_is_counted_and_not_saved() {
     let found = remember(inputs, move |rows, context| rows.windows(&config, output, context));
     assert_eq!(found.dropped["too many keys"], 500);
     assert_eq!(found.n_keys, 0, "all windows have left");
-    assert!(found.most_keys <= Fire::LIMITS.max_keys_per_group, "{}", found.most_keys);
+    assert!(found.most_keys <= FinalAggregate::LIMITS.max_keys_per_group, "{}", found.most_keys);
 }
 
 #[test]

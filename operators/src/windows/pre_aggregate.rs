@@ -1,4 +1,4 @@
-//! The first half: what each partition's rows of a tick add to which windows.
+//! The first phase: aggregates the rows of each partition by tick, window and key, where they are.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -14,26 +14,27 @@ use crate::keyed::StateLimits;
 use crate::stateful::{Ordered, Stateful, Work};
 use crate::windows::WindowsConfig;
 use crate::windows::aggregate::Accumulator;
+use crate::windows::assigner::Window;
 use crate::windows::columns::{column, find};
 use crate::windows::key::{self, Key, canonical};
-use crate::windows::stretch::Window;
 use crate::{Component, StateKey};
 
-/// What a partition's rows of one tick add to one window.
+/// The aggregate of a partition's rows of one tick in one window.
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Part {
+pub(super) struct PartialAggregate {
     pub(super) key: Key,
     pub(super) window: Window,
-    /// Tells the partitions of a tick apart, the same way in every run.
+    /// Distinguishes the partitions of a tick, in the same way in every run.
     origin: u64,
     pub(super) accumulators: Vec<Accumulator>,
 }
 
-impl Ordered for Part {
+impl Ordered for PartialAggregate {
     fn compare(&self, other: &Self) -> Ordering {
-        let order = |part: &Self| (part.origin, part.window);
+        let order = |partial: &Self| (partial.origin, partial.window);
         // Two partitions may hash alike: then what they add decides.
-        let content = |part: &Self| postcard::to_allocvec(&part.accumulators).unwrap_or_default();
+        let content =
+            |partial: &Self| postcard::to_allocvec(&partial.accumulators).unwrap_or_default();
         order(self)
             .cmp(&order(other))
             .then_with(|| self.key.cmp(&other.key))
@@ -41,17 +42,17 @@ impl Ordered for Part {
     }
 }
 
-/// What becomes of rows.
+/// The output of the first phase.
 #[derive(Clone)]
-pub(super) enum Gathered {
-    Part(Part),
-    /// Their windows were over.
+pub(super) enum PreAggregated {
+    Partial(PartialAggregate),
+    /// Rows that came after all of their windows were over.
     Late(Rows),
 }
 
-impl Gathered {
-    pub(super) fn part(self) -> Option<Part> {
-        if let Self::Part(part) = self { Some(part) } else { None }
+impl PreAggregated {
+    pub(super) fn partial(self) -> Option<PartialAggregate> {
+        if let Self::Partial(partial) = self { Some(partial) } else { None }
     }
 
     pub(super) fn late(self) -> Option<Rows> {
@@ -59,7 +60,7 @@ impl Gathered {
     }
 }
 
-/// Nothing is remembered from tick to tick.
+/// The key of a phase without state.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct NoKey;
 
@@ -69,7 +70,7 @@ impl StateKey for NoKey {
     }
 }
 
-pub(super) struct Gather {
+pub(super) struct PreAggregate {
     config: WindowsConfig,
     late_stream: String,
     component: Component,
@@ -89,13 +90,13 @@ struct Groups {
     members: Vec<(usize, usize)>,
 }
 
-impl Gather {
+impl PreAggregate {
     pub(super) fn new(config: &WindowsConfig, late_stream: String, component: Component) -> Self {
         Self { config: config.clone(), late_stream, component, groups: Groups::default() }
     }
 
-    /// Adds rows to the windows of their partition. Gives those that are late.
-    fn gather(&mut self, tick: Tick, rows: &Rows) -> Vec<u64> {
+    /// Adds rows to the windows of their partition and returns the late ones, by their number.
+    fn pre_aggregate(&mut self, tick: Tick, rows: &Rows) -> Vec<u64> {
         let keys: Vec<_> = self.config.key.iter().map(|name| key_column(rows, name)).collect();
         let aggregates: Vec<_> = self.config.aggregates.values().collect();
         let values: Vec<_> = aggregates
@@ -182,19 +183,29 @@ impl Groups {
         }
     }
 
-    fn take_parts(&mut self, origin: u64, n_aggregates: usize, parts: &mut Vec<Gathered>) {
+    fn take_partials(
+        &mut self,
+        origin: u64,
+        n_aggregates: usize,
+        partials: &mut Vec<PreAggregated>,
+    ) {
         self.positions.clear();
         let mut accumulators = self.accumulators.drain(..);
         for (key, window) in self.windows.drain(..) {
             let accumulators = accumulators.by_ref().take(n_aggregates).collect();
-            parts.push(Gathered::Part(Part { key, window, origin, accumulators }));
+            partials.push(PreAggregated::Partial(PartialAggregate {
+                key,
+                window,
+                origin,
+                accumulators,
+            }));
         }
     }
 }
 
-impl Stateful for Gather {
+impl Stateful for PreAggregate {
     type Input = Rows;
-    type Output = Gathered;
+    type Output = PreAggregated;
     type Key = NoKey;
     type State = ();
 
@@ -208,16 +219,16 @@ impl Stateful for Gather {
         let same = |a: &Rows, b: &Rows| (&a.stream, &a.partition) == (&b.stream, &b.partition);
         for partition in inputs.chunk_by(same) {
             for rows in partition {
-                let late = self.gather(tick, rows);
+                let late = self.pre_aggregate(tick, rows);
                 if !late.is_empty() {
                     (self.component.dropped)("late for its window", late.len() as u64);
                     let late = pick(rows, late, &self.late_stream);
-                    work.outputs.extend(late.map(Gathered::Late));
+                    work.outputs.extend(late.map(PreAggregated::Late));
                 }
             }
             let origin = stable_hash(&[&partition[0].stream, &partition[0].partition]);
             let n_aggregates = self.config.aggregates.len();
-            self.groups.take_parts(origin, n_aggregates, work.outputs);
+            self.groups.take_partials(origin, n_aggregates, work.outputs);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which windows a moment belongs to.
+//! Assigns windows to rows by their time: tumbling, sliding and session windows.
 
 use std::fmt;
 
@@ -12,10 +12,10 @@ const NS_PER_MS: i64 = 1_000_000;
 /// thousand are a day's windows every nine seconds.
 const MAX_WINDOWS: f64 = 10_000.0;
 
-/// How long windows are.
+/// The windows that a row belongs to, by its time.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Stretch {
+pub enum WindowAssigner {
     /// One after the other, aligned to the Unix epoch.
     Tumbling {
         /// Their length.
@@ -28,7 +28,7 @@ pub enum Stretch {
         /// Time from the beginning of one to that of the next.
         every_s: Seconds,
     },
-    /// As long as rows of a key follow each other.
+    /// One for each sequence of rows of a key that are less than a gap apart.
     Session {
         /// Time without a row after which a session is over.
         gap_s: Seconds,
@@ -61,7 +61,7 @@ impl Seconds {
     }
 }
 
-impl fmt::Display for Stretch {
+impl fmt::Display for WindowAssigner {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tumbling { length_s } => write!(formatter, "{} s", length_s.0),
@@ -73,7 +73,7 @@ impl fmt::Display for Stretch {
     }
 }
 
-/// A window: from a moment, up to but without another one, in nanoseconds.
+/// A window: from `start_ns`, up to but without `end_ns`, since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct Window {
     pub(super) start_ns: i64,
@@ -81,7 +81,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// The tick at which nothing can come any more that belongs in it, unless late.
+    /// The tick from which rows of the window are late.
     pub(super) fn over_at(self) -> Tick {
         let end_ms = self.end_ns.div_euclid(NS_PER_MS);
         let whole = end_ms + i64::from(self.end_ns.rem_euclid(NS_PER_MS) > 0);
@@ -89,8 +89,8 @@ impl Window {
     }
 }
 
-impl Stretch {
-    /// What is wrong with the lengths, if anything is.
+impl WindowAssigner {
+    /// An error in the lengths.
     pub(super) fn mistake(&self) -> Option<String> {
         let Self::Sliding { length_s, every_s } = self else { return None };
         let n_windows = (length_s.0 / every_s.0).ceil();
@@ -147,12 +147,12 @@ mod tests {
             every_s in 0.1_f64..1.0,
         ) {
             let (length_s, every_s) = (Seconds(length_s), Seconds(every_s * length_s));
-            for stretch in [
-                Stretch::Tumbling { length_s },
-                Stretch::Sliding { length_s, every_s },
-                Stretch::Session { gap_s: length_s },
+            for assigner in [
+                WindowAssigner::Tumbling { length_s },
+                WindowAssigner::Sliding { length_s, every_s },
+                WindowAssigner::Session { gap_s: length_s },
             ] {
-                stretch.windows_of(time_ns, |window| {
+                assigner.windows_of(time_ns, |window| {
                     // The last window of all has the last moment in it.
                     assert!((window.start_ns..=window.end_ns).contains(&time_ns), "{window:?}");
                     let over_at_ns = i128::from(window.over_at()) * i128::from(NS_PER_MS);
@@ -164,31 +164,31 @@ mod tests {
 
     #[test]
     fn a_moment_belongs_to_its_windows() {
-        let starts = |stretch: Stretch, time_ms: i64| {
+        let starts = |assigner: WindowAssigner, time_ms: i64| {
             let mut starts = Vec::new();
-            stretch.windows_of(time_ms * NS_PER_MS, |window| {
+            assigner.windows_of(time_ms * NS_PER_MS, |window| {
                 starts.push((window.start_ns / NS_PER_MS, window.end_ns / NS_PER_MS));
             });
             starts
         };
         let s = Seconds::new;
-        let tumbling = Stretch::Tumbling { length_s: s(1.0) };
+        let tumbling = WindowAssigner::Tumbling { length_s: s(1.0) };
         assert_eq!(starts(tumbling, 0), [(0, 1000)]);
         assert_eq!(starts(tumbling, 1999), [(1000, 2000)]);
         assert_eq!(starts(tumbling, -1), [(-1000, 0)]);
-        let sliding = Stretch::Sliding { length_s: s(2.5), every_s: s(1.0) };
+        let sliding = WindowAssigner::Sliding { length_s: s(2.5), every_s: s(1.0) };
         assert_eq!(starts(sliding, 3200), [(3000, 5500), (2000, 4500), (1000, 3500)]);
         assert_eq!(starts(sliding, 3500), [(3000, 5500), (2000, 4500)]);
-        let gaps = Stretch::Sliding { length_s: s(0.5), every_s: s(1.0) };
+        let gaps = WindowAssigner::Sliding { length_s: s(0.5), every_s: s(1.0) };
         assert_eq!(starts(gaps, 700), [], "between two");
-        assert_eq!(starts(Stretch::Session { gap_s: s(5.0) }, 100), [(100, 5100)]);
+        assert_eq!(starts(WindowAssigner::Session { gap_s: s(5.0) }, 100), [(100, 5100)]);
     }
 
     #[test]
     fn a_row_is_in_so_many_windows_at_most() {
         let s = Seconds::new;
         let sliding = |length_s, every_s| {
-            Stretch::Sliding { length_s: s(length_s), every_s: s(every_s) }.mistake()
+            WindowAssigner::Sliding { length_s: s(length_s), every_s: s(every_s) }.mistake()
         };
         assert_eq!(sliding(86_400.0, 60.0), None);
         assert_eq!(sliding(10_000.0, 1.0), None);
@@ -196,7 +196,7 @@ mod tests {
                         least 10, or length_s less";
         assert_eq!(sliding(1e5, 1.0).as_deref(), Some(expected));
         assert!(sliding(999_999_999.0, 0.001).is_some());
-        assert_eq!(Stretch::Tumbling { length_s: s(999_999_999.0) }.mistake(), None);
+        assert_eq!(WindowAssigner::Tumbling { length_s: s(999_999_999.0) }.mistake(), None);
     }
 
     #[test]

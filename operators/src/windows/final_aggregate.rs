@@ -1,4 +1,4 @@
-//! The second half: windows by key, which leave when they are over.
+//! The second phase: merges the partial aggregates of a window, and sends the window when it is over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::StateKey;
 use crate::keyed::StateLimits;
 use crate::stateful::{Stateful, Work};
 use crate::windows::WindowsConfig;
-use crate::windows::aggregate::{Accumulator, Outcome};
-use crate::windows::gather::Part;
+use crate::windows::aggregate::{Accumulator, AggregateValue};
+use crate::windows::assigner::Window;
 use crate::windows::key::{Key, decode};
-use crate::windows::stretch::Window;
+use crate::windows::pre_aggregate::PartialAggregate;
 
 /// A window that is open.
 #[derive(Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub(super) struct Open {
     accumulators: Vec<Accumulator>,
 }
 
-pub(super) struct Fire {
+pub(super) struct FinalAggregate {
     stream: String,
     schema: SchemaRef,
     n_key_columns: usize,
@@ -34,14 +34,14 @@ pub(super) struct Fire {
     due: BTreeMap<Tick, BTreeSet<Key>>,
 }
 
-impl Fire {
+impl FinalAggregate {
     pub(super) fn new(config: &WindowsConfig, stream: String, schema: SchemaRef) -> Self {
         let (n_key_columns, merges) = (config.key.len(), config.window.merges());
         Self { stream, schema, n_key_columns, merges, due: BTreeMap::new() }
     }
 
-    /// Adds what was gathered to its window. Gives the window, if it is new or has grown, and the ticks
-    /// at which none is over any more.
+    /// Adds a partial aggregate to its window. Returns the window, if it is new or has grown, and the ticks
+    /// at which no window of the key ends any more.
     fn add(
         &self,
         open: &mut Vec<Open>,
@@ -78,7 +78,7 @@ impl Fire {
     fn set_due(&mut self, key: Key, window: Window, work: &mut Work<'_, Self>) {
         let over_at = window.over_at();
         self.due.entry(over_at).or_default().insert(key);
-        work.set_alarm(over_at);
+        work.set_timer(over_at);
     }
 
     /// Takes back that the key has windows which are over at a tick.
@@ -87,7 +87,7 @@ impl Fire {
         keys.remove(key);
         if keys.is_empty() {
             self.due.remove(&over_at);
-            work.cancel_alarm(over_at);
+            work.cancel_timer(over_at);
         }
     }
 
@@ -100,11 +100,11 @@ impl Fire {
         columns.push(Arc::new(windows().map(|it| it.start_ns).collect::<Int64Array>()));
         columns.push(Arc::new(windows().map(|it| it.end_ns).collect::<Int64Array>()));
         let aggregates = types[columns.len()..].iter().enumerate();
-        let outcomes = aggregates.map(|(nth, data_type)| {
-            let outcomes = fired.iter().map(|(_, open)| open.accumulators[nth].outcome());
-            to_array(outcomes, data_type)
+        let values = aggregates.map(|(nth, data_type)| {
+            let values = fired.iter().map(|(_, open)| open.accumulators[nth].value());
+            to_array(values, data_type)
         });
-        columns.extend(outcomes.collect::<Vec<_>>());
+        columns.extend(values.collect::<Vec<_>>());
         let options = RecordBatchOptions::new().with_row_count(Some(fired.len()));
         let schema = Arc::clone(&self.schema);
         let batch = RecordBatch::try_new_with_options(schema, columns, &options);
@@ -118,28 +118,28 @@ impl Fire {
     }
 }
 
-fn merge(gathered: &mut [Accumulator], more: &[Accumulator]) {
-    gathered.iter_mut().zip(more).for_each(|(gathered, more)| gathered.merge(more));
+fn merge(all: &mut [Accumulator], more: &[Accumulator]) {
+    all.iter_mut().zip(more).for_each(|(all, more)| all.merge(more));
 }
 
-fn to_array(outcomes: impl Iterator<Item = Outcome>, data_type: &DataType) -> ArrayRef {
+fn to_array(values: impl Iterator<Item = AggregateValue>, data_type: &DataType) -> ArrayRef {
     if *data_type == DataType::Int64 {
-        let whole = outcomes.map(|outcome| match outcome {
-            Outcome::Int(value) => value,
-            Outcome::Float(_) => None,
+        let whole = values.map(|value| match value {
+            AggregateValue::Int(value) => value,
+            AggregateValue::Float(_) => None,
         });
         Arc::new(whole.collect::<Int64Array>())
     } else {
-        let numbers = outcomes.map(|outcome| match outcome {
-            Outcome::Float(value) => value,
-            Outcome::Int(_) => None,
+        let numbers = values.map(|value| match value {
+            AggregateValue::Float(value) => value,
+            AggregateValue::Int(_) => None,
         });
         Arc::new(numbers.collect::<Float64Array>())
     }
 }
 
-impl Stateful for Fire {
-    type Input = Part;
+impl Stateful for FinalAggregate {
+    type Input = PartialAggregate;
     type Output = Rows;
     type Key = Key;
     type State = Vec<Open>;
@@ -147,13 +147,13 @@ impl Stateful for Fire {
     /// A window is forgotten when it is over. Keys have 32 routes only, and many are wanted at once.
     const LIMITS: StateLimits = StateLimits { time_to_live_ms: None, max_keys_per_group: 4096 };
 
-    fn route(part: &Part) -> u64 {
-        part.key.route()
+    fn route(partial: &PartialAggregate) -> u64 {
+        partial.key.route()
     }
 
-    fn on_tick(&mut self, _tick: Tick, parts: Vec<Part>, work: &mut Work<'_, Self>) {
-        for part in parts {
-            let Part { key, window, accumulators, .. } = part;
+    fn on_tick(&mut self, _tick: Tick, partials: Vec<PartialAggregate>, work: &mut Work<'_, Self>) {
+        for partial in partials {
+            let PartialAggregate { key, window, accumulators, .. } = partial;
             let open = work.state.change(&key, Vec::new);
             let (changed, outgrown) = self.add(open, window, accumulators);
             for over_at in outgrown {
@@ -165,7 +165,7 @@ impl Stateful for Fire {
         }
     }
 
-    fn on_alarm(&mut self, tick: Tick, work: &mut Work<'_, Self>) {
+    fn on_timer(&mut self, tick: Tick, work: &mut Work<'_, Self>) {
         let mut keys: Vec<_> = self.due.remove(&tick).unwrap_or_default().into_iter().collect();
         // Stable, so that the keys of a bucket stay in order.
         keys.sort_by_cached_key(Key::bucket);
