@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::Saving;
+use crate::StateContext;
 
 /// Counts records that were dropped, by a short, fixed reason.
 pub type CountDropped = Arc<dyn Fn(&'static str, u64) + Send + Sync>;
@@ -14,19 +14,19 @@ pub struct Context<'scope> {
     /// Who it is.
     pub component: Component,
     /// Where its state comes from and goes to.
-    pub saving: Saving<'scope>,
+    pub state: StateContext<'scope>,
 }
 
 impl Context<'_> {
     /// The same, for a part of the operator that remembers nothing of its own.
     #[must_use]
     pub(crate) fn stateless(&self) -> Self {
-        Self { component: self.component.clone(), saving: self.saving.stateless() }
+        Self { component: self.component.clone(), state: self.state.stateless() }
     }
 
     /// A context that counts and saves nowhere, for examples and tests.
     pub fn detached(name: &str) -> Self {
-        Self { component: Component::detached(name), saving: Saving::nowhere() }
+        Self { component: Component::detached(name), state: StateContext::nowhere() }
     }
 }
 

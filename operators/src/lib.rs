@@ -36,7 +36,7 @@ pub use crate::sanitize_phase::{
     PhaseFit, PhaseMethod, SanitizePhase, SanitizePhaseConfig, conjugate_product, fit_end_points,
     fit_least_squares, sanitize, unwrap_phase,
 };
-pub use crate::state::{Change, Changes, Saving, Stopped};
+pub use crate::state::{Change, Changes, StateContext, StopPoint};
 pub use crate::streams::into_records;
 pub use crate::track::{Track, TrackConfig};
 pub use crate::windows::{

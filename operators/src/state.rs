@@ -1,4 +1,4 @@
-//! Where the state of operators comes from and goes to.
+//! State handling of operators: what is restored, and the changes that checkpoints save.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -14,64 +14,64 @@ use timely::progress::frontier::MutableAntichain;
 use crate::StateKey;
 use crate::keyed::{Keyed, key_group};
 
-/// A change of what a component remembers. Its time is the end of a granule: once the frontier is
-/// beyond it, all changes of the granule are there.
+/// A change of a component's state. Its time is the end of a granule: once the frontier is beyond it, all
+/// changes of the granule are there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The component's position in the plan.
     pub component: u32,
-    /// What the state belongs to.
+    /// The key, as postcard.
     pub key: Vec<u8>,
-    /// The state from now on; none if it is forgotten.
+    /// The state from now on, as postcard; none if it was removed.
     pub value: Option<Vec<u8>>,
 }
 
-/// Where the state of one operator comes from and goes to.
+/// The state handle of one operator: restored state in, changes out.
 #[derive(Clone)]
-pub struct Saving<'scope> {
+pub struct StateContext<'scope> {
     /// The operator's position in the plan.
     pub component: u32,
     /// How often changes are saved.
     pub granule: Granule,
-    /// Where time starts: everything before is done with.
+    /// The first tick of the run: every checkpoint has everything before.
     pub starts_at: Tick,
-    /// Keys and states as of then, of all workers.
+    /// Keys and states at that tick, of all workers.
     pub restored: Arc<Vec<(Vec<u8>, Vec<u8>)>>,
-    /// Where to put the stream of changes.
+    /// Receives the stream of changes.
     pub changes: Changes<'scope>,
-    /// Where sources stopped before their end: what is open then stays open.
-    pub stopped: Stopped,
+    /// The tick at which the run stops before its end: open state stays open.
+    pub stop_point: StopPoint,
 }
 
 /// The streams of changes of a dataflow.
 pub type Changes<'scope> = Rc<RefCell<Vec<StreamVec<'scope, Tick, Change>>>>;
 
-/// Where the input stopped before its end, if it did. To a frontier both look the same: once sources
-/// have let go of time, it tells nothing of what they would still have given.
+/// The tick at which the input stops before its end, if it does. A frontier cannot distinguish the two: it is
+/// empty once sources have dropped their capabilities.
 #[derive(Clone, Debug, Default)]
-pub struct Stopped(Rc<Cell<Option<Tick>>>);
+pub struct StopPoint(Rc<Cell<Option<Tick>>>);
 
-impl Stopped {
-    /// Says that there would be more from this tick on; to be called before a source lets go of time.
+impl StopPoint {
+    /// Sets the tick; to be called before a source drops its capabilities.
     pub fn set(&self, tick: Tick) {
         self.0.set(Some(tick));
     }
 
-    /// True if the input stopped before its end, and a frontier has come to where.
+    /// True if the input stops before its end, and a frontier has reached the tick.
     pub fn over(&self, frontier: &MutableAntichain<Tick>) -> bool {
-        self.0.get().is_some_and(|stopped| !frontier.less_than(&stopped))
+        self.0.get().is_some_and(|tick| !frontier.less_than(&tick))
     }
 
-    /// How far a frontier has come: no further than to where the input stopped.
+    /// The progress of a frontier, at most to the tick.
     pub fn reached(&self, frontier: &MutableAntichain<Tick>) -> Progress {
         let first = frontier.frontier().first().copied();
         let reached = first.map_or(Progress::Ended, Progress::Reached);
-        self.0.get().map_or(reached, |stopped| reached.min(stopped.into()))
+        self.0.get().map_or(reached, |tick| reached.min(tick.into()))
     }
 }
 
-impl Saving<'_> {
-    /// Saves nowhere and starts from nothing.
+impl StateContext<'_> {
+    /// Saves nothing and starts without state.
     pub fn nowhere() -> Self {
         Self {
             component: 0,
@@ -79,11 +79,11 @@ impl Saving<'_> {
             starts_at: 0,
             restored: Arc::default(),
             changes: Rc::default(),
-            stopped: Stopped::default(),
+            stop_point: StopPoint::default(),
         }
     }
 
-    /// The same, starting from nothing.
+    /// The same, without restored state.
     #[must_use]
     pub(crate) fn stateless(&self) -> Self {
         Self { restored: Arc::default(), ..self.clone() }
@@ -93,7 +93,7 @@ impl Saving<'_> {
     ///
     /// # Panics
     ///
-    /// If the state is of another shape; shapes are compared before anything is restored.
+    /// If the state has another shape; shapes are compared before anything is restored.
     pub(crate) fn restore<K: StateKey, S: DeserializeOwned>(
         &self,
         index: usize,
@@ -110,10 +110,10 @@ impl Saving<'_> {
     }
 }
 
-impl fmt::Debug for Saving<'_> {
+impl fmt::Debug for StateContext<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
-            .debug_struct("Saving")
+            .debug_struct("StateContext")
             .field("component", &self.component)
             .field("granule", &self.granule)
             .field("starts_at", &self.starts_at)
@@ -137,9 +137,9 @@ mod tests {
     #[test]
     fn a_key_is_restored_where_its_records_go() {
         let restored = (0..10_u8).map(|key| (vec![key], vec![0, key + 100])).collect();
-        let saving = Saving { restored: Arc::new(restored), ..Saving::nowhere() };
+        let state = StateContext { restored: Arc::new(restored), ..StateContext::nowhere() };
         let of = |index| {
-            let state: Keyed<Key, u8> = saving.restore(index, 3);
+            let state: Keyed<Key, u8> = state.restore(index, 3);
             let mut keys: Vec<_> = state.iter().map(|(key, state)| (key.0, *state)).collect();
             keys.sort_unstable();
             keys

@@ -54,7 +54,7 @@ where
                 let mut dropped = counted.lock().unwrap_or_else(PoisonError::into_inner);
                 *dropped.entry(reason).or_default() += n_records;
             });
-            let saved = Changes::clone(&context.saving.changes);
+            let saved = Changes::clone(&context.state.changes);
             let (probe, _) = operate(records, context).probe();
             let to = Rc::clone(&changes);
             scope

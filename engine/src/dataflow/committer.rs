@@ -59,7 +59,7 @@ pub(super) fn commit<'scope>(
     if let Some(checkpointer) = &checkpointer {
         checkpointer.committed.waker.set(scope, &info.address);
     }
-    let (granule, stopped, resumed) = (flow.granule, flow.stopped.clone(), flow.resumed);
+    let (granule, stop_point, resumed) = (flow.granule, flow.stop_point.clone(), flow.resumed);
     builder.build(move |mut capabilities| {
         let hold = capabilities.pop();
         let mut committer = checkpointer.map(|checkpointer| Committer {
@@ -79,7 +79,7 @@ pub(super) fn commit<'scope>(
                 batches.for_each(|batch| changes.append(batch));
             });
             // Changes of a granule have its end as their time: all are there beyond it.
-            let complete = match stopped.reached(&frontiers[0]) {
+            let complete = match stop_point.reached(&frontiers[0]) {
                 Progress::Reached(tick) => granule.start_of(tick.saturating_sub(1)).into(),
                 ended => ended,
             };

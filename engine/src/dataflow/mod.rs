@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use operators::{
     Activities, Changes, Component, Context, DetectMotion, InferPoses, Model, OperatorConfig,
-    SanitizePhase, Saving, Stopped, Track, Windows, Zones, into_records,
+    SanitizePhase, StateContext, StopPoint, Track, Windows, Zones, into_records,
 };
 use schemas::{Granule, Progress, Record, RecordKind, Tick};
 use timely::dataflow::operators::vec::{Broadcast, Map};
@@ -118,7 +118,7 @@ struct Flow {
     starts_at: Tick,
     resumed: Progress,
     parking: Rc<Parking>,
-    stopped: Stopped,
+    stop_point: StopPoint,
     counters: Arc<Counters>,
     /// True when the run is to stop.
     stop: Arc<AtomicBool>,
@@ -126,7 +126,7 @@ struct Flow {
 }
 
 impl Flow {
-    fn new(parts: &Parts, parking: Rc<Parking>, stopped: Stopped) -> Self {
+    fn new(parts: &Parts, parking: Rc<Parking>, stop_point: StopPoint) -> Self {
         Self {
             accepted: ProbeHandle::new(),
             durable: ProbeHandle::new(),
@@ -136,7 +136,7 @@ impl Flow {
             starts_at: parts.starts_at,
             resumed: parts.resumed,
             parking,
-            stopped,
+            stop_point,
             counters: Arc::clone(&parts.counters),
             stop: Arc::clone(&parts.stop),
             holds_some: parts.holds_some,
@@ -155,10 +155,10 @@ pub(crate) fn build(worker: &mut Worker, parts: &Parts) -> Dataflow {
     let outlets: Vec<_> = outlets.collect();
     let checkpointer = parts.checkpointer.take(worker);
     let configured = parts.configured.take(worker);
-    let stopped = Stopped::default();
+    let stop_point = StopPoint::default();
     let n_feeds = feeds.iter().map(Vec::len).sum();
-    let parking = Rc::new(Parking::new(worker, n_feeds, stopped.clone()));
-    let flow = Flow::new(parts, Rc::clone(&parking), stopped);
+    let parking = Rc::new(Parking::new(worker, n_feeds, stop_point.clone()));
+    let flow = Flow::new(parts, Rc::clone(&parking), stop_point);
     let owners = observe(worker, &parts.counters);
     let committed = worker.dataflow_named::<Tick, _, _>(&plan.name, |scope| {
         let changes = Changes::default();
@@ -176,8 +176,8 @@ pub(crate) fn build(worker: &mut Worker, parts: &Parts) -> Dataflow {
         let zones = configure(positions, configured, flow.starts_at);
         for operator in &plan.operators {
             owners.begin(scope, &operator.name);
-            let saving = saving(&operator.name, parts, &flow, &changes);
-            edges.operate(scope, operator, zones.clone(), saving, parts);
+            let state = state_context(&operator.name, parts, &flow, &changes);
+            edges.operate(scope, operator, zones.clone(), state, parts);
         }
         for (sink, outlet) in plan.sinks.iter().zip(outlets) {
             owners.begin(scope, &sink.name);
@@ -200,19 +200,19 @@ pub(crate) fn build(worker: &mut Worker, parts: &Parts) -> Dataflow {
     Dataflow { committed, parking }
 }
 
-fn saving<'scope>(
+fn state_context<'scope>(
     name: &str,
     parts: &Parts,
     flow: &Flow,
     changes: &Changes<'scope>,
-) -> Saving<'scope> {
-    Saving {
+) -> StateContext<'scope> {
+    StateContext {
         component: parts.plan.number_of(name),
         granule: flow.granule,
         starts_at: flow.starts_at,
         restored: parts.restored.get(name).cloned().unwrap_or_default(),
         changes: Changes::clone(changes),
-        stopped: flow.stopped.clone(),
+        stop_point: flow.stop_point.clone(),
     }
 }
 
@@ -248,10 +248,10 @@ impl<'scope> Edges<'scope> {
         scope: Scope<'scope, Tick>,
         operator: &PlannedOperator,
         zones: StreamVec<'scope, Tick, Difference>,
-        saving: Saving<'scope>,
+        state: StateContext<'scope>,
         parts: &Parts,
     ) {
-        let context = Context { component: component(operator, parts), saving };
+        let context = Context { component: component(operator, parts), state };
         let inputs: Vec<_> = operator.inputs.iter().map(|input| self.get(input)).collect();
         let records = match &operator.config {
             OperatorConfig::SanitizePhase(config) => {

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use operators::Stopped;
+use operators::StopPoint;
 use schemas::Progress;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::InputHandleVec;
@@ -42,7 +42,7 @@ struct Heard {
 /// A worker's part of it.
 pub(crate) struct Parking {
     n_workers: usize,
-    stopped: Stopped,
+    stop_point: StopPoint,
     input: RefCell<Option<InputHandleVec<(), Notice>>>,
     /// Notices that are not told yet.
     to_tell: RefCell<Vec<Notice>>,
@@ -52,8 +52,8 @@ pub(crate) struct Parking {
 }
 
 impl Parking {
-    /// For a worker with so many feeds; `stopped` is told where the run stops.
-    pub(super) fn new(worker: &mut Worker, n_feeds: usize, stopped: Stopped) -> Self {
+    /// For a worker with so many feeds; `stop_point` receives where the run stops.
+    pub(super) fn new(worker: &mut Worker, n_feeds: usize, stop_point: StopPoint) -> Self {
         let heard = Rc::<RefCell<Heard>>::default();
         let hears = Rc::clone(&heard);
         let input = worker.dataflow_named("Parking", |scope| {
@@ -63,7 +63,7 @@ impl Parking {
         });
         Self {
             n_workers: worker.peers(),
-            stopped,
+            stop_point,
             input: RefCell::new(Some(input)),
             to_tell: RefCell::new(vec![Notice::Feeds(n_feeds)]),
             told_stop: Cell::default(),
@@ -96,7 +96,7 @@ impl Parking {
         }
         if let Some(low) = heard.low(self.n_workers).filter(|_| !self.told_ready.replace(true)) {
             if let Progress::Reached(tick) = low {
-                self.stopped.set(tick);
+                self.stop_point.set(tick);
             }
             to_tell.push(Notice::Ready);
         }

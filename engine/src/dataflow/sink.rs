@@ -42,7 +42,7 @@ pub(super) struct SinkProgress<'scope> {
 }
 
 /// The capabilities that a tick holds until it is accepted, and until it is durable.
-type Holds = (Capability<Tick>, Capability<Tick>);
+type Capabilities = (Capability<Tick>, Capability<Tick>);
 
 /// Hands all records to the outlet, which is on the worker that comes with it.
 pub(super) fn write_to<'scope>(
@@ -66,31 +66,33 @@ pub(super) fn write_to<'scope>(
     let keeps = outlet.as_ref().is_some_and(|outlet| outlet.keeps);
     let (mut queue, durable) =
         outlet.map(|outlet| (Some(outlet.ticks), outlet.durable)).unwrap_or_default();
-    let (granule, stopped) = (flow.granule, flow.stopped.clone());
+    let (granule, stop_point) = (flow.granule, flow.stop_point.clone());
     let name = name.to_owned();
     let counters = Arc::clone(&flow.counters);
     builder.build(move |capabilities| {
         drop(capabilities);
-        let mut ticks = ClosedTicks::<Record, Holds>::default();
-        let mut blocked: Option<(Tick, Holds, Vec<Record>)> = None;
+        let mut ticks = ClosedTicks::<Record, Capabilities>::default();
+        let mut blocked: Option<(Tick, Capabilities, Vec<Record>)> = None;
         let mut not_durable = VecDeque::<(Tick, Capability<Tick>)>::new();
         move |frontiers| {
             let mut changes = changes.activate();
             input.for_each_time(|time, batches| {
                 ticks.insert(&time, batches, |time| (time.retain(0), time.retain(1)));
             });
-            let reached = stopped.reached(&frontiers[0]);
+            let reached = stop_point.reached(&frontiers[0]);
             loop {
                 let next = blocked.take().or_else(|| {
-                    let (tick, holds, mut records) = ticks.pop(reached)?;
+                    let (tick, capabilities, mut records) = ticks.pop(reached)?;
                     records.sort_by(Record::total_cmp);
-                    Some((tick, holds, records))
+                    Some((tick, capabilities, records))
                 });
-                let (Some((tick, holds, records)), Some(queue)) = (next, &queue) else { break };
+                let (Some((tick, capabilities, records)), Some(queue)) = (next, &queue) else {
+                    break;
+                };
                 match queue.try_send(tick, records) {
-                    Ok(()) => not_durable.push_back((tick, holds.1)),
+                    Ok(()) => not_durable.push_back((tick, capabilities.1)),
                     Err(NotQueued::Full(records)) => {
-                        blocked = Some((tick, holds, records));
+                        blocked = Some((tick, capabilities, records));
                         activator.activate_after(LOOK_AGAIN);
                         break;
                     }
@@ -108,7 +110,7 @@ pub(super) fn write_to<'scope>(
                 let change = Change { component, key: Vec::new(), value };
                 changes.session(&hold.delayed(&granule.end_of(tick))).give(change);
             }
-            if stopped.over(&frontiers[0]) {
+            if stop_point.over(&frontiers[0]) {
                 ticks.clear();
             }
             if let Some(queue) = &queue {

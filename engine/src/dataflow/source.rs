@@ -80,22 +80,23 @@ pub(super) fn read_from<'scope>(
     let (counters, reads) = (Arc::clone(&flow.counters), !feeds.is_empty());
     builder.build(move |mut capabilities| {
         let (of_changes, of_records) = (capabilities.pop(), capabilities.pop());
-        let holds = of_records.zip(of_changes).map(|(records, changes)| {
-            let mut holds = Holds { records, changes };
-            holds.downgrade(flow.starts_at);
-            holds
+        let capabilities = of_records.zip(of_changes).map(|(records, changes)| {
+            let mut capabilities = Capabilities { records, changes };
+            capabilities.downgrade(flow.starts_at);
+            capabilities
         });
-        let intakes = feeds.into_iter().zip(holds.iter().cycle()).map(|(feed, holds)| Intake {
-            feed,
-            holds: holds.clone(),
-            component,
-            flow: flow.clone(),
-            activator: activator.clone(),
-            pending: VecDeque::new(),
-            clock: flow.starts_at,
-            in_flight: InFlight::default(),
-            end: End::Open,
-        });
+        let intakes =
+            feeds.into_iter().zip(capabilities.iter().cycle()).map(|(feed, capabilities)| Intake {
+                feed,
+                capabilities: capabilities.clone(),
+                component,
+                flow: flow.clone(),
+                activator: activator.clone(),
+                pending: VecDeque::new(),
+                clock: flow.starts_at,
+                in_flight: InFlight::default(),
+                end: End::Open,
+            });
         let mut running: Vec<_> = intakes.collect();
         move |_frontiers| {
             let (mut records, mut changes) = (records.activate(), changes.activate());
@@ -106,7 +107,7 @@ pub(super) fn read_from<'scope>(
                 )
             });
             if reads {
-                let clock = running.iter().map(|intake| intake.holds.clock()).min();
+                let clock = running.iter().map(|intake| intake.capabilities.clock()).min();
                 let queued = running.iter().map(|intake| intake.feed.batches.len()).sum();
                 counters.progress(&name, worker, clock.map(|clock| (clock, queued)));
             }
@@ -117,12 +118,12 @@ pub(super) fn read_from<'scope>(
 
 /// The right to speak from a tick on: of records and of positions.
 #[derive(Clone)]
-struct Holds {
+struct Capabilities {
     records: Capability<Tick>,
     changes: Capability<Tick>,
 }
 
-impl Holds {
+impl Capabilities {
     fn downgrade(&mut self, tick: Tick) {
         self.records.downgrade(&tick);
         self.changes.downgrade(&tick);
@@ -145,7 +146,7 @@ enum End {
 
 struct Intake {
     feed: Feed,
-    holds: Holds,
+    capabilities: Capabilities,
     component: u32,
     flow: Flow,
     activator: Activator,
@@ -220,7 +221,7 @@ impl Intake {
     fn enter(&mut self, give: &mut impl FnMut(&Capability<Tick>, Record)) -> bool {
         self.in_flight.accept(&self.flow.accepted);
         while let Some((tick, _)) = self.pending.front() {
-            self.holds.downgrade(*tick);
+            self.capabilities.downgrade(*tick);
             let led_by = tick.saturating_sub(self.flow.max_lead_ms);
             let full = self.in_flight.holds_back(*tick, self.flow.max_in_flight_bytes);
             if full || !passed(&self.flow.accepted, led_by) {
@@ -232,10 +233,10 @@ impl Intake {
                     fail_point::pass("panic at a frame", &batch.link.receiver);
                 }
                 self.in_flight.enter(tick, record.size_bytes());
-                give(&self.holds.records, record);
+                give(&self.capabilities.records, record);
             }
         }
-        self.holds.downgrade(self.clock.max(self.holds.clock()));
+        self.capabilities.downgrade(self.clock.max(self.capabilities.clock()));
         true
     }
 
@@ -247,7 +248,7 @@ impl Intake {
             if tick > starts_at {
                 let (component, key) = (self.component, partition.into_bytes());
                 let change = Change { component, key, value: position };
-                give(&self.holds.changes.delayed(&tick), change);
+                give(&self.capabilities.changes.delayed(&tick), change);
             }
         }
         self.clock = batch.clock;
@@ -276,7 +277,7 @@ impl Intake {
         }
         if self.end != End::Parked {
             self.end = End::Parked;
-            parking.park(self.holds.clock().into());
+            parking.park(self.capabilities.clock().into());
         }
         // As far as all sources have come, everything is to be durable.
         if parking.low().is_some_and(|low| passed(&self.flow.durable, low.first_open())) {

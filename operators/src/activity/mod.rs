@@ -103,7 +103,7 @@ impl Stateful for TellsActivities {
     type Input = PoseFrame;
     type Output = Record;
     type Key = PersonKey;
-    type State = Known;
+    type State = PersonState;
 
     /// A person is forgotten with the windows. All people of a site are in one key group.
     const LIMITS: StateLimits = StateLimits { time_to_live_ms: None, max_keys_per_group: 1024 };
@@ -117,8 +117,8 @@ impl Stateful for TellsActivities {
             work.set_timer(self.config.window_end(tick));
             for person in &frame.persons {
                 let key = PersonKey { site: frame.site.clone(), person: person.id.clone() };
-                let known = work.state.change(&key, Known::default);
-                known.observe(frame, person, &self.config);
+                let state = work.state.change(&key, PersonState::default);
+                state.observe(frame, person, &self.config);
             }
         }
     }
@@ -126,28 +126,28 @@ impl Stateful for TellsActivities {
     /// A window is over.
     fn on_timer(&mut self, end: Tick, work: &mut Work<'_, Self>) {
         let two_windows_ms = self.config.window_ms().saturating_mul(2);
-        let is_gone = |known: &Known| known.last_end.saturating_add(two_windows_ms) <= end;
+        let is_gone = |state: &PersonState| state.last_end.saturating_add(two_windows_ms) <= end;
         let due = work.state.iter().filter(|(_, it)| it.window.is_some() || is_gone(it));
         let mut keys: Vec<_> = due.map(|(key, _)| key.clone()).collect();
         keys.sort();
         for key in keys {
-            let known = work.state.change(&key, Known::default);
-            match known.window.take() {
-                Some(window) => known.close(&key, end, window, self, work.outputs),
+            let state = work.state.change(&key, PersonState::default);
+            match state.window.take() {
+                Some(window) => state.close(&key, end, window, self, work.outputs),
                 None => drop(work.state.remove(&key)),
             }
         }
-        self.set_next_alarm(end, work);
+        self.set_next_timer(end, work);
     }
 
     fn on_restore(&mut self, tick: Tick, work: &mut Work<'_, Self>) {
-        self.set_next_alarm(tick, work);
+        self.set_next_timer(tick, work);
     }
 }
 
 impl TellsActivities {
     /// While anyone is remembered, each window has an end.
-    fn set_next_alarm(&self, tick: Tick, work: &mut Work<'_, Self>) {
+    fn set_next_timer(&self, tick: Tick, work: &mut Work<'_, Self>) {
         if work.state.iter().next().is_some() {
             work.set_timer(self.config.window_end(tick));
         }
@@ -167,9 +167,9 @@ impl StateKey for PersonKey {
     }
 }
 
-/// What is known of a person.
+/// The state of a person.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Known {
+struct PersonState {
     posture: Posture,
     /// Activity of the last window, and when it ended.
     last: Activity,
@@ -187,7 +187,7 @@ struct Window {
     source_kind: SourceKind,
 }
 
-impl Known {
+impl PersonState {
     /// Notes what the person does in a frame.
     fn observe(&mut self, frame: &PoseFrame, person: &Person, config: &ActivityConfig) {
         let activity = self.posture.observe(frame.captured_at_ns, person, config);

@@ -114,16 +114,16 @@ proptest! {
         window_s in any::<f64>(),
     ) {
         let config = ActivityConfig { window_s, ..CONFIG };
-        let mut known = Known::default();
+        let mut state = PersonState::default();
         for captured_at_ns in times_ns {
             let frame = PoseFrame { captured_at_ns, ..PoseFrame::default() };
-            known.observe(&frame, &Person::default(), &config);
+            state.observe(&frame, &Person::default(), &config);
         }
         let key = PersonKey { site: "flat".to_owned(), person: "a".to_owned() };
         let component = Context::detached("activity").component;
         let operator = TellsActivities { config, component };
-        let (window, mut records) = (known.window.take().expect("seen"), Vec::new());
-        known.close(&key, end, window, &operator, &mut records);
+        let (window, mut records) = (state.window.take().expect("seen"), Vec::new());
+        state.close(&key, end, window, &operator, &mut records);
         let Some(Record::Activity(window)) = records.pop() else { panic!("a window closes") };
         prop_assert!(window.starts_at_ns <= window.ends_at_ns);
         prop_assert!(config.window_end(end) >= end);

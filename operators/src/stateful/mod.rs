@@ -80,14 +80,14 @@ pub(crate) struct Work<'a, O: Stateful + ?Sized> {
     pub(crate) state: &'a mut Keyed<O::Key, O::State>,
     /// What goes out.
     pub(crate) outputs: &'a mut Vec<O::Output>,
-    timers: &'a mut BTreeMap<Tick, Holds>,
-    holds: &'a Holds,
+    timers: &'a mut BTreeMap<Tick, Capabilities>,
+    capabilities: &'a Capabilities,
 }
 
 impl<O: Stateful + ?Sized> Work<'_, O> {
     /// Asks for [`Stateful::on_timer`] at a tick that is not over.
     pub(crate) fn set_timer(&mut self, tick: Tick) {
-        self.timers.entry(tick).or_insert_with(|| self.holds.delayed(tick));
+        self.timers.entry(tick).or_insert_with(|| self.capabilities.delayed(tick));
     }
 
     /// Takes back what was asked for at a tick.
@@ -97,19 +97,19 @@ impl<O: Stateful + ?Sized> Work<'_, O> {
 }
 
 /// The right to speak at a tick: of results and of changes.
-struct Holds {
+struct Capabilities {
     outputs: Capability<Tick>,
     changes: Capability<Tick>,
 }
 
-impl Holds {
+impl Capabilities {
     fn delayed(&self, tick: Tick) -> Self {
         Self { outputs: self.outputs.delayed(&tick), changes: self.changes.delayed(&tick) }
     }
 }
 
 /// A tick to act at, and its records, or none for a timer.
-type Turn<R> = (Tick, Holds, Option<Vec<R>>);
+type Turn<R> = (Tick, Capabilities, Option<Vec<R>>);
 
 /// Runs an operator on a stream. Its results before the start of time are known already and dropped.
 pub(crate) fn stateful<'scope, O: Stateful>(
@@ -117,7 +117,7 @@ pub(crate) fn stateful<'scope, O: Stateful>(
     context: &Context<'scope>,
     operator: O,
 ) -> StreamVec<'scope, Tick, O::Output> {
-    let (scope, saving) = (stream.scope(), &context.saving);
+    let (scope, saved) = (stream.scope(), &context.state);
     let mut builder = OperatorBuilder::new(context.component.name.to_string(), scope);
     let mut input = builder.new_input(stream, Exchange::new(exchange::<O>));
     let (outputs, output_stream) = builder.new_output::<Vec<O::Output>>();
@@ -126,40 +126,42 @@ pub(crate) fn stateful<'scope, O: Stateful>(
     let mut changes = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(changes);
     let (index, peers) = (scope.worker().index(), scope.worker().peers());
     let mut instance = Instance::new(operator, context, index, peers);
-    let stopped = saving.stopped.clone();
+    let stop_point = saved.stop_point.clone();
     builder.build(move |mut capabilities| {
         let (of_changes, of_outputs) = (capabilities.pop(), capabilities.pop());
         let mut initial =
-            of_outputs.zip(of_changes).map(|(outputs, changes)| Holds { outputs, changes });
+            of_outputs.zip(of_changes).map(|(outputs, changes)| Capabilities { outputs, changes });
         move |frontiers| {
-            let reached = stopped.reached(&frontiers[0]);
+            let reached = stop_point.reached(&frontiers[0]);
             let (mut outputs, mut changes) = (outputs.activate(), changes.activate());
             if let Some(initial) = initial.take() {
-                let holds = initial.delayed(instance.starts_at.saturating_sub(1));
-                outputs.session(&holds.outputs).give_iterator(instance.restore(&holds));
+                let capabilities = initial.delayed(instance.starts_at.saturating_sub(1));
+                outputs
+                    .session(&capabilities.outputs)
+                    .give_iterator(instance.restore(&capabilities));
             }
             input.for_each_time(|time, batches| {
-                instance.ticks.insert(&time, batches, |time| Holds {
+                instance.ticks.insert(&time, batches, |time| Capabilities {
                     outputs: time.retain(0),
                     changes: time.retain(1),
                 });
             });
-            while let Some((tick, holds, records)) = instance.next(reached) {
+            while let Some((tick, capabilities, records)) = instance.next(reached) {
                 if let Some((end, changed)) = instance.take_changes(tick) {
                     changes.session(&end).give_iterator(changed.into_iter());
                 }
-                let results = instance.act(tick, &holds, records);
-                outputs.session(&holds.outputs).give_iterator(results);
+                let results = instance.act(tick, &capabilities, records);
+                outputs.session(&capabilities.outputs).give_iterator(results);
             }
             if let Some((end, changed)) = instance.take_changes(reached.first_open()) {
                 changes.session(&end).give_iterator(changed.into_iter());
             }
-            if stopped.over(&frontiers[0]) {
+            if stop_point.over(&frontiers[0]) {
                 instance.leave_open();
             }
         }
     });
-    saving.changes.borrow_mut().push(change_stream);
+    saved.changes.borrow_mut().push(change_stream);
     output_stream
 }
 
@@ -176,8 +178,8 @@ struct Instance<O: Stateful> {
     component: u32,
     granule: Granule,
     starts_at: Tick,
-    ticks: ClosedTicks<O::Input, Holds>,
-    timers: BTreeMap<Tick, Holds>,
+    ticks: ClosedTicks<O::Input, Capabilities>,
+    timers: BTreeMap<Tick, Capabilities>,
     /// The end of the granule in which state has changed.
     granule_end: Option<Capability<Tick>>,
     results: Vec<O::Output>,
@@ -185,14 +187,14 @@ struct Instance<O: Stateful> {
 
 impl<O: Stateful> Instance<O> {
     fn new(operator: O, context: &Context<'_>, index: usize, peers: usize) -> Self {
-        let saving = &context.saving;
+        let saved = &context.state;
         Self {
             operator,
-            state: saving.restore(index, peers),
+            state: saved.restore(index, peers),
             dropped: CountDropped::clone(&context.component.dropped),
-            component: saving.component,
-            granule: saving.granule,
-            starts_at: saving.starts_at,
+            component: saved.component,
+            granule: saved.granule,
+            starts_at: saved.starts_at,
             ticks: ClosedTicks::default(),
             timers: BTreeMap::new(),
             granule_end: None,
@@ -201,16 +203,20 @@ impl<O: Stateful> Instance<O> {
     }
 
     /// The operator, and what it works on at a tick.
-    fn work<'a>(&'a mut self, tick: Tick, holds: &'a Holds) -> (&'a mut O, Work<'a, O>) {
+    fn work<'a>(
+        &'a mut self,
+        tick: Tick,
+        capabilities: &'a Capabilities,
+    ) -> (&'a mut O, Work<'a, O>) {
         self.state.advance_to(tick);
         let (state, outputs, timers) = (&mut self.state, &mut self.results, &mut self.timers);
-        (&mut self.operator, Work { state, outputs, timers, holds })
+        (&mut self.operator, Work { state, outputs, timers, capabilities })
     }
 
     /// Lets the operator act on what was restored.
-    fn restore(&mut self, holds: &Holds) -> Drain<'_, O::Output> {
-        let tick = *holds.outputs.time();
-        let (operator, mut work) = self.work(tick, holds);
+    fn restore(&mut self, capabilities: &Capabilities) -> Drain<'_, O::Output> {
+        let tick = *capabilities.outputs.time();
+        let (operator, mut work) = self.work(tick, capabilities);
         operator.on_restore(tick, &mut work);
         self.results.drain(..)
     }
@@ -223,23 +229,25 @@ impl<O: Stateful> Instance<O> {
         let due = due
             .filter(|due| *due <= reached.first_open() && closed.is_none_or(|tick| *due <= tick));
         if due.is_some() {
-            return self.timers.pop_first().map(|(tick, holds)| (tick, holds, None));
+            return self.timers.pop_first().map(|(tick, capabilities)| (tick, capabilities, None));
         }
-        self.ticks.pop(reached).map(|(tick, holds, records)| (tick, holds, Some(records)))
+        self.ticks
+            .pop(reached)
+            .map(|(tick, capabilities, records)| (tick, capabilities, Some(records)))
     }
 
     /// Lets the operator act on the records of a tick, or on a timer.
     fn act(
         &mut self,
         tick: Tick,
-        holds: &Holds,
+        capabilities: &Capabilities,
         records: Option<Vec<O::Input>>,
     ) -> Drain<'_, O::Output> {
         let granule_end = self.granule.end_of(tick);
-        self.granule_end.get_or_insert_with(|| holds.changes.delayed(&granule_end));
+        self.granule_end.get_or_insert_with(|| capabilities.changes.delayed(&granule_end));
         let expired = self.expire(tick, records.as_deref().unwrap_or_default());
-        self.evict("key idle for too long", tick, holds, &expired);
-        let (operator, mut work) = self.work(tick, holds);
+        self.evict("key idle for too long", tick, capabilities, &expired);
+        let (operator, mut work) = self.work(tick, capabilities);
         match records {
             Some(mut records) => {
                 records.sort_by(Ordered::compare);
@@ -248,7 +256,7 @@ impl<O: Stateful> Instance<O> {
             None => operator.on_timer(tick, &mut work),
         }
         let evicted = self.state.evict(O::LIMITS.max_keys_per_group);
-        self.evict("too many keys", tick, holds, &evicted);
+        self.evict("too many keys", tick, capabilities, &evicted);
         if tick < self.starts_at {
             self.results.clear();
         }
@@ -272,14 +280,14 @@ impl<O: Stateful> Instance<O> {
         &mut self,
         reason: &'static str,
         tick: Tick,
-        holds: &Holds,
+        capabilities: &Capabilities,
         evicted: &[(O::Key, O::State)],
     ) {
         if evicted.is_empty() {
             return;
         }
         (self.dropped)(reason, evicted.len() as u64);
-        let (operator, mut work) = self.work(tick, holds);
+        let (operator, mut work) = self.work(tick, capabilities);
         for (key, state) in evicted {
             operator.on_evict(tick, key, state, &mut work);
         }

@@ -160,11 +160,11 @@ fn counted_from<const LOUD: bool>(
         let mut input = worker.dataflow::<Tick, _, _>(|scope| {
             let (input, devices) = scope.new_input::<Vec<Device>>();
             let mut context = Context::detached("counts");
-            context.saving.starts_at = starts_at;
-            context.saving.restored = Arc::clone(&restored);
+            context.state.starts_at = starts_at;
+            context.state.restored = Arc::clone(&restored);
             stateful(devices, &context, Counts::<LOUD>)
                 .inspect_time(move |tick, count| push(&to_counts, (*tick, count.0, count.1)));
-            let changes = context.saving.changes.take().pop().expect("what it remembers is saved");
+            let changes = context.state.changes.take().pop().expect("what it remembers is saved");
             changes.inspect_time(move |tick, change| push(&to_changes, (*tick, change.clone())));
             input
         });
