@@ -17,7 +17,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::Activator;
 
-use crate::dataflow::Flow;
+use crate::dataflow::DataflowContext;
 use crate::dataflow::shared_progress::SharedProgress;
 
 /// A checkpoint to be committed: the latest change of each key since the one before.
@@ -47,7 +47,7 @@ pub(crate) struct Checkpointer {
 pub(super) fn commit<'scope>(
     changes: StreamVec<'scope, Tick, Change>,
     checkpointer: Option<Checkpointer>,
-    flow: &Flow,
+    flow: &DataflowContext,
 ) -> StreamVec<'scope, Tick, Tick> {
     let scope = changes.scope();
     let mut builder = OperatorBuilder::new("Committer".to_owned(), scope);

@@ -5,11 +5,11 @@ mod configuration;
 mod edge;
 mod observe;
 mod outputs;
-mod parking;
 mod shared_progress;
 mod sink;
 mod sink_queue;
 mod source;
+mod stop_coordinator;
 mod waker;
 mod watch;
 
@@ -40,11 +40,11 @@ use crate::{Counters, Plan, PlannedOperator, StreamName, Taps};
 
 pub(crate) use crate::dataflow::committer::{Checkpointer, Commit};
 pub(crate) use crate::dataflow::configuration::{Configured, Difference, Request};
-pub(crate) use crate::dataflow::parking::Parking;
 pub(crate) use crate::dataflow::shared_progress::SharedProgress;
-pub(crate) use crate::dataflow::sink::{Outlet, upper_of};
+pub(crate) use crate::dataflow::sink::{SinkQueue, upper_of};
 pub(crate) use crate::dataflow::sink_queue::{TickReceiver, sink_queue};
-pub(crate) use crate::dataflow::source::{Feed, FeedBatch};
+pub(crate) use crate::dataflow::source::{SourceBatch, SourceQueue};
+pub(crate) use crate::dataflow::stop_coordinator::StopCoordinator;
 pub(crate) use crate::dataflow::waker::Waker;
 
 const MIB: usize = 1024 * 1024;
@@ -71,17 +71,17 @@ impl<T> Placed<T> {
     }
 }
 
-/// All that the workers share. A worker takes the feeds and outlets that are its own.
-pub(crate) struct Parts {
+/// All that the workers share. A worker takes the queues and queues that are its own.
+pub(crate) struct DataflowInputs {
     pub(crate) plan: Plan,
     pub(crate) counters: Arc<Counters>,
     pub(crate) taps: Arc<Taps>,
     /// The models of the plan's operators, by operator.
     pub(crate) models: BTreeMap<String, Arc<Model>>,
     /// For each source of the plan, one for each of its partitions.
-    pub(crate) feeds: Vec<Vec<Placed<Feed>>>,
+    pub(crate) source_queues: Vec<Vec<Placed<SourceQueue>>>,
     /// One for each sink of the plan.
-    pub(crate) outlets: Vec<Placed<Outlet>>,
+    pub(crate) sink_queues: Vec<Placed<SinkQueue>>,
     pub(crate) configured: Placed<Configured>,
     pub(crate) checkpointer: Placed<Checkpointer>,
     /// Where time starts.
@@ -102,12 +102,12 @@ pub(crate) struct Parts {
 pub(crate) struct Dataflow {
     /// Done when everything is durable and in a checkpoint.
     pub(crate) committed: ProbeHandle<Tick>,
-    pub(crate) parking: Rc<Parking>,
+    pub(crate) stop_coordinator: Rc<StopCoordinator>,
 }
 
 /// What the ends of a dataflow know of its flow.
 #[derive(Clone)]
-struct Flow {
+struct DataflowContext {
     /// What every sink has accepted.
     accepted: ProbeHandle<Tick>,
     /// What is durable in every sink.
@@ -117,7 +117,7 @@ struct Flow {
     granule: Granule,
     starts_at: Tick,
     resumed: Progress,
-    parking: Rc<Parking>,
+    stop_coordinator: Rc<StopCoordinator>,
     stop_point: StopPoint,
     counters: Arc<Counters>,
     /// True when the run is to stop.
@@ -125,8 +125,12 @@ struct Flow {
     holds_some: bool,
 }
 
-impl Flow {
-    fn new(parts: &Parts, parking: Rc<Parking>, stop_point: StopPoint) -> Self {
+impl DataflowContext {
+    fn new(
+        parts: &DataflowInputs,
+        stop_coordinator: Rc<StopCoordinator>,
+        stop_point: StopPoint,
+    ) -> Self {
         Self {
             accepted: ProbeHandle::new(),
             durable: ProbeHandle::new(),
@@ -135,7 +139,7 @@ impl Flow {
             granule: parts.plan.granule(),
             starts_at: parts.starts_at,
             resumed: parts.resumed,
-            parking,
+            stop_coordinator,
             stop_point,
             counters: Arc::clone(&parts.counters),
             stop: Arc::clone(&parts.stop),
@@ -145,28 +149,29 @@ impl Flow {
 }
 
 /// Builds the dataflow.
-pub(crate) fn build(worker: &mut Worker, parts: &Parts) -> Dataflow {
+pub(crate) fn build(worker: &mut Worker, parts: &DataflowInputs) -> Dataflow {
     let plan = &parts.plan;
-    let own_feeds = |feeds: &Vec<Placed<Feed>>| -> Vec<_> {
-        feeds.iter().filter_map(|feed| feed.take(worker)).collect()
+    let own_queues = |source_queues: &Vec<Placed<SourceQueue>>| -> Vec<_> {
+        source_queues.iter().filter_map(|source_queue| source_queue.take(worker)).collect()
     };
-    let feeds: Vec<_> = parts.feeds.iter().map(own_feeds).collect();
-    let outlets = parts.outlets.iter().map(|outlet| (outlet.worker, outlet.take(worker)));
-    let outlets: Vec<_> = outlets.collect();
+    let source_queues: Vec<_> = parts.source_queues.iter().map(own_queues).collect();
+    let sink_queues =
+        parts.sink_queues.iter().map(|sink_queue| (sink_queue.worker, sink_queue.take(worker)));
+    let sink_queues: Vec<_> = sink_queues.collect();
     let checkpointer = parts.checkpointer.take(worker);
     let configured = parts.configured.take(worker);
     let stop_point = StopPoint::default();
-    let n_feeds = feeds.iter().map(Vec::len).sum();
-    let parking = Rc::new(Parking::new(worker, n_feeds, stop_point.clone()));
-    let flow = Flow::new(parts, Rc::clone(&parking), stop_point);
+    let n_queues = source_queues.iter().map(Vec::len).sum();
+    let stop_coordinator = Rc::new(StopCoordinator::new(worker, n_queues, stop_point.clone()));
+    let flow = DataflowContext::new(parts, Rc::clone(&stop_coordinator), stop_point);
     let owners = observe(worker, &parts.counters);
     let committed = worker.dataflow_named::<Tick, _, _>(&plan.name, |scope| {
         let changes = Changes::default();
         let mut edges = Edges::default();
-        for (source, feeds) in plan.sources.iter().zip(feeds) {
+        for (source, source_queues) in plan.sources.iter().zip(source_queues) {
             owners.begin(scope, &source.name);
             let streams =
-                read_from(scope, &source.name, plan.number_of(&source.name), feeds, &flow);
+                read_from(scope, &source.name, plan.number_of(&source.name), source_queues, &flow);
             let SourceStreams { records, changes: positions } = streams;
             edges.insert(&source.name, source.config.outputs(), records, parts);
             changes.borrow_mut().push(positions);
@@ -179,12 +184,12 @@ pub(crate) fn build(worker: &mut Worker, parts: &Parts) -> Dataflow {
             let state = state_context(&operator.name, parts, &flow, &changes);
             edges.operate(scope, operator, zones.clone(), state, parts);
         }
-        for (sink, outlet) in plan.sinks.iter().zip(outlets) {
+        for (sink, sink_queue) in plan.sinks.iter().zip(sink_queues) {
             owners.begin(scope, &sink.name);
             let inputs = sink.inputs.iter().map(|input| edges.get(input).into_records());
             let records = scope.concatenate(inputs.collect::<Vec<_>>());
             let number = plan.number_of(&sink.name);
-            let progress = write_to(records, &sink.name, number, outlet, &flow);
+            let progress = write_to(records, &sink.name, number, sink_queue, &flow);
             progress.accepted.probe_with(&flow.accepted);
             changes.borrow_mut().push(progress.changes.probe_with(&flow.durable));
         }
@@ -197,13 +202,13 @@ pub(crate) fn build(worker: &mut Worker, parts: &Parts) -> Dataflow {
         });
         oldest.probe().0
     });
-    Dataflow { committed, parking }
+    Dataflow { committed, stop_coordinator }
 }
 
 fn state_context<'scope>(
     name: &str,
-    parts: &Parts,
-    flow: &Flow,
+    parts: &DataflowInputs,
+    flow: &DataflowContext,
     changes: &Changes<'scope>,
 ) -> StateContext<'scope> {
     StateContext {
@@ -233,7 +238,7 @@ impl<'scope> Edges<'scope> {
         component: &str,
         outputs: &[(&str, RecordKind)],
         records: StreamVec<'scope, Tick, Record>,
-        parts: &Parts,
+        parts: &DataflowInputs,
     ) {
         let name =
             |port: &str| StreamName { component: component.to_owned(), port: port.to_owned() };
@@ -249,7 +254,7 @@ impl<'scope> Edges<'scope> {
         operator: &PlannedOperator,
         zones: StreamVec<'scope, Tick, Difference>,
         state: StateContext<'scope>,
-        parts: &Parts,
+        parts: &DataflowInputs,
     ) {
         let context = Context { component: component(operator, parts), state };
         let inputs: Vec<_> = operator.inputs.iter().map(|input| self.get(input)).collect();
@@ -287,7 +292,7 @@ impl<'scope> Edges<'scope> {
     }
 }
 
-fn component(operator: &PlannedOperator, parts: &Parts) -> Component {
+fn component(operator: &PlannedOperator, parts: &DataflowInputs) -> Component {
     let (counters, name) = (Arc::clone(&parts.counters), operator.name.clone());
     Component {
         pipeline: parts.plan.name.as_str().into(),

@@ -1,5 +1,5 @@
-//! The end of a sink in the dataflow: hands closed ticks to the sink's thread, and tells what was
-//! accepted and what is durable by letting go of its capabilities.
+//! The operator of a sink: queues closed ticks for the sink's thread. Its capabilities report which ticks the
+//! queue has accepted, and which are durable.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use crate::dataflow::Flow;
+use crate::dataflow::DataflowContext;
 use crate::dataflow::shared_progress::SharedProgress;
 use crate::dataflow::sink_queue::{NotQueued, TickSender};
 
@@ -23,7 +23,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// The dataflow's end of a sink's queue.
 #[derive(Debug)]
-pub(crate) struct Outlet {
+pub(crate) struct SinkQueue {
     /// Closed ticks with their records, in order. Closed by the dataflow at its end, or by the thread
     /// when the sink failed.
     pub(crate) ticks: TickSender,
@@ -33,7 +33,7 @@ pub(crate) struct Outlet {
     pub(crate) durable: SharedProgress,
 }
 
-/// Streams whose frontiers tell what a sink has done.
+/// Streams whose frontiers report the progress of a sink.
 pub(super) struct SinkProgress<'scope> {
     /// Passes a tick when its records are in the sink's queue.
     pub(super) accepted: StreamVec<'scope, Tick, ()>,
@@ -44,13 +44,13 @@ pub(super) struct SinkProgress<'scope> {
 /// The capabilities that a tick holds until it is accepted, and until it is durable.
 type Capabilities = (Capability<Tick>, Capability<Tick>);
 
-/// Hands all records to the outlet, which is on the worker that comes with it.
+/// Sends all records to the queue, which is on the given worker.
 pub(super) fn write_to<'scope>(
     records: StreamVec<'scope, Tick, Record>,
     name: &str,
     component: u32,
-    (worker, outlet): (usize, Option<Outlet>),
-    flow: &Flow,
+    (worker, sink_queue): (usize, Option<SinkQueue>),
+    flow: &DataflowContext,
 ) -> SinkProgress<'scope> {
     let scope = records.scope();
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
@@ -60,12 +60,13 @@ pub(super) fn write_to<'scope>(
     let mut changes = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(changes);
     let info = builder.operator_info();
     let activator = scope.activator_for(info.address.clone());
-    if let Some(outlet) = &outlet {
-        outlet.durable.waker.set(scope, &info.address);
+    if let Some(sink_queue) = &sink_queue {
+        sink_queue.durable.waker.set(scope, &info.address);
     }
-    let keeps = outlet.as_ref().is_some_and(|outlet| outlet.keeps);
-    let (mut queue, durable) =
-        outlet.map(|outlet| (Some(outlet.ticks), outlet.durable)).unwrap_or_default();
+    let keeps = sink_queue.as_ref().is_some_and(|sink_queue| sink_queue.keeps);
+    let (mut queue, durable) = sink_queue
+        .map(|sink_queue| (Some(sink_queue.ticks), sink_queue.durable))
+        .unwrap_or_default();
     let (granule, stop_point) = (flow.granule, flow.stop_point.clone());
     let name = name.to_owned();
     let counters = Arc::clone(&flow.counters);
@@ -96,7 +97,7 @@ pub(super) fn write_to<'scope>(
                         activator.activate_after(LOOK_AGAIN);
                         break;
                     }
-                    // The sink failed and the run ends: nothing holds time back any more.
+                    // The sink failed and the run ends: nothing delays the frontier any more.
                     Err(NotQueued::Closed) => not_durable.clear(),
                 }
             }

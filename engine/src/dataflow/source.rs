@@ -1,5 +1,5 @@
-//! The end of a source in the dataflow: takes what its thread queued, at its ticks, no faster than
-//! the sinks accept, and tells where it was at the end of each granule.
+//! The operator of a source: emits the records that the source's threads queued, at their ticks, no faster than
+//! the sinks accept, and the positions of its partitions at the end of each granule.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 use timely::scheduling::Activator;
 
-use crate::dataflow::Flow;
+use crate::dataflow::DataflowContext;
 use crate::dataflow::waker::Waker;
 use crate::fail_point;
 
@@ -26,9 +26,9 @@ const BATCHES_PER_TURN: usize = 16;
 /// How soon a source that waits for others looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
-/// What a poll of a source brought.
+/// A poll of a source, for the dataflow.
 #[derive(Debug)]
-pub(crate) struct FeedBatch {
+pub(crate) struct SourceBatch {
     /// Records in the order of their ticks.
     pub(crate) records: Vec<(Tick, Record)>,
     /// Where its partitions were at the end of each granule.
@@ -39,11 +39,11 @@ pub(crate) struct FeedBatch {
     pub(crate) ended: bool,
 }
 
-/// The dataflow's end of the queue of a source's partition. A queue that is closed before the source's
-/// end means that the run stops.
+/// The dataflow's end of the queue of a source's partition. The thread closes it at the end of the source, or
+/// when the run stops.
 #[derive(Debug)]
-pub(crate) struct Feed {
-    pub(crate) batches: Receiver<FeedBatch>,
+pub(crate) struct SourceQueue {
+    pub(crate) batches: Receiver<SourceBatch>,
     /// Filled once the dataflow is there; the thread wakes it after each batch and at the end.
     pub(crate) waker: Waker,
 }
@@ -54,22 +54,22 @@ pub(super) struct SourceStreams<'scope> {
     pub(super) changes: StreamVec<'scope, Tick, Change>,
 }
 
-/// The records of the feeds that are this worker's; on some workers there is none.
+/// Emits the records of this worker's queues; some workers have none.
 ///
-/// A record enters no further than `max_lead_ms` of event time ahead of what every sink has accepted, and
-/// when no more than `max_in_flight_bytes` of its partition are on their way.
+/// A record is emitted at most `max_lead_ms` of event time ahead of the ticks that every sink has accepted, and
+/// while at most `max_in_flight_bytes` of its partition are in flight.
 pub(super) fn read_from<'scope>(
     scope: Scope<'scope, Tick>,
     name: &str,
     component: u32,
-    feeds: Vec<Feed>,
-    flow: &Flow,
+    source_queues: Vec<SourceQueue>,
+    flow: &DataflowContext,
 ) -> SourceStreams<'scope> {
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
     let info = builder.operator_info();
     let activator = scope.activator_for(info.address.clone());
-    for feed in &feeds {
-        feed.waker.set(scope, &info.address);
+    for source_queue in &source_queues {
+        source_queue.waker.set(scope, &info.address);
     }
     let (records, record_stream) = builder.new_output::<Vec<Record>>();
     let (changes, change_stream) = builder.new_output::<Vec<Change>>();
@@ -77,7 +77,7 @@ pub(super) fn read_from<'scope>(
     let mut changes = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(changes);
     let flow = flow.clone();
     let (name, worker) = (name.to_owned(), scope.worker().index());
-    let (counters, reads) = (Arc::clone(&flow.counters), !feeds.is_empty());
+    let (counters, reads) = (Arc::clone(&flow.counters), !source_queues.is_empty());
     builder.build(move |mut capabilities| {
         let (of_changes, of_records) = (capabilities.pop(), capabilities.pop());
         let capabilities = of_records.zip(of_changes).map(|(records, changes)| {
@@ -85,9 +85,9 @@ pub(super) fn read_from<'scope>(
             capabilities.downgrade(flow.starts_at);
             capabilities
         });
-        let intakes =
-            feeds.into_iter().zip(capabilities.iter().cycle()).map(|(feed, capabilities)| Intake {
-                feed,
+        let inputs = source_queues.into_iter().zip(capabilities.iter().cycle()).map(
+            |(source_queue, capabilities)| PartitionInput {
+                source_queue,
                 capabilities: capabilities.clone(),
                 component,
                 flow: flow.clone(),
@@ -96,19 +96,20 @@ pub(super) fn read_from<'scope>(
                 clock: flow.starts_at,
                 in_flight: InFlight::default(),
                 end: End::Open,
-            });
-        let mut running: Vec<_> = intakes.collect();
+            },
+        );
+        let mut running: Vec<_> = inputs.collect();
         move |_frontiers| {
             let (mut records, mut changes) = (records.activate(), changes.activate());
-            running.retain_mut(|intake| {
-                !intake.take(
+            running.retain_mut(|input| {
+                !input.take(
                     |capability, record| records.session(capability).give(record),
                     |capability, change| changes.session(capability).give(change),
                 )
             });
             if reads {
-                let clock = running.iter().map(|intake| intake.capabilities.clock()).min();
-                let queued = running.iter().map(|intake| intake.feed.batches.len()).sum();
+                let clock = running.iter().map(|input| input.capabilities.clock()).min();
+                let queued = running.iter().map(|input| input.source_queue.batches.len()).sum();
                 counters.progress(&name, worker, clock.map(|clock| (clock, queued)));
             }
         }
@@ -116,7 +117,7 @@ pub(super) fn read_from<'scope>(
     SourceStreams { records: record_stream, changes: change_stream }
 }
 
-/// The right to speak from a tick on: of records and of positions.
+/// Capabilities for records and for positions.
 #[derive(Clone)]
 struct Capabilities {
     records: Capability<Tick>,
@@ -141,14 +142,14 @@ enum End {
     /// The source has no more.
     Ended,
     /// The run stops; all sources wait for each other.
-    Parked,
+    Stopping,
 }
 
-struct Intake {
-    feed: Feed,
+struct PartitionInput {
+    source_queue: SourceQueue,
     capabilities: Capabilities,
     component: u32,
-    flow: Flow,
+    flow: DataflowContext,
     activator: Activator,
     pending: VecDeque<(Tick, Record)>,
     /// Where the source is once the pending records have entered.
@@ -157,7 +158,7 @@ struct Intake {
     end: End,
 }
 
-/// What has entered and not every sink has accepted.
+/// Records that were emitted and that some sink has not accepted.
 #[derive(Default)]
 struct InFlight {
     /// Bytes of each tick, in order.
@@ -189,14 +190,14 @@ impl InFlight {
     }
 }
 
-impl Intake {
-    /// Takes in what is there and may enter. True when there is no more, and what is open is over.
+impl PartitionInput {
+    /// Emits what is queued and may be emitted. True when the partition has ended.
     fn take(
         &mut self,
         mut give_record: impl FnMut(&Capability<Tick>, Record),
         mut give_change: impl FnMut(&Capability<Tick>, Change),
     ) -> bool {
-        if self.end == End::Parked {
+        if self.end == End::Stopping {
             return self.close();
         }
         for _ in 0..BATCHES_PER_TURN {
@@ -207,7 +208,7 @@ impl Intake {
                 self.activator.activate_after(LOOK_AGAIN);
                 return false;
             }
-            match self.feed.batches.try_recv() {
+            match self.source_queue.batches.try_recv() {
                 Ok(batch) => self.unpack(batch, &mut give_change),
                 Err(TryRecvError::Empty) => return false,
                 Err(TryRecvError::Disconnected) => return self.close(),
@@ -217,7 +218,7 @@ impl Intake {
         false
     }
 
-    /// Lets pending records in, as far as the sinks allow; true if all are.
+    /// Emits pending records, as far as the sinks allow; true if none is left.
     fn enter(&mut self, give: &mut impl FnMut(&Capability<Tick>, Record)) -> bool {
         self.in_flight.accept(&self.flow.accepted);
         while let Some((tick, _)) = self.pending.front() {
@@ -240,8 +241,8 @@ impl Intake {
         true
     }
 
-    /// Queues the records of a batch, and tells where the source was.
-    fn unpack(&mut self, batch: FeedBatch, give: &mut impl FnMut(&Capability<Tick>, Change)) {
+    /// Queues the records of a batch, and emits the positions of its partitions.
+    fn unpack(&mut self, batch: SourceBatch, give: &mut impl FnMut(&Capability<Tick>, Change)) {
         let starts_at = self.flow.starts_at;
         for Mark { partition, tick, position } in batch.marks {
             // An earlier mark was read again, and is known.
@@ -267,20 +268,23 @@ impl Intake {
         self.close()
     }
 
-    /// The queue is closed: lets go of time if the source has ended; otherwise the run stops, and
-    /// what is open stays open.
+    /// The queue is closed: drops the capabilities if the source has ended; otherwise the run stops, and open
+    /// state stays open.
     fn close(&mut self) -> bool {
-        let parking = &self.flow.parking;
+        let stop_coordinator = &self.flow.stop_coordinator;
         if self.end == End::Ended && !self.flow.holds_some {
-            parking.park(Progress::Ended);
+            stop_coordinator.report(Progress::Ended);
             return true;
         }
-        if self.end != End::Parked {
-            self.end = End::Parked;
-            parking.park(self.capabilities.clock().into());
+        if self.end != End::Stopping {
+            self.end = End::Stopping;
+            stop_coordinator.report(self.capabilities.clock().into());
         }
         // As far as all sources have come, everything is to be durable.
-        if parking.low().is_some_and(|low| passed(&self.flow.durable, low.first_open())) {
+        if stop_coordinator
+            .slowest()
+            .is_some_and(|slowest| passed(&self.flow.durable, slowest.first_open()))
+        {
             return true;
         }
         self.activator.activate_after(LOOK_AGAIN);
@@ -288,8 +292,8 @@ impl Intake {
     }
 }
 
-/// True if nothing before a tick can come any more where a probe is. As long as a source holds its
-/// capability, the frontier there is only empty before the first step of the dataflow.
+/// True if the frontier of a probe has passed a tick. While a source has its capability, the frontier is only
+/// empty before the first step of the dataflow.
 fn passed(probe: &ProbeHandle<Tick>, tick: Tick) -> bool {
     probe.with_frontier(|frontier| !frontier.is_empty() && !frontier.less_than(&tick))
 }

@@ -7,14 +7,14 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Inspect;
 
 use crate::StreamName;
-use crate::dataflow::Parts;
+use crate::dataflow::DataflowInputs;
 
 /// The same records. `streams` are the component's.
 pub(super) fn watch<'scope>(
     records: StreamVec<'scope, Tick, Record>,
     component: &str,
     streams: Vec<(StreamName, RecordKind)>,
-    parts: &Parts,
+    parts: &DataflowInputs,
 ) -> StreamVec<'scope, Tick, Record> {
     let (counters, taps) = (Arc::clone(&parts.counters), Arc::clone(&parts.taps));
     let component = component.to_owned();
@@ -30,7 +30,7 @@ pub(super) fn watch<'scope>(
 pub(super) fn watch_clock<'scope>(
     records: StreamVec<'scope, Tick, Record>,
     operator: &str,
-    parts: &Parts,
+    parts: &DataflowInputs,
 ) -> StreamVec<'scope, Tick, Record> {
     let worker = records.scope().worker().index();
     let (counters, operator) = (Arc::clone(&parts.counters), operator.to_owned());

@@ -104,15 +104,15 @@ pub(crate) struct Placement {
 
 impl Placement {
     /// The worker of a source's partition.
-    pub(crate) fn of_feed(&self, component: u32, partition: usize) -> usize {
+    pub(crate) fn of_partition(&self, component: u32, partition: usize) -> usize {
         let number = component as usize + partition;
         let process = number % self.n_processes;
         process * self.n_workers + number / self.n_processes % self.n_workers
     }
 
     /// The worker of a sink; one that the API reads from is in the first process.
-    pub(crate) fn of_outlet(&self, component: u32, in_first: bool) -> usize {
-        if in_first { component as usize % self.n_workers } else { self.of_feed(component, 0) }
+    pub(crate) fn of_sink(&self, component: u32, in_first: bool) -> usize {
+        if in_first { component as usize % self.n_workers } else { self.of_partition(component, 0) }
     }
 
     pub(crate) fn is_here(&self, worker: usize) -> bool {
@@ -142,7 +142,7 @@ mod tests {
                     .filter(|placement| placement.share(component).has(partition))
                     .collect();
                 assert_eq!(here.len(), 1, "partition {partition} of {component}");
-                assert!(here[0].is_here(here[0].of_feed(component, partition)));
+                assert!(here[0].is_here(here[0].of_partition(component, partition)));
             }
         }
     }

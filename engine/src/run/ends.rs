@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sinks::{DeltaTail, Hub, Sink, SinkConfig, SinkContext};
 use sources::{Decisions, Partition, SourceContext};
 
-use crate::dataflow::{Feed, Outlet, Placed};
+use crate::dataflow::{Placed, SinkQueue, SourceQueue};
 use crate::run::connectors::Connectors;
 use crate::run::control::Control;
 use crate::run::decisions::StoredDecisions;
@@ -24,16 +24,16 @@ use crate::run::held::{self, Held};
 use crate::run::opening::Opening;
 use crate::run::resume::Resumed;
 use crate::run::retry::retry;
-use crate::run::source_thread::Surroundings;
+use crate::run::source_thread::SourceThreadContext;
 use crate::run::startup::RoundMessage;
 use crate::run::{begun, sink_thread, source_thread};
 use crate::store::{CommitLog, Session, Store};
 use crate::{Counters, Placement, Plan, PlannedSink, PlannedSource, RunError, State, journals};
 
 /// For each source of the plan, one for each of its partitions.
-pub(super) type Feeds = Vec<Vec<Placed<Feed>>>;
+pub(super) type SourceQueues = Vec<Vec<Placed<SourceQueue>>>;
 /// One for each sink of the plan.
-pub(super) type Outlets = Vec<Placed<Outlet>>;
+pub(super) type SinkQueues = Vec<Placed<SinkQueue>>;
 
 /// What sources and sinks are opened with, and what comes of it beside them.
 pub(super) struct Ends<'a> {
@@ -138,8 +138,8 @@ pub(super) struct Begun<'a> {
 
 /// The threads run.
 pub(super) struct Started {
-    pub(super) feeds: Feeds,
-    pub(super) outlets: Outlets,
+    pub(super) source_queues: SourceQueues,
+    pub(super) sink_queues: SinkQueues,
     /// With the component whose thread it is.
     pub(super) threads: Vec<(String, JoinHandle<()>)>,
 }
@@ -182,7 +182,7 @@ impl<'a> Ends<'a> {
         let mut sinks = Vec::new();
         for sink in &self.plan.sinks {
             let component = self.plan.number_of(&sink.name);
-            let worker = self.placement.of_outlet(component, sink.config.is_served());
+            let worker = self.placement.of_sink(component, sink.config.is_served());
             let here = self.placement.is_here(worker);
             let open = here.then(|| self.open_sink(sink)).transpose()?;
             let upper = open.as_ref().and_then(|sink| sink.upper());
@@ -258,7 +258,7 @@ impl<'a> Ends<'a> {
                 tracing::error!(source = name, partition = partition.name, "left alone");
                 held.add(component, &partition.name, &context);
             }
-            let worker = self.placement.of_feed(component, partition.number);
+            let worker = self.placement.of_partition(component, partition.number);
             open.push(OpenPartition { worker, held: is_held, partition });
         }
         Ok(open)
@@ -332,29 +332,29 @@ impl<'a> Begun<'a> {
     pub(super) fn start(self) -> (Ends<'a>, Started) {
         let Self { ends, sinks, sources } = self;
         let mut threads = Vec::new();
-        let outlets = sinks.into_iter().map(|PlacedSink { name, worker, sink }| {
-            let outlet = sink.map(|sink| {
-                let (outlet, thread) =
+        let sink_queues = sinks.into_iter().map(|PlacedSink { name, worker, sink }| {
+            let sink_queue = sink.map(|sink| {
+                let (sink_queue, thread) =
                     sink_thread::spawn(&name, sink, &ends.counters, ends.control);
                 threads.push((name.clone(), thread));
-                outlet
+                sink_queue
             });
-            Placed::new(worker, outlet)
+            Placed::new(worker, sink_queue)
         });
-        let outlets = outlets.collect();
-        let surroundings = Surroundings {
+        let sink_queues = sink_queues.collect();
+        let context = SourceThreadContext {
             counters: Arc::clone(&ends.counters),
             control: Arc::clone(ends.control),
             done_with: Arc::clone(&ends.done_with),
             furthest: Arc::clone(&ends.furthest),
         };
-        let feeds = sources.into_iter().map(|(name, partitions)| {
-            let (feeds, of_source) = start_source(&name, partitions, &surroundings);
+        let source_queues = sources.into_iter().map(|(name, partitions)| {
+            let (source_queues, of_source) = start_source(&name, partitions, &context);
             threads.extend(of_source.into_iter().map(|thread| (name.clone(), thread)));
-            feeds
+            source_queues
         });
-        let feeds = feeds.collect();
-        (ends, Started { feeds, outlets, threads })
+        let source_queues = source_queues.collect();
+        (ends, Started { source_queues, sink_queues, threads })
     }
 }
 
@@ -363,19 +363,19 @@ impl<'a> Begun<'a> {
 fn start_source(
     name: &str,
     partitions: Vec<OpenPartition>,
-    surroundings: &Surroundings,
-) -> (Vec<Placed<Feed>>, Vec<JoinHandle<()>>) {
-    let (mut feeds, mut threads) = (Vec::new(), Vec::new());
+    context: &SourceThreadContext,
+) -> (Vec<Placed<SourceQueue>>, Vec<JoinHandle<()>>) {
+    let (mut source_queues, mut threads) = (Vec::new(), Vec::new());
     for OpenPartition { worker, held, partition } in partitions {
         if held {
-            threads.extend(source_thread::spawn_receiver(name, partition, surroundings));
+            threads.extend(source_thread::spawn_receiver(name, partition, context));
             continue;
         }
-        let (feed, of_feed) = source_thread::spawn(name, partition, surroundings);
-        threads.extend(of_feed);
-        feeds.push(Placed::new(worker, Some(feed)));
+        let (source_queue, of_partition) = source_thread::spawn(name, partition, context);
+        threads.extend(of_partition);
+        source_queues.push(Placed::new(worker, Some(source_queue)));
     }
-    (feeds, threads)
+    (source_queues, threads)
 }
 
 /// Lets queries see what the `delta` sink has accepted.

@@ -10,7 +10,7 @@ use operators::Model;
 use schemas::Tick;
 use serde::{Deserialize, Serialize};
 
-use crate::dataflow::{Configured, Parts, Placed};
+use crate::dataflow::{Configured, DataflowInputs, Placed};
 use crate::run::checkpoint_thread;
 use crate::run::cluster::Connected;
 use crate::run::configuration::Configuration;
@@ -78,7 +78,7 @@ impl Opening {
     pub(super) fn open(
         &self,
         startup: &mut StartupCoordinator<'_>,
-    ) -> Result<(Parts, Opened), RunError> {
+    ) -> Result<(DataflowInputs, Opened), RunError> {
         let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).take();
         let run = loaded.as_ref().map(|(session, _)| session.run_id());
         let message = RunMessage { run, hold: self.options.hold.clone() };
@@ -142,7 +142,12 @@ impl Opening {
 
     /// Starts the threads, and puts together what the workers need and what is beside them.
     #[expect(clippy::disallowed_methods, reason = "the start of a run is a matter of clocks")]
-    fn start(&self, begun: Begun<'_>, configuration: Changeable, held: Held) -> (Parts, Opened) {
+    fn start(
+        &self,
+        begun: Begun<'_>,
+        configuration: Changeable,
+        held: Held,
+    ) -> (DataflowInputs, Opened) {
         let (ends, started) = begun.start();
         let Ends { store, session, resumed, hold, counters, hub, history, done_with, .. } = ends;
         let mut threads = started.threads;
@@ -156,13 +161,13 @@ impl Opening {
         });
         self.control.health().watch(threads);
         let taps = Arc::<Taps>::default();
-        let parts = Parts {
+        let parts = DataflowInputs {
             plan: self.plan.clone(),
             counters: Arc::clone(&counters),
             taps: Arc::clone(&taps),
             models: self.models.clone(),
-            feeds: started.feeds,
-            outlets: started.outlets,
+            source_queues: started.source_queues,
+            sink_queues: started.sink_queues,
             configured: Placed::new(0, configured),
             checkpointer: Placed::new(0, checkpointer),
             starts_at: resumed.tick(),

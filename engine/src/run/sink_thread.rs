@@ -8,7 +8,7 @@ use crossbeam_channel::RecvTimeoutError;
 use schemas::{Progress, Record, Tick};
 use sinks::{Sink, SinkError};
 
-use crate::dataflow::{Outlet, SharedProgress, TickReceiver, sink_queue};
+use crate::dataflow::{SharedProgress, SinkQueue, TickReceiver, sink_queue};
 use crate::fail_point;
 use crate::run::control::Control;
 use crate::run::retry::retry;
@@ -27,11 +27,11 @@ pub(super) fn spawn(
     sink: Box<dyn Sink>,
     counters: &Arc<Counters>,
     control: &Arc<Control>,
-) -> (Outlet, JoinHandle<()>) {
+) -> (SinkQueue, JoinHandle<()>) {
     let (ticks, queue) = sink_queue(QUEUE_TICKS, QUEUE_BYTES);
     let durable = SharedProgress::default();
     let keeps = sink.upper().is_some();
-    let outlet = Outlet { ticks, keeps, durable: durable.clone() };
+    let sink_queue = SinkQueue { ticks, keeps, durable: durable.clone() };
     let mut writer = Writer {
         name: name.to_owned(),
         sink,
@@ -53,7 +53,7 @@ pub(super) fn spawn(
         drop(queue);
         writer.durable.set(progress);
     });
-    (outlet, thread)
+    (sink_queue, thread)
 }
 
 struct Writer {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{SendTimeoutError, Sender};
 use sources::{Partition, Poll, PollState, Receiver, Source, SourceError};
 
-use crate::dataflow::{Feed, FeedBatch, Waker};
+use crate::dataflow::{SourceBatch, SourceQueue, Waker};
 use crate::fail_point;
 use crate::run::control::Control;
 use crate::{Counters, RunError};
@@ -22,7 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the threads of all sources share.
 #[derive(Clone, Debug)]
-pub(super) struct Surroundings {
+pub(super) struct SourceThreadContext {
     pub(super) counters: Arc<Counters>,
     pub(super) control: Arc<Control>,
     /// Everything before this tick is in every checkpoint that is kept; set by the dataflow.
@@ -35,15 +35,15 @@ pub(super) struct Surroundings {
 pub(super) fn spawn(
     name: &str,
     partition: Partition,
-    surroundings: &Surroundings,
-) -> (Feed, Vec<JoinHandle<()>>) {
+    context: &SourceThreadContext,
+) -> (SourceQueue, Vec<JoinHandle<()>>) {
     let (queue, batches) = crossbeam_channel::bounded(QUEUE_POLLS);
     let waker = Waker::default();
     let Partition { source, receiver, .. } = partition;
-    let feed = Feed { batches, waker: waker.clone() };
-    let receiver = receiver.map(|receiver| receive(name, receiver, surroundings));
-    let surroundings = surroundings.clone();
-    let mut reader = Reader { name: name.to_owned(), source, queue, waker, surroundings };
+    let source_queue = SourceQueue { batches, waker: waker.clone() };
+    let receiver = receiver.map(|receiver| receive(name, receiver, context));
+    let context = context.clone();
+    let mut reader = Reader { name: name.to_owned(), source, queue, waker, context };
     let reader = thread::spawn(move || {
         reader.read();
         let Reader { queue, waker, .. } = reader;
@@ -51,7 +51,7 @@ pub(super) fn spawn(
         drop(queue);
         waker.wake();
     });
-    (feed, receiver.into_iter().chain([reader]).collect())
+    (source_queue, receiver.into_iter().chain([reader]).collect())
 }
 
 /// Starts the thread that takes in what comes for a partition that is left alone, if it has one: a later
@@ -59,18 +59,18 @@ pub(super) fn spawn(
 pub(super) fn spawn_receiver(
     name: &str,
     partition: Partition,
-    surroundings: &Surroundings,
+    context: &SourceThreadContext,
 ) -> Option<JoinHandle<()>> {
-    Some(receive(name, partition.receiver?, surroundings))
+    Some(receive(name, partition.receiver?, context))
 }
 
 /// Receives until the run stops.
 fn receive(
     name: &str,
     mut receiver: Box<dyn Receiver>,
-    surroundings: &Surroundings,
+    context: &SourceThreadContext,
 ) -> JoinHandle<()> {
-    let (name, control) = (name.to_owned(), Arc::clone(&surroundings.control));
+    let (name, control) = (name.to_owned(), Arc::clone(&context.control));
     thread::spawn(move || {
         while !control.stopping() {
             match wait_out(&name, &control, || receiver.receive()) {
@@ -116,9 +116,9 @@ fn wait_out<T>(
 struct Reader {
     name: String,
     source: Box<dyn Source>,
-    queue: Sender<FeedBatch>,
+    queue: Sender<SourceBatch>,
     waker: Waker,
-    surroundings: Surroundings,
+    context: SourceThreadContext,
 }
 
 impl Reader {
@@ -126,26 +126,26 @@ impl Reader {
     fn read(&mut self) {
         if let Err(source) = self.poll_all() {
             let name = self.name.clone();
-            self.surroundings.control.fail(RunError::Source { name, source }, false);
+            self.context.control.fail(RunError::Source { name, source }, false);
         }
     }
 
     fn poll_all(&mut self) -> Result<(), SourceError> {
         let mut done_with = 0;
-        while !self.surroundings.control.stopping() {
+        while !self.context.control.stopping() {
             let Some(poll) = self.poll()? else { break };
             fail_point::pass("panic after poll", &self.name);
             fail_point::pass("after poll", &self.name);
             let ended = poll.state == PollState::End;
             self.count(&poll);
-            self.surroundings.furthest.fetch_max(poll.clock, Ordering::Relaxed);
+            self.context.furthest.fetch_max(poll.clock, Ordering::Relaxed);
             let Poll { records, marks, clock, .. } = poll;
-            self.send(FeedBatch { records, marks, clock, ended });
+            self.send(SourceBatch { records, marks, clock, ended });
             self.waker.wake();
             if ended {
                 break;
             }
-            let now_done_with = self.surroundings.done_with.load(Ordering::Acquire);
+            let now_done_with = self.context.done_with.load(Ordering::Acquire);
             if now_done_with > done_with {
                 done_with = now_done_with;
                 fail_point::pass("before trim", &self.name);
@@ -163,7 +163,7 @@ impl Reader {
 
     /// Polls the source; again while something outside is unavailable. None if it is to stop.
     fn poll(&mut self) -> Result<Option<Poll>, SourceError> {
-        let control = Arc::clone(&self.surroundings.control);
+        let control = Arc::clone(&self.context.control);
         let source = &mut self.source;
         match wait_out(&self.name, &control, || source.poll()) {
             // What it has not given, it gives to the next run.
@@ -173,7 +173,7 @@ impl Reader {
     }
 
     fn count(&self, poll: &Poll) {
-        let counters = &self.surroundings.counters;
+        let counters = &self.context.counters;
         counters.records(&self.name, poll.n_records);
         counters.late(&self.name, poll.n_late);
         for dropped in &poll.dropped {
@@ -188,11 +188,11 @@ impl Reader {
     }
 
     /// Waits for room in the queue.
-    fn send(&self, mut batch: FeedBatch) {
+    fn send(&self, mut batch: SourceBatch) {
         while let Err(SendTimeoutError::Timeout(returned)) =
             self.queue.send_timeout(batch, LOOK_AGAIN)
         {
-            if self.surroundings.control.stopping() {
+            if self.context.control.stopping() {
                 return;
             }
             batch = returned;

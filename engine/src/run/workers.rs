@@ -10,7 +10,7 @@ use timely::execute::execute_from;
 use timely::worker::Worker;
 
 use crate::RunError;
-use crate::dataflow::{Dataflow, Parts, build};
+use crate::dataflow::{Dataflow, DataflowInputs, build};
 use crate::run::control::Control;
 use crate::run::opening::{Opened, Opening};
 use crate::run::startup::StartupCoordinator;
@@ -26,7 +26,7 @@ pub(super) fn start(
     control: &Arc<Control>,
 ) -> Result<(Workers, Opened), RunError> {
     let (tell, told) = crossbeam_channel::bounded(1);
-    let parts = OnceLock::<Option<Parts>>::new();
+    let parts = OnceLock::<Option<DataflowInputs>>::new();
     let ends = Arc::clone(control);
     let workers = thread::spawn(move || {
         let failed = |reason: String| RunError::Workers { reason };
@@ -88,13 +88,13 @@ fn wait_for_opened(
 }
 
 /// One worker, until everything is in a checkpoint.
-fn run(worker: &mut Worker, parts: &Parts) {
-    let Dataflow { committed, parking } = build(worker, parts);
+fn run(worker: &mut Worker, parts: &DataflowInputs) {
+    let Dataflow { committed, stop_coordinator } = build(worker, parts);
     step_until(worker, || {
-        parking.update(&parts.stop);
+        stop_coordinator.update(&parts.stop);
         committed.done()
     });
-    parking.close();
+    stop_coordinator.close();
 }
 
 /// Steps at least once: before its first step, a dataflow looks as if it were done.
