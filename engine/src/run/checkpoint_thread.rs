@@ -38,18 +38,18 @@ pub(super) fn spawn(
     let components =
         components.map(|(name, shape)| (name.to_owned(), shape.unwrap_or_default())).collect();
     let control = Arc::clone(control);
-    let mut committer = Committer { components, log, held, control, committed, oldest };
+    let mut writer = CheckpointWriter { components, log, held, control, committed, oldest };
     let thread = thread::spawn(move || {
-        if let Err(error) = committer.commit_all(&queue) {
+        if let Err(error) = writer.commit_all(&queue) {
             let fenced = matches!(error, StoreError::Fenced { .. });
-            committer.control.fail(RunError::Store(error), fenced);
-            committer.committed.set(Progress::Failed);
+            writer.control.fail(RunError::Store(error), fenced);
+            writer.committed.set(Progress::Failed);
         }
     });
     (checkpointer, thread)
 }
 
-struct Committer {
+struct CheckpointWriter {
     /// Name and shape of each component, by its number.
     components: Vec<(String, String)>,
     log: Box<dyn CommitLog>,
@@ -59,7 +59,7 @@ struct Committer {
     oldest: Arc<AtomicU64>,
 }
 
-impl Committer {
+impl CheckpointWriter {
     /// Commits until the queue is closed, or a part of the run has failed.
     fn commit_all(&mut self, queue: &Receiver<Commit>) -> Result<(), StoreError> {
         for mut commit in queue {

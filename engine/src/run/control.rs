@@ -58,7 +58,7 @@ impl Control {
         self.asked_by.get().map(String::as_str)
     }
 
-    /// Ends the run because of a failure; only the first is kept. With `at_once`, nothing is waited
+    /// Endpoints the run because of a failure; only the first is kept. With `at_once`, nothing is waited
     /// for: what is not durable is another run's.
     ///
     /// If there are other processes it does not come back: these cannot tell what is durable from what

@@ -10,12 +10,12 @@ mod configuration;
 mod connectors;
 mod control;
 mod decisions;
-mod ends;
+mod endpoints;
 mod health;
 mod held;
 mod identity;
 mod lease;
-mod opening;
+mod opener;
 mod resume;
 mod retry;
 #[cfg(test)]
@@ -40,7 +40,7 @@ use sinks::Hub;
 use crate::run::connectors::{Connectors, PlannedConnectors};
 use crate::run::control::Control;
 use crate::run::lease::HeldLease;
-use crate::run::opening::{Opened, Opening};
+use crate::run::opener::{RunOpener, StartedRun};
 use crate::run::resume::{Resumed, resume};
 use crate::store::{Session, Store};
 use crate::{ClearError, Counters, Plan, RunError, Taps, clear};
@@ -250,7 +250,7 @@ impl RunBuilder {
         let (leased, loaded) =
             first.map(|First { leased, session, resumed }| (leased, (session, resumed))).unzip();
         let generation = leased.as_ref().map(|leased: &LeasedStore| leased.lease.generation());
-        let opening = Opening {
+        let opening = RunOpener {
             plan,
             models,
             options,
@@ -260,7 +260,7 @@ impl RunBuilder {
             generation: generation.unwrap_or_else(|| Arc::new(AtomicI64::default())),
         };
         match workers::start(opening, &control) {
-            Ok((workers, Opened { shared, store })) => {
+            Ok((workers, StartedRun { shared, store })) => {
                 Ok(Run { shared, control, workers, leased, store })
             }
             Err(error) => {

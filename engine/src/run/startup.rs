@@ -51,7 +51,7 @@ impl<'a> StartupCoordinator<'a> {
         Self { worker, sends, received, progress }
     }
 
-    /// Ends a round with what this process has done in it and its message, if it could. Waits for the
+    /// Endpoints a round with what this process has done in it and its message, if it could. Waits for the
     /// others, and returns what all of them have sent.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use timely::worker::Worker;
 use crate::RunError;
 use crate::dataflow::{Dataflow, DataflowInputs, build};
 use crate::run::control::Control;
-use crate::run::opening::{Opened, Opening};
+use crate::run::opener::{RunOpener, StartedRun};
 use crate::run::startup::StartupCoordinator;
 
 /// How long a worker sleeps at most when there is nothing to do.
@@ -22,9 +22,9 @@ type Workers = JoinHandle<Result<(), RunError>>;
 
 /// Starts the workers, and waits until this process's sources and sinks are open.
 pub(super) fn start(
-    opening: Opening,
+    opening: RunOpener,
     control: &Arc<Control>,
-) -> Result<(Workers, Opened), RunError> {
+) -> Result<(Workers, StartedRun), RunError> {
     let (tell, told) = crossbeam_channel::bounded(1);
     let parts = OnceLock::<Option<DataflowInputs>>::new();
     let ends = Arc::clone(control);
@@ -68,9 +68,9 @@ pub(super) fn start(
 /// Waits for the sources and sinks, and before that for other processes as long as need be, unless it
 /// is asked to stop.
 fn wait_for_opened(
-    told: &Receiver<Result<Opened, RunError>>,
+    told: &Receiver<Result<StartedRun, RunError>>,
     control: &Control,
-) -> Result<Opened, RunError> {
+) -> Result<StartedRun, RunError> {
     loop {
         match told.recv_timeout(PARK) {
             Ok(opened) => return opened,

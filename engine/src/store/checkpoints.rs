@@ -7,7 +7,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
 
 use crate::State;
-use crate::store::{Checkpoint, Known, Listed, StoreError, from_sql, to_sql};
+use crate::store::{Checkpoint, Listed, PipelineRow, StoreError, from_sql, to_sql};
 
 /// A row of the table.
 pub(super) struct Stored {
@@ -96,7 +96,7 @@ impl Stored {
 /// The newest checkpoint that is intact, up to a tick; none if there never was one.
 pub(super) async fn load_latest<'c>(
     executor: impl sqlx::Executor<'c, Database = Any>,
-    known: &Known,
+    known: &PipelineRow,
     up_to: Option<Progress>,
 ) -> Result<Option<Checkpoint>, StoreError> {
     let stored = stored(executor, &known.name).await?;

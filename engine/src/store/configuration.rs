@@ -7,7 +7,7 @@ use sqlx::{Any, Row, Transaction};
 
 use crate::fail_point;
 use crate::store::session::claim;
-use crate::store::{Known, Session, StoreError, StoreHandle, from_sql, to_sql};
+use crate::store::{PipelineRow, Session, StoreError, StoreHandle, from_sql, to_sql};
 
 /// A zone that was set or taken away.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,7 @@ pub(crate) struct ZoneChange {
 #[derive(Debug)]
 pub(crate) struct ChangeLog {
     store: StoreHandle,
-    known: Known,
+    known: PipelineRow,
 }
 
 impl Session {

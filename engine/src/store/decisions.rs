@@ -5,13 +5,13 @@ use sqlx::Row;
 
 use crate::fail_point;
 use crate::store::session::claim;
-use crate::store::{Known, Session, StoreError, StoreHandle, from_sql, to_sql};
+use crate::store::{PipelineRow, Session, StoreError, StoreHandle, from_sql, to_sql};
 
 /// A run's part of the table of decisions.
 #[derive(Debug)]
 pub(crate) struct DecisionTable {
     store: StoreHandle,
-    known: Known,
+    known: PipelineRow,
 }
 
 impl Session {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{Any, Row};
 
 use crate::store::checkpoints::load_latest;
-use crate::store::{Checkpoint, Known, StoreError, StoreHandle, from_sql, to_sql};
+use crate::store::{Checkpoint, PipelineRow, StoreError, StoreHandle, from_sql, to_sql};
 
 /// What the processes of a run know it by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,10 +35,10 @@ impl StoreHandle {
         &self,
         pipeline: &str,
         fresh: bool,
-    ) -> Result<(Known, Before, Option<Checkpoint>), StoreError> {
+    ) -> Result<(PipelineRow, Before, Option<Checkpoint>), StoreError> {
         let row = known(&self.pool, pipeline).await?;
         // Without a row there are no checkpoints either, unless it was damaged.
-        let row = row.unwrap_or_else(|| Known {
+        let row = row.unwrap_or_else(|| PipelineRow {
             name: pipeline.to_owned(),
             lineage: new_lineage(),
             generation: 0,
@@ -47,7 +47,7 @@ impl StoreHandle {
         let latest = row.latest.map_or(-1, to_sql);
         let before = Before { generation: row.generation, latest, fresh };
         let loaded = if fresh { None } else { load_latest(&self.pool, &row, None).await? };
-        let known = Known {
+        let known = PipelineRow {
             lineage: if fresh { new_lineage() } else { row.lineage },
             generation: row.generation.saturating_add(1),
             latest: loaded.as_ref().map(|checkpoint| checkpoint.progress),
@@ -61,9 +61,9 @@ impl StoreHandle {
         &self,
         pipeline: &str,
         run: &RunId,
-    ) -> Result<(Known, Option<Checkpoint>), StoreError> {
+    ) -> Result<(PipelineRow, Option<Checkpoint>), StoreError> {
         let RunId { generation, lineage, latest } = run.clone();
-        let known = Known { name: pipeline.to_owned(), lineage, generation, latest };
+        let known = PipelineRow { name: pipeline.to_owned(), lineage, generation, latest };
         if latest.is_none() {
             return Ok((known, None));
         }
@@ -77,7 +77,7 @@ impl StoreHandle {
     /// has committed since the run was loaded.
     pub(super) async fn take_generation(
         &self,
-        known: &Known,
+        known: &PipelineRow,
         before: Before,
     ) -> Result<(), StoreError> {
         let latest = if before.fresh { -1 } else { before.latest };
@@ -119,11 +119,11 @@ impl StoreHandle {
 pub(super) async fn known<'c>(
     executor: impl sqlx::Executor<'c, Database = Any>,
     pipeline: &str,
-) -> Result<Option<Known>, StoreError> {
+) -> Result<Option<PipelineRow>, StoreError> {
     let row = sqlx::query("SELECT lineage, generation, latest FROM pipelines WHERE name = $1");
     let Some(row) = row.bind(pipeline).fetch_optional(executor).await? else { return Ok(None) };
     let latest: i64 = row.try_get(2)?;
-    Ok(Some(Known {
+    Ok(Some(PipelineRow {
         name: pipeline.to_owned(),
         lineage: row.try_get(0)?,
         generation: row.try_get(1)?,

@@ -67,7 +67,7 @@ pub struct Listed {
 
 /// What the store knows of a pipeline.
 #[derive(Clone, Debug)]
-struct Known {
+struct PipelineRow {
     name: String,
     lineage: String,
     generation: i64,

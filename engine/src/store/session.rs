@@ -8,7 +8,7 @@ use sqlx::{Any, Row, Transaction};
 use crate::State;
 use crate::store::checkpoints::{Stored, insert, load_latest};
 use crate::store::generation::{Before, RunId};
-use crate::store::{Known, Listed, StoreError, StoreHandle, from_sql, to_sql};
+use crate::store::{Listed, PipelineRow, StoreError, StoreHandle, from_sql, to_sql};
 
 /// A checkpoint that adds to others is small; after so many, or when they are larger together than
 /// what they add to, a whole one is made.
@@ -31,7 +31,7 @@ pub(crate) trait CommitLog: Send {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(super) store: StoreHandle,
-    pub(super) known: Known,
+    pub(super) known: PipelineRow,
     /// What it was loaded from, until the generation is taken.
     before: Option<Before>,
     /// Checkpoints that older ones are kept behind.
@@ -56,7 +56,7 @@ impl Session {
     /// The session of a run; its first checkpoint is whole.
     pub(super) fn new(
         store: StoreHandle,
-        known: Known,
+        known: PipelineRow,
         before: Option<Before>,
         retention: usize,
     ) -> Self {
@@ -76,7 +76,7 @@ impl Session {
 
     /// What other processes of the run need to join it.
     pub(crate) fn run_id(&self) -> RunId {
-        let Known { lineage, generation, latest, .. } = self.known.clone();
+        let PipelineRow { lineage, generation, latest, .. } = self.known.clone();
         RunId { generation, lineage, latest }
     }
 
@@ -248,13 +248,13 @@ impl CommitLog for Session {
 /// is over.
 pub(super) async fn claim(
     transaction: &mut Transaction<'_, Any>,
-    known: &Known,
+    known: &PipelineRow,
 ) -> Result<(), StoreError> {
     let claim = "UPDATE pipelines SET generation = $1 WHERE name = $2 AND generation = $1";
     let claim = sqlx::query(claim).bind(known.generation).bind(known.name.as_str());
     if claim.execute(&mut **transaction).await?.rows_affected() == 1 {
         return Ok(());
     }
-    let Known { name: pipeline, generation, .. } = known.clone();
+    let PipelineRow { name: pipeline, generation, .. } = known.clone();
     Err(StoreError::Fenced { pipeline, generation })
 }

@@ -113,7 +113,7 @@ struct Life {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     /// It goes on to the end of its sources.
-    Ends,
+    Endpoints,
     /// It is asked to stop at a commit of its sinks.
     Stops { commit: u64 },
     /// It dies at a commit of its sinks, before or behind it.
@@ -156,7 +156,7 @@ impl World {
         match run.wait() {
             Ok(ended) => drop(ended.release()),
             Err(error) => {
-                let expected = !matches!(fate, Fate::Ends | Fate::Stops { .. });
+                let expected = !matches!(fate, Fate::Endpoints | Fate::Stops { .. });
                 assert!(expected, "{fate:?}: {error:?}");
                 alive.store(false, Ordering::Release);
             }
@@ -216,7 +216,7 @@ impl Connectors for Life {
 /// What one run without faults gives.
 fn reference(script: u64) -> [Vec<String>; 2] {
     let world = World::new(script);
-    assert!(world.run(PIPELINE, Fate::Ends, 0, 1));
+    assert!(world.run(PIPELINE, Fate::Endpoints, 0, 1));
     let output = [world.output("rows"), world.output("results")];
     assert!(output.iter().all(|lines| lines.len() > 50), "there is something to compare");
     output
@@ -231,7 +231,7 @@ fn fate(chance: &mut Chance) -> Fate {
             Fate::DiesAtCheckpoint { commit, committed }
         }
         5 => Fate::Fails { poll: chance.below(60) },
-        _ => Fate::Ends,
+        _ => Fate::Endpoints,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Each step is a type, whose one way on is the next: the sinks are open and tell how far they have come
 //! ([`OpenedSinks`]); partitions that are read again have their places ([`Released`]); all is open
-//! ([`Opened`]); the run has its generation, and earlier ones are shut out ([`Begun`]); the threads run
+//! ([`OpenedEndpoints`]); the run has its generation, and earlier ones are shut out ([`Begun`]); the threads run
 //! ([`Started`]). Before the last one nothing is read, and nothing is written.
 
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use crate::run::connectors::Connectors;
 use crate::run::control::Control;
 use crate::run::decisions::StoredDecisions;
 use crate::run::held::{self, Held};
-use crate::run::opening::Opening;
+use crate::run::opener::RunOpener;
 use crate::run::resume::Resumed;
 use crate::run::retry::retry;
 use crate::run::source_thread::SourceThreadContext;
@@ -36,7 +36,7 @@ pub(super) type SourceQueues = Vec<Vec<Placed<SourceQueue>>>;
 pub(super) type SinkQueues = Vec<Placed<SinkQueue>>;
 
 /// What sources and sinks are opened with, and what comes of it beside them.
-pub(super) struct Ends<'a> {
+pub(super) struct Endpoints<'a> {
     plan: &'a Plan,
     directory: &'a Path,
     connectors: &'a dyn Connectors,
@@ -107,22 +107,22 @@ struct OpenPartition {
 
 /// The sinks are open.
 pub(super) struct OpenedSinks<'a> {
-    ends: Ends<'a>,
+    endpoints: Endpoints<'a>,
     sinks: Vec<PlacedSink>,
 }
 
 /// Partitions that were left alone before, and are not now, are to be read behind what sinks hold, and so
 /// are those that no earlier run has read.
 pub(super) struct Released<'a> {
-    ends: Ends<'a>,
+    endpoints: Endpoints<'a>,
     sinks: Vec<PlacedSink>,
     /// What is changed of the checkpoint by that.
     changes: State,
 }
 
 /// Sinks and sources are open; an earlier run can go on all the same.
-pub(super) struct Opened<'a> {
-    ends: Ends<'a>,
+pub(super) struct OpenedEndpoints<'a> {
+    endpoints: Endpoints<'a>,
     sinks: Vec<PlacedSink>,
     changes: State,
     /// For each source of the plan, with its name.
@@ -131,7 +131,7 @@ pub(super) struct Opened<'a> {
 
 /// The run has its generation, and no earlier one can write any more.
 pub(super) struct Begun<'a> {
-    ends: Ends<'a>,
+    endpoints: Endpoints<'a>,
     sinks: Vec<PlacedSink>,
     sources: Vec<(String, Vec<OpenPartition>)>,
 }
@@ -144,15 +144,15 @@ pub(super) struct Started {
     pub(super) threads: Vec<(String, JoinHandle<()>)>,
 }
 
-impl<'a> Ends<'a> {
+impl<'a> Endpoints<'a> {
     /// For a run that was loaded, or joined in a store of this process's own.
     pub(super) fn new(
-        opening: &'a Opening,
+        opening: &'a RunOpener,
         hold: &'a [String],
         store: Option<Store>,
         (session, resumed): (Session, Resumed),
     ) -> Self {
-        let Opening { plan, options, control, connectors, .. } = opening;
+        let RunOpener { plan, options, control, connectors, .. } = opening;
         let decisions =
             StoredDecisions { table: session.decisions(), control: Arc::clone(control) };
         Self {
@@ -189,7 +189,7 @@ impl<'a> Ends<'a> {
             all.join(SinksMessage { upper: upper.unwrap_or(0) });
             sinks.push(PlacedSink { name: sink.name.clone(), worker, sink: open });
         }
-        Ok((OpenedSinks { ends: self, sinks }, all))
+        Ok((OpenedSinks { endpoints: self, sinks }, all))
     }
 
     fn open_sink(&mut self, sink: &PlannedSink) -> Result<Box<dyn Sink>, RunError> {
@@ -269,33 +269,33 @@ impl<'a> OpenedSinks<'a> {
     /// Releases partitions that were left alone; `from` is behind all that the sinks of all processes
     /// hold.
     pub(super) fn release(mut self, from: Tick) -> Released<'a> {
-        let changes = self.ends.release(from);
-        Released { ends: self.ends, sinks: self.sinks, changes }
+        let changes = self.endpoints.release(from);
+        Released { endpoints: self.endpoints, sinks: self.sinks, changes }
     }
 }
 
 impl<'a> Released<'a> {
     /// Opens the sources. Says which partitions are left alone, and where those begin that no earlier run
     /// has read.
-    pub(super) fn open_sources(self) -> Result<(Opened<'a>, SourcesMessage), RunError> {
-        let Self { ends, sinks, changes } = self;
+    pub(super) fn open_sources(self) -> Result<(OpenedEndpoints<'a>, SourcesMessage), RunError> {
+        let Self { endpoints, sinks, changes } = self;
         let (mut held, mut begun) = (Held::default(), State::default());
         let mut sources = Vec::new();
-        for source in &ends.plan.sources {
-            let partitions = ends.open_source(source, &mut held, &mut begun)?;
+        for source in &endpoints.plan.sources {
+            let partitions = endpoints.open_source(source, &mut held, &mut begun)?;
             sources.push((source.name.clone(), partitions));
         }
-        let opened = Opened { ends, sinks, changes, sources };
+        let opened = OpenedEndpoints { endpoints, sinks, changes, sources };
         Ok((opened, SourcesMessage { held, begun }))
     }
 }
 
-impl<'a> Opened<'a> {
+impl<'a> OpenedEndpoints<'a> {
     /// Takes the generation; what is released or dropped, and where partitions of all processes have
     /// `begun`, is durable then. Gives it.
     pub(super) fn take_generation(&mut self, begun: &State) -> Result<i64, RunError> {
         self.changes.apply(begun.clone());
-        let Ends { session, resumed, control, .. } = &mut self.ends;
+        let Endpoints { session, resumed, control, .. } = &mut self.endpoints;
         session.take_generation().map_err(RunError::Store)?;
         if !self.changes.components.is_empty() {
             let commit = || session.commit(resumed.progress, &self.changes);
@@ -310,32 +310,32 @@ impl<'a> Opened<'a> {
     /// Shuts out earlier runs from what the sinks of this process write to; to be called when the
     /// generation is taken.
     pub(super) fn begin(self) -> Result<Begun<'a>, RunError> {
-        let Self { ends, mut sinks, sources, .. } = self;
+        let Self { endpoints, mut sinks, sources, .. } = self;
         for PlacedSink { name, sink, .. } in &mut sinks {
             let failed = |source| RunError::Sink { name: name.clone(), source };
             sink.as_mut().map_or(Ok(()), |sink| sink.fence()).map_err(failed)?;
         }
-        Ok(Begun { ends, sinks, sources })
+        Ok(Begun { endpoints, sinks, sources })
     }
 }
 
 impl<'a> Begun<'a> {
     pub(super) fn session(&self) -> &Session {
-        &self.ends.session
+        &self.endpoints.session
     }
 
     pub(super) fn starts_at(&self) -> Tick {
-        self.ends.resumed.tick()
+        self.endpoints.resumed.tick()
     }
 
     /// Starts the threads of sinks and sources.
-    pub(super) fn start(self) -> (Ends<'a>, Started) {
-        let Self { ends, sinks, sources } = self;
+    pub(super) fn start(self) -> (Endpoints<'a>, Started) {
+        let Self { endpoints, sinks, sources } = self;
         let mut threads = Vec::new();
         let sink_queues = sinks.into_iter().map(|PlacedSink { name, worker, sink }| {
             let sink_queue = sink.map(|sink| {
                 let (sink_queue, thread) =
-                    sink_thread::spawn(&name, sink, &ends.counters, ends.control);
+                    sink_thread::spawn(&name, sink, &endpoints.counters, endpoints.control);
                 threads.push((name.clone(), thread));
                 sink_queue
             });
@@ -343,10 +343,10 @@ impl<'a> Begun<'a> {
         });
         let sink_queues = sink_queues.collect();
         let context = SourceThreadContext {
-            counters: Arc::clone(&ends.counters),
-            control: Arc::clone(ends.control),
-            done_with: Arc::clone(&ends.done_with),
-            furthest: Arc::clone(&ends.furthest),
+            counters: Arc::clone(&endpoints.counters),
+            control: Arc::clone(endpoints.control),
+            done_with: Arc::clone(&endpoints.done_with),
+            furthest: Arc::clone(&endpoints.furthest),
         };
         let source_queues = sources.into_iter().map(|(name, partitions)| {
             let (source_queues, of_source) = start_source(&name, partitions, &context);
@@ -354,7 +354,7 @@ impl<'a> Begun<'a> {
             source_queues
         });
         let source_queues = source_queues.collect();
-        (ends, Started { source_queues, sink_queues, threads })
+        (endpoints, Started { source_queues, sink_queues, threads })
     }
 }
 

@@ -16,7 +16,7 @@ use crate::run::cluster::Connected;
 use crate::run::configuration::Configuration;
 use crate::run::connectors::Connectors;
 use crate::run::control::Control;
-use crate::run::ends::{Begun, Ends, Opened as OpenedEnds, OpenedSinks, SinksMessage};
+use crate::run::endpoints::{Begun, Endpoints, OpenedEndpoints, OpenedSinks, SinksMessage};
 use crate::run::held::Held;
 use crate::run::resume::{Resumed, join};
 use crate::run::startup::{RoundMessage, StartupCoordinator};
@@ -43,7 +43,7 @@ impl RoundMessage for RunMessage {
 }
 
 /// A run that is about to start.
-pub(super) struct Opening {
+pub(super) struct RunOpener {
     pub(super) plan: Plan,
     /// The models of the plan's operators, by operator.
     pub(super) models: BTreeMap<String, Arc<Model>>,
@@ -57,13 +57,13 @@ pub(super) struct Opening {
 }
 
 /// What of a run is beside its workers.
-pub(super) struct Opened {
+pub(super) struct StartedRun {
     pub(super) shared: Arc<Shared>,
     /// The store, in a process that has joined the run.
     pub(super) store: Option<Store>,
 }
 
-impl Opening {
+impl RunOpener {
     /// Connects the workers of all processes.
     pub(super) fn connect(&self) -> Result<Connected, RunError> {
         self.options.cluster.connect(&self.plan, self.options.workers)
@@ -78,7 +78,7 @@ impl Opening {
     pub(super) fn open(
         &self,
         startup: &mut StartupCoordinator<'_>,
-    ) -> Result<(DataflowInputs, Opened), RunError> {
+    ) -> Result<(DataflowInputs, StartedRun), RunError> {
         let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).take();
         let run = loaded.as_ref().map(|(session, _)| session.run_id());
         let message = RunMessage { run, hold: self.options.hold.clone() };
@@ -115,15 +115,15 @@ impl Opening {
             let joined = join(&store, &self.plan, &self.options, run)?;
             (Some(store), joined)
         };
-        Ends::new(self, hold, store, loaded).open_sinks()
+        Endpoints::new(self, hold, store, loaded).open_sinks()
     }
 
     /// Begins the run, in its first process.
     fn take_generation<'a>(
         &self,
-        mut opened: OpenedEnds<'a>,
+        mut opened: OpenedEndpoints<'a>,
         begun: &State,
-    ) -> Result<(OpenedEnds<'a>, ()), RunError> {
+    ) -> Result<(OpenedEndpoints<'a>, ()), RunError> {
         if self.options.cluster.is_first() {
             let generation = opened.take_generation(begun)?;
             self.generation.store(generation, Ordering::Release);
@@ -147,9 +147,10 @@ impl Opening {
         begun: Begun<'_>,
         configuration: Changeable,
         held: Held,
-    ) -> (DataflowInputs, Opened) {
-        let (ends, started) = begun.start();
-        let Ends { store, session, resumed, hold, counters, hub, history, done_with, .. } = ends;
+    ) -> (DataflowInputs, StartedRun) {
+        let (endpoints, started) = begun.start();
+        let Endpoints { store, session, resumed, hold, counters, hub, history, done_with, .. } =
+            endpoints;
         let mut threads = started.threads;
         let (configuration, configured) = configuration.unzip();
         let checkpointer = self.options.cluster.is_first().then(|| {
@@ -181,7 +182,7 @@ impl Opening {
         let (configuration, health) =
             (configuration.map(Arc::new), Arc::clone(self.control.health()));
         let shared = Shared { plan, counters, taps, hub, history, configuration, health, started };
-        (parts, Opened { shared: Arc::new(shared), store })
+        (parts, StartedRun { shared: Arc::new(shared), store })
     }
 
     /// What can be changed, in the first process.
