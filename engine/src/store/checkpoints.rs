@@ -96,22 +96,22 @@ impl Stored {
 /// The newest checkpoint that is intact, up to a tick; none if there never was one.
 pub(super) async fn load_latest<'c>(
     executor: impl sqlx::Executor<'c, Database = Any>,
-    known: &PipelineRow,
+    pipeline: &PipelineRow,
     up_to: Option<Progress>,
 ) -> Result<Option<Checkpoint>, StoreError> {
-    let stored = stored(executor, &known.name).await?;
+    let stored = stored(executor, &pipeline.name).await?;
     let by_progress: BTreeMap<Progress, &Stored> =
         stored.iter().map(|stored| (stored.listed.progress, stored)).collect();
     let wanted = |progress: &Progress| up_to.is_none_or(|up_to| *progress <= up_to);
     for progress in by_progress.keys().rev().copied().filter(wanted) {
-        if let Some(state) = load(progress, &by_progress, &known.lineage) {
+        if let Some(state) = load(progress, &by_progress, &pipeline.lineage) {
             return Ok(Some(Checkpoint { progress, state }));
         }
         tracing::warn!(%progress, "a checkpoint is damaged, trying the one before");
     }
-    let there_was = known.latest.is_some() || !by_progress.is_empty();
+    let there_was = pipeline.latest.is_some() || !by_progress.is_empty();
     if there_was && up_to.is_none() {
-        return Err(StoreError::Damaged { pipeline: known.name.clone() });
+        return Err(StoreError::Damaged { pipeline: pipeline.name.clone() });
     }
     Ok(None)
 }

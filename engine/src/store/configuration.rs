@@ -26,13 +26,13 @@ pub(crate) struct ZoneChange {
 #[derive(Debug)]
 pub(crate) struct ChangeLog {
     store: StoreHandle,
-    known: PipelineRow,
+    pipeline: PipelineRow,
 }
 
 impl Session {
     /// Where the run keeps changes of its configuration.
     pub(crate) fn change_log(&self) -> ChangeLog {
-        ChangeLog { store: self.store.clone(), known: self.known.clone() }
+        ChangeLog { store: self.store.clone(), pipeline: self.pipeline.clone() }
     }
 }
 
@@ -49,7 +49,7 @@ impl ChangeLog {
         fail_point::pass("before change", &change.operator);
         self.store.block_on(async {
             let mut transaction = self.store.pool.begin().await?;
-            claim(&mut transaction, &self.known).await?;
+            claim(&mut transaction, &self.pipeline).await?;
             let (number, latest) = self.latest(&mut transaction).await?;
             if latest.as_ref() != Some(change) {
                 self.insert(&mut transaction, number, change, value).await?;
@@ -69,7 +69,8 @@ impl ChangeLog {
             "SELECT tick, component, item, value, number FROM configuration
              WHERE pipeline = $1 ORDER BY number DESC LIMIT 1",
         );
-        let row = select.bind(self.known.name.as_str()).fetch_optional(&mut **transaction).await?;
+        let row =
+            select.bind(self.pipeline.name.as_str()).fetch_optional(&mut **transaction).await?;
         let Some(row) = row else { return Ok((0, None)) };
         let number: i64 = row.try_get(4)?;
         Ok((number.saturating_add(1), Some(self::change(&row)?)))
@@ -86,7 +87,7 @@ impl ChangeLog {
             "INSERT INTO configuration (pipeline, number, tick, component, item, value)
              VALUES ($1, $2, $3, $4, $5, $6)",
         )
-        .bind(self.known.name.as_str())
+        .bind(self.pipeline.name.as_str())
         .bind(number)
         .bind(to_sql(change.tick))
         .bind(change.operator.as_str())
@@ -107,7 +108,7 @@ impl ChangeLog {
             "SELECT tick, component, item, value FROM configuration
              WHERE pipeline = $1 ORDER BY number",
         );
-        let select = select.bind(self.known.name.as_str());
+        let select = select.bind(self.pipeline.name.as_str());
         let rows = self.store.block_on(select.fetch_all(&self.store.pool))?;
         rows.iter().map(change).collect()
     }

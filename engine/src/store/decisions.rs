@@ -11,13 +11,13 @@ use crate::store::{PipelineRow, Session, StoreError, StoreHandle, from_sql, to_s
 #[derive(Debug)]
 pub(crate) struct DecisionTable {
     store: StoreHandle,
-    known: PipelineRow,
+    pipeline: PipelineRow,
 }
 
 impl Session {
     /// Where the run's sources store their decisions.
     pub(crate) fn decisions(&self) -> DecisionTable {
-        DecisionTable { store: self.store.clone(), known: self.known.clone() }
+        DecisionTable { store: self.store.clone(), pipeline: self.pipeline.clone() }
     }
 
     /// The partitions about which something was decided, each with its source.
@@ -30,7 +30,7 @@ impl Session {
             "SELECT DISTINCT source, partition_name FROM decisions WHERE pipeline = $1
              AND EXISTS (SELECT 1 FROM pipelines WHERE name = $1 AND lineage = $2)",
         );
-        let select = select.bind(self.known.name.as_str()).bind(self.known.lineage.as_str());
+        let select = select.bind(self.pipeline.name.as_str()).bind(self.pipeline.lineage.as_str());
         let rows = self.store.block_on(select.fetch_all(&self.store.pool))?;
         let partitions = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
         Ok(partitions.collect::<Result<_, sqlx::Error>>()?)
@@ -44,7 +44,7 @@ impl Session {
     pub(crate) fn remove_decisions(&self, sources: &[String]) -> Result<(), StoreError> {
         for source in sources {
             let delete = sqlx::query("DELETE FROM decisions WHERE pipeline = $1 AND source = $2");
-            let delete = delete.bind(self.known.name.as_str()).bind(source.as_str());
+            let delete = delete.bind(self.pipeline.name.as_str()).bind(source.as_str());
             self.store.block_on(delete.execute(&self.store.pool))?;
         }
         Ok(())
@@ -66,7 +66,7 @@ impl DecisionTable {
         fail_point::pass("before decision", source);
         self.store.block_on(async {
             let mut transaction = self.store.pool.begin().await?;
-            claim(&mut transaction, &self.known).await?;
+            claim(&mut transaction, &self.pipeline).await?;
             sqlx::query(
                 "INSERT INTO decisions (pipeline, source, partition_name, place, kind, clock)
                  VALUES ($1, $2, $3, $4, $5, $6)
@@ -74,7 +74,7 @@ impl DecisionTable {
                  DO UPDATE SET clock = CASE WHEN excluded.clock > decisions.clock
                  THEN excluded.clock ELSE decisions.clock END",
             )
-            .bind(self.known.name.as_str())
+            .bind(self.pipeline.name.as_str())
             .bind(source)
             .bind(partition)
             .bind(decision.offset.cast_signed())
@@ -105,8 +105,8 @@ impl DecisionTable {
              AND EXISTS (SELECT 1 FROM pipelines WHERE name = $1 AND lineage = $4)
              ORDER BY place, kind",
         );
-        let select = select.bind(self.known.name.as_str()).bind(source).bind(partition);
-        let select = select.bind(self.known.lineage.as_str());
+        let select = select.bind(self.pipeline.name.as_str()).bind(source).bind(partition);
+        let select = select.bind(self.pipeline.lineage.as_str());
         let rows = self.store.block_on(select.fetch_all(&self.store.pool))?;
         let decisions = rows.iter().map(|row| {
             let (offset, kind) = (row.try_get::<i64, _>(0)?, row.try_get::<i64, _>(1)?);

@@ -36,7 +36,7 @@ impl StoreHandle {
         pipeline: &str,
         fresh: bool,
     ) -> Result<(PipelineRow, Before, Option<Checkpoint>), StoreError> {
-        let row = known(&self.pool, pipeline).await?;
+        let row = pipeline_row(&self.pool, pipeline).await?;
         // Without a row there are no checkpoints either, unless it was damaged.
         let row = row.unwrap_or_else(|| PipelineRow {
             name: pipeline.to_owned(),
@@ -47,13 +47,13 @@ impl StoreHandle {
         let latest = row.latest.map_or(-1, to_sql);
         let before = Before { generation: row.generation, latest, fresh };
         let loaded = if fresh { None } else { load_latest(&self.pool, &row, None).await? };
-        let known = PipelineRow {
+        let row = PipelineRow {
             lineage: if fresh { new_lineage() } else { row.lineage },
             generation: row.generation.saturating_add(1),
             latest: loaded.as_ref().map(|checkpoint| checkpoint.progress),
             name: row.name,
         };
-        Ok((known, before, loaded))
+        Ok((row, before, loaded))
     }
 
     /// What a run that another process begins goes on from.
@@ -63,21 +63,21 @@ impl StoreHandle {
         run: &RunId,
     ) -> Result<(PipelineRow, Option<Checkpoint>), StoreError> {
         let RunId { generation, lineage, latest } = run.clone();
-        let known = PipelineRow { name: pipeline.to_owned(), lineage, generation, latest };
+        let row = PipelineRow { name: pipeline.to_owned(), lineage, generation, latest };
         if latest.is_none() {
-            return Ok((known, None));
+            return Ok((row, None));
         }
-        let loaded = load_latest(&self.pool, &known, latest).await?;
+        let loaded = load_latest(&self.pool, &row, latest).await?;
         let loaded = loaded.filter(|checkpoint| Some(checkpoint.progress) == latest);
         let moved = || StoreError::Moved { pipeline: pipeline.to_owned() };
-        Ok((known, Some(loaded.ok_or_else(moved)?)))
+        Ok((row, Some(loaded.ok_or_else(moved)?)))
     }
 
     /// Takes the generation of a run: from here on, earlier runs cannot commit. Refused if one of them
     /// has committed since the run was loaded.
     pub(super) async fn take_generation(
         &self,
-        known: &PipelineRow,
+        pipeline: &PipelineRow,
         before: Before,
     ) -> Result<(), StoreError> {
         let latest = if before.fresh { -1 } else { before.latest };
@@ -88,26 +88,26 @@ impl StoreHandle {
              generation = excluded.generation, latest = excluded.latest
              WHERE pipelines.generation = $5 AND pipelines.latest = $6",
         )
-        .bind(known.name.as_str())
-        .bind(known.lineage.as_str())
-        .bind(known.generation)
+        .bind(pipeline.name.as_str())
+        .bind(pipeline.lineage.as_str())
+        .bind(pipeline.generation)
         .bind(latest)
         .bind(before.generation)
         .bind(before.latest)
         .execute(&mut *transaction)
         .await?;
         if taken.rows_affected() != 1 {
-            return Err(StoreError::Moved { pipeline: known.name.clone() });
+            return Err(StoreError::Moved { pipeline: pipeline.name.clone() });
         }
         // What is damaged and newer than what is started from must not be in the way.
         sqlx::query("DELETE FROM checkpoints WHERE pipeline = $1 AND tick > $2")
-            .bind(known.name.as_str())
-            .bind(known.latest.map_or(-1, to_sql))
+            .bind(pipeline.name.as_str())
+            .bind(pipeline.latest.map_or(-1, to_sql))
             .execute(&mut *transaction)
             .await?;
         if before.fresh {
             sqlx::query("DELETE FROM decisions WHERE pipeline = $1")
-                .bind(known.name.as_str())
+                .bind(pipeline.name.as_str())
                 .execute(&mut *transaction)
                 .await?;
         }
@@ -115,8 +115,8 @@ impl StoreHandle {
     }
 }
 
-/// What the store knows of a pipeline, if there ever was a run of it.
-pub(super) async fn known<'c>(
+/// The row of a pipeline, if there ever was a run of it.
+pub(super) async fn pipeline_row<'c>(
     executor: impl sqlx::Executor<'c, Database = Any>,
     pipeline: &str,
 ) -> Result<Option<PipelineRow>, StoreError> {

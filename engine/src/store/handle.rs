@@ -12,7 +12,7 @@ use sqlx::{AnyPool, ConnectOptions, Row};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::store::checkpoints::{load_latest, stored};
-use crate::store::generation::known;
+use crate::store::generation::pipeline_row;
 use crate::store::{Checkpoint, Listed, StoreError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -125,8 +125,8 @@ impl StoreHandle {
         pipeline: &str,
         up_to: Option<Tick>,
     ) -> Result<Option<Checkpoint>, StoreError> {
-        let Some(known) = known(&self.pool, pipeline).await? else { return Ok(None) };
-        load_latest(&self.pool, &known, up_to.map(Progress::Reached)).await
+        let Some(row) = pipeline_row(&self.pool, pipeline).await? else { return Ok(None) };
+        load_latest(&self.pool, &row, up_to.map(Progress::Reached)).await
     }
 }
 

@@ -65,7 +65,7 @@ pub struct Listed {
     pub n_bytes: usize,
 }
 
-/// What the store knows of a pipeline.
+/// A row of the table of pipelines.
 #[derive(Clone, Debug)]
 struct PipelineRow {
     name: String,
@@ -131,8 +131,8 @@ impl Store {
         retention: usize,
         fresh: bool,
     ) -> Result<(Session, Option<Checkpoint>), StoreError> {
-        let (known, before, loaded) = self.handle.block_on(self.handle.load(pipeline, fresh))?;
-        Ok((Session::new(self.handle(), known, Some(before), retention), loaded))
+        let (row, before, loaded) = self.handle.block_on(self.handle.load(pipeline, fresh))?;
+        Ok((Session::new(self.handle(), row, Some(before), retention), loaded))
     }
 
     /// Joins a run that another process begins. Gives what it goes on from: it commits nothing before
@@ -147,8 +147,8 @@ impl Store {
         retention: usize,
         run: &RunId,
     ) -> Result<(Session, Option<Checkpoint>), StoreError> {
-        let (known, loaded) = self.handle.block_on(self.handle.join(pipeline, run))?;
-        Ok((Session::new(self.handle(), known, None, retention), loaded))
+        let (row, loaded) = self.handle.block_on(self.handle.join(pipeline, run))?;
+        Ok((Session::new(self.handle(), row, None, retention), loaded))
     }
 
     /// Closes the database in order: a file is left without a log beside it. Not to be called on a

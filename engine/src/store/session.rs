@@ -31,7 +31,7 @@ pub(crate) trait CommitLog: Send {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(super) store: StoreHandle,
-    pub(super) known: PipelineRow,
+    pub(super) pipeline: PipelineRow,
     /// What it was loaded from, until the generation is taken.
     before: Option<Before>,
     /// Checkpoints that older ones are kept behind.
@@ -56,27 +56,27 @@ impl Session {
     /// The session of a run; its first checkpoint is whole.
     pub(super) fn new(
         store: StoreHandle,
-        known: PipelineRow,
+        pipeline: PipelineRow,
         before: Option<Before>,
         retention: usize,
     ) -> Self {
         let (retention, delta_bytes) = (retention.max(1), vec![0; MAX_DELTAS]);
-        Self { store, known, before, retention, whole_bytes: 0, delta_bytes, attempt: None }
+        Self { store, pipeline, before, retention, whole_bytes: 0, delta_bytes, attempt: None }
     }
 
     /// Names the pipeline's history of checkpoints.
     pub(crate) fn lineage(&self) -> &str {
-        &self.known.lineage
+        &self.pipeline.lineage
     }
 
     /// This run's number among those of the pipeline.
     pub(crate) fn generation(&self) -> i64 {
-        self.known.generation
+        self.pipeline.generation
     }
 
     /// What other processes of the run need to join it.
     pub(crate) fn run_id(&self) -> RunId {
-        let PipelineRow { lineage, generation, latest, .. } = self.known.clone();
+        let PipelineRow { lineage, generation, latest, .. } = self.pipeline.clone();
         RunId { generation, lineage, latest }
     }
 
@@ -88,7 +88,7 @@ impl Session {
     /// [`StoreError::Moved`] if one of them has committed since; another one if the database fails.
     pub(crate) fn take_generation(&mut self) -> Result<(), StoreError> {
         let Some(before) = self.before else { return Ok(()) };
-        self.store.block_on(self.store.take_generation(&self.known, before))?;
+        self.store.block_on(self.store.take_generation(&self.pipeline, before))?;
         self.before = None;
         Ok(())
     }
@@ -102,7 +102,7 @@ impl Session {
         let store = self.store.clone();
         store.block_on(async {
             let mut transaction = store.pool.begin().await?;
-            claim(&mut transaction, &self.known).await?;
+            claim(&mut transaction, &self.pipeline).await?;
             let found = self.find_attempt(&mut transaction, progress).await?;
             let attempt = match found {
                 Some(attempt) => attempt,
@@ -126,8 +126,8 @@ impl Session {
         };
         let select = "SELECT COUNT(*) FROM checkpoints
              WHERE pipeline = $1 AND tick = $2 AND generation = $3 AND checksum = $4";
-        let select = sqlx::query(select).bind(self.known.name.as_str()).bind(to_sql(progress));
-        let select = select.bind(self.known.generation).bind(attempt.checksum);
+        let select = sqlx::query(select).bind(self.pipeline.name.as_str()).bind(to_sql(progress));
+        let select = select.bind(self.pipeline.generation).bind(attempt.checksum);
         let n_found: i64 = select.fetch_one(&mut **transaction).await?.try_get(0)?;
         Ok(Some(attempt).filter(|_| n_found > 0))
     }
@@ -148,20 +148,20 @@ impl Session {
         let (base, body) = if whole {
             (progress, self.whole(transaction, changes).await?.encode())
         } else {
-            (self.known.latest.unwrap_or(progress), changes.encode())
+            (self.pipeline.latest.unwrap_or(progress), changes.encode())
         };
         let n_bytes = body.len();
         let listed = Listed {
-            pipeline: self.known.name.clone(),
+            pipeline: self.pipeline.name.clone(),
             progress,
-            generation: self.known.generation,
+            generation: self.pipeline.generation,
             committed_at_ms,
             whole,
             n_changes,
             n_bytes,
         };
         let mut stored = Stored { listed, base, body, checksum: 0 };
-        stored.checksum = stored.sum(&self.known.lineage);
+        stored.checksum = stored.sum(&self.pipeline.lineage);
         let checksum = stored.checksum;
         insert(transaction, stored).await?;
         Ok(Attempt { progress, checksum, whole, n_bytes })
@@ -169,7 +169,7 @@ impl Session {
 
     /// True if the next checkpoint is to need no other.
     fn is_whole_due(&self) -> bool {
-        self.known.latest.is_none()
+        self.pipeline.latest.is_none()
             || self.delta_bytes.len() >= MAX_DELTAS
             || self.delta_bytes.iter().sum::<usize>() > self.whole_bytes.max(MIN_WHOLE_BYTES)
     }
@@ -180,9 +180,9 @@ impl Session {
         transaction: &mut Transaction<'_, Any>,
         changes: &State,
     ) -> Result<State, StoreError> {
-        let latest = load_latest(&mut **transaction, &self.known, None).await?;
-        if latest.as_ref().map(|latest| latest.progress) != self.known.latest {
-            return Err(StoreError::Damaged { pipeline: self.known.name.clone() });
+        let latest = load_latest(&mut **transaction, &self.pipeline, None).await?;
+        if latest.as_ref().map(|latest| latest.progress) != self.pipeline.latest {
+            return Err(StoreError::Damaged { pipeline: self.pipeline.name.clone() });
         }
         let mut state = latest.unwrap_or_default().state;
         state.apply(changes.clone());
@@ -197,7 +197,7 @@ impl Session {
         progress: Progress,
     ) -> Result<(), StoreError> {
         let update = sqlx::query("UPDATE pipelines SET latest = $1 WHERE name = $2");
-        let update = update.bind(to_sql(progress)).bind(self.known.name.as_str());
+        let update = update.bind(to_sql(progress)).bind(self.pipeline.name.as_str());
         update.execute(&mut **transaction).await?;
         Ok(())
     }
@@ -205,8 +205,10 @@ impl Session {
     /// Deletes what no checkpoint that is kept needs. Gives the oldest that is kept.
     async fn trim(&self, transaction: &mut Transaction<'_, Any>) -> Result<Tick, StoreError> {
         let rows = "SELECT tick, base FROM checkpoints WHERE pipeline = $1 ORDER BY tick DESC";
-        let rows =
-            sqlx::query(rows).bind(self.known.name.as_str()).fetch_all(&mut **transaction).await?;
+        let rows = sqlx::query(rows)
+            .bind(self.pipeline.name.as_str())
+            .fetch_all(&mut **transaction)
+            .await?;
         let ticks: Result<Vec<(i64, i64)>, sqlx::Error> =
             rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect();
         let ticks = ticks?;
@@ -215,14 +217,14 @@ impl Session {
         let needed = ticks.iter().find(|(tick, base)| *tick <= oldest_kept && tick == base);
         if let Some((needed, _)) = needed {
             sqlx::query("DELETE FROM checkpoints WHERE pipeline = $1 AND tick < $2")
-                .bind(self.known.name.as_str())
+                .bind(self.pipeline.name.as_str())
                 .bind(*needed)
                 .execute(&mut **transaction)
                 .await?;
         }
         // A partition that stands beyond a checkpoint does not fall back behind it.
         sqlx::query("DELETE FROM decisions WHERE pipeline = $1 AND clock < $2")
-            .bind(self.known.name.as_str())
+            .bind(self.pipeline.name.as_str())
             .bind(oldest_kept)
             .execute(&mut **transaction)
             .await?;
@@ -234,7 +236,7 @@ impl CommitLog for Session {
     fn commit(&mut self, progress: Progress, changes: &State) -> Result<Tick, StoreError> {
         let (attempt, oldest) = self.try_commit(progress, changes)?;
         self.attempt = None;
-        self.known.latest = Some(attempt.progress);
+        self.pipeline.latest = Some(attempt.progress);
         if attempt.whole {
             (self.whole_bytes, self.delta_bytes) = (attempt.n_bytes, Vec::new());
         } else {
@@ -248,13 +250,13 @@ impl CommitLog for Session {
 /// is over.
 pub(super) async fn claim(
     transaction: &mut Transaction<'_, Any>,
-    known: &PipelineRow,
+    pipeline: &PipelineRow,
 ) -> Result<(), StoreError> {
     let claim = "UPDATE pipelines SET generation = $1 WHERE name = $2 AND generation = $1";
-    let claim = sqlx::query(claim).bind(known.generation).bind(known.name.as_str());
+    let claim = sqlx::query(claim).bind(pipeline.generation).bind(pipeline.name.as_str());
     if claim.execute(&mut **transaction).await?.rows_affected() == 1 {
         return Ok(());
     }
-    let PipelineRow { name: pipeline, generation, .. } = known.clone();
+    let PipelineRow { name: pipeline, generation, .. } = pipeline.clone();
     Err(StoreError::Fenced { pipeline, generation })
 }
