@@ -15,7 +15,7 @@ use queries::{Format, History, Limits};
 
 use crate::demo::demo;
 use crate::run::{run, stop_on_signal};
-use crate::supervisor::Suspects;
+use crate::supervisor::FaultIsolator;
 use crate::tap::tap;
 use crate::top::top;
 use crate::{checkpoints, supervisor};
@@ -49,29 +49,30 @@ enum Command {
         /// Address to serve the API on, instead of the pipeline's.
         #[arg(long)]
         listen: Option<SocketAddr>,
-        /// Starts anew: forgets where an earlier run was, and warns of what sinks hold already.
+        /// Starts from the beginning of the sources, without the checkpoints of earlier runs. Warns if a sink's
+        /// destination is not empty.
         #[arg(long)]
         fresh: bool,
-        /// Before that, removes what earlier runs have left: the files and tables that the pipeline's
-        /// sinks wrote, and its journals. Topics stay.
+        /// Before that, removes the output of earlier runs: the files and tables of the pipeline's sinks, and
+        /// its journals. Topics stay.
         #[arg(long, requires = "fresh")]
         clear: bool,
-        /// Leaves a source alone, or one of its partitions as `SOURCE/PARTITION`: nothing waits for
-        /// it, and a later run reads on where it is. A device's partition is its address; `unknown` is
-        /// any that is heard for the first time.
-        #[arg(long, value_name = "SOURCE")]
-        hold: Vec<String>,
-        /// Forgets what an earlier run saved for this component.
+        /// Quarantines a source, or one of its partitions as `SOURCE/PARTITION`: it is not read and delays no
+        /// other partition. A later run without this flag continues at its position. The partition of a
+        /// device is its address; `unknown` stands for all new devices.
+        #[arg(long, alias = "hold", value_name = "SOURCE")]
+        quarantine: Vec<String>,
+        /// Drops the saved state of this component; a source is read from its beginning.
         #[arg(long, value_name = "NAME")]
         drop_state: Vec<String>,
-        /// Takes the pipeline over from a run that is alive: that one stops in order, with an exit code of
-        /// 75, and this one goes on where it stopped.
+        /// Takes the pipeline over from a run that is alive. That run stops in order, with exit code 75; this
+        /// one continues at its checkpoint.
         #[arg(long, conflicts_with = "standby")]
         take_over: bool,
-        /// Waits until no other run of the pipeline is alive, and starts then.
+        /// Waits until no other run of the pipeline is alive, then starts.
         #[arg(long)]
         standby: bool,
-        /// Starts the run again when it fails, from its newest checkpoint, after a growing pause.
+        /// Restarts the run when it fails, from its newest checkpoint, with exponential back-off.
         #[arg(long, conflicts_with_all = ["fresh", "drop_state"])]
         supervise: bool,
     },
@@ -252,11 +253,11 @@ impl Arguments {
         else {
             return self.command.run();
         };
-        // It knows the checkpoints, and the others leave alone what it does.
-        let suspects = (process == 0).then(|| Suspects::new(pipeline, directory));
+        // Only the first process has the checkpoints; the others quarantine the same partitions.
+        let isolator = (process == 0).then(|| FaultIsolator::new(pipeline, directory));
         let arguments = std::env::args_os().skip(1);
         let arguments: Vec<_> = arguments.filter(|argument| argument != "--supervise").collect();
-        supervisor::supervise(&arguments, suspects)
+        supervisor::supervise(&arguments, isolator)
     }
 }
 
@@ -272,7 +273,7 @@ impl Command {
                 listen,
                 fresh,
                 clear,
-                hold,
+                quarantine,
                 drop_state,
                 take_over,
                 standby,
@@ -292,7 +293,7 @@ impl Command {
                     workers,
                     cluster,
                     fresh,
-                    hold,
+                    quarantine,
                     drop_state,
                     when_alive,
                     stop,

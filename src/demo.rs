@@ -28,9 +28,9 @@ pub(crate) fn demo(directory: PathBuf, listen: SocketAddr, workers: usize) -> Re
     eprintln!("a simulated room: nobody is there; the history goes to {}", directory.display());
     let plan = Plan::load(&directory.join("pipelines/demo.toml"))?;
     let (cluster, stop) = (Cluster::default(), stop_on_signal()?);
-    let (fresh, hold, drop_state) = (false, Vec::new(), Vec::new());
+    let (fresh, quarantine, drop_state) = (false, Vec::new(), Vec::new());
     let when_alive = WhenAlive::Refuse;
     let options =
-        RunOptions { directory, workers, cluster, fresh, hold, drop_state, when_alive, stop };
+        RunOptions { directory, workers, cluster, fresh, quarantine, drop_state, when_alive, stop };
     run(plan, options, Some(listen), false)
 }

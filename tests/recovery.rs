@@ -259,7 +259,7 @@ pub(crate) fn a_supervised_run_is_started_again() {
     assert!(said.contains("laptop: "), "the run told what it did: {said}");
 }
 
-/// Two captures, so that one can be left alone.
+/// Two captures, so that one can be quarantined.
 const CAPTURES: &str = r#"
 name = "captures"
 checkpoint = { interval = "10ms", granule = "200ms" }
@@ -282,11 +282,11 @@ inputs = ["laptop", "boards"]
 path = "out.jsonl"
 "#;
 
-/// What a run does not get over is left alone, wherever it is; read later, nothing of it is lost, and
+/// What a run does not get over is quarantined, wherever it is; read later, nothing of it is lost, and
 /// only what was behind the checkpoint comes again.
 pub(crate) fn a_source_that_makes_it_crash_is_left_alone() {
     let at = "panic after poll/boards:1";
-    is_left_alone(
+    is_quarantined(
         |path, arguments| {
             let output = process::fresnel_failing(path, arguments, at);
             (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
@@ -294,7 +294,7 @@ pub(crate) fn a_source_that_makes_it_crash_is_left_alone() {
         |path, arguments| drop(process::succeed(path, arguments)),
     );
     // Each of them in a process of its own, and the sink as well.
-    is_left_alone(
+    is_quarantined(
         |path, arguments| {
             let [first, second, third] = cluster::start_failing::<3>(path, arguments, at);
             for (code, said) in [second.wait(), third.wait()] {
@@ -307,7 +307,7 @@ pub(crate) fn a_source_that_makes_it_crash_is_left_alone() {
 }
 
 /// Runs once so that the source makes it crash, and once more so that it does not.
-fn is_left_alone(
+fn is_quarantined(
     fail: impl Fn(&Path, &[&str]) -> (Option<i32>, String),
     succeed: impl Fn(&Path, &[&str]),
 ) {
@@ -324,7 +324,7 @@ fn is_left_alone(
         }
         let (code, said) = fail(path, &["run", "captures.toml", "--supervise"]);
         assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains("left alone, and still to be read: boards"), "{said}");
+        assert!(said.contains("quarantined, and still to be read: boards"), "{said}");
         let of = |receiver: &str| {
             let mut batches = lines::records(&path.join("out.jsonl"));
             batches.retain(|batch| batch["link"]["receiver"] == receiver);

@@ -246,16 +246,16 @@ pub(crate) fn boards_are_discovered() {
     assert_eq!(errors, [(&"127.0.0.4".into(), &"unknown column layout".into())]);
 }
 
-/// A board whose frames a run does not get over is left alone, the others are not. Read later, nothing of
+/// A board whose frames a run does not get over is quarantined, the others are not. Read later, nothing of
 /// it is lost.
 pub(crate) fn a_board_that_makes_it_crash_is_left_alone() {
     for known in [true, false] {
-        is_left_alone(known);
+        is_quarantined(known);
     }
 }
 
 /// The board is `known` from an earlier run.
-fn is_left_alone(known: bool) {
+fn is_quarantined(known: bool) {
     let directory = tempfile::tempdir().expect("room");
     let path = directory.path();
     let address = format!("127.0.0.1:{}", port::free());
@@ -278,7 +278,7 @@ fn is_left_alone(known: bool) {
     bad.send(1);
     // A checkpoint may know it before its first frame makes the run crash.
     let partition = if known { "boards/127.0.0.3" } else { "boards/" };
-    server.wait_for_words(&["left alone on trial", partition]);
+    server.wait_for_words(&["quarantined on trial", partition]);
     server.wait_for_words(&["listening on"]);
     bad.send(1);
     // Until a run goes on, nobody may listen.
@@ -288,8 +288,8 @@ fn is_left_alone(known: bool) {
     });
     let (code, said) = server.terminate();
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains(&format!("left alone, and still to be read: {partition}")), "{said}");
-    assert_eq!(of("127.0.0.3").len(), usize::from(known), "it was left alone");
+    assert!(said.contains(&format!("quarantined, and still to be read: {partition}")), "{said}");
+    assert_eq!(of("127.0.0.3").len(), usize::from(known), "it was quarantined");
     let mut server = process::Server::start(path, &arguments);
     bad.send(1);
     let n_sent = bad.n_sent;
@@ -308,7 +308,7 @@ pub(crate) fn a_socket_that_is_left_alone_is_read_later() {
     let mut boards = ["127.0.0.2", "127.0.0.3"].map(|host| Board::at(host, &address));
     write_pipeline(directory.path(), &format!("{{ udp = \"{address}\" }}"));
     let arguments = ["run", "hall.toml", "--listen", "127.0.0.1:0"];
-    let held = [&arguments[..], &["--hold", "boards"]].concat();
+    let held = [&arguments[..], &["--quarantine", "boards"]].concat();
     let frames = || frames(directory.path()).len();
     for (arguments, n_expected) in [(&arguments[..], 6), (&held, 6), (&arguments, 18)] {
         let mut server = process::Server::start(directory.path(), arguments);

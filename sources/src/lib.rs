@@ -198,8 +198,8 @@ pub struct SourceContext<'a> {
     pub furthest: &'a Arc<AtomicU64>,
     /// The partitions to open.
     pub share: Share,
-    /// The names of sources and `SOURCE/PARTITION`s that are left alone.
-    pub hold: &'a [String],
+    /// The names of sources and `SOURCE/PARTITION`s that are quarantined.
+    pub quarantine: &'a [String],
 }
 
 impl SourceContext<'_> {
@@ -210,9 +210,9 @@ impl SourceContext<'_> {
         Some(position)
     }
 
-    /// True if a partition is to be left alone, alone or with the whole source.
-    pub fn is_held(&self, partition: &str) -> bool {
-        position::is_held(self.hold, self.name, partition)
+    /// True if a partition is to be quarantined, alone or with the whole source.
+    pub fn is_quarantined(&self, partition: &str) -> bool {
+        position::is_quarantined(self.quarantine, self.name, partition)
     }
 
     /// A context of no pipeline, for training and tests.
@@ -233,7 +233,7 @@ impl SourceContext<'_> {
             decisions: &NOWHERE,
             furthest: &ALONE,
             share: Share::ALL,
-            hold: &[],
+            quarantine: &[],
         }
     }
 }

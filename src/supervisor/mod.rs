@@ -1,7 +1,7 @@
 //! The supervisor: a run that fails is started again, from its newest checkpoint.
 
-mod leash;
-mod suspects;
+mod child_guard;
+mod fault_isolator;
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::supervisor::leash::Leash;
+use crate::supervisor::child_guard::ChildGuard;
 use crate::{EXIT_CONFIG, EXIT_ELSEWHERE, EXIT_SOFTWARE};
 
-pub(crate) use crate::supervisor::suspects::Suspects;
+pub(crate) use crate::supervisor::fault_isolator::FaultIsolator;
 
 /// Pause before a run is started again; it doubles from failure to failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -29,34 +29,34 @@ const TAKE_OVER: &str = "--take-over";
 const SUPERVISED: &str = "FRESNEL_SUPERVISED";
 
 /// Runs the program itself with `arguments` until it succeeds, cannot, is to stop, or the pipeline is
-/// another process's. A partition that it does not get over is left alone.
+/// another process's. A partition that it does not get over is quarantined.
 #[expect(clippy::disallowed_methods, reason = "pauses are a matter of clocks")]
 pub(crate) fn supervise(
     arguments: &[OsString],
-    mut suspects: Option<Suspects>,
+    mut isolator: Option<FaultIsolator>,
 ) -> Result<ExitCode> {
-    let leash = Leash::hold()?;
+    let guard = ChildGuard::new()?;
     let mut pause = FIRST_PAUSE;
     let mut arguments = arguments.to_owned();
     loop {
         let started = Instant::now();
-        let held = suspects.as_ref().map_or_else(Vec::new, Suspects::held);
-        let status = run(&arguments, &held, &leash)?;
+        let quarantined = isolator.as_ref().map_or_else(Vec::new, FaultIsolator::quarantined);
+        let status = run(&arguments, &quarantined, &guard)?;
         let for_good = [0, EXIT_CONFIG, EXIT_ELSEWHERE].map(i32::from);
         let is_over = status.code().is_some_and(|code| for_good.contains(&code));
-        if is_over || leash.stopping() {
-            return Ok(end(status, &held));
+        if is_over || guard.stopping() {
+            return Ok(end(status, &quarantined));
         }
         arguments.retain(|argument| argument != TAKE_OVER);
         if started.elapsed() >= HEALTHY {
             pause = FIRST_PAUSE;
         }
-        let suspects = suspects.as_mut().filter(|_| crashed(status));
+        let isolator = isolator.as_mut().filter(|_| crashed(status));
         // It is another run, without a partition that this one had.
-        let is_other = suspects.is_some_and(Suspects::crash);
+        let is_other = isolator.is_some_and(FaultIsolator::crash);
         let now = if is_other { FIRST_PAUSE } else { pause };
         tracing::warn!(%status, pause = ?now, "the run failed, starting it again");
-        leash.pause(now);
+        guard.pause(now);
         if !is_other {
             pause = LONGEST_PAUSE.min(pause * 2);
         }
@@ -69,23 +69,23 @@ fn crashed(status: ExitStatus) -> bool {
 }
 
 /// A run that has left something alone is no success.
-fn end(status: ExitStatus, held: &[String]) -> ExitCode {
-    if !held.is_empty() {
-        tracing::error!("left alone, and still to be read: {}", held.join(", "));
+fn end(status: ExitStatus, quarantined: &[String]) -> ExitCode {
+    if !quarantined.is_empty() {
+        tracing::error!("quarantined, and still to be read: {}", quarantined.join(", "));
     }
     let code = status.code().map_or(1, |code| code as u8);
-    ExitCode::from(code.max(u8::from(!held.is_empty())))
+    ExitCode::from(code.max(u8::from(!quarantined.is_empty())))
 }
 
 /// Runs once. The run stops in order when its standard input closes: when it is told to, or when the
 /// supervisor is gone.
-fn run(arguments: &[OsString], held: &[String], leash: &Leash) -> Result<ExitStatus> {
+fn run(arguments: &[OsString], quarantined: &[String], guard: &ChildGuard) -> Result<ExitStatus> {
     let program = std::env::current_exe().context("could not find the program itself")?;
     let mut command = Command::new(program);
-    command.args(arguments).args(held.iter().flat_map(|name| ["--hold", name]));
+    command.args(arguments).args(quarantined.iter().flat_map(|name| ["--quarantine", name]));
     command.env(SUPERVISED, "1").stdin(Stdio::piped());
     let mut child = command.spawn().context("could not start the run")?;
-    leash.tie(child.stdin.take());
+    guard.guard(child.stdin.take());
     child.wait().context("could not watch the run")
 }
 

@@ -94,8 +94,8 @@ pub(crate) struct DataflowInputs {
     pub(crate) stop: Arc<AtomicBool>,
     /// Everything before this tick is in every checkpoint that is kept.
     pub(crate) done_with: Arc<AtomicU64>,
-    /// True if some partitions are left alone: then there is no end before they are read.
-    pub(crate) holds_some: bool,
+    /// True if some partitions are quarantined: then there is no end before they are read.
+    pub(crate) has_quarantined: bool,
 }
 
 /// A dataflow that was built.
@@ -122,7 +122,7 @@ struct DataflowContext {
     counters: Arc<Counters>,
     /// True when the run is to stop.
     stop: Arc<AtomicBool>,
-    holds_some: bool,
+    has_quarantined: bool,
 }
 
 impl DataflowContext {
@@ -143,7 +143,7 @@ impl DataflowContext {
             stop_point,
             counters: Arc::clone(&parts.counters),
             stop: Arc::clone(&parts.stop),
-            holds_some: parts.holds_some,
+            has_quarantined: parts.has_quarantined,
         }
     }
 }

@@ -272,7 +272,7 @@ impl PartitionInput {
     /// state stays open.
     fn close(&mut self) -> bool {
         let stop_coordinator = &self.flow.stop_coordinator;
-        if self.end == End::Ended && !self.flow.holds_some {
+        if self.end == End::Ended && !self.flow.has_quarantined {
             stop_coordinator.report(Progress::Ended);
             return true;
         }

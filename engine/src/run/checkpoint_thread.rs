@@ -11,7 +11,7 @@ use schemas::Progress;
 use crate::dataflow::{Checkpointer, Commit, SharedProgress};
 use crate::fail_point;
 use crate::run::control::Control;
-use crate::run::held::Held;
+use crate::run::quarantine::QuarantinedPartitions;
 use crate::run::retry::retry;
 use crate::store::CommitLog;
 use crate::{Plan, RunError, State, StoreError};
@@ -21,7 +21,7 @@ pub(super) fn spawn(
     plan: &Plan,
     log: Box<dyn CommitLog>,
     resumed: Progress,
-    held: Held,
+    quarantined: QuarantinedPartitions,
     control: &Arc<Control>,
 ) -> (Checkpointer, JoinHandle<()>) {
     // One is under way at most.
@@ -38,7 +38,7 @@ pub(super) fn spawn(
     let components =
         components.map(|(name, shape)| (name.to_owned(), shape.unwrap_or_default())).collect();
     let control = Arc::clone(control);
-    let mut writer = CheckpointWriter { components, log, held, control, committed, oldest };
+    let mut writer = CheckpointWriter { components, log, quarantined, control, committed, oldest };
     let thread = thread::spawn(move || {
         if let Err(error) = writer.commit_all(&queue) {
             let fenced = matches!(error, StoreError::Fenced { .. });
@@ -53,7 +53,7 @@ struct CheckpointWriter {
     /// Name and shape of each component, by its number.
     components: Vec<(String, String)>,
     log: Box<dyn CommitLog>,
-    held: Held,
+    quarantined: QuarantinedPartitions,
     control: Arc<Control>,
     committed: SharedProgress,
     oldest: Arc<AtomicU64>,
@@ -64,11 +64,11 @@ impl CheckpointWriter {
     fn commit_all(&mut self, queue: &Receiver<Commit>) -> Result<(), StoreError> {
         for mut commit in queue {
             // A sink that failed has let go of what it did not write.
-            if self.control.failed() || self.held.is_open_end(&commit) {
+            if self.control.failed() || self.quarantined.is_open_end(&commit) {
                 self.committed.set(Progress::Failed);
                 return Ok(());
             }
-            self.held.keep(&mut commit);
+            self.quarantined.keep(&mut commit);
             let Commit { progress, changes } = commit;
             let mut state = State::default();
             for ((component, key), value) in changes {

@@ -20,8 +20,8 @@ use crate::dataflow::{Placed, SinkQueue, SourceQueue};
 use crate::run::connectors::Connectors;
 use crate::run::control::Control;
 use crate::run::decisions::StoredDecisions;
-use crate::run::held::{self, Held};
 use crate::run::opener::RunOpener;
+use crate::run::quarantine::{self, QuarantinedPartitions};
 use crate::run::resume::Resumed;
 use crate::run::retry::retry;
 use crate::run::source_thread::SourceThreadContext;
@@ -41,8 +41,8 @@ pub(super) struct Endpoints<'a> {
     directory: &'a Path,
     connectors: &'a dyn Connectors,
     placement: Placement,
-    /// The names of partitions that are left alone.
-    pub(super) hold: &'a [String],
+    /// The names of partitions that are quarantined.
+    pub(super) quarantine: &'a [String],
     decisions: Arc<dyn Decisions>,
     /// The clock of the partition here that is the furthest.
     furthest: Arc<AtomicU64>,
@@ -76,15 +76,15 @@ impl RoundMessage for SinksMessage {
 /// The round in which sources are open.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct SourcesMessage {
-    /// Partitions that are left alone.
-    pub(super) held: Held,
+    /// Partitions that are quarantined.
+    pub(super) quarantined: QuarantinedPartitions,
     /// Where partitions begin that no earlier run has read.
     pub(super) begun: State,
 }
 
 impl RoundMessage for SourcesMessage {
     fn join(&mut self, other: Self) {
-        self.held.join(&other.held);
+        self.quarantined.join(&other.quarantined);
         self.begun.apply(other.begun);
     }
 }
@@ -100,8 +100,8 @@ struct PlacedSink {
 /// A partition that is open.
 struct OpenPartition {
     worker: usize,
-    /// True if it is left alone.
-    held: bool,
+    /// True if it is quarantined.
+    quarantined: bool,
     partition: Partition,
 }
 
@@ -111,7 +111,7 @@ pub(super) struct OpenedSinks<'a> {
     sinks: Vec<PlacedSink>,
 }
 
-/// Partitions that were left alone before, and are not now, are to be read behind what sinks hold, and so
+/// Partitions that were quarantined before, and are not now, are to be read behind what sinks hold, and so
 /// are those that no earlier run has read.
 pub(super) struct Released<'a> {
     endpoints: Endpoints<'a>,
@@ -148,7 +148,7 @@ impl<'a> Endpoints<'a> {
     /// For a run that was loaded, or joined in a store of this process's own.
     pub(super) fn new(
         opening: &'a RunOpener,
-        hold: &'a [String],
+        quarantine: &'a [String],
         store: Option<Store>,
         (session, resumed): (Session, Resumed),
     ) -> Self {
@@ -160,7 +160,7 @@ impl<'a> Endpoints<'a> {
             directory: &options.directory,
             connectors: &**connectors,
             placement: options.cluster.placement(options.workers),
-            hold,
+            quarantine,
             decisions: Arc::new(decisions),
             furthest: Arc::default(),
             journal: journals(&options.directory, &plan.name).join(session.lineage()),
@@ -216,12 +216,12 @@ impl<'a> Endpoints<'a> {
         Ok(open.sink)
     }
 
-    /// Reads partitions again that were left alone, from a tick on that is behind all that sinks hold; so
+    /// Reads partitions again that were quarantined, from a tick on that is behind all that sinks hold; so
     /// do those that no earlier run has read. Gives what is to be durable before anything is read.
     fn release(&mut self, from: Tick) -> State {
         self.begins_at = from.max(self.resumed.tick());
         let mut changes = std::mem::take(&mut self.resumed.changes);
-        changes.apply(held::release(self.plan, self.hold, from, &mut self.resumed));
+        changes.apply(quarantine::release(self.plan, self.quarantine, from, &mut self.resumed));
         changes
     }
 
@@ -229,7 +229,7 @@ impl<'a> Endpoints<'a> {
     fn open_source(
         &self,
         source: &PlannedSource,
-        held: &mut Held,
+        quarantined: &mut QuarantinedPartitions,
         begun: &mut State,
     ) -> Result<Vec<OpenPartition>, RunError> {
         let name = &source.name;
@@ -247,26 +247,26 @@ impl<'a> Endpoints<'a> {
             decisions: &self.decisions,
             furthest: &self.furthest,
             share: self.placement.share(component),
-            hold: self.hold,
+            quarantine: self.quarantine,
         };
         let failed = |source| RunError::Source { name: name.clone(), source };
         let mut open = Vec::new();
         for partition in self.connectors.open_source(source, &context).map_err(failed)? {
             begun::note(begun, source, &partition, &context, self.resumed.progress)?;
-            let is_held = context.is_held(&partition.name);
-            if is_held {
-                tracing::error!(source = name, partition = partition.name, "left alone");
-                held.add(component, &partition.name, &context);
+            let is_quarantined = context.is_quarantined(&partition.name);
+            if is_quarantined {
+                tracing::error!(source = name, partition = partition.name, "quarantined");
+                quarantined.add(component, &partition.name, &context);
             }
             let worker = self.placement.of_partition(component, partition.number);
-            open.push(OpenPartition { worker, held: is_held, partition });
+            open.push(OpenPartition { worker, quarantined: is_quarantined, partition });
         }
         Ok(open)
     }
 }
 
 impl<'a> OpenedSinks<'a> {
-    /// Releases partitions that were left alone; `from` is behind all that the sinks of all processes
+    /// Releases partitions that were quarantined; `from` is behind all that the sinks of all processes
     /// hold.
     pub(super) fn release(mut self, from: Tick) -> Released<'a> {
         let changes = self.endpoints.release(from);
@@ -275,18 +275,18 @@ impl<'a> OpenedSinks<'a> {
 }
 
 impl<'a> Released<'a> {
-    /// Opens the sources. Says which partitions are left alone, and where those begin that no earlier run
+    /// Opens the sources. Says which partitions are quarantined, and where those begin that no earlier run
     /// has read.
     pub(super) fn open_sources(self) -> Result<(OpenedEndpoints<'a>, SourcesMessage), RunError> {
         let Self { endpoints, sinks, changes } = self;
-        let (mut held, mut begun) = (Held::default(), State::default());
+        let (mut quarantined, mut begun) = (QuarantinedPartitions::default(), State::default());
         let mut sources = Vec::new();
         for source in &endpoints.plan.sources {
-            let partitions = endpoints.open_source(source, &mut held, &mut begun)?;
+            let partitions = endpoints.open_source(source, &mut quarantined, &mut begun)?;
             sources.push((source.name.clone(), partitions));
         }
         let opened = OpenedEndpoints { endpoints, sinks, changes, sources };
-        Ok((opened, SourcesMessage { held, begun }))
+        Ok((opened, SourcesMessage { quarantined, begun }))
     }
 }
 
@@ -358,7 +358,7 @@ impl<'a> Begun<'a> {
     }
 }
 
-/// Starts the threads of a source's partitions; of those that are left alone, only what takes in what
+/// Starts the threads of a source's partitions; of those that are quarantined, only what takes in what
 /// comes.
 fn start_source(
     name: &str,
@@ -366,8 +366,8 @@ fn start_source(
     context: &SourceThreadContext,
 ) -> (Vec<Placed<SourceQueue>>, Vec<JoinHandle<()>>) {
     let (mut source_queues, mut threads) = (Vec::new(), Vec::new());
-    for OpenPartition { worker, held, partition } in partitions {
-        if held {
+    for OpenPartition { worker, quarantined, partition } in partitions {
+        if quarantined {
             threads.extend(source_thread::spawn_receiver(name, partition, context));
             continue;
         }

@@ -12,10 +12,10 @@ mod control;
 mod decisions;
 mod endpoints;
 mod health;
-mod held;
 mod identity;
 mod lease;
 mod opener;
+mod quarantine;
 mod resume;
 mod retry;
 #[cfg(test)]
@@ -62,9 +62,9 @@ pub struct RunOptions {
     pub cluster: Cluster,
     /// Starts anew, whatever was saved.
     pub fresh: bool,
-    /// Partitions that are left alone, as `SOURCE` or `SOURCE/PARTITION`: the run does not wait for
+    /// Partitions that are quarantined, as `SOURCE` or `SOURCE/PARTITION`: the run does not wait for
     /// them, and a later one reads on where they are.
-    pub hold: Vec<String>,
+    pub quarantine: Vec<String>,
     /// Components whose saved state is forgotten.
     pub drop_state: Vec<String>,
     /// What to do when another run of the pipeline is alive.

@@ -17,7 +17,7 @@ use crate::run::configuration::Configuration;
 use crate::run::connectors::Connectors;
 use crate::run::control::Control;
 use crate::run::endpoints::{Begun, Endpoints, OpenedEndpoints, OpenedSinks, SinksMessage};
-use crate::run::held::Held;
+use crate::run::quarantine::QuarantinedPartitions;
 use crate::run::resume::{Resumed, join};
 use crate::run::startup::{RoundMessage, StartupCoordinator};
 use crate::store::{RunId, Session, Store};
@@ -31,14 +31,14 @@ type Changeable = Option<(Configuration, Configured)>;
 struct RunMessage {
     /// The first process knows.
     run: Option<RunId>,
-    /// The names of partitions that are to be left alone.
-    hold: Vec<String>,
+    /// The names of partitions that are to be quarantined.
+    quarantine: Vec<String>,
 }
 
 impl RoundMessage for RunMessage {
     fn join(&mut self, other: Self) {
         self.run = self.run.take().or(other.run);
-        self.hold.extend(other.hold);
+        self.quarantine.extend(other.quarantine);
     }
 }
 
@@ -81,13 +81,13 @@ impl RunOpener {
     ) -> Result<(DataflowInputs, StartedRun), RunError> {
         let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).take();
         let run = loaded.as_ref().map(|(session, _)| session.run_id());
-        let message = RunMessage { run, hold: self.options.hold.clone() };
+        let message = RunMessage { run, quarantine: self.options.quarantine.clone() };
         let ((), agreed) = startup.end_round(Ok(((), message)))?;
         let run = agreed.run.expect("the first process sends it");
         let generation = run.generation;
         let _span = tracing::info_span!("open", pipeline = self.plan.name, generation).entered();
         // Sinks first: a sink that cannot be opened must not cost records of live sources.
-        let sinks = self.open_sinks(loaded, &run, &agreed.hold);
+        let sinks = self.open_sinks(loaded, &run, &agreed.quarantine);
         let (sinks, SinksMessage { upper }) = startup.end_round(sinks)?;
         let sources = sinks.release(upper).open_sources();
         let (opened, of_sources) = startup.end_round(sources)?;
@@ -96,7 +96,7 @@ impl RunOpener {
         let (opened, ()) = startup.end_round(taken)?;
         let begun = opened.begin().and_then(|begun| self.with_configuration(begun));
         let ((begun, configuration), ()) = startup.end_round(begun)?;
-        Ok(self.start(begun, configuration, of_sources.held))
+        Ok(self.start(begun, configuration, of_sources.quarantined))
     }
 
     /// Opens the sinks, for a run that this process has loaded or joins now.
@@ -104,7 +104,7 @@ impl RunOpener {
         &'a self,
         loaded: Option<(Session, Resumed)>,
         run: &RunId,
-        hold: &'a [String],
+        quarantine: &'a [String],
     ) -> Result<(OpenedSinks<'a>, SinksMessage), RunError> {
         let (store, loaded) = if let Some(loaded) = loaded {
             (None, loaded)
@@ -115,7 +115,7 @@ impl RunOpener {
             let joined = join(&store, &self.plan, &self.options, run)?;
             (Some(store), joined)
         };
-        Endpoints::new(self, hold, store, loaded).open_sinks()
+        Endpoints::new(self, quarantine, store, loaded).open_sinks()
     }
 
     /// Begins the run, in its first process.
@@ -146,17 +146,31 @@ impl RunOpener {
         &self,
         begun: Begun<'_>,
         configuration: Changeable,
-        held: Held,
+        quarantined: QuarantinedPartitions,
     ) -> (DataflowInputs, StartedRun) {
         let (endpoints, started) = begun.start();
-        let Endpoints { store, session, resumed, hold, counters, hub, history, done_with, .. } =
-            endpoints;
+        let Endpoints {
+            store,
+            session,
+            resumed,
+            quarantine,
+            counters,
+            hub,
+            history,
+            done_with,
+            ..
+        } = endpoints;
         let mut threads = started.threads;
         let (configuration, configured) = configuration.unzip();
         let checkpointer = self.options.cluster.is_first().then(|| {
             let log = self.connectors.commit_log(session);
-            let (checkpointer, thread) =
-                checkpoint_thread::spawn(&self.plan, log, resumed.progress, held, &self.control);
+            let (checkpointer, thread) = checkpoint_thread::spawn(
+                &self.plan,
+                log,
+                resumed.progress,
+                quarantined,
+                &self.control,
+            );
             threads.push(("checkpoints".to_owned(), thread));
             checkpointer
         });
@@ -176,7 +190,7 @@ impl RunOpener {
             restored: resumed.entries,
             stop: Arc::clone(&self.options.stop),
             done_with,
-            holds_some: !hold.is_empty(),
+            has_quarantined: !quarantine.is_empty(),
         };
         let (plan, started) = (self.plan.clone(), Instant::now());
         let (configuration, health) =

@@ -54,7 +54,7 @@ pub(super) fn spawn(
     (source_queue, receiver.into_iter().chain([reader]).collect())
 }
 
-/// Starts the thread that takes in what comes for a partition that is left alone, if it has one: a later
+/// Starts the thread that takes in what comes for a partition that is quarantined, if it has one: a later
 /// run reads it.
 pub(super) fn spawn_receiver(
     name: &str,

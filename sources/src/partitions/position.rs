@@ -1,6 +1,6 @@
 //! Where a partition is: when, where in its source, and what waits there.
 //!
-//! A partition that is left alone stays where it is while time goes on. When it is read again, what is
+//! A partition that is quarantined stays where it is while time goes on. When it is read again, what is
 //! there comes late.
 
 use schemas::{Record, Tick};
@@ -16,8 +16,8 @@ use crate::{SourceContext, SourceError};
 struct Stamp {
     /// What is read from here on has no earlier tick.
     tick: Tick,
-    /// True while the partition is left alone.
-    held: bool,
+    /// True while the partition is quarantined.
+    quarantined: bool,
 }
 
 /// A position whose place is the source's own.
@@ -74,7 +74,7 @@ pub(crate) fn place_of<P: DeserializeOwned>(
 /// If the place holds something that postcard cannot write, such as a sequence of unknown length.
 pub(crate) fn encode<P: Serialize>(position: &Position<P>) -> Vec<u8> {
     let Position { tick, place, waiting, open, devices, routers } = position;
-    let stamp = Stamp { tick: *tick, held: false };
+    let stamp = Stamp { tick: *tick, quarantined: false };
     let Some(place) = place else { return stamped(stamp, &[]) };
     let position = (stamp, place, waiting, open, devices, routers);
     postcard::to_allocvec(&position).expect("places and records have only what postcard knows")
@@ -82,33 +82,33 @@ pub(crate) fn encode<P: Serialize>(position: &Position<P>) -> Vec<u8> {
 
 /// The position of a partition that is read from its beginning, no earlier than a tick.
 pub fn begin(tick: Tick) -> Vec<u8> {
-    stamped(Stamp { tick, held: false }, &[])
+    stamped(Stamp { tick, quarantined: false }, &[])
 }
 
-/// Names, as a partition to be left alone, all devices that are heard for the first time.
+/// Names, as a partition to be quarantined, all devices that are heard for the first time.
 pub const UNKNOWN_DEVICES: &str = "unknown";
 
 /// True if a partition is among those that are named: `SOURCE/PARTITION`s, and whole sources.
-pub fn is_held(hold: &[String], source: &str, partition: &str) -> bool {
-    hold.iter().any(|name| match name.split_once('/') {
+pub fn is_quarantined(quarantine: &[String], source: &str, partition: &str) -> bool {
+    quarantine.iter().any(|name| match name.split_once('/') {
         Some(parts) => parts == (source, partition),
         None => name == source,
     })
 }
 
-/// The position of a partition that is left alone, at a later tick; an empty one if nothing of it was
+/// The position of a partition that is quarantined, at a later tick; an empty one if nothing of it was
 /// read before.
-pub fn hold(position: &[u8], tick: Tick) -> Vec<u8> {
+pub fn quarantine(position: &[u8], tick: Tick) -> Vec<u8> {
     let place = postcard::take_from_bytes::<Stamp>(position).map_or(&[][..], |(_, place)| place);
-    stamped(Stamp { tick, held: true }, place)
+    stamped(Stamp { tick, quarantined: true }, place)
 }
 
-/// The position of a partition that was left alone and is read again from a tick on. None if it was
-/// not left alone.
+/// The position of a partition that was quarantined and is read again from a tick on. None if it was
+/// not quarantined.
 pub fn release(position: &[u8], tick: Tick) -> Option<Vec<u8>> {
     let (stamp, place) = postcard::take_from_bytes::<Stamp>(position).ok()?;
-    let released = Stamp { tick: tick.max(stamp.tick), held: false };
-    stamp.held.then(|| stamped(released, place))
+    let released = Stamp { tick: tick.max(stamp.tick), quarantined: false };
+    stamp.quarantined.then(|| stamped(released, place))
 }
 
 fn stamped(stamp: Stamp, place: &[u8]) -> Vec<u8> {
@@ -124,10 +124,15 @@ mod tests {
 
     #[test]
     fn a_source_or_one_of_its_partitions_is_named() {
-        let hold = ["hall".to_owned(), "topic/3".to_owned()];
-        assert!(is_held(&hold, "hall", "") && is_held(&hold, "hall", "7"));
-        assert!(is_held(&hold, "topic", "3"));
-        assert!(!is_held(&hold, "topic", "") && !is_held(&hold, "topic", "33"));
+        let quarantine = ["hall".to_owned(), "topic/3".to_owned()];
+        assert!(
+            is_quarantined(&quarantine, "hall", "") && is_quarantined(&quarantine, "hall", "7")
+        );
+        assert!(is_quarantined(&quarantine, "topic", "3"));
+        assert!(
+            !is_quarantined(&quarantine, "topic", "")
+                && !is_quarantined(&quarantine, "topic", "33")
+        );
     }
 
     #[test]
@@ -140,12 +145,12 @@ mod tests {
             devices: KeptDevices::new(),
             routers: Vec::new(),
         });
-        assert_eq!(release(&position, 900), None, "it was not left alone");
-        let held = hold(&hold(&position, 200), 300);
-        let released = release(&held, 250).expect("it was left alone");
+        assert_eq!(release(&position, 900), None, "it was not quarantined");
+        let quarantined = quarantine(&quarantine(&position, 200), 300);
+        let released = release(&quarantined, 250).expect("it was quarantined");
         let position = Position::<u32>::decode(&released).expect("its own");
         assert_eq!((position.tick, position.place), (300, Some(5)));
-        let released = release(&hold(&[], 200), 250).expect("it was left alone");
+        let released = release(&quarantine(&[], 200), 250).expect("it was quarantined");
         let position = Position::<u32>::decode(&released).expect("its own");
         assert_eq!((position.tick, position.place), (250, None), "nothing was read before");
         assert!(Position::<u32>::decode(&[0xFF; 12]).is_err());

@@ -1,7 +1,7 @@
 //! Who sends what comes to a journal: each device is a partition within its source, with a clock and a
 //! place of its own, from its first message on until it has been silent for a while.
 //!
-//! One that is left alone stays where it is, and what it sends stays in the journal. When it is read
+//! One that is quarantined stays where it is, and what it sends stays in the journal. When it is read
 //! again, the journal is read from there, and the others wait until that is where they are.
 
 use std::collections::btree_map::Entry;
@@ -24,9 +24,9 @@ pub(crate) struct Senders {
     /// What nobody is known to have sent.
     pub(crate) rest: Messages,
     devices: BTreeMap<IpAddr, Device>,
-    held: BTreeMap<IpAddr, Held>,
-    /// True if devices that are heard for the first time are left alone.
-    holds_unknown: bool,
+    quarantined: BTreeMap<IpAddr, QuarantinedDevice>,
+    /// True if devices that are heard for the first time are quarantined.
+    quarantines_unknown: bool,
 }
 
 /// A device that sends.
@@ -36,8 +36,8 @@ struct Device {
     gone: Option<Tick>,
 }
 
-/// A device that is left alone.
-struct Held {
+/// A device that is quarantined.
+struct QuarantinedDevice {
     /// What it sent from here on is not read.
     offset: u64,
     position: Vec<u8>,
@@ -56,21 +56,21 @@ impl Senders {
         let open = |name: &str| Messages::open(ingress, kind, name, routers);
         let (mut rest, _) = open("")?;
         rest.skip_to(start);
-        let (mut devices, mut held) = (BTreeMap::new(), BTreeMap::new());
+        let (mut devices, mut quarantined) = (BTreeMap::new(), BTreeMap::new());
         for address in known(context) {
             let name = address.to_string();
             let messages = match context.position(&name) {
                 Some(_) => open(&name)?.0,
                 None => rest.beside(&name, rest.offset()),
             };
-            if context.is_held(&name) {
-                held.insert(address, Held::at(&messages));
+            if context.is_quarantined(&name) {
+                quarantined.insert(address, QuarantinedDevice::at(&messages));
             } else {
                 devices.insert(address, Device { messages, gone: None });
             }
         }
-        let holds_unknown = context.is_held(UNKNOWN_DEVICES);
-        Ok(Self { rest, devices, held, holds_unknown })
+        let quarantines_unknown = context.is_quarantined(UNKNOWN_DEVICES);
+        Ok(Self { rest, devices, quarantined, quarantines_unknown })
     }
 
     /// Where to read on.
@@ -88,22 +88,22 @@ impl Senders {
         self.clocks().max().unwrap_or_default()
     }
 
-    /// The partition that a message belongs to. None if it is left alone, or has read the message.
+    /// The partition that a message belongs to. None if it is quarantined, or has read the message.
     pub(crate) fn of(&mut self, sender: Option<IpAddr>, offset: u64) -> Option<&mut Messages> {
         let is_new = offset >= self.rest.offset();
         let Some(address) = sender else { return Some(&mut self.rest).filter(|_| is_new) };
-        if self.held.contains_key(&address) {
+        if self.quarantined.contains_key(&address) {
             return None;
         }
-        let has_room = self.devices.len() + self.held.len() < MOST_DEVICES;
+        let has_room = self.devices.len() + self.quarantined.len() < MOST_DEVICES;
         let messages = match self.devices.entry(address) {
             Entry::Occupied(device) => device.into_mut().back(&self.rest, offset),
             Entry::Vacant(_) if !is_new => return None,
             Entry::Vacant(_) if !has_room => &mut self.rest,
             Entry::Vacant(place) => {
                 let messages = self.rest.beside(&address.to_string(), offset);
-                if self.holds_unknown {
-                    self.held.insert(address, Held::at(&messages));
+                if self.quarantines_unknown {
+                    self.quarantined.insert(address, QuarantinedDevice::at(&messages));
                     return None;
                 }
                 &mut place.insert(Device { messages, gone: None }).messages
@@ -132,15 +132,15 @@ impl Senders {
     /// Takes out what each of them has with `take`.
     pub(crate) fn poll(&mut self, mut take: impl FnMut(&mut Messages) -> Poll) -> Poll {
         let mut poll = take(&mut self.rest);
-        let held = poll.marks.iter().flat_map(|mark| {
-            self.held.iter().map(|(address, held)| Mark {
+        let quarantined = poll.marks.iter().flat_map(|mark| {
+            self.quarantined.iter().map(|(address, quarantined)| Mark {
                 partition: address.to_string(),
                 tick: mark.tick,
-                position: Some(position::hold(&held.position, mark.tick)),
+                position: Some(position::quarantine(&quarantined.position, mark.tick)),
             })
         });
-        let held: Vec<_> = held.collect();
-        poll.marks.extend(held);
+        let quarantined: Vec<_> = quarantined.collect();
+        poll.marks.extend(quarantined);
         for device in self.devices.values_mut() {
             poll.join(match device.gone {
                 Some(_) => device.messages.intake.take(),
@@ -156,7 +156,9 @@ impl Senders {
         let devices = self.devices.values_mut().map(|device| &mut device.messages);
         let all = iter::once(&mut self.rest).chain(devices).map(|messages| messages.needed(tick));
         let needed = all.min().flatten();
-        needed.map(|needed| self.held.values().map(|held| held.offset).fold(needed, u64::min))
+        needed.map(|needed| {
+            self.quarantined.values().map(|quarantined| quarantined.offset).fold(needed, u64::min)
+        })
     }
 
     fn clocks(&self) -> impl Iterator<Item = Tick> {
@@ -179,19 +181,19 @@ impl Device {
     }
 }
 
-impl Held {
-    /// A device that is left alone where it is.
+impl QuarantinedDevice {
+    /// A device that is quarantined where it is.
     fn at(messages: &Messages) -> Self {
         let (source, partition) = (messages.intake.source(), messages.intake.partition());
-        tracing::error!(source, partition, "left alone");
+        tracing::error!(source, partition, "quarantined");
         Self { offset: messages.offset(), position: messages.position() }
     }
 }
 
-/// Devices that were noted in an earlier run, or are named as left alone.
+/// Devices that were noted in an earlier run, or are named as quarantined.
 fn known(context: &SourceContext<'_>) -> BTreeSet<IpAddr> {
     let noted = context.positions.iter().filter_map(|(name, _)| str::from_utf8(name).ok());
-    let named = context.hold.iter().filter_map(|name| name.split_once('/'));
+    let named = context.quarantine.iter().filter_map(|name| name.split_once('/'));
     let named = named.filter(|(source, _)| *source == context.name).map(|(_, name)| name);
     noted.chain(named).filter_map(|name| name.parse().ok()).collect()
 }

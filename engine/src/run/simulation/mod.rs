@@ -143,7 +143,7 @@ impl World {
             workers: n_workers,
             cluster: Cluster::default(),
             fresh: false,
-            hold: Vec::new(),
+            quarantine: Vec::new(),
             drop_state: Vec::new(),
             when_alive: WhenAlive::Refuse,
             stop: Arc::clone(&stop),

@@ -252,10 +252,10 @@ fn it_gives_the_same_however_it_is_polled_and_from_wherever_it_is_read_on() {
     }
 }
 
-/// One that is left alone is where it was, while the others go on; then it is read, and nothing else.
+/// One that is quarantined is where it was, while the others go on; then it is read, and nothing else.
 #[test]
 fn a_device_that_is_left_alone_is_read_later() {
-    let (name, hold) = (address(2).to_string(), [format!("hall/{}", address(2))]);
+    let (name, quarantine) = (address(2).to_string(), [format!("hall/{}", address(2))]);
     for case in cases() {
         let apart_us = if case.clock == Some(Clock::Device) { 0 } else { 1_000_000_000 };
         let (folder, context) = (five_devices(apart_us), context());
@@ -266,11 +266,12 @@ fn a_device_that_is_left_alone_is_read_later() {
             let positions = all.positions(from);
             assert_eq!(from > 0, positions.iter().any(|(it, _)| *it == name.as_bytes()));
             let begun = SourceContext { starts_at: from, positions: &positions, ..context };
-            let mut held = case.open(folder.path(), 7, &SourceContext { hold: &hold, ..begun });
-            let others = read_on(&mut held);
+            let mut quarantined =
+                case.open(folder.path(), 7, &SourceContext { quarantine: &quarantine, ..begun });
+            let others = read_on(&mut quarantined);
             assert!(others.seen.iter().all(|(_, device, _)| *device != name));
-            let needed = held.inbox.needed(Tick::MAX).expect("there are marks");
-            assert!(needed < held.reader.offset() / 2, "it stays in the journal");
+            let needed = quarantined.inbox.needed(Tick::MAX).expect("there are marks");
+            assert!(needed < quarantined.reader.offset() / 2, "it stays in the journal");
             // Much later.
             let until = 100_000;
             let mut positions = others.positions(until);

@@ -17,7 +17,7 @@ const FAILURE_PAUSE: Duration = Duration::from_mins(1);
 pub(super) struct Discovery {
     topic: KafkaTopic,
     source: String,
-    hold: Vec<String>,
+    quarantine: Vec<String>,
     interval: Duration,
     ask_at: Instant,
     known: Vec<i32>,
@@ -42,7 +42,7 @@ impl Discovery {
         (is_alone && !topic.stop_at_end).then(|| Self {
             topic: topic.clone(),
             source: context.name.to_owned(),
-            hold: context.hold.to_vec(),
+            quarantine: context.quarantine.to_vec(),
             interval,
             ask_at: Instant::now() + interval,
             known: known.iter().copied().chain(earlier).collect(),
@@ -65,13 +65,14 @@ impl Discovery {
             tracing::warn!(source, error, "could not ask which partitions the topic has");
             Vec::new()
         });
-        let is_new = |partition: &i32| !self.known.contains(partition) && !self.is_held(*partition);
+        let is_new =
+            |partition: &i32| !self.known.contains(partition) && !self.is_quarantined(*partition);
         let new: Vec<_> = found.into_iter().filter(is_new).collect();
         self.known.extend(&new);
         new
     }
 
-    fn is_held(&self, partition: i32) -> bool {
-        position::is_held(&self.hold, &self.source, &partition.to_string())
+    fn is_quarantined(&self, partition: i32) -> bool {
+        position::is_quarantined(&self.quarantine, &self.source, &partition.to_string())
     }
 }

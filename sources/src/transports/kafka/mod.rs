@@ -56,7 +56,7 @@ impl KafkaTopic {
         let consumer: BaseConsumer = self.client().create().map_err(failed)?;
         let partitions = self.partitions(&consumer, METADATA_TIMEOUT).map_err(failed)?;
         // Whoever reads the first partition reads those that come, until the next start.
-        let is_read = |partition: &&i32| !ingress.context.is_held(&partition.to_string());
+        let is_read = |partition: &&i32| !ingress.context.is_quarantined(&partition.to_string());
         let discovering = partitions.iter().find(is_read).copied();
         let share = ingress.context.share;
         let here = partitions.iter().enumerate().filter(|(number, _)| share.has(*number));

@@ -2,7 +2,7 @@
 //!
 //! They hold nothing back. Each checkpoint has them where they were, but at its own tick. A later run
 //! reads them behind all that its sinks hold, and makes that durable before: so what is there is late,
-//! but not lost. What of it sinks had taken beyond the checkpoint before it was left alone comes again.
+//! but not lost. What of it sinks had taken beyond the checkpoint before it was quarantined comes again.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use crate::dataflow::Commit;
 use crate::run::resume::Resumed;
 use crate::{ComponentState, Plan, State};
 
-/// The partitions of this run that are left alone.
+/// The partitions of this run that are quarantined.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Held {
+pub(super) struct QuarantinedPartitions {
     /// The number of the source, the partition, and where it is; nowhere if it was never read.
     places: Vec<(u32, Vec<u8>, Vec<u8>)>,
 }
 
-impl Held {
+impl QuarantinedPartitions {
     /// Adds a partition of a source, with those within it: all, if it is the only one.
     pub(super) fn add(&mut self, component: u32, partition: &str, context: &SourceContext<'_>) {
         let position = context.position(partition).unwrap_or_default().to_vec();
@@ -44,21 +44,30 @@ impl Held {
     /// Adds the places to a checkpoint.
     pub(super) fn keep(&self, commit: &mut Commit) {
         for (component, partition, place) in &self.places {
-            let held = position::hold(place, commit.progress.first_open());
-            commit.changes.insert((*component, partition.clone()), Some(held));
+            let quarantined = position::quarantine(place, commit.progress.first_open());
+            commit.changes.insert((*component, partition.clone()), Some(quarantined));
         }
     }
 }
 
-/// Has partitions that were left alone before, and are not now, read again from a tick on. Gives what
+/// Has partitions that were quarantined before, and are not now, read again from a tick on. Gives what
 /// changed.
-pub(super) fn release(plan: &Plan, hold: &[String], from: Tick, resumed: &mut Resumed) -> State {
+pub(super) fn release(
+    plan: &Plan,
+    quarantine: &[String],
+    from: Tick,
+    resumed: &mut Resumed,
+) -> State {
     let mut state = State::default();
     for source in &plan.sources {
         let Some(entries) = resumed.entries.get_mut(&source.name) else { continue };
         for (partition, place) in Arc::make_mut(entries) {
-            let held = position::is_held(hold, &source.name, &String::from_utf8_lossy(partition));
-            let released = position::release(place, from).filter(|_| !held);
+            let quarantined = position::is_quarantined(
+                quarantine,
+                &source.name,
+                &String::from_utf8_lossy(partition),
+            );
+            let released = position::release(place, from).filter(|_| !quarantined);
             let Some(released) = released else { continue };
             place.clone_from(&released);
             let of_source = state.components.entry(source.name.clone());

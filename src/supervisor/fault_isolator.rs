@@ -1,86 +1,91 @@
-//! Which partition is it that a run does not get over? Each is left alone in turn.
+//! Finds the partition that makes a run crash: quarantines one after the other until the run passes its
+//! checkpoint.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use engine::{ComponentState, Plan, PlannedSource, Progress, Store, UNKNOWN_DEVICES};
 
-/// Crashes behind the same checkpoint until something is left alone.
+/// Crashes after the same checkpoint before a partition is quarantined.
 const MAX_CRASHES: u32 = 3;
 
-/// The partitions of a pipeline, some of which may make it crash.
-pub(crate) struct Suspects {
+/// Bisects the partitions of a pipeline.
+pub(crate) struct FaultIsolator {
     pipeline: PathBuf,
     directory: PathBuf,
-    /// The checkpoint that the latest crash was behind, and how many were.
-    cut: Option<Progress>,
+    /// The checkpoint before the latest crash; `n_crashes` followed it.
+    checkpoint_tick: Option<Progress>,
     n_crashes: u32,
-    /// Partitions that are to be left alone on trial, one after the other.
+    /// Partitions to be quarantined on trial, one after the other.
     untried: VecDeque<String>,
     on_trial: Option<String>,
-    /// Partitions without which the run went on.
-    convicted: Vec<String>,
+    /// Partitions without which the run passed its checkpoint.
+    isolated: Vec<String>,
 }
 
-impl Suspects {
-    /// Nothing is suspected of the pipeline in a file yet.
+impl FaultIsolator {
+    /// For the pipeline in a file, without quarantined partitions.
     pub(crate) fn new(pipeline: PathBuf, directory: PathBuf) -> Self {
         Self {
             pipeline,
             directory,
-            cut: None,
+            checkpoint_tick: None,
             n_crashes: 0,
             untried: VecDeque::new(),
             on_trial: None,
-            convicted: Vec::new(),
+            isolated: Vec::new(),
         }
     }
 
-    /// What the next run is to leave alone.
-    pub(super) fn held(&self) -> Vec<String> {
-        self.convicted.iter().chain(&self.on_trial).cloned().collect()
+    /// The partitions that the next run quarantines.
+    pub(super) fn quarantined(&self) -> Vec<String> {
+        self.isolated.iter().chain(&self.on_trial).cloned().collect()
     }
 
-    /// The run has crashed. True if the next one is to leave another partition alone.
+    /// Handles a crash of the run. True if the next run quarantines another partition.
     pub(super) fn crash(&mut self) -> bool {
-        let Some((cut, partitions)) = self.look() else { return false };
-        if self.n_crashes > 0 && self.cut == cut {
+        let Some((checkpoint_tick, partitions)) = self.look() else { return false };
+        if self.n_crashes > 0 && self.checkpoint_tick == checkpoint_tick {
             self.n_crashes += 1;
         } else {
-            // It has got further, without the one on trial if there is one.
-            self.convicted.extend(self.on_trial.take());
-            (self.cut, self.n_crashes) = (cut, 1);
+            // The run has passed its checkpoint, without the partition on trial if there is one.
+            self.isolated.extend(self.on_trial.take());
+            (self.checkpoint_tick, self.n_crashes) = (checkpoint_tick, 1);
             self.untried.clear();
         }
         if self.n_crashes < MAX_CRASHES {
             return false;
         }
         if self.on_trial.is_none() {
-            let free = partitions.into_iter().filter(|name| !self.convicted.contains(name));
+            let free = partitions.into_iter().filter(|name| !self.isolated.contains(name));
             self.untried = free.collect();
         }
         self.on_trial = self.untried.pop_front();
         if let Some(partition) = &self.on_trial {
             let n_crashes = self.n_crashes;
-            tracing::error!(partition, n_crashes, "the run does not go on: left alone on trial");
+            tracing::error!(
+                partition,
+                n_crashes,
+                "the run crashes at this checkpoint: quarantined on trial"
+            );
         }
         self.on_trial.is_some()
     }
 
-    /// The newest checkpoint, and all partitions that are known: first those of sources that have few.
+    /// The newest checkpoint and all partitions in it: those of sources with few partitions come first.
     fn look(&self) -> Option<(Option<Progress>, Vec<String>)> {
         let plan = Plan::load_in(&self.pipeline, &self.directory).ok()?;
         let store = Store::open(&self.directory, &plan.checkpoint.store).ok()?;
         let checkpoint = store.inspect(&plan.name, None);
         store.close();
         let checkpoint = checkpoint.ok()?;
-        let cut = checkpoint.as_ref().map(|checkpoint| checkpoint.progress);
+        let checkpoint_tick = checkpoint.as_ref().map(|checkpoint| checkpoint.progress);
         let components = checkpoint.unwrap_or_default().state.components;
         let sources = plan.sources.iter();
         let sources = sources.map(|source| partitions(source, components.get(&source.name)));
         let mut sources: Vec<_> = sources.collect();
         sources.sort_by_key(Vec::len);
-        Some((cut, sources.concat()))
+        Some((checkpoint_tick, sources.concat()))
     }
 }
 

@@ -1,0 +1,65 @@
+//! Ends the supervised run together with its supervisor, and passes signals on.
+
+use std::process::ChildStdin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// Guards the supervised run: a signal closes its standard input, at whose end it stops.
+pub(super) struct ChildGuard {
+    child: Arc<(Mutex<Child>, Condvar)>,
+}
+
+#[derive(Default)]
+struct Child {
+    stopping: bool,
+    /// The run's standard input.
+    stdin: Option<ChildStdin>,
+}
+
+impl ChildGuard {
+    /// Listens for an interrupt or a request to terminate; a second one ends the process at once.
+    pub(super) fn new() -> Result<Self> {
+        let mut signals =
+            Signals::new([SIGINT, SIGTERM]).context("could not listen for signals")?;
+        let guard = Self { child: Arc::default() };
+        let child = Arc::clone(&guard.child);
+        thread::spawn(move || {
+            let guard = Self { child };
+            for _ in signals.forever() {
+                if guard.lock().stopping {
+                    std::process::exit(1);
+                }
+                *guard.lock() = Child { stopping: true, stdin: None };
+                guard.child.1.notify_all();
+            }
+        });
+        Ok(guard)
+    }
+
+    /// Guards a run, unless it is to stop already.
+    pub(super) fn guard(&self, stdin: Option<ChildStdin>) {
+        let mut child = self.lock();
+        child.stdin = stdin.filter(|_| !child.stopping);
+    }
+
+    /// Sleeps until a signal comes, at most for `pause`.
+    pub(super) fn pause(&self, pause: Duration) {
+        let goes_on = |child: &mut Child| !child.stopping;
+        // After a signal the next run is stopped at its start.
+        drop(self.child.1.wait_timeout_while(self.lock(), pause, goes_on));
+    }
+
+    /// True once a signal came.
+    pub(super) fn stopping(&self) -> bool {
+        self.lock().stopping
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Child> {
+        self.child.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
