@@ -110,7 +110,7 @@ pub(crate) fn a_query_misses_nothing_and_counts_nothing_twice() {
 }
 
 /// What a commit takes does not grow with the commits before it: neither with their log nor with the files
-/// that upkeep makes of theirs.
+/// that maintenance makes of theirs.
 pub(crate) fn memory_has_a_bound_however_many_commits_there_were() {
     let (directory, mut server) = often_committed();
     let log = directory.path().join("history/poses/_delta_log");

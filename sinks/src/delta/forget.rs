@@ -62,7 +62,7 @@ pub fn forget(history: &Path, person: &str) -> Result<(), SinkError> {
 }
 
 /// Forgets in one table, that of dead letters if it is of no kind. Begins again when a commit of a
-/// running pipeline's upkeep comes between.
+/// running pipeline's maintenance comes between.
 async fn forget_in(
     path: &Path,
     kind: Option<RecordKind>,

@@ -10,11 +10,11 @@
 
 mod durable_store;
 mod forget;
+mod maintenance;
 mod output;
 mod rejected;
 mod table;
 mod tail;
-mod upkeep;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,9 +29,9 @@ use serde::Deserialize;
 use tokio::runtime::Runtime;
 
 use crate::delta::durable_store::make_folder;
+use crate::delta::maintenance::Maintenance;
 use crate::delta::rejected::to_batch;
 use crate::delta::table::{append, uppers};
-use crate::delta::upkeep::Upkeep;
 use crate::rejected::{DeadLetter, NO_COLUMN};
 use crate::{REJECTED_TABLE, Rejected, Sink, SinkContext, SinkError};
 
@@ -82,7 +82,7 @@ impl DeltaConfig {
         let uppers = runtime.block_on(uppers(&folder, &context.writer()))?;
         let commit_interval = Duration::from_millis(self.commit_interval_ms.into());
         let tail = DeltaTail::new(context.writer());
-        let upkeep = Upkeep::new(runtime.handle().clone());
+        let maintenance = Maintenance::new(runtime.handle().clone());
         Ok(Delta {
             folder,
             runtime,
@@ -92,7 +92,7 @@ impl DeltaConfig {
             dead_letters: Vec::new(),
             n_bytes: 0,
             rejected: Rejected::new(),
-            upkeep,
+            maintenance,
         })
     }
 }
@@ -118,7 +118,7 @@ pub(crate) struct Delta {
     /// Bytes of what is accepted or rejected, and not committed.
     n_bytes: usize,
     rejected: Rejected,
-    upkeep: Upkeep,
+    maintenance: Maintenance,
 }
 
 impl Delta {
@@ -176,7 +176,7 @@ impl Delta {
         let expected = self.uppers.get(table).copied();
         let append = append(&path, self.tail.writer(), expected, upper, batch);
         self.runtime.block_on(append)?;
-        self.upkeep.added_to(&path);
+        self.maintenance.added_to(&path);
         self.uppers.insert(table.to_owned(), upper);
         Ok(())
     }

@@ -1,11 +1,11 @@
-//! The upkeep of tables: many small files become a few large ones, beside the commits that go on.
+//! Compaction and vacuum of tables, concurrently with commits.
 //!
-//! Readers are not disturbed: they see the table before or after, and the files of the table before
-//! stay until nobody can be reading them any more.
+//! Readers see the table before or after a compaction. Removed files stay for an hour, for queries that have
+//! begun.
 //!
-//! Memory does not grow with the files: they are read one after the other and a few rows at a time, and
-//! written in row groups of a few megabytes. A row group is in memory as a whole, with what its columns
-//! need to be compressed, both when it is written and when it is read again.
+//! Memory does not grow with the size of files: they are read one by one, a few rows at a time, and written in
+//! row groups of a few megabytes. A row group is in memory as a whole, with the buffers that its columns need
+//! for compression, when it is written and when it is read.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -24,34 +24,34 @@ use tokio::task::JoinHandle;
 use crate::delta::durable_store::remove_abandoned;
 use crate::delta::table::open;
 
-/// Files that are added to a table until it is looked after.
+/// Files that are added to a table before it is compacted.
 const FILES: usize = 64;
-/// Files of this size are left as they are.
+/// Files of this size are not compacted.
 const LARGE_BYTES: NonZeroU64 = NonZeroU64::new(64 * 1024 * 1024).expect("it is not zero");
-/// How many times as large as the files that were added a file becomes, before another one is begun. A
-/// row is written about half as often, and each time leaves a file behind that waits to be removed.
+/// The size of a compacted file as a multiple of the files that were added. With a larger multiple each row is
+/// rewritten more often, and each rewrite leaves a file to be vacuumed.
 const GROWTH: u64 = 8;
 /// Bytes of a row group.
 const ROW_GROUP_BYTES: usize = 4 * 1024 * 1024;
 /// Rows that are read at a time; one of `csi` can have hundreds of kilobytes.
 const BATCH_ROWS: usize = 128;
 
-/// Looks after the tables that a sink adds to, one at a time.
+/// Maintains the tables of a sink, one at a time.
 #[derive(Debug)]
-pub(super) struct Upkeep {
+pub(super) struct Maintenance {
     runtime: Handle,
-    /// Files that were added to each table since it was looked after.
+    /// Files that were added to each table since its last maintenance.
     n_added: BTreeMap<PathBuf, usize>,
     under_way: Option<JoinHandle<()>>,
 }
 
-impl Upkeep {
+impl Maintenance {
     pub(super) fn new(runtime: Handle) -> Self {
         Self { runtime, n_added: BTreeMap::new(), under_way: None }
     }
 
-    /// Says that a file was added to a table; when it were many, they are looked after. What an earlier run
-    /// left may be many already.
+    /// Counts a file that was added to a table, and starts maintenance after many; files of earlier runs
+    /// count.
     pub(super) fn added_to(&mut self, path: &Path) {
         let n_added =
             self.n_added.entry(path.to_owned()).or_insert_with(|| n_files(path).saturating_sub(1));
@@ -63,8 +63,8 @@ impl Upkeep {
         *n_added = 0;
         let path = path.to_owned();
         self.under_way = Some(self.runtime.spawn(async move {
-            if let Err(error) = look_after(&path).await {
-                tracing::warn!(%error, table = %path.display(), "could not look after the table; it is tried again");
+            if let Err(error) = maintain(&path).await {
+                tracing::warn!(%error, table = %path.display(), "could not compact the table; trying again after more commits");
             }
         }));
     }
@@ -76,9 +76,9 @@ fn n_files(path: &Path) -> usize {
     entries.filter(|entry| entry.path().extension().is_some_and(|it| it == "parquet")).count()
 }
 
-/// Makes large files of small ones, and removes what no version of the last hour has, whether it ever
-/// was in one or its writer was killed before.
-async fn look_after(path: &Path) -> Result<(), DeltaTableError> {
+/// Compacts small files, and removes files that no version of the last hour has, those of killed writers
+/// included.
+async fn maintain(path: &Path) -> Result<(), DeltaTableError> {
     let table = open(path).await?;
     let target_size = target_size(newest_sizes(&table)?);
     let compact = table
@@ -93,15 +93,15 @@ async fn look_after(path: &Path) -> Result<(), DeltaTableError> {
     Ok(remove_abandoned(path)?)
 }
 
-/// Bytes of each file that was added since the last time.
+/// Bytes of each file that was added since the last maintenance.
 fn newest_sizes(table: &DeltaTable) -> Result<Vec<u64>, DeltaTableError> {
-    // The log is read from its end.
+    // The log lists its newest files first.
     let newest = table.snapshot()?.snapshot().try_log_data()?.into_iter().take(FILES);
     Ok(newest.map(|file| file.size().unsigned_abs()).collect())
 }
 
-/// Bytes of the files that are made. Were it the same for all tables, the little that one gains would be
-/// written over and over with all that is there.
+/// Bytes of compacted files. With one size for all tables, a slowly growing table would be rewritten as a whole
+/// each time.
 fn target_size(added: impl IntoIterator<Item = u64>) -> NonZeroU64 {
     let n_bytes = added.into_iter().fold(0, u64::saturating_add).saturating_mul(GROWTH);
     NonZeroU64::new(n_bytes).map_or(LARGE_BYTES, |target| target.min(LARGE_BYTES))
@@ -114,7 +114,7 @@ fn writer_properties() -> WriterProperties {
         .build()
 }
 
-/// Reads one file at a time.
+/// A session that reads one file at a time.
 fn session() -> Result<DeltaSessionContext, DeltaTableError> {
     let settings = [("batch_size", BATCH_ROWS), ("target_partitions", 1)];
     let settings = settings
