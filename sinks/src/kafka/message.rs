@@ -34,7 +34,7 @@ pub(super) struct Message {
 
 impl Message {
     /// A message without headers.
-    pub(super) fn note(topic: &str, key: String, value: Vec<u8>) -> Self {
+    pub(super) fn plain(topic: &str, key: String, value: Vec<u8>) -> Self {
         Self {
             topic: topic.to_owned(),
             key,
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn a_dead_letter_says_why_and_gets_shorter() {
         let value = "\u{e4}".repeat(50).into_bytes();
-        let mut message = Message::note("poses", "k".repeat(1000), value.clone());
+        let mut message = Message::plain("poses", "k".repeat(1000), value.clone());
         message.captured_at_ms = Some(5);
         assert!(message.reject("dead", "it is odd"));
         assert_eq!((message.topic.as_str(), message.rejected), ("dead", Some("it is odd")));
@@ -235,7 +235,7 @@ mod tests {
         }
         assert!(message.value.is_empty() && n_times < 10);
         assert_eq!(message.headers.len(), 2, "the first reason is the record's");
-        let mut large = Message::note("poses", String::new(), value);
+        let mut large = Message::plain("poses", String::new(), value);
         assert!(large.reject("dead", TOO_LARGE));
         assert_eq!(large.value.len(), 50);
     }

@@ -27,7 +27,7 @@ use schemas::{Record, Tick};
 use serde::Deserialize;
 
 use crate::kafka::message::{Envelope, Message, TOO_LARGE};
-use crate::kafka::progress::{Note, Run};
+use crate::kafka::progress::{ProgressRecord, Run};
 use crate::kafka::topics::Topics;
 use crate::kafka::transactions::{Transactions, Unsent};
 use crate::kafka::values::Values;
@@ -106,7 +106,7 @@ impl KafkaConfig {
         let mut open = || {
             sink.topics.create(&sink.client)?;
             let transactions = Transactions::init(&sink.client, &sink.run.sink, false)?;
-            sink.note(transactions, &sink.run.opening())
+            sink.record_progress(transactions, &sink.run.opening())
         };
         sink.transactions = open().map_err(|source| sink.failed(source))?;
         Ok(sink)
@@ -158,27 +158,27 @@ pub(crate) struct Kafka {
 }
 
 impl Kafka {
-    /// Shuts out earlier producers of this sink, then reads how far they have come. None if the run
-    /// was shut out itself, by a later one.
+    /// Fences earlier producers of this sink, then reads their progress. None if a later run has fenced this
+    /// one.
     fn connect(&mut self) -> KafkaResult<Option<Transactions>> {
-        // Each try has a number of its own: the note of one that failed may be there all the same, and
-        // what others have noted behind it must be read.
+        // Each attempt has its own number: the record of a failed one may be in the topic all the same, and
+        // the records of other runs after it must be read.
         let begin = self.run.begin(self.n_connections);
         self.n_connections += 1;
         let transactions = Transactions::init(&self.client, &self.run.sink, self.one_by_one)?;
-        self.note(transactions, &begin)
+        self.record_progress(transactions, &begin)
     }
 
-    /// Notes that a producer is there, then reads how far those before it have come. None if the run was
-    /// shut out itself.
-    fn note(
+    /// Records that a producer has begun, then reads the progress of earlier producers. None if this run is
+    /// fenced itself.
+    fn record_progress(
         &mut self,
         transactions: Transactions,
-        note: &Note,
+        record: &ProgressRecord,
     ) -> KafkaResult<Option<Transactions>> {
-        let sent = transactions.commit(&[&note.to_message(&self.topics)]);
+        let sent = transactions.commit(&[&record.to_message(&self.topics)]);
         sent.map_err(|unsent| unsent.error)?;
-        let found = progress::read(&self.client, &self.topics, note)?;
+        let found = progress::read(&self.client, &self.topics, record)?;
         self.upper = self.upper.max(found.upper);
         self.messages.retain(|(tick, _)| *tick >= self.upper);
         Ok(Some(transactions).filter(|_| !found.taken_over))
@@ -245,7 +245,7 @@ impl Sink for Kafka {
         let begin = self.run.begin(self.n_connections);
         self.n_connections += 1;
         let fence = match self.transactions.take() {
-            Some(transactions) => self.note(transactions, &begin),
+            Some(transactions) => self.record_progress(transactions, &begin),
             None => Ok(None),
         };
         self.transactions = fence.map_err(|source| self.failed(source))?;

@@ -1,4 +1,4 @@
-//! How far a sink has come: notes in a compacted topic, sent in the transactions that they tell of.
+//! The progress of a sink: records in a compacted topic, written in the same transactions as the messages.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use crate::kafka::message::Message;
 use crate::kafka::topics::Topics;
 
-/// How long all notes may take to come.
+/// How long reading all records may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// A run of a pipeline, and the sink of it that speaks.
+/// A sink of a run of a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Run {
     /// Pipeline and name.
@@ -28,32 +28,32 @@ pub(super) struct Run {
     pub(super) generation: i64,
 }
 
-/// What a sink notes.
+/// A record of the progress topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) struct Note {
+pub(super) struct ProgressRecord {
     #[serde(flatten)]
     run: Run,
     #[serde(flatten)]
-    said: Said,
+    event: ProgressEvent,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Said {
-    /// A producer is there for a run that has not begun, told from others by the nanoseconds since the
-    /// Unix epoch: a run of before may still go on.
+enum ProgressEvent {
+    /// A run opens its producer and has not begun: an earlier run may go on. Nanoseconds since the Unix epoch
+    /// distinguish it from other openings.
     Opening(u64),
-    /// A producer is there, the n-th of its run: all before it are shut out.
+    /// The n-th producer of a run has begun, and fences all before it.
     Connection(u32),
-    /// Everything before this tick is there.
+    /// The topics have everything before this tick.
     Upper(Tick),
 }
 
-/// What the notes of a sink tell.
+/// The progress of a sink by its records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Everything before this tick is there.
+    /// The topics have everything before this tick.
     pub(super) upper: Tick,
     /// True if a later run has connected since this one did.
     pub(super) taken_over: bool,
@@ -64,42 +64,46 @@ impl Run {
         clippy::disallowed_methods,
         reason = "starts that failed are told apart by their time"
     )]
-    pub(super) fn opening(&self) -> Note {
+    pub(super) fn opening(&self) -> ProgressRecord {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let nanoseconds = since_epoch.unwrap_or_default().as_nanos() as u64;
-        Note { run: self.clone(), said: Said::Opening(nanoseconds) }
+        ProgressRecord { run: self.clone(), event: ProgressEvent::Opening(nanoseconds) }
     }
 
-    pub(super) fn begin(&self, nth: u32) -> Note {
-        Note { run: self.clone(), said: Said::Connection(nth) }
+    pub(super) fn begin(&self, nth: u32) -> ProgressRecord {
+        ProgressRecord { run: self.clone(), event: ProgressEvent::Connection(nth) }
     }
 
-    pub(super) fn progress(&self, upper: Tick) -> Note {
-        Note { run: self.clone(), said: Said::Upper(upper) }
+    pub(super) fn progress(&self, upper: Tick) -> ProgressRecord {
+        ProgressRecord { run: self.clone(), event: ProgressEvent::Upper(upper) }
     }
 }
 
-impl Note {
-    /// False for a note of a run that may never have come to take its generation.
+impl ProgressRecord {
+    /// False for the opening of a run that may never have taken its generation.
     fn has_begun(&self) -> bool {
-        !matches!(self.said, Said::Opening(_))
+        !matches!(self.event, ProgressEvent::Opening(_))
     }
 
-    /// As a message; compaction keeps the newest note of each sort.
+    /// As a message; compaction keeps the newest record of each sort.
     pub(super) fn to_message(&self, topics: &Topics) -> Message {
-        let sort = match self.said {
-            Said::Opening(_) => "opening",
-            Said::Connection(_) => "connection",
-            Said::Upper(_) => "upper",
+        let sort = match self.event {
+            ProgressEvent::Opening(_) => "opening",
+            ProgressEvent::Connection(_) => "connection",
+            ProgressEvent::Upper(_) => "upper",
         };
         let value = serde_json::to_vec(self).expect("text and numbers are JSON");
-        Message::note(topics.progress(), format!("{}/{sort}", self.run.sink), value)
+        Message::plain(topics.progress(), format!("{}/{sort}", self.run.sink), value)
     }
 }
 
-/// Reads all notes up to `begin`, which was sent when no earlier producer could send any more.
+/// Reads all records up to `begin`, which was sent when no earlier producer could send any more.
 #[expect(clippy::disallowed_methods, reason = "brokers are not waited for without end")]
-pub(super) fn read(client: &ClientConfig, topics: &Topics, begin: &Note) -> KafkaResult<Found> {
+pub(super) fn read(
+    client: &ClientConfig,
+    topics: &Topics,
+    begin: &ProgressRecord,
+) -> KafkaResult<Found> {
     let mut client = client.clone();
     client.set("group.id", &begin.run.sink).set("enable.auto.commit", "false");
     client.set("isolation.level", "read_committed");
@@ -107,38 +111,43 @@ pub(super) fn read(client: &ClientConfig, topics: &Topics, begin: &Note) -> Kafk
     let mut from = TopicPartitionList::new();
     from.add_partition_offset(topics.progress(), 0, Offset::Beginning)?;
     consumer.assign(&from)?;
-    let mut notes = Vec::new();
+    let mut records = Vec::new();
     let started = Instant::now();
     while started.elapsed() < READ_TIMEOUT {
         let Some(message) = consumer.poll(POLL_TIMEOUT) else { continue };
         // Whatever else is in the topic is not ours.
-        let note = message?.payload().and_then(|value| serde_json::from_slice::<Note>(value).ok());
-        let Some(note) = note.filter(|note| note.run.sink == begin.run.sink) else { continue };
-        if note == *begin {
-            return Ok(found(&notes, begin));
+        let record = message?
+            .payload()
+            .and_then(|value| serde_json::from_slice::<ProgressRecord>(value).ok());
+        let Some(record) = record.filter(|record| record.run.sink == begin.run.sink) else {
+            continue;
+        };
+        if record == *begin {
+            return Ok(found(&records, begin));
         }
-        notes.push(note);
+        records.push(record);
     }
     Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut))
 }
 
-/// What the notes before `begin` tell.
-fn found(notes: &[Note], begin: &Note) -> Found {
+/// The progress by the records before `begin`.
+fn found(records: &[ProgressRecord], begin: &ProgressRecord) -> Found {
     let run = &begin.run;
-    let uppers = notes.iter().filter(|note| note.run.lineage == run.lineage);
-    let uppers = uppers.filter_map(|note| match note.said {
-        Said::Upper(upper) => Some(upper),
-        Said::Opening(_) | Said::Connection(_) => None,
+    let uppers = records.iter().filter(|record| record.run.lineage == run.lineage);
+    let uppers = uppers.filter_map(|record| match record.event {
+        ProgressEvent::Upper(upper) => Some(upper),
+        ProgressEvent::Opening(_) | ProgressEvent::Connection(_) => None,
     });
-    let since = match begin.said {
-        Said::Connection(nth) if nth > 0 => {
-            notes.iter().position(|note| note.run == *run && note.has_begun()).unwrap_or(0)
+    let since = match begin.event {
+        ProgressEvent::Connection(nth) if nth > 0 => {
+            records.iter().position(|record| record.run == *run && record.has_begun()).unwrap_or(0)
         }
         // Runs of before are what the first connection is to take over from.
-        _ => notes.len(),
+        _ => records.len(),
     };
-    let is_later = |note: &Note| note.run.generation > run.generation && note.has_begun();
-    let taken_over = notes[since..].iter().any(is_later);
+    let is_later =
+        |record: &ProgressRecord| record.run.generation > run.generation && record.has_begun();
+    let taken_over = records[since..].iter().any(is_later);
     Found { upper: uppers.max().unwrap_or(0), taken_over }
 }
 
@@ -153,19 +162,19 @@ mod tests {
     #[test]
     fn notes_tell_how_far_and_who() {
         let (old, mine, next) = (run("a", 4), run("b", 5), run("b", 6));
-        let notes =
+        let records =
             [old.begin(0), old.progress(900), mine.begin(0), mine.progress(10), mine.progress(20)];
-        let told = |notes: &[Note], begin| {
-            let found = found(notes, &begin);
+        let told = |records: &[ProgressRecord], begin| {
+            let found = found(records, &begin);
             (found.upper, found.taken_over)
         };
-        assert_eq!(told(&notes, mine.begin(1)), (20, false), "its own");
-        assert_eq!(told(&notes, next.begin(0)), (20, false), "a run that goes on");
-        assert_eq!(told(&notes, run("c", 6).begin(0)), (0, false), "a run that starts anew");
-        assert_eq!(told(&notes, run("c", 1).begin(0)), (0, false), "with a store of its own");
-        let notes = [&notes[..], &[next.begin(0)]].concat();
-        assert_eq!(told(&notes, mine.begin(1)), (20, true), "a run that slept");
-        assert_eq!(told(&notes, next.begin(1)), (20, false), "its successor after that");
+        assert_eq!(told(&records, mine.begin(1)), (20, false), "its own");
+        assert_eq!(told(&records, next.begin(0)), (20, false), "a run that goes on");
+        assert_eq!(told(&records, run("c", 6).begin(0)), (0, false), "a run that starts anew");
+        assert_eq!(told(&records, run("c", 1).begin(0)), (0, false), "with a store of its own");
+        let records = [&records[..], &[next.begin(0)]].concat();
+        assert_eq!(told(&records, mine.begin(1)), (20, true), "a run that slept");
+        assert_eq!(told(&records, next.begin(1)), (20, false), "its successor after that");
         let opening = [mine.begin(0), mine.progress(10), next.opening()];
         assert_eq!(told(&opening, mine.begin(1)), (10, false), "the next has not begun");
         assert_eq!(told(&opening, next.begin(0)), (10, false), "it begins");
