@@ -27,7 +27,7 @@ pub trait Source: Send {
     /// # Errors
     ///
     /// [`SourceError`] if what is not needed any more cannot be removed.
-    fn done_with(&mut self, _tick: Tick) -> Result<(), SourceError> {
+    fn checkpointed_through(&mut self, _tick: Tick) -> Result<(), SourceError> {
         Ok(())
     }
 }

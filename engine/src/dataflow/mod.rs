@@ -93,7 +93,7 @@ pub(crate) struct DataflowInputs {
     /// Set when the run is to stop.
     pub(crate) stop: Arc<AtomicBool>,
     /// Everything before this tick is in every checkpoint that is kept.
-    pub(crate) done_with: Arc<AtomicU64>,
+    pub(crate) checkpointed_through: Arc<AtomicU64>,
     /// True if some partitions are quarantined: then there is no end before they are read.
     pub(crate) has_quarantined: bool,
 }
@@ -195,10 +195,10 @@ pub(crate) fn build(worker: &mut Worker, parts: &DataflowInputs) -> Dataflow {
         }
         owners.begin(scope, "checkpoints");
         let changes = scope.concatenate(changes.take());
-        let done_with = Arc::clone(&parts.done_with);
+        let checkpointed_through = Arc::clone(&parts.checkpointed_through);
         let oldest = commit(changes, checkpointer, &flow).broadcast();
         let oldest = oldest.inspect(move |oldest| {
-            done_with.fetch_max(*oldest, Ordering::Release);
+            checkpointed_through.fetch_max(*oldest, Ordering::Release);
         });
         oldest.probe().0
     });

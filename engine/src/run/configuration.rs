@@ -60,12 +60,12 @@ pub enum ConfigurationError {
         name: String,
     },
     /// The zone is none.
-    #[error("zone {name:?}: {mistake}")]
+    #[error("zone {name:?}: {problem}")]
     Zone {
         /// Its name.
         name: String,
         /// What is wrong with it.
-        mistake: &'static str,
+        problem: &'static str,
     },
     /// The pipeline comes to its end, or does not keep up.
     #[error("the pipeline takes no changes now")]
@@ -168,8 +168,8 @@ impl Zones {
         let Some(zones) = self.by_operator.get(&operator) else {
             return Err(ConfigurationError::NoSuchOperator { operator });
         };
-        match zone.map(ZoneConfig::mistake) {
-            Some(Some(mistake)) => Err(ConfigurationError::Zone { name, mistake }),
+        match zone.map(ZoneConfig::problem) {
+            Some(Some(problem)) => Err(ConfigurationError::Zone { name, problem }),
             None if !zones.contains_key(&name) => {
                 Err(ConfigurationError::NoSuchZone { operator, name })
             }

@@ -52,7 +52,7 @@ pub(super) struct Endpoints<'a> {
     pub(super) store: Option<Store>,
     pub(super) session: Session,
     pub(super) resumed: Resumed,
-    pub(super) done_with: Arc<AtomicU64>,
+    pub(super) checkpointed_through: Arc<AtomicU64>,
     pub(super) counters: Arc<Counters>,
     pub(super) hub: Arc<Hub>,
     pub(super) history: Option<Arc<History>>,
@@ -168,7 +168,7 @@ impl<'a> Endpoints<'a> {
             store,
             session,
             resumed,
-            done_with: Arc::default(),
+            checkpointed_through: Arc::default(),
             counters: Arc::default(),
             hub: Arc::default(),
             history: None,
@@ -345,7 +345,7 @@ impl<'a> Begun<'a> {
         let context = SourceThreadContext {
             counters: Arc::clone(&endpoints.counters),
             control: Arc::clone(endpoints.control),
-            done_with: Arc::clone(&endpoints.done_with),
+            checkpointed_through: Arc::clone(&endpoints.checkpointed_through),
             furthest: Arc::clone(&endpoints.furthest),
         };
         let source_queues = sources.into_iter().map(|(name, partitions)| {

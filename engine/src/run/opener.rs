@@ -157,7 +157,7 @@ impl RunOpener {
             counters,
             hub,
             history,
-            done_with,
+            checkpointed_through,
             ..
         } = endpoints;
         let mut threads = started.threads;
@@ -189,7 +189,7 @@ impl RunOpener {
             resumed: resumed.progress,
             restored: resumed.entries,
             stop: Arc::clone(&self.options.stop),
-            done_with,
+            checkpointed_through,
             has_quarantined: !quarantine.is_empty(),
         };
         let (plan, started) = (self.plan.clone(), Instant::now());

@@ -26,7 +26,7 @@ pub(super) struct SourceThreadContext {
     pub(super) counters: Arc<Counters>,
     pub(super) control: Arc<Control>,
     /// Everything before this tick is in every checkpoint that is kept; set by the dataflow.
-    pub(super) done_with: Arc<AtomicU64>,
+    pub(super) checkpointed_through: Arc<AtomicU64>,
     /// The clock of the partition here that is the furthest; set by the threads.
     pub(super) furthest: Arc<AtomicU64>,
 }
@@ -131,7 +131,7 @@ impl Reader {
     }
 
     fn poll_all(&mut self) -> Result<(), SourceError> {
-        let mut done_with = 0;
+        let mut checkpointed_through = 0;
         while !self.context.control.stopping() {
             let Some(poll) = self.poll()? else { break };
             fail_point::pass("panic after poll", &self.name);
@@ -145,13 +145,14 @@ impl Reader {
             if ended {
                 break;
             }
-            let now_done_with = self.context.done_with.load(Ordering::Acquire);
-            if now_done_with > done_with {
-                done_with = now_done_with;
+            let now_checkpointed = self.context.checkpointed_through.load(Ordering::Acquire);
+            if now_checkpointed > checkpointed_through {
+                checkpointed_through = now_checkpointed;
                 fail_point::pass("before trim", &self.name);
-                let _span = tracing::info_span!("trim", source = self.name, done_with).entered();
+                let _span =
+                    tracing::info_span!("trim", source = self.name, checkpointed_through).entered();
                 // What stays is tried again at the next checkpoint.
-                if let Err(error) = self.source.done_with(done_with) {
+                if let Err(error) = self.source.checkpointed_through(checkpointed_through) {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(source = self.name, error, "could not trim the journal");
                 }

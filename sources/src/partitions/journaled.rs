@@ -118,7 +118,7 @@ impl Source for Journaled {
         Ok(self.inbox.poll())
     }
 
-    fn done_with(&mut self, tick: Tick) -> Result<(), SourceError> {
+    fn checkpointed_through(&mut self, tick: Tick) -> Result<(), SourceError> {
         let Some(offset) = self.inbox.needed(tick).filter(|_| !self.recording) else {
             return Ok(());
         };

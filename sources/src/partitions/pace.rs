@@ -138,8 +138,8 @@ impl<S: Source> Source for Paced<S> {
         self.inner.begins_anew()
     }
 
-    fn done_with(&mut self, tick: Tick) -> Result<(), SourceError> {
-        self.inner.done_with(tick)
+    fn checkpointed_through(&mut self, tick: Tick) -> Result<(), SourceError> {
+        self.inner.checkpointed_through(tick)
     }
 }
 
