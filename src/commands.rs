@@ -88,7 +88,7 @@ enum Command {
         #[arg(short, long, default_value_t = 1)]
         workers: usize,
     },
-    /// Checks pipeline files and tells every mistake.
+    /// Checks pipeline files and reports every error.
     Validate {
         /// The pipeline files.
         #[arg(required = true)]

@@ -24,7 +24,7 @@ pub(crate) use crate::clear::{JOURNALS, journals};
 pub use crate::counters::{Counters, Counts};
 pub use crate::error::{Mismatch, RunError};
 pub use crate::pipeline::{
-    ApiConfig, CheckpointConfig, Milliseconds, Mistake, Pipeline, PipelineError, Plan,
+    ApiConfig, CheckpointConfig, Diagnostic, Milliseconds, Pipeline, PipelineError, Plan,
     PlannedOperator, PlannedSink, PlannedSource, StreamName, json_schema,
 };
 pub use crate::record::record;

@@ -40,7 +40,7 @@ pub use crate::state::{Change, Changes, StateContext, StopPoint};
 pub use crate::streams::into_records;
 pub use crate::track::{Track, TrackConfig};
 pub use crate::windows::{
-    Aggregate, WindowAssigner, Windows, WindowsConfig, WindowsMistake, into_rows,
+    Aggregate, WindowAssigner, Windows, WindowsConfig, WindowsError, into_rows,
 };
 pub use crate::zones::{Zone, ZoneConfig, ZoneDifference, Zones, ZonesConfig};
 
@@ -76,17 +76,17 @@ impl OperatorConfig {
     }
 
     /// What is wrong with its settings, if something is: the name of a setting, and what would work.
-    pub fn mistake(&self) -> Option<String> {
+    pub fn problem(&self) -> Option<String> {
         match self {
             Self::SanitizePhase(_) => None,
-            Self::Motion(config) => config.mistake(),
-            Self::Infer(config) => config.mistake(),
-            Self::Track(config) => config.mistake(),
+            Self::Motion(config) => config.problem(),
+            Self::Infer(config) => config.problem(),
+            Self::Track(config) => config.problem(),
             Self::Zones(config) => config.zones.iter().find_map(|(name, zone)| {
-                zone.mistake().map(|mistake| format!("zones: \"{name}\": {mistake}"))
+                zone.problem().map(|problem| format!("zones: \"{name}\": {problem}"))
             }),
-            Self::Activity(config) => config.mistake(),
-            Self::Windows(config) => config.mistake(),
+            Self::Activity(config) => config.problem(),
+            Self::Windows(config) => config.problem(),
         }
     }
 

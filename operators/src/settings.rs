@@ -25,7 +25,7 @@ fn outside(
 }
 
 impl MotionConfig {
-    pub(crate) fn mistake(&self) -> Option<String> {
+    pub(crate) fn problem(&self) -> Option<String> {
         if self.window_frames.get() > MAX_WINDOW_FRAMES {
             let found = self.window_frames;
             return Some(format!("window_frames must be at most {MAX_WINDOW_FRAMES}, not {found}"));
@@ -40,13 +40,13 @@ impl MotionConfig {
 }
 
 impl InferConfig {
-    pub(crate) fn mistake(&self) -> Option<String> {
+    pub(crate) fn problem(&self) -> Option<String> {
         outside("every_s", self.every_s, &(MIN_S..=DAY_S))
     }
 }
 
 impl TrackConfig {
-    pub(crate) fn mistake(&self) -> Option<String> {
+    pub(crate) fn problem(&self) -> Option<String> {
         // Centimetres are below what is measured, kilometres beyond a site.
         outside("max_distance_m", self.max_distance_m, &(0.01..=1000.0))
             .or_else(|| outside("max_age_s", self.max_age_s, &(0.0..=DAY_S)))
@@ -54,7 +54,7 @@ impl TrackConfig {
 }
 
 impl ActivityConfig {
-    pub(crate) fn mistake(&self) -> Option<String> {
+    pub(crate) fn problem(&self) -> Option<String> {
         outside("window_s", self.window_s, &(0.1..=MAX_S))
             .or_else(|| outside("standing_height", self.standing_height, &(0.01..=1.0)))
             .or_else(|| outside("walking_m_s", self.walking_m_s, &(0.0..=100.0)))

@@ -11,20 +11,20 @@ const MAX_TOPIC_BYTES: usize = 249;
 
 impl SinkConfig {
     /// What is wrong with its settings, if anything is: the name of a setting, and what would work.
-    pub fn mistake(&self) -> Option<String> {
+    pub fn problem(&self) -> Option<String> {
         match self {
             Self::Delta(DeltaConfig { path, commit_interval_ms }) => {
                 path_mistake(path).or_else(|| interval_mistake(*commit_interval_ms))
             }
             Self::JsonLines(JsonLinesConfig { path }) => path_mistake(path),
-            Self::Kafka(config) => config.mistake(),
+            Self::Kafka(config) => config.problem(),
             Self::Live(_) => None,
         }
     }
 }
 
 impl KafkaConfig {
-    fn mistake(&self) -> Option<String> {
+    fn problem(&self) -> Option<String> {
         if self.brokers.trim().is_empty() {
             return Some("brokers must name one, as in \"localhost:9092\"".to_owned());
         }
@@ -102,13 +102,13 @@ mod tests {
                 "prefix",
             ),
         ] {
-            let mistake = |settings: &str| {
+            let problem = |settings: &str| {
                 let text = format!("{{ \"{sink}\": {{ {settings} }} }}");
                 let config: SinkConfig = serde_json::from_str(&text).expect("these are settings");
-                config.mistake()
+                config.problem()
             };
-            assert_eq!(mistake(good), None);
-            let found = mistake(bad).expect("it cannot work");
+            assert_eq!(problem(good), None);
+            let found = problem(bad).expect("it cannot work");
             assert!(found.starts_with(&format!("{setting} must")), "{bad}: {found}");
         }
     }

@@ -90,11 +90,11 @@ impl SourceConfig {
     }
 
     /// What is wrong with its settings, if anything is: the name of a setting, and what would work.
-    pub fn mistake(&self) -> Option<String> {
+    pub fn problem(&self) -> Option<String> {
         let of_type = match self {
-            Self::Json(config) => config.mistake(),
-            Self::Poses(config) => config.mistake(),
-            Self::Simulate(config) => config.mistake(),
+            Self::Json(config) => config.problem(),
+            Self::Poses(config) => config.problem(),
+            Self::Simulate(config) => config.problem(),
             Self::Csi(_) => None,
         };
         of_type.or_else(|| self.mistake_in_common())

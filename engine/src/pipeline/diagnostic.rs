@@ -5,9 +5,9 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
-/// One mistake.
+/// One diagnostic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub struct Diagnostic {
     /// Where in the text, in bytes.
     pub at: Range<usize>,
     /// What is wrong and what was expected.
@@ -16,7 +16,7 @@ pub struct Mistake {
     pub help: Option<String>,
 }
 
-impl Mistake {
+impl Diagnostic {
     pub(super) fn new(at: Range<usize>, message: impl Into<String>) -> Self {
         Self { at, message: message.into(), help: None }
     }
@@ -38,15 +38,15 @@ impl Mistake {
     }
 }
 
-impl From<toml::de::Error> for Mistake {
+impl From<toml::de::Error> for Diagnostic {
     /// Keeps the place and the words; for an unknown name, the words list the known ones in backticks.
     fn from(error: toml::de::Error) -> Self {
         let message = error.message().trim_end().replace('\n', ", ");
-        let mistake = Self::new(error.span().unwrap_or(0..0), message.clone());
+        let diagnostic = Self::new(error.span().unwrap_or(0..0), message.clone());
         let mut names = message.split('`').skip(1).step_by(2);
         match names.next() {
-            Some(found) if message.starts_with("unknown") => mistake.suggesting(found, names),
-            _ => mistake,
+            Some(found) if message.starts_with("unknown") => diagnostic.suggesting(found, names),
+            _ => diagnostic,
         }
     }
 }
@@ -76,7 +76,7 @@ pub enum PipelineError {
         /// What it says.
         text: String,
         /// What is wrong, in the order of the file; never empty.
-        mistakes: Vec<Mistake>,
+        diagnostics: Vec<Diagnostic>,
     },
 }
 
@@ -90,19 +90,24 @@ impl std::error::Error for PipelineError {
 }
 
 impl fmt::Display for PipelineError {
-    /// One mistake a paragraph, each opening with `file:line:column`.
+    /// One diagnostic a paragraph, each opening with `file:line:column`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (path, text, mistakes) = match self {
+        let (path, text, diagnostics) = match self {
             Self::Read { path, .. } => {
                 return write!(formatter, "could not read pipeline {}", path.display());
             }
-            Self::Invalid { path, text, mistakes } => (path, text, mistakes),
+            Self::Invalid { path, text, diagnostics } => (path, text, diagnostics),
         };
-        for (nth, mistake) in mistakes.iter().enumerate() {
-            let (line, column) = line_and_column(text, mistake.at.start);
+        for (nth, diagnostic) in diagnostics.iter().enumerate() {
+            let (line, column) = line_and_column(text, diagnostic.at.start);
             let new_line = if nth > 0 { "\n" } else { "" };
-            write!(formatter, "{new_line}{}:{line}:{column}: {}", path.display(), mistake.message)?;
-            if let Some(help) = &mistake.help {
+            write!(
+                formatter,
+                "{new_line}{}:{line}:{column}: {}",
+                path.display(),
+                diagnostic.message
+            )?;
+            if let Some(help) = &diagnostic.help {
                 write!(formatter, "\n  help: {help}")?;
             }
         }

@@ -1,8 +1,8 @@
 //! Pipeline files: what they may say, and what they mean.
 
+mod diagnostic;
 mod duration;
 mod graph;
-mod mistake;
 mod parse;
 mod plan;
 mod schema;
@@ -20,8 +20,8 @@ use serde::Deserialize;
 use sinks::SinkConfig;
 use sources::SourceConfig;
 
+pub use crate::pipeline::diagnostic::{Diagnostic, PipelineError};
 pub use crate::pipeline::duration::Milliseconds;
-pub use crate::pipeline::mistake::{Mistake, PipelineError};
 pub use crate::pipeline::plan::{Plan, PlannedOperator, PlannedSink, PlannedSource, StreamName};
 pub use crate::pipeline::schema::json_schema;
 
@@ -71,8 +71,8 @@ impl CheckpointConfig {
         (!is_server).then_some(&self.store)
     }
 
-    /// The first setting that cannot work, and what would; it begins with the setting's name.
-    fn mistake(&self) -> Option<String> {
+    /// The first invalid setting, with the expected values; begins with the name of the setting.
+    fn problem(&self) -> Option<String> {
         let too_long = [
             ("interval", self.interval, "output is not durable before a checkpoint"),
             ("granule", self.granule, "a run goes on from the end of a granule only"),
@@ -131,11 +131,11 @@ impl<C> Component<C> {
         setting_at(&self.settings_at, text).unwrap_or_else(|| self.name_at.clone())
     }
 
-    /// What the component's settings complain about, at its place.
-    fn mistake(&self, kind: &str, complaint: Option<String>) -> Option<Mistake> {
-        let complaint = complaint?;
-        let message = format!("{kind} \"{}\": {complaint}", self.name);
-        Some(Mistake::new(self.at(&complaint), message))
+    /// A problem of the component's settings, at their place.
+    fn diagnostic(&self, kind: &str, problem: Option<String>) -> Option<Diagnostic> {
+        let problem = problem?;
+        let message = format!("{kind} \"{}\": {problem}", self.name);
+        Some(Diagnostic::new(self.at(&problem), message))
     }
 }
 

@@ -1,4 +1,4 @@
-//! From text to a [`Pipeline`], with every mistake and its place.
+//! From text to a [`Pipeline`], with every diagnostic and its place.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::pipeline::duration::Milliseconds;
 use crate::pipeline::tagged::Tagged;
-use crate::{Mistake, Pipeline, PipelineError, Plan};
+use crate::{Diagnostic, Pipeline, PipelineError, Plan};
 
 use super::{CheckpointConfig, Component, setting_at};
 
@@ -39,7 +39,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`PipelineError`] with every mistake that was found.
+    /// [`PipelineError`] with every diagnostic that was found.
     pub fn load(path: &Path) -> Result<Self, PipelineError> {
         Self::load_in(path, Path::new("."))
     }
@@ -48,7 +48,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`PipelineError`] with every mistake that was found.
+    /// [`PipelineError`] with every diagnostic that was found.
     pub fn load_in(path: &Path, directory: &Path) -> Result<Self, PipelineError> {
         let text = fs::read_to_string(path)
             .map_err(|source| PipelineError::Read { path: path.to_owned(), source })?;
@@ -59,7 +59,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`PipelineError::Invalid`] with every mistake that was found.
+    /// [`PipelineError::Invalid`] with every diagnostic that was found.
     pub fn parse(path: &Path, text: &str) -> Result<Self, PipelineError> {
         Self::parse_in(path, text, Path::new("."))
     }
@@ -71,26 +71,26 @@ impl Plan {
         directory: &Path,
     ) -> Result<Self, PipelineError> {
         let plan = Pipeline::parse(text).and_then(|pipeline| Self::new(pipeline, directory));
-        plan.map_err(|mut mistakes| {
-            mistakes.sort_by_key(|mistake| mistake.at.start);
-            PipelineError::Invalid { path: path.to_owned(), text: text.to_owned(), mistakes }
+        plan.map_err(|mut diagnostics| {
+            diagnostics.sort_by_key(|diagnostic| diagnostic.at.start);
+            PipelineError::Invalid { path: path.to_owned(), text: text.to_owned(), diagnostics }
         })
     }
 }
 
 impl Pipeline {
     /// Reads a pipeline; names are not resolved yet.
-    pub(super) fn parse(text: &str) -> Result<Self, Vec<Mistake>> {
+    pub(super) fn parse(text: &str) -> Result<Self, Vec<Diagnostic>> {
         let table = DeTable::parse(text).map_err(|error| vec![error.into()])?;
-        let mut reader = Reader { mistakes: Vec::new() };
+        let mut reader = Reader { diagnostics: Vec::new() };
         let pipeline = reader.pipeline(table.into_inner());
-        if reader.mistakes.is_empty() { Ok(pipeline) } else { Err(reader.mistakes) }
+        if reader.diagnostics.is_empty() { Ok(pipeline) } else { Err(reader.diagnostics) }
     }
 }
 
-/// Reads on after a mistake, so that all are found at once.
+/// Reads on after a diagnostic, so that all are found at once.
 struct Reader {
-    mistakes: Vec<Mistake>,
+    diagnostics: Vec<Diagnostic>,
 }
 
 impl Reader {
@@ -98,8 +98,8 @@ impl Reader {
         for key in table.keys().filter(|key| !TOP_LEVEL.contains(&key.as_ref().as_ref())) {
             let message =
                 format!("unknown key \"{}\", expected one of {}", key.as_ref(), list(TOP_LEVEL));
-            self.mistakes
-                .push(Mistake::new(key.span(), message).suggesting(key.as_ref(), TOP_LEVEL));
+            self.diagnostics
+                .push(Diagnostic::new(key.span(), message).suggesting(key.as_ref(), TOP_LEVEL));
         }
         let name = self.name(table.remove("name"));
         let tick = table.remove("tick").and_then(|tick| self.tick(tick));
@@ -135,7 +135,7 @@ impl Reader {
             let message = format!(
                 "tick must be at most {MAX_TICK}, not {tick}: its records wait in memory for its end"
             );
-            self.mistakes.push(Mistake::new(at, message));
+            self.diagnostics.push(Diagnostic::new(at, message));
         }
         Some(tick)
     }
@@ -144,17 +144,17 @@ impl Reader {
         let at = value.span();
         let settings_at = value.get_ref().as_table().map(settings_at).unwrap_or_default();
         let checkpoint: CheckpointConfig = self.deserialize(value).unwrap_or_default();
-        if let Some(complaint) = checkpoint.mistake() {
-            let at = setting_at(&settings_at, &complaint).unwrap_or(at);
-            self.mistakes.push(Mistake::new(at, format!("checkpoint: {complaint}")));
+        if let Some(problem) = checkpoint.problem() {
+            let at = setting_at(&settings_at, &problem).unwrap_or(at);
+            self.diagnostics.push(Diagnostic::new(at, format!("checkpoint: {problem}")));
         }
         checkpoint
     }
 
     fn name(&mut self, value: Option<Spanned<DeValue<'_>>>) -> String {
         let Some(value) = value else {
-            self.mistakes
-                .push(Mistake::new(0..0, "the pipeline has no name: expected name = \"...\""));
+            self.diagnostics
+                .push(Diagnostic::new(0..0, "the pipeline has no name: expected name = \"...\""));
             return String::new();
         };
         let span = value.span();
@@ -167,7 +167,7 @@ impl Reader {
         let allowed = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
         if name.is_empty() || !name.chars().all(allowed) {
             let message = format!("\"{name}\" is no name, expected letters, digits, _ and -");
-            self.mistakes.push(Mistake::new(at, message));
+            self.diagnostics.push(Diagnostic::new(at, message));
         }
     }
 
@@ -180,7 +180,7 @@ impl Reader {
         let Some(section) = section else { return Vec::new() };
         let span = section.span();
         let DeValue::Table(tables) = section.into_inner() else {
-            self.mistakes.push(Mistake::new(span, format!("expected tables [{kind}s.NAME]")));
+            self.diagnostics.push(Diagnostic::new(span, format!("expected tables [{kind}s.NAME]")));
             return Vec::new();
         };
         let components = tables.into_iter().filter_map(|(name, table)| {
@@ -202,7 +202,8 @@ impl Reader {
     ) -> Option<Component<C>> {
         let span = table.span();
         let DeValue::Table(mut table) = table.into_inner() else {
-            self.mistakes.push(Mistake::new(span, format!("expected a table [{kind}s.{name}]")));
+            self.diagnostics
+                .push(Diagnostic::new(span, format!("expected a table [{kind}s.{name}]")));
             return None;
         };
         let tag = table.remove("type");
@@ -213,7 +214,7 @@ impl Reader {
         };
         let Some(tag) = tag else {
             let message = format!("{kind} \"{name}\" has no type: expected type = \"...\"");
-            self.mistakes.push(Mistake::new(name_at, message));
+            self.diagnostics.push(Diagnostic::new(name_at, message));
             return None;
         };
         let tag_at = tag.span();
@@ -225,15 +226,16 @@ impl Reader {
             Err(error) => {
                 let in_tag =
                     error.message().starts_with("unknown variant") && error.span().is_none();
-                let mut mistake = Mistake::from(error);
+                let mut diagnostic = Diagnostic::from(error);
                 if in_tag {
-                    mistake.at = tag_at;
-                    mistake.message = mistake.message.replace("variant", &format!("{kind} type"));
-                } else if mistake.at == (0..0) {
-                    mistake.at = name_at;
+                    diagnostic.at = tag_at;
+                    diagnostic.message =
+                        diagnostic.message.replace("variant", &format!("{kind} type"));
+                } else if diagnostic.at == (0..0) {
+                    diagnostic.at = name_at;
                 }
-                mistake.message = format!("{kind} \"{name}\": {}", mistake.message);
-                self.mistakes.push(mistake);
+                diagnostic.message = format!("{kind} \"{name}\": {}", diagnostic.message);
+                self.diagnostics.push(diagnostic);
                 None
             }
         }
@@ -250,7 +252,7 @@ impl Reader {
         let inputs = inputs.unwrap_or_default();
         if inputs.is_empty() {
             let message = format!("{kind} \"{name}\" has no inputs: expected inputs = [\"...\"]");
-            self.mistakes.push(Mistake::new(name_at.clone(), message));
+            self.diagnostics.push(Diagnostic::new(name_at.clone(), message));
         }
         inputs.into_iter().map(|input| (input.as_ref().clone(), input.span())).collect()
     }
@@ -261,7 +263,7 @@ impl Reader {
             Ok(value) => Some(value),
             Err(error) => {
                 let at = error.span().unwrap_or(at);
-                self.mistakes.push(Mistake { at, ..Mistake::from(error) });
+                self.diagnostics.push(Diagnostic { at, ..Diagnostic::from(error) });
                 None
             }
         }

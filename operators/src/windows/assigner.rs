@@ -91,7 +91,7 @@ impl Window {
 
 impl WindowAssigner {
     /// An error in the lengths.
-    pub(super) fn mistake(&self) -> Option<String> {
+    pub(super) fn problem(&self) -> Option<String> {
         let Self::Sliding { length_s, every_s } = self else { return None };
         let n_windows = (length_s.0 / every_s.0).ceil();
         (n_windows > MAX_WINDOWS).then(|| {
@@ -188,7 +188,7 @@ mod tests {
     fn a_row_is_in_so_many_windows_at_most() {
         let s = Seconds::new;
         let sliding = |length_s, every_s| {
-            WindowAssigner::Sliding { length_s: s(length_s), every_s: s(every_s) }.mistake()
+            WindowAssigner::Sliding { length_s: s(length_s), every_s: s(every_s) }.problem()
         };
         assert_eq!(sliding(86_400.0, 60.0), None);
         assert_eq!(sliding(10_000.0, 1.0), None);
@@ -196,7 +196,7 @@ mod tests {
                         least 10, or length_s less";
         assert_eq!(sliding(1e5, 1.0).as_deref(), Some(expected));
         assert!(sliding(999_999_999.0, 0.001).is_some());
-        assert_eq!(WindowAssigner::Tumbling { length_s: s(999_999_999.0) }.mistake(), None);
+        assert_eq!(WindowAssigner::Tumbling { length_s: s(999_999_999.0) }.problem(), None);
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub struct WindowsConfig {
 /// Why windows cannot be made over some columns.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum WindowsMistake {
+pub enum WindowsError {
     /// A column is not there.
     #[error("there is no column {name:?}; there are {}", there.join(", "))]
     NoColumn {
@@ -84,13 +84,12 @@ impl WindowsConfig {
     ///
     /// # Errors
     ///
-    /// [`WindowsMistake`] if a column is not there, or of a type that does not fit.
-    pub fn schema(&self, input: &Schema) -> Result<SchemaRef, WindowsMistake> {
+    /// [`WindowsError`] if a column is not there, or of a type that does not fit.
+    pub fn schema(&self, input: &Schema) -> Result<SchemaRef, WindowsError> {
         let mut fields = Vec::new();
         for name in &self.key {
             let data_type = key::canonical(find(input, name)?);
-            let data_type =
-                data_type.ok_or_else(|| WindowsMistake::NoKey { name: name.clone() })?;
+            let data_type = data_type.ok_or_else(|| WindowsError::NoKey { name: name.clone() })?;
             fields.push(Field::new(name.replace('.', "_"), data_type, true));
         }
         for name in ["window_start_ns", "window_end_ns"] {
@@ -101,15 +100,15 @@ impl WindowsConfig {
         }
         for (nth, field) in fields.iter().enumerate() {
             if fields[..nth].iter().any(|earlier| earlier.name() == field.name()) {
-                return Err(WindowsMistake::Twice { name: field.name().clone() });
+                return Err(WindowsError::Twice { name: field.name().clone() });
             }
         }
         Ok(Arc::new(Schema::new(fields)))
     }
 
     /// An error in the settings that are valid one by one.
-    pub(crate) fn mistake(&self) -> Option<String> {
-        self.window.mistake().map(|mistake| format!("window: {mistake}"))
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.window.problem().map(|problem| format!("window: {problem}"))
     }
 
     /// The shape of the state: open windows of another shape cannot be restored.

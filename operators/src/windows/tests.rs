@@ -213,17 +213,17 @@ fn a_forgotten_key_is_counted_and_not_saved() {
 
 #[test]
 fn mistakes_are_told() {
-    let mistake = |settings: &str| {
+    let problem = |settings: &str| {
         let config: WindowsConfig = serde_json::from_str(settings).expect("these are settings");
         config.schema(&schema()).expect_err("something is wrong").to_string()
     };
     let window = r#""window": { "tumbling": { "length_s": 1.0 } }"#;
-    let told = mistake(&format!(r#"{{ "key": ["kex"], {window}, "aggregates": {{}} }}"#));
+    let told = problem(&format!(r#"{{ "key": ["kex"], {window}, "aggregates": {{}} }}"#));
     assert_eq!(told, "there is no column \"kex\"; there are key, x");
-    let told = mistake(&format!(r#"{{ {window}, "aggregates": {{ "m": "max(key)" }} }}"#));
+    let told = problem(&format!(r#"{{ {window}, "aggregates": {{ "m": "max(key)" }} }}"#));
     assert_eq!(told, "\"key\" cannot be aggregated: it holds no numbers");
     let told =
-        mistake(&format!(r#"{{ "key": ["x"], {window}, "aggregates": {{ "x": "count" }} }}"#));
+        problem(&format!(r#"{{ "key": ["x"], {window}, "aggregates": {{ "x": "count" }} }}"#));
     assert_eq!(told, "there would be two columns \"x\"");
     let zero = r#"{ "window": { "tumbling": { "length_s": 0 } }, "aggregates": {} }"#;
     assert!(serde_json::from_str::<WindowsConfig>(zero).is_err());

@@ -49,7 +49,7 @@ pub struct ZoneConfig {
 
 impl ZoneConfig {
     /// What is wrong with it, if something is.
-    pub fn mistake(&self) -> Option<&'static str> {
+    pub fn problem(&self) -> Option<&'static str> {
         if self.coordinates.len() < 3 {
             return Some("a zone has three corners or more");
         }

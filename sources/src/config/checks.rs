@@ -36,9 +36,9 @@ fn delay_mistake(max_delay_ms: u32) -> Option<String> {
 }
 
 fn idle_mistake(idle_timeout_ms: u32) -> Option<String> {
-    let mistake =
+    let problem =
         "idle_timeout_ms must be at least 1, not 0: no partition would ever be waited for";
-    (idle_timeout_ms == 0).then(|| mistake.to_owned())
+    (idle_timeout_ms == 0).then(|| problem.to_owned())
 }
 
 fn speed_mistake(speed: Speed) -> Option<String> {
@@ -50,7 +50,7 @@ fn speed_mistake(speed: Speed) -> Option<String> {
 
 impl SimulateConfig {
     /// What is wrong with the settings, if anything is.
-    pub(crate) fn mistake(&self) -> Option<String> {
+    pub(crate) fn problem(&self) -> Option<String> {
         let start_s = self.starts_at_s.filter(|start_s| !(0..=MAX_START_S).contains(start_s));
         if let Some(start_s) = start_s {
             return Some(format!("starts_at_s must be from 0 to {MAX_START_S}, not {start_s}"));
@@ -85,7 +85,7 @@ mod tests {
             let of = |settings: &str| -> Option<String> {
                 let text = format!("{{ \"{source}\": {{ {settings} }} }}");
                 let config: SourceConfig = serde_json::from_str(&text).expect("these are settings");
-                config.mistake()
+                config.problem()
             };
             assert_eq!(of(settings), None);
             let found = of(&format!("{settings}, {setting}")).expect("it cannot work");

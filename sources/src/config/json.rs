@@ -56,7 +56,7 @@ impl JsonConfig {
     }
 
     /// What is wrong with the settings, if anything is.
-    pub fn mistake(&self) -> Option<String> {
+    pub fn problem(&self) -> Option<String> {
         let TimeField { field, .. } = &self.time;
         match self.fields.get(field) {
             Some(FieldType::Int | FieldType::Float) => None,

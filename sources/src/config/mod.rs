@@ -1,8 +1,8 @@
 //! The settings of sources.
 
+mod checks;
 pub(crate) mod csi;
 pub(crate) mod json;
-mod mistakes;
 pub(crate) mod poses;
 
 /// What `idle_timeout_ms` is unless it is set.

@@ -37,9 +37,9 @@ pub struct PosesConfig {
 
 impl PosesConfig {
     /// What is wrong with the settings, if anything is.
-    pub fn mistake(&self) -> Option<String> {
-        let mistake = self.transport.is_stream() && self.registry().is_some();
-        mistake.then(|| "transport: avro comes in messages, so not in a stream of bytes".to_owned())
+    pub fn problem(&self) -> Option<String> {
+        let problem = self.transport.is_stream() && self.registry().is_some();
+        problem.then(|| "transport: avro comes in messages, so not in a stream of bytes".to_owned())
     }
 
     fn registry(&self) -> Option<&str> {

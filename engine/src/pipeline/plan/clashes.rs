@@ -8,17 +8,17 @@ use operators::OperatorConfig;
 use sources::Endpoint;
 
 use crate::paths::normalized;
-use crate::{CheckpointConfig, JOURNALS, Mistake, Pipeline};
+use crate::{CheckpointConfig, Diagnostic, JOURNALS, Pipeline};
 
 /// Endings of the files of an `SQLite` database.
 const BESIDE_STORE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
 /// Reports each sink whose destination something else uses, and each source that cannot listen because
 /// something else does. Relative paths are relative to `directory`.
-pub(super) fn clashes(pipeline: &Pipeline, directory: &Path) -> Vec<Mistake> {
-    let mut mistakes = files(pipeline, directory);
-    mistakes.extend(sockets(pipeline));
-    mistakes
+pub(super) fn clashes(pipeline: &Pipeline, directory: &Path) -> Vec<Diagnostic> {
+    let mut diagnostics = files(pipeline, directory);
+    diagnostics.extend(sockets(pipeline));
+    diagnostics
 }
 
 /// A file or folder that something uses.
@@ -51,10 +51,10 @@ impl fmt::Display for Use {
 
 /// A sink must not be where something else is. The other way round only sinks are in its way: a history
 /// leaves alone what is not a table.
-fn files(pipeline: &Pipeline, directory: &Path) -> Vec<Mistake> {
+fn files(pipeline: &Pipeline, directory: &Path) -> Vec<Diagnostic> {
     let beside_sinks = beside_sinks(pipeline, directory);
     let mut written = Vec::<Use>::new();
-    let mut mistakes = Vec::new();
+    let mut diagnostics = Vec::new();
     for sink in &pipeline.sinks {
         let user = format!("sink \"{}\" writes", sink.name);
         let paths = sink.config.files().into_iter();
@@ -67,11 +67,11 @@ fn files(pipeline: &Pipeline, directory: &Path) -> Vec<Mistake> {
         if let Some((own, other)) = clash {
             let message = format!("{own}, but {other}");
             let help = format!("give sink \"{}\" a path of its own", sink.name);
-            mistakes.push(Mistake::new(sink.at("path"), message).with_help(help));
+            diagnostics.push(Diagnostic::new(sink.at("path"), message).with_help(help));
         }
         written.extend(own);
     }
-    mistakes
+    diagnostics
 }
 
 /// The files that are read, and those of checkpoints and journals.
@@ -105,19 +105,19 @@ fn of_store(checkpoint: &CheckpointConfig) -> Vec<PathBuf> {
     beside.into()
 }
 
-fn sockets(pipeline: &Pipeline) -> Vec<Mistake> {
+fn sockets(pipeline: &Pipeline) -> Vec<Diagnostic> {
     let api = pipeline.api.iter().map(|api| ("the API".to_owned(), Endpoint::Tcp(api.listen)));
     let mut taken: Vec<_> = api.collect();
-    let mut mistakes = Vec::new();
+    let mut diagnostics = Vec::new();
     for source in &pipeline.sources {
         let Some(endpoint) = source.config.endpoint() else { continue };
         let user = format!("source \"{}\"", source.name);
         if let Some((other, theirs)) = taken.iter().find(|(_, it)| it.overlaps(&endpoint)) {
             let message = format!("{user} listens to {endpoint}, but {other} listens to {theirs}");
             let help = "only one of them can: change one, or let both streams come from one source";
-            mistakes.push(Mistake::new(source.at("transport"), message).with_help(help));
+            diagnostics.push(Diagnostic::new(source.at("transport"), message).with_help(help));
         }
         taken.push((user, endpoint));
     }
-    mistakes
+    diagnostics
 }

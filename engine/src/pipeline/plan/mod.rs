@@ -18,7 +18,7 @@ use sources::SourceConfig;
 
 use crate::pipeline::Component;
 use crate::pipeline::parse::list;
-use crate::{ApiConfig, CheckpointConfig, Mistake, Pipeline};
+use crate::{ApiConfig, CheckpointConfig, Diagnostic, Pipeline};
 
 /// A checked pipeline.
 ///
@@ -118,32 +118,33 @@ impl Plan {
     pub(in crate::pipeline) fn new(
         pipeline: Pipeline,
         directory: &Path,
-    ) -> Result<Self, Vec<Mistake>> {
-        let mut mistakes = duplicates(&pipeline);
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let mut diagnostics = duplicates(&pipeline);
         if pipeline.sources.is_empty() {
-            mistakes
-                .push(Mistake::new(0..0, "the pipeline has no source: expected [sources.NAME]"));
+            diagnostics
+                .push(Diagnostic::new(0..0, "the pipeline has no source: expected [sources.NAME]"));
         }
         if pipeline.sinks.is_empty() {
-            mistakes.push(Mistake::new(0..0, "the pipeline has no sink: expected [sinks.NAME]"));
+            diagnostics
+                .push(Diagnostic::new(0..0, "the pipeline has no sink: expected [sinks.NAME]"));
         }
         for source in &pipeline.sources {
-            mistakes.extend(source.mistake("source", source.config.mistake()));
+            diagnostics.extend(source.diagnostic("source", source.config.problem()));
         }
         let streams = streams(&pipeline);
         for operator in &pipeline.operators {
-            mistakes.extend(operator.mistake("operator", operator.config.mistake()));
+            diagnostics.extend(operator.diagnostic("operator", operator.config.problem()));
             let takes = operator.config.input();
-            check_inputs(&operator.name, takes, &operator.inputs, &streams, &mut mistakes);
+            check_inputs(&operator.name, takes, &operator.inputs, &streams, &mut diagnostics);
         }
         for sink in &pipeline.sinks {
-            mistakes.extend(sink.mistake("sink", sink.config.mistake()));
-            check_inputs(&sink.name, None, &sink.inputs, &streams, &mut mistakes);
+            diagnostics.extend(sink.diagnostic("sink", sink.config.problem()));
+            check_inputs(&sink.name, None, &sink.inputs, &streams, &mut diagnostics);
         }
-        mistakes.extend(tables::mistakes(&pipeline, &streams));
-        mistakes.extend(clashes::clashes(&pipeline, directory));
-        if !mistakes.is_empty() {
-            return Err(mistakes);
+        diagnostics.extend(tables::diagnostics(&pipeline, &streams));
+        diagnostics.extend(clashes::clashes(&pipeline, directory));
+        if !diagnostics.is_empty() {
+            return Err(diagnostics);
         }
         let operators = in_order(pipeline.operators)?;
         let columns = columns(&pipeline.sources, &operators, &streams)?;
@@ -226,19 +227,19 @@ fn named_outputs<'a>(
 }
 
 /// A component whose name another one has already.
-fn duplicates(pipeline: &Pipeline) -> Vec<Mistake> {
+fn duplicates(pipeline: &Pipeline) -> Vec<Diagnostic> {
     let sources = pipeline.sources.iter().map(|source| (&source.name, &source.name_at));
     let operators = pipeline.operators.iter().map(|operator| (&operator.name, &operator.name_at));
     let sinks = pipeline.sinks.iter().map(|sink| (&sink.name, &sink.name_at));
     let mut seen = BTreeSet::new();
-    let mut mistakes = Vec::new();
+    let mut diagnostics = Vec::new();
     for (name, at) in sources.chain(operators).chain(sinks) {
         if !seen.insert(name) {
             let message = format!("the name \"{name}\" is taken by another component");
-            mistakes.push(Mistake::new(at.clone(), message));
+            diagnostics.push(Diagnostic::new(at.clone(), message));
         }
     }
-    mistakes
+    diagnostics
 }
 
 fn check_inputs(
@@ -246,7 +247,7 @@ fn check_inputs(
     takes: Option<RecordKind>,
     inputs: &[(String, Range<usize>)],
     streams: &Streams,
-    mistakes: &mut Vec<Mistake>,
+    diagnostics: &mut Vec<Diagnostic>,
 ) {
     let fits = |kind: RecordKind| takes.is_none_or(|takes| takes == kind);
     let fitting: Vec<_> = streams
@@ -263,17 +264,17 @@ fn check_inputs(
     for (input, at) in inputs {
         if !seen.insert(input) {
             let message = format!("\"{name}\" takes \"{input}\" twice: name each input once");
-            mistakes.push(Mistake::new(at.clone(), message));
+            diagnostics.push(Diagnostic::new(at.clone(), message));
         }
         match streams.get(&StreamName::parse(input)) {
             None => {
                 let message = format!("there is no stream \"{input}\"; {}", what_fits());
-                mistakes.push(Mistake::new(at.clone(), message).suggesting(input, fitting()));
+                diagnostics.push(Diagnostic::new(at.clone(), message).suggesting(input, fitting()));
             }
             Some(kind) if !fits(*kind) => {
                 let takes = takes.map_or("any", RecordKind::as_str);
                 let message = format!("\"{name}\" takes {takes}, but \"{input}\" gives {kind}");
-                mistakes.push(Mistake::new(at.clone(), message).with_help(what_fits()));
+                diagnostics.push(Diagnostic::new(at.clone(), message).with_help(what_fits()));
             }
             Some(_) => {}
         }
@@ -283,7 +284,7 @@ fn check_inputs(
 /// Puts operators behind what they take from (Kahn 1962).
 fn in_order(
     mut operators: Vec<Component<OperatorConfig>>,
-) -> Result<Vec<Component<OperatorConfig>>, Vec<Mistake>> {
+) -> Result<Vec<Component<OperatorConfig>>, Vec<Diagnostic>> {
     let mut ordered = Vec::new();
     while !operators.is_empty() {
         let waits = |operator: &Component<OperatorConfig>| {
@@ -293,11 +294,11 @@ fn in_order(
         };
         let Some(ready) = operators.iter().position(|operator| !waits(operator)) else {
             let names = list(operators.iter().map(|operator| operator.name.as_str()));
-            let mistakes = operators.iter().map(|operator| {
+            let diagnostics = operators.iter().map(|operator| {
                 let message = format!("\"{}\" is part of a cycle of {names}", operator.name);
-                Mistake::new(operator.name_at.clone(), message)
+                Diagnostic::new(operator.name_at.clone(), message)
             });
-            return Err(mistakes.collect());
+            return Err(diagnostics.collect());
         };
         ordered.push(operators.remove(ready));
     }
@@ -309,18 +310,18 @@ fn columns(
     sources: &[Component<SourceConfig>],
     operators: &[Component<OperatorConfig>],
     streams: &Streams,
-) -> Result<BTreeMap<StreamName, SchemaRef>, Vec<Mistake>> {
+) -> Result<BTreeMap<StreamName, SchemaRef>, Vec<Diagnostic>> {
     let of_sources = sources.iter().flat_map(|source| {
         source.config.outputs().iter().filter_map(|(port, _)| {
             Some((StreamName::new(&source.name, port), source.config.schema(port)?))
         })
     });
     let mut columns: BTreeMap<_, _> = of_sources.collect();
-    let mut mistakes = Vec::new();
+    let mut diagnostics = Vec::new();
     for operator in operators {
         let OperatorConfig::Windows(config) = &operator.config else { continue };
         let inputs = stream_names(&operator.inputs);
-        // What is behind a mistake is not there, and told already.
+        // What is behind a diagnostic is not there, and told already.
         let of_stream = |name: &StreamName| match streams[name] {
             RecordKind::Rows => columns.get(name).cloned(),
             kind => Some(kind.arrow_schema()),
@@ -329,22 +330,22 @@ fn columns(
             continue;
         };
         let Some(input) = schemas.first().cloned() else { continue };
-        let mut mistake = |text: String| {
+        let mut diagnostic = |text: String| {
             let text = format!("\"{}\": {text}", operator.name);
-            mistakes.push(Mistake::new(operator.name_at.clone(), text));
+            diagnostics.push(Diagnostic::new(operator.name_at.clone(), text));
         };
         if let Some(nth) = schemas.iter().position(|schema| *schema != input) {
-            mistake(format!("\"{}\" has other columns than \"{}\"", inputs[nth], inputs[0]));
+            diagnostic(format!("\"{}\" has other columns than \"{}\"", inputs[nth], inputs[0]));
         }
         match config.schema(&input) {
             Ok(schema) => {
                 columns.insert(StreamName::new(&operator.name, ""), schema);
                 columns.insert(StreamName::new(&operator.name, "late"), input);
             }
-            Err(error) => mistake(error.to_string()),
+            Err(error) => diagnostic(error.to_string()),
         }
     }
-    if mistakes.is_empty() { Ok(columns) } else { Err(mistakes) }
+    if diagnostics.is_empty() { Ok(columns) } else { Err(diagnostics) }
 }
 
 #[cfg(test)]

@@ -8,19 +8,19 @@ use sinks::{REJECTED_TABLE, SinkConfig};
 
 use crate::pipeline::Component;
 use crate::pipeline::plan::{StreamName, Streams};
-use crate::{Mistake, Pipeline};
+use crate::{Diagnostic, Pipeline};
 
 /// Reports rows whose table is that of another kind of record, or of other rows.
-pub(super) fn mistakes(pipeline: &Pipeline, streams: &Streams) -> Vec<Mistake> {
+pub(super) fn diagnostics(pipeline: &Pipeline, streams: &Streams) -> Vec<Diagnostic> {
     let keep_history =
         pipeline.sinks.iter().filter(|sink| matches!(sink.config, SinkConfig::Delta(_)));
     keep_history.flat_map(|sink| of_sink(sink, streams)).collect()
 }
 
-fn of_sink(sink: &Component<SinkConfig>, streams: &Streams) -> Vec<Mistake> {
+fn of_sink(sink: &Component<SinkConfig>, streams: &Streams) -> Vec<Diagnostic> {
     let is_rows = |input: &str| streams.get(&StreamName::parse(input)) == Some(&RecordKind::Rows);
     let mut tables = BTreeMap::<String, &str>::new();
-    let mut mistakes = Vec::new();
+    let mut diagnostics = Vec::new();
     for (input, at) in sink.inputs.iter().filter(|(input, _)| is_rows(input)) {
         let table = table_of_stream(input);
         let message = if is_built_in(&table) {
@@ -33,9 +33,9 @@ fn of_sink(sink: &Component<SinkConfig>, streams: &Streams) -> Vec<Mistake> {
             continue;
         };
         let help = "rename the component that these rows come from";
-        mistakes.push(Mistake::new(at.clone(), message).with_help(help));
+        diagnostics.push(Diagnostic::new(at.clone(), message).with_help(help));
     }
-    mistakes
+    diagnostics
 }
 
 /// True for the table of a kind of record, for what queries make of those, and for dead letters.

@@ -28,7 +28,7 @@ path = "out.jsonl"
 "#;
 
 /// What is said of a pipeline that runs in `/flat`.
-fn mistakes(text: &str) -> String {
+fn diagnostics(text: &str) -> String {
     match Plan::parse_in(Path::new("flat.toml"), text, Path::new("/flat")) {
         Ok(_) => "none".to_owned(),
         Err(error) => error.to_string(),
@@ -117,7 +117,7 @@ fn every_mistake_tells_its_place_and_what_would_fit() {
         ),
     ] {
         let text = GOOD.replacen(change, to, 1);
-        let found = mistakes(&text);
+        let found = diagnostics(&text);
         assert!(found.contains(expected), "{to}:\n{found}\nexpected\n{expected}");
     }
 }
@@ -133,18 +133,18 @@ fn cycles_are_refused() {
         .replace("inputs = [\"motion\", \"clean\"]", "inputs = [\"clean\"]");
     let expected = "flat.toml:10:12: \"clean\" is part of a cycle of \"clean\", \"again\"\n\
                     flat.toml:14:12: \"again\" is part of a cycle of \"clean\", \"again\"";
-    assert_eq!(mistakes(&text), expected);
+    assert_eq!(diagnostics(&text), expected);
 }
 
 #[test]
 fn all_mistakes_are_told_at_once() {
     let text = GOOD.replace("tick =", "tik =").replace("path =", "paht =");
-    assert_eq!(mistakes(&text).matches("help:").count(), 2);
+    assert_eq!(diagnostics(&text).matches("help:").count(), 2);
 }
 
 #[test]
 fn what_is_no_toml_is_told_with_its_place() {
-    let found = mistakes("name = \"flat\"\ntick = = 3");
+    let found = diagnostics("name = \"flat\"\ntick = = 3");
     assert!(found.starts_with("flat.toml:2:8: "), "{found}");
 }
 
@@ -178,7 +178,7 @@ path = "out.jsonl"
 
 #[test]
 fn columns_are_followed_from_end_to_end() {
-    assert_eq!(mistakes(ROWS), "none");
+    assert_eq!(diagnostics(ROWS), "none");
     for (change, to, expected) in [
         (
             "key = [\"device\"]",
@@ -209,7 +209,7 @@ fn columns_are_followed_from_end_to_end() {
              \"mean(confidence)\"",
         ),
     ] {
-        let told = mistakes(&ROWS.replacen(change, to, 1));
+        let told = diagnostics(&ROWS.replacen(change, to, 1));
         assert!(told.contains(expected), "{told}");
     }
 }
@@ -242,7 +242,7 @@ fn a_path_has_one_user() {
         ("json_lines", "fresnel.db-wal", "25:8", "checkpoints are in \"fresnel.db-wal\""),
         ("json_lines", "fresnel.journal/x", "25:8", "journals are in \"fresnel.journal\""),
     ] {
-        let found = mistakes(&with_sink(sink, path));
+        let found = diagnostics(&with_sink(sink, path));
         let message = format!("sink \"more\" writes \"{path}\", but {other}");
         let help = "help: give sink \"more\" a path of its own";
         let expected = format!("flat.toml:{place}: {message}\n  {help}");
@@ -254,17 +254,20 @@ fn a_path_has_one_user() {
 fn a_file_in_a_history_is_refused_and_a_device_is_anybodys() {
     let inside = with_sink("delta", "history").replace("out.jsonl", "history/out.jsonl");
     let expected = "flat.toml:25:8: sink \"more\" writes \"history\", but sink \"lines\" writes \"history/out.jsonl\"";
-    assert!(mistakes(&inside).contains(expected), "{}", mistakes(&inside));
+    assert!(diagnostics(&inside).contains(expected), "{}", diagnostics(&inside));
     let terminal = with_sink("json_lines", "/dev/stdout").replace("out.jsonl", "/dev/stdout");
-    assert_eq!(mistakes(&terminal), "none");
+    assert_eq!(diagnostics(&terminal), "none");
     let model = "[operators.pose]\ntype = \"infer\"\ninputs = [\"clean\"]\nmodel = \"out.jsonl\"\n";
-    let found = mistakes(&format!("{GOOD}{model}"));
+    let found = diagnostics(&format!("{GOOD}{model}"));
     assert!(found.contains("but operator \"pose\" reads \"out.jsonl\""), "{found}");
     let around =
         format!("{}[checkpoint]\nstore = \"history/run.db\"\n", with_sink("delta", "history"));
-    assert_eq!(mistakes(&around), "none", "a store in the folder of a history is no table");
+    assert_eq!(diagnostics(&around), "none", "a store in the folder of a history is no table");
     let elsewhere = "[checkpoint]\nstore = \"postgres://localhost/fresnel\"\n";
-    assert_eq!(mistakes(&format!("{}{elsewhere}", with_sink("json_lines", "fresnel.db"))), "none");
+    assert_eq!(
+        diagnostics(&format!("{}{elsewhere}", with_sink("json_lines", "fresnel.db"))),
+        "none"
+    );
 }
 
 #[test]
@@ -302,7 +305,7 @@ fn a_socket_has_one_listener() {
         let living = GOOD.replace("transport = { file = \"capture.dat\" }", &address(first));
         let api = "[api]\nlisten = \"127.0.0.1:8080\"\n";
         let hall = "[sources.hall]\ntype = \"csi\"\nformat = \"esp32\"\n";
-        let found = mistakes(&format!("{living}{api}{hall}{}\n", address(second)));
+        let found = diagnostics(&format!("{living}{api}{hall}{}\n", address(second)));
         if let Some(expected) = expected {
             let expected = format!("flat.toml:27:13: source {expected}");
             assert!(found.starts_with(&expected), "{found}");
@@ -316,7 +319,7 @@ fn a_socket_has_one_listener() {
 #[test]
 fn a_stream_of_rows_has_a_table_of_its_own() {
     let history = ROWS.replace("type = \"json_lines\"", "type = \"delta\"");
-    assert_eq!(mistakes(&history), "none");
+    assert_eq!(diagnostics(&history), "none");
     let renamed = |from: &str, to: &str| {
         history
             .replace(&format!("[operators.{from}]"), &format!("[operators.{to}]"))
@@ -331,24 +334,24 @@ fn a_stream_of_rows_has_a_table_of_its_own() {
         ("events", "the table \"events\" is for other records"),
         ("presence", "the table \"presence\" is for other records"),
     ] {
-        let found = mistakes(&renamed("minutes", to));
+        let found = diagnostics(&renamed("minutes", to));
         assert!(found.contains(expected), "{found}");
         assert!(found.contains("help: rename the component"), "{found}");
         // Files of lines have no tables.
         let lines = renamed("minutes", to).replace("type = \"delta\"", "type = \"json_lines\"");
-        assert_eq!(mistakes(&lines), "none");
+        assert_eq!(diagnostics(&lines), "none");
     }
 }
 
 #[test]
 fn an_input_is_taken_once() {
-    let found = mistakes(&GOOD.replace("[\"motion\", \"clean\"]", "[\"clean\", \"clean\"]"));
+    let found = diagnostics(&GOOD.replace("[\"motion\", \"clean\"]", "[\"clean\", \"clean\"]"));
     assert_eq!(found, "flat.toml:20:20: \"lines\" takes \"clean\" twice: name each input once");
 }
 
-/// Checks that the only mistake, or the first, is in a line and begins with these words.
+/// Checks that the only diagnostic, or the first, is in a line and begins with these words.
 fn assert_refused(text: &str, line: &str, expected: &str) {
-    let found = mistakes(text);
+    let found = diagnostics(text);
     let (place, said) = found.split_once(": ").expect("a place comes first");
     assert!(place.starts_with(&format!("flat.toml:{line}:")), "{found}\nexpected {expected}");
     assert!(said.starts_with(expected), "{found}\nexpected {expected}");
@@ -444,8 +447,8 @@ fn settings_of_operators_that_cannot_work_are_refused() {
 #[test]
 fn settings_at_their_limits_are_taken() {
     for settings in ["tick = \"1h\"", "max_lead = \"1ms\"", "checkpoint = { granule = \"1ms\" }"] {
-        assert_eq!(mistakes(&GOOD.replace("tick = \"10ms\"", settings)), "none", "{settings}");
+        assert_eq!(diagnostics(&GOOD.replace("tick = \"10ms\"", settings)), "none", "{settings}");
     }
     let sliding = "sliding = { length_s = 10, every_s = 0.001 }";
-    assert_eq!(mistakes(&ROWS.replace("tumbling = { length_s = 60 }", sliding)), "none");
+    assert_eq!(diagnostics(&ROWS.replace("tumbling = { length_s = 60 }", sliding)), "none");
 }
