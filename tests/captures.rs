@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use schemas::{CsiBatch, Record, SourceKind, TickLength};
-use sources::{Clock, CsiFormat, Intake, LinkNames, SourceContext, Step};
+use sources::{Clock, Collector, CsiFormat, LinkNames, SourceContext, Step};
 
 use crate::support::{data, lines, npy, process};
 
@@ -13,19 +13,19 @@ fn decode(format: CsiFormat, bytes: &[u8]) -> (Vec<CsiBatch>, BTreeMap<&'static 
     // One tick for all, so that a batch is as long as its layout lasts.
     let tick_length = TickLength::from_ms(u64::MAX);
     let context = SourceContext { tick_length, ..SourceContext::detached("capture") };
-    let intake = Intake::new(LinkNames::default(), SourceKind::Replay, &context);
-    decode_into(intake, format, bytes)
+    let collector = Collector::new(LinkNames::default(), SourceKind::Replay, &context);
+    decode_into(collector, format, bytes)
 }
 
 fn decode_into(
-    mut intake: Intake,
+    mut collector: Collector,
     format: CsiFormat,
     bytes: &[u8],
 ) -> (Vec<CsiBatch>, BTreeMap<&'static str, usize>) {
     let mut decoder = format.decoder();
     let (mut rest, mut dropped, mut batches) = (bytes, BTreeMap::new(), Vec::new());
     while !rest.is_empty() {
-        let used = match intake.decode(&mut *decoder, rest, true) {
+        let used = match collector.decode(&mut *decoder, rest, true) {
             Step::Used(used) => used,
             Step::Bad(used, error) => {
                 *dropped.entry(error.reason()).or_default() += 1;
@@ -36,7 +36,7 @@ fn decode_into(
         assert!(used > 0, "every step goes forward");
         rest = &rest[used..];
         // Frame by frame, to keep the order of frames of different layouts.
-        batches.extend(intake.drain().records.into_iter().map(|(_, record)| {
+        batches.extend(collector.drain().records.into_iter().map(|(_, record)| {
             let Record::Csi(batch) = record else { panic!("a capture holds csi") };
             batch
         }));
@@ -87,13 +87,13 @@ pub(crate) fn aligned_clocks_do_not_jump() {
     let (mut n_jumps, mut n_aligned) = (0, 0);
     for name in files("csi/intel5300", ".dat") {
         let bytes = fs::read(data::file(&format!("csi/intel5300/{name}"))).expect("the capture");
-        let times = |intake: Intake| {
-            let (batches, _) = decode_into(intake, CsiFormat::Intel5300, &bytes);
+        let times = |collector: Collector| {
+            let (batches, _) = decode_into(collector, CsiFormat::Intel5300, &bytes);
             batches.into_iter().flat_map(|batch| batch.captured_at_ns).collect::<Vec<_>>()
         };
         let context = SourceContext::detached("capture");
-        let intake = || Intake::new(LinkNames::default(), SourceKind::Replay, &context);
-        let (device, aligned) = (times(intake()), times(intake().with_clock(Clock::Aligned)));
+        let collector = || Collector::new(LinkNames::default(), SourceKind::Replay, &context);
+        let (device, aligned) = (times(collector()), times(collector().with_clock(Clock::Aligned)));
         let steps =
             |times: &[i64]| times.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
         let (device, aligned) = (steps(&device), steps(&aligned));

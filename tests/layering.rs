@@ -76,7 +76,7 @@ pub(crate) fn rooms_of_sources_use_what_they_may() {
             forbidden.iter().filter(|other| **other != room && !allowed.contains(other));
         let mut forbidden: Vec<_> = forbidden.map(|other| format!("crate::{other}::")).collect();
         if !allowed.contains(&"partitions") && room != "partitions" {
-            forbidden.push("Intake".to_owned());
+            forbidden.push("Collector".to_owned());
         }
         let texts = code_of(&sources.join(room));
         assert!(!texts.is_empty(), "{room} is there");

@@ -12,13 +12,13 @@ use schemas::{CsiBatch, Record, SourceKind, TickLength};
 
 use crate::formats::csi::CsiFormat;
 use crate::journal::{self, Reader};
-use crate::{Clock, Decoder, DecoderMemory, Intake, LinkNames, SourceContext, Step};
+use crate::{Clock, Collector, Decoder, DecoderMemory, LinkNames, SourceContext, Step};
 
 /// Read from a file at once.
 const READ_BYTES: u64 = 64 * 1024;
 /// No record of any format is longer; a decoder that asks for more has lost its way.
 const LONGEST_RECORD: usize = 1024 * 1024;
-/// Messages that a journal has lost.
+/// PartitionDecoder that a journal has lost.
 const LOST: &str = "lost before it was read";
 
 /// Reads a capture file, or a folder that `fresnel record` has filled, in its own order.
@@ -27,7 +27,7 @@ const LOST: &str = "lost before it was read";
 pub struct CaptureReader {
     input: Input,
     decoder: Box<dyn Decoder>,
-    intake: Intake,
+    collector: Collector,
     /// What was read; what is before `decoded` is done with.
     bytes: Vec<u8>,
     decoded: usize,
@@ -53,7 +53,7 @@ impl CaptureReader {
         let context = SourceContext { tick_length, ..SourceContext::detached("capture") };
         let (site, receiver) = (context.site.to_owned(), context.name.to_owned());
         let names = LinkNames { site, receiver, transmitter: "ap".to_owned() };
-        let intake = Intake::new(names, SourceKind::Replay, &context).with_senders(true);
+        let collector = Collector::new(names, SourceKind::Replay, &context).with_senders(true);
         let (input, clock) = if path.is_dir() {
             let mut reader = journal::open_recording(path)?;
             reader.sync(Duration::ZERO)?;
@@ -64,7 +64,7 @@ impl CaptureReader {
         Ok(Self {
             input,
             decoder: format.decoder(),
-            intake: intake.with_clock(clock),
+            collector: collector.with_clock(clock),
             bytes: Vec::new(),
             decoded: 0,
             complete: false,
@@ -82,7 +82,7 @@ impl CaptureReader {
             if !self.step() && !self.fill()? {
                 return Ok(None);
             }
-            let records = self.intake.drain().records.into_iter();
+            let records = self.collector.drain().records.into_iter();
             let batches = records.filter_map(|(_, record)| match record {
                 Record::Csi(batch) => Some(batch),
                 _ => None,
@@ -106,7 +106,7 @@ impl CaptureReader {
             return false;
         }
         let complete = self.complete || bytes.len() > LONGEST_RECORD;
-        self.decoded += match self.intake.decode(&mut *self.decoder, bytes, complete) {
+        self.decoded += match self.collector.decode(&mut *self.decoder, bytes, complete) {
             Step::Used(used) => used,
             Step::Bad(used, error) => {
                 *self.dropped.entry(error.reason()).or_default() += 1;
@@ -116,7 +116,7 @@ impl CaptureReader {
             // Nothing more belongs to it.
             Step::NeedsMore | Step::NeedsSchema(_) => bytes.len(),
         };
-        self.intake.settle();
+        self.collector.commit();
         true
     }
 
@@ -134,8 +134,8 @@ impl CaptureReader {
                 if entry.n_lost > 0 {
                     *self.dropped.entry(LOST).or_default() += entry.n_lost;
                 }
-                self.intake.set_arrival(entry.arrived_at_ns);
-                self.intake.set_sender(entry.origin.sender);
+                self.collector.set_arrival(entry.arrived_at_ns);
+                self.collector.set_sender(entry.origin.sender);
                 // Each message stands for itself, whoever sent the one before.
                 self.decoder.recall(DecoderMemory::default());
                 self.bytes.clear();
@@ -150,10 +150,10 @@ impl CaptureReader {
 
 impl fmt::Debug for CaptureReader {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { intake, dropped, .. } = self;
+        let Self { collector, dropped, .. } = self;
         formatter
             .debug_struct("CaptureReader")
-            .field("intake", intake)
+            .field("collector", collector)
             .field("dropped", dropped)
             .finish_non_exhaustive()
     }
@@ -164,7 +164,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::journal::{Beyond, Origin};
+    use crate::journal::{Backlog, Origin};
 
     const N_LINES: u32 = 3000;
 
@@ -200,7 +200,7 @@ mod tests {
         for (line, came_in_ns) in lines.iter().zip(5..) {
             journal.append_at(came_in_ns, Origin::default(), line.as_bytes());
         }
-        journal.write(0, Beyond::More).expect("room");
+        journal.write(0, Backlog::More).expect("room");
         drop(journal);
         let good = || (0..N_LINES).filter(|nth| nth % 500 != 7);
         let dropped = BTreeMap::from([("unreadable number", 6)]);

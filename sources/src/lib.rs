@@ -39,15 +39,17 @@ pub use crate::formats::frame::{Counter, DeviceFrame, DeviceTime, SequenceSpace}
 pub use crate::formats::json::{FieldType, TimeField, TimeUnit};
 pub use crate::formats::poses::PoseFormat;
 pub use crate::formats::row::{Row, Value};
+pub use crate::partitions::collector::Collector;
 pub use crate::partitions::decision::{Decision, DecisionKind, Decisions, NoDecisions};
 pub use crate::partitions::frames::LinkNames;
 pub use crate::partitions::ingress::Clock;
-pub use crate::partitions::intake::Intake;
 pub use crate::partitions::pace::Speed;
 pub use crate::partitions::position;
 pub use crate::resources::Endpoint;
 pub use crate::simulate::SimulateConfig;
-pub use crate::source::{Dropped, Mark, Partition, Poll, PollState, Receiver, Share, Source};
+pub use crate::source::{
+    Dropped, Partition, PartitionPosition, Poll, PollState, Receiver, Share, Source,
+};
 pub use crate::transports::{KafkaTopic, MqttTopic, NetworkInterface, SerialLine, Transport};
 
 /// The sources there are.

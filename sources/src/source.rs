@@ -107,7 +107,7 @@ pub struct Poll {
     /// Records that came in, each frame and each row as one; some may leave with a later poll.
     pub n_records: u64,
     /// Where its partitions were at the end of each granule that their clocks left.
-    pub marks: Vec<Mark>,
+    pub positions: Vec<PartitionPosition>,
     /// Records that could not be used.
     pub dropped: Vec<Dropped>,
     /// Frames that came later than their tick.
@@ -121,14 +121,14 @@ pub struct Poll {
 impl Poll {
     /// True if nothing came in, nothing left, and no position was noted.
     pub(crate) fn is_empty(&self) -> bool {
-        let nothing_left = self.records.is_empty() && self.marks.is_empty();
+        let nothing_left = self.records.is_empty() && self.positions.is_empty();
         nothing_left && self.n_records == 0 && self.dropped.is_empty()
     }
 
     /// Adds what another partition gave.
     pub(crate) fn join(&mut self, other: Self) {
         self.records.extend(other.records);
-        self.marks.extend(other.marks);
+        self.positions.extend(other.positions);
         self.dropped.extend(other.dropped);
         self.n_records += other.n_records;
         self.n_late += other.n_late;
@@ -138,7 +138,7 @@ impl Poll {
 /// Where to read a partition on from, so that exactly its records from a tick on come again, at the same
 /// ticks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct PartitionPosition {
     /// The partition's name within the source.
     pub partition: String,
     /// The end of a granule; what is read from here on has no earlier tick.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, TryRecvError};
 use operators::Change;
 use schemas::{Progress, Record, Tick};
-use sources::Mark;
+use sources::PartitionPosition;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -32,7 +32,7 @@ pub(crate) struct SourceBatch {
     /// Records in the order of their ticks.
     pub(crate) records: Vec<(Tick, Record)>,
     /// Where its partitions were at the end of each granule.
-    pub(crate) marks: Vec<Mark>,
+    pub(crate) positions: Vec<PartitionPosition>,
     /// No record that follows is before this tick.
     pub(crate) clock: Tick,
     /// True if nothing follows.
@@ -244,8 +244,8 @@ impl PartitionInput {
     /// Queues the records of a batch, and emits the positions of its partitions.
     fn unpack(&mut self, batch: SourceBatch, give: &mut impl FnMut(&Capability<Tick>, Change)) {
         let starts_at = self.flow.starts_at;
-        for Mark { partition, tick, position } in batch.marks {
-            // An earlier mark was read again, and is known.
+        for PartitionPosition { partition, tick, position } in batch.positions {
+            // Read again: the checkpoint has it.
             if tick > starts_at {
                 let (component, key) = (self.component, partition.into_bytes());
                 let change = Change { component, key, value: position };
@@ -253,7 +253,7 @@ impl PartitionInput {
             }
         }
         self.clock = batch.clock;
-        // What is read again from a mark on, but before the start of time, is done with.
+        // Records before the start were read again from a position; every sink has them.
         self.pending.extend(batch.records.into_iter().filter(|(tick, _)| *tick >= starts_at));
         if batch.ended {
             self.end = End::Ended;

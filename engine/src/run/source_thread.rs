@@ -139,8 +139,8 @@ impl Reader {
             let ended = poll.state == PollState::End;
             self.count(&poll);
             self.context.furthest.fetch_max(poll.clock, Ordering::Relaxed);
-            let Poll { records, marks, clock, .. } = poll;
-            self.send(SourceBatch { records, marks, clock, ended });
+            let Poll { records, positions, clock, .. } = poll;
+            self.send(SourceBatch { records, positions, clock, ended });
             self.waker.wake();
             if ended {
                 break;

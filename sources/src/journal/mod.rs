@@ -90,13 +90,13 @@ impl State {
 
 /// What a receiver knows of messages that it has not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Beyond {
+pub(crate) enum Backlog {
     /// There may be more that have come in.
     More,
     /// There were none.
-    Nothing,
+    Empty,
     /// There were none, but whoever sends cannot be reached.
-    Away,
+    Unreachable,
 }
 
 impl Shared {

@@ -11,7 +11,7 @@ const NOW: std::time::Duration = std::time::Duration::ZERO;
 fn append(writer: &mut Writer, numbers: std::ops::Range<u64>) {
     for number in numbers {
         writer.append_at(number.cast_signed() * 10, Origin::default(), &number.to_le_bytes());
-        writer.write(0, Beyond::More).expect("room");
+        writer.write(0, Backlog::More).expect("room");
     }
 }
 
@@ -60,16 +60,16 @@ fn time_never_goes_back() {
     for now_ns in [50, 40, 60] {
         writer.append_at(now_ns, Origin::default(), &0_u64.to_le_bytes());
     }
-    writer.write(100, Beyond::Nothing).expect("room");
+    writer.write(100, Backlog::Empty).expect("room");
     writer.append_at(90, Origin::default(), &0_u64.to_le_bytes());
-    writer.write(90, Beyond::More).expect("room");
+    writer.write(90, Backlog::More).expect("room");
     let times: Vec<_> = read(&mut reader).into_iter().map(|(_, time, _)| time).collect();
     assert_eq!(times, [50, 50, 60, 100]);
     assert_eq!(reader.clock_ns(), Some(100));
     drop((writer, reader));
     let (mut writer, mut reader) = open(folder.path(), 0).expect("a folder");
     writer.append_at(10, Origin::default(), &0_u64.to_le_bytes());
-    writer.write(10, Beyond::More).expect("room");
+    writer.write(10, Backlog::More).expect("room");
     assert_eq!(
         read(&mut reader).last().map(|(_, time, _)| *time),
         Some(100),
@@ -90,7 +90,7 @@ fn a_torn_end_is_cut_off() {
         let n_whole = (n_bytes / (HEADER_BYTES + 8)) as u64;
         let (mut writer, mut reader) = open(folder.path(), 0).expect("a folder");
         writer.append_at(1000, Origin::default(), &7_u64.to_le_bytes());
-        writer.write(0, Beyond::More).expect("room");
+        writer.write(0, Backlog::More).expect("room");
         let mut expected = all(0..n_whole);
         expected.push((7, 1000, 0));
         assert_eq!(read(&mut reader), expected, "cut at {n_bytes}");
@@ -166,7 +166,7 @@ fn origins_are_kept() {
     let mut expected = Vec::new();
     for origin in origins {
         expected.push((writer.append_at(0, origin, b"message"), origin));
-        writer.write(0, Beyond::More).expect("room");
+        writer.write(0, Backlog::More).expect("room");
     }
     reader.sync(NOW).expect("a disk");
     for (offset, origin) in expected.iter().copied() {

@@ -11,7 +11,7 @@ use crate::journal::header::Header;
 use crate::journal::lock::WriterLock;
 use crate::journal::segment::{for_each_entry, remove_segment, scan, segment_path, segments};
 use crate::journal::synced_file::SyncedFile;
-use crate::journal::{Beyond, JOURNAL_BYTES, Origin, SEGMENT_BYTES, Shared, State};
+use crate::journal::{Backlog, JOURNAL_BYTES, Origin, SEGMENT_BYTES, Shared, State};
 
 /// Appends messages.
 #[derive(Debug)]
@@ -167,16 +167,16 @@ impl Writer {
     }
 
     /// Writes what was taken. What is beyond it was so at `now_ns`.
-    pub(crate) fn write(&mut self, now_ns: i64, beyond: Beyond) -> io::Result<()> {
+    pub(crate) fn write(&mut self, now_ns: i64, backlog: Backlog) -> io::Result<()> {
         let written = self.write_taken();
-        if written.is_ok() && beyond != Beyond::More {
+        if written.is_ok() && backlog != Backlog::More {
             self.latest_ns = self.latest_ns.max(now_ns);
         }
         let mut state = self.shared.lock();
         if written.is_ok() {
             (state.end, state.clock_ns) = (self.end, self.latest_ns);
         }
-        state.away = written.is_err() || beyond == Beyond::Away;
+        state.away = written.is_err() || backlog == Backlog::Unreachable;
         drop(state);
         self.shared.changed.notify_all();
         written

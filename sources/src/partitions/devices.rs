@@ -81,7 +81,7 @@ impl Devices {
     }
 
     /// None yet, of another partition.
-    pub(crate) fn beside(&self) -> Self {
+    pub(crate) fn for_partition(&self) -> Self {
         Self { align: self.align, ..Self::default() }
     }
 
@@ -172,7 +172,7 @@ impl Devices {
     }
 
     /// Says that the latest frames are done with.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn commit(&mut self) {
         self.changed.clear();
     }
 
@@ -297,7 +297,7 @@ mod tests {
         for name in &rare[1..] {
             count(&mut devices, name, 7);
         }
-        devices.settle();
+        devices.commit();
         assert_eq!(devices.states.len(), MOST_DEVICES);
         let kept = devices.before_latest();
         // Two that are new and one that is known, at once.
@@ -318,10 +318,10 @@ mod tests {
             let mut devices = Devices { align, ..Devices::default() };
             read(&mut devices, "a", u32::MAX - 5, 1);
             read(&mut devices, "a", 4, 2);
-            devices.settle();
+            devices.commit();
             read(&mut devices, "b", 0, 1);
             assert_eq!(devices.before_latest().len(), 1, "the latest is the first of its device");
-            devices.settle();
+            devices.commit();
             // Two at once.
             read(&mut devices, "b", 10, 4);
             let expected = read(&mut devices, "a", 14, 5);

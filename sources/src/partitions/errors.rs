@@ -42,7 +42,7 @@ impl Errors {
     }
 
     /// No errors yet, of another partition of the source.
-    pub(crate) fn beside(&self, partition: &str) -> Self {
+    pub(crate) fn for_partition(&self, partition: &str) -> Self {
         Self::new(&self.source, partition)
     }
 

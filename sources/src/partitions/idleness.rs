@@ -15,7 +15,7 @@ use schemas::Tick;
 use crate::arrival_clock::{ArrivalClock, unix_ns};
 use crate::partitions::decision::PartitionDecisions;
 use crate::partitions::ingress::Ingress;
-use crate::partitions::messages::Messages;
+use crate::partitions::partition_decoder::PartitionDecoder;
 use crate::{Decision, DecisionKind, Share, SourceError};
 
 /// Times before the year 2000 are not of a calendar: such a clock counts since its device was started.
@@ -95,33 +95,37 @@ impl Idleness {
     pub(crate) fn heard(
         &mut self,
         offset: u64,
-        messages: &mut Messages,
+        messages: &mut PartitionDecoder,
     ) -> Result<bool, SourceError> {
         let mut refused = false;
         while let Some(decision) = self.decisions.replay(offset)? {
             refused = decision.kind == DecisionKind::Refused && decision.offset == offset;
-            messages.intake.advance_to_tick(decision.clock);
-            messages.mark();
+            messages.collector.advance_to_tick(decision.clock);
+            messages.record_position();
         }
         Ok(refused)
     }
 
     /// Stores that a message is refused.
-    pub(crate) fn refuse(&self, offset: u64, messages: &Messages) -> Result<(), SourceError> {
-        let (clock, kind) = (messages.intake.clock(), DecisionKind::Refused);
+    pub(crate) fn refuse(
+        &self,
+        offset: u64,
+        messages: &PartitionDecoder,
+    ) -> Result<(), SourceError> {
+        let (clock, kind) = (messages.collector.clock(), DecisionKind::Refused);
         self.decisions.store(Decision { offset, clock, kind })
     }
 
     /// Reports how far the partition is to the others of the run.
-    pub(crate) fn publish(&self, messages: &Messages) {
-        self.furthest.fetch_max(messages.intake.clock(), Ordering::Relaxed);
+    pub(crate) fn publish(&self, messages: &PartitionDecoder) {
+        self.furthest.fetch_max(messages.collector.clock(), Ordering::Relaxed);
     }
 
     /// There is nothing more to read now. What came counts only if it moved the clock: a partition whose
     /// records are all bad or late must not hold back others.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
-    pub(crate) fn asked(&mut self, messages: &Messages) {
-        let clock = messages.intake.clock();
+    pub(crate) fn asked(&mut self, messages: &PartitionDecoder) {
+        let clock = messages.collector.clock();
         if self.idle.is_none_or(|idle| idle.clock != clock) {
             let (now, offset) = (Instant::now(), messages.offset());
             self.idle = Some(Idle { since: now, moved_at: now, clock, offset });
@@ -135,21 +139,22 @@ impl Idleness {
 
     /// What is to be kept when nothing has come that moved the clock for long enough.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
-    pub(crate) fn due(&mut self, messages: &Messages) -> Option<Due> {
+    pub(crate) fn due(&mut self, messages: &PartitionDecoder) -> Option<Due> {
         // If the clock has moved since, the partition was not idle.
-        let idle = self.idle.filter(|idle| idle.clock == messages.intake.clock())?;
+        let idle = self.idle.filter(|idle| idle.clock == messages.collector.clock())?;
         let furthest = self.furthest.load(Ordering::Relaxed);
         let due_at = Instant::now();
         let idle_for = due_at.saturating_duration_since(idle.since);
         if furthest == 0 && self.is_whole {
             // No partition has a time yet, so that none waits for another; but errors do.
-            let errors_wait = messages.intake.has_open() && idle_for > self.timeout;
-            return errors_wait.then(|| Due::Step(idle_at(messages, messages.intake.next_tick())));
+            let errors_wait = messages.collector.has_open() && idle_for > self.timeout;
+            return errors_wait
+                .then(|| Due::Step(idle_at(messages, messages.collector.next_tick())));
         }
-        let host_clock = messages.intake.tick_of(unix_ns(SystemTime::now()));
+        let host_clock = messages.collector.tick_of(unix_ns(SystemTime::now()));
         let is_ahead = furthest >= FIRST_CALENDAR_MS && idle.clock > host_clock;
         if is_ahead && messages.offset() > idle.offset {
-            let next = messages.intake.next_tick();
+            let next = messages.collector.next_tick();
             idle_for.checked_sub(STEP_INTERVAL.max(Duration::from_millis(next - idle.clock)))?;
             self.warn_of_clock(idle.clock - host_clock);
             return Some(Due::Step(idle_at(messages, next)));
@@ -165,8 +170,8 @@ impl Idleness {
         } else {
             self.clock.now_ns().saturating_sub(as_ns(self.timeout))
         };
-        let leaves = messages.intake.leaves_granule(clock_ns);
-        let clock = messages.intake.tick_of(clock_ns);
+        let leaves = messages.collector.leaves_granule(clock_ns);
+        let clock = messages.collector.tick_of(clock_ns);
         let (decision, moved_at) = (idle_at(messages, clock), idle.moved_at);
         leaves.then_some(Due::Idle { decision, moved_at, due_at })
     }
@@ -185,7 +190,11 @@ impl Idleness {
 
     /// Moves the clock when that is due. An idle partition goes on from there as time goes on.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
-    pub(crate) fn keep(&mut self, due: Due, messages: &mut Messages) -> Result<(), SourceError> {
+    pub(crate) fn keep(
+        &mut self,
+        due: Due,
+        messages: &mut PartitionDecoder,
+    ) -> Result<(), SourceError> {
         let (Due::Idle { decision, .. } | Due::Step(decision)) = due;
         self.begin(decision.clock, messages)?;
         let moved_at = Instant::now();
@@ -193,22 +202,26 @@ impl Idleness {
             Due::Idle { due_at, .. } => due_at.checked_sub(self.timeout).unwrap_or(due_at),
             Due::Step(_) => moved_at,
         };
-        let (clock, offset) = (messages.intake.clock(), messages.offset());
+        let (clock, offset) = (messages.collector.clock(), messages.offset());
         self.idle = Some(Idle { since, moved_at, clock, offset });
         Ok(())
     }
 
     /// Moves the clock, once that is durable.
-    pub(crate) fn begin(&self, clock: Tick, messages: &mut Messages) -> Result<(), SourceError> {
+    pub(crate) fn begin(
+        &self,
+        clock: Tick,
+        messages: &mut PartitionDecoder,
+    ) -> Result<(), SourceError> {
         self.decisions.store(idle_at(messages, clock))?;
-        messages.intake.advance_to_tick(clock);
-        messages.mark();
+        messages.collector.advance_to_tick(clock);
+        messages.record_position();
         Ok(())
     }
 }
 
 /// The partition is idle before the message that is not read yet.
-fn idle_at(messages: &Messages, clock: Tick) -> Decision {
+fn idle_at(messages: &PartitionDecoder, clock: Tick) -> Decision {
     Decision { offset: messages.offset(), clock, kind: DecisionKind::Idle }
 }
 

@@ -8,7 +8,7 @@ use schemas::SourceKind;
 use serde::Deserialize;
 
 use crate::partitions::rows::Table;
-use crate::{Decoder, Intake, LinkNames, SourceContext, Speed};
+use crate::{Collector, Decoder, LinkNames, SourceContext, Speed};
 
 /// Which clock gives the capture times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -47,14 +47,15 @@ pub(crate) struct Ingress<'a> {
 
 impl Ingress<'_> {
     /// Where the records of a partition are collected, by a clock unless another was chosen.
-    pub(crate) fn intake(&self, kind: SourceKind, partition: &str, clock: Clock) -> Intake {
-        let intake = Intake::new(self.names.clone(), kind, self.context);
-        let intake = intake.of_partition(self.context, partition);
-        let intake = intake.with_max_delay_ms(self.max_delay_ms);
-        let intake = intake.with_max_ahead_ms(self.max_ahead_ms);
-        let intake = intake.with_clock(self.clock.unwrap_or(clock)).with_senders(self.by_sender);
-        let Some(schema) = &self.schema else { return intake };
-        intake.with_rows(Table {
+    pub(crate) fn collector(&self, kind: SourceKind, partition: &str, clock: Clock) -> Collector {
+        let collector = Collector::new(self.names.clone(), kind, self.context);
+        let collector = collector.of_partition(self.context, partition);
+        let collector = collector.with_max_delay_ms(self.max_delay_ms);
+        let collector = collector.with_max_ahead_ms(self.max_ahead_ms);
+        let collector =
+            collector.with_clock(self.clock.unwrap_or(clock)).with_senders(self.by_sender);
+        let Some(schema) = &self.schema else { return collector };
+        collector.with_rows(Table {
             stream: self.context.name.to_owned(),
             partition: partition.to_owned(),
             schema: Arc::clone(schema),

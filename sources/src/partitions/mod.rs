@@ -2,19 +2,19 @@
 //! lateness, idleness, the clocks and the presence of devices, and batches.
 
 pub(crate) mod aligned;
+pub(crate) mod collector;
 pub(crate) mod decision;
+pub(crate) mod device_demux;
+pub(crate) mod device_partitions;
+pub(crate) mod device_presence;
 pub(crate) mod devices;
 pub(crate) mod errors;
 pub(crate) mod frames;
 pub(crate) mod idleness;
-pub(crate) mod inbox;
 pub(crate) mod ingress;
-pub(crate) mod intake;
-pub(crate) mod journaled;
-pub(crate) mod messages;
+pub(crate) mod journal_source;
 pub(crate) mod pace;
+pub(crate) mod partition_decoder;
+pub(crate) mod peer_address;
 pub mod position;
-pub(crate) mod routers;
 pub(crate) mod rows;
-pub(crate) mod sender;
-pub(crate) mod senders;

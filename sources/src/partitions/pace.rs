@@ -126,7 +126,7 @@ impl<S: Source> Source for Paced<S> {
         Ok(Poll {
             records: Vec::new(),
             n_records: 0,
-            marks: Vec::new(),
+            positions: Vec::new(),
             dropped: Vec::new(),
             n_late: 0,
             clock,
@@ -159,8 +159,8 @@ mod tests {
             let record = || (clock, Record::Presence(Presence::default()));
             let state = if next.is_some() { PollState::Ready } else { PollState::End };
             let records = next.map(|_| record()).into_iter().collect();
-            let (marks, dropped) = (Vec::new(), Vec::new());
-            Ok(Poll { records, n_records: 1, marks, dropped, n_late: 0, clock, state })
+            let (positions, dropped) = (Vec::new(), Vec::new());
+            Ok(Poll { records, n_records: 1, positions, dropped, n_late: 0, clock, state })
         }
     }
 

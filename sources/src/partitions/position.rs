@@ -7,8 +7,8 @@ use schemas::{Record, Tick};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::partitions::device_presence::PresentDevice;
 use crate::partitions::devices::KeptDevices;
-use crate::partitions::routers::Router;
 use crate::{SourceContext, SourceError};
 
 /// What a position begins with.
@@ -31,24 +31,24 @@ pub(crate) struct Position<P> {
     /// Bytes of each tick that is not over.
     pub(crate) open: Vec<(Tick, usize)>,
     pub(crate) devices: KeptDevices,
-    pub(crate) routers: Vec<Router>,
+    pub(crate) presence: Vec<PresentDevice>,
 }
 
 /// What follows the stamp, unless nothing was read before.
-type Rest<P> = (P, Vec<(Tick, Record)>, Vec<(Tick, usize)>, KeptDevices, Vec<Router>);
+type Rest<P> = (P, Vec<(Tick, Record)>, Vec<(Tick, usize)>, KeptDevices, Vec<PresentDevice>);
 
 impl<P: DeserializeOwned> Position<P> {
     pub(crate) fn decode(bytes: &[u8]) -> postcard::Result<Self> {
         let (Stamp { tick, .. }, rest) = postcard::take_from_bytes(bytes)?;
         if rest.is_empty() {
             let (waiting, open, devices) = (Vec::new(), Vec::new(), KeptDevices::new());
-            return Ok(Self { tick, place: None, waiting, open, devices, routers: Vec::new() });
+            return Ok(Self { tick, place: None, waiting, open, devices, presence: Vec::new() });
         }
-        let (place, waiting, open, devices, routers): Rest<P> = postcard::from_bytes(rest)?;
+        let (place, waiting, open, devices, presence): Rest<P> = postcard::from_bytes(rest)?;
         // What waited for a time that went by meanwhile comes now.
         let waiting = waiting.into_iter().map(|(at, record)| (at.max(tick), record)).collect();
         let open = open.into_iter().map(|(at, n_bytes)| (at.max(tick), n_bytes)).collect();
-        Ok(Self { tick, place: Some(place), waiting, open, devices, routers })
+        Ok(Self { tick, place: Some(place), waiting, open, devices, presence })
     }
 }
 
@@ -73,10 +73,10 @@ pub(crate) fn place_of<P: DeserializeOwned>(
 ///
 /// If the place holds something that postcard cannot write, such as a sequence of unknown length.
 pub(crate) fn encode<P: Serialize>(position: &Position<P>) -> Vec<u8> {
-    let Position { tick, place, waiting, open, devices, routers } = position;
+    let Position { tick, place, waiting, open, devices, presence } = position;
     let stamp = Stamp { tick: *tick, quarantined: false };
     let Some(place) = place else { return stamped(stamp, &[]) };
-    let position = (stamp, place, waiting, open, devices, routers);
+    let position = (stamp, place, waiting, open, devices, presence);
     postcard::to_allocvec(&position).expect("places and records have only what postcard knows")
 }
 
@@ -143,7 +143,7 @@ mod tests {
             waiting: Vec::new(),
             open: Vec::new(),
             devices: KeptDevices::new(),
-            routers: Vec::new(),
+            presence: Vec::new(),
         });
         assert_eq!(release(&position, 900), None, "it was not quarantined");
         let quarantined = quarantine(&quarantine(&position, 200), 300);

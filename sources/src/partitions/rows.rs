@@ -122,7 +122,7 @@ impl OpenRows {
     }
 
     /// No rows yet, of another partition of the stream.
-    pub(crate) fn beside(&self, partition: &str) -> Self {
+    pub(crate) fn for_partition(&self, partition: &str) -> Self {
         Self::new(Table { partition: partition.to_owned(), ..self.table.clone() })
     }
 

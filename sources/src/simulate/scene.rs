@@ -73,7 +73,7 @@ pub(super) struct Receiver {
     pub(super) n_rx: u16,
 }
 
-/// Largest rate and sizes that make sense; beyond them a scene is a problem.
+/// Largest rate and sizes that make sense; larger ones are errors of the scene.
 const MAX_RATE_HZ: f64 = 10_000.0;
 const MAX_EXTENT_M: f32 = 1_000.0;
 const MAX_ANTENNAS: u16 = 16;

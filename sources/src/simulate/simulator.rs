@@ -17,7 +17,8 @@ use crate::simulate::radio::Channel;
 use crate::simulate::scene::{Room, Scene};
 use crate::simulate::script::Timeline;
 use crate::{
-    Counter, DeviceFrame, DeviceTime, Intake, LinkNames, Poll, Source, SourceContext, SourceError,
+    Collector, Counter, DeviceFrame, DeviceTime, LinkNames, Poll, Source, SourceContext,
+    SourceError,
 };
 
 const NS_PER_S: f64 = 1e9;
@@ -41,7 +42,7 @@ pub struct Simulator {
     timelines: Vec<Timeline>,
     receivers: Vec<Receiver>,
     impairments: Impairments,
-    intake: Intake,
+    collector: Collector,
 }
 
 /// Where a simulator is: the step, and how much randomness each receiver has used.
@@ -113,7 +114,7 @@ impl Simulator {
             timelines: scene.people.iter().map(Timeline::new).collect(),
             receivers: receivers.collect(),
             impairments: scene.impairments,
-            intake: Intake::new(names, SourceKind::Simulated, context),
+            collector: Collector::new(names, SourceKind::Simulated, context),
         }
     }
 
@@ -123,7 +124,7 @@ impl Simulator {
     ///
     /// [`SourceError::Position`] if the notes are not a simulator's.
     pub fn resume(mut self, context: &SourceContext<'_>) -> Result<Self, SourceError> {
-        if let Some(place) = self.intake.restore::<Place>(context, "")? {
+        if let Some(place) = self.collector.restore::<Place>(context, "")? {
             self.next_step = place.next_step;
             for (receiver, word) in self.receivers.iter_mut().zip(place.random_words) {
                 receiver.random.set_word_pos(word);
@@ -142,10 +143,10 @@ impl Simulator {
     fn step(&mut self) {
         let time_s = self.next_step as f64 / self.rate_hz;
         let captured_at_ns = self.starts_at_ns + (time_s * NS_PER_S) as i64;
-        let place = self.intake.leaves_granule(captured_at_ns).then(|| self.place());
+        let place = self.collector.leaves_granule(captured_at_ns).then(|| self.place());
         let states: Vec<_> = self.timelines.iter().map(|timeline| timeline.at(time_s)).collect();
         let bodies: Vec<_> = states.iter().map(BodyState::joints_m).collect();
-        self.intake.settle();
+        self.collector.commit();
         for receiver in &mut self.receivers {
             receiver.channel.respond(&bodies, &mut receiver.response);
             let gain_db = self.impairments.apply(
@@ -156,7 +157,7 @@ impl Simulator {
                 &mut receiver.random,
             );
             let Some(agc_db) = gain_db else { continue };
-            self.intake.push(&DeviceFrame {
+            self.collector.push(&DeviceFrame {
                 receiver: Some(&receiver.name),
                 transmitter: None,
                 layout: &receiver.layout,
@@ -177,10 +178,10 @@ impl Simulator {
             });
             let persons = persons.collect();
             let truth = self.truth(captured_at_ns, persons);
-            self.intake.push_record(captured_at_ns, Record::Pose(truth));
+            self.collector.push_record(captured_at_ns, Record::Pose(truth));
         }
         if let Some(place) = place {
-            self.intake.mark(&place);
+            self.collector.record_position(&place);
         }
         self.next_step += 1;
     }
@@ -237,9 +238,9 @@ impl Source for Simulator {
         }
         if self.next_step >= self.n_steps {
             let place = self.place();
-            return Ok(self.intake.finish(&place));
+            return Ok(self.collector.finish(&place));
         }
-        Ok(self.intake.take())
+        Ok(self.collector.take())
     }
 }
 
@@ -248,7 +249,7 @@ mod tests {
     use schemas::{CsiBatch, Tick};
 
     use super::*;
-    use crate::{Mark, PollState};
+    use crate::{PartitionPosition, PollState};
 
     const SCENE: &str = include_str!("../../../pipelines/scenes/flat.toml");
 
@@ -258,26 +259,29 @@ mod tests {
         records.into_iter().map(|(_, record)| record).collect()
     }
 
-    /// What a scene gives from a position on, with its marks.
-    fn read_on(scene: &Scene, context: &SourceContext<'_>) -> (Vec<(Tick, Record)>, Vec<Mark>) {
+    /// What a scene gives from a position on, with its positions.
+    fn read_on(
+        scene: &Scene,
+        context: &SourceContext<'_>,
+    ) -> (Vec<(Tick, Record)>, Vec<PartitionPosition>) {
         let simulator = Simulator::new(scene, context, 0, Some(2.0), 7);
         let mut simulator = simulator.resume(context).expect("its own position");
-        let (mut records, mut marks, mut ended) = (Vec::new(), Vec::new(), false);
+        let (mut records, mut positions, mut ended) = (Vec::new(), Vec::new(), false);
         while !ended {
             let poll = simulator.poll().expect("simulation does not fail");
             records.extend(poll.records);
-            marks.extend(poll.marks);
+            positions.extend(poll.positions);
             ended = poll.state == PollState::End;
         }
-        (records, marks)
+        (records, positions)
     }
 
     #[test]
     fn it_goes_on_where_it_was() {
         let scene = Scene::parse(SCENE).expect("the example is a scene");
         let context = SourceContext::detached("room");
-        let (all, marks) = read_on(&scene, &context);
-        let Mark { tick, position, .. } = &marks[0];
+        let (all, positions) = read_on(&scene, &context);
+        let PartitionPosition { tick, position, .. } = &positions[0];
         let positions = [(Vec::new(), position.clone().expect("it is there"))];
         let (rest, _) = read_on(&scene, &SourceContext { positions: &positions, ..context });
         let expected: Vec<_> = all.into_iter().filter(|(at, _)| at >= tick).collect();

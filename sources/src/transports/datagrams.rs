@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrLike, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 
-use crate::journal::Beyond;
+use crate::journal::Backlog;
 
 /// How long to wait for a datagram before saying that none came.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -55,17 +55,17 @@ impl Datagrams {
     pub(super) fn take<A: SockaddrLike + Copy>(
         &mut self,
         mut tell: impl FnMut(Datagram<'_, A>),
-    ) -> nix::Result<Beyond> {
+    ) -> nix::Result<Backlog> {
         for nth in 0..DATAGRAMS_AT_ONCE {
             let flags = if nth == 0 { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
             match self.receive(flags) {
                 Ok(datagram) => tell(datagram),
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return Ok(Beyond::Nothing),
+                Err(Errno::EAGAIN) => return Ok(Backlog::Empty),
                 Err(error) => return Err(error),
             }
         }
-        Ok(Beyond::More)
+        Ok(Backlog::More)
     }
 
     fn receive<A: SockaddrLike + Copy>(&mut self, flags: MsgFlags) -> nix::Result<Datagram<'_, A>> {

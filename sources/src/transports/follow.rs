@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use crate::framing::cutter::Cutter;
+use crate::framing::framer::Framer;
 use crate::framing::network;
-use crate::journal::{Beyond, Origin, Writer};
+use crate::journal::{Backlog, Origin, Writer};
 use crate::transports::fingerprint::Fingerprint;
 use crate::transports::followed::Followed;
-use crate::transports::inlet::Inlet;
+use crate::transports::push::PushTransport;
 use crate::{Decoder, SourceError};
 
 /// How soon to look whether something was added: not every file system tells.
@@ -32,7 +32,7 @@ pub(super) struct Follow {
     followed: Option<Followed>,
     /// What has taken its place, or itself if it was begun again.
     next: Option<File>,
-    cutter: Cutter,
+    framer: Framer,
     decoder: Box<dyn Decoder>,
     buffer: Vec<u8>,
 }
@@ -59,8 +59,8 @@ impl Follow {
             Err(source) => return Err(SourceError::Read { path, source }),
         };
         let followed = kept.filter(|_| taken > 0);
-        let (cutter, buffer) = (Cutter::default(), vec![0; READ_BYTES]);
-        Ok(Self { path, file, n_read, taken, followed, next: None, cutter, decoder, buffer })
+        let (framer, buffer) = (Framer::default(), vec![0; READ_BYTES]);
+        Ok(Self { path, file, n_read, taken, followed, next: None, framer, decoder, buffer })
     }
 
     /// Tells the journal which file it is, before it gets the first of it; and again when the file has grown,
@@ -80,27 +80,27 @@ impl Follow {
         Ok(())
     }
 
-    fn read(&mut self, journal: &mut Writer) -> io::Result<Beyond> {
+    fn read(&mut self, journal: &mut Writer) -> io::Result<Backlog> {
         let n_bytes = self.file.read(&mut self.buffer)?;
         if n_bytes == 0 {
             if let Some(next) = self.next.take() {
                 self.begin(next, journal);
-                return Ok(Beyond::More);
+                return Ok(Backlog::More);
             }
             thread::sleep(PATIENCE);
             // What was added to this one before the other came is read first.
             self.next = self.replacement()?;
-            return Ok(if self.next.is_some() { Beyond::More } else { Beyond::Nothing });
+            return Ok(if self.next.is_some() { Backlog::More } else { Backlog::Empty });
         }
         self.n_read += n_bytes as u64;
         let (n_read, taken) = (self.n_read, self.taken);
-        self.cutter.take(&*self.decoder, &self.buffer[..n_bytes], |piece| {
+        self.framer.take(&*self.decoder, &self.buffer[..n_bytes], |piece| {
             let (sender, mark) = (piece.sender, n_read - piece.behind);
             if mark > taken {
                 journal.append(Origin { sender, mark }, piece.bytes);
             }
         });
-        Ok(Beyond::More)
+        Ok(Backlog::More)
     }
 
     /// The file that the path has, if it is another one by now, or the same one begun again.
@@ -119,10 +119,10 @@ impl Follow {
 
     /// Reads another file from its beginning; of this one nothing more comes.
     fn begin(&mut self, file: File, journal: &mut Writer) {
-        self.cutter.end(&*self.decoder, |piece| {
+        self.framer.end(&*self.decoder, |piece| {
             journal.append(Origin { sender: piece.sender, mark: 0 }, piece.bytes);
         });
-        (self.file, self.n_read, self.taken, self.cutter) = (file, 0, 0, Cutter::default());
+        (self.file, self.n_read, self.taken, self.framer) = (file, 0, 0, Framer::default());
         self.followed = None;
     }
 }
@@ -143,8 +143,8 @@ fn is_capture(file: &mut File) -> io::Result<bool> {
     Ok(network::begins(&bytes).is_some())
 }
 
-impl Inlet for Follow {
-    fn take(&mut self, journal: &mut Writer) -> Result<Beyond, SourceError> {
+impl PushTransport for Follow {
+    fn take(&mut self, journal: &mut Writer) -> Result<Backlog, SourceError> {
         self.keep(journal).map_err(|source| journal.failed(source))?;
         let read = self.read(journal);
         read.map_err(|source| SourceError::Read { path: self.path.clone(), source })

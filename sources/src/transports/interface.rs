@@ -11,9 +11,9 @@ use serde::Deserialize;
 
 use crate::SourceError;
 use crate::framing::network;
-use crate::journal::{Beyond, Origin, Writer};
+use crate::journal::{Backlog, Origin, Writer};
 use crate::transports::datagrams::{Datagram, Datagrams};
-use crate::transports::inlet::Inlet;
+use crate::transports::push::PushTransport;
 
 /// What the system says of packets that leave by an interface.
 const OUTGOING: u8 = 4;
@@ -58,8 +58,8 @@ fn failed(interface: &NetworkInterface, error: Errno) -> SourceError {
     SourceError::Interface { name: interface.name.clone(), source: error.into() }
 }
 
-impl Inlet for Interface {
-    fn take(&mut self, journal: &mut Writer) -> Result<Beyond, SourceError> {
+impl PushTransport for Interface {
+    fn take(&mut self, journal: &mut Writer) -> Result<Backlog, SourceError> {
         let (index, port) = (self.index, self.settings.port);
         // What the system had no room for may have come over any interface: that is not told.
         let taken = self.packets.take(|Datagram { payload, from, .. }| {

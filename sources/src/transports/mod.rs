@@ -6,10 +6,10 @@ mod fingerprint;
 mod follow;
 mod followed;
 mod host_times;
-mod inlet;
 mod interface;
 mod kafka;
 mod mqtt;
+mod push;
 mod serial;
 mod tcp;
 mod udp;
@@ -22,14 +22,14 @@ use serde::Deserialize;
 
 use crate::journal::{self, Reader, Writer};
 use crate::partitions::ingress::Ingress;
-use crate::partitions::journaled::Journaled;
-use crate::partitions::messages::furthest_offset;
+use crate::partitions::journal_source::JournalSource;
 use crate::partitions::pace::Paced;
+use crate::partitions::partition_decoder::furthest_offset;
 use crate::transports::file::Capture;
 use crate::transports::follow::Follow;
-use crate::transports::inlet::{Filling, Inlet};
 use crate::transports::interface::Interface;
 use crate::transports::mqtt::{MOST_WAITING, Mqtt};
+use crate::transports::push::{JournalRecorder, PushTransport};
 use crate::transports::serial::Serial;
 use crate::transports::tcp::Tcp;
 use crate::transports::udp::Udp;
@@ -66,9 +66,9 @@ pub enum Transport {
     Serial(SerialLine),
     /// A folder that `fresnel record` has filled.
     Journal(PathBuf),
-    /// Messages of whole records.
+    /// PartitionDecoder of whole records.
     Kafka(KafkaTopic),
-    /// Messages of whole records from a broker of MQTT 5, which keeps them until they are in a
+    /// PartitionDecoder of whole records from a broker of MQTT 5, which keeps them until they are in a
     /// checkpoint; so does a journal.
     Mqtt(MqttTopic),
 }
@@ -112,7 +112,8 @@ impl Transport {
                 paced(ingress.speed, open)
             }
             Self::Journal(folder) => {
-                let open = |at_once| Journaled::recorded(directory.join(folder), at_once, ingress);
+                let open =
+                    |at_once| JournalSource::recorded(directory.join(folder), at_once, ingress);
                 paced(ingress.speed, open)
             }
             Self::Kafka(topic) => topic.open(ingress),
@@ -124,7 +125,7 @@ impl Transport {
                 let Some((filling, reader)) = self.fill(&folder, read_up_to, reception)? else {
                     return Ok(Vec::new());
                 };
-                let source = Journaled::new(&folder, reader, ingress)?;
+                let source = JournalSource::new(&folder, reader, ingress)?;
                 Ok(vec![Partition { receiver: Some(Box::new(filling)), ..source.into() }])
             }
         }
@@ -151,7 +152,7 @@ impl Transport {
         folder: &Path,
         read_up_to: u64,
         reception: Reception<'_>,
-    ) -> Result<Option<(Filling, Reader)>, SourceError> {
+    ) -> Result<Option<(JournalRecorder, Reader)>, SourceError> {
         let Reception { id, directory, most_waiting, decoder } = reception;
         let filled = match self {
             Self::File(_) | Self::Journal(_) | Self::Kafka(_) => return Ok(None),
@@ -171,15 +172,15 @@ impl Transport {
 }
 
 /// Fills the journal in a folder from what `open` opens.
-fn fill<I: Inlet + 'static>(
+fn fill<I: PushTransport + 'static>(
     folder: &Path,
     read_up_to: u64,
     open: impl FnOnce(&mut Writer) -> Result<I, SourceError>,
-) -> Result<(Filling, Reader), SourceError> {
+) -> Result<(JournalRecorder, Reader), SourceError> {
     let failed = |source| SourceError::Journal { folder: folder.to_owned(), source };
     let (mut journal, reader) = journal::open(folder, read_up_to).map_err(failed)?;
     let inlet = Box::new(open(&mut journal)?);
-    Ok((Filling::new(inlet, journal), reader))
+    Ok((JournalRecorder::new(inlet, journal), reader))
 }
 
 /// What transports need that fill a journal.
@@ -188,7 +189,7 @@ struct Reception<'a> {
     id: String,
     /// What relative paths are relative to.
     directory: &'a Path,
-    /// Messages of a broker that wait for a checkpoint at most.
+    /// PartitionDecoder of a broker that wait for a checkpoint at most.
     most_waiting: usize,
     /// Tells where records end in a stream of bytes.
     decoder: Box<dyn Decoder>,

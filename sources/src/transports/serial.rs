@@ -10,9 +10,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serialport::SerialPort;
 
-use crate::framing::cutter::Cutter;
-use crate::journal::{Beyond, Origin, Writer};
-use crate::transports::inlet::Inlet;
+use crate::framing::framer::Framer;
+use crate::journal::{Backlog, Origin, Writer};
+use crate::transports::push::PushTransport;
 use crate::{Decoder, SourceError};
 
 /// How long to wait for bytes before saying that none came.
@@ -47,7 +47,7 @@ pub(super) struct Serial {
     line: SerialLine,
     /// None while the board is unplugged.
     port: Option<Box<dyn SerialPort>>,
-    cutter: Cutter,
+    framer: Framer,
     decoder: Box<dyn Decoder>,
     buffer: Vec<u8>,
 }
@@ -58,38 +58,38 @@ impl Serial {
         let port = line
             .open()
             .map_err(|source| SourceError::Serial { path: line.path.clone(), source })?;
-        let (cutter, buffer) = (Cutter::default(), vec![0; READ_BYTES]);
-        Ok(Self { line: line.clone(), port: Some(port), cutter, decoder, buffer })
+        let (framer, buffer) = (Framer::default(), vec![0; READ_BYTES]);
+        Ok(Self { line: line.clone(), port: Some(port), framer, decoder, buffer })
     }
 
     fn append(&mut self, n_bytes: usize, journal: &mut Writer) {
-        self.cutter.take(&*self.decoder, &self.buffer[..n_bytes], |piece| {
+        self.framer.take(&*self.decoder, &self.buffer[..n_bytes], |piece| {
             journal.append(Origin::default(), piece.bytes);
         });
     }
 }
 
-impl Inlet for Serial {
+impl PushTransport for Serial {
     /// An unplugged board is silent.
-    fn take(&mut self, journal: &mut Writer) -> Result<Beyond, SourceError> {
+    fn take(&mut self, journal: &mut Writer) -> Result<Backlog, SourceError> {
         let Some(port) = &mut self.port else {
             thread::sleep(LOOK_AGAIN);
             self.port = self.line.open().ok();
-            return Ok(Beyond::Nothing);
+            return Ok(Backlog::Empty);
         };
         match port.read(&mut self.buffer) {
             Ok(n_bytes @ 1..) => {
                 self.append(n_bytes, journal);
-                return Ok(Beyond::More);
+                return Ok(Backlog::More);
             }
             Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
             gone => {
                 let error = gone.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
                 tracing::warn!(%error, port = %self.line.path.display(), "no board");
-                (self.port, self.cutter) = (None, Cutter::default());
+                (self.port, self.framer) = (None, Framer::default());
             }
         }
-        Ok(Beyond::Nothing)
+        Ok(Backlog::Empty)
     }
 }
 

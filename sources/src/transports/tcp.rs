@@ -11,9 +11,9 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::framing::cutter::{Cutter, Piece};
-use crate::journal::{Beyond, Origin, Writer};
-use crate::transports::inlet::Inlet;
+use crate::framing::framer::{FramedRecord, Framer};
+use crate::journal::{Backlog, Origin, Writer};
+use crate::transports::push::PushTransport;
 use crate::{Decoder, SourceError};
 
 /// How long to wait for bytes before saying that none came.
@@ -43,7 +43,7 @@ pub(super) struct Tcp {
 struct Connection {
     stream: TcpStream,
     sender: IpAddr,
-    cutter: Cutter,
+    framer: Framer,
 }
 
 impl Tcp {
@@ -114,7 +114,7 @@ impl Tcp {
         self.next = Token(token.0 + 1);
         self.poll.registry().register(&mut stream, token, Interest::READABLE)?;
         let sender = address.ip().to_canonical();
-        self.connections.insert(token, Connection { stream, sender, cutter: Cutter::default() });
+        self.connections.insert(token, Connection { stream, sender, framer: Framer::default() });
         Ok(())
     }
 
@@ -122,27 +122,27 @@ impl Tcp {
     fn read(&mut self, token: Token, journal: &mut Writer) {
         let Some(connection) = self.connections.get_mut(&token) else { return };
         let read = connection.stream.read(&mut self.buffer);
-        let append = |piece: Piece<'_>| {
+        let append = |piece: FramedRecord<'_>| {
             let sender = Some(piece.sender.unwrap_or(connection.sender));
             journal.append(Origin { sender, ..Origin::default() }, piece.bytes);
         };
         match read {
             Ok(n_bytes @ 1..) => {
-                connection.cutter.take(&*self.decoder, &self.buffer[..n_bytes], append);
+                connection.framer.take(&*self.decoder, &self.buffer[..n_bytes], append);
                 self.ready.push_back(token);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => self.ready.push_back(token),
             _ => {
-                connection.cutter.end(&*self.decoder, append);
+                connection.framer.end(&*self.decoder, append);
                 self.connections.remove(&token);
             }
         }
     }
 }
 
-impl Inlet for Tcp {
-    fn take(&mut self, journal: &mut Writer) -> Result<Beyond, SourceError> {
+impl PushTransport for Tcp {
+    fn take(&mut self, journal: &mut Writer) -> Result<Backlog, SourceError> {
         let address = self.address;
         self.wait().map_err(|source| SourceError::Receive { address, source })?;
         for _ in 0..self.ready.len() {
@@ -150,7 +150,7 @@ impl Inlet for Tcp {
                 self.read(token, journal);
             }
         }
-        Ok(if self.ready.is_empty() { Beyond::Nothing } else { Beyond::More })
+        Ok(if self.ready.is_empty() { Backlog::Empty } else { Backlog::More })
     }
 }
 

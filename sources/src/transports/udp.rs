@@ -6,9 +6,9 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use nix::sys::socket::SockaddrStorage;
 
 use crate::SourceError;
-use crate::journal::{Beyond, Origin, Writer};
+use crate::journal::{Backlog, Origin, Writer};
 use crate::transports::datagrams::{Datagram, Datagrams};
-use crate::transports::inlet::Inlet;
+use crate::transports::push::PushTransport;
 
 /// A socket that devices send to.
 #[derive(Debug)]
@@ -31,8 +31,8 @@ fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
     of_4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
 }
 
-impl Inlet for Udp {
-    fn take(&mut self, journal: &mut Writer) -> Result<Beyond, SourceError> {
+impl PushTransport for Udp {
+    fn take(&mut self, journal: &mut Writer) -> Result<Backlog, SourceError> {
         let taken = self.datagrams.take(|Datagram { payload, from, n_lost }| {
             let origin = Origin { sender: from.as_ref().and_then(ip), ..Origin::default() };
             journal.skip(u64::from(n_lost));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use schemas::{Record, Rows, SourceKind};
-use sources::{Intake, LinkNames, Poll, Source, SourceContext, SourceError};
+use sources::{Collector, LinkNames, Poll, Source, SourceContext, SourceError};
 
 use crate::run::simulation::chance::Chance;
 
@@ -47,7 +47,7 @@ impl Script {
 pub(super) struct SimulatedSource {
     script: Arc<Script>,
     stream: String,
-    intake: Intake,
+    collector: Collector,
     /// The next row.
     next: usize,
     chance: Chance,
@@ -62,18 +62,18 @@ impl SimulatedSource {
         chance: Chance,
         fails_at: Option<u64>,
     ) -> Result<Self, SourceError> {
-        let mut intake = Intake::new(LinkNames::default(), SourceKind::Simulated, context)
+        let mut collector = Collector::new(LinkNames::default(), SourceKind::Simulated, context)
             .with_max_delay_ms(if context.name == "b" { 30 } else { 0 });
-        let next: u64 = intake.restore(context, "")?.unwrap_or_default();
+        let next: u64 = collector.restore(context, "")?.unwrap_or_default();
         let (stream, n_polls) = (context.name.to_owned(), 0);
-        Ok(Self { script, stream, intake, next: next as usize, chance, n_polls, fails_at })
+        Ok(Self { script, stream, collector, next: next as usize, chance, n_polls, fails_at })
     }
 
     fn step(&mut self) {
         let (at_ms, device) = self.script.rows[self.next];
         let row = rows(&self.stream, self.next as u64, at_ms, device);
-        self.intake.push_record(at_ms * NS_PER_MS, row);
-        self.intake.mark(&(self.next as u64));
+        self.collector.push_record(at_ms * NS_PER_MS, row);
+        self.collector.record_position(&(self.next as u64));
         self.next += 1;
     }
 }
@@ -86,11 +86,11 @@ impl Source for SimulatedSource {
         }
         for _ in 0..self.chance.below(12) {
             if self.next == self.script.rows.len() {
-                return Ok(self.intake.finish(&(self.next as u64)));
+                return Ok(self.collector.finish(&(self.next as u64)));
             }
             self.step();
         }
-        Ok(self.intake.take())
+        Ok(self.collector.take())
     }
 }
 

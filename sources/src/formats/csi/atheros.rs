@@ -153,7 +153,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::Step;
     use crate::formats::csi::CsiFormat;
-    use crate::formats::csi::testing::{batches, intake, steps};
+    use crate::formats::csi::testing::{batches, collector, steps};
 
     /// A record of `n_rx` antennas and one stream over 56 or 114 tones, in a byte order.
     fn record(big_endian: bool, n_rx: u8, n_tones: u8) -> Vec<u8> {
@@ -199,7 +199,7 @@ pub(crate) mod tests {
         let mut damaged = good.clone();
         damaged[19] = 9;
         let bytes = [damaged, good.clone()].concat();
-        let found = steps(CsiFormat::Atheros, &bytes, &mut intake());
+        let found = steps(CsiFormat::Atheros, &bytes, &mut collector());
         assert_eq!(found, [Step::Bad(good.len(), DecodeError::Length), Step::Used(good.len())]);
     }
 }

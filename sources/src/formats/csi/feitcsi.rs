@@ -146,7 +146,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::Step;
     use crate::formats::csi::CsiFormat;
-    use crate::formats::csi::testing::{batches, intake, steps};
+    use crate::formats::csi::testing::{batches, collector, steps};
 
     fn frame(n_rx: u8, n_tones: u32, rate: u32) -> Vec<u8> {
         let n_data = 4 * u32::from(n_rx) * n_tones;
@@ -194,7 +194,7 @@ pub(crate) mod tests {
         let mut damaged = good.clone();
         damaged[2] = 9;
         let bytes = [damaged, good.clone()].concat();
-        let found = steps(CsiFormat::Feitcsi, &bytes, &mut intake());
+        let found = steps(CsiFormat::Feitcsi, &bytes, &mut collector());
         assert_eq!(found, [Step::Bad(good.len(), DecodeError::Length), Step::Used(good.len())]);
     }
 }

@@ -240,7 +240,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::Step;
     use crate::formats::csi::CsiFormat;
-    use crate::formats::csi::testing::{batches, intake, steps};
+    use crate::formats::csi::testing::{batches, collector, steps};
 
     /// A record of `n_rx` antennas whose payload bytes are all `fill`.
     fn record(n_rx: u8, antenna_selection: u8, fill: u8) -> Vec<u8> {
@@ -307,7 +307,7 @@ pub(crate) mod tests {
             ("cut off", good[..40].to_vec(), vec![Step::Bad(40, DecodeError::Truncated)]),
             ("other code", with(2, 0xC1), vec![Step::Used(good.len()); 2]),
         ] {
-            assert_eq!(steps(CsiFormat::Intel5300, &bytes, &mut intake()), expected, "{name}");
+            assert_eq!(steps(CsiFormat::Intel5300, &bytes, &mut collector()), expected, "{name}");
         }
     }
 }

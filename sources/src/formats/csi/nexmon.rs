@@ -182,7 +182,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::Step;
     use crate::formats::csi::CsiFormat;
-    use crate::formats::csi::testing::{batches, intake, steps};
+    use crate::formats::csi::testing::{batches, collector, steps};
 
     fn datagram(
         magic: [u8; 4],
@@ -229,10 +229,10 @@ pub(crate) mod tests {
     #[test]
     fn an_unknown_chip_can_be_named() {
         let bytes = datagram([0x11; 4], 0, 0x1234, 64, 0);
-        let found = steps(CsiFormat::Nexmon, &bytes, &mut intake());
+        let found = steps(CsiFormat::Nexmon, &bytes, &mut collector());
         assert_eq!(found, [Step::Bad(bytes.len(), DecodeError::Chip)]);
         let mut decoder = CsiFormat::Nexmon.decoder_for(Some(NexmonChip::Bcm4339));
-        assert_eq!(intake().decode(&mut *decoder, &bytes, true), Step::Used(bytes.len()));
+        assert_eq!(collector().decode(&mut *decoder, &bytes, true), Step::Used(bytes.len()));
     }
 
     #[test]
@@ -245,7 +245,7 @@ pub(crate) mod tests {
             ([b"CSIS".as_slice(), &[7; 1030]].concat(), DecodeError::NoSubcarriers),
             ([b"CSIS".as_slice(), &[7; 1031]].concat(), DecodeError::Header),
         ] {
-            let found = steps(CsiFormat::Nexmon, &bytes, &mut intake());
+            let found = steps(CsiFormat::Nexmon, &bytes, &mut collector());
             assert_eq!(found, [Step::Bad(bytes.len(), error)]);
         }
     }
@@ -255,7 +255,7 @@ pub(crate) mod tests {
         // Beacons, of which one does not come, and quality-of-service data with a counter of its own.
         for (old, beacon, qos) in [(false, 0x80, 0x88), (true, 0x11, 0x11)] {
             let mut n_missed = 0;
-            let mut intake = intake();
+            let mut collector = collector();
             for nth in 0..100_u16 {
                 let numbers =
                     [(beacon, Some(3678 + nth)), (qos, (nth % 9 == 0).then_some(234 + nth / 9))];
@@ -264,10 +264,10 @@ pub(crate) mod tests {
                     let rssi = if old { 0x11 } else { 0xC6 };
                     let mut bytes = datagram([0x11, 0x11, rssi, control], 0, 0x0065, 64, 0);
                     bytes[10..12].copy_from_slice(&(number << 4).to_le_bytes());
-                    steps(CsiFormat::Nexmon, &bytes, &mut intake);
+                    steps(CsiFormat::Nexmon, &bytes, &mut collector);
                 }
             }
-            for (_, record) in intake.drain().records {
+            for (_, record) in collector.drain().records {
                 let Record::Csi(batch) = record else { panic!("a capture holds csi") };
                 n_missed += batch.n_missed.iter().sum::<u32>();
             }

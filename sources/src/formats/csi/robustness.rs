@@ -3,7 +3,7 @@
 
 use schemas::Record;
 
-use crate::formats::csi::testing::intake;
+use crate::formats::csi::testing::collector;
 use crate::formats::csi::{CsiFormat, esp32, feitcsi, intel5300, nexmon, picoscenes, ruview};
 use crate::framing::network::{pcap, pcapng};
 use crate::{DecodeError, Step};
@@ -51,11 +51,11 @@ impl Case {
 
     /// The frames and the errors in some bytes that come in pieces.
     fn read(&self, bytes: &[u8], piece_bytes: usize) -> (usize, Vec<DecodeError>) {
-        let (mut decoder, mut intake) = (self.format.decoder(), intake());
+        let (mut decoder, mut collector) = (self.format.decoder(), collector());
         let (mut at, mut there) = (0, 0);
         let mut errors = Vec::new();
         while at < bytes.len() {
-            match intake.decode(&mut *decoder, &bytes[at..there], there == bytes.len()) {
+            match collector.decode(&mut *decoder, &bytes[at..there], there == bytes.len()) {
                 Step::Used(used) => at += used,
                 Step::Bad(used, error) => {
                     errors.push(error);
@@ -68,7 +68,7 @@ impl Case {
             }
             assert!(at <= there, "{}: more than is there", self.name);
         }
-        let records = intake.drain().records;
+        let records = collector.drain().records;
         let n_values: usize = records
             .iter()
             .map(|(_, record)| match record {

@@ -220,7 +220,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::Step;
     use crate::formats::csi::CsiFormat;
-    use crate::formats::csi::testing::{batches, intake, steps};
+    use crate::formats::csi::testing::{batches, collector, steps};
 
     fn datagram(n_antennas: u8, n_subcarriers: u16) -> Vec<u8> {
         let mut bytes = MAGIC.to_le_bytes().to_vec();
@@ -308,7 +308,7 @@ pub(crate) mod tests {
             (r#""n_antennas": 0"#, DecodeError::Antennas),
         ] {
             let line = line(fields);
-            let found = steps(CsiFormat::Ruview, line.as_bytes(), &mut intake());
+            let found = steps(CsiFormat::Ruview, line.as_bytes(), &mut collector());
             assert_eq!(found, [Step::Bad(line.len(), error)], "{fields}");
         }
     }
@@ -324,11 +324,11 @@ pub(crate) mod tests {
             let n_bytes = line.len();
             let bad = Step::Bad(n_bytes, DecodeError::NoPhases);
             let expected = if error { bad } else { Step::Used(n_bytes) };
-            let found = steps(CsiFormat::Ruview, line.as_bytes(), &mut intake());
+            let found = steps(CsiFormat::Ruview, line.as_bytes(), &mut collector());
             assert_eq!(found, [expected], "{line}");
         }
         let endless = format!("{{\"iq_hex\": \"{}\"}}", "01".repeat(2 * 40_000));
-        let found = steps(CsiFormat::Ruview, endless.as_bytes(), &mut intake());
+        let found = steps(CsiFormat::Ruview, endless.as_bytes(), &mut collector());
         assert_eq!(found, [Step::Bad(endless.len(), DecodeError::Length)]);
     }
 
@@ -362,7 +362,7 @@ pub(crate) mod tests {
             (b"{\"iq_hex\": \"0x\"}".to_vec(), Step::Bad(16, DecodeError::Number)),
             (b"{\"iq_hex\"".to_vec(), Step::Bad(9, DecodeError::Json)),
         ] {
-            assert_eq!(steps(CsiFormat::Ruview, &bytes, &mut intake()), [expected]);
+            assert_eq!(steps(CsiFormat::Ruview, &bytes, &mut collector()), [expected]);
         }
     }
 }

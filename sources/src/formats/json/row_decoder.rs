@@ -214,7 +214,7 @@ mod tests {
     use super::*;
     use crate::formats::json::TimeUnit;
     use crate::partitions::rows::Table;
-    use crate::{Intake, LinkNames, SourceContext, Step};
+    use crate::{Collector, LinkNames, SourceContext, Step};
 
     #[test]
     fn declared_fields_are_taken_and_others_passed_over() {
@@ -227,14 +227,14 @@ mod tests {
         let mut decoder = RowDecoder::new(&schema, &time);
         let table = Table { stream: "s".into(), partition: String::new(), schema };
         let context = SourceContext::detached("test");
-        let intake = Intake::new(LinkNames::default(), SourceKind::Live, &context);
-        let mut intake = intake.with_rows(table);
+        let collector = Collector::new(LinkNames::default(), SourceKind::Live, &context);
+        let mut collector = collector.with_rows(table);
         let text = "{\"at\":1,\"name\":\"a\\u00e9\\n\",\"x\":2,\"more\":{\"at\":[5]}}\n\n\
                     {\"x\":[1],\"name\":7,\"at\":2.5}\n\
                     {\"at\":\"3\"}\n{\"at\":4\n{\"at\":3,\"x\":-0.5}";
         let (mut bytes, mut bad) = (text.as_bytes(), Vec::new());
         while !bytes.is_empty() {
-            let used = match intake.decode(&mut decoder, bytes, true) {
+            let used = match collector.decode(&mut decoder, bytes, true) {
                 Step::Used(used) => used,
                 Step::Bad(used, error) => {
                     bad.push(error);
@@ -245,7 +245,7 @@ mod tests {
             bytes = &bytes[used..];
         }
         assert_eq!(bad, [DecodeError::NoTime, DecodeError::Json]);
-        let poll = intake.drain();
+        let poll = collector.drain();
         let [(0, Record::Rows(rows))] = &poll.records[..] else { panic!("one tick") };
         assert_eq!(rows.times_ns, [1_000_000, 2_500_000, 3_000_000]);
         let column = |name: &str| rows.batch.column_by_name(name).expect("it is declared");

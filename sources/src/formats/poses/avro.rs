@@ -77,7 +77,7 @@ mod tests {
     use schemas::{Person, Record, SourceKind, to_batch};
 
     use super::*;
-    use crate::{Intake, LinkNames, SourceContext, Step};
+    use crate::{Collector, LinkNames, SourceContext, Step};
 
     /// A frame with its prefix, and its schema.
     fn message() -> (Vec<u8>, String) {
@@ -94,26 +94,26 @@ mod tests {
         (encoder.flush().row(0).expect("one").to_vec(), avro.json_string)
     }
 
-    fn intake() -> Intake {
-        Intake::new(LinkNames::default(), SourceKind::Live, &SourceContext::detached("test"))
+    fn collector() -> Collector {
+        Collector::new(LinkNames::default(), SourceKind::Live, &SourceContext::detached("test"))
     }
 
     #[test]
     fn a_frame_is_read_when_its_schema_is_known() {
         let (message, schema) = message();
-        let (mut decoder, mut intake) = (AvroPoses::default(), intake());
+        let (mut decoder, mut collector) = (AvroPoses::default(), collector());
         let bad = |length| Step::Bad(length, DecodeError::NoPose);
-        assert_eq!(intake.decode(&mut decoder, &message, true), Step::NeedsSchema(7));
+        assert_eq!(collector.decode(&mut decoder, &message, true), Step::NeedsSchema(7));
         assert_eq!(decoder.learn(7, "no schema"), Err(DecodeError::Schema));
         decoder.learn(7, &schema).expect("it is one");
         for end in 0..message.len() {
-            assert_eq!(intake.decode(&mut decoder, &message[..end], true), bad(end), "{end}");
+            assert_eq!(collector.decode(&mut decoder, &message[..end], true), bad(end), "{end}");
         }
         let longer = [&message[..], &[0]].concat();
-        assert_eq!(intake.decode(&mut decoder, &longer, true), bad(longer.len()));
-        assert!(intake.drain().records.is_empty());
-        assert_eq!(intake.decode(&mut decoder, &message, true), Step::Used(message.len()));
-        let poll = intake.drain();
+        assert_eq!(collector.decode(&mut decoder, &longer, true), bad(longer.len()));
+        assert!(collector.drain().records.is_empty());
+        assert_eq!(collector.decode(&mut decoder, &message, true), Step::Used(message.len()));
+        let poll = collector.drain();
         let [(0, Record::Pose(frame))] = &poll.records[..] else { panic!("{poll:?}") };
         assert_eq!((frame.captured_at_ns, frame.persons[0].id.as_str()), (5_000_000, "p1"));
     }
@@ -127,7 +127,7 @@ mod tests {
             decoder.learn(7, &schema).expect("it is one");
             message.truncate(PREFIX_BYTES);
             message.extend(garbage);
-            let step = intake().decode(&mut decoder, &message, true);
+            let step = collector().decode(&mut decoder, &message, true);
             prop_assert!(matches!(step, Step::Used(_) | Step::Bad(..)));
         }
     }

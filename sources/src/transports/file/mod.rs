@@ -14,7 +14,7 @@ use crate::partitions::ingress::Ingress;
 use crate::partitions::position::place_of;
 use crate::transports::fingerprint::Fingerprint;
 use crate::transports::host_times::HostTimes;
-use crate::{DecodeError, Decoder, DecoderMemory, Intake, Poll, Source, SourceError, Step};
+use crate::{Collector, DecodeError, Decoder, DecoderMemory, Poll, Source, SourceError, Step};
 
 /// Read at once, and given as one poll: what becomes of it stays in the processor's caches.
 const READ_BYTES: usize = 64 * 1024;
@@ -28,7 +28,7 @@ pub(crate) struct Capture<R = File> {
     path: PathBuf,
     reader: R,
     decoder: Box<dyn Decoder>,
-    intake: Intake,
+    collector: Collector,
     /// When frames came in, if the host noted it.
     host_times: Option<HostTimes>,
     n_frames: u64,
@@ -68,9 +68,9 @@ impl Capture {
         }
         file.seek(SeekFrom::Start(place.offset)).map_err(failed)?;
         let fingerprint = Fingerprint::of(&file).map_err(failed)?;
-        let mut intake = ingress.intake(SourceKind::Replay, "", Clock::Device);
+        let mut collector = ingress.collector(SourceKind::Replay, "", Clock::Device);
         if same {
-            intake.restore::<Place>(ingress.context, "")?;
+            collector.restore::<Place>(ingress.context, "")?;
         } else {
             tracing::warn!(
                 source = ingress.context.name, path = %path.display(),
@@ -81,10 +81,10 @@ impl Capture {
             // A copy may have any time, but nothing is of a time that is still to come.
             let written_at_ns = metadata.modified().map(unix_ns).map_err(failed)?;
             let now_ns = ArrivalClock::after(i64::MIN).now_ns();
-            intake.set_written_at(written_at_ns.max(now_ns));
+            collector.set_written_at(written_at_ns.max(now_ns));
         }
         let arrival = ingress.clock == Some(Clock::Arrival) && host_times.is_none();
-        let mut capture = Self::new(path, file, (ingress.decoder)(), intake, records_per_poll);
+        let mut capture = Self::new(path, file, (ingress.decoder)(), collector, records_per_poll);
         capture.arrival = arrival.then(|| ArrivalClock::after(i64::MIN));
         (capture.host_times, capture.fingerprint, capture.replaced) =
             (host_times, fingerprint, !same);
@@ -109,14 +109,14 @@ impl<R: Read> Capture<R> {
         path: PathBuf,
         reader: R,
         decoder: Box<dyn Decoder>,
-        intake: Intake,
+        collector: Collector,
         records_per_poll: usize,
     ) -> Self {
         Self {
             path,
             reader,
             decoder,
-            intake,
+            collector,
             host_times: None,
             n_frames: 0,
             arrival: None,
@@ -157,27 +157,27 @@ impl<R: Read> Capture<R> {
         let complete = self.ended || bytes.len() > LONGEST_RECORD;
         let came_in = self.host_times.as_ref().and_then(|times| times.at_ns(self.n_frames));
         if let Some(came_in_ns) = came_in {
-            self.intake.set_arrival(came_in_ns);
+            self.collector.set_arrival(came_in_ns);
         }
-        let n_before = self.intake.len();
-        match self.intake.decode(&mut *self.decoder, bytes, complete) {
+        let n_before = self.collector.len();
+        match self.collector.decode(&mut *self.decoder, bytes, complete) {
             Step::Used(used) => {
-                self.n_frames += (self.intake.len() - n_before) as u64;
+                self.n_frames += (self.collector.len() - n_before) as u64;
                 self.decoded += used;
             }
             Step::Bad(used, error) => {
-                self.intake.drop_record(error.reason(), place.offset);
+                self.collector.drop_record(error.reason(), place.offset);
                 self.decoded += used;
             }
             Step::NeedsMore => return false,
             // Files have no registry that tells it.
             Step::NeedsSchema(_) => {
-                self.intake.drop_record(DecodeError::Schema.reason(), place.offset);
+                self.collector.drop_record(DecodeError::Schema.reason(), place.offset);
                 self.decoded = self.buffer.len();
             }
         }
-        self.intake.drop_ahead(place.offset);
-        self.intake.mark(&place);
+        self.collector.drop_ahead(place.offset);
+        self.collector.record_position(&place);
         true
     }
 }
@@ -189,22 +189,22 @@ impl<R: Read + Send> Source for Capture<R> {
 
     fn poll(&mut self) -> Result<Poll, SourceError> {
         if let Some(clock) = &mut self.arrival {
-            self.intake.set_arrival(clock.now_ns());
+            self.collector.set_arrival(clock.now_ns());
         }
-        while self.intake.len() < self.records_per_poll {
+        while self.collector.len() < self.records_per_poll {
             if self.step() {
                 continue;
             }
             if self.ended {
                 let place = self.place();
-                return Ok(self.intake.finish(&place));
+                return Ok(self.collector.finish(&place));
             }
-            if self.intake.len() >= self.records_per_poll.min(ENOUGH_RECORDS) {
+            if self.collector.len() >= self.records_per_poll.min(ENOUGH_RECORDS) {
                 break;
             }
             self.fill().map_err(|source| SourceError::Read { path: self.path.clone(), source })?;
         }
-        Ok(self.intake.take())
+        Ok(self.collector.take())
     }
 }
 

@@ -24,9 +24,9 @@ impl Read for ByteByByte<'_> {
 fn read_all(text: &str) -> (Vec<Record>, Vec<Dropped>) {
     let reader = ByteByByte(text.as_bytes());
     let context = SourceContext::detached("test");
-    let intake = Intake::new(LinkNames::default(), SourceKind::Replay, &context);
+    let collector = Collector::new(LinkNames::default(), SourceKind::Replay, &context);
     let mut capture =
-        Capture::new(PathBuf::from("test"), reader, CsiFormat::Esp32.decoder(), intake, 2);
+        Capture::new(PathBuf::from("test"), reader, CsiFormat::Esp32.decoder(), collector, 2);
     let (mut records, mut dropped) = (Vec::new(), Vec::new());
     loop {
         let poll = capture.poll().expect("memory can be read");
@@ -154,8 +154,8 @@ fn a_replaced_file_is_read_from_its_beginning() {
         Capture::open(path.clone(), &ingress, 512).expect("it is there")
     };
     fs::write(&path, (0..20).map(line).collect::<String>()).expect("room");
-    let marks = open(&context).poll().expect("it can be read").marks;
-    let mark = &marks[marks.len() / 2];
+    let positions = open(&context).poll().expect("it can be read").positions;
+    let mark = &positions[positions.len() / 2];
     let positions = [(Vec::new(), mark.position.clone().expect("it is read on"))];
     let later =
         SourceContext { positions: &positions, starts_at: mark.tick, begins_at: 9000, ..context };

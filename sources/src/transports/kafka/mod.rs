@@ -93,7 +93,7 @@ impl KafkaTopic {
         client.set("bootstrap.servers", &self.brokers).set("client.id", "fresnel");
         // Offsets are part of checkpoints; a group is only named because a client must have one.
         client.set("group.id", "fresnel").set("enable.auto.commit", "false");
-        // Messages that are gone before they were read are an error.
+        // PartitionDecoder that are gone before they were read are an error.
         client.set("auto.offset.reset", "error").set("enable.partition.eof", "true");
         client.set(DISCOVERY_INTERVAL, DISCOVERY_INTERVAL_MS);
         for (name, value) in &self.properties {

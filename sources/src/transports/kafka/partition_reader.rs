@@ -13,13 +13,13 @@ use schemas::{SourceKind, Tick};
 use crate::arrival_clock::ArrivalClock;
 use crate::partitions::idleness::{Due, Idleness};
 use crate::partitions::ingress::Ingress;
-use crate::partitions::messages::{Decoding, Messages};
+use crate::partitions::partition_decoder::{Decoding, PartitionDecoder};
 use crate::transports::kafka::KafkaTopic;
 use crate::{Poll, SourceError};
 
 /// How long to wait for a message before saying that none came.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// Messages taken in one poll at most.
+/// PartitionDecoder taken in one poll at most.
 const MESSAGES_PER_POLL: usize = 1024;
 /// How long brokers may take to say where a partition ends, or what others there are.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -52,7 +52,7 @@ pub(super) struct PartitionReader {
     topic: KafkaTopic,
     partition: i32,
     consumer: BaseConsumer<Events>,
-    messages: Messages,
+    messages: PartitionDecoder,
     idleness: Idleness,
     end: Option<End>,
     /// Where the client saw the end.
@@ -101,7 +101,7 @@ impl PartitionReader {
         ingress: &Ingress<'_>,
     ) -> Result<Self, SourceError> {
         let name = partition.to_string();
-        let (messages, offset) = Messages::open(ingress, SourceKind::Live, &name, false)?;
+        let (messages, offset) = PartitionDecoder::open(ingress, SourceKind::Live, &name, false)?;
         let idleness = Idleness::new(ingress, &name);
         // At zero nothing was read yet, and the first message that is there may be another one.
         let offset = offset.filter(|offset| *offset > 0);
@@ -119,7 +119,7 @@ impl PartitionReader {
     ) -> Result<Self, SourceError> {
         let name = partition.to_string();
         let (messages, idleness) =
-            (self.messages.beside(&name, 0), self.idleness.for_partition(&name));
+            (self.messages.for_partition(&name, 0), self.idleness.for_partition(&name));
         let from = Offset::Beginning;
         let mut reader = Self::assign(&self.topic, partition, from, messages, idleness)?;
         let clock = reader.clock().max(begins_at);
@@ -131,7 +131,7 @@ impl PartitionReader {
         topic: &KafkaTopic,
         partition: i32,
         from: Offset,
-        messages: Messages,
+        messages: PartitionDecoder,
         idleness: Idleness,
     ) -> Result<Self, SourceError> {
         let assign = || {
@@ -143,7 +143,7 @@ impl PartitionReader {
         };
         let consumer = assign().map_err(|source| topic.failed(source))?;
         // What was read before has come in by now, whatever the host's clock says.
-        let read_ms = i64::try_from(messages.intake.clock()).unwrap_or(i64::MAX);
+        let read_ms = i64::try_from(messages.collector.clock()).unwrap_or(i64::MAX);
         Ok(Self {
             topic: topic.clone(),
             partition,
@@ -160,7 +160,7 @@ impl PartitionReader {
     }
 
     pub(super) fn clock(&self) -> Tick {
-        self.messages.intake.clock()
+        self.messages.collector.clock()
     }
 
     /// What asks the brokers.
@@ -174,11 +174,11 @@ impl PartitionReader {
         let offset = taken.offset;
         let was_refused = self.idleness.heard(offset, &mut self.messages)?;
         if was_refused || self.refuses(&taken)? {
-            self.messages.intake.drop_ahead_message(offset);
+            self.messages.collector.drop_ahead_message(offset);
             self.messages.skip_to(offset + 1);
         } else {
             if let Some(arrived_at_ns) = taken.arrived_at_ns {
-                self.messages.intake.set_arrival(arrived_at_ns);
+                self.messages.collector.set_arrival(arrived_at_ns);
             }
             self.messages.decode(decoding, offset, offset + 1, &self.payload)?;
         }
@@ -190,8 +190,8 @@ impl PartitionReader {
     /// message is read again, the host's clock is another one.
     fn refuses(&self, taken: &Taken) -> Result<bool, SourceError> {
         let arrived_at_ns = taken.arrived_at_ns.filter(|_| taken.is_producers);
-        let intake = &self.messages.intake;
-        let refuses = arrived_at_ns.is_some_and(|it| intake.refuses_arrival(it));
+        let collector = &self.messages.collector;
+        let refuses = arrived_at_ns.is_some_and(|it| collector.refuses_arrival(it));
         if refuses {
             self.idleness.refuse(taken.offset, &self.messages)?;
         }
@@ -221,8 +221,8 @@ impl PartitionReader {
     /// Where the partition ends, if brokers answer.
     fn ask_end(&self) -> Option<i64> {
         let (topic, partition) = (&self.topic.topic, self.partition);
-        let marks = self.consumer.fetch_watermarks(topic, partition, ANSWER_TIMEOUT);
-        marks.ok().map(|(_, end)| end)
+        let positions = self.consumer.fetch_watermarks(topic, partition, ANSWER_TIMEOUT);
+        positions.ok().map(|(_, end)| end)
     }
 
     /// True if brokers had no message beyond those that were read when they were asked, which was not before
@@ -251,7 +251,7 @@ impl PartitionReader {
 
     /// Takes what has come in since the last call.
     pub(super) fn poll(&mut self, decoding: &mut Decoding) -> Result<Poll, SourceError> {
-        self.messages.intake.set_written_at(self.clock.now_ns());
+        self.messages.collector.set_written_at(self.clock.now_ns());
         self.decode(decoding)?;
         let mut n_taken = 0;
         while n_taken < MESSAGES_PER_POLL {
@@ -271,7 +271,7 @@ impl PartitionReader {
             let peer = format!("kafka brokers at {}", self.topic.brokers);
             return Err(SourceError::Away { peer });
         }
-        Ok(self.messages.intake.take())
+        Ok(self.messages.collector.take())
     }
 
     /// Takes a message from the client, and notes what that says about the partition.

@@ -6,7 +6,7 @@ use std::fmt;
 use schemas::{Record, Tick};
 
 use crate::partitions::ingress::Ingress;
-use crate::partitions::messages::Decoding;
+use crate::partitions::partition_decoder::Decoding;
 use crate::transports::kafka::discovery::Discovery;
 use crate::transports::kafka::partition_reader::PartitionReader;
 use crate::{Poll, Source, SourceError};

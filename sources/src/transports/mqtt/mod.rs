@@ -16,21 +16,21 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::SourceError;
-use crate::journal::{Beyond, LONGEST_MESSAGE, Origin, Writer};
-use crate::transports::inlet::Inlet;
+use crate::journal::{Backlog, LONGEST_MESSAGE, Origin, Writer};
 use crate::transports::mqtt::acknowledgements::{Acknowledgements, identity};
+use crate::transports::push::PushTransport;
 
 /// How long to wait for a message before saying that none came.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// Messages taken in one go at most.
+/// PartitionDecoder taken in one go at most.
 const MESSAGES_AT_ONCE: usize = 256;
 /// Requests of ours that wait to be sent: acknowledgements of one go, and a subscription.
 const REQUESTS: usize = 2 * MESSAGES_AT_ONCE;
 /// The longest packet that a broker may send: it drops longer ones, and tells nobody.
 const LARGEST_PACKET: u32 = 256 * 1024 * 1024;
-/// Messages that a broker may send before we acknowledge one: as many as there are packet numbers.
+/// PartitionDecoder that a broker may send before we acknowledge one: as many as there are packet numbers.
 const RECEIVE_MAXIMUM: u16 = u16::MAX;
-/// How many of them wait for a checkpoint at most, so that the broker never stops sending. Beyond, the
+/// How many of them wait for a checkpoint at most, so that the broker never stops sending. Backlog, the
 /// journal has to do.
 pub(super) const MOST_WAITING: usize = RECEIVE_MAXIMUM as usize / 2;
 /// A broker keeps what it has for us for ever.
@@ -202,12 +202,12 @@ fn is_subscribed(event: &Event) -> bool {
     }
 }
 
-impl Inlet for Mqtt {
+impl PushTransport for Mqtt {
     fn peer(&self) -> String {
         format!("mqtt broker at {}", self.broker())
     }
 
-    fn take(&mut self, journal: &mut Writer) -> Result<Beyond, SourceError> {
+    fn take(&mut self, journal: &mut Writer) -> Result<Backlog, SourceError> {
         self.acknowledge(journal)?;
         for nth in 0..MESSAGES_AT_ONCE {
             let patience = if nth == 0 { PATIENCE } else { Duration::ZERO };
@@ -217,12 +217,12 @@ impl Inlet for Mqtt {
                 Ok(Err(error)) => {
                     tracing::debug!(%error, host = self.topic.host, "no mqtt broker");
                     thread::sleep(CONNECT_AGAIN);
-                    return Ok(Beyond::Away);
+                    return Ok(Backlog::Unreachable);
                 }
-                Err(_) => return Ok(Beyond::Nothing),
+                Err(_) => return Ok(Backlog::Empty),
             }
         }
-        Ok(Beyond::More)
+        Ok(Backlog::More)
     }
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::Step;
 use crate::formats::csi::CsiFormat;
-use crate::formats::csi::testing::{batches, intake, steps};
+use crate::formats::csi::testing::{batches, collector, steps};
 
 const HERNANDEZ_LINE: &str = "CSI_DATA,AP,3C:71:BF:6D:2A:78,-73,11,1,0,1,1,1,1,0,0,0,-93,0,1,1,\
     80272146,0,47,0,0,80.2,4,[1 -2 3 4 ]";
@@ -88,7 +88,11 @@ fn counts_what_is_wrong() {
             None => Step::Used(line.len()),
             Some(error) => Step::Bad(line.len(), error),
         };
-        assert_eq!(steps(CsiFormat::Esp32, line.as_bytes(), &mut intake()), [expected], "{name}");
+        assert_eq!(
+            steps(CsiFormat::Esp32, line.as_bytes(), &mut collector()),
+            [expected],
+            "{name}"
+        );
     }
 }
 
@@ -96,12 +100,12 @@ fn counts_what_is_wrong() {
 fn whole_records_may_be_glued() {
     let line = format!("{V1_LINE}{HERNANDEZ_LINE}\n");
     let expected = [Step::Used(V1_LINE.len()), Step::Used(HERNANDEZ_LINE.len() + 1)];
-    assert_eq!(steps(CsiFormat::Esp32, line.as_bytes(), &mut intake()), expected);
+    assert_eq!(steps(CsiFormat::Esp32, line.as_bytes(), &mut collector()), expected);
 }
 
 #[test]
 fn waits_for_the_end_of_a_line() {
-    let step = intake().decode(&mut *CsiFormat::Esp32.decoder(), b"CSI_DATA,1,2", false);
+    let step = collector().decode(&mut *CsiFormat::Esp32.decoder(), b"CSI_DATA,1,2", false);
     assert_eq!(step, Step::NeedsMore);
 }
 
@@ -109,6 +113,6 @@ proptest! {
     /// Whatever comes, nothing panics, and whatever is said to be used is there.
     #[test]
     fn survives_garbage(line in "(CSI_DATA,)?[0-9a-f,\\[\\] -]{0,80}\n?") {
-        steps(CsiFormat::Esp32, line.as_bytes(), &mut intake());
+        steps(CsiFormat::Esp32, line.as_bytes(), &mut collector());
     }
 }

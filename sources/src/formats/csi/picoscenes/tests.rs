@@ -3,7 +3,7 @@
 use super::*;
 use crate::Step;
 use crate::formats::csi::CsiFormat;
-use crate::formats::csi::testing::{batches, intake, steps};
+use crate::formats::csi::testing::{batches, collector, steps};
 
 fn segment(name: &str, version: u16, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![u8::try_from(name.len() + 1).expect("short")];
@@ -187,8 +187,8 @@ fn tells_the_time_of_each_radio() {
         ("without the host", 0x2100, Some(0), 7, 0, Ns(7000)),
         ("no clock", 0x2100, None, 0, 8, Ns(8)),
         ("nothing", 0x2100, Some(0), 0, 0, Unknown),
-        ("beyond all calendars", INTEL_5300, None, u64::MAX, u64::MAX, Unknown),
-        ("beyond nanoseconds", INTEL_5300, None, 1_u64 << 62, 0, Ns(i64::MAX)),
+        ("backlog all calendars", INTEL_5300, None, u64::MAX, u64::MAX, Unknown),
+        ("backlog nanoseconds", INTEL_5300, None, 1_u64 << 62, 0, Ns(i64::MAX)),
     ] {
         let basic = Basic { timestamp, system_ns, ..Basic::default() };
         assert_eq!(time(device, basic, clock_us), expected, "{name}");
@@ -242,10 +242,10 @@ fn goes_on_behind_damage() {
         ("segment", with(13, 1), DecodeError::Truncated),
         ("no such radio", with(69, 7), DecodeError::Chip),
     ] {
-        let found = steps(CsiFormat::Picoscenes, &bytes, &mut intake());
+        let found = steps(CsiFormat::Picoscenes, &bytes, &mut collector());
         assert_eq!(found, [Step::Bad(n_bytes, error), Step::Used(n_bytes)], "{name}");
     }
     let nothing = frame(&[basic(3)]);
-    let found = steps(CsiFormat::Picoscenes, &nothing, &mut intake());
+    let found = steps(CsiFormat::Picoscenes, &nothing, &mut collector());
     assert_eq!(found, [Step::Used(nothing.len())], "a frame without CSI is none");
 }

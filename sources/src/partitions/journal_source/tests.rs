@@ -10,7 +10,7 @@ use schemas::{CsiLayout, Record, TickLength};
 
 use super::*;
 use crate::Clock;
-use crate::journal::{Beyond, Origin};
+use crate::journal::{Backlog, Origin};
 use crate::{
     Content, Counter, Decoded, Decoder, DecoderMemory, DeviceFrame, DeviceTime, LinkNames,
     PollState, SourceContext, Speed, Split, position,
@@ -76,7 +76,7 @@ fn journal(
     for (arrived_at_ms, sender, frames) in messages {
         let bytes: Vec<u8> = frames.concat().into_iter().flat_map(u32::to_le_bytes).collect();
         writer.append_at(arrived_at_ms * 1_000_000, Origin { sender, ..Origin::default() }, &bytes);
-        writer.write(0, Beyond::More).expect("room");
+        writer.write(0, Backlog::More).expect("room");
     }
     folder
 }
@@ -111,7 +111,7 @@ struct Case {
 }
 
 impl Case {
-    fn open(self, folder: &Path, per_poll: usize, context: &SourceContext<'_>) -> Journaled {
+    fn open(self, folder: &Path, per_poll: usize, context: &SourceContext<'_>) -> JournalSource {
         let ingress = Ingress {
             context,
             names: LinkNames::default(),
@@ -126,7 +126,7 @@ impl Case {
             registry: None,
             decoder: &|| Box::new(Frames),
         };
-        Journaled::recorded(folder.to_owned(), per_poll, &ingress).expect("a journal")
+        JournalSource::recorded(folder.to_owned(), per_poll, &ingress).expect("a journal")
     }
 }
 
@@ -138,14 +138,14 @@ type Seen = (Tick, String, String);
 #[derive(Default)]
 struct Given {
     seen: Vec<Seen>,
-    marks: Vec<(Tick, String, Option<Vec<u8>>)>,
+    positions: Vec<(Tick, String, Option<Vec<u8>>)>,
 }
 
 impl Given {
     /// Where each partition was at a tick.
     fn positions(&self, at: Tick) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut positions = BTreeMap::new();
-        for (tick, partition, position) in &self.marks {
+        for (tick, partition, position) in &self.positions {
             if *tick <= at {
                 positions.insert(partition.clone().into_bytes(), position.clone());
             }
@@ -154,16 +154,16 @@ impl Given {
     }
 
     fn ticks(&self) -> BTreeSet<Tick> {
-        self.marks.iter().map(|(tick, ..)| *tick).collect()
+        self.positions.iter().map(|(tick, ..)| *tick).collect()
     }
 }
 
-fn read(mut journaled: Journaled) -> Given {
+fn read(mut journaled: JournalSource) -> Given {
     read_on(&mut journaled)
 }
 
 /// Reads all there is, and sees that clocks are kept.
-fn read_on(journaled: &mut Journaled) -> Given {
+fn read_on(journaled: &mut JournalSource) -> Given {
     let (mut given, mut clock, mut ended) = (Given::default(), 0, false);
     while !ended {
         let poll = journaled.poll().expect("it can be read");
@@ -173,13 +173,15 @@ fn read_on(journaled: &mut Journaled) -> Given {
         ended = poll.state == PollState::End;
         assert!(ended || poll.records.last().is_none_or(|(tick, _)| *tick <= poll.clock));
         assert!(
-            poll.marks.iter().all(|mark| mark.tick >= clock),
+            poll.positions.iter().all(|mark| mark.tick >= clock),
             "{:?} behind {clock}",
-            poll.marks
+            poll.positions
         );
         clock = poll.clock;
         given.seen.extend(poll.records.iter().flat_map(|(tick, record)| seen(*tick, record)));
-        given.marks.extend(poll.marks.into_iter().map(|it| (it.tick, it.partition, it.position)));
+        given
+            .positions
+            .extend(poll.positions.into_iter().map(|it| (it.tick, it.partition, it.position)));
     }
     given.seen.sort_unstable();
     given
@@ -231,7 +233,7 @@ fn it_gives_the_same_however_it_is_polled_and_from_wherever_it_is_read_on() {
         };
         let all = read(open(256, 0, &[]));
         assert!(all.seen.len() > 1000, "{case:?}: {}", all.seen.len());
-        let partitions: BTreeSet<_> = all.marks.iter().map(|(_, name, _)| name).collect();
+        let partitions: BTreeSet<_> = all.positions.iter().map(|(_, name, _)| name).collect();
         assert_eq!(partitions.len(), 5, "{case:?}");
         for per_poll in [1, 7] {
             let mut journaled = open(per_poll, 0, &[]);
@@ -239,14 +241,14 @@ fn it_gives_the_same_however_it_is_polled_and_from_wherever_it_is_read_on() {
             assert!(again.seen == all.seen, "{case:?} by {per_poll}");
             for tick in again.ticks() {
                 let behind = open(9, tick, &again.positions(tick));
-                let needed = journaled.inbox.needed(tick);
+                let needed = journaled.demux.needed(tick);
                 assert!(needed.is_some_and(|it| it <= behind.reader.offset()), "{needed:?}");
                 let rest = read(behind);
                 let (found, expected) = (since(tick, &rest.seen), since(tick, &all.seen));
                 let first = found.iter().zip(&expected).find(|(found, expected)| found != expected);
                 assert!(found == expected, "{case:?} from {tick}: {first:?}");
             }
-            let needed = journaled.inbox.needed(Tick::MAX);
+            let needed = journaled.demux.needed(Tick::MAX);
             assert!(needed.is_some_and(|it| it > journaled.reader.offset() / 2), "{needed:?}");
         }
     }
@@ -270,7 +272,7 @@ fn a_device_that_is_left_alone_is_read_later() {
                 case.open(folder.path(), 7, &SourceContext { quarantine: &quarantine, ..begun });
             let others = read_on(&mut quarantined);
             assert!(others.seen.iter().all(|(_, device, _)| *device != name));
-            let needed = quarantined.inbox.needed(Tick::MAX).expect("there are marks");
+            let needed = quarantined.demux.needed(Tick::MAX).expect("there are positions");
             assert!(needed < quarantined.reader.offset() / 2, "it stays in the journal");
             // Much later.
             let until = 100_000;

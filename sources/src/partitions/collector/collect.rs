@@ -3,12 +3,12 @@
 use schemas::{EventType, Record, Tick};
 use serde::Serialize;
 
+use crate::partitions::collector::{Collector, ERROR_BYTES, LeftGranule, TOO_FAR_AHEAD};
 use crate::partitions::frames::{is_of, is_open, open_batch, sort_frames};
-use crate::partitions::intake::{ERROR_BYTES, Intake, LeftGranule, TOO_FAR_AHEAD};
 use crate::partitions::rows::OpenRows;
 use crate::{DeviceFrame, Dropped, Poll, PollState, Row};
 
-impl Intake {
+impl Collector {
     /// Adds a frame.
     pub fn push(&mut self, frame: &DeviceFrame<'_>) {
         let link = self.names.of(frame.receiver.or(self.sender.receiver()), frame.transmitter);
@@ -21,8 +21,8 @@ impl Intake {
             self.n_ahead += 1;
             return;
         }
-        let heard = self.arrived_at_ns.zip(self.routers.as_mut());
-        if heard.is_some_and(|(now_ns, routers)| routers.hear(link.0, now_ns)) {
+        let heard = self.arrived_at_ns.zip(self.presence.as_mut());
+        if heard.is_some_and(|(now_ns, presence)| presence.hear(link.0, now_ns)) {
             let router = link.0.to_owned();
             self.tell(EventType::RouterConnected, &router, scalars.captured_at_ns);
         }
@@ -53,10 +53,10 @@ impl Intake {
         batch_idx
     }
 
-    /// Tells of one device that has fallen silent by a time, if one has. To be marked then.
+    /// Reports one device that has become idle by a time, if there is one. The position is to be recorded then.
     pub(crate) fn tell_silence(&mut self, now_ns: i64) -> bool {
-        self.settle();
-        let silent = self.routers.as_mut().and_then(|routers| routers.fall_silent(now_ns));
+        self.commit();
+        let silent = self.presence.as_mut().and_then(|presence| presence.fall_silent(now_ns));
         let Some((router, silent_at_ns)) = silent else { return false };
         self.tell(EventType::RouterDisconnected, &router, silent_at_ns);
         true
@@ -64,9 +64,9 @@ impl Intake {
 
     /// Adds an event of a device.
     fn tell(&mut self, event_type: EventType, router: &str, at_ns: i64) {
-        let Some(routers) = &self.routers else { return };
+        let Some(presence) = &self.presence else { return };
         let (about, at) = ((self.names.site.as_str(), router), (self.tick_of(at_ns), at_ns));
-        let event = routers.event(event_type, about, at, self.source_kind);
+        let event = presence.event(event_type, about, at, self.source_kind);
         self.insert(at_ns, Record::Event(event));
     }
 
@@ -158,7 +158,7 @@ impl Intake {
         Poll {
             records,
             n_records: n_records as u64,
-            marks: std::mem::take(&mut self.marks),
+            positions: std::mem::take(&mut self.positions),
             dropped: std::mem::take(&mut self.dropped),
             n_late: std::mem::take(&mut self.n_late),
             clock: self.clock(),
@@ -176,15 +176,15 @@ impl Intake {
         }
     }
 
-    /// Takes out everything, at the end, which is at `place`; panics as [`Intake::mark`] does.
+    /// Takes out everything at the end, which is at `place`. Panics as [`Collector::record_position`] does.
     pub fn finish(&mut self, place: &impl Serialize) -> Poll {
-        self.settle();
-        self.mark(place);
+        self.commit();
+        self.record_position(place);
         let last_tick = self.records.last().map_or(self.clock(), |(tick, _)| *tick);
         let last_row = self.rows.as_ref().and_then(OpenRows::last_tick);
         let last_tick = last_tick.max(last_row.unwrap_or(0));
         self.left = Some(LeftGranule::empty(self.ticks.granule_end(last_tick)));
-        self.mark(place);
+        self.record_position(place);
         self.ticks.advance(last_tick);
         Poll { state: PollState::End, ..self.drain() }
     }

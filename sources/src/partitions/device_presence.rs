@@ -9,7 +9,7 @@ const MOST_ROUTERS: usize = 1024;
 
 /// A device that was heard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Router {
+pub(crate) struct PresentDevice {
     name: String,
     /// When its latest frame came in; none while it is silent.
     heard_at_ns: Option<i64>,
@@ -17,10 +17,10 @@ pub(crate) struct Router {
 
 /// The devices of a partition whose frames come in as time goes on.
 #[derive(Debug)]
-pub(crate) struct Routers {
+pub(crate) struct DevicePresence {
     pipeline: String,
     timeout_ns: i64,
-    known: Vec<Router>,
+    known: Vec<PresentDevice>,
     /// Since what was heard is done with.
     changes: Vec<Change>,
     /// True if one fell silent since then.
@@ -36,7 +36,7 @@ enum Change {
     Known(usize, Option<i64>),
 }
 
-impl Routers {
+impl DevicePresence {
     /// Nobody yet; who sends nothing for `timeout_ns` is silent.
     pub(crate) fn new(pipeline: &str, timeout_ns: i64) -> Self {
         let (known, changes) = (Vec::new(), Vec::new());
@@ -44,7 +44,7 @@ impl Routers {
     }
 
     /// Nobody yet, in another partition.
-    pub(crate) fn beside(&self) -> Self {
+    pub(crate) fn for_partition(&self) -> Self {
         Self::new(&self.pipeline, self.timeout_ns)
     }
 
@@ -59,7 +59,7 @@ impl Routers {
             return false;
         }
         self.changes.push(Change::New(self.known.len()));
-        self.known.push(Router { name: name.to_owned(), heard_at_ns: Some(now_ns) });
+        self.known.push(PresentDevice { name: name.to_owned(), heard_at_ns: Some(now_ns) });
         true
     }
 
@@ -79,7 +79,7 @@ impl Routers {
     }
 
     /// Forgets what was before the latest changes, and devices that fell silent in them.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn commit(&mut self) {
         self.changes.clear();
         if std::mem::take(&mut self.some_silent) {
             self.known.retain(|router| router.heard_at_ns.is_some());
@@ -87,7 +87,7 @@ impl Routers {
     }
 
     /// The devices as they were before the latest changes, unless they are done with.
-    pub(crate) fn before_latest(&self) -> Vec<Router> {
+    pub(crate) fn before_latest(&self) -> Vec<PresentDevice> {
         let mut known = self.known.clone();
         for change in self.changes.iter().rev() {
             match *change {
@@ -99,7 +99,7 @@ impl Routers {
     }
 
     /// The devices as they were.
-    pub(crate) fn restore(&mut self, known: Vec<Router>) {
+    pub(crate) fn restore(&mut self, known: Vec<PresentDevice>) {
         self.known = known;
     }
 
@@ -131,52 +131,52 @@ mod tests {
 
     #[test]
     fn devices_come_and_go() {
-        let mut routers = Routers::new("flat", 100);
-        assert!(routers.hear("a", 0) && routers.hear("b", 50) && !routers.hear("b", 60));
-        assert_eq!(routers.fall_silent(99), None);
-        assert_eq!(routers.fall_silent(500), Some(("a".to_owned(), 100)));
-        assert_eq!(routers.fall_silent(500), Some(("b".to_owned(), 160)));
-        assert_eq!(routers.fall_silent(500), None);
-        assert!(routers.hear("a", 600), "it is back");
+        let mut presence = DevicePresence::new("flat", 100);
+        assert!(presence.hear("a", 0) && presence.hear("b", 50) && !presence.hear("b", 60));
+        assert_eq!(presence.fall_silent(99), None);
+        assert_eq!(presence.fall_silent(500), Some(("a".to_owned(), 100)));
+        assert_eq!(presence.fall_silent(500), Some(("b".to_owned(), 160)));
+        assert_eq!(presence.fall_silent(500), None);
+        assert!(presence.hear("a", 600), "it is back");
     }
 
     #[test]
     fn made_up_names_are_bounded() {
-        let mut routers = Routers::new("flat", 100);
+        let mut presence = DevicePresence::new("flat", 100);
         for round in 0..3 {
             for nth in 0..2 * MOST_ROUTERS {
-                routers.hear(&format!("{round} {nth}"), round);
+                presence.hear(&format!("{round} {nth}"), round);
             }
-            routers.settle();
-            assert_eq!(routers.known.len(), MOST_ROUTERS);
+            presence.commit();
+            assert_eq!(presence.known.len(), MOST_ROUTERS);
         }
-        while routers.fall_silent(200).is_some() {
-            routers.settle();
+        while presence.fall_silent(200).is_some() {
+            presence.commit();
         }
-        assert!(routers.known.is_empty(), "who is silent is forgotten");
+        assert!(presence.known.is_empty(), "who is silent is forgotten");
     }
 
     #[test]
     fn what_was_before_the_latest_change_is_kept() {
-        let mut routers = Routers::new("flat", 100);
-        let mut states = vec![routers.before_latest()];
+        let mut presence = DevicePresence::new("flat", 100);
+        let mut states = vec![presence.before_latest()];
         for step in 0..4 {
             match step {
-                0 => drop(routers.hear("a", 0)),
-                1 => drop(routers.hear("b", 10)),
-                2 => drop(routers.hear("a", 20)),
-                _ => drop(routers.fall_silent(500)),
+                0 => drop(presence.hear("a", 0)),
+                1 => drop(presence.hear("b", 10)),
+                2 => drop(presence.hear("a", 20)),
+                _ => drop(presence.fall_silent(500)),
             }
-            assert_eq!(routers.before_latest(), states[states.len() - 1], "step {step}");
-            states.push(routers.known.clone());
+            assert_eq!(presence.before_latest(), states[states.len() - 1], "step {step}");
+            states.push(presence.known.clone());
             // The last two at once.
             if step < 2 {
-                routers.settle();
+                presence.commit();
             } else {
                 states.pop();
             }
         }
-        routers.settle();
-        assert_eq!(routers.before_latest(), routers.known);
+        presence.commit();
+        assert_eq!(presence.before_latest(), presence.known);
     }
 }

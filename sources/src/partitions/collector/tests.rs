@@ -1,4 +1,4 @@
-//! Ticks, batches and marks.
+//! Ticks, batches and positions.
 
 use num_complex::Complex32;
 use schemas::CsiLayout;
@@ -11,13 +11,13 @@ fn layout(n_subcarriers: i16) -> CsiLayout {
     CsiLayout { n_rx: 1, n_tx: 1, subcarriers, ..Default::default() }
 }
 
-fn intake() -> Intake {
-    Intake::new(LinkNames::default(), SourceKind::Replay, &SourceContext::detached("test"))
+fn collector() -> Collector {
+    Collector::new(LinkNames::default(), SourceKind::Replay, &SourceContext::detached("test"))
 }
 
-fn push(intake: &mut Intake, transmitter: &str, n_subcarriers: i16, captured_at_ms: i64) {
+fn push(collector: &mut Collector, transmitter: &str, n_subcarriers: i16, captured_at_ms: i64) {
     let values = vec![Complex32::default(); usize::try_from(n_subcarriers).expect("small")];
-    intake.push(&DeviceFrame {
+    collector.push(&DeviceFrame {
         receiver: None,
         transmitter: Some(transmitter),
         layout: &layout(n_subcarriers).into(),
@@ -43,55 +43,55 @@ fn shape(poll: &Poll) -> Vec<(Tick, &str, usize, usize)> {
 
 #[test]
 fn a_batch_has_one_tick_one_link_and_one_layout() {
-    let mut intake = intake();
+    let mut collector = collector();
     for (transmitter, n_subcarriers, captured_at_ms) in
         [("a", 1, 0), ("b", 1, 1), ("a", 1, 2), ("a", 2, 3), ("a", 1, 4), ("b", 1, 9), ("b", 1, 10)]
     {
-        push(&mut intake, transmitter, n_subcarriers, captured_at_ms);
+        push(&mut collector, transmitter, n_subcarriers, captured_at_ms);
     }
-    assert_eq!(intake.len(), 7);
+    assert_eq!(collector.len(), 7);
     let expected =
         [(0, "a", 1, 2), (0, "b", 1, 2), (0, "a", 2, 1), (0, "a", 1, 1), (10, "b", 1, 1)];
-    assert_eq!(shape(&intake.take()), expected[..4], "the last tick is not over");
-    assert_eq!(shape(&intake.drain()), expected[4..]);
-    assert!(intake.is_empty());
+    assert_eq!(shape(&collector.take()), expected[..4], "the last tick is not over");
+    assert_eq!(shape(&collector.drain()), expected[4..]);
+    assert!(collector.is_empty());
 }
 
 #[test]
 fn late_frames_travel_at_the_clock() {
-    let mut intake = intake();
+    let mut collector = collector();
     for captured_at_ms in [0, 30, 10, 40] {
-        push(&mut intake, "a", 1, captured_at_ms);
+        push(&mut collector, "a", 1, captured_at_ms);
     }
-    let poll = intake.drain();
+    let poll = collector.drain();
     assert_eq!(shape(&poll), [(0, "a", 1, 1), (30, "a", 1, 2), (40, "a", 1, 1)]);
     assert_eq!((poll.n_late, poll.clock), (1, 40));
 }
 #[test]
 fn with_a_delay_nothing_is_late_before_it() {
-    let mut intake = intake().with_max_delay_ms(20);
+    let mut collector = collector().with_max_delay_ms(20);
     for captured_at_ms in [0, 30, 12, 11, 5, 60] {
-        push(&mut intake, "a", 1, captured_at_ms);
+        push(&mut collector, "a", 1, captured_at_ms);
     }
-    let poll = intake.take();
+    let poll = collector.take();
     assert_eq!(shape(&poll), [(0, "a", 1, 1), (10, "a", 1, 3), (30, "a", 1, 1)]);
     let Record::Csi(batch) = &poll.records[1].1 else { panic!("only frames were pushed") };
     assert_eq!(batch.captured_at_ns, [5_000_000, 11_000_000, 12_000_000], "in order");
     assert_eq!((poll.n_late, poll.clock), (1, 40), "5 came when the clock was at 10");
-    assert_eq!(shape(&intake.finish(&())), [(60, "a", 1, 1)]);
+    assert_eq!(shape(&collector.finish(&())), [(60, "a", 1, 1)]);
 }
 
-/// Records at random times, read in one go and again from each mark: the same ticks.
+/// Records at random times, read in one go and again from each position: the same ticks.
 /// What comes in later than frames of other devices is not late; a device that is gone holds the others back
 /// for no longer than a network delays frames.
 #[test]
 fn each_device_has_a_clock_of_its_own() {
-    let mut intake = intake().with_senders(true).with_clock(Clock::Aligned);
+    let mut collector = collector().with_senders(true).with_clock(Clock::Aligned);
     let mut hear = |device: u8, arrived_at_ms: i64, device_ms: i64| {
-        intake.set_arrival(arrived_at_ms * 1_000_000);
-        intake.set_sender(Some([10, 0, 0, device].into()));
-        push(&mut intake, "ap", 1, device_ms);
-        let poll = intake.take();
+        collector.set_arrival(arrived_at_ms * 1_000_000);
+        collector.set_sender(Some([10, 0, 0, device].into()));
+        push(&mut collector, "ap", 1, device_ms);
+        let poll = collector.take();
         assert_eq!(poll.n_late, 0, "device {device} at {arrived_at_ms} ms");
         poll.clock
     };
@@ -124,35 +124,35 @@ fn reading_on_from_a_mark_gives_the_same_records() {
     let cases = [0, 30].into_iter().flat_map(|it| clocks.map(|(clock, n)| (it, clock, n)));
     for (max_delay_ms, clock, n_devices) in cases {
         let read = |context: &SourceContext<'_>| {
-            let mut intake = Intake::new(LinkNames::default(), SourceKind::Replay, context)
+            let mut collector = Collector::new(LinkNames::default(), SourceKind::Replay, context)
                 .with_max_delay_ms(max_delay_ms)
                 .with_senders(true)
                 .with_clock(clock);
-            let from: usize = intake.restore(context, "").expect("its own").unwrap_or(0);
-            let (mut records, mut marks) = (Vec::new(), Vec::new());
+            let from: usize = collector.restore(context, "").expect("its own").unwrap_or(0);
+            let (mut records, mut positions) = (Vec::new(), Vec::new());
             for (captured_at_ms, nth) in times.iter().zip(0_usize..).skip(from) {
                 let device = u8::try_from(nth % n_devices).expect("few");
                 if n_devices > 1 {
                     let arrived_at_ms = 70 + 13 * i64::try_from(nth).expect("few");
-                    intake.set_arrival(arrived_at_ms * 1_000_000);
-                    intake.set_sender(Some([10, 0, 0, device].into()));
+                    collector.set_arrival(arrived_at_ms * 1_000_000);
+                    collector.set_sender(Some([10, 0, 0, device].into()));
                 }
                 // Each has a clock of its own.
-                push(&mut intake, "a", 1, *captured_at_ms + i64::from(device) * 1_000_000);
-                intake.mark(&nth);
-                let poll = intake.take();
+                push(&mut collector, "a", 1, *captured_at_ms + i64::from(device) * 1_000_000);
+                collector.record_position(&nth);
+                let poll = collector.take();
                 records.extend(poll.records);
-                marks.extend(poll.marks);
+                positions.extend(poll.positions);
             }
-            let poll = intake.finish(&times.len());
+            let poll = collector.finish(&times.len());
             records.extend(poll.records);
-            marks.extend(poll.marks);
-            (frames(records), marks)
+            positions.extend(poll.positions);
+            (frames(records), positions)
         };
         let context = SourceContext::detached("test");
-        let (all, marks) = read(&context);
-        assert!(marks.len() > 4, "{marks:?}");
-        for Mark { tick, position, .. } in marks {
+        let (all, positions) = read(&context);
+        assert!(positions.len() > 4, "{positions:?}");
+        for PartitionPosition { tick, position, .. } in positions {
             let positions = [(Vec::new(), position.expect("it is there"))];
             let again = read(&SourceContext { positions: &positions, ..context });
             let expected: Vec<_> = all.iter().filter(|(at, _)| *at >= tick).copied().collect();
@@ -177,14 +177,14 @@ fn frames(records: Vec<(Tick, Record)>) -> Vec<(Tick, i64)> {
 /// was started.
 #[test]
 fn the_clock_does_not_follow_a_time_far_ahead() {
-    let mut intake = intake().with_max_ahead_ms(60_000);
+    let mut collector = collector().with_max_ahead_ms(60_000);
     let now_ms = 1_767_225_600_000;
-    intake.set_arrival(now_ms * 1_000_000);
+    collector.set_arrival(now_ms * 1_000_000);
     for captured_at_ms in [now_ms, now_ms + 60_000, now_ms + 60_001, i64::MAX / 1_000_000, 5] {
-        push(&mut intake, "a", 1, captured_at_ms);
+        push(&mut collector, "a", 1, captured_at_ms);
     }
-    intake.drop_ahead(7);
-    let poll = intake.drain();
+    collector.drop_ahead(7);
+    let poll = collector.drain();
     assert_eq!((poll.n_records, poll.n_late), (3, 1));
     let expected = Dropped { reason: TOO_FAR_AHEAD, n_records: 2, offset: 7 };
     assert_eq!(poll.dropped, [expected]);
@@ -194,19 +194,20 @@ fn the_clock_does_not_follow_a_time_far_ahead() {
 /// Nothing but garbage moves the clock, too, before it takes too much memory.
 #[test]
 fn garbage_is_bounded() {
-    let mut intake = intake();
+    let mut collector = collector();
     let n_dropped = 3 * 16 * 1024 * 1024 / ERROR_BYTES as u64;
     let mut n_left = 0;
     for nth in 0..n_dropped {
-        intake.drop_record("garbage", nth);
+        collector.drop_record("garbage", nth);
         if nth % 10_000 == 0 {
-            n_left += intake.take().records.iter().map(|(_, record)| record.len()).sum::<usize>();
+            n_left +=
+                collector.take().records.iter().map(|(_, record)| record.len()).sum::<usize>();
         }
     }
     assert!(n_left as u64 > n_dropped / 2, "{n_left} of {n_dropped} have left");
 }
 
-/// Large records of one moment, of which each sixteen or so are a tick: read on from any mark, they have the
+/// Large records of one moment, of which each sixteen or so are a tick: read on from any position, they have the
 /// ticks that they had.
 #[test]
 fn a_full_tick_is_over_at_the_same_record_after_a_restart() {
@@ -217,22 +218,22 @@ fn a_full_tick_is_over_at_the_same_record_after_a_restart() {
         Record::Event(schemas::Event { subject, ..schemas::Event::default() })
     };
     let read = |context: &SourceContext<'_>| {
-        let mut intake = Intake::new(LinkNames::default(), SourceKind::Replay, context);
-        let from: usize = intake.restore(context, "").expect("its own").unwrap_or(0);
-        let (mut ticks, mut marks) = (Vec::new(), Vec::new());
+        let mut collector = Collector::new(LinkNames::default(), SourceKind::Replay, context);
+        let from: usize = collector.restore(context, "").expect("its own").unwrap_or(0);
+        let (mut ticks, mut positions) = (Vec::new(), Vec::new());
         for nth in from..150 {
-            intake.push_record(5_000_000, record(nth));
-            intake.mark(&nth);
-            let poll = intake.take();
+            collector.push_record(5_000_000, record(nth));
+            collector.record_position(&nth);
+            let poll = collector.take();
             ticks.extend(poll.records.into_iter().map(|(tick, _)| tick));
-            marks.extend(poll.marks);
+            positions.extend(poll.positions);
         }
-        ticks.extend(intake.finish(&150_usize).records.into_iter().map(|(tick, _)| tick));
-        (ticks, marks)
+        ticks.extend(collector.finish(&150_usize).records.into_iter().map(|(tick, _)| tick));
+        (ticks, positions)
     };
-    let (all, marks) = read(&context);
-    assert!(marks.len() > 3, "{} ticks were full", marks.len());
-    for Mark { tick, position, .. } in marks {
+    let (all, positions) = read(&context);
+    assert!(positions.len() > 3, "{} ticks were full", positions.len());
+    for PartitionPosition { tick, position, .. } in positions {
         let positions = [(Vec::new(), position.expect("it is read on"))];
         let (again, _) = read(&SourceContext { positions: &positions, ..context });
         let expected: Vec<_> = all.iter().filter(|at| **at >= tick).copied().collect();

@@ -4,12 +4,12 @@ use schemas::Tick;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::partitions::intake::{Intake, LeftGranule};
+use crate::partitions::collector::{Collector, LeftGranule};
+use crate::partitions::device_presence::DevicePresence;
 use crate::partitions::position::{self, Position};
-use crate::partitions::routers::Routers;
-use crate::{Mark, SourceContext, SourceError};
+use crate::{PartitionPosition, SourceContext, SourceError};
 
-impl Intake {
+impl Collector {
     /// The place to read on from in a partition, after a restart; what waited there waits again.
     ///
     /// # Errors
@@ -21,7 +21,7 @@ impl Intake {
         partition: &str,
     ) -> Result<Option<P>, SourceError> {
         let Some(position) = context.position(partition) else { return Ok(None) };
-        let Position { tick, place, waiting, open, devices, routers: known } =
+        let Position { tick, place, waiting, open, devices, presence: known } =
             Position::decode(position).map_err(|source| SourceError::Position {
                 name: context.name.to_owned(),
                 source,
@@ -29,8 +29,8 @@ impl Intake {
         self.ticks.restore(tick, open);
         self.records = waiting;
         self.devices.restore(devices);
-        if let Some(routers) = &mut self.routers {
-            routers.restore(known);
+        if let Some(presence) = &mut self.presence {
+            presence.restore(known);
         }
         Ok(place)
     }
@@ -41,15 +41,19 @@ impl Intake {
     /// # Panics
     ///
     /// If the place holds something that postcard cannot write, such as a sequence of unknown length.
-    pub fn mark(&mut self, place: &impl Serialize) -> Option<Tick> {
+    pub fn record_position(&mut self, place: &impl Serialize) -> Option<Tick> {
         let left = self.left.take();
         let marked = left.map(|left| {
             let tick = left.end;
             let position = Some(self.position_at(left, place));
-            self.marks.push(Mark { partition: self.partition().to_owned(), tick, position });
+            self.positions.push(PartitionPosition {
+                partition: self.partition().to_owned(),
+                tick,
+                position,
+            });
             tick
         });
-        self.settle();
+        self.commit();
         marked
     }
 
@@ -57,7 +61,11 @@ impl Intake {
     /// of that granule.
     pub(crate) fn leave(&mut self) -> Option<Tick> {
         let LeftGranule { end: tick, .. } = self.left.take_if(|left| left.waiting.is_empty())?;
-        self.marks.push(Mark { partition: self.partition().to_owned(), tick, position: None });
+        self.positions.push(PartitionPosition {
+            partition: self.partition().to_owned(),
+            tick,
+            position: None,
+        });
         Some(tick)
     }
 
@@ -76,15 +84,15 @@ impl Intake {
             waiting,
             open,
             devices: self.devices.before_latest(),
-            routers: self.routers.as_ref().map(Routers::before_latest).unwrap_or_default(),
+            presence: self.presence.as_ref().map(DevicePresence::before_latest).unwrap_or_default(),
         })
     }
 
-    /// The latest frames are before the place that a mark would note.
-    pub(crate) fn settle(&mut self) {
-        self.devices.settle();
-        if let Some(routers) = &mut self.routers {
-            routers.settle();
+    /// Commits the state of devices: the latest frames are before the next position.
+    pub(crate) fn commit(&mut self) {
+        self.devices.commit();
+        if let Some(presence) = &mut self.presence {
+            presence.commit();
         }
     }
 

@@ -5,21 +5,21 @@
 
 mod collect;
 mod decode;
-mod marks;
+mod positions;
 mod ticks;
 
 use std::net::IpAddr;
 
 use schemas::{Record, SourceKind, Tick};
 
+use crate::partitions::collector::ticks::TickAssigner;
+use crate::partitions::device_presence::DevicePresence;
 use crate::partitions::devices::Devices;
 use crate::partitions::errors::Errors;
 use crate::partitions::frames::LinkNames;
-use crate::partitions::intake::ticks::TickAssigner;
-use crate::partitions::routers::Routers;
+use crate::partitions::peer_address::PeerAddress;
 use crate::partitions::rows::{OpenRows, Table};
-use crate::partitions::sender::Sender;
-use crate::{Clock, Dropped, Mark, SourceContext};
+use crate::{Clock, Dropped, PartitionPosition, SourceContext};
 
 /// Why a record is not used whose time cannot be right.
 const TOO_FAR_AHEAD: &str = "time too far ahead";
@@ -34,7 +34,7 @@ const ERROR_BYTES: usize = 160;
 /// waits: so records that come out of order by less than the delay are not late. The same is so where each of
 /// several devices has a clock that is kept steady by the time of arrival: the slowest one counts.
 #[derive(Debug)]
-pub struct Intake {
+pub struct Collector {
     names: LinkNames,
     source_kind: SourceKind,
     ticks: TickAssigner,
@@ -45,9 +45,9 @@ pub struct Intake {
     written_at_ns: Option<i64>,
     /// Records that are further ahead of both than `max_ahead_ns`, since they were last counted.
     n_ahead: u64,
-    sender: Sender,
+    sender: PeerAddress,
     /// Which devices are there, if that is to be told.
-    routers: Option<Routers>,
+    presence: Option<DevicePresence>,
     /// True if frames are stamped with the time that they came in, if it is known.
     arrival: bool,
     devices: Devices,
@@ -55,14 +55,14 @@ pub struct Intake {
     latest: Option<usize>,
     /// In the order of their ticks.
     records: Vec<(Tick, Record)>,
-    marks: Vec<Mark>,
+    positions: Vec<PartitionPosition>,
     /// The granule that the clock has just left.
     left: Option<LeftGranule>,
     dropped: Vec<Dropped>,
     n_late: u64,
-    /// Records since the last [`Intake::take`], each frame and each row as one.
+    /// Records since the last [`Collector::take`], each frame and each row as one.
     n_records: usize,
-    /// Frames of a batch, as the last [`Intake::take`] had them.
+    /// Frames of a batch, as the last [`Collector::take`] had them.
     frames_per_batch: usize,
     /// Frames that there is no room for yet, if there will be as many as it had.
     n_expected: usize,
@@ -88,26 +88,26 @@ impl LeftGranule {
     }
 }
 
-impl Intake {
-    /// An empty intake whose clock stands where time starts.
+impl Collector {
+    /// An empty collector, whose clock is at the first tick of the run.
     pub fn new(names: LinkNames, source_kind: SourceKind, context: &SourceContext<'_>) -> Self {
         let SourceContext { name, tick_length, granule, begins_at, .. } = *context;
         let ticks = TickAssigner::new(tick_length, granule, begins_at);
         Self::empty(names, source_kind, ticks, Errors::new(name, ""))
     }
 
-    /// An empty intake for another partition, whose clock stands where this one's does.
-    pub(crate) fn beside(&self, partition: &str) -> Self {
-        let (ticks, errors) = (self.ticks.for_partition(), self.errors.beside(partition));
+    /// An empty collector for another partition, with the same clock.
+    pub(crate) fn for_partition(&self, partition: &str) -> Self {
+        let (ticks, errors) = (self.ticks.for_partition(), self.errors.for_partition(partition));
         Self {
             max_delay_ns: self.max_delay_ns,
             max_ahead_ns: self.max_ahead_ns,
             written_at_ns: self.written_at_ns,
-            sender: self.sender.beside(),
-            routers: self.routers.as_ref().map(Routers::beside),
+            sender: self.sender.for_partition(),
+            presence: self.presence.as_ref().map(DevicePresence::for_partition),
             arrival: self.arrival,
-            devices: self.devices.beside(),
-            rows: self.rows.as_ref().map(|rows| rows.beside(partition)),
+            devices: self.devices.for_partition(),
+            rows: self.rows.as_ref().map(|rows| rows.for_partition(partition)),
             ..Self::empty(self.names.clone(), self.source_kind, ticks, errors)
         }
     }
@@ -127,13 +127,13 @@ impl Intake {
             arrived_at_ns: None,
             written_at_ns: None,
             n_ahead: 0,
-            sender: Sender::default(),
-            routers: None,
+            sender: PeerAddress::default(),
+            presence: None,
             arrival: false,
             devices: Devices::default(),
             latest: None,
             records: Vec::new(),
-            marks: Vec::new(),
+            positions: Vec::new(),
             left: None,
             dropped: Vec::new(),
             n_late: 0,
@@ -183,14 +183,14 @@ impl Intake {
     /// Names receivers by who sends, where frames do not tell.
     #[must_use]
     pub(crate) fn with_senders(self, by_sender: bool) -> Self {
-        Self { sender: Sender::new(by_sender), ..self }
+        Self { sender: PeerAddress::new(by_sender), ..self }
     }
 
     /// Tells which devices are there, as long as none is silent for `timeout_ms`.
     #[must_use]
     pub(crate) fn with_routers(self, context: &SourceContext<'_>, timeout_ms: u32) -> Self {
-        let routers = Routers::new(context.site, i64::from(timeout_ms) * 1_000_000);
-        Self { routers: Some(routers), ..self }
+        let presence = DevicePresence::new(context.site, i64::from(timeout_ms) * 1_000_000);
+        Self { presence: Some(presence), ..self }
     }
 
     /// Tells when the frames that follow came in.
@@ -221,7 +221,7 @@ impl Intake {
 
     /// Moves the clock to a tick, as it was moved before.
     pub(crate) fn advance_to_tick(&mut self, clock: Tick) {
-        self.settle();
+        self.commit();
         self.advance(clock);
     }
 
@@ -237,7 +237,7 @@ impl Intake {
 
     /// Forgets what was remembered of devices.
     pub(crate) fn forget_devices(&mut self) {
-        self.devices = self.devices.beside();
+        self.devices = self.devices.for_partition();
     }
 
     /// The source's name.
@@ -265,12 +265,12 @@ impl Intake {
         self.clock_at(captured_at_ns) >= self.ticks.granule_end(self.clock())
     }
 
-    /// Records and bad ones since the last [`Intake::take`].
+    /// Records and bad ones since the last [`Collector::take`].
     pub fn len(&self) -> usize {
         self.n_records + self.dropped.len()
     }
 
-    /// True when nothing came since the last [`Intake::take`].
+    /// True when nothing came since the last [`Collector::take`].
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -7,28 +7,28 @@ use std::time::Duration;
 use schemas::{SourceKind, Tick};
 
 use crate::journal::{self, Reader};
+use crate::partitions::device_demux::DeviceDemux;
 use crate::partitions::idleness::Idleness;
-use crate::partitions::inbox::Inbox;
 use crate::partitions::ingress::Ingress;
 use crate::{Poll, Source, SourceError};
 
 /// How long to wait for a message before saying that none came.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// Messages taken in one poll at most.
+/// PartitionDecoder taken in one poll at most.
 const MESSAGES_PER_POLL: usize = 256;
 
 /// Reads a journal.
-pub(crate) struct Journaled {
+pub(crate) struct JournalSource {
     folder: PathBuf,
     reader: Reader,
-    inbox: Inbox,
+    demux: DeviceDemux,
     idleness: Idleness,
     messages_per_poll: usize,
     /// True if nobody writes to it.
     recording: bool,
 }
 
-impl Journaled {
+impl JournalSource {
     /// Reads what a receiver writes.
     pub(crate) fn new(
         folder: &Path,
@@ -58,11 +58,11 @@ impl Journaled {
         kind: SourceKind,
         ingress: &Ingress<'_>,
     ) -> Result<Self, SourceError> {
-        let inbox = Inbox::open(ingress, kind, reader.offset())?;
-        reader.seek(inbox.offset());
+        let demux = DeviceDemux::open(ingress, kind, reader.offset())?;
+        reader.seek(demux.offset());
         let idleness = Idleness::new(ingress, "");
         let recording = kind == SourceKind::Replay;
-        Ok(Self { folder, reader, inbox, idleness, messages_per_poll, recording })
+        Ok(Self { folder, reader, demux, idleness, messages_per_poll, recording })
     }
 
     /// Takes what is there, or comes in a moment.
@@ -74,10 +74,10 @@ impl Journaled {
         while n_taken < self.messages_per_poll {
             let Some(entry) = self.reader.next().map_err(failed)? else { break };
             let offset = entry.offset;
-            if let Some(messages) = self.inbox.timed() {
+            if let Some(messages) = self.demux.timed() {
                 self.idleness.heard(offset, messages)?;
             }
-            match self.inbox.take(&entry) {
+            match self.demux.take(&entry) {
                 Ok(n_records) => n_taken += n_records.max(1),
                 Err(error) => {
                     // It is read again when the outage is over.
@@ -91,7 +91,7 @@ impl Journaled {
 
     /// All that came in is read: has messages that carry their own time follow the wall clock, if none come.
     fn follow_wall_clock(&mut self) -> Result<(), SourceError> {
-        let Some(messages) = self.inbox.timed() else { return Ok(()) };
+        let Some(messages) = self.demux.timed() else { return Ok(()) };
         if self.reader.away() {
             self.idleness.unknown();
             return Ok(());
@@ -104,22 +104,22 @@ impl Journaled {
     }
 }
 
-impl Source for Journaled {
+impl Source for JournalSource {
     fn poll(&mut self) -> Result<Poll, SourceError> {
         self.take()?;
         let clock_ns = self.reader.clock_ns();
-        self.inbox.taken_to(self.reader.offset(), clock_ns);
+        self.demux.taken_to(self.reader.offset(), clock_ns);
         if clock_ns.is_some() {
             if self.recording {
-                return Ok(self.inbox.finish());
+                return Ok(self.demux.finish());
             }
             self.follow_wall_clock()?;
         }
-        Ok(self.inbox.poll())
+        Ok(self.demux.poll())
     }
 
     fn checkpointed_through(&mut self, tick: Tick) -> Result<(), SourceError> {
-        let Some(offset) = self.inbox.needed(tick).filter(|_| !self.recording) else {
+        let Some(offset) = self.demux.needed(tick).filter(|_| !self.recording) else {
             return Ok(());
         };
         let failed = |source| SourceError::Journal { folder: self.folder.clone(), source };
@@ -127,9 +127,12 @@ impl Source for Journaled {
     }
 }
 
-impl fmt::Debug for Journaled {
+impl fmt::Debug for JournalSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Journaled").field("folder", &self.folder).finish_non_exhaustive()
+        formatter
+            .debug_struct("JournalSource")
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
     }
 }
 

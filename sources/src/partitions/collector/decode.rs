@@ -2,10 +2,10 @@
 
 use schemas::Record;
 
-use crate::partitions::intake::Intake;
+use crate::partitions::collector::Collector;
 use crate::{Content, Decoded, Decoder, Step};
 
-impl Intake {
+impl Collector {
     /// Collects the first record of some bytes, which are not empty, or all records of the packet that they
     /// begin with. With `complete` no more bytes will follow.
     pub fn decode(&mut self, decoder: &mut dyn Decoder, bytes: &[u8], complete: bool) -> Step {

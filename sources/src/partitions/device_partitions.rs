@@ -12,17 +12,17 @@ use std::net::IpAddr;
 use schemas::{SourceKind, Tick};
 
 use crate::partitions::ingress::Ingress;
-use crate::partitions::messages::Messages;
+use crate::partitions::partition_decoder::PartitionDecoder;
 use crate::partitions::position::{self, UNKNOWN_DEVICES};
-use crate::{Mark, Poll, SourceContext, SourceError};
+use crate::{PartitionPosition, Poll, SourceContext, SourceError};
 
 /// Devices that are partitions at one time. Others share the one of what has no sender.
 const MOST_DEVICES: usize = 1024;
 
 /// The partitions of a journal.
-pub(crate) struct Senders {
+pub(crate) struct DevicePartitions {
     /// What nobody is known to have sent.
-    pub(crate) rest: Messages,
+    pub(crate) rest: PartitionDecoder,
     devices: BTreeMap<IpAddr, Device>,
     quarantined: BTreeMap<IpAddr, QuarantinedDevice>,
     /// True if devices that are heard for the first time are quarantined.
@@ -31,7 +31,7 @@ pub(crate) struct Senders {
 
 /// A device that sends.
 struct Device {
-    messages: Messages,
+    messages: PartitionDecoder,
     /// From which tick on it is no partition any more. It is kept until no checkpoint has it.
     gone: Option<Tick>,
 }
@@ -43,17 +43,17 @@ struct QuarantinedDevice {
     position: Vec<u8>,
 }
 
-impl Senders {
-    /// Goes on where an earlier run was; otherwise at `start`. With `routers`, they tell which devices are
+impl DevicePartitions {
+    /// Goes on where an earlier run was; otherwise at `start`. With `presence`, they report which devices are
     /// there.
     pub(crate) fn open(
         ingress: &Ingress<'_>,
         kind: SourceKind,
         start: u64,
-        routers: bool,
+        presence: bool,
     ) -> Result<Self, SourceError> {
         let context = ingress.context;
-        let open = |name: &str| Messages::open(ingress, kind, name, routers);
+        let open = |name: &str| PartitionDecoder::open(ingress, kind, name, presence);
         let (mut rest, _) = open("")?;
         rest.skip_to(start);
         let (mut devices, mut quarantined) = (BTreeMap::new(), BTreeMap::new());
@@ -61,7 +61,7 @@ impl Senders {
             let name = address.to_string();
             let messages = match context.position(&name) {
                 Some(_) => open(&name)?.0,
-                None => rest.beside(&name, rest.offset()),
+                None => rest.for_partition(&name, rest.offset()),
             };
             if context.is_quarantined(&name) {
                 quarantined.insert(address, QuarantinedDevice::at(&messages));
@@ -75,7 +75,7 @@ impl Senders {
 
     /// Where to read on.
     pub(crate) fn offset(&self) -> u64 {
-        self.partitions().map(Messages::offset).min().unwrap_or_default()
+        self.partitions().map(PartitionDecoder::offset).min().unwrap_or_default()
     }
 
     /// The clock of the partition that is the furthest behind.
@@ -89,7 +89,11 @@ impl Senders {
     }
 
     /// The partition that a message belongs to. None if it is quarantined, or has read the message.
-    pub(crate) fn of(&mut self, sender: Option<IpAddr>, offset: u64) -> Option<&mut Messages> {
+    pub(crate) fn of(
+        &mut self,
+        sender: Option<IpAddr>,
+        offset: u64,
+    ) -> Option<&mut PartitionDecoder> {
         let is_new = offset >= self.rest.offset();
         let Some(address) = sender else { return Some(&mut self.rest).filter(|_| is_new) };
         if self.quarantined.contains_key(&address) {
@@ -101,7 +105,7 @@ impl Senders {
             Entry::Vacant(_) if !is_new => return None,
             Entry::Vacant(_) if !has_room => &mut self.rest,
             Entry::Vacant(place) => {
-                let messages = self.rest.beside(&address.to_string(), offset);
+                let messages = self.rest.for_partition(&address.to_string(), offset);
                 if self.quarantines_unknown {
                     self.quarantined.insert(address, QuarantinedDevice::at(&messages));
                     return None;
@@ -113,37 +117,37 @@ impl Senders {
     }
 
     /// Each of the partitions there are.
-    pub(crate) fn for_each(&mut self, mut change: impl FnMut(&mut Messages)) {
+    pub(crate) fn for_each(&mut self, mut change: impl FnMut(&mut PartitionDecoder)) {
         let devices = self.devices.values_mut().filter(|device| device.gone.is_none());
         iter::once(&mut self.rest).chain(devices.map(|it| &mut it.messages)).for_each(&mut change);
     }
 
     /// Has partitions that were silent at a time leave, at the end of a granule; the others note where they
     /// are.
-    pub(crate) fn mark(&mut self, now_ns: i64) {
-        self.rest.mark();
+    pub(crate) fn record_position(&mut self, now_ns: i64) {
+        self.rest.record_position();
         for device in self.devices.values_mut().filter(|device| device.gone.is_none()) {
             let silent = device.messages.is_silent(now_ns);
-            device.gone = silent.then(|| device.messages.intake.leave()).flatten();
-            device.messages.mark();
+            device.gone = silent.then(|| device.messages.collector.leave()).flatten();
+            device.messages.record_position();
         }
     }
 
     /// Takes out what each of them has with `take`.
-    pub(crate) fn poll(&mut self, mut take: impl FnMut(&mut Messages) -> Poll) -> Poll {
+    pub(crate) fn poll(&mut self, mut take: impl FnMut(&mut PartitionDecoder) -> Poll) -> Poll {
         let mut poll = take(&mut self.rest);
-        let quarantined = poll.marks.iter().flat_map(|mark| {
-            self.quarantined.iter().map(|(address, quarantined)| Mark {
+        let quarantined = poll.positions.iter().flat_map(|mark| {
+            self.quarantined.iter().map(|(address, quarantined)| PartitionPosition {
                 partition: address.to_string(),
                 tick: mark.tick,
                 position: Some(position::quarantine(&quarantined.position, mark.tick)),
             })
         });
         let quarantined: Vec<_> = quarantined.collect();
-        poll.marks.extend(quarantined);
+        poll.positions.extend(quarantined);
         for device in self.devices.values_mut() {
             poll.join(match device.gone {
-                Some(_) => device.messages.intake.take(),
+                Some(_) => device.messages.collector.take(),
                 None => take(&mut device.messages),
             });
         }
@@ -162,10 +166,10 @@ impl Senders {
     }
 
     fn clocks(&self) -> impl Iterator<Item = Tick> {
-        self.partitions().map(|messages| messages.intake.clock())
+        self.partitions().map(|messages| messages.collector.clock())
     }
 
-    fn partitions(&self) -> impl Iterator<Item = &Messages> {
+    fn partitions(&self) -> impl Iterator<Item = &PartitionDecoder> {
         let devices = self.devices.values().filter(|device| device.gone.is_none());
         iter::once(&self.rest).chain(devices.map(|device| &device.messages))
     }
@@ -173,7 +177,7 @@ impl Senders {
 
 impl Device {
     /// Its messages, from an offset on if it was gone.
-    fn back(&mut self, rest: &Messages, offset: u64) -> &mut Messages {
+    fn back(&mut self, rest: &PartitionDecoder, offset: u64) -> &mut PartitionDecoder {
         if self.gone.take().is_some() {
             self.messages.begin_again(rest, offset);
         }
@@ -183,8 +187,8 @@ impl Device {
 
 impl QuarantinedDevice {
     /// A device that is quarantined where it is.
-    fn at(messages: &Messages) -> Self {
-        let (source, partition) = (messages.intake.source(), messages.intake.partition());
+    fn at(messages: &PartitionDecoder) -> Self {
+        let (source, partition) = (messages.collector.source(), messages.collector.partition());
         tracing::error!(source, partition, "quarantined");
         Self { offset: messages.offset(), position: messages.position() }
     }

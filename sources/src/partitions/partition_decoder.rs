@@ -1,4 +1,4 @@
-//! Messages of whole records, each with an offset: what Kafka and journals give.
+//! PartitionDecoder of whole records, each with an offset: what Kafka and journals give.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,9 @@ use crate::Clock;
 use crate::partitions::ingress::Ingress;
 use crate::partitions::position::place_of;
 use crate::registry::{Registry, Schema};
-use crate::{DecodeError, Decoder, DecoderMemory, Intake, Poll, SourceContext, SourceError, Step};
+use crate::{
+    Collector, DecodeError, Decoder, DecoderMemory, Poll, SourceContext, SourceError, Step,
+};
 
 /// Where to read on.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -50,8 +52,8 @@ impl Decoding {
 }
 
 /// The messages of one partition.
-pub(crate) struct Messages {
-    pub(crate) intake: Intake,
+pub(crate) struct PartitionDecoder {
+    pub(crate) collector: Collector,
     /// Who sends nothing for so long is silent.
     timeout_ns: i64,
     place: Place,
@@ -59,32 +61,32 @@ pub(crate) struct Messages {
     marked: VecDeque<(Tick, u64)>,
 }
 
-impl Messages {
-    /// Goes on where an earlier run was; gives the offset if there was one. With `routers`, it tells which
+impl PartitionDecoder {
+    /// Goes on where an earlier run was; gives the offset if there was one. With `presence`, it reports which
     /// devices are there.
     pub(crate) fn open(
         ingress: &Ingress<'_>,
         kind: SourceKind,
         partition: &str,
-        routers: bool,
+        presence: bool,
     ) -> Result<(Self, Option<u64>), SourceError> {
         let starts_at = ingress.context.starts_at;
-        let mut intake = ingress.intake(kind, partition, Clock::Arrival);
-        if routers {
-            intake = intake.with_routers(ingress.context, ingress.idle_timeout_ms);
+        let mut collector = ingress.collector(kind, partition, Clock::Arrival);
+        if presence {
+            collector = collector.with_routers(ingress.context, ingress.idle_timeout_ms);
         }
-        let place: Option<Place> = intake.restore(ingress.context, partition)?;
+        let place: Option<Place> = collector.restore(ingress.context, partition)?;
         let offset = place.map(|place| place.offset);
         let marked = offset.map(|offset| (starts_at, offset)).into_iter().collect();
         let timeout_ns = i64::from(ingress.idle_timeout_ms) * 1_000_000;
-        Ok((Self { intake, timeout_ns, place: place.unwrap_or_default(), marked }, offset))
+        Ok((Self { collector, timeout_ns, place: place.unwrap_or_default(), marked }, offset))
     }
 
     /// Those of another partition, from an offset on.
-    pub(crate) fn beside(&self, partition: &str, offset: u64) -> Self {
+    pub(crate) fn for_partition(&self, partition: &str, offset: u64) -> Self {
         let place = Place { offset, ..Place::default() };
-        let (intake, marked) = (self.intake.beside(partition), [(0, offset)].into());
-        Self { intake, place, marked, ..*self }
+        let (collector, marked) = (self.collector.for_partition(partition), [(0, offset)].into());
+        Self { collector, place, marked, ..*self }
     }
 
     /// Of the next message.
@@ -95,8 +97,8 @@ impl Messages {
     /// Begins again beside other messages, as if it had never been there.
     pub(crate) fn begin_again(&mut self, rest: &Self, offset: u64) {
         let mut marked = std::mem::take(&mut self.marked);
-        *self = rest.beside(self.intake.partition(), offset);
-        marked.push_back((self.intake.clock(), offset));
+        *self = rest.for_partition(self.collector.partition(), offset);
+        marked.push_back((self.collector.clock(), offset));
         self.marked = marked;
     }
 
@@ -108,7 +110,7 @@ impl Messages {
 
     /// Hears the device, if the partition is one.
     pub(crate) fn hear(&mut self, now_ns: i64) {
-        self.place.heard_at_ns = Some(now_ns).filter(|_| !self.intake.partition().is_empty());
+        self.place.heard_at_ns = Some(now_ns).filter(|_| !self.collector.partition().is_empty());
     }
 
     /// Says that nothing that is not here is before an offset.
@@ -120,7 +122,7 @@ impl Messages {
 
     /// Where they are, when nothing was read yet.
     pub(crate) fn position(&self) -> Vec<u8> {
-        self.intake.position(&self.place)
+        self.collector.position(&self.place)
     }
 
     /// Decodes what of a message is not done with; the one behind it is at `next`. After an outage, it can
@@ -144,18 +146,19 @@ impl Messages {
         decoding.decoder.recall(if begun { self.place.memory } else { DecoderMemory::default() });
         while let Some(bytes) = message.get(self.place.n_decoded..).filter(|it| !it.is_empty()) {
             let place = self.place;
-            self.place.n_decoded += match self.intake.decode(&mut *decoding.decoder, bytes, true) {
+            self.place.n_decoded += match self.collector.decode(&mut *decoding.decoder, bytes, true)
+            {
                 Step::Used(used) => used,
                 Step::Bad(used, error) => {
-                    self.intake.drop_record(error.reason(), offset);
+                    self.collector.drop_record(error.reason(), offset);
                     used
                 }
                 Step::NeedsMore => bytes.len(),
                 Step::NeedsSchema(number) => self.learn(decoding, number, offset, bytes.len())?,
             };
-            self.intake.drop_ahead(offset);
+            self.collector.drop_ahead(offset);
             self.place.memory = decoding.decoder.memory();
-            self.mark_at(place);
+            self.record_position_at(place);
         }
         self.place = Place { offset: next, n_decoded: 0, ..self.place };
         Ok(())
@@ -177,7 +180,7 @@ impl Messages {
         };
         Ok(learnt.map_or_else(
             |error| {
-                self.intake.drop_record(error.reason(), offset);
+                self.collector.drop_record(error.reason(), offset);
                 n_bytes
             },
             |()| 0,
@@ -187,17 +190,17 @@ impl Messages {
     /// Tells of devices that have fallen silent by a time. What was known of them does not count when they
     /// are back.
     pub(crate) fn tell_silences(&mut self, now_ns: i64) {
-        while self.intake.tell_silence(now_ns) {
-            self.mark();
+        while self.collector.tell_silence(now_ns) {
+            self.record_position();
         }
         if self.is_silent(now_ns) {
-            self.intake.forget_devices();
+            self.collector.forget_devices();
         }
     }
 
     /// Notes where to read on, if the clock has left a granule.
-    pub(crate) fn mark(&mut self) {
-        self.mark_at(self.place);
+    pub(crate) fn record_position(&mut self) {
+        self.record_position_at(self.place);
     }
 
     /// The offset from which on messages are needed, if all before a tick is done with.
@@ -210,11 +213,11 @@ impl Messages {
 
     /// Takes out everything, when no more messages come.
     pub(crate) fn finish(&mut self) -> Poll {
-        self.intake.finish(&self.place)
+        self.collector.finish(&self.place)
     }
 
-    fn mark_at(&mut self, place: Place) {
-        if let Some(tick) = self.intake.mark(&place) {
+    fn record_position_at(&mut self, place: Place) {
+        if let Some(tick) = self.collector.record_position(&place) {
             self.marked.push_back((tick, place.offset));
         }
     }

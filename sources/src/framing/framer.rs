@@ -11,7 +11,7 @@ const LONGEST_RECORD: usize = 512 * 1024;
 
 /// Cuts one stream.
 #[derive(Debug, Default)]
-pub(crate) struct Cutter {
+pub(crate) struct Framer {
     /// The beginning of a record.
     begun: Vec<u8>,
     /// Set while packets of a capture come.
@@ -20,7 +20,7 @@ pub(crate) struct Cutter {
 
 /// A record, or what is between records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Piece<'a> {
+pub(crate) struct FramedRecord<'a> {
     pub(crate) bytes: &'a [u8],
     /// Who sent it, if a capture tells.
     pub(crate) sender: Option<IpAddr>,
@@ -28,24 +28,24 @@ pub(crate) struct Piece<'a> {
     pub(crate) behind: u64,
 }
 
-impl Cutter {
-    /// Takes the bytes that come next, and tells each piece that is whole.
+impl Framer {
+    /// Takes the bytes that come next, and passes on each whole record.
     pub(crate) fn take(
         &mut self,
         decoder: &dyn Decoder,
         bytes: &[u8],
-        tell: impl FnMut(Piece<'_>),
+        tell: impl FnMut(FramedRecord<'_>),
     ) {
         self.begun.extend_from_slice(bytes);
         self.cut(decoder, false, tell);
     }
 
     /// Tells what has begun, when no more comes.
-    pub(crate) fn end(&mut self, decoder: &dyn Decoder, tell: impl FnMut(Piece<'_>)) {
+    pub(crate) fn end(&mut self, decoder: &dyn Decoder, tell: impl FnMut(FramedRecord<'_>)) {
         self.cut(decoder, true, tell);
     }
 
-    fn cut(&mut self, decoder: &dyn Decoder, ended: bool, mut tell: impl FnMut(Piece<'_>)) {
+    fn cut(&mut self, decoder: &dyn Decoder, ended: bool, mut tell: impl FnMut(FramedRecord<'_>)) {
         let Self { begun, network } = self;
         let mut at = 0;
         while at < begun.len() {
@@ -54,7 +54,7 @@ impl Cutter {
             let Some((n_bytes, message)) = first(rest, complete, decoder, network) else { break };
             at += n_bytes;
             if let Some((bytes, sender)) = message {
-                tell(Piece { bytes, sender, behind: (begun.len() - at) as u64 });
+                tell(FramedRecord { bytes, sender, behind: (begun.len() - at) as u64 });
             }
         }
         begun.drain(..at);
@@ -109,12 +109,12 @@ mod tests {
 
     fn cut(pieces: &[&[u8]]) -> Vec<(Vec<u8>, u64)> {
         let decoder = CsiFormat::Esp32.decoder();
-        let (mut cutter, mut records) = (Cutter::default(), Vec::new());
-        let mut keep = |piece: Piece<'_>| records.push((piece.bytes.to_vec(), piece.behind));
+        let (mut framer, mut records) = (Framer::default(), Vec::new());
+        let mut keep = |piece: FramedRecord<'_>| records.push((piece.bytes.to_vec(), piece.behind));
         for piece in pieces {
-            cutter.take(&*decoder, piece, &mut keep);
+            framer.take(&*decoder, piece, &mut keep);
         }
-        cutter.end(&*decoder, &mut keep);
+        framer.end(&*decoder, &mut keep);
         records
     }
 
@@ -142,9 +142,9 @@ mod tests {
             let capture = [header, packets].concat();
             for cut_at in 0..=capture.len() {
                 let decoder = CsiFormat::Esp32.decoder();
-                let (mut cutter, mut found, mut behind) = (Cutter::default(), Vec::new(), 0);
+                let (mut framer, mut found, mut behind) = (Framer::default(), Vec::new(), 0);
                 for piece in [&capture[..cut_at], &capture[cut_at..]] {
-                    cutter.take(&*decoder, piece, |piece| {
+                    framer.take(&*decoder, piece, |piece| {
                         found.push((piece.bytes.to_vec(), piece.sender));
                         behind = piece.behind;
                     });
@@ -157,8 +157,8 @@ mod tests {
     #[test]
     fn short_lines_are_not_waited_for() {
         let decoder = CsiFormat::Esp32.decoder();
-        let (mut cutter, mut n_pieces) = (Cutter::default(), 0);
-        cutter.take(&*decoder, b"boot\n", |_| n_pieces += 1);
+        let (mut framer, mut n_pieces) = (Framer::default(), 0);
+        framer.take(&*decoder, b"boot\n", |_| n_pieces += 1);
         assert_eq!(n_pieces, 1);
     }
 

@@ -5,20 +5,20 @@ use std::net::IpAddr;
 
 /// Who sent the frames that follow, if that is known.
 #[derive(Debug, Default)]
-pub(crate) struct Sender {
+pub(crate) struct PeerAddress {
     /// True if who sends names the receiver, where frames do not tell.
     is_receiver: bool,
     address: Option<IpAddr>,
     name: String,
 }
 
-impl Sender {
+impl PeerAddress {
     pub(crate) fn new(is_receiver: bool) -> Self {
         Self { is_receiver, ..Self::default() }
     }
 
     /// Nobody yet, in another partition.
-    pub(crate) fn beside(&self) -> Self {
+    pub(crate) fn for_partition(&self) -> Self {
         Self::new(self.is_receiver)
     }
 
