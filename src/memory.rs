@@ -1,16 +1,24 @@
-//! What is not in use goes back to the system.
+//! Settings of the allocator: free memory goes back to the system.
 //!
-//! By itself the allocator asks for huge pages, so that a few kilobytes in use make two megabytes
-//! resident, and keeps what is free until it happens to look. A sink that has much in its hands every few
-//! seconds, for a moment and on many threads, then takes several times as much memory as it needs.
-//! `benches/README.md` has figures.
+//! By default the allocator asks for huge pages, so that a few kilobytes in use make two megabytes resident, and
+//! each thread keeps free pages for itself. A sink that allocates much every few seconds, briefly and on many
+//! threads, then takes several times as much memory as it needs. `benches/README.md` has figures.
 
 #![expect(unsafe_code, reason = "the allocator has no other settings than variables of C")]
 
 use std::ffi::{c_int, c_long};
 
-/// `mi_option_purge_delay`: milliseconds that free memory stays; 1000 by default.
-const PURGE_DELAY: (c_int, c_long) = (15, 10);
+/// The numbers of options in `mimalloc.h` of version 3, with values.
+const OPTIONS: [(c_int, c_long); 4] = [
+    // `mi_option_purge_delay`: milliseconds that free memory stays; 1000 by default.
+    (15, 10),
+    // `mi_option_generic_collect`: slow allocations until a thread looks for free pages; 10,000 by default.
+    (34, 500),
+    // `mi_option_page_reclaim_on_free`: any thread may take over pages of threads that have ended; off by default.
+    (35, 1),
+    // `mi_option_page_full_retain`: free pages of each size that a thread keeps; 2 by default.
+    (36, 0),
+];
 
 unsafe extern "C" {
     /// Sets an option, unless the environment does.
@@ -19,9 +27,10 @@ unsafe extern "C" {
 
 /// To be called before there are other threads.
 pub(crate) fn give_back() {
-    let (option, milliseconds) = PURGE_DELAY;
-    // SAFETY: it stores a number, and nobody else sets options meanwhile.
-    unsafe { mi_option_set_default(option, milliseconds) };
+    for (option, value) in OPTIONS {
+        // SAFETY: it stores a number, and nobody else sets options meanwhile.
+        unsafe { mi_option_set_default(option, value) };
+    }
     // Where the system does not let a process choose, the pages stay huge.
     let _ = nix::sys::prctl::set_thp_disable(true);
 }
