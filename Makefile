@@ -10,7 +10,7 @@ PACKAGES := build-essential cmake maven mosquitto openjdk-17-jre-headless postgr
 # All crates at once, always: building one alone would build its dependencies with other features.
 CARGO_FLAGS := --workspace --locked
 
-.PHONY: demo test soak build golden audit bench train packages
+.PHONY: demo test soak build book golden audit bench train packages
 
 demo: build
 	$(FRESNEL) demo
@@ -24,6 +24,11 @@ test: packages $(PYTHON)/ready $(KAFKA)/ready $(REGISTRY)/ready
 
 build: packages
 	cargo build $(CARGO_FLAGS)
+
+# The documentation as HTML, with search.
+book:
+	command -v mdbook >/dev/null || cargo install --locked mdbook
+	mdbook build docs --dest-dir $(abspath $(TARGET)/book)
 
 # Rewrites golden files and generated documents; look at what changed.
 golden:

@@ -11,6 +11,7 @@ mod cluster;
 mod configuration;
 mod connections;
 mod demo;
+mod documents;
 mod golden;
 mod history;
 mod inspect;
@@ -22,7 +23,6 @@ mod mqtt;
 mod poison;
 mod power;
 mod recovery;
-mod schema;
 mod serial;
 mod streams;
 mod support;
@@ -53,7 +53,10 @@ fn main() {
     let trials = vec![
         trial!(layering::crates_use_what_they_may),
         trial!(layering::rooms_of_sources_use_what_they_may),
-        trial!(schema::documents_are_current),
+        trial!(documents::generated_documents_are_current),
+        trial!(documents::links_lead_to_files),
+        trial!(documents::the_book_lists_its_pages),
+        trial!(documents::pipelines_in_documents_are_valid),
         trial!(golden::worker_counts_do_not_matter),
         trial!(golden::records_that_tie_have_an_order),
         trial!(history::a_capture_becomes_rows),

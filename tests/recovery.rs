@@ -241,7 +241,7 @@ pub(crate) fn a_supervised_run_is_started_again() {
     let expected = uninterrupted();
     let directory = directory("10.0");
     let arguments = ["run", "flat.toml", "--supervise"];
-    let output = process::fresnel_failing(directory.path(), &arguments, "after commit/history:5");
+    let output = process::fresnel_failing(directory.path(), &arguments, "after commit/history:8");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.contains("starting it again"), "{said}");
