@@ -44,14 +44,16 @@ pub(crate) fn inspect(
     let checkpoint = store.inspect(pipeline, tick);
     store.close();
     let Some(checkpoint) = checkpoint? else {
-        bail!("there is no such checkpoint of pipeline {pipeline:?} in {location:?}");
+        bail!(
+            "no such checkpoint of pipeline {pipeline:?} in {location:?}: `fresnel checkpoint ls` lists them"
+        );
     };
     let components = &checkpoint.state.components;
     let lines = match component {
         None => all(components)?,
         Some(name) => match components.get(name) {
             Some(component) => keys(component)?,
-            None => bail!("component {name:?} of pipeline {pipeline:?} remembers nothing"),
+            None => bail!("component {name:?} of pipeline {pipeline:?} has no saved state"),
         },
     };
     print(&format!("tick {}\n{lines}", checkpoint.progress))
@@ -82,7 +84,9 @@ fn keys(component: &ComponentState) -> Result<String> {
 /// Opens a store that is there.
 fn open(location: &str) -> Result<Store> {
     if !location.contains("://") && !Path::new(location).exists() {
-        bail!("there is no store {location:?}");
+        bail!(
+            "store {location:?} not found: run the command in the folder of the pipeline, or name its store"
+        );
     }
     Ok(Store::open(Path::new("."), location)?)
 }

@@ -76,7 +76,7 @@ enum Command {
         #[arg(long, conflicts_with_all = ["fresh", "drop_state"])]
         supervise: bool,
     },
-    /// Shows everything at work in a simulated room: no hardware, broker or file needed.
+    /// Runs the demo pipeline in a simulated room, without hardware, brokers or files.
     Demo {
         /// Folder for the demo's files and its history.
         #[arg(short = 'C', long, default_value = "demo")]
@@ -94,62 +94,62 @@ enum Command {
         #[arg(required = true)]
         pipelines: Vec<PathBuf>,
     },
-    /// Draws a pipeline.
+    /// Prints the graph of a pipeline.
     Graph {
         /// The pipeline file.
         pipeline: PathBuf,
-        /// How.
+        /// Output format.
         #[arg(short, long, value_enum, default_value_t)]
         format: GraphFormat,
     },
-    /// Records what comes over a source's socket, until it is interrupted. A source replays it with
+    /// Records the messages that a source receives over its socket, until it is interrupted. Replay them with
     /// `transport = { journal = "FOLDER" }`.
     Record {
         /// The pipeline file.
         pipeline: PathBuf,
         /// The source's name.
         source: String,
-        /// Folder to fill.
+        /// Folder for the recording.
         folder: PathBuf,
     },
-    /// Tells what is in a capture: format, frames, links, shapes, rates, gaps, jumps of the clock, signal
-    /// strengths and how steady the phase between antennas is.
+    /// Summarises a capture: format, frames, links, shapes, rates, gaps, jumps of the clock, signal strengths
+    /// and the stability of the phase between antennas.
     Inspect {
-        /// The capture, or a folder that `record` has filled.
+        /// The capture, or a recording of `fresnel record`.
         capture: PathBuf,
-        /// Its format; by default the one that its bytes show.
+        /// Format of the capture; by default it is recognised by its first bytes.
         #[arg(short, long, value_parser = csi_format)]
         format: Option<CsiFormat>,
-        /// As JSON.
+        /// Prints JSON.
         #[arg(long)]
         json: bool,
-        /// Draws amplitude and phase of the busiest link over its frames as well, as a PNG.
+        /// Also plots amplitude and phase of the link with most frames, to this PNG file.
         #[arg(long, value_name = "FILE")]
         plot: Option<PathBuf>,
     },
-    /// Turns a capture into a table with a row for each frame.
+    /// Converts a capture to a table with a row for each frame.
     Convert {
-        /// The capture, or a folder that `record` has filled.
+        /// The capture, or a recording of `fresnel record`.
         capture: PathBuf,
-        /// The table: a name with .parquet or .arrow.
+        /// The table: a file name that ends with .parquet or .arrow.
         table: PathBuf,
-        /// The capture's format; by default the one that its bytes show.
+        /// Format of the capture; by default it is recognised by its first bytes.
         #[arg(short, long, value_parser = csi_format)]
         format: Option<CsiFormat>,
     },
-    /// Answers a read-only SQL query over a history.
+    /// Runs a read-only SQL query on a history.
     Sql {
         /// Folder of the history.
         #[arg(long, default_value = "history")]
         history: PathBuf,
-        /// Form of the answer: pretty, json, `json_lines`, csv, arrow or parquet.
+        /// Output format: pretty, json, `json_lines`, csv, arrow or parquet.
         #[arg(short, long, default_value = "pretty", value_parser = format)]
         format: Format,
         /// The query.
         query: String,
     },
-    /// Takes a person out of a history: their poses, activities and events, and all that tells of
-    /// them in files of earlier versions.
+    /// Removes a person from a history: their poses, activities and events, also from files of its earlier
+    /// versions.
     Forget {
         /// Folder of the history.
         #[arg(long, default_value = "history")]
@@ -161,40 +161,40 @@ enum Command {
     Tap {
         /// A source, an operator, or one of its ports as in `zones.events`.
         stream: String,
-        /// Where the pipeline's API is.
+        /// Address of the pipeline's API.
         #[arg(default_value = "http://127.0.0.1:8080")]
         url: String,
     },
-    /// Shows what each component of a running pipeline does.
+    /// Shows the rates, cost and lag of each component of a running pipeline.
     Top {
-        /// Where its API is.
+        /// Address of the pipeline's API.
         #[arg(default_value = "http://127.0.0.1:8080")]
         url: String,
     },
     /// Trains a CSI pose model on simulated scenes.
     Train {
-        /// The scene file whose room and radios are learnt.
+        /// Scene file with the room and the radios.
         #[arg(long, default_value = "pipelines/scenes/flat.toml")]
         scene: PathBuf,
-        /// Where the model goes.
+        /// File for the model.
         #[arg(long, default_value = "models/flat.safetensors")]
         model: PathBuf,
-        /// Scenes to train on, of 40 seconds each.
+        /// Scenes for training, of 40 seconds each.
         #[arg(long, default_value_t = 120)]
         scenes: u64,
-        /// Scenes to measure on.
+        /// Scenes for the measurement of accuracy.
         #[arg(long, default_value_t = 16)]
         held_out: u64,
-        /// Rounds over all samples.
+        /// Passes over all samples.
         #[arg(long, default_value_t = 16)]
         epochs: usize,
-        /// Seed of everything.
+        /// Seed of scenes and training.
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
     /// Prints the JSON Schema of pipeline files.
     Schema,
-    /// Shows what a pipeline could go on from.
+    /// Shows checkpoints.
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
 }
@@ -207,7 +207,7 @@ enum CheckpointCommand {
         #[arg(long, default_value = "fresnel.db")]
         store: String,
     },
-    /// Tells what each component of a pipeline remembers.
+    /// Prints the size of the state of each component of a pipeline.
     Inspect {
         /// The pipeline's name.
         pipeline: String,
@@ -247,7 +247,7 @@ fn csi_format(name: &str) -> Result<CsiFormat, String> {
 }
 
 impl Arguments {
-    /// Does what was asked, or has another process do it.
+    /// Runs the command, under a supervisor if that was requested.
     pub(crate) fn run(self) -> Result<ExitCode> {
         let Command::Run { supervise: true, pipeline, directory, process, .. } = self.command
         else {
@@ -306,7 +306,7 @@ impl Command {
         }
     }
 
-    /// Does what is no run.
+    /// Runs a command other than `run`.
     fn run_tool(self) -> Result<()> {
         match self {
             Command::Validate { pipelines } => {

@@ -25,7 +25,9 @@ pub(crate) fn demo(directory: PathBuf, listen: SocketAddr, workers: usize) -> Re
             .and_then(|()| fs::write(&path, content))
             .with_context(|| format!("could not write {}", path.display()))?;
     }
-    eprintln!("a simulated room: nobody is there; the history goes to {}", directory.display());
+    eprintln!("simulated room: all sensors and people are computed");
+    let history = directory.join("history");
+    eprintln!("history: fresnel sql --history {} \"SELECT * FROM events\"", history.display());
     let plan = Plan::load(&directory.join("pipelines/demo.toml"))?;
     let (cluster, stop) = (Cluster::default(), stop_on_signal()?);
     let (fresh, quarantine, drop_state) = (false, Vec::new(), Vec::new());

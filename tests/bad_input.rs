@@ -85,26 +85,26 @@ pub(crate) fn a_fresh_start_says_what_sinks_hold() {
         let answer = process::succeed(path, &["sql", "--format", "csv", sql]);
         answer.lines().nth(1).and_then(|n| n.parse().ok()).expect("a number")
     };
-    assert!(!run(&[]).contains("holds"));
+    assert!(!run(&[]).contains("\" has "));
     let once = n_rows();
     let journal = path.join("fresnel.journal/flat/earlier");
     fs::create_dir_all(&journal).expect("room");
     fs::write(path.join("history/notes.txt"), "mine").expect("room");
     let said = run(&["--fresh"]);
-    assert!(said.contains("\"out.jsonl\" holds"), "{said}");
-    assert!(said.contains("\"history\" holds rows of earlier runs in presence"), "{said}");
+    assert!(said.contains("\"out.jsonl\" has"), "{said}");
+    assert!(said.contains("\"history\" has rows of earlier runs in presence"), "{said}");
     assert_eq!(n_rows(), 2 * once, "beside the old ones");
     assert!(journal.exists(), "journals of earlier runs stay");
 
     process::fail(path, &["run", "flat.toml", "--clear"], 2);
-    assert!(!run(&["--fresh", "--clear"]).contains("holds"));
+    assert!(!run(&["--fresh", "--clear"]).contains("\" has "));
     assert_eq!(n_rows(), once);
     assert!(!journal.exists() && path.join("history/notes.txt").exists());
 
     fs::remove_file(path.join("out.jsonl.upper")).expect("it is there");
     let said = process::fail(path, &["run", "flat.toml", "--fresh", "--clear"], 1);
     assert!(said.contains("cannot clear the output of sink \"out\""), "{said}");
-    assert!(said.contains("may be anybody's"), "{said}");
+    assert!(said.contains("has no `.upper` file"), "{said}");
     assert_eq!(n_rows(), once, "nothing is removed then");
 }
 

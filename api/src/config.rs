@@ -89,7 +89,7 @@ pub(crate) async fn zones(State(app): State<App>) -> Result<Json<Vec<Zone>>, Req
         (status = 400, description = "That is no zone.", body = Problem),
         (status = 404, description = "There is no such operator.", body = Problem),
         (status = 421, description = "Another process of the run takes changes.", body = Problem),
-        (status = 503, description = "The pipeline takes no changes now.", body = Problem),
+        (status = 503, description = "The run is ending and accepts no changes.", body = Problem),
     ),
 )]
 pub(crate) async fn set_zone(
@@ -111,7 +111,7 @@ pub(crate) async fn set_zone(
         (status = 200, description = "It is gone.", body = Kept),
         (status = 404, description = "There is no such zone.", body = Problem),
         (status = 421, description = "Another process of the run takes changes.", body = Problem),
-        (status = 503, description = "The pipeline takes no changes now.", body = Problem),
+        (status = 503, description = "The run is ending and accepts no changes.", body = Problem),
     ),
 )]
 pub(crate) async fn remove_zone(

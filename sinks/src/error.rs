@@ -59,7 +59,7 @@ pub enum SinkError {
         committed: u64,
     },
     /// A file holds what another sink or pipeline has written, or nobody knows who.
-    #[error("{path:?} holds {}: move it away, or choose another path", output_of(.writer.as_deref()))]
+    #[error("{path:?} has {}: move it away, or choose another path", output_of(.writer.as_deref()))]
     OfOthers {
         /// The path as the pipeline has it.
         path: PathBuf,
@@ -192,7 +192,7 @@ fn is_of_full_disk(error: &(dyn Error + 'static)) -> bool {
 fn output_of(writer: Option<&str>) -> String {
     match writer {
         Some(writer) => format!("output of {writer:?}"),
-        None => "what no pipeline is known to have written".to_owned(),
+        None => "content of unknown origin".to_owned(),
     }
 }
 

@@ -24,13 +24,15 @@ pub enum OutputError {
         source: io::Error,
     },
     /// Nothing tells who wrote a file.
-    #[error("{path:?} may be anybody's, as it has no upper beside it: move or remove it by hand")]
+    #[error(
+        "{path:?} has no `.upper` file, so Fresnel cannot tell who wrote it: move or remove it by hand"
+    )]
     Unknown {
         /// The file.
         path: PathBuf,
     },
     /// Another sink has written to a file or folder.
-    #[error("{path:?} holds output of {writer:?}: move or remove it by hand")]
+    #[error("{path:?} has output of {writer:?}: move or remove it by hand")]
     OfOthers {
         /// The file or folder.
         path: PathBuf,
@@ -82,7 +84,7 @@ impl JsonLinesConfig {
     fn leftovers(&self, directory: &Path) -> Option<String> {
         let n_bytes = file_bytes(&directory.join(&self.path)).filter(|n_bytes| *n_bytes > 0)?;
         let path = self.path.display();
-        Some(format!("\"{path}\" holds {n_bytes} bytes, which a fresh start replaces"))
+        Some(format!("\"{path}\" has {n_bytes} bytes, which a fresh start replaces"))
     }
 
     fn output(&self, writer: &str, directory: &Path) -> Result<Vec<PathBuf>, OutputError> {
@@ -166,8 +168,8 @@ mod tests {
         fs::write(&path, "").expect("room");
         assert_eq!(config.leftovers(folder.path()), None);
         fs::write(&path, "{}\n").expect("room");
-        let found = config.leftovers(folder.path()).expect("it holds a line");
-        assert!(found.contains("holds 3 bytes"), "{found}");
+        let found = config.leftovers(folder.path()).expect("it has a line");
+        assert!(found.contains("has 3 bytes"), "{found}");
     }
 
     #[test]

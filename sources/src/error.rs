@@ -71,7 +71,7 @@ pub enum SourceError {
     },
     /// A network interface could not be listened to.
     #[error(
-        "could not listen to the network interface {name:?}; it takes the capability CAP_NET_RAW"
+        "could not listen to the network interface {name:?}: the process needs the capability CAP_NET_RAW"
     )]
     Interface {
         /// The interface.
@@ -116,7 +116,7 @@ pub enum SourceError {
         source: Box<ureq::Error>,
     },
     /// What comes over a transport that can be asked again needs no recording.
-    #[error("{name:?} has nothing to record: only what comes over a socket is")]
+    #[error("{name:?} cannot be recorded: only sources with a journal can")]
     NothingToRecord {
         /// The source's name.
         name: String,
@@ -130,7 +130,7 @@ pub enum SourceError {
         source: postcard::Error,
     },
     /// A file is not the one that was read before.
-    #[error("cannot go on in {path:?} at byte {offset}: the file is shorter now")]
+    #[error("cannot continue in {path:?} at byte {offset}: the file is shorter")]
     Shorter {
         /// The path as the pipeline has it.
         path: PathBuf,

@@ -33,7 +33,7 @@ pub enum CaptureError {
         source: io::Error,
     },
     /// Nothing in it looks like CSI.
-    #[error("{path:?} is of no known format; --format names one")]
+    #[error("the format of {path:?} was not recognised: name it with --format")]
     Unknown {
         /// The file.
         path: PathBuf,
@@ -53,7 +53,7 @@ pub enum CaptureError {
         source: io::Error,
     },
     /// The name of a table does not tell its format.
-    #[error("{path:?} is no table that can be written: expected a name with .parquet or .arrow")]
+    #[error("cannot write {path:?}: expected a name that ends with .parquet or .arrow")]
     Table {
         /// The file.
         path: PathBuf,

@@ -68,7 +68,7 @@ pub enum ConfigurationError {
         problem: &'static str,
     },
     /// The pipeline comes to its end, or does not keep up.
-    #[error("the pipeline takes no changes now")]
+    #[error("the run is ending and accepts no changes")]
     Busy,
     /// The store failed, and the run with it. The next one knows whether the change was kept.
     #[error("the change may be lost: the store failed")]

@@ -46,7 +46,7 @@ impl Control {
     /// Stops the run in order because another process asks for the pipeline.
     pub(super) fn hand_over(&self, to: String) {
         if self.asked_by.get().is_none() {
-            tracing::warn!(to, "another process takes the pipeline over, stopping");
+            tracing::warn!(to, "another process takes over the pipeline: stopping");
         }
         // Who asked first is told to people.
         let _ = self.asked_by.set(to);

@@ -66,7 +66,7 @@ fn fit(
     match checkpoint.progress {
         Progress::Reached(tick) => tracing::info!(tick, "going on from a checkpoint"),
         Progress::Ended | Progress::Failed => tracing::warn!(
-            "this pipeline came to its end before: its sinks take nothing more; --fresh starts it anew"
+            "this pipeline has ended before, and its sinks accept no more records: use --fresh to start it again"
         ),
     }
     let entries = checkpoint.state.components.into_iter().map(|(name, component)| {

@@ -16,7 +16,7 @@ pub enum StoreError {
     #[error("could not reach the store")]
     Database(#[from] sqlx::Error),
     /// Another run of the pipeline has begun.
-    #[error("pipeline {pipeline:?} was taken over: run {generation} is not its newest any more")]
+    #[error("pipeline {pipeline:?} was taken over: a newer run than {generation} has begun")]
     Fenced {
         /// The pipeline.
         pipeline: String,

@@ -51,7 +51,7 @@ pub struct WindowsConfig {
 #[non_exhaustive]
 pub enum WindowsError {
     /// A column is not there.
-    #[error("there is no column {name:?}; there are {}", there.join(", "))]
+    #[error("no column {name:?}: expected one of {}", there.join(", "))]
     NoColumn {
         /// Its name.
         name: String,
@@ -59,13 +59,13 @@ pub enum WindowsError {
         there: Vec<String>,
     },
     /// A column cannot be a key.
-    #[error("{name:?} cannot be a key: it is no text, number or boolean")]
+    #[error("{name:?} cannot be a key: expected a column of text, numbers or booleans")]
     NoKey {
         /// Its name.
         name: String,
     },
     /// A column has no numbers.
-    #[error("{name:?} cannot be aggregated: it holds no numbers")]
+    #[error("{name:?} cannot be aggregated: expected a column of numbers")]
     NoNumbers {
         /// Its name.
         name: String,

@@ -219,9 +219,9 @@ fn mistakes_are_told() {
     };
     let window = r#""window": { "tumbling": { "length_s": 1.0 } }"#;
     let told = problem(&format!(r#"{{ "key": ["kex"], {window}, "aggregates": {{}} }}"#));
-    assert_eq!(told, "there is no column \"kex\"; there are key, x");
+    assert_eq!(told, "no column \"kex\": expected one of key, x");
     let told = problem(&format!(r#"{{ {window}, "aggregates": {{ "m": "max(key)" }} }}"#));
-    assert_eq!(told, "\"key\" cannot be aggregated: it holds no numbers");
+    assert_eq!(told, "\"key\" cannot be aggregated: expected a column of numbers");
     let told =
         problem(&format!(r#"{{ "key": ["x"], {window}, "aggregates": {{ "x": "count" }} }}"#));
     assert_eq!(told, "there would be two columns \"x\"");

@@ -20,7 +20,7 @@ impl DeltaConfig {
         let (path, names) = (self.path.display(), tables.join(", "));
         (!tables.is_empty()).then(|| {
             format!(
-                "\"{path}\" holds rows of earlier runs in {names}: new rows go beside them, unless \
+                "\"{path}\" has rows of earlier runs in {names}: new rows are added to them, unless \
                  --clear removes what this pipeline wrote"
             )
         })

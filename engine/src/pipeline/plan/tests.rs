@@ -183,12 +183,12 @@ fn columns_are_followed_from_end_to_end() {
         (
             "key = [\"device\"]",
             "key = [\"devices\"]",
-            "flat.toml:10:12: \"seconds\": there is no column \"devices\"; there are at_ms, device",
+            "flat.toml:10:12: \"seconds\": no column \"devices\": expected one of at_ms, device",
         ),
         (
             "max(n)",
             "max(m)",
-            "flat.toml:17:12: \"minutes\": there is no column \"m\"; there are device, \
+            "flat.toml:17:12: \"minutes\": no column \"m\": expected one of device, \
              window_start_ns, window_end_ns, n",
         ),
         (
