@@ -23,7 +23,7 @@ const LOGGED: &str = "warn,buoyant_kernel=off";
 /// Set where traces are collected.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
 
-/// How long a collector may take to answer.
+/// Time-out of a collector's response.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sends the rest of the traces when it is dropped.

@@ -23,11 +23,11 @@ use crate::logging::Logging;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// What `sysexits.h` calls a configuration error.
+/// `EX_CONFIG` of `sysexits.h`: the pipeline file has errors.
 const EXIT_CONFIG: u8 = 78;
-/// What it calls a failure that may pass: the pipeline is another process's.
+/// `EX_TEMPFAIL`: another process runs the pipeline.
 const EXIT_ELSEWHERE: u8 = 75;
-/// What it calls an internal software error.
+/// `EX_SOFTWARE`: a panic.
 const EXIT_SOFTWARE: i32 = 70;
 /// Threads that run tasks of libraries.
 const RUNTIMES: [&str; 4] = ["api", "delta", "query", "store"];

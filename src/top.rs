@@ -15,7 +15,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Steps of a bar from idle to busy.
 const STEPS: u64 = 1000;
 
-/// What a component did between two looks.
+/// The rates of a component between two reads.
 struct Line {
     name: String,
     /// Share of one worker's time that it worked.
@@ -55,7 +55,7 @@ fn style() -> ProgressStyle {
     style.expect("the template is right").progress_chars("=> ")
 }
 
-/// What the pipeline tells of itself.
+/// The status of the pipeline.
 fn look(url: &str) -> Result<Value> {
     let url = format!("{}/api/v1/system/performance", url.trim_end_matches('/'));
     let response = ureq::get(&url).call().with_context(|| format!("could not ask {url}"))?;

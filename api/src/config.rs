@@ -1,4 +1,4 @@
-//! What a pipeline was told, and can be told while it runs.
+//! Configuration that changes while a pipeline runs.
 
 use std::sync::Arc;
 

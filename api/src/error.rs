@@ -1,4 +1,4 @@
-//! What a client is told when something cannot be done: problem details (RFC 9457).
+//! Error responses: problem details (RFC 9457).
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(crate) struct Problem {
     status: u16,
     /// The status in words.
     title: String,
-    /// What is wrong with this request.
+    /// The problem of this request.
     detail: String,
 }
 

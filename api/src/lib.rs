@@ -1,4 +1,4 @@
-//! How a running pipeline is reached: HTTP, WebSocket, OpenAPI, and one page to look at.
+//! The API of a running pipeline: HTTP, WebSocket, OpenAPI, and a page.
 
 mod config;
 mod error;

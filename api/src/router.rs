@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use crate::server::{Connections, Timeouts};
 use crate::{config, page, pose, sql, stream, system, tap};
 
-/// What every handler can reach.
+/// Shared by all handlers.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
     pub(crate) shared: Arc<Shared>,

@@ -33,10 +33,10 @@ const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// Pings in a row that a client may leave without an answer.
 const MAX_UNANSWERED: usize = 2;
 
-/// How long a client may take to answer the end.
+/// Time-out of a client's close frame.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What can be subscribed to.
+/// The topics of subscriptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Topic {
@@ -64,7 +64,7 @@ struct Filters {
     source: Option<String>,
 }
 
-/// What a client says.
+/// A message of a client.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 enum Request {

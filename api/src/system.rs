@@ -35,7 +35,7 @@ struct ComponentHealth {
     state: &'static str,
     /// When it failed first, if it has not succeeded since.
     since: Option<DateTime<Utc>>,
-    /// How often it has failed since.
+    /// Number of failures since then.
     failures: u64,
     /// The latest failure and its causes.
     error: Option<String>,
@@ -56,7 +56,7 @@ impl From<Retry> for ComponentHealth {
     }
 }
 
-/// Says whether the pipeline is well.
+/// Returns the health of the pipeline.
 #[utoipa::path(
     get,
     path = "/api/v1/system/health",
@@ -81,7 +81,7 @@ pub(crate) async fn health(State(app): State<App>) -> (StatusCode, Json<Health>)
     (code, Json(Health { status, error, timestamp: now(), components }))
 }
 
-/// What it does.
+/// The settings of the component.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Status {
     /// Always `running`.
@@ -93,11 +93,11 @@ pub(crate) struct Status {
     uptime_seconds: f64,
     /// People in the newest frame of each source.
     total_persons_tracked: usize,
-    /// What each component has counted.
+    /// The counters of each component.
     components: BTreeMap<String, ComponentStatus>,
 }
 
-/// What a component has counted.
+/// The counters of a component.
 #[derive(Debug, Serialize, ToSchema)]
 struct ComponentStatus {
     /// Records that a source gave or a sink took.
@@ -114,7 +114,7 @@ impl From<Counts> for ComponentStatus {
     }
 }
 
-/// Says what the pipeline has done so far.
+/// Returns the counters of the pipeline.
 #[utoipa::path(
     get,
     path = "/api/v1/system/status",
@@ -133,7 +133,7 @@ pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
     })
 }
 
-/// What each component costs, and how far it has come.
+/// The cost and the progress of each component.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Performance {
     /// Seconds since the start.
@@ -144,7 +144,7 @@ pub(crate) struct Performance {
     components: BTreeMap<String, Load>,
 }
 
-/// What a component costs, and how far it has come.
+/// The cost and the progress of a component.
 #[derive(Debug, Serialize, ToSchema)]
 struct Load {
     /// Records that a source gave or a sink took.
@@ -164,7 +164,7 @@ struct Load {
     queued: usize,
 }
 
-/// Says what each component costs, and how far it has come.
+/// Returns the cost and the progress of each component.
 #[utoipa::path(
     get,
     path = "/api/v1/system/performance",

@@ -1,4 +1,4 @@
-//! What earlier runs have left, when a pipeline starts anew: the start says so, or removes it first.
+//! Warns of the output of earlier runs at a fresh start, or removes it.
 
 use std::fs;
 use std::io;
@@ -29,7 +29,7 @@ pub enum ClearError {
     Remove {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! What went in and out, was late, or was dropped and why, by component.
+//! Counters of each component: records, late and dropped ones, with reasons.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -24,9 +24,9 @@ pub struct Counts {
     pub sent: u64,
     /// About how many bytes they have.
     pub sent_bytes: u64,
-    /// How old records were when a sink took them.
+    /// The age of records when a sink accepted them.
     latencies: Latencies,
-    /// How far each of its parts has come.
+    /// The progress of each partition.
     parts: BTreeMap<usize, Part>,
 }
 
@@ -44,7 +44,7 @@ impl Counts {
         self.parts.values().map(|part| part.clock).min()
     }
 
-    /// What waits in its queues: polls of a source, ticks of a sink.
+    /// Items in its queues: polls of a source, ticks of a sink.
     pub fn queued(&self) -> usize {
         self.parts.values().map(|part| part.queued).sum()
     }

@@ -67,7 +67,7 @@ pub enum RunError {
     Different {
         /// The process.
         process: usize,
-        /// What differs, and what to do.
+        /// The difference, and what to do.
         difference: String,
     },
     /// What was saved does not fit the pipeline any more.
@@ -84,9 +84,9 @@ pub enum RunError {
     Behind {
         /// The sink's name.
         name: String,
-        /// What it holds now.
+        /// The upper now.
         upper: u64,
-        /// What it held.
+        /// The upper before.
         expected: u64,
     },
     /// The pipeline came to its end before, and a source of it has not been read.
@@ -119,7 +119,7 @@ pub enum RunError {
 pub struct Mismatch {
     /// The component it was saved for.
     pub name: String,
-    /// What the state is like.
+    /// The shape of the state.
     pub saved: String,
     /// What the component needs; none if there is no such component any more, or it has no state.
     pub needed: Option<String>,

@@ -1,4 +1,4 @@
-//! How old records are when a sink takes them, as a histogram.
+//! The age of records when a sink accepts them, as a histogram.
 
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! How it runs: a pipeline file becomes a checked plan, the plan a timely dataflow on some workers.
+//! The engine: turns a pipeline file into a checked plan, and the plan into a timely dataflow.
 //!
 //! The engine owns what sources, operators and sinks do not: threads, bounded queues, retries, flow
 //! control, counters and the end of a run.

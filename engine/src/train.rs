@@ -28,7 +28,7 @@ const HELD_OUT_SEEDS: u64 = 1 << 32;
 pub struct TrainPlan {
     /// The scene file whose room and radios are learnt.
     pub scene: PathBuf,
-    /// Where the model goes.
+    /// The file for the model.
     pub model: PathBuf,
     /// Scenes to train on.
     pub n_scenes: u64,

@@ -1,4 +1,4 @@
-//! What an operator needs to know of the pipeline it is in.
+//! The context of an operator in its pipeline.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,14 +30,14 @@ impl Context<'_> {
     }
 }
 
-/// Who an operator is.
+/// The identity of an operator.
 #[derive(Clone)]
 pub struct Component {
     /// The pipeline's name, part of every event's id.
     pub pipeline: Arc<str>,
     /// The operator's name, the source of what it makes.
     pub name: Arc<str>,
-    /// Where to count what is dropped.
+    /// Counts dropped records.
     pub dropped: CountDropped,
 }
 

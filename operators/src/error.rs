@@ -12,7 +12,7 @@ pub enum OperatorError {
     Read {
         /// The path as the pipeline has it.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// A model's file could not be written.
@@ -20,7 +20,7 @@ pub enum OperatorError {
     Write {
         /// The path as given.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// A file is no model of this program.
@@ -28,7 +28,7 @@ pub enum OperatorError {
     Model {
         /// The path as the pipeline has it.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         reason: String,
     },
 }

@@ -37,7 +37,7 @@ pub trait StateKey: Clone + Ord + Hash + Serialize + DeserializeOwned + 'static 
     fn route(&self) -> u64;
 }
 
-/// How long state is kept without a record, and of how many keys.
+/// The limits of state: time to live without a record, and number of keys.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StateLimits {
     /// Event time from a key's last record until it is forgotten; none where the operator itself

@@ -1,4 +1,4 @@
-//! What is computed: pure functions over slices, and the timely operators around them.
+//! Operators: pure functions over slices, and the timely operators around them.
 
 mod activity;
 mod closed_ticks;
@@ -51,7 +51,7 @@ pub use crate::zones::{Zone, ZoneConfig, ZoneDifference, Zones, ZonesConfig};
 pub enum OperatorConfig {
     /// Removes the phase errors of unsynchronised clocks.
     SanitizePhase(SanitizePhaseConfig),
-    /// Tells whether something moves on a link.
+    /// Reports motion on links.
     Motion(MotionConfig),
     /// Turns CSI into people.
     Infer(InferConfig),
@@ -59,14 +59,14 @@ pub enum OperatorConfig {
     Track(TrackConfig),
     /// Follows who is in which zone.
     Zones(ZonesConfig),
-    /// Tells what people do.
+    /// Reports the activities of people.
     Activity(ActivityConfig),
     /// Aggregates columns, by key and stretch of time.
     Windows(WindowsConfig),
 }
 
 impl OperatorConfig {
-    /// What flows in, on all inputs alike; none if anything may.
+    /// The kind of records of all inputs; none for any.
     pub fn input(&self) -> Option<RecordKind> {
         match self {
             Self::SanitizePhase(_) | Self::Motion(_) | Self::Infer(_) => Some(RecordKind::Csi),
@@ -75,7 +75,7 @@ impl OperatorConfig {
         }
     }
 
-    /// What is wrong with its settings, if something is: the name of a setting, and what would work.
+    /// A problem of its settings: the name of a setting, and the expected values.
     pub fn problem(&self) -> Option<String> {
         match self {
             Self::SanitizePhase(_) => None,

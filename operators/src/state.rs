@@ -31,7 +31,7 @@ pub struct Change {
 pub struct StateContext<'scope> {
     /// The operator's position in the plan.
     pub component: u32,
-    /// How often changes are saved.
+    /// The granule of saved changes.
     pub granule: Granule,
     /// The first tick of the run: every checkpoint has everything before.
     pub starts_at: Tick,

@@ -1,4 +1,4 @@
-//! What tests of operators share.
+//! Test support for operators.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,7 @@ pub(crate) struct Remembered {
     pub(crate) n_keys: usize,
     /// The most keys that were saved at once.
     pub(crate) most_keys: usize,
-    /// What was dropped, by reason.
+    /// Dropped records, by reason.
     pub(crate) dropped: BTreeMap<&'static str, u64>,
 }
 

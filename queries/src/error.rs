@@ -25,7 +25,7 @@ pub enum QueryError {
     Format {
         /// The format's name.
         format: &'static str,
-        /// What does not fit.
+        /// The conflict.
         reason: String,
     },
     /// The thread that answered is gone.

@@ -1,4 +1,4 @@
-//! What may be asked: one statement that reads, of a size that can be planned.
+//! Guards queries: one statement, read-only, of limited size.
 //!
 //! The planner recurses; a long chain of operators would overflow its stack before any limit of time
 //! or memory is looked at. So the text is measured before it is parsed.

@@ -1,4 +1,4 @@
-//! What is asked: SQL over the history, with what is not in its tables yet.
+//! SQL over the history and the rows that are not committed yet.
 
 mod error;
 mod format;

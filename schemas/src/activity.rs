@@ -1,11 +1,11 @@
-//! What people do, window by window.
+//! Activities of people, by window.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::SourceKind;
 
-/// What a person does.
+/// The activity of a person.
 #[derive(
     Clone,
     Copy,
@@ -68,6 +68,6 @@ pub struct ActivityWindow {
     pub confidence: f32,
     /// The zone the person was last in.
     pub zone: Option<String>,
-    /// Where the measurements come from.
+    /// The kind of source of the measurements.
     pub source_kind: SourceKind,
 }

@@ -91,11 +91,11 @@ impl Default for CsiFrame {
 /// - `iq` is `[n, n_rx, n_tx, n_subcarriers]`, the last axis contiguous, linear scale as measured
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CsiBatch {
-    /// Who sent and who measured.
+    /// The transmitter and the receiver.
     pub link: Link,
     /// The shape of each frame, shared by all batches that have it.
     pub layout: Arc<CsiLayout>,
-    /// Where the frames come from.
+    /// The kind of source of the frames.
     pub source_kind: SourceKind,
     /// Frames of the same tick that its partition gave before this batch began: the order of batches
     /// within a tick.
@@ -260,7 +260,7 @@ pub mod flat_complex {
     ///
     /// # Errors
     ///
-    /// What the serializer says.
+    /// The serializer's error.
     pub fn serialize<S: Serializer>(iq: &[Complex32], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(iq.iter().flat_map(|value| [value.re, value.im]))
     }
@@ -269,7 +269,7 @@ pub mod flat_complex {
     ///
     /// # Errors
     ///
-    /// What the deserializer says, or that a part is missing.
+    /// The deserializer's error, or a missing part.
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Vec<Complex32>, D::Error> {

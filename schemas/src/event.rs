@@ -63,7 +63,7 @@ impl EventType {
 pub struct Event {
     /// Stable under replay, so that a consumer can drop doubles.
     pub id: EventId,
-    /// What happened.
+    /// The type of the event.
     #[serde(rename = "type")]
     pub event_type: EventType,
     /// The place that was watched.
@@ -74,10 +74,10 @@ pub struct Event {
     pub subject: String,
     /// The zone it happened in.
     pub zone: Option<String>,
-    /// What the person does, for activity events.
+    /// The activity of the person, for activity events.
     pub activity: Option<crate::Activity>,
     /// Confidence from 0 to 1.
     pub confidence: f32,
-    /// Where the measurements come from.
+    /// The kind of source of the measurements.
     pub source_kind: SourceKind,
 }

@@ -1,4 +1,4 @@
-//! Where the radios of a site stand: what positions can be computed from.
+//! The geometry of a site: the positions of its radios.
 //!
 //! Site coordinates: `x` and `y` on the plan, `z` up from the floor, all in metres.
 
@@ -19,7 +19,7 @@ pub struct SiteGeometry {
     pub depth_m: f32,
     /// Floor to ceiling, in metres.
     pub height_m: f32,
-    /// Where the transmitter is.
+    /// The position of the transmitter.
     pub transmitter_m: [f32; 3],
     /// The receivers, by name.
     pub receivers: Vec<ReceiverGeometry>,

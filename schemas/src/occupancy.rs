@@ -1,4 +1,4 @@
-//! Who is in a zone, each time that changes.
+//! Occupancy of a zone, for each change.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,12 +12,12 @@ pub struct ZoneOccupancy {
     pub site: String,
     /// The zone's name.
     pub zone: String,
-    /// How many people are in it.
+    /// People in the zone.
     pub count: u32,
     /// Their ids, sorted.
     pub persons: Vec<String>,
     /// Since when, in nanoseconds since the Unix epoch, to the tick.
     pub since_ns: i64,
-    /// Where the measurements come from.
+    /// The kind of source of the measurements.
     pub source_kind: SourceKind,
 }

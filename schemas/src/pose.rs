@@ -44,7 +44,7 @@ pub struct PoseFrame {
     pub persons: Vec<Person>,
     /// Time from capture to the live hub in milliseconds; absent in history, which must replay alike.
     pub processing_time_ms: Option<f32>,
-    /// Where the measurements come from.
+    /// The kind of source of the measurements.
     pub source_kind: SourceKind,
     /// What turned measurements into people.
     pub estimator: Estimator,
@@ -85,11 +85,11 @@ pub struct Person {
     pub bounding_box: BoundingBox,
     /// Confidence from 0 to 1.
     pub confidence: f32,
-    /// Where the person is on the site plan, where that is known.
+    /// The position of the person on the site plan, if it is known.
     pub position: Option<SitePosition>,
     /// The zone the person is in.
     pub zone: Option<String>,
-    /// What the person does.
+    /// The activity of the person.
     pub activity: Option<Activity>,
 }
 

@@ -27,12 +27,12 @@ pub struct Presence {
     pub link: String,
     /// Capture time of the newest frame behind it, in nanoseconds since the Unix epoch.
     pub captured_at_ns: i64,
-    /// What was found.
+    /// The result.
     pub motion: Motion,
     /// Moving variance of the turbulence; absent until a whole window was seen.
     pub moving_variance: Option<f32>,
-    /// What it is compared with; absent before calibration.
+    /// The threshold; absent before calibration.
     pub threshold: Option<f32>,
-    /// Where the measurements come from.
+    /// The kind of source of the measurements.
     pub source_kind: SourceKind,
 }

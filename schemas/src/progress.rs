@@ -1,4 +1,4 @@
-//! How far something has come in event time.
+//! Progress in event time.
 
 use std::fmt;
 
@@ -33,7 +33,7 @@ impl Progress {
 }
 
 impl Default for Progress {
-    /// Where time starts.
+    /// The first tick of the run.
     fn default() -> Self {
         Self::Reached(0)
     }

@@ -27,7 +27,7 @@ pub enum Record {
     Rows(Rows),
 }
 
-/// How [`Record`] is written between processes: compact formats cannot look ahead for a tag.
+/// The form of a [`Record`] between processes: compact formats cannot look ahead for a tag.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Record")]
 enum Numbered {
@@ -84,7 +84,7 @@ impl RecordKind {
     pub const ALL: [Self; 6] =
         [Self::Csi, Self::Pose, Self::Presence, Self::Occupancy, Self::Activity, Self::Event];
 
-    /// What messages call it.
+    /// Its name in messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Csi => "csi",

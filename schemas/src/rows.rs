@@ -31,7 +31,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// How many there are.
+    /// Number of rows.
     pub fn len(&self) -> usize {
         self.batch.num_rows()
     }
@@ -64,7 +64,7 @@ impl Rows {
     }
 }
 
-/// How [`Rows`] are written between processes: the columns as an Arrow stream.
+/// The form of [`Rows`] between processes: the columns as an Arrow stream.
 #[derive(Serialize, Deserialize)]
 struct Packed {
     stream: String,

@@ -1,4 +1,4 @@
-//! Where a record's measurements come from, said by every record.
+//! The kind of source of a record: live, replayed or simulated.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -21,7 +21,7 @@ pub enum SinkError {
     Open {
         /// The path as the pipeline has it.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// A file stopped taking bytes.
@@ -29,7 +29,7 @@ pub enum SinkError {
     Write {
         /// The path as the pipeline has it.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// A record could not be put into JSON.
@@ -37,7 +37,7 @@ pub enum SinkError {
     Encode {
         /// The record's tick.
         tick: u64,
-        /// What the encoder said.
+        /// The encoder's error.
         source: serde_json::Error,
     },
     /// Records could not be put into a table's columns.
@@ -45,7 +45,7 @@ pub enum SinkError {
     Table {
         /// The table's folder.
         path: PathBuf,
-        /// What is wrong with them.
+        /// The cause.
         source: TableError,
     },
     /// A file is shorter than it was when it was committed to.
@@ -55,7 +55,7 @@ pub enum SinkError {
         path: PathBuf,
         /// Its length now.
         found: u64,
-        /// What it held.
+        /// The upper before.
         committed: u64,
     },
     /// A file holds what another sink or pipeline has written, or nobody knows who.
@@ -63,7 +63,7 @@ pub enum SinkError {
     OfOthers {
         /// The path as the pipeline has it.
         path: PathBuf,
-        /// Who has written it, if that is known.
+        /// The writer, if it is known.
         writer: Option<String>,
     },
     /// Another run has written to the same place since.
@@ -83,7 +83,7 @@ pub enum SinkError {
     Columns {
         /// The topic.
         topic: String,
-        /// What is wrong with it.
+        /// The cause.
         source: TableError,
     },
     /// A record has no form in Avro.
@@ -91,7 +91,7 @@ pub enum SinkError {
     Value {
         /// The topic.
         topic: String,
-        /// What the encoder said.
+        /// The encoder's error.
         source: ArrowError,
     },
     /// Columns have no form in Avro.
@@ -99,7 +99,7 @@ pub enum SinkError {
     Avro {
         /// The topic.
         topic: String,
-        /// What the encoder said.
+        /// The encoder's error.
         source: ArrowError,
     },
     /// Columns have no form in Protobuf.
@@ -111,7 +111,7 @@ pub enum SinkError {
     /// A schema has no number.
     #[error("values have no schema")]
     Registry {
-        /// What went wrong with the registry.
+        /// The registry's error.
         source: RegistryError,
     },
     /// Brokers could not be reached, or refused.
@@ -119,7 +119,7 @@ pub enum SinkError {
     Kafka {
         /// The brokers as the pipeline has them.
         brokers: String,
-        /// What the client said.
+        /// The client's error.
         source: Box<KafkaError>,
     },
     /// A Delta table could not be read or committed to.
@@ -127,13 +127,13 @@ pub enum SinkError {
     Delta {
         /// The table's folder.
         path: PathBuf,
-        /// What the table's library said.
+        /// The table library's error.
         source: Box<DeltaTableError>,
     },
 }
 
 impl SinkError {
-    /// Says whether a later run has taken over, so that nothing of this one is wanted any more.
+    /// True if a later run has taken over.
     pub fn is_taken_over(&self) -> bool {
         matches!(self, Self::Fenced { .. } | Self::TakenOver { .. })
     }
@@ -147,7 +147,7 @@ impl SinkError {
         }
     }
 
-    /// Says whether the destination is away, and may come back at any time.
+    /// True if the destination is unreachable or full.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Kafka { .. } | Self::Registry { .. } => self.is_retryable(),
@@ -157,7 +157,7 @@ impl SinkError {
         }
     }
 
-    /// Says whether the same call may succeed later.
+    /// True if the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
             // The disk may be freed.

@@ -52,7 +52,7 @@ impl JsonLinesConfig {
     }
 }
 
-/// Where the dead letters of a file are.
+/// The path of a file's dead letters.
 fn dead_letters_beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".rejected");

@@ -1,4 +1,4 @@
-//! Where results leave: Kafka topics, Delta tables, JSON Lines files, and the hub of live views.
+//! Sinks: Kafka topics, Delta tables, JSON Lines files, and the hub of live views.
 //!
 //! A sink is a plain blocking object; the engine gives it a thread, a bounded queue and retries.
 
@@ -45,7 +45,7 @@ pub enum SinkConfig {
     Live(LiveConfig),
 }
 
-/// What a sink needs to know of its run.
+/// The context of a sink in its run.
 #[derive(Clone, Copy, Debug)]
 pub struct SinkContext<'a> {
     /// The pipeline's name.
@@ -58,7 +58,7 @@ pub struct SinkContext<'a> {
     pub lineage: &'a str,
     /// Grows from run to run of the pipeline.
     pub generation: i64,
-    /// What relative paths are relative to.
+    /// The folder that relative paths are relative to.
     pub directory: &'a Path,
     /// The hub of this run.
     pub hub: &'a Arc<Hub>,
@@ -81,7 +81,7 @@ pub struct OpenSink {
 }
 
 impl SinkConfig {
-    /// Where its upper is kept, if it has one.
+    /// The place of its upper, if it has one.
     pub fn state_shape(&self) -> Option<String> {
         match self {
             Self::Delta(config) => Some(format!("delta 1, {}", config.path.display())),

@@ -1,4 +1,4 @@
-//! What a sink leaves on disk: where it is, and what of it earlier runs have left.
+//! The output of sinks on disk, and that of earlier runs.
 
 use std::fs;
 use std::io;
@@ -20,7 +20,7 @@ pub enum OutputError {
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// Nothing tells who wrote a file.
@@ -53,7 +53,7 @@ impl SinkConfig {
         }
     }
 
-    /// What a fresh start makes of what earlier runs have left; none if they have left nothing.
+    /// A warning of the output of earlier runs before a fresh start; none without output.
     pub fn leftovers(&self, directory: &Path) -> Option<String> {
         match self {
             Self::Delta(config) => config.leftovers(directory),

@@ -25,7 +25,7 @@ pub type Rejected = BTreeMap<&'static str, u64>;
 pub(crate) struct DeadLetter {
     /// The record's tick.
     pub(crate) tick: Tick,
-    /// What kind of record it is.
+    /// The kind of record.
     pub(crate) kind: &'static str,
     /// Frames or rows that it has.
     pub(crate) n_records: u64,

@@ -10,7 +10,7 @@ const MAX_COMMIT_INTERVAL_MS: u32 = 3_600_000;
 const MAX_TOPIC_BYTES: usize = 249;
 
 impl SinkConfig {
-    /// What is wrong with its settings, if anything is: the name of a setting, and what would work.
+    /// A problem of its settings: the name of a setting, and the expected values.
     pub fn problem(&self) -> Option<String> {
         match self {
             Self::Delta(DeltaConfig { path, commit_interval_ms }) => {

@@ -1,4 +1,4 @@
-//! What the engine asks of a sink.
+//! The trait of sinks.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub trait Sink: Send {
         false
     }
 
-    /// How long accepted records wait for a commit at most.
+    /// The longest time between two commits.
     fn commit_interval(&self) -> Duration;
 
     /// What was rejected since this was last asked, by writing or by committing.

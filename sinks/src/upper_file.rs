@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 const SLOT_BYTES: usize = 256;
 const N_SLOTS: u64 = 2;
 
-/// What is committed.
+/// The committed part of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Committed {
-    /// Who wrote it.
+    /// The writer.
     pub(crate) writer: String,
     /// Counts commits.
     number: u64,
@@ -42,7 +42,7 @@ pub(crate) struct UpperFile {
 }
 
 impl UpperFile {
-    /// Where the upper of a file is.
+    /// The path of a file's upper.
     fn path_beside(path: &Path) -> PathBuf {
         let mut name = path.as_os_str().to_owned();
         name.push(".upper");

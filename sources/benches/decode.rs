@@ -35,7 +35,7 @@ const MIN_BYTES: usize = 32_000_000;
 const PIECE_BYTES: usize = 256 * 1024;
 const PCAP_HEADER_BYTES: usize = 24;
 
-/// How csiread reads each format; `path` is the file.
+/// csiread's code for each format; `path` is the file.
 const CASES: [(CsiFormat, &str, &str); 10] = [
     (
         CsiFormat::Intel5300,

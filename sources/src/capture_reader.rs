@@ -18,7 +18,7 @@ use crate::{Clock, Collector, Decoder, DecoderMemory, LinkNames, SourceContext, 
 const READ_BYTES: u64 = 64 * 1024;
 /// No record of any format is longer; a decoder that asks for more has lost its way.
 const LONGEST_RECORD: usize = 1024 * 1024;
-/// PartitionDecoder that a journal has lost.
+/// Messages that a journal has lost.
 const LOST: &str = "lost before it was read";
 
 /// Reads a capture file, or a folder that `fresnel record` has filled, in its own order.
@@ -46,7 +46,7 @@ impl CaptureReader {
     ///
     /// # Errors
     ///
-    /// What the operating system says if it cannot be read.
+    /// The operating system's error, if it cannot be read.
     pub fn open(path: &Path, format: CsiFormat) -> io::Result<Self> {
         // All is in one tick, so that nothing waits for its time.
         let tick_length = TickLength::from_ms(u64::MAX);

@@ -16,7 +16,7 @@ pub enum SourceError {
     Read {
         /// The path as the pipeline has it.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// An address could not be listened on.
@@ -24,7 +24,7 @@ pub enum SourceError {
     Bind {
         /// The address as the pipeline has it.
         address: SocketAddr,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The network stopped giving datagrams.
@@ -32,7 +32,7 @@ pub enum SourceError {
     Receive {
         /// The address as the pipeline has it.
         address: SocketAddr,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// A topic could not be read.
@@ -42,7 +42,7 @@ pub enum SourceError {
         brokers: String,
         /// The topic.
         topic: String,
-        /// What the client said.
+        /// The client's error.
         source: Box<KafkaError>,
     },
     /// A broker could not be reached, or refused.
@@ -50,7 +50,7 @@ pub enum SourceError {
     Mqtt {
         /// Host and port.
         broker: String,
-        /// What the client said.
+        /// The client's error.
         source: Box<ConnectionError>,
     },
     /// Whoever sends cannot be reached now.
@@ -76,7 +76,7 @@ pub enum SourceError {
     Interface {
         /// The interface.
         name: String,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// A serial port could not be opened.
@@ -84,7 +84,7 @@ pub enum SourceError {
     Serial {
         /// The port.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         source: serialport::Error,
     },
     /// A decision about a partition could not be stored or read.
@@ -94,7 +94,7 @@ pub enum SourceError {
         name: String,
         /// True if the store is away, and may come back at any time.
         is_outage: bool,
-        /// What the store said.
+        /// The store's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The journal of what came in could not be written or read.
@@ -102,7 +102,7 @@ pub enum SourceError {
     Journal {
         /// Its folder.
         folder: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// A schema registry does not answer.
@@ -112,7 +112,7 @@ pub enum SourceError {
         url: String,
         /// The schema's number.
         number: u32,
-        /// What went wrong.
+        /// The failure.
         source: Box<ureq::Error>,
     },
     /// What comes over a transport that can be asked again needs no recording.
@@ -126,7 +126,7 @@ pub enum SourceError {
     Position {
         /// The source's name.
         name: String,
-        /// What is wrong with it.
+        /// The cause.
         source: postcard::Error,
     },
     /// A file is not the one that was read before.
@@ -142,7 +142,7 @@ pub enum SourceError {
     Scene {
         /// The path as the pipeline has it.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         reason: String,
     },
 }

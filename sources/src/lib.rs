@@ -1,4 +1,4 @@
-//! Where records enter: CSI captures and devices, and the simulator.
+//! Sources: CSI captures and devices, JSON, poses, and the simulator.
 //!
 //! A source is a plain blocking object that is polled for records; the engine gives it a thread and
 //! a bounded queue. Decoders are pure: bytes in, frames or a counted error out.
@@ -91,7 +91,7 @@ impl SourceConfig {
         }
     }
 
-    /// What is wrong with its settings, if anything is: the name of a setting, and what would work.
+    /// A problem of its settings: the name of a setting, and the expected values.
     pub fn problem(&self) -> Option<String> {
         let of_type = match self {
             Self::Json(config) => config.problem(),
@@ -173,28 +173,28 @@ impl SourceConfig {
     }
 }
 
-/// What a source needs to know of its pipeline.
+/// The context of a source in its pipeline.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceContext<'a> {
     /// The source's name.
     pub name: &'a str,
     /// The place that is watched, unless the source says otherwise.
     pub site: &'a str,
-    /// What relative paths are relative to.
+    /// The folder that relative paths are relative to.
     pub directory: &'a Path,
     /// The pipeline's tick.
     pub tick_length: TickLength,
     /// How often the source notes where it is.
     pub granule: Granule,
-    /// Where time starts: all earlier records are done with.
+    /// The first tick of the run: checkpoints have all earlier records.
     pub starts_at: Tick,
-    /// Where partitions begin that no earlier run has read: behind all that sinks hold.
+    /// The first tick of new partitions: after the last tick that sinks have committed.
     pub begins_at: Tick,
     /// Where to read on from, by partition, as noted in an earlier run.
     pub positions: &'a [(Vec<u8>, Vec<u8>)],
     /// Folder for what comes in over transports that cannot be asked again.
     pub journal: &'a Path,
-    /// Where decisions about partitions are stored.
+    /// The store of decisions about partitions.
     pub decisions: &'a Arc<dyn Decisions>,
     /// The clock of the run's partition that is the furthest, in milliseconds as ticks are.
     pub furthest: &'a Arc<AtomicU64>,
@@ -205,7 +205,7 @@ pub struct SourceContext<'a> {
 }
 
 impl SourceContext<'_> {
-    /// Where to read on from in a partition.
+    /// The position to continue at in a partition.
     pub fn position(&self, partition: &str) -> Option<&[u8]> {
         let mut positions = self.positions.iter();
         let (_, position) = positions.find(|(name, _)| name == partition.as_bytes())?;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::SourceError;
 
-/// How long it may take to answer.
+/// Time-out of a response.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A registry by its URL.
@@ -18,7 +18,7 @@ pub(crate) struct Registry {
     agent: ureq::Agent,
 }
 
-/// What a registry has for a number.
+/// The schema of a number, if the registry has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Schema {
     /// The schema's text.

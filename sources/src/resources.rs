@@ -1,4 +1,4 @@
-//! What a source uses outside of the pipeline: files that it reads, and what it alone can listen to.
+//! External resources of a source: the files that it reads, and the addresses that only it can listen to.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +19,7 @@ impl SourceConfig {
         }
     }
 
-    /// What it listens to, if nothing else can listen to the same.
+    /// The address that only this source can listen to.
     pub fn endpoint(&self) -> Option<Endpoint<'_>> {
         match self.transport()? {
             Transport::Udp(address) => Some(Endpoint::Udp(*address)),

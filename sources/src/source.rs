@@ -1,4 +1,4 @@
-//! What the engine asks of a source.
+//! The trait of sources.
 
 use std::fmt;
 
@@ -50,7 +50,7 @@ pub struct Partition {
     pub number: usize,
     /// Its name within the source; empty if it is the only one.
     pub name: String,
-    /// Where its records come from.
+    /// The transport.
     pub source: Box<dyn Source>,
     /// Fills what the source reads, if it does not fill itself.
     pub receiver: Option<Box<dyn Receiver>>,
@@ -81,7 +81,7 @@ impl fmt::Debug for Partition {
 pub struct Share {
     /// The first of them.
     pub nth: usize,
-    /// How many processes there are.
+    /// Number of processes.
     pub of: usize,
 }
 
@@ -106,7 +106,7 @@ pub struct Poll {
     pub records: Vec<(Tick, Record)>,
     /// Records that came in, each frame and each row as one; some may leave with a later poll.
     pub n_records: u64,
-    /// Where its partitions were at the end of each granule that their clocks left.
+    /// The positions of its partitions at the end of each granule that their clocks left.
     pub positions: Vec<PartitionPosition>,
     /// Records that could not be used.
     pub dropped: Vec<Dropped>,
@@ -161,7 +161,7 @@ pub enum PollState {
 pub struct Dropped {
     /// A short, fixed text to count by.
     pub reason: &'static str,
-    /// How many.
+    /// Number.
     pub n_records: u64,
     /// Where it was: a byte offset in a file, or a message's.
     pub offset: u64,

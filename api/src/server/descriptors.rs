@@ -1,4 +1,4 @@
-//! How many files and sockets the process may have open.
+//! The limit of file descriptors of the process.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 

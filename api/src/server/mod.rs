@@ -43,7 +43,7 @@ pub enum ApiError {
     Bind {
         /// The address as the pipeline has it.
         address: SocketAddr,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
 }
@@ -85,7 +85,7 @@ impl Server {
         bind().map_err(|source| ApiError::Bind { address, source })
     }
 
-    /// Where it listens; the port is the real one if 0 was asked for.
+    /// The address it listens on; for port 0, the port that was assigned.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

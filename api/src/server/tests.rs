@@ -47,7 +47,7 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
-/// What the handlers of the tests share.
+/// Shared by the handlers of tests.
 #[derive(Clone)]
 struct Shared {
     connections: Arc<Connections>,

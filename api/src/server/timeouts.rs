@@ -1,4 +1,4 @@
-//! How long the server waits for a client.
+//! Time-outs of the server's clients.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is in a capture.
+//! Summaries of captures.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::CaptureError;
 use crate::captures::Capture;
 use crate::captures::links::{LinkSummary, Links};
 
-/// What is in a capture.
+/// The summary of a capture.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Inspection {
     /// Its format.

@@ -12,7 +12,7 @@ const NS_PER_S: f64 = 1e9;
 /// A clock that goes on by more between two frames has jumped, or nothing came for long.
 const LONG_STEP_NS: i64 = 1_000_000_000;
 
-/// What is known of a link.
+/// The summary of a link.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LinkSummary {
     /// The device that measured.
@@ -29,7 +29,7 @@ pub struct LinkSummary {
     pub last_ns: i64,
     /// Frames a second, while they come: without what takes longer than a second.
     pub rate_hz: f64,
-    /// How often the clock went back.
+    /// Number of steps back of the clock.
     pub n_back_steps: u64,
     /// How often it went on by more than a second.
     pub n_long_steps: u64,
@@ -54,11 +54,11 @@ pub struct LayoutSummary {
     pub bandwidth_mhz: u16,
     /// Centre frequency in MHz; 0 where the format does not tell.
     pub centre_mhz: u16,
-    /// How steady the phase between two antennas is, for each pair.
+    /// The stability of the phase between two antennas, for each pair.
     pub phase_quality: Vec<PhaseQuality>,
 }
 
-/// How steady the phase between two antennas is.
+/// The stability of the phase between two antennas.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PhaseQuality {
     /// The rows of the antennas.

@@ -29,7 +29,7 @@ pub enum CaptureError {
     Read {
         /// The file or the folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// Nothing in it looks like CSI.
@@ -93,7 +93,7 @@ impl Capture {
     }
 }
 
-/// What a file begins with.
+/// The first bytes of a file.
 fn sample(path: &Path) -> Result<Vec<u8>, CaptureError> {
     let read = || {
         let mut sample = Vec::new();

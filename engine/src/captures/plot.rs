@@ -43,7 +43,7 @@ pub fn plot(capture: &Path, format: Option<CsiFormat>, picture: &Path) -> Result
     draw(&subject, &panels, picture).map_err(failed)
 }
 
-/// What is drawn.
+/// The parts of a plot.
 struct Subject {
     link: Link,
     layout: Arc<CsiLayout>,

@@ -134,7 +134,7 @@ impl Committer {
         changes.map(|change| ((change.component, change.key), change.value)).collect()
     }
 
-    /// Tells how far checkpoints have come.
+    /// Reports the progress of checkpoints.
     fn release(
         &mut self,
         complete: Progress,

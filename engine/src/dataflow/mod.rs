@@ -84,11 +84,11 @@ pub(crate) struct DataflowInputs {
     pub(crate) sink_queues: Vec<Placed<SinkQueue>>,
     pub(crate) configured: Placed<Configured>,
     pub(crate) checkpointer: Placed<Checkpointer>,
-    /// Where time starts.
+    /// The first tick of the run.
     pub(crate) starts_at: Tick,
     /// The checkpoint that the run goes on from.
     pub(crate) resumed: Progress,
-    /// What each operator remembered then.
+    /// The state of each operator at that tick.
     pub(crate) restored: BTreeMap<String, Entries>,
     /// Set when the run is to stop.
     pub(crate) stop: Arc<AtomicBool>,
@@ -108,9 +108,9 @@ pub(crate) struct Dataflow {
 /// What the ends of a dataflow know of its flow.
 #[derive(Clone)]
 struct DataflowContext {
-    /// What every sink has accepted.
+    /// Passes the ticks that every sink has accepted.
     accepted: ProbeHandle<Tick>,
-    /// What is durable in every sink.
+    /// Passes the ticks that are durable in every sink.
     durable: ProbeHandle<Tick>,
     max_lead_ms: u64,
     max_in_flight_bytes: usize,

@@ -1,4 +1,4 @@
-//! What each component's operators cost, from timely's own log.
+//! The cost of each component, from timely's log.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};

@@ -6,7 +6,7 @@ use schemas::Progress;
 
 use crate::dataflow::waker::Waker;
 
-/// How far a thread has come, and whom to wake when that changes.
+/// The progress of a thread, with the operator to wake when it changes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SharedProgress {
     progress: Arc<Mutex<Progress>>,

@@ -18,7 +18,7 @@ use crate::dataflow::DataflowContext;
 use crate::dataflow::shared_progress::SharedProgress;
 use crate::dataflow::sink_queue::{NotQueued, TickSender};
 
-/// How soon a sink whose queue is full looks again.
+/// The interval of checks of a sink whose queue is full.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// The dataflow's end of a sink's queue.

@@ -23,7 +23,7 @@ impl Drop for QueuedTick {
     }
 }
 
-/// What both ends know.
+/// Shared by both ends.
 #[derive(Debug, Default)]
 struct State {
     queued_bytes: AtomicUsize,

@@ -23,7 +23,7 @@ use crate::fail_point;
 
 /// Batches taken in one activation, so that other operators get their turn.
 const BATCHES_PER_TURN: usize = 16;
-/// How soon a source that waits for others looks again.
+/// The interval of checks of a source that waits for others.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// A poll of a source, for the dataflow.
@@ -31,7 +31,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 pub(crate) struct SourceBatch {
     /// Records in the order of their ticks.
     pub(crate) records: Vec<(Tick, Record)>,
-    /// Where its partitions were at the end of each granule.
+    /// The positions of its partitions at the end of each granule.
     pub(crate) positions: Vec<PartitionPosition>,
     /// No record that follows is before this tick.
     pub(crate) clock: Tick,

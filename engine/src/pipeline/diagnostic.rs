@@ -10,9 +10,9 @@ use std::path::PathBuf;
 pub struct Diagnostic {
     /// Where in the text, in bytes.
     pub at: Range<usize>,
-    /// What is wrong and what was expected.
+    /// The problem, and the expected value.
     pub message: String,
-    /// What would fit, or what may have been meant.
+    /// The expected values, or a suggestion.
     pub help: Option<String>,
 }
 
@@ -66,7 +66,7 @@ pub enum PipelineError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// It was read, and makes no sense.
@@ -75,7 +75,7 @@ pub enum PipelineError {
         path: PathBuf,
         /// What it says.
         text: String,
-        /// What is wrong, in the order of the file; never empty.
+        /// The errors, in the order of the file; never empty.
         diagnostics: Vec<Diagnostic>,
     },
 }

@@ -37,13 +37,13 @@ pub struct Pipeline {
     pub name: String,
     /// The step of event time.
     pub tick_length: TickLength,
-    /// How far, in milliseconds of event time, a source may be ahead of the slowest sink.
+    /// The most milliseconds of event time that a source may be ahead of the slowest sink.
     pub max_lead_ms: u64,
-    /// How many mebibytes of each partition may be on their way to the slowest sink.
+    /// The most mebibytes of each partition that the slowest sink has not accepted.
     pub max_in_flight_mib: NonZeroUsize,
     /// When and where checkpoints are made.
     pub checkpoint: CheckpointConfig,
-    /// Where to serve the API, if at all.
+    /// The address of the API, if it is served.
     pub api: Option<ApiConfig>,
     pub(crate) sources: Vec<Component<SourceConfig>>,
     pub(crate) operators: Vec<Component<OperatorConfig>>,
@@ -105,7 +105,7 @@ impl Default for CheckpointConfig {
     }
 }
 
-/// Where to serve the API.
+/// The address of the API.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiConfig {
@@ -118,7 +118,7 @@ pub struct ApiConfig {
 pub(crate) struct Component<C> {
     pub(crate) name: String,
     pub(crate) name_at: Range<usize>,
-    /// Where the value of each setting is.
+    /// The span of each setting's value.
     pub(crate) settings_at: BTreeMap<String, Range<usize>>,
     pub(crate) config: C,
     /// The names of its inputs, and where each is.

@@ -18,7 +18,7 @@ use crate::run::retry::retry;
 use crate::store::{ChangeLog, Session, ZoneChange};
 use crate::{Plan, RunError, StoreError};
 
-/// How long a change waits at most for the dataflow to say when.
+/// Time-out of a change that waits for its tick.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The zones of a pipeline that runs.
@@ -32,7 +32,7 @@ pub struct Configuration {
     state: Mutex<Zones>,
 }
 
-/// What stands after all changes so far.
+/// The configuration after all changes so far.
 #[derive(Debug, Default)]
 struct Zones {
     /// By operator and name; operators without zones are there too.
@@ -64,7 +64,7 @@ pub enum ConfigurationError {
     Zone {
         /// Its name.
         name: String,
-        /// What is wrong with it.
+        /// The cause.
         problem: &'static str,
     },
     /// The pipeline comes to its end, or does not keep up.

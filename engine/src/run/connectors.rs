@@ -1,4 +1,4 @@
-//! What opens the sources and sinks of a plan, and where checkpoints go.
+//! Opens the sources, sinks and checkpoint log of a plan.
 
 use std::fmt::Debug;
 

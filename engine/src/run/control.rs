@@ -1,4 +1,4 @@
-//! How the parts of a run tell each other to end.
+//! Ends the parts of a run together.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};

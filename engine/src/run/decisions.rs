@@ -1,4 +1,4 @@
-//! Where the sources of a run store their decisions: beside the checkpoints.
+//! Stores the decisions of a run's sources, with retries.
 
 use std::sync::Arc;
 

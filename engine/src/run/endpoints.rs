@@ -56,7 +56,7 @@ pub(super) struct Endpoints<'a> {
     pub(super) counters: Arc<Counters>,
     pub(super) hub: Arc<Hub>,
     pub(super) history: Option<Arc<History>>,
-    /// Where partitions begin that no earlier run has read.
+    /// The first tick of new partitions.
     begins_at: Tick,
 }
 
@@ -78,7 +78,7 @@ impl RoundMessage for SinksMessage {
 pub(super) struct SourcesMessage {
     /// Partitions that are quarantined.
     pub(super) quarantined: QuarantinedPartitions,
-    /// Where partitions begin that no earlier run has read.
+    /// The first tick of new partitions.
     pub(super) begun: State,
 }
 

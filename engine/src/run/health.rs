@@ -12,7 +12,7 @@ use std::time::SystemTime;
 pub struct Retry {
     /// When it failed first.
     pub since: SystemTime,
-    /// How often it failed.
+    /// Number of failures.
     pub n_failures: u64,
     /// True if the other side is away: the call is made again until it comes back.
     pub is_outage: bool,
@@ -20,7 +20,7 @@ pub struct Retry {
     pub error: String,
 }
 
-/// What is known of the health of a run in this process.
+/// The health of a run in this process.
 #[derive(Debug, Default)]
 pub struct Health {
     state: Mutex<State>,

@@ -12,7 +12,7 @@ use crate::{Plan, RunError};
 /// An identity has a line for each component: more than this is not one.
 const MAX_BYTES: u32 = 16 * 1024 * 1024;
 
-/// What a process runs.
+/// The identity of a process's plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
     version: String,

@@ -16,12 +16,12 @@ use crate::{RunError, StoreError};
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A lease has ended when there was no heartbeat for so long.
 const LENGTH: Duration = Duration::from_secs(10);
-/// How soon a run that waits for the lease looks again.
+/// The interval of checks of a run that waits for the lease.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The generation of a run that has not taken one.
 const NONE: i64 = 0;
 
-/// What to do when another run of the pipeline is alive.
+/// The behaviour of a start when another run of the pipeline is alive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenAlive {
     /// Fail.
@@ -182,7 +182,7 @@ fn heed_holder(
     Ok(())
 }
 
-/// What a look at the lease has shown.
+/// The result of a read of the lease.
 enum Seen {
     /// It is this process's now.
     Taken,
@@ -211,7 +211,7 @@ fn try_take(lease: &Lease, watch: &mut Watch) -> Result<Seen, StoreError> {
     Ok(if sight == Sight::Alive { Seen::Alive(held.clone()) } else { Seen::Unknown })
 }
 
-/// What a holder looks like to a process that watches it.
+/// A lease, as another process sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sight {
     Unknown,

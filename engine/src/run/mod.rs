@@ -51,10 +51,10 @@ pub use crate::run::configuration::{Configuration, ConfigurationError};
 pub use crate::run::health::{Health, Retry};
 pub use crate::run::lease::WhenAlive;
 
-/// How to run a plan.
+/// Options of a run.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
-    /// What relative paths are relative to.
+    /// The folder that relative paths are relative to.
     pub directory: PathBuf,
     /// Worker threads of this process; at least one.
     pub workers: usize,
@@ -67,26 +67,26 @@ pub struct RunOptions {
     pub quarantine: Vec<String>,
     /// Components whose saved state is forgotten.
     pub drop_state: Vec<String>,
-    /// What to do when another run of the pipeline is alive.
+    /// The behaviour of a start when another run of the pipeline is alive.
     pub when_alive: WhenAlive,
     /// Set by anyone to stop the run: what was taken in is made durable, and the next run goes on.
     pub stop: Arc<AtomicBool>,
 }
 
-/// What of a run can be looked at while it goes on.
+/// The parts of a run that the API reads.
 #[derive(Debug)]
 pub struct Shared {
-    /// What runs.
+    /// The plan of the run.
     pub plan: Plan,
-    /// What went in and out.
+    /// The counters of the run.
     pub counters: Arc<Counters>,
     /// Looks at records while they flow.
     pub taps: Arc<Taps>,
-    /// What is going on now.
+    /// The hub of live views.
     pub hub: Arc<Hub>,
-    /// What was, for queries; absent without a `delta` sink.
+    /// The history, for queries; absent without a `delta` sink.
     pub history: Option<Arc<History>>,
-    /// What can be changed; absent where it cannot: in all processes but the first.
+    /// The configuration; absent in all processes but the first.
     pub configuration: Option<Arc<Configuration>>,
     /// Whether it is well.
     pub health: Arc<Health>,
@@ -94,7 +94,7 @@ pub struct Shared {
     pub started: Instant,
 }
 
-/// What a run did.
+/// The summary of a run.
 #[derive(Debug)]
 pub struct Summary {
     counters: Arc<Counters>,
@@ -147,7 +147,7 @@ pub struct RunBuilder {
     first: Option<First>,
 }
 
-/// What the first process of a run has of the store.
+/// The store of the first process of a run.
 struct First {
     leased: LeasedStore,
     session: Session,

@@ -131,7 +131,7 @@ impl RunOpener {
         Ok((opened, ()))
     }
 
-    /// What can be changed, in the first process.
+    /// The configuration, in the first process.
     fn with_configuration<'a>(
         &self,
         begun: Begun<'a>,
@@ -199,7 +199,7 @@ impl RunOpener {
         (parts, StartedRun { shared: Arc::new(shared), store })
     }
 
-    /// What can be changed, in the first process.
+    /// The configuration, in the first process.
     fn configuration(&self, session: &Session, starts_at: Tick) -> Result<Changeable, RunError> {
         if !self.options.cluster.is_first() {
             return Ok(None);

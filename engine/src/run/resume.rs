@@ -1,4 +1,4 @@
-//! What a run starts from: the newest checkpoint, if it fits the plan.
+//! Resumes from the newest checkpoint, if it fits the plan.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::{Checkpoint, Mismatch, Plan, RunError, RunOptions, State, Store};
 pub(super) struct Resumed {
     /// Everything before this was processed before the checkpoint.
     pub(super) progress: Progress,
-    /// What each component remembered.
+    /// The state of each component.
     pub(super) entries: BTreeMap<String, Entries>,
     /// What the start changes of the checkpoint: state that is dropped is taken out.
     pub(super) changes: State,
@@ -101,7 +101,7 @@ fn mismatches(plan: &Plan, state: &State) -> Vec<Mismatch> {
 }
 
 impl Resumed {
-    /// Where time starts.
+    /// The first tick of the run.
     pub(super) fn tick(&self) -> Tick {
         self.progress.first_open()
     }
@@ -122,7 +122,7 @@ impl Resumed {
         changes.entries.insert(partition, Some(begin));
     }
 
-    /// What a component remembered, by key.
+    /// The state of a component, by key.
     pub(super) fn entries(&self, name: &str) -> &[(Vec<u8>, Vec<u8>)] {
         self.entries.get(name).map_or(&[], |entries| entries.as_slice())
     }

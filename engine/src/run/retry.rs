@@ -9,9 +9,9 @@ use sinks::SinkError;
 use crate::StoreError;
 use crate::run::control::Control;
 
-/// How often a call is tried before the run fails.
+/// Attempts before the run fails.
 const TRIES: u32 = 6;
-/// How far apart tries are; the pause doubles.
+/// The first pause between attempts; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 

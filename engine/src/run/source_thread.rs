@@ -15,12 +15,12 @@ use crate::{Counters, RunError};
 
 /// Polls that are queued at most; when the queue is full, the source waits.
 const QUEUE_POLLS: usize = 32;
-/// How soon a waiting source looks whether it is to stop.
+/// The interval at which a waiting source checks whether it is to stop.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// The longest pause between two tries while something outside is unavailable.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What the threads of all sources share.
+/// Shared by the threads of all sources.
 #[derive(Clone, Debug)]
 pub(super) struct SourceThreadContext {
     pub(super) counters: Arc<Counters>,

@@ -15,7 +15,7 @@ use crate::run::control::Control;
 use crate::run::opener::{RunOpener, StartedRun};
 use crate::run::startup::StartupCoordinator;
 
-/// How long a worker sleeps at most when there is nothing to do.
+/// The longest sleep of an idle worker.
 const PARK: Duration = Duration::from_millis(100);
 
 type Workers = JoinHandle<Result<(), RunError>>;

@@ -1,4 +1,4 @@
-//! What a checkpoint holds: the state of each component by key.
+//! The body of a checkpoint: the state of each component by key.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ pub struct State {
     pub components: BTreeMap<String, ComponentState>,
 }
 
-/// What one component remembers.
+/// The state of one component.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComponentState {
-    /// What the state is like: state of another shape cannot be used.
+    /// The shape of the state: state of another shape cannot be restored.
     pub shape: String,
     /// By key; a key without a value is forgotten.
     pub entries: BTreeMap<Vec<u8>, Option<Vec<u8>>>,

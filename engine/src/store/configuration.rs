@@ -1,4 +1,4 @@
-//! What was changed while a pipeline ran, beside the checkpoints: a history that every replay repeats.
+//! The table of configuration changes, which every replay repeats.
 
 use operators::ZoneConfig;
 use schemas::Tick;
@@ -30,7 +30,7 @@ pub(crate) struct ChangeLog {
 }
 
 impl Session {
-    /// Where the run keeps changes of its configuration.
+    /// The log of configuration changes.
     pub(crate) fn change_log(&self) -> ChangeLog {
         ChangeLog { store: self.store.clone(), pipeline: self.pipeline.clone() }
     }

@@ -1,4 +1,4 @@
-//! What sources decided, beside the checkpoints.
+//! The table of decisions of sources.
 
 use sources::{Decision, DecisionKind};
 use sqlx::Row;
@@ -15,7 +15,7 @@ pub(crate) struct DecisionTable {
 }
 
 impl Session {
-    /// Where the run's sources store their decisions.
+    /// The table of the run's decisions.
     pub(crate) fn decisions(&self) -> DecisionTable {
         DecisionTable { store: self.store.clone(), pipeline: self.pipeline.clone() }
     }

@@ -57,12 +57,12 @@ impl StoreError {
         Self::Open { location: without_password(location), source }
     }
 
-    /// Says whether the same call may succeed later.
+    /// True if the same call may succeed later.
     pub(crate) fn is_retryable(&self) -> bool {
         matches!(self, Self::Database(_))
     }
 
-    /// Says whether the database is away, locked or full, and may come back at any time.
+    /// True if the database is unreachable, locked or full.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Database(sqlx::Error::Database(error)) => {

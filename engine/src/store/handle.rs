@@ -17,7 +17,7 @@ use crate::store::{Checkpoint, Listed, StoreError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// How long a connection may take to open, and to close.
+/// Time-out of opening and closing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A handle of a [`Store`](crate::Store). When the store is closed, every call through it fails.

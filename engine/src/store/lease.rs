@@ -25,7 +25,7 @@ pub(crate) struct Lease {
     own: String,
 }
 
-/// What a heartbeat has found.
+/// The result of a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Beat {
     /// The lease is this process's.

@@ -42,7 +42,7 @@ pub struct Store {
 pub struct Checkpoint {
     /// Everything before this was processed before the checkpoint.
     pub progress: Progress,
-    /// What each component remembers.
+    /// The state of each component.
     pub state: State,
 }
 

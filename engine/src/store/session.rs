@@ -15,7 +15,7 @@ use crate::store::{Listed, PipelineRow, StoreError, StoreHandle, from_sql, to_sq
 pub(super) const MAX_DELTAS: usize = 256;
 const MIN_WHOLE_BYTES: usize = 256 * 1024;
 
-/// Where a run commits its checkpoints.
+/// The log to which a run commits its checkpoints.
 pub(crate) trait CommitLog: Send {
     /// Commits a checkpoint: all that changed since the one before. Gives where the oldest one that is
     /// kept starts from.

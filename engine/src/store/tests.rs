@@ -1,4 +1,4 @@
-//! What was committed is loaded, whatever happened to the file.
+//! Committed checkpoints are loaded, whatever happened to the file.
 
 use std::fs;
 

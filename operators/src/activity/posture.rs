@@ -1,4 +1,4 @@
-//! What a person does from frame to frame.
+//! The posture of a person in each frame.
 
 use std::collections::VecDeque;
 

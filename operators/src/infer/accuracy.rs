@@ -1,4 +1,4 @@
-//! How good poses are: position error, person count, and keypoints near enough.
+//! Accuracy of poses: position error, person count, and the share of keypoints that are close.
 
 use schemas::N_KEYPOINTS;
 use serde::{Deserialize, Serialize};

@@ -20,7 +20,7 @@ const CARD: &str = "fresnel";
 /// The version of the network and its input; a model of another one cannot be used.
 const VERSION: u32 = 1;
 
-/// What a model is, stated in its file.
+/// The description of a model in its file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelCard {
     /// Version of the network and its input.
@@ -31,7 +31,7 @@ pub struct ModelCard {
     pub layout: InputLayout,
     /// What it was trained on, in words.
     pub trained_on: String,
-    /// How good it is on what it has not seen.
+    /// Accuracy on scenes that it was not trained on.
     pub accuracy: Accuracy,
     /// How good a constant pose in the middle of the room is on the same.
     pub baseline: Accuracy,
@@ -94,12 +94,12 @@ impl Model {
             .map_err(|source| OperatorError::Write { path: path.to_owned(), source })
     }
 
-    /// What the model is.
+    /// The description of the model.
     pub fn card(&self) -> &ModelCard {
         &self.card
     }
 
-    /// What poses of this model say of where they come from.
+    /// The pose source of this model's poses.
     pub(super) fn estimator(&self) -> Estimator {
         let (name, hash) = (self.card.name.clone(), Some(self.hash.clone()));
         Estimator { kind: EstimatorKind::Model, name, hash }

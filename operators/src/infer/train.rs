@@ -57,7 +57,7 @@ impl Subject {
     }
 }
 
-/// How to train.
+/// Options of training.
 #[derive(Clone, Debug)]
 pub struct TrainOptions<'a> {
     /// The model's name.

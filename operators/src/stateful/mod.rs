@@ -21,18 +21,18 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use crate::keyed::{Keyed, N_KEY_GROUPS, StateLimits, key_group};
 use crate::{Change, ClosedTicks, Context, CountDropped, StateKey};
 
-/// What an operator does with closed ticks.
+/// An operator that processes closed ticks.
 pub(crate) trait Stateful: 'static {
-    /// What comes in.
+    /// The input.
     type Input: ExchangeData + Ordered;
-    /// What goes out.
+    /// The output.
     type Output: 'static;
-    /// What state belongs to.
+    /// The key of state.
     type Key: StateKey;
-    /// What is remembered of a key.
+    /// The state of a key.
     type State: Serialize + DeserializeOwned + 'static;
 
-    /// How long and of how many keys state is kept.
+    /// The limits of state: time to live and number of keys.
     const LIMITS: StateLimits;
     /// True if [`Stateful::on_evict`] sends something. Keys then expire with a record of their key group,
     /// whose tick is the same with any number of workers; other keys expire with any record.
@@ -74,11 +74,11 @@ impl<R: RecordType> Ordered for R {
     }
 }
 
-/// What an operator works on.
+/// The state, outputs and timers of an operator.
 pub(crate) struct Work<'a, O: Stateful + ?Sized> {
-    /// What is remembered.
+    /// The state.
     pub(crate) state: &'a mut Keyed<O::Key, O::State>,
-    /// What goes out.
+    /// The output.
     pub(crate) outputs: &'a mut Vec<O::Output>,
     timers: &'a mut BTreeMap<Tick, Capabilities>,
     capabilities: &'a Capabilities,

@@ -1,4 +1,4 @@
-//! What changes at a site in one tick, as records.
+//! Changes of zone membership at a site in one tick, as records.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

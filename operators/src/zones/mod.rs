@@ -48,7 +48,7 @@ pub struct ZoneConfig {
 }
 
 impl ZoneConfig {
-    /// What is wrong with it, if something is.
+    /// The problem, if there is one.
     pub fn problem(&self) -> Option<&'static str> {
         if self.coordinates.len() < 3 {
             return Some("a zone has three corners or more");

@@ -28,7 +28,7 @@ pub enum TableError {
     Arrow {
         /// The table's name.
         table: &'static str,
-        /// What Arrow said.
+        /// Arrow's error.
         source: ArrowError,
     },
     /// A row is not a record of that table.
@@ -36,7 +36,7 @@ pub enum TableError {
     Row {
         /// The table's name.
         table: &'static str,
-        /// What was wrong with it.
+        /// The cause.
         source: serde_json::Error,
     },
 }

@@ -27,7 +27,7 @@ const KINDS: [RecordKind; 4] =
     [RecordKind::Pose, RecordKind::Occupancy, RecordKind::Activity, RecordKind::Event];
 /// The column of poses and occupancy that lists them.
 const PERSONS: &str = "persons";
-/// How often to begin again.
+/// Attempts.
 const TRIES: usize = 10;
 /// The column of activities and events that names one.
 const SUBJECT: &str = "subject";

@@ -1,4 +1,4 @@
-//! What earlier runs have left in a history: tables, whose logs tell who wrote them.
+//! The output of earlier runs in a history: tables, whose logs have their writers.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::delta::table::tables;
 use crate::output::OutputError;
 
 impl DeltaConfig {
-    /// What a fresh start makes of the tables that are there.
+    /// A warning of existing tables before a fresh start.
     pub(crate) fn leftovers(&self, directory: &Path) -> Option<String> {
         // A folder that cannot be read is reported when it is opened.
         let mut tables = tables(&directory.join(&self.path)).unwrap_or_default();

@@ -28,7 +28,7 @@ const PROPERTIES: [(&str, Option<&str>); 4] = [
     ("delta.logRetentionDuration", Some("interval 1 hours")),
     ("delta.deletedFileRetentionDuration", Some("interval 1 hours")),
 ];
-/// Says of a commit that it only appends, whatever is there.
+/// Marks a commit that only appends.
 const BLIND_APPEND: &str = "isBlindAppend";
 
 /// The upper of each table that is there.

@@ -1,4 +1,4 @@
-//! What the history has accepted and its tables do not hold yet.
+//! Accepted rows of the history that are not committed yet.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

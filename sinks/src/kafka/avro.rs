@@ -14,7 +14,7 @@ use schemas::Record;
 use crate::SinkError;
 use crate::kafka::registry::{Registry, SchemaType};
 
-/// What the names of schemas begin with.
+/// The prefix of the names of schemas.
 const NAMESPACE: &str = "dev.fresnel";
 
 /// Knows the schemas of topics.

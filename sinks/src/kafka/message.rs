@@ -18,7 +18,7 @@ const DEAD_LETTER_CHARS: usize = 256;
 /// Names and values.
 type Headers = Vec<(&'static str, String)>;
 
-/// What is sent.
+/// A message to a topic.
 pub(super) struct Message {
     topic: String,
     key: String,

@@ -112,7 +112,7 @@ impl KafkaConfig {
         Ok(sink)
     }
 
-    /// Where its upper is kept.
+    /// The place of its upper.
     pub(crate) fn state_shape(&self) -> String {
         format!("kafka 1, {}.progress", self.prefix)
     }

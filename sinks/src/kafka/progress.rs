@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::kafka::message::Message;
 use crate::kafka::topics::Topics;
 
-/// How long reading all records may take.
+/// Time-out of reading all records.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_TIMEOUT: Duration = Duration::from_millis(200);
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// How long it may take to answer.
+/// Time-out of a response.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A registry by its URL.
@@ -17,7 +17,7 @@ pub(super) struct Registry {
     agent: ureq::Agent,
 }
 
-/// What a schema is written in.
+/// The language of a schema.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(super) enum SchemaType {
@@ -36,9 +36,9 @@ pub enum RegistryError {
     Refused {
         /// The topic, and that it is about values.
         subject: String,
-        /// What HTTP calls it.
+        /// Its name in HTTP.
         status: u16,
-        /// What the registry says.
+        /// The registry's error.
         reason: String,
     },
 }
@@ -50,7 +50,7 @@ struct Registered {
 }
 
 impl RegistryError {
-    /// Says whether the registry may answer later.
+    /// True if the registry may answer later.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Request(_) => true,

@@ -9,7 +9,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use schemas::{Record, RecordKind};
 
-/// What the broker would choose.
+/// The broker's default.
 const BROKER_DEFAULT: i32 = -1;
 const CREATE_TIMEOUT: Duration = Duration::from_secs(15);
 

@@ -9,7 +9,7 @@ use rdkafka::{ClientConfig, ClientContext};
 
 use crate::kafka::message::{Message, TOO_LARGE};
 
-/// How long a broker may take to answer.
+/// Time-out of a broker's response.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A producer that has shut out all earlier ones of its name.

@@ -11,7 +11,7 @@ use crate::kafka::avro::Avro;
 use crate::kafka::protobuf::MessageType;
 use crate::kafka::registry::{Registry, SchemaType};
 
-/// How values are written.
+/// The encoding of values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ValueFormat {
@@ -58,7 +58,7 @@ impl Values {
         }
     }
 
-    /// What headers call it.
+    /// Its name in headers.
     pub(super) fn content_type(&self) -> &'static str {
         match self {
             Self::Json => "application/json",

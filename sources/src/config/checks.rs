@@ -11,7 +11,7 @@ const MAX_START_S: i64 = 8_000_000_000;
 const MAX_DURATION_S: f64 = 1e9;
 
 impl SourceConfig {
-    /// What is wrong with the settings that all sources have, if anything is.
+    /// A problem of the settings that all sources have.
     pub(crate) fn mistake_in_common(&self) -> Option<String> {
         match self {
             Self::Csi(CsiConfig { max_delay_ms, idle_timeout_ms, speed, .. })
@@ -49,7 +49,7 @@ fn speed_mistake(speed: Speed) -> Option<String> {
 }
 
 impl SimulateConfig {
-    /// What is wrong with the settings, if anything is.
+    /// A problem of the settings.
     pub(crate) fn problem(&self) -> Option<String> {
         let start_s = self.starts_at_s.filter(|start_s| !(0..=MAX_START_S).contains(start_s));
         if let Some(start_s) = start_s {

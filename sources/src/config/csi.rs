@@ -16,7 +16,7 @@ pub struct CsiConfig {
     pub format: CsiFormat,
     /// Where the bytes come from.
     pub transport: Transport,
-    /// How fast a file is read: "full" (default), "recorded", or a factor.
+    /// Speed of reading a file: "full" (default), "recorded", or a factor.
     #[serde(default)]
     pub speed: Speed,
     /// Which clock gives the capture times: "device" (default for `file`), "arrival" (default

@@ -35,7 +35,7 @@ pub struct JsonConfig {
     /// the others. Where the time of arrival counts, sockets need none.
     #[serde(default = "default_idle_timeout_ms")]
     pub idle_timeout_ms: u32,
-    /// How fast a file is read: "full" (default), "recorded", or a factor.
+    /// Speed of reading a file: "full" (default), "recorded", or a factor.
     #[serde(default)]
     pub speed: Speed,
 }
@@ -55,7 +55,7 @@ impl JsonConfig {
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
-    /// What is wrong with the settings, if anything is.
+    /// A problem of the settings.
     pub fn problem(&self) -> Option<String> {
         let TimeField { field, .. } = &self.time;
         match self.fields.get(field) {

@@ -30,13 +30,13 @@ pub struct PosesConfig {
     /// the others. Where the time of arrival counts, sockets need none.
     #[serde(default = "default_idle_timeout_ms")]
     pub idle_timeout_ms: u32,
-    /// How fast a file is read: "full" (default), "recorded", or a factor.
+    /// Speed of reading a file: "full" (default), "recorded", or a factor.
     #[serde(default)]
     pub speed: Speed,
 }
 
 impl PosesConfig {
-    /// What is wrong with the settings, if anything is.
+    /// A problem of the settings.
     pub fn problem(&self) -> Option<String> {
         let problem = self.transport.is_stream() && self.registry().is_some();
         problem.then(|| "transport: avro comes in messages, so not in a stream of bytes".to_owned())

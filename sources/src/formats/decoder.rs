@@ -34,7 +34,7 @@ pub trait Decoder: Send {
     fn recall(&mut self, memory: DecoderMemory);
 }
 
-/// What a decoder remembers from record to record.
+/// The state of a decoder between records.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct DecoderMemory {
     /// How the capture of a network is written that it reads, if it does.
@@ -57,7 +57,7 @@ pub enum Decoded<'a> {
     NeedsSchema(u32),
 }
 
-/// What a record holds.
+/// The content of a record.
 #[derive(Debug)]
 pub enum Content<'a> {
     /// Nothing that is used.
@@ -75,7 +75,7 @@ pub enum Content<'a> {
 pub struct PacketHeader {
     /// When it was captured, if its capture tells.
     pub captured_at_ns: Option<i64>,
-    /// Who sent it, if that is known.
+    /// The sender, if it is known.
     pub sender: Option<IpAddr>,
 }
 

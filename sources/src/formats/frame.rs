@@ -51,7 +51,7 @@ pub enum Counter {
     OfReceiver {
         /// The number.
         count: u32,
-        /// How many bits it has.
+        /// Bits of the counter.
         bits: u32,
     },
     /// The transmitter counts what it sends; several frames may have one number.
@@ -60,7 +60,7 @@ pub enum Counter {
         space: SequenceSpace,
         /// The number.
         count: u32,
-        /// How many bits it has.
+        /// Bits of the counter.
         bits: u32,
     },
 }

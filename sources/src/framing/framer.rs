@@ -61,7 +61,7 @@ impl Framer {
     }
 }
 
-/// What there is to tell, and who sent it.
+/// The message, and its sender.
 type Message<'a> = (&'a [u8], Option<IpAddr>);
 
 /// How many bytes the first record or packet has, or what is before it, and what there is to tell of it;

@@ -1,4 +1,4 @@
-//! What stands before the message of an entry.
+//! The header of a journal entry.
 
 use std::net::{IpAddr, Ipv6Addr};
 

@@ -70,7 +70,7 @@ struct Shared {
 struct State {
     /// Where each segment begins, in order; never empty.
     segments: VecDeque<u64>,
-    /// Where the next entry will be.
+    /// The offset of the next entry.
     end: u64,
     /// Whatever is beyond the end came in at this time or later.
     clock_ns: i64,

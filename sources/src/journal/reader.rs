@@ -16,7 +16,7 @@ const PIECE_BYTES: usize = HEADER_BYTES + LONGEST_MESSAGE;
 #[derive(Debug)]
 pub(crate) struct Reader {
     shared: Arc<Shared>,
-    /// Where the next entry is.
+    /// The offset of the next entry.
     at: u64,
     /// Everything before is durable.
     durable: u64,
@@ -69,7 +69,7 @@ impl Reader {
         (self.at, self.number, self.skipped) = (offset, None, false);
     }
 
-    /// Where the next entry is.
+    /// The offset of the next entry.
     pub(crate) fn offset(&self) -> u64 {
         self.at
     }

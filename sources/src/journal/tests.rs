@@ -1,4 +1,4 @@
-//! What was appended is read, in order, whatever happened to the files.
+//! Appended messages are read in order, whatever happened to the files.
 
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -154,7 +154,7 @@ impl Writer {
         self.shared.lock().done
     }
 
-    /// Tells what an earlier run wrote, oldest first: offset, origin and message.
+    /// Passes on the entries of earlier runs, oldest first: offset, origin and message.
     pub(crate) fn for_each_kept(&self, mut tell: impl FnMut(u64, Origin, &[u8])) -> io::Result<()> {
         let segments = self.shared.lock().segments.clone();
         for start in segments {

@@ -76,7 +76,7 @@ impl DeviceDemux {
         Ok(Self { partitions, decoding, timing, clock, arrived_at_ns, waiting })
     }
 
-    /// Where to read on.
+    /// The position to continue at.
     pub(crate) fn offset(&self) -> u64 {
         self.partitions.offset()
     }

@@ -73,7 +73,7 @@ impl DevicePartitions {
         Ok(Self { rest, devices, quarantined, quarantines_unknown })
     }
 
-    /// Where to read on.
+    /// The position to continue at.
     pub(crate) fn offset(&self) -> u64 {
         self.partitions().map(PartitionDecoder::offset).min().unwrap_or_default()
     }

@@ -103,7 +103,7 @@ impl DevicePresence {
         self.known = known;
     }
 
-    /// That a device is there, or is not there any more.
+    /// A device connected or disconnected.
     pub(crate) fn event(
         &self,
         event_type: EventType,

@@ -1,4 +1,4 @@
-//! What could not be used, as rows: the stream `NAME.errors` of a source, to be counted or kept.
+//! Undecodable records as rows: the stream `NAME.errors` of a source.
 
 use std::sync::{Arc, LazyLock};
 

@@ -1,4 +1,4 @@
-//! What is done with what comes in.
+//! Reading of MQTT messages.
 
 use std::sync::Arc;
 

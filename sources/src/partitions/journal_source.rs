@@ -1,4 +1,4 @@
-//! What a receiver has put in a journal, or had: messages by the time they came in.
+//! Reads a journal or a recording: messages by their time of arrival.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,9 +12,9 @@ use crate::partitions::idleness::Idleness;
 use crate::partitions::ingress::Ingress;
 use crate::{Poll, Source, SourceError};
 
-/// How long to wait for a message before saying that none came.
+/// Time-out of a poll for messages.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// PartitionDecoder taken in one poll at most.
+/// Messages taken in one poll at most.
 const MESSAGES_PER_POLL: usize = 256;
 
 /// Reads a journal.

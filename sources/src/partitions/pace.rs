@@ -13,7 +13,7 @@ use crate::{Poll, PollState, Source, SourceError};
 /// A wait is cut into pieces of this length, so that a stop is noticed.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
-/// How fast a recording is read: `"full"`, `"recorded"`, or a factor such as `2.0`.
+/// Speed of reading a recording: `"full"`, `"recorded"`, or a factor such as `2.0`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Speed {
     /// As fast as the pipeline takes it.

@@ -1,4 +1,4 @@
-//! PartitionDecoder of whole records, each with an offset: what Kafka and journals give.
+//! Decodes the messages of one partition of Kafka or a journal, each with an offset.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ use crate::{
     Collector, DecodeError, Decoder, DecoderMemory, Poll, SourceContext, SourceError, Step,
 };
 
-/// Where to read on.
+/// The position to continue at.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Place {
     /// Of the message.
@@ -39,7 +39,7 @@ pub(crate) fn furthest_offset(context: &SourceContext<'_>) -> Result<u64, Source
     Ok(furthest)
 }
 
-/// What makes records of messages, whoever sent them.
+/// Decodes the messages of all senders.
 pub(crate) struct Decoding {
     decoder: Box<dyn Decoder>,
     registry: Option<Registry>,

@@ -1,9 +1,9 @@
-//! Who sent a frame, as a name.
+//! The address of a peer, as the name of a receiver.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-/// Who sent the frames that follow, if that is known.
+/// The sender of the frames that follow, if it is known.
 #[derive(Debug, Default)]
 pub(crate) struct PeerAddress {
     /// True if who sends names the receiver, where frames do not tell.

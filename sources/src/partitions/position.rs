@@ -1,4 +1,4 @@
-//! Where a partition is: when, where in its source, and what waits there.
+//! The position of a partition: its tick, its place in the source, and the records that wait.
 //!
 //! A partition that is quarantined stays where it is while time goes on. When it is read again, what is
 //! there comes late.

@@ -4,7 +4,7 @@ use std::f32::consts::TAU;
 
 use schemas::N_KEYPOINTS;
 
-/// How a person holds themselves.
+/// The posture of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Posture {
     Standing,

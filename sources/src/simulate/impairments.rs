@@ -1,4 +1,4 @@
-//! What a real receiver does to a channel before anyone sees it.
+//! Impairments of a receiver.
 
 use std::f32::consts::TAU;
 

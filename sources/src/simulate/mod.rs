@@ -31,7 +31,7 @@ const STEPS_PER_POLL: usize = 32;
 pub struct SimulateConfig {
     /// The scene file.
     pub scene: PathBuf,
-    /// How fast it runs: "full" (default), "recorded" for real time, or a factor.
+    /// Speed of the simulation: "full" (default), "recorded" for real time, or a factor.
     #[serde(default)]
     pub speed: Speed,
     /// Seconds of event time after which it ends; without it, it goes on for ever.

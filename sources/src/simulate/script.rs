@@ -1,4 +1,4 @@
-//! What a simulated person does: a script of steps as a timeline of places and postures.
+//! Scripts of simulated people: steps as a timeline of places and postures.
 
 use serde::Deserialize;
 

@@ -12,7 +12,7 @@ use nix::sys::time::TimeVal;
 
 use crate::journal::Backlog;
 
-/// How long to wait for a datagram before saying that none came.
+/// Time-out of a poll for datagrams.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Datagrams taken in one go at most.
 const DATAGRAMS_AT_ONCE: usize = 256;

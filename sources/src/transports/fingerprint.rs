@@ -1,4 +1,4 @@
-//! What a file is known by, so that another one that has taken its name is not taken for it.
+//! Fingerprints of files, which distinguish a file from another one that replaced it.
 
 use std::fs::File;
 use std::io;

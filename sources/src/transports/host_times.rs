@@ -14,7 +14,7 @@ const US_PER_S: u32 = 1_000_000;
 #[derive(Debug)]
 pub(super) struct HostTimes {
     bytes: Vec<u8>,
-    /// How a number is written.
+    /// The encoding of a number.
     number: fn([u8; 4]) -> u32,
 }
 

@@ -43,7 +43,7 @@ pub use crate::transports::serial::SerialLine;
 /// Records in one batch of a recording that is read at full speed.
 const RECORDS_PER_POLL: usize = 512;
 
-/// Where bytes come from.
+/// The transport of bytes.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
@@ -66,9 +66,9 @@ pub enum Transport {
     Serial(SerialLine),
     /// A folder that `fresnel record` has filled.
     Journal(PathBuf),
-    /// PartitionDecoder of whole records.
+    /// Messages of whole records.
     Kafka(KafkaTopic),
-    /// PartitionDecoder of whole records from a broker of MQTT 5, which keeps them until they are in a
+    /// Messages of whole records from a broker of MQTT 5, which keeps them until they are in a
     /// checkpoint; so does a journal.
     Mqtt(MqttTopic),
 }
@@ -187,15 +187,15 @@ fn fill<I: PushTransport + 'static>(
 struct Reception<'a> {
     /// How brokers know us.
     id: String,
-    /// What relative paths are relative to.
+    /// The folder that relative paths are relative to.
     directory: &'a Path,
-    /// PartitionDecoder of a broker that wait for a checkpoint at most.
+    /// Messages of a broker that wait for a checkpoint at most.
     most_waiting: usize,
-    /// Tells where records end in a stream of bytes.
+    /// Finds the ends of records in a stream of bytes.
     decoder: Box<dyn Decoder>,
 }
 
-/// How brokers know a source.
+/// The client id of a source.
 fn client_id(site: &str, name: &str) -> String {
     format!("fresnel-{site}-{name}")
 }

@@ -15,9 +15,9 @@ use crate::journal::{Backlog, Origin, Writer};
 use crate::transports::push::PushTransport;
 use crate::{Decoder, SourceError};
 
-/// How long to wait for bytes before saying that none came.
+/// Time-out of a poll for bytes.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// How soon to look whether a board is plugged in again.
+/// The interval of checks for a board that was unplugged.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const READ_BYTES: usize = 64 * 1024;
 

@@ -16,7 +16,7 @@ use crate::journal::{Backlog, Origin, Writer};
 use crate::transports::push::PushTransport;
 use crate::{Decoder, SourceError};
 
-/// How long to wait for bytes before saying that none came.
+/// Time-out of a poll for bytes.
 const PATIENCE: Duration = Duration::from_millis(20);
 const READ_BYTES: usize = 64 * 1024;
 const EVENTS_AT_ONCE: usize = 256;

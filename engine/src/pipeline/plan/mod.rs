@@ -31,13 +31,13 @@ pub struct Plan {
     pub name: String,
     /// The step of event time.
     pub tick_length: TickLength,
-    /// How far, in milliseconds of event time, a source may be ahead of the slowest sink.
+    /// The most milliseconds of event time that a source may be ahead of the slowest sink.
     pub max_lead_ms: u64,
-    /// How many mebibytes of each partition may be on their way to the slowest sink.
+    /// The most mebibytes of each partition that the slowest sink has not accepted.
     pub max_in_flight_mib: NonZeroUsize,
     /// When and where checkpoints are made.
     pub checkpoint: CheckpointConfig,
-    /// Where to serve the API, if at all.
+    /// The address of the API, if it is served.
     pub api: Option<ApiConfig>,
     /// The sources.
     pub sources: Vec<PlannedSource>,
@@ -175,7 +175,7 @@ impl Plan {
         })
     }
 
-    /// How often state is saved.
+    /// The interval of checkpoints.
     pub fn granule(&self) -> Granule {
         Granule::new(self.checkpoint.granule.0, self.tick_length)
     }

@@ -109,7 +109,7 @@ struct Life {
     stop: Arc<AtomicBool>,
 }
 
-/// What becomes of a run.
+/// The end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     /// It goes on to the end of its sources.

@@ -44,7 +44,7 @@ impl CsiFormat {
     }
 }
 
-/// What a decoder made of some bytes.
+/// The result of decoding some bytes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Used {
     /// Frames, and records of which the decoder knows why it cannot read them.

@@ -1,4 +1,4 @@
-//! What a format of CSI is: where its records end, and what is in them.
+//! The interface of a CSI format: where its records end, and their content.
 
 use crate::framing::network::{self, NetworkCapture, Packet};
 use crate::{

@@ -1,4 +1,4 @@
-//! What the tests of formats share.
+//! Test support for formats.
 
 use schemas::{CsiBatch, Record, SourceKind};
 

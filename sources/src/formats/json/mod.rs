@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 pub(crate) use crate::formats::json::row_decoder::RowDecoder;
 
-/// What a field holds.
+/// The type of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldType {
@@ -27,7 +27,7 @@ pub enum FieldType {
 pub struct TimeField {
     /// One of the fields, which must hold numbers.
     pub field: String,
-    /// What it counts since the Unix epoch; "ms" by default.
+    /// The unit of time since the Unix epoch; "ms" by default.
     #[serde(default)]
     pub unit: TimeUnit,
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 pub(crate) use crate::formats::poses::avro::AvroPoses;
 pub(crate) use crate::formats::poses::json::JsonPoses;
 
-/// How pose frames are written.
+/// The encoding of pose frames.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PoseFormat {

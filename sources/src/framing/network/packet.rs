@@ -15,7 +15,7 @@ const ETHER_VLAN: [u16; 2] = [0x8100, 0x88A8];
 pub(crate) struct Packet<'a> {
     /// Nanoseconds since the Unix epoch, if the capture tells.
     pub(crate) captured_at_ns: Option<i64>,
-    /// Who sent it, if it is a datagram.
+    /// The sender of a datagram.
     pub(crate) sender: Option<IpAddr>,
     /// What is in it, if it is a datagram.
     pub(crate) payload: Option<&'a [u8]>,

@@ -25,7 +25,7 @@ pub(crate) struct Pcap {
     link_type: u32,
 }
 
-/// What captures begin with.
+/// The first bytes of captures.
 pub(super) fn magics() -> impl Iterator<Item = [u8; 4]> {
     [MAGIC_US, MAGIC_NS].into_iter().flat_map(|magic| [magic.to_le_bytes(), magic.to_be_bytes()])
 }

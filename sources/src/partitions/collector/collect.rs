@@ -1,4 +1,4 @@
-//! What comes in: records go into the batches of their ticks, and leave when these are over.
+//! Collects records in the batches of their ticks, which leave when the tick is complete.
 
 use schemas::{EventType, Record, Tick};
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! Where a source collects what came in: gives each record its tick, and batches frames.
+//! Collects the records of a partition: assigns their ticks, and batches frames.
 //!
 //! A record that comes late keeps its capture time and travels at the partition's tick. The records of a
 //! tick leave when the tick is over, all at once: so batches are cut alike however a source was polled.
@@ -68,7 +68,7 @@ pub struct Collector {
     n_expected: usize,
     /// Rows, if rows come.
     rows: Option<OpenRows>,
-    /// What could not be used, as rows.
+    /// Undecodable records, as rows.
     errors: Errors,
 }
 
@@ -186,14 +186,14 @@ impl Collector {
         Self { sender: PeerAddress::new(by_sender), ..self }
     }
 
-    /// Tells which devices are there, as long as none is silent for `timeout_ms`.
+    /// Reports which devices are connected; a device that is idle for `timeout_ms` is not.
     #[must_use]
     pub(crate) fn with_routers(self, context: &SourceContext<'_>, timeout_ms: u32) -> Self {
         let presence = DevicePresence::new(context.site, i64::from(timeout_ms) * 1_000_000);
         Self { presence: Some(presence), ..self }
     }
 
-    /// Tells when the frames that follow came in.
+    /// Sets the time of arrival of the frames that follow.
     pub fn set_arrival(&mut self, arrived_at_ns: i64) {
         self.arrived_at_ns = Some(arrived_at_ns);
     }
@@ -209,7 +209,7 @@ impl Collector {
         latest.is_some_and(|latest_ns| arrived_at_ns > latest_ns)
     }
 
-    /// Tells who sent the frames that follow, if that is known.
+    /// Sets the sender of the frames that follow, if it is known.
     pub(crate) fn set_sender(&mut self, sender: Option<IpAddr>) {
         self.sender.set(sender);
     }

@@ -1,4 +1,4 @@
-//! Where a partition is: noted whenever its clock leaves a granule, and restored from there.
+//! Positions of a partition: recorded when its clock leaves a granule, and restored from there.
 
 use schemas::Tick;
 use serde::Serialize;

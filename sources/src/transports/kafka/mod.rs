@@ -24,7 +24,7 @@ use crate::transports::kafka::partition_reader::PartitionReader;
 use crate::transports::kafka::reader::Reader;
 use crate::{Partition, SourceError};
 
-/// How long brokers may take to say which partitions there are, when a source is opened.
+/// Time-out of the question for all partitions, when a source is opened.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(15);
 /// The client's setting for how often it asks which partitions there are, in milliseconds.
 const DISCOVERY_INTERVAL: &str = "topic.metadata.refresh.interval.ms";
@@ -93,7 +93,7 @@ impl KafkaTopic {
         client.set("bootstrap.servers", &self.brokers).set("client.id", "fresnel");
         // Offsets are part of checkpoints; a group is only named because a client must have one.
         client.set("group.id", "fresnel").set("enable.auto.commit", "false");
-        // PartitionDecoder that are gone before they were read are an error.
+        // Messages that are gone before they were read are an error.
         client.set("auto.offset.reset", "error").set("enable.partition.eof", "true");
         client.set(DISCOVERY_INTERVAL, DISCOVERY_INTERVAL_MS);
         for (name, value) in &self.properties {

@@ -17,16 +17,16 @@ use crate::partitions::partition_decoder::{Decoding, PartitionDecoder};
 use crate::transports::kafka::KafkaTopic;
 use crate::{Poll, SourceError};
 
-/// How long to wait for a message before saying that none came.
+/// Time-out of a poll for messages.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// PartitionDecoder taken in one poll at most.
+/// Messages taken in one poll at most.
 const MESSAGES_PER_POLL: usize = 1024;
-/// How long brokers may take to say where a partition ends, or what others there are.
+/// Time-out of questions for the end of a partition, or for all partitions.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// How soon to ask them again where it ends.
+/// The pause before brokers are asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What the client tells beside messages.
+/// The client's events other than messages.
 #[derive(Default)]
 pub(super) struct Events {
     /// True from when no broker can be reached until one answers.
@@ -75,7 +75,7 @@ struct Taken {
     is_producers: bool,
 }
 
-/// What the client gives when it is asked for a message.
+/// The result of a poll of the client.
 enum Given {
     Message(Taken),
     /// There was nothing more when the brokers were asked.
@@ -163,7 +163,7 @@ impl PartitionReader {
         self.messages.collector.clock()
     }
 
-    /// What asks the brokers.
+    /// The client.
     pub(super) fn consumer(&self) -> &BaseConsumer<Events> {
         &self.consumer
     }

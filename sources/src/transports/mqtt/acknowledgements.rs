@@ -1,4 +1,4 @@
-//! What a broker waits to be told of: messages that it sends again until they are acknowledged.
+//! Acknowledgements: a broker redelivers messages until they are acknowledged.
 //!
 //! A message is acknowledged when it is in every checkpoint that is kept. Until then the broker sends it
 //! again after each loss of the connection. Packet numbers are used again and messages say the same, so a
@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use rumqttc::v5::mqttbytes::v5::{Publish, PublishProperties};
 use schemas::stable_hash_bytes;
 
-/// PartitionDecoder that are known at most: fewer than packet numbers, so that one is forgotten before a broker
+/// Messages that are known at most: fewer than packet numbers, so that one is forgotten before a broker
 /// that counts on uses its number again, and more than may wait.
 const MOST_KEPT: usize = u16::MAX as usize / 4 * 3;
 /// Bits of a packet number.
@@ -44,7 +44,7 @@ fn packet_of(identity: u64) -> u16 {
     (identity & u64::from(u16::MAX)) as u16
 }
 
-/// PartitionDecoder of a session that the journal has.
+/// Messages of a session that the journal has.
 #[derive(Debug)]
 pub(super) struct Acknowledgements {
     /// The newest of each packet number.

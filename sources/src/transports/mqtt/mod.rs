@@ -20,22 +20,22 @@ use crate::journal::{Backlog, LONGEST_MESSAGE, Origin, Writer};
 use crate::transports::mqtt::acknowledgements::{Acknowledgements, identity};
 use crate::transports::push::PushTransport;
 
-/// How long to wait for a message before saying that none came.
+/// Time-out of a poll for messages.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// PartitionDecoder taken in one go at most.
+/// Messages taken in one go at most.
 const MESSAGES_AT_ONCE: usize = 256;
 /// Requests of ours that wait to be sent: acknowledgements of one go, and a subscription.
 const REQUESTS: usize = 2 * MESSAGES_AT_ONCE;
 /// The longest packet that a broker may send: it drops longer ones, and tells nobody.
 const LARGEST_PACKET: u32 = 256 * 1024 * 1024;
-/// PartitionDecoder that a broker may send before we acknowledge one: as many as there are packet numbers.
+/// Messages that a broker may send before we acknowledge one: as many as there are packet numbers.
 const RECEIVE_MAXIMUM: u16 = u16::MAX;
-/// How many of them wait for a checkpoint at most, so that the broker never stops sending. Backlog, the
+/// How many of them wait for a checkpoint at most, so that the broker never stops sending. Beyond, the
 /// journal has to do.
 pub(super) const MOST_WAITING: usize = RECEIVE_MAXIMUM as usize / 2;
 /// A broker keeps what it has for us for ever.
 const SESSION_EXPIRY: u32 = u32::MAX;
-/// How soon to connect again.
+/// The pause before another connection.
 const CONNECT_AGAIN: Duration = Duration::from_millis(500);
 
 /// A broker, and what to subscribe to.

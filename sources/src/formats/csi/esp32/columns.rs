@@ -1,4 +1,4 @@
-//! Where each variant of a line has what is used of it.
+//! The columns of each variant of a line.
 
 use crate::DecodeError;
 use crate::formats::csi::esp32::buffer::Chips;
@@ -66,7 +66,7 @@ const ESP_RADAR: Columns = Columns {
 };
 
 impl Columns {
-    /// How many columns a line has before its values.
+    /// Columns of a line before its values.
     pub(super) fn count(columns: &[u8]) -> usize {
         1 + memchr::memchr_iter(b',', columns).count()
     }
