@@ -2,16 +2,16 @@
 
 use std::io::{Write, stdout};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use engine::{
     Cluster, CsiFormat, Plan, RunOptions, TrainPlan, WhenAlive, convert, forget, inspect, record,
     train_on_scenes,
 };
-use queries::{Format, History, Limits};
+use queries::{Format, History, Limits, find_histories, is_history};
 
 use crate::demo::demo;
 use crate::run::{run, stop_on_signal};
@@ -364,9 +364,26 @@ impl Command {
 }
 
 fn sql(history: PathBuf, format: Format, query: &str) -> Result<()> {
+    check_history(&history)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answer = runtime.block_on(History::new(history, None).query(query, Limits::default()))?;
     Ok(stdout().write_all(&answer.encode(format)?)?)
+}
+
+/// An error for a folder without tables, which would answer each query with no rows.
+fn check_history(history: &Path) -> Result<()> {
+    if is_history(history) {
+        return Ok(());
+    }
+    let found = find_histories(Path::new("."));
+    let found = found.iter().map(|history| history.strip_prefix(".").unwrap_or(history));
+    let found: Vec<_> = found.map(|history| format!("--history {}", history.display())).collect();
+    let hint = if found.is_empty() {
+        "expected a folder of tables that a `delta` sink has written".to_owned()
+    } else {
+        format!("try {}", found.join(" or "))
+    };
+    bail!("no history in {history:?}: {hint}")
 }
 
 fn train(plan: &TrainPlan) -> Result<()> {

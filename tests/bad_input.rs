@@ -372,11 +372,22 @@ fn a_full_disk_under_a_table() {
 
 pub(crate) fn sql_only_reads() {
     let directory = tempfile::tempdir().expect("room");
-    let history = directory.path().join("history");
+    let log = directory.path().join("history/poses/_delta_log");
+    fs::create_dir_all(&log).expect("room");
     for sql in ["DROP TABLE poses", "DELETE FROM poses", "COPY poses TO 'poses.csv'", "SELEKT"] {
         process::fail(directory.path(), &["sql", sql], 1);
     }
-    assert!(!Path::new(&history).exists(), "asking writes nothing");
+    assert_eq!(fs::read_dir(&log).expect("it is there").count(), 0, "asking writes nothing");
     let empty = process::succeed(directory.path(), &["sql", "-f", "json", "SELECT * FROM persons"]);
     assert_eq!(empty.trim(), "[]");
+}
+
+pub(crate) fn a_missing_history_is_an_error() {
+    let directory = tempfile::tempdir().expect("room");
+    let ask = || process::fail(directory.path(), &["sql", "SELECT 1"], 1);
+    let expected = "no history in \"history\": expected a folder of tables";
+    assert!(ask().contains(expected), "{}", ask());
+    fs::create_dir_all(directory.path().join("demo/history/poses/_delta_log")).expect("room");
+    let expected = "no history in \"history\": try --history demo/history";
+    assert!(ask().contains(expected), "{}", ask());
 }
