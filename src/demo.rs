@@ -27,7 +27,10 @@ pub(crate) fn demo(directory: PathBuf, listen: SocketAddr, workers: usize) -> Re
     }
     eprintln!("simulated room: all sensors and people are computed");
     let history = directory.join("history");
-    eprintln!("query its history with: fresnel sql --history {} \"SELECT * FROM events\"", history.display());
+    eprintln!(
+        "query its history with: fresnel sql --history {} \"SELECT * FROM events\"",
+        history.display()
+    );
     let plan = Plan::load(&directory.join("pipelines/demo.toml"))?;
     let (cluster, stop) = (Cluster::default(), stop_on_signal()?);
     let (fresh, quarantine, drop_state) = (false, Vec::new(), Vec::new());

@@ -23,7 +23,7 @@ pub(crate) struct Zone {
     shape: Shape,
 }
 
-/// Where a zone is.
+/// The area of a zone.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Shape {

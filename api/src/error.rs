@@ -25,7 +25,7 @@ pub(crate) struct Problem {
 /// A request that cannot be answered.
 #[derive(Debug)]
 pub(crate) enum RequestError {
-    /// What was asked for is not there.
+    /// The requested item was not found.
     NotFound(&'static str),
     /// The request makes no sense.
     BadRequest(String),

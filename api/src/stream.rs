@@ -28,7 +28,7 @@ use crate::system::now;
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// Bytes that may wait to be sent to a client.
 const MAX_WAITING_BYTES: usize = 1024 * 1024;
-/// What is set aside for a client's messages, which are few and short: there may be thousands of clients.
+/// The buffer for a client's messages, which are few and short: there may be thousands of clients.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// Pings in a row that a client may leave without an answer.
 const MAX_UNANSWERED: usize = 2;
@@ -159,7 +159,7 @@ pub(crate) async fn talk(
     Ok(())
 }
 
-/// Says why it ends, and listens until the client has answered.
+/// Sends a close frame, and waits for the client's.
 async fn say_goodbye(socket: &mut WebSocket) -> Result<(), axum::Error> {
     let reason = "the pipeline ended".into();
     let close = CloseFrame { code: close_code::AWAY, reason };
@@ -203,7 +203,7 @@ fn answer(text: &str, subscriptions: &mut BTreeMap<Topic, Filters>) -> Value {
     }
 }
 
-/// What a record means to a client with these subscriptions.
+/// The messages for a client with these subscriptions.
 fn message(record: &Arc<Record>, subscriptions: &BTreeMap<Topic, Filters>) -> Option<Value> {
     let (topic, kind) = match &**record {
         Record::Pose(_) => (Topic::PoseUpdates, "pose_update"),
@@ -216,7 +216,7 @@ fn message(record: &Arc<Record>, subscriptions: &BTreeMap<Topic, Filters>) -> Op
 }
 
 impl Filters {
-    /// What is left of a record; none if nothing is.
+    /// The rest of a record; none if nothing is left.
     fn apply(&self, record: &Record) -> Option<Value> {
         let confident =
             |confidence: f32| self.min_confidence.is_none_or(|least| confidence >= least);

@@ -16,7 +16,7 @@ pub(crate) const JOURNALS: &str = "fresnel.journal";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClearError {
-    /// What is at a sink's destination is not known to be its own; nothing was removed.
+    /// The output at a sink's destination may not be its own; nothing was removed.
     #[error("cannot clear the output of sink {sink:?}")]
     Sink {
         /// The sink's name.

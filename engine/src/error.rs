@@ -70,7 +70,7 @@ pub enum RunError {
         /// The difference, and what to do.
         difference: String,
     },
-    /// What was saved does not fit the pipeline any more.
+    /// The saved state does not fit the pipeline.
     #[error(
         "the saved state of {} does not fit: {}; --drop-state NAME forgets it, --fresh forgets all",
         names(.0), mismatches(.0)
@@ -109,7 +109,7 @@ pub enum RunError {
     /// The workers could not be started, or one of them panicked.
     #[error("workers failed: {reason}")]
     Workers {
-        /// What is known of it.
+        /// Its state.
         reason: String,
     },
 }
@@ -121,7 +121,7 @@ pub struct Mismatch {
     pub name: String,
     /// The shape of the state.
     pub saved: String,
-    /// What the component needs; none if there is no such component any more, or it has no state.
+    /// The shape that the component needs; none if the component is missing or has no state.
     pub needed: Option<String>,
 }
 

@@ -49,7 +49,7 @@ impl Tap {
     }
 }
 
-/// What waits for the reader of a tap.
+/// The records that wait for the reader of a tap.
 #[derive(Debug, Default)]
 struct TapQueue {
     waiting: Mutex<Waiting>,
@@ -168,7 +168,7 @@ mod tests {
         [Record::Presence(Presence::default()), Record::Event(event)]
     }
 
-    /// What waits in a tap.
+    /// An item of a tap's queue.
     fn waiting(tap: &Tap) -> Vec<Tapped> {
         std::iter::from_fn(|| tap.queue.lock().pop()).collect()
     }

@@ -23,7 +23,7 @@ const MAX_PERSONS: usize = 3;
 /// Seeds of scenes to be measured on begin here.
 const HELD_OUT_SEEDS: u64 = 1 << 32;
 
-/// What to train, and on how much.
+/// The options of training.
 #[derive(Clone, Debug)]
 pub struct TrainPlan {
     /// The scene file whose room and radios are learnt.

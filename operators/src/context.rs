@@ -13,7 +13,7 @@ pub type CountDropped = Arc<dyn Fn(&'static str, u64) + Send + Sync>;
 pub struct Context<'scope> {
     /// Who it is.
     pub component: Component,
-    /// Where its state comes from and goes to.
+    /// The handle of its state.
     pub state: StateContext<'scope>,
 }
 

@@ -31,9 +31,9 @@ pub(crate) fn key_group(route: u64) -> usize {
     (route % N_KEY_GROUPS as u64) as usize
 }
 
-/// What state belongs to. A key lives on the worker that its route leads to, like its records.
+/// The key of state, on the worker that its records are routed to.
 pub trait StateKey: Clone + Ord + Hash + Serialize + DeserializeOwned + 'static {
-    /// Where the key is routed; the same as for its records.
+    /// The route of the key, the same as for its records.
     fn route(&self) -> u64;
 }
 
@@ -80,7 +80,7 @@ struct Entry<S> {
     saved: bool,
 }
 
-/// What is saved of an entry.
+/// The saved part of an entry.
 #[derive(Serialize, Deserialize)]
 struct Saved<S> {
     used_at: Tick,
@@ -224,7 +224,7 @@ impl<K: StateKey, S: DeserializeOwned> Keyed<K, S> {
 }
 
 impl<K: StateKey, S: Serialize> Keyed<K, S> {
-    /// What changed since the last call, in any order, each key once.
+    /// The changes since the last call, in any order, each key once.
     pub(crate) fn take_changes(&mut self, component: u32) -> Vec<Change> {
         let change = |key: &K, value| Change { component, key: encode(key), value };
         let Self { groups, removed, .. } = self;

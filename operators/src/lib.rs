@@ -55,7 +55,7 @@ pub enum OperatorConfig {
     Motion(MotionConfig),
     /// Turns CSI into people.
     Infer(InferConfig),
-    /// Gives people an identity.
+    /// Assigns identities to people.
     Track(TrackConfig),
     /// Follows who is in which zone.
     Zones(ZonesConfig),

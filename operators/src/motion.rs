@@ -118,7 +118,7 @@ impl StateKey for Link {
     }
 }
 
-/// What is kept of a link.
+/// The state of a link.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct LinkState {
     window: MovingVariance,

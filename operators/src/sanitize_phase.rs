@@ -24,7 +24,7 @@ use crate::Component;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SanitizePhaseConfig {
-    /// How: "`linear_fit`" (default), "`end_points`", "spotfi" or "`conjugate_product`".
+    /// The method: "`linear_fit`" (default), "`end_points`", "spotfi" or "`conjugate_product`".
     #[serde(default)]
     pub method: PhaseMethod,
 }
@@ -89,7 +89,7 @@ pub fn sanitize(batch: CsiBatch, method: PhaseMethod) -> Option<CsiBatch> {
 struct Sanitizer {
     /// Positions in the data in ascending order of their subcarrier.
     order: Vec<usize>,
-    /// What `order` was made for.
+    /// The layout that `order` was computed for.
     order_of: Vec<i16>,
     phase_rad: Vec<f32>,
     index: Vec<f32>,

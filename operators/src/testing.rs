@@ -17,7 +17,7 @@ pub(crate) fn any_time_ns() -> impl Strategy<Value = i64> {
     prop_oneof![Just(i64::MIN), Just(i64::MAX), -9_i64..9, any::<i64>()]
 }
 
-/// What an operator remembers.
+/// The state of an operator.
 #[derive(Debug, Default)]
 pub(crate) struct Remembered {
     /// Keys that are saved.
@@ -28,7 +28,7 @@ pub(crate) struct Remembered {
     pub(crate) dropped: BTreeMap<&'static str, u64>,
 }
 
-/// What an operator remembers of records, which come at their ticks.
+/// The state of an operator after records, which come at their ticks.
 pub(crate) fn remember<I, O>(
     inputs: impl IntoIterator<Item = (Tick, Vec<I>)> + Send + Sync + 'static,
     operate: impl for<'scope> FnOnce(

@@ -35,6 +35,6 @@ pub struct SiteGeometry {
 pub struct ReceiverGeometry {
     /// The receiver's name, as in [`crate::Link::receiver`].
     pub name: String,
-    /// Where each antenna is, `[n_rx]`.
+    /// The position of each antenna, `[n_rx]`.
     pub antennas_m: Vec<[f32; 3]>,
 }

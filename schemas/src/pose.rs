@@ -46,11 +46,11 @@ pub struct PoseFrame {
     pub processing_time_ms: Option<f32>,
     /// The kind of source of the measurements.
     pub source_kind: SourceKind,
-    /// What turned measurements into people.
+    /// The method that computed people from measurements.
     pub estimator: Estimator,
 }
 
-/// What turned measurements into people.
+/// The method that computed people from measurements.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Estimator {
     /// The kind of method.

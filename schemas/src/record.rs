@@ -118,7 +118,7 @@ impl Record {
         }
     }
 
-    /// How many things it tells: frames, rows, or one.
+    /// Number of frames or rows; one for other records.
     pub fn len(&self) -> usize {
         match self {
             Self::Csi(batch) => batch.len(),
@@ -206,7 +206,7 @@ pub trait RecordType: Serialize + DeserializeOwned + Clone + Send + 'static {
     /// Which record it is.
     const KIND: RecordKind;
 
-    /// What orders the records of one tick first. Two operators can give records that tie in it.
+    /// The first key of order of the records of one tick. Records of two operators may tie in it.
     fn order_key(&self) -> OrderKey<'_>;
 
     /// Orders the records of one tick whatever their batches and the order of their arrival: by

@@ -69,7 +69,7 @@ impl LineFile<File> {
     }
 }
 
-/// What a copy holds: the run that wrote the original may go on.
+/// The content of a copy: the run that wrote the original may go on.
 #[derive(Debug)]
 struct Unfenced {
     writer: String,
@@ -102,7 +102,7 @@ fn committed(path: &Path, writer: &str) -> Result<(Tick, u64), SinkError> {
     }
 }
 
-/// What is about to be replaced may be of an earlier start of the same sink only.
+/// Refuses to replace a file of another sink.
 fn refuse_others(path: &Path, writer: &str) -> Result<(), SinkError> {
     let n_bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
     if n_bytes == 0 {
@@ -216,7 +216,7 @@ impl<W: Write + Truncate> LineFile<W> {
     }
 }
 
-/// Where the copy of a file is.
+/// The path of a file's copy.
 fn copy_beside(path: &Path) -> PathBuf {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");

@@ -50,7 +50,7 @@ pub trait Sink: Send {
     /// The longest time between two commits.
     fn commit_interval(&self) -> Duration;
 
-    /// What was rejected since this was last asked, by writing or by committing.
+    /// The records that were rejected since the last call, by writing or by committing.
     fn take_rejected(&mut self) -> Rejected {
         Rejected::new()
     }

@@ -57,7 +57,7 @@ impl UpperFile {
         Ok(commits)
     }
 
-    /// What anyone has committed to the file at `path`, as [`UpperFile::read`] does.
+    /// The committed part of the file at `path`, by any writer, as [`UpperFile::read`] does.
     pub(crate) fn commits(path: &Path) -> io::Result<Vec<Committed>> {
         let bytes = match fs::read(Self::path_beside(path)) {
             Ok(bytes) => bytes,

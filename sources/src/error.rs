@@ -115,7 +115,7 @@ pub enum SourceError {
         /// The failure.
         source: Box<ureq::Error>,
     },
-    /// What comes over a transport that can be asked again needs no recording.
+    /// A replayable transport needs no recording.
     #[error("{name:?} cannot be recorded: only sources with a journal can")]
     NothingToRecord {
         /// The source's name.
@@ -134,7 +134,7 @@ pub enum SourceError {
     Shorter {
         /// The path as the pipeline has it.
         path: PathBuf,
-        /// Where to go on.
+        /// The position to continue at.
         offset: u64,
     },
     /// A scene file is not a scene.

@@ -159,7 +159,7 @@ impl SourceConfig {
         }
     }
 
-    /// What takes in the source's messages, to keep them in a folder.
+    /// Records the source's messages in a folder.
     ///
     /// # Errors
     ///
@@ -184,13 +184,13 @@ pub struct SourceContext<'a> {
     pub directory: &'a Path,
     /// The pipeline's tick.
     pub tick_length: TickLength,
-    /// How often the source notes where it is.
+    /// The granule of positions.
     pub granule: Granule,
     /// The first tick of the run: checkpoints have all earlier records.
     pub starts_at: Tick,
     /// The first tick of new partitions: after the last tick that sinks have committed.
     pub begins_at: Tick,
-    /// Where to read on from, by partition, as noted in an earlier run.
+    /// The positions to continue at, by partition.
     pub positions: &'a [(Vec<u8>, Vec<u8>)],
     /// Folder for what comes in over transports that cannot be asked again.
     pub journal: &'a Path,

@@ -95,7 +95,7 @@ impl Share {
     }
 }
 
-/// What one call to [`Source::poll`] brought.
+/// The result of [`Source::poll`].
 ///
 /// - ticks never go back, within a poll and from one to the next
 /// - no record has a tick beyond `clock`, and none that follows has one before it
@@ -114,7 +114,7 @@ pub struct Poll {
     pub n_late: u64,
     /// The partition's clock; of several, the slowest.
     pub clock: Tick,
-    /// What to expect next.
+    /// The state of the source.
     pub state: PollState,
 }
 
@@ -147,7 +147,7 @@ pub struct PartitionPosition {
     pub position: Option<Vec<u8>>,
 }
 
-/// What to expect after a [`Poll`].
+/// The state of a source after a [`Poll`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PollState {
     /// There may be more at once, or after the moment that the source waited.
@@ -163,6 +163,6 @@ pub struct Dropped {
     pub reason: &'static str,
     /// Number.
     pub n_records: u64,
-    /// Where it was: a byte offset in a file, or a message's.
+    /// The offset: of a byte in a file, or of a message.
     pub offset: u64,
 }

@@ -38,7 +38,7 @@ const MAX_STREAMS: u32 = 100;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// What every connection is served with.
+/// Shared by all connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Acceptor {
     pub(crate) router: Router,

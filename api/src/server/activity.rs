@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::server::timeouts::Timeouts;
 
-/// What happens on a connection.
+/// The activity on a connection.
 #[derive(Debug)]
 pub(crate) struct Activity {
     state: Mutex<State>,

@@ -2,7 +2,7 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// What Linux gives a process that nobody has set a limit for.
+/// Linux's default limit.
 const USUAL_LIMIT: u64 = 1024;
 
 /// Raises the limit of open descriptors as far as the process may, and returns it.

@@ -41,7 +41,7 @@ const UPGRADE: &[u8] =
     b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// What WebSocket frames are.
+/// The kinds of WebSocket frames.
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
@@ -145,7 +145,7 @@ async fn ws(State(shared): State<Shared>, upgrade: WebSocketUpgrade) -> Response
     })
 }
 
-/// What comes until the server closes.
+/// The bytes until the server closes.
 fn rest(stream: &mut TcpStream) -> String {
     let mut received = Vec::new();
     match stream.read_to_end(&mut received) {

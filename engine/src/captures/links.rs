@@ -31,7 +31,7 @@ pub struct LinkSummary {
     pub rate_hz: f64,
     /// Number of steps back of the clock.
     pub n_back_steps: u64,
-    /// How often it went on by more than a second.
+    /// Number of gaps of more than a second.
     pub n_long_steps: u64,
     /// Signal strengths in dBm: lowest, mean and highest.
     pub rssi_dbm: [f32; 3],
@@ -39,7 +39,7 @@ pub struct LinkSummary {
     pub layouts: Vec<LayoutSummary>,
 }
 
-/// What is known of the frames of one shape.
+/// The summary of the frames of one shape.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LayoutSummary {
     /// Frames.

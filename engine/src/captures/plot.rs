@@ -26,7 +26,7 @@ const PANEL_PX: (u32, u32) = (720, 260);
 const MOST_PAIRS: usize = 16;
 /// Cells of a panel at most, over frames and over subcarriers.
 const MOST_CELLS: [usize; 2] = [600, 200];
-/// What is weaker than the strongest by more has the darkest colour.
+/// Values that are weaker than the strongest by more have the darkest colour.
 const RANGE_DB: f32 = 40.0;
 
 /// Draws a capture as a PNG.

@@ -91,7 +91,7 @@ pub(super) fn commit<'scope>(
     oldest_stream
 }
 
-/// What the first worker does for checkpoints.
+/// The first worker's part of checkpoints.
 struct Committer {
     checkpointer: Checkpointer,
     activator: Activator,

@@ -13,13 +13,13 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::dataflow::waker::Waker;
 
-/// What changes for an operator.
+/// A change for an operator.
 pub(crate) type Difference = (String, ZoneDifference);
 
 /// The dataflow's end of the configuration.
 #[derive(Debug)]
 pub(crate) struct Configured {
-    /// What is known at the start.
+    /// The values at the start.
     pub(crate) differences: Vec<Difference>,
     pub(crate) requests: Receiver<Request>,
     /// Filled once the dataflow is there; who changes something wakes it.
@@ -78,7 +78,7 @@ pub(super) fn configure(
 
 /// A configuration that can change.
 struct Open {
-    /// What was not given yet.
+    /// The records that were not returned yet.
     known: Vec<Difference>,
     requests: Receiver<Request>,
     /// A change that becomes durable.

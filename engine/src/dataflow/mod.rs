@@ -105,7 +105,7 @@ pub(crate) struct Dataflow {
     pub(crate) stop_coordinator: Rc<StopCoordinator>,
 }
 
-/// What the ends of a dataflow know of its flow.
+/// The context of the dataflow's sources and sinks.
 #[derive(Clone)]
 struct DataflowContext {
     /// Passes the ticks that every sink has accepted.

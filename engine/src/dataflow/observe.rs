@@ -18,7 +18,7 @@ use crate::Counters;
 pub(super) struct Owners(Rc<RefCell<Vec<(usize, String)>>>);
 
 impl Owners {
-    /// Says that a component's operators are made from now on.
+    /// Begins the operators of a component.
     pub(super) fn begin(&self, scope: Scope<'_, Tick>, component: &str) {
         self.0.borrow_mut().push((scope.worker().peek_identifier(), component.to_owned()));
     }
@@ -49,7 +49,7 @@ pub(super) fn observe(worker: &Worker, counters: &Arc<Counters>) -> Owners {
     owners
 }
 
-/// What is known from the log.
+/// The values from the log.
 #[derive(Default)]
 struct Log {
     owners: Owners,

@@ -152,7 +152,7 @@ struct PartitionInput {
     flow: DataflowContext,
     activator: Activator,
     pending: VecDeque<(Tick, Record)>,
-    /// Where the source is once the pending records have entered.
+    /// The clock of the source after the pending records.
     clock: Tick,
     in_flight: InFlight,
     end: End,

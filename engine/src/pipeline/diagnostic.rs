@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// One diagnostic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Where in the text, in bytes.
+    /// The range in the text, in bytes.
     pub at: Range<usize>,
     /// The problem, and the expected value.
     pub message: String,
@@ -73,7 +73,7 @@ pub enum PipelineError {
     Invalid {
         /// The file.
         path: PathBuf,
-        /// What it says.
+        /// Its text.
         text: String,
         /// The errors, in the order of the file; never empty.
         diagnostics: Vec<Diagnostic>,

@@ -25,7 +25,7 @@ pub use crate::pipeline::duration::Milliseconds;
 pub use crate::pipeline::plan::{Plan, PlannedOperator, PlannedSink, PlannedSource, StreamName};
 pub use crate::pipeline::schema::json_schema;
 
-/// How the URLs of stores begin that are no files.
+/// The schemes of stores that are not files.
 const SERVERS: [&str; 2] = ["postgres://", "postgresql://"];
 const MAX_CHECKPOINT: Milliseconds = Milliseconds(24 * 3_600_000);
 const MAX_RETENTION: usize = 1000;
@@ -126,7 +126,7 @@ pub(crate) struct Component<C> {
 }
 
 impl<C> Component<C> {
-    /// Where the setting is that a text begins with; the component's name if it begins with none.
+    /// The span of the setting that a text begins with, or of the component's name.
     pub(crate) fn at(&self, text: &str) -> Range<usize> {
         setting_at(&self.settings_at, text).unwrap_or_else(|| self.name_at.clone())
     }
@@ -139,7 +139,7 @@ impl<C> Component<C> {
     }
 }
 
-/// Where the setting is that a text begins with.
+/// The span of the setting that a text begins with.
 fn setting_at(settings_at: &BTreeMap<String, Range<usize>>, text: &str) -> Option<Range<usize>> {
     let ends = |letter: char| !letter.is_ascii_alphanumeric() && letter != '_';
     let name = text.split(ends).next()?;

@@ -270,7 +270,7 @@ impl Reader {
     }
 }
 
-/// Where the value of each key of a table is.
+/// The span of the value of each key of a table.
 fn settings_at(table: &DeTable<'_>) -> BTreeMap<String, Range<usize>> {
     table.iter().map(|(key, value)| (key.get_ref().to_string(), value.span())).collect()
 }

@@ -22,7 +22,7 @@ pub(super) type Connected = (Vec<AllocatorBuilder>, Box<dyn Any + Send>);
 pub struct Cluster {
     /// This process, from 0.
     process: usize,
-    /// Where each process listens for the others, as `host:port`; empty for one alone.
+    /// The address of each process for the others, as `host:port`; empty for a single process.
     addresses: Vec<String>,
 }
 

@@ -76,7 +76,7 @@ pub enum ConfigurationError {
 }
 
 impl Configuration {
-    /// What a plan's operators start with, and the dataflow's end of it.
+    /// The initial configuration of a plan's operators, and the dataflow's end of it.
     pub(super) fn open(
         plan: &Plan,
         session: &Session,

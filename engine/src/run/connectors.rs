@@ -8,7 +8,7 @@ use sources::{Partition, SourceContext, SourceError};
 use crate::store::{CommitLog, Session};
 use crate::{PlannedSink, PlannedSource};
 
-/// What a run is connected to. Simulations of a run have their own.
+/// The sources, sinks and commit log of a run. Simulations have their own.
 pub(crate) trait Connectors: Debug + Send + Sync {
     /// Opens a source: those of its partitions that are in the context's share.
     fn open_source(
@@ -24,7 +24,7 @@ pub(crate) trait Connectors: Debug + Send + Sync {
         context: &SinkContext<'_>,
     ) -> Result<OpenSink, SinkError>;
 
-    /// Where the checkpoints of a session are committed.
+    /// The log of a session's checkpoints.
     fn commit_log(&self, session: Session) -> Box<dyn CommitLog>;
 }
 

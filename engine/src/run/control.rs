@@ -20,7 +20,7 @@ pub(super) struct Control {
     ended: Condvar,
 }
 
-/// How a run ends.
+/// The end of a run.
 #[derive(Debug, Default)]
 struct End {
     failure: Option<RunError>,
@@ -86,7 +86,7 @@ impl Control {
         self.has_others && self.stopping() && !self.failed()
     }
 
-    /// Says that the workers are done.
+    /// Reports that the workers have ended.
     pub(super) fn finish(&self) {
         self.lock().over = true;
         self.ended.notify_all();

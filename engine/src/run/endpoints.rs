@@ -35,7 +35,7 @@ pub(super) type SourceQueues = Vec<Vec<Placed<SourceQueue>>>;
 /// One for each sink of the plan.
 pub(super) type SinkQueues = Vec<Placed<SinkQueue>>;
 
-/// What sources and sinks are opened with, and what comes of it beside them.
+/// Opens the sources and sinks of this process.
 pub(super) struct Endpoints<'a> {
     plan: &'a Plan,
     directory: &'a Path,
@@ -116,7 +116,7 @@ pub(super) struct OpenedSinks<'a> {
 pub(super) struct Released<'a> {
     endpoints: Endpoints<'a>,
     sinks: Vec<PlacedSink>,
-    /// What is changed of the checkpoint by that.
+    /// The changes of the checkpoint by that.
     changes: State,
 }
 

@@ -96,7 +96,7 @@ impl Identity {
         Ok(serde_json::from_slice(&bytes)?)
     }
 
-    /// What this process has that is not as in the first one, and what to do.
+    /// The difference between this process and the first one, and what to do.
     fn difference(&self, first: &Self) -> Option<String> {
         const SAME_FILE: &str = "give all processes the same pipeline file";
         if self.version != first.version {

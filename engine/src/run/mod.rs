@@ -162,7 +162,7 @@ struct LeasedStore {
 }
 
 impl LeasedStore {
-    /// Gives up the lease, or passes it on.
+    /// Releases the lease, or passes it on.
     fn release(self) {
         self.lease.release();
         self.store.close();
@@ -293,7 +293,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// What can be looked at.
+    /// The streams that can be tapped.
     pub fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
     }

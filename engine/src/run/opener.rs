@@ -23,7 +23,7 @@ use crate::run::startup::{RoundMessage, StartupCoordinator};
 use crate::store::{RunId, Session, Store};
 use crate::{Plan, RunError, RunOptions, Shared, State, Taps};
 
-/// What can be changed, and the dataflow's end of it; in the first process.
+/// The configuration and the dataflow's end of it, in the first process.
 type Changeable = Option<(Configuration, Configured)>;
 
 /// The first round: which run it is.
@@ -56,7 +56,7 @@ pub(super) struct RunOpener {
     pub(super) generation: Arc<AtomicI64>,
 }
 
-/// What of a run is beside its workers.
+/// The parts of a run outside its workers.
 pub(super) struct StartedRun {
     pub(super) shared: Arc<Shared>,
     /// The store, in a process that has joined the run.

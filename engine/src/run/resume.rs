@@ -88,7 +88,7 @@ fn fit(
     Ok(resumed)
 }
 
-/// What was saved for components that are not there any more, or need something else.
+/// The saved state of components that are missing, or have another shape.
 fn mismatches(plan: &Plan, state: &State) -> Vec<Mismatch> {
     let needed: BTreeMap<_, _> = plan.components().into_iter().collect();
     let mismatches = state.components.iter().filter_map(|(name, saved)| {

@@ -123,7 +123,7 @@ mod tests {
         }
     }
 
-    /// How often a call was made that fails a number of times, and whether it succeeded.
+    /// The number of attempts of a call that fails a number of times, and whether it succeeded.
     fn tried(stopping: bool, n_failures: u32, is_retryable: bool, is_outage: bool) -> (u32, bool) {
         let control = Control::new(Arc::new(AtomicBool::new(stopping)), false);
         let mut n_calls = 0;

@@ -18,7 +18,7 @@ use crate::{Counters, RunError};
 const QUEUE_TICKS: usize = 256;
 /// Bytes of the ticks that are queued or being written at most, but for a single tick that is larger.
 const QUEUE_BYTES: usize = 32 * 1024 * 1024;
-/// How long to wait for a tick when nothing is to be committed.
+/// Time-out of waiting for a tick when nothing is to be committed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Starts the thread of a sink.

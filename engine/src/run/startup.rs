@@ -14,7 +14,7 @@ use timely::worker::Worker;
 use crate::RunError;
 use crate::run::workers::step_until;
 
-/// What a process sends in a round of one sort, or what all of them have sent.
+/// The message of a process in a round, or the joined messages of all.
 pub(super) trait RoundMessage: Serialize + DeserializeOwned + Default {
     /// Adds what another process has sent.
     fn join(&mut self, other: Self);
@@ -56,7 +56,7 @@ impl<'a> StartupCoordinator<'a> {
     ///
     /// # Errors
     ///
-    /// What this process failed of, or that another one did.
+    /// The failure of this process, or of another one.
     pub(super) fn end_round<T, M: RoundMessage>(
         &mut self,
         done: Result<(T, M), RunError>,

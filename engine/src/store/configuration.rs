@@ -18,7 +18,7 @@ pub(crate) struct ZoneChange {
     pub(crate) operator: String,
     /// The zone's name.
     pub(crate) name: String,
-    /// What it is from then on; none if it is gone.
+    /// The value from then on; none if it was removed.
     pub(crate) zone: Option<ZoneConfig>,
 }
 

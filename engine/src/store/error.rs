@@ -9,7 +9,7 @@ pub enum StoreError {
     Open {
         /// The database, without a password.
         location: String,
-        /// What it said.
+        /// Its error.
         source: sqlx::Error,
     },
     /// The database failed.

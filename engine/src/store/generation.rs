@@ -10,7 +10,7 @@ use sqlx::{Any, Row};
 use crate::store::checkpoints::load_latest;
 use crate::store::{Checkpoint, PipelineRow, StoreError, StoreHandle, from_sql, to_sql};
 
-/// What the processes of a run know it by.
+/// The identity of a run for its processes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RunId {
     pub(crate) generation: i64,
@@ -19,7 +19,7 @@ pub(crate) struct RunId {
     pub(crate) latest: Option<Progress>,
 }
 
-/// What the store knew of a pipeline when a run loaded it.
+/// The row of a pipeline when a run loaded it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Before {
     generation: i64,
@@ -56,7 +56,7 @@ impl StoreHandle {
         Ok((row, before, loaded))
     }
 
-    /// What a run that another process begins goes on from.
+    /// The checkpoint of a run that another process begins.
     pub(super) async fn join(
         &self,
         pipeline: &str,

@@ -15,11 +15,11 @@ pub(crate) struct Holder {
     pid: u32,
     /// None where the system has no `/proc`: such a process is never known to be gone.
     identity: Option<Identity>,
-    /// Tells apart the runs of one process.
+    /// Distinguishes the runs of one process.
     run: u64,
 }
 
-/// Tells a process from all others, of this boot and of earlier ones.
+/// Identifies a process among all of this boot and earlier ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
     boot_id: String,

@@ -37,7 +37,7 @@ pub struct Store {
     handle: StoreHandle,
 }
 
-/// What a pipeline was when a checkpoint was made.
+/// The plan of a pipeline at a checkpoint.
 #[derive(Clone, Debug, Default)]
 pub struct Checkpoint {
     /// Everything before this was processed before the checkpoint.

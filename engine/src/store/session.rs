@@ -32,7 +32,7 @@ pub(crate) trait CommitLog: Send {
 pub(crate) struct Session {
     pub(super) store: StoreHandle,
     pub(super) pipeline: PipelineRow,
-    /// What it was loaded from, until the generation is taken.
+    /// The row that it was loaded from, until the generation is taken.
     before: Option<Before>,
     /// Checkpoints that older ones are kept behind.
     pub(super) retention: usize,
@@ -74,7 +74,7 @@ impl Session {
         self.pipeline.generation
     }
 
-    /// What other processes of the run need to join it.
+    /// The identity of a run, with which other processes join it.
     pub(crate) fn run_id(&self) -> RunId {
         let PipelineRow { lineage, generation, latest, .. } = self.pipeline.clone();
         RunId { generation, lineage, latest }

@@ -71,7 +71,7 @@ impl ActivityConfig {
 
 /// Activities on streams of poses.
 pub trait Activities<'scope> {
-    /// Gives each person's activity, one window after the other, when the window is over.
+    /// Sends the activity of each person for each window, when the window is over.
     ///
     /// Windows are aligned to the Unix epoch; a frame belongs to the window of its tick. State: a few
     /// seconds of each person, on the worker that the site hashes to; a person who is not seen for two

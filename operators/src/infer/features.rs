@@ -31,10 +31,10 @@ const MAX_FRAMES: usize = 512;
 /// Pictures of each receiver: slow and fast.
 pub(super) const PICTURES: usize = 2;
 
-/// What a model's input means: where the radios are, and the grid on the floor.
+/// The geometry of a model's input: the positions of the radios, and the grid on the floor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InputLayout {
-    /// Where the radios are.
+    /// The positions of the radios.
     pub geometry: SiteGeometry,
     /// Side of a cell of the grid, in metres.
     pub cell_m: f32,
@@ -68,14 +68,14 @@ impl InputLayout {
     }
 }
 
-/// How frames become pictures: what the geometry says of each receiver.
+/// Conversion of frames to pictures, by the geometry of each receiver.
 #[derive(Clone, Debug)]
 pub struct Features {
     layout: InputLayout,
     receivers: Vec<Receiver>,
 }
 
-/// What the geometry says of one receiver.
+/// The geometry of one receiver.
 #[derive(Clone, Debug)]
 struct Receiver {
     name: String,

@@ -27,13 +27,13 @@ pub struct ModelCard {
     pub version: u32,
     /// The model's name.
     pub name: String,
-    /// What its input means.
+    /// The geometry of its input.
     pub layout: InputLayout,
-    /// What it was trained on, in words.
+    /// A description of the training data.
     pub trained_on: String,
     /// Accuracy on scenes that it was not trained on.
     pub accuracy: Accuracy,
-    /// How good a constant pose in the middle of the room is on the same.
+    /// Accuracy of a constant pose in the middle of the room on the same scenes.
     pub baseline: Accuracy,
 }
 

@@ -61,7 +61,7 @@ impl StateKey for SiteName {
     }
 }
 
-/// What is kept of a site.
+/// The state of a site.
 #[derive(Debug, Serialize, Deserialize)]
 struct Site {
     frames: RecentFrames,

@@ -19,7 +19,7 @@ use crate::infer::model::{Model, ModelCard, card, detect};
 use crate::infer::network::{Network, OUTPUTS};
 
 const BATCH: usize = 32;
-/// How much places and poses matter beside presence.
+/// The weights of positions and poses in the loss, relative to presence.
 const LENGTH_WEIGHT: f32 = 0.5;
 
 /// One moment: what the radios showed, and who was there.
@@ -62,7 +62,7 @@ impl Subject {
 pub struct TrainOptions<'a> {
     /// The model's name.
     pub name: &'a str,
-    /// What the samples are, for the model's card.
+    /// The description of the samples, for the model's card.
     pub trained_on: String,
     /// Rounds over all samples.
     pub epochs: usize,
@@ -70,7 +70,7 @@ pub struct TrainOptions<'a> {
     pub seed: u64,
 }
 
-/// What is known after a round.
+/// The result of a round.
 #[derive(Clone, Copy, Debug)]
 pub struct Epoch {
     /// Which round it was, from 1.

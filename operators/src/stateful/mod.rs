@@ -38,7 +38,7 @@ pub(crate) trait Stateful: 'static {
     /// whose tick is the same with any number of workers; other keys expire with any record.
     const EMITS_ON_EVICT: bool = false;
 
-    /// Where a record goes: to the state of its key.
+    /// The route of a record: to the state of its key.
     fn route(input: &Self::Input) -> u64;
 
     /// Acts on the records of a closed tick, which are in order. Outputs leave at that tick.
@@ -62,7 +62,7 @@ pub(crate) trait Stateful: 'static {
     fn on_restore(&mut self, _tick: Tick, _work: &mut Work<'_, Self>) {}
 }
 
-/// What has an order within a tick that does not depend on how it was batched.
+/// An order within a tick that does not depend on batches.
 pub(crate) trait Ordered {
     /// Compares two of one tick.
     fn compare(&self, other: &Self) -> Ordering;
@@ -165,7 +165,7 @@ pub(crate) fn stateful<'scope, O: Stateful>(
     output_stream
 }
 
-/// Where timely sends a record: all of a key group to one worker.
+/// The route of a record: all of a key group go to one worker.
 fn exchange<O: Stateful>(input: &O::Input) -> u64 {
     key_group(O::route(input)) as u64
 }
@@ -293,7 +293,7 @@ impl<O: Stateful> Instance<O> {
         }
     }
 
-    /// What changed in the granule that ends by `tick`, if one does.
+    /// The changes of the granule that ends by `tick`, if one does.
     fn take_changes(&mut self, tick: Tick) -> Option<(Capability<Tick>, Vec<Change>)> {
         let end = self.granule_end.take_if(|end| *end.time() <= tick)?;
         Some((end, self.state.take_changes(self.component)))

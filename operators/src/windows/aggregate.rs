@@ -134,7 +134,7 @@ impl JsonSchema for Aggregate {
     }
 }
 
-/// What is gathered of a window so far.
+/// The accumulator of a window.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) enum Accumulator {
     Count(u64),

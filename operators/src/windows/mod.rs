@@ -39,7 +39,7 @@ pub struct WindowsConfig {
     /// within another one is named with a dot, such as "link.receiver".
     #[serde(default)]
     pub key: Vec<String>,
-    /// How long windows are.
+    /// The windows of rows.
     pub window: WindowAssigner,
     /// What to compute, by the name of its column: "count", or "sum", "mean", "min", "max" or a
     /// percentile such as "p95" of a column, as in "mean(confidence)".

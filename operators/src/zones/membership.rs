@@ -116,7 +116,7 @@ impl Stateful for Memberships {
     }
 }
 
-/// Who is in which zone of one site.
+/// The members of each zone of one site.
 #[derive(Debug, Default)]
 struct Membership {
     /// The zones each person is in.

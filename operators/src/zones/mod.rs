@@ -143,7 +143,7 @@ struct Moves;
 /// A difference of [`Positions`].
 type PositionDifference = ((String, (String, Place)), Tick, isize);
 
-/// What [`Moves`] gives.
+/// The output of [`Moves`].
 #[derive(Clone)]
 enum Move {
     /// Someone is at a place of a site from a tick on (+1), or no longer (-1).
@@ -246,7 +246,7 @@ impl Stateful for Moves {
     }
 }
 
-/// Who is in which zone of which site.
+/// The members of each zone of each site.
 fn inside<'scope>(
     positions: Positions<'scope>,
     zones: VecCollection<'scope, Tick, Zone, isize>,

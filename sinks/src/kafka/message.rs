@@ -176,7 +176,7 @@ fn dead_letter(topic: String, record: &Record, mut headers: Headers) -> Message 
     }
 }
 
-/// Where a dead letter was to go, and why it did not.
+/// The destination of a dead letter, and the reason.
 fn why(topic: String, reason: &str) -> [(&'static str, String); 2] {
     [("rejected_topic", topic), ("rejected_reason", reason.to_owned())]
 }

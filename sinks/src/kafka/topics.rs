@@ -80,7 +80,7 @@ impl Topics {
     }
 }
 
-/// What topics, and the types of events, call a record.
+/// The name of a record in topics and in the types of events.
 pub(super) fn stem_of(record: &Record) -> &str {
     match record {
         Record::Rows(rows) => &rows.stream,
@@ -88,7 +88,7 @@ pub(super) fn stem_of(record: &Record) -> &str {
     }
 }
 
-/// What they call a kind of record; rows go by their stream.
+/// The name of a kind of record; rows have the name of their stream.
 fn stem(kind: RecordKind, stream: &str) -> &str {
     match kind {
         RecordKind::Csi => "csi.frames",

@@ -14,7 +14,7 @@ use crate::{Clock, Decoder, LinkNames, Partition, SourceContext, SourceError, Sp
 pub struct CsiConfig {
     /// The format of the bytes.
     pub format: CsiFormat,
-    /// Where the bytes come from.
+    /// The transport of the bytes.
     pub transport: Transport,
     /// Speed of reading a file: "full" (default), "recorded", or a factor.
     #[serde(default)]

@@ -16,7 +16,7 @@ use crate::{Clock, Decoder, LinkNames, Partition, SourceContext, SourceError, Sp
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JsonConfig {
-    /// Where lines or messages of JSON objects come from.
+    /// The transport of lines or messages of JSON objects.
     pub transport: Transport,
     /// The fields to take, and what they hold. A field that is missing, or holds something else, is
     /// empty; others are passed over.

@@ -15,7 +15,7 @@ pub struct PosesConfig {
     /// Where lines or messages of pose frames come from, as the `kafka` and `json_lines` sinks write
     /// them.
     pub transport: Transport,
-    /// How they are written: "json" (default), or `{ avro = { registry = "http://host:8081" } }`.
+    /// The encoding: "json" (default), or `{ avro = { registry = "http://host:8081" } }`.
     #[serde(default)]
     pub format: PoseFormat,
     /// Milliseconds that frames may come out of order without being late; 0 by default.

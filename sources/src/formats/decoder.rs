@@ -27,7 +27,7 @@ pub trait Decoder: Send {
         Err(DecodeError::Schema)
     }
 
-    /// What it remembers of the records so far.
+    /// The state after the records so far.
     fn memory(&self) -> DecoderMemory;
 
     /// Goes on as if it had decoded what led to this memory.
@@ -37,7 +37,7 @@ pub trait Decoder: Send {
 /// The state of a decoder between records.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct DecoderMemory {
-    /// How the capture of a network is written that it reads, if it does.
+    /// The format of the network capture that it reads, if it does.
     pub(crate) network: Option<NetworkCapture>,
 }
 
@@ -70,7 +70,7 @@ pub enum Content<'a> {
     Poses(Vec<PoseFrame>),
 }
 
-/// Where a packet comes from.
+/// The origin of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PacketHeader {
     /// When it was captured, if its capture tells.
@@ -79,7 +79,7 @@ pub struct PacketHeader {
     pub sender: Option<IpAddr>,
 }
 
-/// What became of the first record of some bytes, or of all records of the packet that they begin with.
+/// The result of decoding the first record of some bytes, or all records of the packet that they begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// It was a record, or something that carries none, and took this many bytes.
@@ -92,7 +92,7 @@ pub enum Step {
     NeedsSchema(u32),
 }
 
-/// What some bytes begin with.
+/// The result of a search in some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// A record of this many bytes.
@@ -106,7 +106,7 @@ pub enum Split {
 }
 
 impl Split {
-    /// What to do when the end of a record is not there.
+    /// The behaviour when the end of a record is missing.
     pub(crate) fn missing(bytes: &[u8], complete: bool) -> Self {
         if complete { Self::Bad(bytes.len(), DecodeError::Truncated) } else { Self::NeedsMore }
     }

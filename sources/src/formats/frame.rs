@@ -70,9 +70,9 @@ pub enum Counter {
 pub enum SequenceSpace {
     /// The frame does not tell: numbers that follow each other closely are those of one counter.
     Unknown,
-    /// That of all frames but quality-of-service data for one receiver.
+    /// The counter of all frames but quality-of-service data for one receiver.
     Baseline,
-    /// That of quality-of-service data for a receiver.
+    /// The counter of quality-of-service data for a receiver.
     QosData {
         /// Its address.
         receiver: [u8; 6],

@@ -11,7 +11,7 @@ pub enum Value {
     Float(f64),
     /// True or false.
     Bool(bool),
-    /// Where in [`Row::text`] it begins and ends.
+    /// Its range in [`Row::text`].
     Text(usize, usize),
 }
 

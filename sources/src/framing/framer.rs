@@ -22,9 +22,9 @@ pub(crate) struct Framer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FramedRecord<'a> {
     pub(crate) bytes: &'a [u8],
-    /// Who sent it, if a capture tells.
+    /// The sender, if the capture has it.
     pub(crate) sender: Option<IpAddr>,
-    /// Where it ends in the stream, counted from the end of what has come.
+    /// Its end in the stream, counted from the end of the bytes that have come.
     pub(crate) behind: u64,
 }
 
@@ -40,7 +40,7 @@ impl Framer {
         self.cut(decoder, false, tell);
     }
 
-    /// Tells what has begun, when no more comes.
+    /// Passes on the record that has begun, when no more bytes come.
     pub(crate) fn end(&mut self, decoder: &dyn Decoder, tell: impl FnMut(FramedRecord<'_>)) {
         self.cut(decoder, true, tell);
     }

@@ -7,16 +7,16 @@ use crate::journal::LONGEST_MESSAGE;
 /// Length, checksum, number, time, sender and mark of an entry, before its message.
 pub(super) const HEADER_BYTES: usize = 48;
 
-/// Where a message came from, as far as that is known.
+/// The origin of a message, if it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Origin {
     /// The address that sent it.
     pub(crate) sender: Option<IpAddr>,
-    /// What the transport knows it by: the packet number of a broker, the end of it in a file.
+    /// The transport's mark of the message: the packet number of a broker, or its end in a file.
     pub(crate) mark: u64,
 }
 
-/// What an entry's header tells.
+/// The header of an entry.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
     pub(super) n_bytes: usize,

@@ -58,7 +58,7 @@ pub(crate) fn open_recording(folder: &Path) -> io::Result<Reader> {
     Ok(Reader::new(Arc::new(Shared::new(folder, state))))
 }
 
-/// What writer and reader both know.
+/// Shared by writer and reader.
 #[derive(Debug)]
 struct Shared {
     folder: PathBuf,
@@ -68,7 +68,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    /// Where each segment begins, in order; never empty.
+    /// The first offset of each segment, in order; never empty.
     segments: VecDeque<u64>,
     /// The offset of the next entry.
     end: u64,
@@ -88,7 +88,7 @@ impl State {
     }
 }
 
-/// What a receiver knows of messages that it has not taken.
+/// The messages that a receiver has not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backlog {
     /// There may be more that have come in.

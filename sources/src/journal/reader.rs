@@ -26,7 +26,7 @@ pub(crate) struct Reader {
     /// A segment that is open for reading, by where it begins.
     open: Option<(u64, File)>,
     buffer: Vec<u8>,
-    /// Where the buffer begins.
+    /// The offset of the buffer.
     buffer_at: u64,
     /// Of the next entry, if one was read before.
     number: Option<u64>,
@@ -37,7 +37,7 @@ pub(crate) struct Reader {
 /// A message that came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry<'a> {
-    /// Where it is, and where the one behind it is.
+    /// Its offset, and that of the next one.
     pub(crate) offset: u64,
     pub(crate) next: u64,
     pub(crate) arrived_at_ns: i64,
@@ -127,7 +127,7 @@ impl Reader {
         Ok(())
     }
 
-    /// What the buffer holds from the next entry on.
+    /// The bytes of the buffer from the next entry on.
     fn buffered(&self) -> &[u8] {
         let start = self.at.checked_sub(self.buffer_at).map(|start| start as usize);
         start.and_then(|start| self.buffer.get(start..)).unwrap_or_default()

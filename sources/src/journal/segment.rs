@@ -70,7 +70,7 @@ pub(super) fn for_each_entry(
     Ok(())
 }
 
-/// Where the first intact entry at or behind `from` begins.
+/// The offset of the first intact entry at or after `from`.
 pub(super) fn find_entry(bytes: &[u8], from: usize) -> Option<usize> {
     let behind = (bytes.len() + 1).saturating_sub(HEADER_BYTES);
     (from..behind).find(|at| Header::decode(&bytes[*at..]).is_some())

@@ -33,7 +33,7 @@ impl SyncedFile {
         Self { file, sync_failed: Mutex::new(false) }
     }
 
-    /// What is to be appended to.
+    /// The file to append to.
     pub(super) fn file(&self) -> &File {
         &self.file
     }

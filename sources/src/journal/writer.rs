@@ -134,7 +134,7 @@ impl Writer {
         self.number = self.number.saturating_add(n_lost);
     }
 
-    /// Where the journal is.
+    /// The folder of the journal.
     pub(crate) fn folder(&self) -> &Path {
         &self.shared.folder
     }
@@ -144,7 +144,7 @@ impl Writer {
         self.end
     }
 
-    /// What the transport knows the latest message by.
+    /// The transport's mark of the latest message.
     pub(crate) fn last_mark(&self) -> Option<u64> {
         self.last_mark
     }
@@ -214,7 +214,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Says that something failed with this journal.
+    /// An error of this journal.
     pub(crate) fn failed(&self, source: io::Error) -> SourceError {
         SourceError::Journal { folder: self.shared.folder.clone(), source }
     }

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How long a network delays some frames more than others, usually: what comes in is not older.
+/// The usual jitter of a network.
 pub(crate) const JITTER_NS: i64 = 200_000_000;
 /// Clocks that are further off than this have jumped.
 const MAX_ERROR_NS: i64 = 1_000_000_000;

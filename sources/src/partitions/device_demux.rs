@@ -27,7 +27,7 @@ pub(crate) struct DeviceDemux {
     waiting: Vec<(Tick, Record)>,
 }
 
-/// How the clocks of partitions go.
+/// The kind of clock of partitions.
 #[derive(Clone, Copy, Debug)]
 struct Timing {
     /// True if they follow the time that messages come in, rather than the messages' own.
@@ -81,7 +81,7 @@ impl DeviceDemux {
         self.partitions.offset()
     }
 
-    /// What nobody is known to have sent, if the messages' own time counts.
+    /// The partition of unknown senders, if the messages' own time counts.
     pub(crate) fn timed(&mut self) -> Option<&mut PartitionDecoder> {
         (!self.timing.arrival).then_some(&mut self.partitions.rest)
     }
@@ -118,7 +118,7 @@ impl DeviceDemux {
         }
     }
 
-    /// Says that everything before an offset is taken. What else comes in does so at `clock_ns` or later.
+    /// Everything before an offset was read. Later messages arrive at `clock_ns` or later.
     pub(crate) fn taken_to(&mut self, offset: u64, clock_ns: Option<i64>) {
         let arrived_at_ns = clock_ns.unwrap_or(i64::MIN).max(self.arrived_at_ns);
         self.clock = self.clock.max(self.partitions.rest.collector.clock());

@@ -21,7 +21,7 @@ const MOST_DEVICES: usize = 1024;
 
 /// The partitions of a journal.
 pub(crate) struct DevicePartitions {
-    /// What nobody is known to have sent.
+    /// The partition of unknown senders.
     pub(crate) rest: PartitionDecoder,
     devices: BTreeMap<IpAddr, Device>,
     quarantined: BTreeMap<IpAddr, QuarantinedDevice>,

@@ -71,7 +71,7 @@ pub(crate) struct Devices {
     by_transmitter: bool,
 }
 
-/// What is kept of devices.
+/// The saved state of devices.
 pub(crate) type KeptDevices = Vec<(String, String, Device)>;
 
 impl Devices {
@@ -145,7 +145,7 @@ impl Devices {
         &mut self.states[idx]
     }
 
-    /// Gives the place of a new device.
+    /// Returns the index of a new device.
     fn add(&mut self, names: (String, String)) -> usize {
         let idx = self.states.len();
         self.names.push(names);
@@ -154,7 +154,7 @@ impl Devices {
         idx
     }
 
-    /// Gives the place of a new device, where the one was that was heard the least.
+    /// Returns the index of a new device, in place of the one that was heard longest ago.
     fn replace(&mut self, names: (String, String)) -> usize {
         let least = self.states.iter().enumerate().min_by_key(|(_, device)| device.n_frames);
         let idx = least.map_or(0, |(idx, _)| idx);
@@ -171,7 +171,7 @@ impl Devices {
         idx
     }
 
-    /// Says that the latest frames are done with.
+    /// Commits the latest frames.
     pub(crate) fn commit(&mut self) {
         self.changed.clear();
     }

@@ -26,7 +26,7 @@ impl LinkNames {
     }
 }
 
-/// Where the batch of this tick, link and layout is among `records`, which are in the order of their ticks.
+/// The index of the batch of this tick, link and layout in `records`, which are in the order of their ticks.
 /// A new layout of the same antennas and streams ends the one before.
 pub(crate) fn open_batch(
     records: &mut Vec<(Tick, Record)>,

@@ -21,7 +21,7 @@ use crate::{Decision, DecisionKind, Share, SourceError};
 /// Times before the year 2000 are not of a calendar: such a clock counts since its device was started.
 const FIRST_CALENDAR_MS: Tick = 946_684_800_000;
 const NS_PER_MS: i64 = 1_000_000;
-/// How often what waits in a tick that is ahead of the host's clock leaves.
+/// The interval at which late records leave while a clock is ahead of the host's.
 const STEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// For how long a partition has been idle.
@@ -45,7 +45,7 @@ struct Idle {
     /// When its clock was moved the last time, or found to stand still.
     moved_at: Instant,
     clock: Tick,
-    /// What was read by then.
+    /// The offset by then.
     offset: u64,
 }
 
@@ -176,7 +176,7 @@ impl Idleness {
         leaves.then_some(Due::Idle { decision, moved_at, due_at })
     }
 
-    /// Says once that what comes is late, and for how long it will be.
+    /// Warns once that records are late, and for how long they will be.
     fn warn_of_clock(&mut self, ahead_ms: Tick) {
         if !std::mem::replace(&mut self.warned, true) {
             tracing::warn!(

@@ -46,7 +46,7 @@ pub(crate) struct Ingress<'a> {
 }
 
 impl Ingress<'_> {
-    /// Where the records of a partition are collected, by a clock unless another was chosen.
+    /// A collector of a partition's records, with a default clock.
     pub(crate) fn collector(&self, kind: SourceKind, partition: &str, clock: Clock) -> Collector {
         let collector = Collector::new(self.names.clone(), kind, self.context);
         let collector = collector.of_partition(self.context, partition);

@@ -97,7 +97,7 @@ impl<S: Source> Paced<S> {
         Self { inner, factor, started: None, held: None, released: 0 }
     }
 
-    /// How long to wait until the records of a tick are due.
+    /// The time until the records of a tick are due.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     fn wait_for(&mut self, tick: Tick) -> Duration {
         let now = Instant::now();
@@ -149,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives one record every 100 ms of recorded time.
+    /// Returns one record every 100 ms of recorded time.
     struct Recording(std::ops::Range<Tick>);
 
     impl Source for Recording {

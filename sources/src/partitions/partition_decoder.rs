@@ -54,7 +54,7 @@ impl Decoding {
 /// The messages of one partition.
 pub(crate) struct PartitionDecoder {
     pub(crate) collector: Collector,
-    /// Who sends nothing for so long is silent.
+    /// A device that sends nothing for so long is idle.
     timeout_ns: i64,
     place: Place,
     /// The offset to read on from at the end of each granule.
@@ -113,14 +113,14 @@ impl PartitionDecoder {
         self.place.heard_at_ns = Some(now_ns).filter(|_| !self.collector.partition().is_empty());
     }
 
-    /// Says that nothing that is not here is before an offset.
+    /// Skips to an offset.
     pub(crate) fn skip_to(&mut self, offset: u64) {
         if offset > self.place.offset {
             self.place = Place { offset, n_decoded: 0, ..self.place };
         }
     }
 
-    /// Where they are, when nothing was read yet.
+    /// The position, when nothing was read yet.
     pub(crate) fn position(&self) -> Vec<u8> {
         self.collector.position(&self.place)
     }

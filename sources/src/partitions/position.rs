@@ -11,7 +11,7 @@ use crate::partitions::device_presence::PresentDevice;
 use crate::partitions::devices::KeptDevices;
 use crate::{SourceContext, SourceError};
 
-/// What a position begins with.
+/// The beginning of a position.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Stamp {
     /// What is read from here on has no earlier tick.
@@ -34,7 +34,7 @@ pub(crate) struct Position<P> {
     pub(crate) presence: Vec<PresentDevice>,
 }
 
-/// What follows the stamp, unless nothing was read before.
+/// The part after the stamp, unless nothing was read before.
 type Rest<P> = (P, Vec<(Tick, Record)>, Vec<(Tick, usize)>, KeptDevices, Vec<PresentDevice>);
 
 impl<P: DeserializeOwned> Position<P> {

@@ -86,10 +86,10 @@ const LYING: Joints = mirrored(
     ],
 );
 
-/// How far each joint swings forward in a stride, in shares of the height; its other side swings back.
+/// The forward swing of each joint in a stride, in shares of the height; the other side swings back.
 const STRIDE: [(usize, f32); 4] = [(7, -0.06), (9, -0.12), (13, 0.09), (15, 0.16)];
 const BREATHS_HZ: f64 = 0.25;
-/// How far the chest moves in a breath.
+/// The movement of the chest in a breath.
 const BREATH_M: f32 = 0.005;
 /// Nose and shoulders move with the chest.
 const CHEST: [usize; 3] = [0, 5, 6];

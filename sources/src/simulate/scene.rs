@@ -46,7 +46,7 @@ pub(super) struct Room {
     pub(super) wall_reflection: f32,
 }
 
-/// What all radios share.
+/// Shared by all radios.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Radio {
@@ -171,7 +171,7 @@ impl Scene {
         Person { starts_at_m, height_m, speed_m_s, script }
     }
 
-    /// Where the radios are, for models that compute with it.
+    /// The positions of the radios, for models that use them.
     pub fn geometry(&self) -> SiteGeometry {
         let receivers = self.receivers.iter().map(|receiver| ReceiverGeometry {
             name: receiver.name.clone(),

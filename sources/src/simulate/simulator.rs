@@ -45,7 +45,7 @@ pub struct Simulator {
     collector: Collector,
 }
 
-/// Where a simulator is: the step, and how much randomness each receiver has used.
+/// The position of a simulator: the step, and the random numbers that each receiver has used.
 #[derive(Debug, Serialize, Deserialize)]
 struct Place {
     next_step: u64,
@@ -133,7 +133,7 @@ impl Simulator {
         Ok(self)
     }
 
-    /// Where the next step is.
+    /// The next step.
     fn place(&self) -> Place {
         let random_words = self.receivers.iter().map(|receiver| receiver.random.get_word_pos());
         Place { next_step: self.next_step, random_words: random_words.collect() }

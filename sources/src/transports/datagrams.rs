@@ -35,7 +35,7 @@ pub(super) struct Datagrams {
 pub(super) struct Datagram<'a, A> {
     pub(super) payload: &'a [u8],
     pub(super) from: Option<A>,
-    /// How many the system had no room for before this one.
+    /// Datagrams that the system dropped before this one.
     pub(super) n_lost: u32,
 }
 
@@ -51,7 +51,7 @@ impl Datagrams {
         Ok(Self { socket, buffer, control, n_overrun: 0 })
     }
 
-    /// Tells the datagrams that are there; the first is waited for.
+    /// Passes on the datagrams that have arrived; waits for the first.
     pub(super) fn take<A: SockaddrLike + Copy>(
         &mut self,
         mut tell: impl FnMut(Datagram<'_, A>),

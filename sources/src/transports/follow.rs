@@ -16,7 +16,7 @@ use crate::transports::followed::Followed;
 use crate::transports::push::PushTransport;
 use crate::{Decoder, SourceError};
 
-/// How soon to look whether something was added: not every file system tells.
+/// The interval of checks for added bytes: not every file system reports them.
 const PATIENCE: Duration = Duration::from_millis(20);
 const READ_BYTES: usize = 64 * 1024;
 
@@ -26,9 +26,9 @@ pub(super) struct Follow {
     file: File,
     /// Bytes that were read.
     n_read: u64,
-    /// What ends up to here was taken by an earlier run.
+    /// An earlier run has read everything up to here.
     taken: u64,
-    /// What the journal knows of the file; none before the first of it is read.
+    /// The journal's record of the file; none before its first bytes are read.
     followed: Option<Followed>,
     /// What has taken its place, or itself if it was begun again.
     next: Option<File>,

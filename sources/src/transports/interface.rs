@@ -18,7 +18,7 @@ use crate::transports::push::PushTransport;
 /// What the system says of packets that leave by an interface.
 const OUTGOING: u8 = 4;
 
-/// What to listen to.
+/// The address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkInterface {

@@ -131,7 +131,7 @@ impl Transport {
         }
     }
 
-    /// What takes in the messages of a transport that cannot be asked again, into a folder.
+    /// Records the messages of a push transport in a folder.
     pub(crate) fn recorder(
         &self,
         name: &str,
@@ -183,9 +183,9 @@ fn fill<I: PushTransport + 'static>(
     Ok((JournalRecorder::new(inlet, journal), reader))
 }
 
-/// What transports need that fill a journal.
+/// The options of transports with a journal.
 struct Reception<'a> {
-    /// How brokers know us.
+    /// The client id.
     id: String,
     /// The folder that relative paths are relative to.
     directory: &'a Path,

@@ -23,7 +23,7 @@ pub(super) fn clashes(pipeline: &Pipeline, directory: &Path) -> Vec<Diagnostic> 
 
 /// A file or folder that something uses.
 struct Use {
-    /// Who does what to it.
+    /// The people in a simulated scene.
     user: String,
     /// As the pipeline has it.
     path: PathBuf,

@@ -90,7 +90,7 @@ inputs = ["c"]
 path = "added"
 "#;
 
-/// What outlives a run: scripts, disks and the folder of the store.
+/// The world that outlives a run: scripts, disks and the folder of the store.
 #[derive(Debug)]
 struct World {
     folder: TempDir,
@@ -213,7 +213,7 @@ impl Connectors for Life {
     }
 }
 
-/// What one run without faults gives.
+/// The output of one run without faults.
 fn reference(script: u64) -> [Vec<String>; 2] {
     let world = World::new(script);
     assert!(world.run(PIPELINE, Fate::Endpoints, 0, 1));

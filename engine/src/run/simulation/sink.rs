@@ -12,7 +12,7 @@ use sinks::{Sink, SinkError};
 use crate::run::simulation::Fate;
 use crate::run::simulation::chance::Chance;
 
-/// What is durable of a sink.
+/// The durable progress of a sink.
 #[derive(Debug, Default)]
 pub(super) struct Disk {
     records: Vec<(Tick, String)>,
@@ -67,7 +67,7 @@ impl SimulatedSink {
     }
 }
 
-/// What a process does that is gone.
+/// The result of a dead process.
 fn gone() -> SinkError {
     SinkError::Shorter { path: "gone".into(), found: 0, committed: 0 }
 }

@@ -16,7 +16,7 @@ const NS_PER_MS: i64 = 1_000_000;
 const BEHIND_MS: i64 = 3_600_000;
 const STARTS_AT_MS: i64 = 1_767_225_600_000;
 
-/// What a source has to give: when each row happened, and of which device.
+/// The input of a source: the time of each row, and its device.
 #[derive(Debug)]
 pub(super) struct Script {
     pub(super) rows: Vec<(i64, &'static str)>,

@@ -42,7 +42,7 @@ fn away() -> StoreError {
     StoreError::Database(sqlx::Error::PoolTimedOut)
 }
 
-/// What a process does that is gone.
+/// The result of a dead process.
 fn gone() -> StoreError {
     StoreError::Damaged { pipeline: "gone".to_owned() }
 }

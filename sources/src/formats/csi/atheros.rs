@@ -19,7 +19,7 @@ use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Split};
 /// Length and header.
 const HEADER_BYTES: usize = 27;
 const MAX_ANTENNAS: u8 = 3;
-/// What signal strengths are told against, in dBm.
+/// The reference of signal strengths, in dBm.
 const NOISE_DBM: f32 = -95.0;
 
 /// The log of a card. Capture times are its 64-bit microsecond clock.

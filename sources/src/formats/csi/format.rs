@@ -7,7 +7,7 @@ use crate::{
 
 /// A format: pure functions of bytes, but for buffers that are used again.
 pub(crate) trait Format: Send {
-    /// Where the first record of some bytes ends. With `complete` no more bytes will follow.
+    /// The end of the first record of some bytes. With `complete` no more bytes will follow.
     fn split(&self, bytes: &[u8], complete: bool) -> Split;
 
     /// Decodes a record, as [`Format::split`] has cut it. None if it carries no frame.
@@ -23,7 +23,7 @@ pub(crate) struct Framed<F> {
     in_packet: Option<InPacket>,
 }
 
-/// How far a packet is decoded.
+/// The progress of decoding a packet.
 #[derive(Default)]
 struct InPacket {
     /// Bytes of its payload that are done with.

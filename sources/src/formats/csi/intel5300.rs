@@ -21,7 +21,7 @@ use crate::formats::csi::values::{N_GROUPS, from_groups, groups_bytes};
 use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Split};
 
 const CODE_CSI: u8 = 0xBB;
-/// What else the driver tells, such as received frames (0xC1), which follow their CSI in some logs.
+/// Other records of the driver, such as received frames (0xC1), which follow their CSI in some logs.
 const OTHER_CODES: [u8; 6] = [0xC0, 0xC1, 0xD0, 0xE0, 0xE1, 0xE2];
 /// Length field and code.
 const FRAMING_BYTES: usize = 3;

@@ -30,7 +30,7 @@ pub(crate) fn numbered(space: SequenceSpace, sequence_control: u16) -> Counter {
     Counter::OfTransmitter { space, count: (sequence_control >> 4).into(), bits: 12 }
 }
 
-/// What the first byte of a frame tells of its counter.
+/// The counter of a frame, by its first byte.
 pub(crate) fn space(control: u8) -> SequenceSpace {
     match (control >> 2 & 3, control >> 4) {
         (MANAGEMENT, _) | (DATA, 0..=7) => SequenceSpace::Baseline,

@@ -27,7 +27,7 @@ const HEADER_BYTES: usize = 18;
 const MAGIC: u16 = 0x1111;
 /// The header of old firmware, which tells no signal strength.
 const OLD_MAGIC: [u8; 4] = [0x11; 4];
-/// What datagrams of the extractor of 2018 begin with, and how long they are.
+/// The first bytes of datagrams of the extractor of 2018, and their length.
 const MAGICS_OF_2018: [[u8; 4]; 2] = [OLD_MAGIC, *b"CSIS"];
 const BYTES_OF_2018: usize = 1034;
 /// Subcarriers of 160, 80, 40 and 20 MHz.

@@ -48,7 +48,7 @@ pub(crate) struct Ruview {
 /// What a layout is made for: antennas, subcarriers, bandwidth and carrier.
 type LayoutOf = (usize, usize, u16, u16);
 
-/// What a frame is, but for its values.
+/// The header of a frame.
 struct Frame {
     node: u8,
     n_antennas: usize,
@@ -118,7 +118,7 @@ fn line(bytes: &[u8], complete: bool) -> Split {
     }
 }
 
-/// Where the next frame begins, or the end.
+/// The offset of the next frame, or the end.
 fn next_frame(bytes: &[u8]) -> usize {
     memchr::memmem::find(bytes, &MAGIC.to_le_bytes()).unwrap_or(bytes.len())
 }

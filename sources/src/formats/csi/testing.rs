@@ -9,7 +9,7 @@ pub(crate) fn collector() -> Collector {
     Collector::new(LinkNames::default(), SourceKind::Replay, &SourceContext::detached("test"))
 }
 
-/// What becomes of some bytes, step by step.
+/// The steps of decoding some bytes.
 pub(crate) fn steps(format: CsiFormat, bytes: &[u8], collector: &mut Collector) -> Vec<Step> {
     let mut decoder = format.decoder();
     let (mut steps, mut rest) = (Vec::new(), bytes);

@@ -219,7 +219,7 @@ impl Float {
 }
 
 const SIGN: u32 = 1 << 31;
-/// How single precision writes exponents (IEEE 754).
+/// The exponent of single precision (IEEE 754).
 const EXPONENT_BIAS: i32 = 127;
 const FRACTION_BITS: u32 = 23;
 

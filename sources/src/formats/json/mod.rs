@@ -21,7 +21,7 @@ pub enum FieldType {
     Text,
 }
 
-/// Where a row's time is.
+/// The time of a row.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimeField {
@@ -32,7 +32,7 @@ pub struct TimeField {
     pub unit: TimeUnit,
 }
 
-/// What a time counts.
+/// The unit of a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeUnit {

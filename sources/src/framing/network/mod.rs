@@ -16,14 +16,14 @@ pub(crate) use crate::framing::network::packet::{Packet, datagram};
 /// So many bytes tell whether a capture begins.
 pub(crate) const MAGIC_BYTES: usize = pcap::FILE_HEADER_BYTES;
 
-/// How a capture is written.
+/// The format of a network capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum NetworkCapture {
     Pcap(Pcap),
     Pcapng(Pcapng),
 }
 
-/// How a capture is written that begins here, if one does, and how many bytes only say so.
+/// The format of a capture that begins here, if one does, and the bytes of its signature.
 pub(crate) fn begins(bytes: &[u8]) -> Option<(NetworkCapture, usize)> {
     let pcap = pcap::begins(bytes).map(|it| (NetworkCapture::Pcap(it), pcap::FILE_HEADER_BYTES));
     // The block that says it is one like the others.
@@ -37,7 +37,7 @@ pub(crate) fn may_begin(bytes: &[u8]) -> bool {
 }
 
 impl NetworkCapture {
-    /// Where the first packet ends, or what else there is.
+    /// The end of the first packet, or another result.
     pub(crate) fn split(&self, bytes: &[u8], complete: bool) -> Split {
         match self {
             Self::Pcap(pcap) => pcap.split(bytes, complete),

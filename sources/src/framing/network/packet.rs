@@ -17,7 +17,7 @@ pub(crate) struct Packet<'a> {
     pub(crate) captured_at_ns: Option<i64>,
     /// The sender of a datagram.
     pub(crate) sender: Option<IpAddr>,
-    /// What is in it, if it is a datagram.
+    /// Its payload, if it is a datagram.
     pub(crate) payload: Option<&'a [u8]>,
 }
 

@@ -15,7 +15,7 @@ const LONGEST_PACKET: usize = 256 * 1024;
 const MAGIC_US: u32 = 0xA1B2_C3D4;
 const MAGIC_NS: u32 = 0xA1B2_3C4D;
 
-/// How a capture is written.
+/// The format of a network capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pcap {
     order: ByteOrder,
@@ -30,7 +30,7 @@ pub(super) fn magics() -> impl Iterator<Item = [u8; 4]> {
     [MAGIC_US, MAGIC_NS].into_iter().flat_map(|magic| [magic.to_le_bytes(), magic.to_be_bytes()])
 }
 
-/// How a capture is written that begins here, if one does.
+/// The format of a capture that begins here, if one does.
 pub(super) fn begins(bytes: &[u8]) -> Option<Pcap> {
     let magic = *bytes.first_chunk()?;
     let (order, magic) = ByteOrder::of(magic, &[MAGIC_US, MAGIC_NS])?;
@@ -43,7 +43,7 @@ pub(super) fn begins(bytes: &[u8]) -> Option<Pcap> {
 }
 
 impl Pcap {
-    /// Where the first packet ends.
+    /// The end of the first packet.
     pub(super) fn split(&self, bytes: &[u8], complete: bool) -> Split {
         let Some(header) = bytes.first_chunk::<PACKET_HEADER_BYTES>() else {
             return Split::missing(bytes, complete);
@@ -143,7 +143,7 @@ pub(crate) mod tests {
         packet
     }
 
-    /// What begins a capture, and what is before and behind each payload in it.
+    /// The header of a capture, and the bytes before and after each payload in it.
     pub(crate) fn sample(payload: &[u8]) -> (Vec<u8>, Vec<u8>) {
         let bytes = capture(false, MAGIC_US, 7, 101, &packet(payload));
         (bytes[..FILE_HEADER_BYTES].to_vec(), bytes[FILE_HEADER_BYTES..].to_vec())

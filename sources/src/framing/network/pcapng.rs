@@ -14,7 +14,7 @@ const SMALLEST_BLOCK_BYTES: usize = 12;
 /// No packet is longer; a larger length is damage.
 const LARGEST_BLOCK_BYTES: usize = 512 * 1024;
 const SECTION: u32 = 0x0A0D_0D0A;
-/// What captures begin with: the same in both byte orders.
+/// The first bytes of captures, the same in both byte orders.
 pub(super) const MAGIC: [u8; 4] = SECTION.to_be_bytes();
 const BYTE_ORDER: u32 = 0x1A2B_3C4D;
 const INTERFACE: u32 = 1;
@@ -27,7 +27,7 @@ const MICROSECONDS: u8 = 6;
 /// Interfaces of a section that are known.
 const MOST_INTERFACES: usize = 8;
 
-/// How a section is written, and what is known of its interfaces.
+/// The byte order of a section, and its interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pcapng {
     order: ByteOrder,
@@ -42,7 +42,7 @@ struct Interface {
     resolution: u8,
 }
 
-/// How a section is written that begins here, if one does.
+/// The byte order of a section that begins here, if one does.
 pub(super) fn begins(bytes: &[u8]) -> Option<Pcapng> {
     let magic = *bytes.get(8..)?.first_chunk()?;
     let (order, _) = ByteOrder::of(magic, &[BYTE_ORDER])?;
@@ -52,7 +52,7 @@ pub(super) fn begins(bytes: &[u8]) -> Option<Pcapng> {
 }
 
 impl Pcapng {
-    /// Where the first block ends.
+    /// The end of the first block.
     pub(super) fn split(&self, bytes: &[u8], complete: bool) -> Split {
         if bytes.len() < BLOCK_HEADER_BYTES {
             return Split::missing(bytes, complete);
@@ -104,7 +104,7 @@ impl Pcapng {
         }
     }
 
-    /// What an interface's options say of its time.
+    /// The time resolution of an interface, by its options.
     fn resolution(&self, body: &[u8]) -> u8 {
         let mut options = body.get(8..).unwrap_or_default();
         while options.len() > 4 {
@@ -191,7 +191,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// What begins a capture, and what is before and behind each payload in it.
+    /// The header of a capture, and the bytes before and after each payload in it.
     pub(crate) fn sample(payload: &[u8]) -> (Vec<u8>, Vec<u8>) {
         let order = Order { big_endian: false };
         (order.header(), order.packet(&pcap::tests::packet(payload)))

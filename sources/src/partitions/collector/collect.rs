@@ -38,7 +38,7 @@ impl Collector {
         self.n_records += usize::from(pushed.is_ok());
     }
 
-    /// Where the batch is that a frame of a tick goes to.
+    /// The index of the batch for a frame of a tick.
     fn open_batch(&mut self, tick: Tick, frame: &DeviceFrame<'_>) -> usize {
         let Self { names, records, source_kind, sender, .. } = self;
         let link = names.of(frame.receiver.or(sender.receiver()), frame.transmitter);

@@ -69,7 +69,7 @@ impl Collector {
         Some(tick)
     }
 
-    /// Where the partition is, when nothing was read yet since it was restored.
+    /// The position of the partition, when nothing was read since it was restored.
     pub(crate) fn position(&self, place: &impl Serialize) -> Vec<u8> {
         let (end, waiting) = (self.clock(), self.records.clone());
         let open = self.ticks.open_since(end);

@@ -52,7 +52,7 @@ impl Counters {
         Some((count, if n_missed <= LARGEST_GAP { n_missed } else { 0 }))
     }
 
-    /// How far a counter has gone on, at most `farthest`: the nearest of its space.
+    /// The advance of a counter, at most `farthest`, modulo its space.
     fn step(&mut self, space: SequenceSpace, (count, mask): (u32, u32), farthest: u32) -> u32 {
         let of_space = self.followed.iter().enumerate().filter_map(|(idx, followed)| {
             let Followed { last, .. } = followed.filter(|it| it.space == space)?;

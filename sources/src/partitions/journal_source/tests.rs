@@ -103,7 +103,7 @@ fn five_devices(apart_us: u32) -> tempfile::TempDir {
     }))
 }
 
-/// How a journal is read.
+/// The options of reading a journal.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     clock: Option<Clock>,
@@ -142,7 +142,7 @@ struct Given {
 }
 
 impl Given {
-    /// Where each partition was at a tick.
+    /// The position of each partition at a tick.
     fn positions(&self, at: Tick) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut positions = BTreeMap::new();
         for (tick, partition, position) in &self.positions {
@@ -217,7 +217,7 @@ fn cases() -> impl Iterator<Item = Case> {
     clocks.into_iter().flat_map(|clock| [0, 30].map(|max_delay_ms| Case { clock, max_delay_ms }))
 }
 
-/// What of it is from a tick on.
+/// The part of it from a tick on.
 fn since(tick: Tick, seen: &[Seen]) -> Vec<&Seen> {
     seen.iter().filter(|(at, ..)| *at >= tick).collect()
 }

@@ -32,7 +32,7 @@ pub(crate) struct Capture<R = File> {
     /// When frames came in, if the host noted it.
     host_times: Option<HostTimes>,
     n_frames: u64,
-    /// What records are stamped with, if it is the time they are read.
+    /// The time of reading, for records without another time.
     arrival: Option<ArrivalClock>,
     fingerprint: Fingerprint,
     /// True if an earlier run read another file.
@@ -94,7 +94,7 @@ impl Capture {
     }
 }
 
-/// Where to read on in a capture.
+/// The position to continue at in a capture.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Place {
     offset: u64,
@@ -140,7 +140,7 @@ impl<R: Read> Capture<R> {
         Ok(())
     }
 
-    /// Where the next record is.
+    /// The offset of the next record.
     fn place(&self) -> Place {
         let offset = self.offset + self.decoded as u64;
         let (n_frames, memory) = (self.n_frames, self.decoder.memory());

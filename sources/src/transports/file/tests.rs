@@ -12,7 +12,7 @@ use crate::{CsiFormat, Dropped, LinkNames, PollState, SourceContext, Speed};
 
 const LINE: &str = "CSI_DATA,9,94:d9:b3:80:8c:81,-30,11,-93,7,24,6,2751923,67,0,4,1,\"[1,-2]\"\n";
 
-/// Gives one byte at a time, as a slow disk might.
+/// Returns one byte at a time, as a slow disk might.
 struct ByteByByte<'a>(&'a [u8]);
 
 impl Read for ByteByByte<'_> {

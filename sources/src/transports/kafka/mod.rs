@@ -28,7 +28,7 @@ use crate::{Partition, SourceError};
 const METADATA_TIMEOUT: Duration = Duration::from_secs(15);
 /// The client's setting for how often it asks which partitions there are, in milliseconds.
 const DISCOVERY_INTERVAL: &str = "topic.metadata.refresh.interval.ms";
-/// What that is unless it is set.
+/// Its default.
 const DISCOVERY_INTERVAL_MS: &str = "60000";
 
 /// A topic, and how to reach it.

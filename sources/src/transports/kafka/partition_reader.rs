@@ -55,7 +55,7 @@ pub(super) struct PartitionReader {
     messages: PartitionDecoder,
     idleness: Idleness,
     end: Option<End>,
-    /// Where the client saw the end.
+    /// The end, as the client saw it.
     seen_end: Option<u64>,
     /// True once the client has seen anything.
     heard: bool,
@@ -86,7 +86,7 @@ enum Given {
     Outage,
 }
 
-/// Where a partition ended when the brokers were asked.
+/// The end of a partition when the brokers were asked.
 #[derive(Clone, Copy)]
 struct End {
     offset: u64,
@@ -218,7 +218,7 @@ impl PartitionReader {
         away.load(Ordering::Relaxed)
     }
 
-    /// Where the partition ends, if brokers answer.
+    /// The end of the partition, if brokers answer.
     fn ask_end(&self) -> Option<i64> {
         let (topic, partition) = (&self.topic.topic, self.partition);
         let positions = self.consumer.fetch_watermarks(topic, partition, ANSWER_TIMEOUT);

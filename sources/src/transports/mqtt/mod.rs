@@ -161,7 +161,7 @@ impl Mqtt {
         journal.append(origin, &[])
     }
 
-    /// Tells the broker what it need not send again.
+    /// Acknowledges messages to the broker.
     fn acknowledge(&mut self, journal: &mut Writer) -> Result<(), SourceError> {
         if self.acknowledgements.need_sync() {
             journal.sync().map_err(|source| journal.failed(source))?;

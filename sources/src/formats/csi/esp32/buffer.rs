@@ -2,7 +2,7 @@
 //!
 //! Source: ESP-IDF Programming Guide, "Wi-Fi Channel State Information", the tables of each chip.
 
-/// Where the secondary channel of a 40 MHz transmission lies.
+/// The position of the secondary channel of a 40 MHz transmission.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Secondary {
     #[default]

@@ -35,7 +35,7 @@ use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Split};
 const MARKER: &[u8] = b"CSI_DATA,";
 /// Finds the last one.
 static LAST_MARKER: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(MARKER));
-/// How a line with the names of the columns begins.
+/// The beginning of a header line.
 const HEADER: &[u8] = b"type,";
 /// A longer line is no record: the longest known list has 612 numbers.
 const LONGEST_LINE: usize = 16 * 1024;

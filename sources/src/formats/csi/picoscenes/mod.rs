@@ -52,7 +52,7 @@ pub(crate) struct Picoscenes {
     transmitter: MacText,
 }
 
-/// What a layout is made for.
+/// The key of a layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct LayoutOf {
     device: u16,
@@ -65,7 +65,7 @@ struct LayoutOf {
     antenna_selection: u8,
     /// The subcarriers, if the frame tells.
     indices: Option<Vec<i16>>,
-    /// How far they are from the usual ones, if it does not.
+    /// Their offset from the usual ones, otherwise.
     subcarrier_offset: i16,
 }
 

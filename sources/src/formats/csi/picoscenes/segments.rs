@@ -27,7 +27,7 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// What the radio says of any frame.
+/// The radio's header of a frame.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Basic {
     /// By the radio's clock; 0 where it has not told.
@@ -64,7 +64,7 @@ impl Basic {
     }
 }
 
-/// What CSI a frame has.
+/// The CSI of a frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Csi<'a> {
     pub(super) device: u16,
@@ -76,7 +76,7 @@ pub(super) struct Csi<'a> {
     pub(super) n_tx: usize,
     pub(super) n_rx: usize,
     pub(super) antenna_selection: u8,
-    /// How far the subcarriers are from those of a transmission in the middle of the channel.
+    /// The offset of the subcarriers from those of a transmission in the middle of the channel.
     pub(super) subcarrier_offset: i16,
     pub(super) data: &'a [u8],
 }

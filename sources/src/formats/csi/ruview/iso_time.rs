@@ -39,7 +39,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     year * 365 + year / 4 - year / 100 + year / 400 + of_year - 719_468
 }
 
-/// How many minutes a zone is ahead of UTC.
+/// The offset of a time zone from UTC, in minutes.
 fn offset_minutes(zone: &str) -> Option<i64> {
     let number = |tens: u8, ones: u8| {
         let digits = tens.is_ascii_digit() && ones.is_ascii_digit();

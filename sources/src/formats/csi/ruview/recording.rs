@@ -58,7 +58,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// What the frame is, and which of the line's bytes are its values.
+    /// The frame, and the range of its values in the line.
     pub(super) fn frame<'b>(&self, bytes: &'b [u8]) -> Result<(Frame, &'b [u8]), DecodeError> {
         let (time, node) = (self.time()?, self.node_id.unwrap_or_default());
         if let Some((header, values)) = bytes.split_at_checked(EARLY_HEADER_BYTES)
