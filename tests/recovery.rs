@@ -127,7 +127,7 @@ pub(crate) fn a_killed_run_loses_and_doubles_nothing() {
     // A pipeline that came to its end has nothing to do.
     let said = process::fresnel(directory.path(), &["run", "flat.toml"]);
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
-    assert!(said.contains("--fresh starts it anew"), "{said}");
+    assert!(said.contains("use --fresh to start it again"), "{said}");
     assert_same(directory.path(), &expected);
     // What is dropped of it costs the rest nothing.
     let (path, inspect) = (directory.path(), ["checkpoint", "inspect", "flat"]);

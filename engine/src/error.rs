@@ -26,6 +26,16 @@ pub enum RunError {
         /// The name.
         name: String,
     },
+    /// A flag names a component that neither the pipeline nor its checkpoint has.
+    #[error("{flag} {name:?}: no such component; expected one of {}", known.join(", "))]
+    NoSuchComponent {
+        /// The flag.
+        flag: &'static str,
+        /// The name.
+        name: String,
+        /// The components.
+        known: Vec<String>,
+    },
     /// An operator could not be prepared.
     #[error("operator {name:?} failed")]
     Operator {
@@ -91,8 +101,8 @@ pub enum RunError {
     },
     /// The pipeline came to its end before, and a source of it has not been read.
     #[error(
-        "source {name:?} is new to a pipeline that came to its end, or was replaced or dropped since: \
-         --fresh starts the pipeline anew"
+        "source {name:?} has new records, but the pipeline has ended and its sinks accept no more: use --fresh to \
+         start it again"
     )]
     Ended {
         /// The source's name.

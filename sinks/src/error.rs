@@ -66,6 +66,12 @@ pub enum SinkError {
         /// The writer, if it is known.
         writer: Option<String>,
     },
+    /// A table is not there any more.
+    #[error("{path:?} was removed or replaced while the pipeline ran")]
+    Removed {
+        /// The path as the pipeline has it.
+        path: PathBuf,
+    },
     /// Another run has written to the same place since.
     #[error("another run of the pipeline writes to {path:?}")]
     Fenced {
@@ -174,6 +180,7 @@ impl SinkError {
             | Self::Protobuf { .. }
             | Self::Shorter { .. }
             | Self::OfOthers { .. }
+            | Self::Removed { .. }
             | Self::Fenced { .. }
             | Self::TakenOver { .. } => false,
         }

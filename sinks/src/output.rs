@@ -84,7 +84,7 @@ impl JsonLinesConfig {
     fn leftovers(&self, directory: &Path) -> Option<String> {
         let n_bytes = file_bytes(&directory.join(&self.path)).filter(|n_bytes| *n_bytes > 0)?;
         let path = self.path.display();
-        Some(format!("\"{path}\" has {n_bytes} bytes, which a fresh start replaces"))
+        Some(format!("\"{path}\" has {n_bytes} bytes, which this run replaces"))
     }
 
     fn output(&self, writer: &str, directory: &Path) -> Result<Vec<PathBuf>, OutputError> {

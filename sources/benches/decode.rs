@@ -172,9 +172,10 @@ fn copy(path: &Path) -> f64 {
 /// Reads a capture as a pipeline does, up to the batches. Gives the seconds that it took, and frames.
 #[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 fn decode(format: CsiFormat, path: &Path) -> (f64, usize) {
-    let config = json!({ "csi": { "format": format, "transport": { "file": path } } });
+    let config =
+        json!({ "csi": { "format": format, "transport": { "file": path }, "clock": "arrival" } });
     let config: SourceConfig = serde_json::from_value(config).expect("a source");
-    let tick_length = TickLength::from_ms(1000);
+    let tick_length = TickLength::from_ms(10);
     let context = SourceContext { tick_length, ..SourceContext::detached("capture") };
     let started = Instant::now();
     let mut partitions = config.open(&context).expect("the capture opens");

@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 
 use queries::{History, LiveTail};
-use schemas::{Record, Tick};
+use schemas::{Progress, Record, Tick};
 use serde::{Deserialize, Serialize};
 use sinks::{DeltaTail, Hub, Sink, SinkConfig, SinkContext};
 use sources::{Decisions, Partition, SourceContext};
@@ -347,6 +347,7 @@ impl<'a> Begun<'a> {
             control: Arc::clone(endpoints.control),
             checkpointed_through: Arc::clone(&endpoints.checkpointed_through),
             furthest: Arc::clone(&endpoints.furthest),
+            has_ended: endpoints.resumed.progress == Progress::Ended,
         };
         let source_queues = sources.into_iter().map(|(name, partitions)| {
             let (source_queues, of_source) = start_source(&name, partitions, &context);

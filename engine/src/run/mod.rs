@@ -216,9 +216,9 @@ impl RunBuilder {
         Self { connectors, ..self }
     }
 
-    /// Warns, before a fresh start, of what the destinations of sinks hold.
+    /// Warns of existing output of the sinks, if the run starts from the beginning.
     pub fn warn_of_output(&self) {
-        if self.options.fresh {
+        if self.first.as_ref().is_some_and(|first| first.session.starts_anew()) {
             clear::warn_of_output(&self.plan, &self.options.directory);
         }
     }

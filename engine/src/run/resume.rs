@@ -1,6 +1,6 @@
 //! Resumes from the newest checkpoint, if it fits the plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schemas::{Progress, Tick};
@@ -55,6 +55,7 @@ fn fit(
     checkpoint: Option<Checkpoint>,
     session: &Session,
 ) -> Result<Resumed, RunError> {
+    check_names(plan, options, checkpoint.as_ref())?;
     let Some(mut checkpoint) = checkpoint else { return Ok(Resumed::default()) };
     let is_dropped = |name: &String, _: &mut _| options.drop_state.contains(name);
     let dropped = checkpoint.state.components.extract_if(.., is_dropped).collect();
@@ -86,6 +87,29 @@ fn fit(
         }
     }
     Ok(resumed)
+}
+
+/// Refuses names of flags that neither the plan nor the checkpoint has.
+fn check_names(
+    plan: &Plan,
+    options: &RunOptions,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<(), RunError> {
+    let planned = plan.components().into_iter().map(|(name, _)| name.to_owned());
+    let saved = checkpoint.into_iter().flat_map(|it| it.state.components.keys().cloned());
+    let components: BTreeSet<_> = planned.chain(saved).collect();
+    let sources: BTreeSet<_> = plan.sources.iter().map(|source| source.name.clone()).collect();
+    let source_of = |name: &String| name.split('/').next().unwrap_or_default().to_owned();
+    let dropped = options.drop_state.iter().map(|name| ("--drop-state", name.clone(), &components));
+    let quarantined =
+        options.quarantine.iter().map(|name| ("--quarantine", source_of(name), &sources));
+    match dropped.chain(quarantined).find(|(_, name, known)| !known.contains(name)) {
+        Some((flag, name, known)) => {
+            let known = known.iter().cloned().collect();
+            Err(RunError::NoSuchComponent { flag, name, known })
+        }
+        None => Ok(()),
+    }
 }
 
 /// The saved state of components that are missing, or have another shape.

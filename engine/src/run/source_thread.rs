@@ -29,6 +29,8 @@ pub(super) struct SourceThreadContext {
     pub(super) checkpointed_through: Arc<AtomicU64>,
     /// The clock of the partition here that is the furthest; set by the threads.
     pub(super) furthest: Arc<AtomicU64>,
+    /// True if the pipeline has ended in an earlier run, so that sinks accept no more records.
+    pub(super) has_ended: bool,
 }
 
 /// Starts the threads of a source's partition.
@@ -138,6 +140,10 @@ impl Reader {
             fail_point::pass("after poll", &self.name);
             let ended = poll.state == PollState::End;
             self.count(&poll);
+            if self.context.has_ended && poll.n_records > 0 {
+                let name = self.name.clone();
+                self.context.control.fail(RunError::Ended { name }, false);
+            }
             self.context.furthest.fetch_max(poll.clock, Ordering::Relaxed);
             let Poll { records, positions, clock, .. } = poll;
             self.send(SourceBatch { records, positions, clock, ended });

@@ -29,6 +29,13 @@ pub(super) struct Before {
     fresh: bool,
 }
 
+impl Before {
+    /// True if there was no run, or its history is given up.
+    pub(super) fn starts_anew(self) -> bool {
+        self.fresh || self.generation == 0
+    }
+}
+
 impl StoreHandle {
     /// What the next run of a pipeline is, and what it goes on from. Changes nothing.
     pub(super) async fn load(

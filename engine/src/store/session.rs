@@ -167,6 +167,11 @@ impl Session {
         Ok(Attempt { progress, checksum, whole, n_bytes })
     }
 
+    /// True if the run starts without the history of earlier runs: a fresh start, or the first one in this store.
+    pub(crate) fn starts_anew(&self) -> bool {
+        self.before.is_some_and(Before::starts_anew)
+    }
+
     /// True if the next checkpoint is to need no other.
     fn is_whole_due(&self) -> bool {
         self.pipeline.latest.is_none()

@@ -95,6 +95,9 @@ pub(super) async fn append(
         // An earlier try got through after all, but perhaps not to the disk.
         return sync_names(path).map_err(not_written);
     }
+    if committed.is_none() && expected.is_some() {
+        return Err(SinkError::Removed { path: path.to_owned() });
+    }
     if committed != expected {
         return Err(SinkError::Fenced { path: path.to_owned() });
     }

@@ -27,10 +27,11 @@ impl LinkNames {
 }
 
 /// The index of the batch of this tick, link and layout in `records`, which are in the order of their ticks.
-/// A new layout of the same antennas and streams ends the one before.
+/// A new layout of the same antennas and streams ends the one before. A new batch comes after `n_before` frames
+/// of the tick.
 pub(crate) fn open_batch(
     records: &mut Vec<(Tick, Record)>,
-    tick: Tick,
+    (tick, n_before): (Tick, u64),
     site: &str,
     (receiver, transmitter): (&str, &str),
     layout: &Arc<CsiLayout>,
@@ -51,8 +52,6 @@ pub(crate) fn open_batch(
     let open = latest.filter(|(batch, _)| is_same(&batch.layout, layout));
     let batch_idx = open.map_or(behind, |(_, batch_idx)| batch_idx);
     if open.is_none() {
-        let of_tick = records[..behind].iter().rev().take_while(|(at, _)| *at == tick);
-        let n_before = of_tick.map(|(_, record)| n_frames(record)).sum();
         let link = Link {
             site: site.to_owned(),
             receiver: receiver.to_owned(),
@@ -62,10 +61,6 @@ pub(crate) fn open_batch(
         records.insert(batch_idx, (tick, Record::Csi(batch)));
     }
     batch_idx
-}
-
-fn n_frames(record: &Record) -> u64 {
-    if let Record::Csi(batch) = record { batch.len() as u64 } else { 0 }
 }
 
 /// True if a record is a batch of this link.

@@ -97,9 +97,13 @@ impl<S: Source> Paced<S> {
         Self { inner, factor, started: None, held: None, released: 0 }
     }
 
-    /// The time until the records of a tick are due.
+    /// The time until the records of a tick are due. Errors before the first record are at tick zero, which is not a
+    /// time.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     fn wait_for(&mut self, tick: Tick) -> Duration {
+        if tick == 0 {
+            return Duration::ZERO;
+        }
         let now = Instant::now();
         let (started, first) = *self.started.get_or_insert((now, tick));
         let elapsed_ms = tick.saturating_sub(first) as f64 / self.factor;

@@ -34,15 +34,19 @@ impl Collector {
         let Record::Csi(batch) = &mut self.records[batch_idx].1 else { return };
         batch.iq.extend_from_slice(frame.values);
         let pushed = batch.push_scalars(scalars);
+        self.ticks.count_frame(tick);
         debug_assert!(pushed.is_ok(), "a decoder's values must fill its layout");
         self.n_records += usize::from(pushed.is_ok());
     }
 
     /// The index of the batch for a frame of a tick.
     fn open_batch(&mut self, tick: Tick, frame: &DeviceFrame<'_>) -> usize {
-        let Self { names, records, source_kind, sender, .. } = self;
+        let Self { names, records, source_kind, sender, ticks, .. } = self;
         let link = names.of(frame.receiver.or(sender.receiver()), frame.transmitter);
-        let batch_idx = open_batch(records, tick, &names.site, link, frame.layout, *source_kind);
+        let n_before = ticks.n_frames(tick);
+        let site = names.site.as_str();
+        let batch_idx =
+            open_batch(records, (tick, n_before), site, link, frame.layout, *source_kind);
         if let Some((_, Record::Csi(batch))) = records.get_mut(batch_idx)
             && batch.is_empty()
         {

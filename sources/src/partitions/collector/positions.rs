@@ -26,7 +26,7 @@ impl Collector {
                 name: context.name.to_owned(),
                 source,
             })?;
-        self.ticks.restore(tick, open);
+        self.ticks.restore(tick, open, &waiting);
         self.records = waiting;
         self.devices.restore(devices);
         if let Some(presence) = &mut self.presence {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use schemas::{Granule, Tick, TickLength};
+use schemas::{Granule, Record, Tick, TickLength};
 
 /// A tick that has more bytes is over: the clock goes on, and what follows is late. So a clock that stands
 /// still, such as behind a time far ahead, costs no more memory than this.
@@ -17,8 +17,15 @@ pub(crate) struct TickAssigner {
     tick_length: TickLength,
     granule: Granule,
     clock: Tick,
-    /// Bytes of each tick that is not over.
-    open: BTreeMap<Tick, usize>,
+    /// The ticks that are not over and have records.
+    open: BTreeMap<Tick, OpenTick>,
+}
+
+/// The records of a tick that is not over.
+#[derive(Clone, Copy, Debug, Default)]
+struct OpenTick {
+    n_bytes: usize,
+    n_frames: u64,
 }
 
 impl TickAssigner {
@@ -32,10 +39,21 @@ impl TickAssigner {
         Self::new(self.tick_length, self.granule, self.clock)
     }
 
-    /// Goes on from an earlier run's clock, and the bytes of ticks that were open.
-    pub(crate) fn restore(&mut self, clock: Tick, open: impl IntoIterator<Item = (Tick, usize)>) {
+    /// Continues at an earlier run's clock, with the bytes of ticks that were open, and the records that wait.
+    pub(crate) fn restore(
+        &mut self,
+        clock: Tick,
+        open: impl IntoIterator<Item = (Tick, usize)>,
+        waiting: &[(Tick, Record)],
+    ) {
         self.clock = clock;
-        self.open = open.into_iter().collect();
+        let open = open.into_iter();
+        self.open = open.map(|(tick, n_bytes)| (tick, OpenTick { n_bytes, n_frames: 0 })).collect();
+        for (tick, record) in waiting {
+            if let Record::Csi(batch) = record {
+                self.open.entry(*tick).or_default().n_frames += batch.len() as u64;
+            }
+        }
     }
 
     /// The partition's clock: no record that follows has an earlier tick.
@@ -69,13 +87,13 @@ impl TickAssigner {
     /// The clock at which there is room for so many bytes more; later than now if the first tick that is
     /// open has too many.
     pub(crate) fn clock_with_room(&self, n_bytes: usize) -> Tick {
-        let mut held: usize = self.open.values().sum();
+        let mut open_bytes: usize = self.open.values().map(|open| open.n_bytes).sum();
         let mut clock = self.clock;
-        for (tick, of_tick) in &self.open {
-            if held.saturating_add(n_bytes) <= MAX_OPEN_BYTES {
+        for (tick, open) in &self.open {
+            if open_bytes.saturating_add(n_bytes) <= MAX_OPEN_BYTES {
                 break;
             }
-            held -= of_tick;
+            open_bytes -= open.n_bytes;
             clock = tick.saturating_add(self.tick_length.as_ms());
         }
         clock
@@ -83,8 +101,18 @@ impl TickAssigner {
 
     /// Counts a record of a tick that is open.
     pub(crate) fn count(&mut self, tick: Tick, n_bytes: usize) {
-        let of_tick = self.open.entry(tick).or_default();
-        *of_tick = of_tick.saturating_add(n_bytes);
+        let open = self.open.entry(tick).or_default();
+        open.n_bytes = open.n_bytes.saturating_add(n_bytes);
+    }
+
+    /// Counts a frame of a tick that is open.
+    pub(crate) fn count_frame(&mut self, tick: Tick) {
+        self.open.entry(tick).or_default().n_frames += 1;
+    }
+
+    /// The frames so far of a tick that is open.
+    pub(crate) fn n_frames(&self, tick: Tick) -> u64 {
+        self.open.get(&tick).map_or(0, |open| open.n_frames)
     }
 
     /// True if a tick that is not over has records.
@@ -99,7 +127,7 @@ impl TickAssigner {
 
     /// The bytes of ticks from one on.
     pub(crate) fn open_since(&self, tick: Tick) -> Vec<(Tick, usize)> {
-        self.open.range(tick..).map(|(tick, n_bytes)| (*tick, *n_bytes)).collect()
+        self.open.range(tick..).map(|(tick, open)| (*tick, open.n_bytes)).collect()
     }
 }
 
