@@ -204,6 +204,50 @@ inputs = ["camera"]
 path = "out.jsonl"
 "#;
 
+/// Three rows, then more.
+const ROWS: &str = r#"
+name = "rows"
+
+[sources.rows]
+type = "json"
+transport = { file = "rows.jsonl" }
+fields = { at_ms = "int" }
+time = { field = "at_ms" }
+
+[sinks.lines]
+type = "json_lines"
+inputs = ["rows"]
+path = "out.jsonl"
+"#;
+
+/// Rows that are added after the pipeline has ended, a lost store and misspelt names are reported.
+pub(crate) fn a_later_start_reports_what_it_cannot_do() {
+    let directory = tempfile::tempdir().expect("room");
+    let path = directory.path();
+    fs::write(path.join("rows.toml"), ROWS).expect("room");
+    let row = |nth: u64| format!("{{\"at_ms\":{}}}\n", 1_700_000_000_000 + nth * 1000);
+    let rows = |range: std::ops::Range<u64>| range.map(row).collect::<String>();
+    fs::write(path.join("rows.jsonl"), rows(0..3)).expect("room");
+    let first = process::fresnel(path, &["run", "rows.toml"]);
+    let said = String::from_utf8_lossy(&first.stderr);
+    assert!(first.status.success() && !said.contains("\"out.jsonl\" has"), "{said}");
+    process::succeed(path, &["run", "rows.toml"]);
+    fs::write(path.join("rows.jsonl"), rows(0..6)).expect("room");
+    let said = process::fail(path, &["run", "rows.toml"], 1);
+    assert!(said.contains("\"rows\" has new records, but the pipeline has ended"), "{said}");
+    let said = process::fail(path, &["run", "rows.toml", "--drop-state", "raws"], 1);
+    assert!(said.contains("--drop-state \"raws\": no such component"), "{said}");
+    let said = process::fail(path, &["run", "rows.toml", "--quarantine", "raws/3"], 1);
+    assert!(said.contains("expected one of rows"), "{said}");
+    fs::remove_file(path.join("fresnel.db")).expect("it is there");
+    let again = process::fresnel(path, &["run", "rows.toml"]);
+    let said = String::from_utf8_lossy(&again.stderr);
+    assert!(
+        said.contains("\"out.jsonl\" has") && said.contains("which this run replaces"),
+        "{said}"
+    );
+}
+
 /// What a sink cannot hold is kept apart, once, and the run goes on.
 pub(crate) fn what_a_sink_cannot_hold_is_kept_apart() {
     let frame_id = |nth: u64| if nth == 5 { u64::MAX } else { nth };

@@ -153,6 +153,7 @@ fn main() {
         trial!(bad_input::a_full_disk_is_told),
         trial!(bad_input::sql_only_reads),
         trial!(bad_input::a_missing_history_is_an_error),
+        trial!(bad_input::a_later_start_reports_what_it_cannot_do),
         trial!(captures::intel5300_is_bit_for_bit_right, needs data),
         trial!(captures::atheros_is_bit_for_bit_right, needs data),
         trial!(captures::nexmon_is_bit_for_bit_right, needs data),

@@ -181,7 +181,7 @@ pub(crate) fn a_recording_is_replayed() {
     process::succeed(path, &["run", "hall.toml", "--fresh"]);
     assert_eq!(frames(path), replayed, "at the same times");
     let said = process::fail(path, &["record", "hall.toml", "boards", "rec2"], 1);
-    assert!(said.contains("nothing to record"), "{said}");
+    assert!(said.contains("cannot be recorded"), "{said}");
 }
 
 /// Boards come and go; each is told once, whatever is killed, and names what it receives.

@@ -51,6 +51,18 @@ fn column(folder: &Path, table: &str, column: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_table_that_was_removed_is_reported() {
+    let folder = tempfile::tempdir().expect("room");
+    let mut history = open(folder.path());
+    history.write(10, &[pose(1)]).expect("memory takes it");
+    history.commit(20).expect("room");
+    fs::remove_dir_all(folder.path().join("history/poses")).expect("it is there");
+    history.write(20, &[pose(2)]).expect("memory takes it");
+    let error = history.commit(30).expect_err("its rows are gone");
+    assert!(matches!(error, SinkError::Removed { .. }), "{error}");
+}
+
+#[test]
 fn a_record_without_a_column_is_a_dead_letter() {
     let folder = tempfile::tempdir().expect("room");
     let folder = folder.path();

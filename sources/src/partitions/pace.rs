@@ -172,14 +172,14 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "a pace is a matter of clocks")]
     fn nothing_is_early_and_nothing_is_lost() {
         let started = Instant::now();
-        let mut paced = Paced::new(Recording(0..9), 4.0);
+        let mut paced = Paced::new(Recording(1..10), 4.0);
         let (mut ticks, mut released) = (Vec::new(), 0);
         loop {
             let poll = paced.poll().expect("memory can be read");
             assert!(poll.clock >= released, "the clock never goes back");
             released = poll.clock;
             for (tick, _) in poll.records {
-                let due = Duration::from_millis(tick / 4);
+                let due = Duration::from_millis((tick - 100) / 4);
                 assert!(started.elapsed() >= due, "{tick} came after {:?}", started.elapsed());
                 ticks.push(tick);
             }
@@ -187,7 +187,17 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(ticks, (0..9).map(|nth| nth * 100).collect::<Vec<_>>());
+        assert_eq!(ticks, (1..10).map(|nth| nth * 100).collect::<Vec<_>>());
+    }
+
+    /// Errors before the first record have no time: the pace begins at the first record, many years later.
+    #[test]
+    fn an_error_before_the_first_record_does_not_set_the_pace() {
+        let mut paced = Paced::new(Recording(0..1), 1.0);
+        assert_eq!(paced.poll().expect("memory can be read").records[0].0, 0);
+        paced.inner = Recording(17_000_000_000..17_000_000_001);
+        let poll = paced.poll().expect("memory can be read");
+        assert_eq!(poll.records[0].0, 1_700_000_000_000, "it does not wait");
     }
 
     #[test]
