@@ -383,7 +383,7 @@ fn check_history(history: &Path) -> Result<()> {
     } else {
         format!("try {}", found.join(" or "))
     };
-    bail!("no history in {history:?}: {hint}")
+    bail!("no history in \"{}\": {hint}", history.display())
 }
 
 fn train(plan: &TrainPlan) -> Result<()> {

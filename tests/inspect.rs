@@ -40,7 +40,7 @@ pub(crate) fn a_capture_is_told_by_its_bytes() {
     }
     write("text", b"hello");
     let said = process::fail(directory.path(), &["inspect", "text"], 1);
-    assert!(said.contains("of no known format"), "{said}");
+    assert!(said.contains("was not recognised"), "{said}");
     let said = process::fail(directory.path(), &["convert", "capture", "table.csv"], 1);
     assert!(said.contains(".parquet or .arrow"), "{said}");
     let said = process::fail(directory.path(), &["inspect", "nowhere"], 1);
