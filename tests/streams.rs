@@ -133,7 +133,8 @@ fn is_followed(log: &[u8], longer: &[u8], receiver: &str) {
     assert!(counts(directory.path()) == all(2), "lost or doubled");
     // So it does while nothing runs.
     fs::write(&path, longer).expect("room");
-    let mut server = process::Server::start(directory.path(), &ARGUMENTS);
+    let mut server = process::Server::start_silent(directory.path(), &ARGUMENTS);
+    server.wait_for_words(&["was replaced while nothing followed it"]);
     server.wait_until(|| n_written() >= 4 * capture::N_FRAMES);
     assert_eq!(server.terminate().0, Some(0));
     assert!(counts(directory.path()) == all(4), "lost or doubled");

@@ -59,6 +59,13 @@ impl Follow {
             Err(source) => return Err(SourceError::Read { path, source }),
         };
         let followed = kept.filter(|_| taken > 0);
+        if taken == 0 && kept.is_some_and(|kept| kept.from < journal.end()) {
+            tracing::warn!(
+                path = %path.display(),
+                "the file was replaced while nothing followed it: it is read from its beginning, and the end of the \
+                 file before may be lost"
+            );
+        }
         let (framer, buffer) = (Framer::default(), vec![0; READ_BYTES]);
         Ok(Self { path, file, n_read, taken, followed, next: None, framer, decoder, buffer })
     }
