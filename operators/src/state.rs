@@ -1,4 +1,4 @@
-//! State handling of operators: what is restored, and the changes that checkpoints save.
+//! State handling of operators: restored state, and the changes that checkpoints save.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

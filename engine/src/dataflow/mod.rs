@@ -94,7 +94,7 @@ pub(crate) struct DataflowInputs {
     pub(crate) stop: Arc<AtomicBool>,
     /// Everything before this tick is in every checkpoint that is kept.
     pub(crate) checkpointed_through: Arc<AtomicU64>,
-    /// True if some partitions are quarantined: then there is no end before they are read.
+    /// True if partitions are quarantined: the pipeline does not end before a later run reads them.
     pub(crate) has_quarantined: bool,
 }
 

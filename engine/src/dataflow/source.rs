@@ -191,7 +191,7 @@ impl InFlight {
 }
 
 impl PartitionInput {
-    /// Emits what is queued and may be emitted. True when the partition has ended.
+    /// Emits queued records, as far as the sinks allow. Returns true when the partition has ended.
     fn take(
         &mut self,
         mut give_record: impl FnMut(&Capability<Tick>, Record),

@@ -1,8 +1,9 @@
-//! Partitions that a run leaves alone, because it does not get over what is in them.
+//! Quarantine of partitions that make a run crash.
 //!
-//! They hold nothing back. Each checkpoint has them where they were, but at its own tick. A later run
-//! reads them behind all that its sinks hold, and makes that durable before: so what is there is late,
-//! but not lost. What of it sinks had taken beyond the checkpoint before it was quarantined comes again.
+//! A quarantined partition does not delay the watermark. Each checkpoint has its old position, at the tick of the
+//! checkpoint. A later run reads the partition after the last tick that its sinks have committed, and stores that
+//! tick first: its records are late, but not lost. Records that sinks committed after the checkpoint before the
+//! quarantine are written again.
 
 use std::sync::Arc;
 

@@ -56,8 +56,8 @@ pub(super) fn spawn(
     (source_queue, receiver.into_iter().chain([reader]).collect())
 }
 
-/// Starts the thread that takes in what comes for a partition that is quarantined, if it has one: a later
-/// run reads it.
+/// Starts the receiver of a quarantined partition, if it has one: its journal keeps the messages for a later
+/// run.
 pub(super) fn spawn_receiver(
     name: &str,
     partition: Partition,

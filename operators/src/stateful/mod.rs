@@ -47,7 +47,7 @@ pub(crate) trait Stateful: 'static {
     /// Acts at a tick that was asked for, before its records. Everything earlier was acted on.
     fn on_timer(&mut self, _tick: Tick, _work: &mut Work<'_, Self>) {}
 
-    /// Acts on a key that was forgotten, and its last state: takes back its timers and what was sent.
+    /// Acts on an evicted key and its last state: cancels its timers, and retracts its output.
     fn on_evict(
         &mut self,
         _tick: Tick,

@@ -38,7 +38,7 @@ impl SyncedFile {
         &self.file
     }
 
-    /// Makes durable what was written.
+    /// Makes the written bytes durable.
     pub(super) fn sync(&self) -> io::Result<()> {
         let mut sync_failed = self.sync_failed.lock().unwrap_or_else(PoisonError::into_inner);
         if *sync_failed {

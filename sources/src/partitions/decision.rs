@@ -16,11 +16,11 @@ pub struct Decision {
     pub offset: u64,
     /// The partition's clock, at least.
     pub clock: Tick,
-    /// What was decided.
+    /// The kind of decision.
     pub kind: DecisionKind,
 }
 
-/// What was decided about a partition.
+/// The kinds of decisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecisionKind {
     /// The partition was idle, or began there: its clock moved.

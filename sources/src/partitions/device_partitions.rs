@@ -1,8 +1,8 @@
-//! Who sends what comes to a journal: each device is a partition within its source, with a clock and a
-//! place of its own, from its first message on until it has been silent for a while.
+//! The devices of a journal: each is a partition of its source, with its own clock and position, from its first
+//! message until it is idle.
 //!
-//! One that is quarantined stays where it is, and what it sends stays in the journal. When it is read
-//! again, the journal is read from there, and the others wait until that is where they are.
+//! A quarantined device keeps its position, and its messages stay in the journal. When it is read again, the
+//! reader starts at that position, and the other devices skip messages until they reach their own.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};

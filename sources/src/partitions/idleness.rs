@@ -121,8 +121,8 @@ impl Idleness {
         self.furthest.fetch_max(messages.collector.clock(), Ordering::Relaxed);
     }
 
-    /// There is nothing more to read now. What came counts only if it moved the clock: a partition whose
-    /// records are all bad or late must not hold back others.
+    /// The reader has no more messages for now. Messages count only if they moved the clock: a partition whose
+    /// records are all bad or late must not delay the watermark.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     pub(crate) fn asked(&mut self, messages: &PartitionDecoder) {
         let clock = messages.collector.clock();
@@ -132,12 +132,12 @@ impl Idleness {
         }
     }
 
-    /// Nobody knows whether there is something to read: what was asked before does not count.
+    /// The reader cannot tell whether there are messages: earlier answers do not count.
     pub(crate) fn unknown(&mut self) {
         self.idle = None;
     }
 
-    /// What is to be kept when nothing has come that moved the clock for long enough.
+    /// The move of the clock that is due, if no message has moved it for long enough.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     pub(crate) fn due(&mut self, messages: &PartitionDecoder) -> Option<Due> {
         // If the clock has moved since, the partition was not idle.

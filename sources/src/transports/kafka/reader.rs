@@ -68,10 +68,9 @@ impl Reader {
     /// wait until no other partition is behind them; a partition whose records wait is polled when they have
     /// left.
     fn poll_in_turn(&mut self) -> Result<Poll, SourceError> {
-        let order = self.slowest_first();
-        let mut polled = order[0];
+        let (mut polled, others) = self.slowest_first();
         let mut poll = self.partitions[polled].poll(&mut self.decoding)?;
-        for idx in order.into_iter().skip(1) {
+        for idx in others {
             if !poll.is_empty() {
                 break;
             }
@@ -91,11 +90,12 @@ impl Reader {
         Ok(poll)
     }
 
-    /// The partitions, by their clocks.
-    fn slowest_first(&self) -> Vec<usize> {
+    /// The slowest partition, and the others by their clocks.
+    fn slowest_first(&self) -> (usize, Vec<usize>) {
         let mut order: Vec<_> = (0..self.partitions.len()).collect();
         order.sort_by_key(|idx| self.partitions[*idx].reader.clock());
-        order
+        let others = order.split_off(1);
+        (order[0], others)
     }
 
     /// The clock of the partition that is the furthest behind.
