@@ -26,9 +26,12 @@ impl LinkNames {
     }
 }
 
+/// A batch with as many bytes of values is full: larger ones leave the processor's cache and grow by copies.
+const FULL_BATCH_BYTES: usize = 128 * 1024;
+
 /// The index of the batch of this tick, link and layout in `records`, which are in the order of their ticks.
 /// A new layout of the same antennas and streams ends the one before. A new batch comes after `n_before` frames
-/// of the tick.
+/// of the tick, and has room for as many frames as the full batch before it.
 pub(crate) fn open_batch(
     records: &mut Vec<(Tick, Record)>,
     (tick, n_before): (Tick, u64),
@@ -49,7 +52,10 @@ pub(crate) fn open_batch(
         }
         _ => None,
     });
-    let open = latest.filter(|(batch, _)| is_same(&batch.layout, layout));
+    let same = latest.filter(|(batch, _)| is_same(&batch.layout, layout));
+    let n_frames =
+        same.filter(|(batch, _)| is_batch_full(batch)).map_or(0, |(batch, _)| batch.len());
+    let open = same.filter(|(batch, _)| !is_batch_full(batch));
     let batch_idx = open.map_or(behind, |(_, batch_idx)| batch_idx);
     if open.is_none() {
         let link = Link {
@@ -57,7 +63,8 @@ pub(crate) fn open_batch(
             receiver: receiver.to_owned(),
             transmitter: transmitter.to_owned(),
         };
-        let batch = CsiBatch::new(link, Arc::clone(layout), source_kind).behind(n_before);
+        let mut batch = CsiBatch::new(link, Arc::clone(layout), source_kind).behind(n_before);
+        batch.reserve(n_frames);
         records.insert(batch_idx, (tick, Record::Csi(batch)));
     }
     batch_idx
@@ -72,14 +79,23 @@ pub(crate) fn is_of(
     link.receiver == receiver && link.transmitter == transmitter
 }
 
-/// True if a record is a batch of this tick and layout.
+/// True if a record is a batch of this tick and layout that is not full.
 pub(crate) fn is_open(
     record: Option<&(Tick, Record)>,
     tick: Tick,
     layout: &Arc<CsiLayout>,
 ) -> bool {
     let Some((at, Record::Csi(batch))) = record else { return false };
-    *at == tick && Arc::ptr_eq(&batch.layout, layout)
+    *at == tick && Arc::ptr_eq(&batch.layout, layout) && !is_batch_full(batch)
+}
+
+fn is_batch_full(batch: &CsiBatch) -> bool {
+    size_of_val(batch.iq.as_slice()) >= FULL_BATCH_BYTES
+}
+
+/// True if a record is a batch that no more frames are added to.
+pub(crate) fn is_full(record: &Record) -> bool {
+    matches!(record, Record::Csi(batch) if is_batch_full(batch))
 }
 
 /// Compares what layouts say only if they are not one.

@@ -4,7 +4,7 @@ use schemas::{EventType, Record, Tick};
 use serde::Serialize;
 
 use crate::partitions::collector::{Collector, ERROR_BYTES, LeftGranule, TOO_FAR_AHEAD};
-use crate::partitions::frames::{is_of, is_open, open_batch, sort_frames};
+use crate::partitions::frames::{is_full, is_of, is_open, open_batch, sort_frames};
 use crate::partitions::rows::OpenRows;
 use crate::{DeviceFrame, Dropped, Poll, PollState, Row};
 
@@ -132,7 +132,7 @@ impl Collector {
         }
     }
 
-    /// Takes out the records whose tick is over.
+    /// Takes out the records whose tick is over, and full batches of the current tick.
     pub fn take(&mut self) -> Poll {
         let clock = self.clock();
         self.take_while(|tick| tick < clock)
@@ -154,6 +154,7 @@ impl Collector {
         let waiting = self.records.partition_point(|(tick, _)| is_over(*tick));
         let waiting = self.records.split_off(waiting);
         let mut records = std::mem::replace(&mut self.records, waiting);
+        records.extend(self.take_full());
         if self.max_delay_ns > 0 {
             for (_, record) in &mut records {
                 sort_frames(record);
@@ -168,6 +169,12 @@ impl Collector {
             clock: self.clock(),
             state: PollState::Ready,
         }
+    }
+
+    /// Takes full batches out of the current tick. Those of later ticks stay: they may have to be in a position.
+    fn take_full(&mut self) -> impl Iterator<Item = (Tick, Record)> {
+        let clock = self.clock();
+        self.records.extract_if(.., move |(tick, record)| *tick == clock && is_full(record))
     }
 
     /// Makes batches of the rows of ticks that are over.

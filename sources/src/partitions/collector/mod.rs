@@ -1,7 +1,7 @@
 //! Collects the records of a partition: assigns their ticks, and batches frames.
 //!
 //! A record that comes late keeps its capture time and travels at the partition's tick. The records of a
-//! tick leave when the tick is over, all at once: so batches are cut alike however a source was polled.
+//! tick leave when the tick is over, full batches before: so batches are cut alike however a source was polled.
 
 mod collect;
 mod decode;

@@ -57,6 +57,34 @@ fn a_batch_has_one_tick_one_link_and_one_layout() {
     assert!(collector.is_empty());
 }
 
+/// 20 frames of 16 KiB in one tick: eight fill a batch.
+#[test]
+fn a_full_batch_leaves_before_its_tick_is_over_wherever_polls_are() {
+    let batches = |frames_per_poll: usize| {
+        let mut collector = collector().with_max_delay_ms(5);
+        let mut records = Vec::new();
+        for nth in 0..20 {
+            push(&mut collector, "a", 2048, (nth * 7) % 10);
+            if (nth as usize + 1).is_multiple_of(frames_per_poll) {
+                records.extend(collector.take().records);
+            }
+        }
+        let n_left = records.len();
+        records.extend(collector.drain().records);
+        (n_left, records)
+    };
+    let (n_left, one_by_one) = batches(1);
+    assert_eq!(n_left, 2, "two are full");
+    let shape = one_by_one.iter().map(|(tick, record)| match record {
+        Record::Csi(batch) => (*tick, batch.n_before, batch.len()),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(shape.collect::<Vec<_>>(), [(0, 0, 8), (0, 8, 8), (0, 16, 4)]);
+    for frames_per_poll in [3, 8, 20, 100] {
+        assert_eq!(batches(frames_per_poll).1, one_by_one, "polls of {frames_per_poll}");
+    }
+}
+
 #[test]
 fn late_frames_travel_at_the_clock() {
     let mut collector = collector();
