@@ -4,7 +4,7 @@ use schemas::N_KEYPOINTS;
 use serde::{Deserialize, Serialize};
 
 use crate::infer::decode::Detection;
-use crate::infer::train::Subject;
+use crate::infer::subject::Subject;
 
 /// Torso from this shoulder to that hip, in COCO's order.
 const SHOULDER: usize = 5;

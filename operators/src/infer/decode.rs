@@ -109,7 +109,7 @@ fn sigmoid(logit: f32) -> f32 {
 /// `[outputs, rows, columns]`.
 pub(super) fn encode(
     layout: &InputLayout,
-    persons: &[crate::infer::train::Subject],
+    persons: &[crate::infer::subject::Subject],
 ) -> (Vec<f32>, Vec<f32>) {
     /// Spread of a person's presence over cells.
     const SPREAD_M: f32 = 0.35;
@@ -119,7 +119,7 @@ pub(super) fn encode(
     let (mut target, mut weight) = (vec![0.0; OUTPUTS * n_cells], vec![0.0; OUTPUTS * n_cells]);
     for cell in 0..n_cells {
         let [x, y] = layout.cell_centre_m(cell % layout.columns, cell / layout.columns);
-        let distance = |person: &&crate::infer::train::Subject| {
+        let distance = |person: &&crate::infer::subject::Subject| {
             (person.position_m[0] - x).hypot(person.position_m[1] - y)
         };
         let nearest = persons.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
@@ -148,7 +148,7 @@ mod tests {
     use schemas::SiteGeometry;
 
     use super::*;
-    use crate::infer::train::Subject;
+    use crate::infer::subject::Subject;
 
     #[test]
     fn what_is_encoded_is_decoded() {

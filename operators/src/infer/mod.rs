@@ -10,6 +10,7 @@ mod features;
 mod model;
 mod network;
 mod operator;
+mod subject;
 mod train;
 
 use std::path::PathBuf;
@@ -21,7 +22,8 @@ pub use crate::infer::accuracy::Accuracy;
 pub use crate::infer::features::{Features, InputLayout, RecentFrames};
 pub use crate::infer::model::{Model, ModelCard};
 pub use crate::infer::operator::InferPoses;
-pub use crate::infer::train::{Epoch, Sample, Subject, TrainOptions, train};
+pub use crate::infer::subject::Subject;
+pub use crate::infer::train::{Epoch, Sample, TrainOptions, train};
 
 /// Settings of `infer`.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]

@@ -9,7 +9,6 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use schemas::{N_KEYPOINTS, PoseFrame};
 
 use crate::OperatorError;
 use crate::infer::accuracy::{Accuracy, Tally};
@@ -17,6 +16,7 @@ use crate::infer::decode::{Detection, encode};
 use crate::infer::features::InputLayout;
 use crate::infer::model::{Model, ModelCard, card, detect};
 use crate::infer::network::{Network, OUTPUTS};
+use crate::infer::subject::Subject;
 
 const BATCH: usize = 32;
 /// The weights of positions and poses in the loss, relative to presence.
@@ -29,32 +29,6 @@ pub struct Sample {
     pub pictures: Vec<f32>,
     /// Everyone in the room.
     pub subjects: Vec<Subject>,
-}
-
-/// Someone in the room.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Subject {
-    /// Place on the plan.
-    pub position_m: [f32; 2],
-    /// Along x from the place, and up from the floor, in metres.
-    pub keypoints_m: [[f32; 2]; N_KEYPOINTS],
-}
-
-impl Subject {
-    /// The people of a ground truth whose room is `layout`'s; those without a place are left out.
-    pub fn from_truth(truth: &PoseFrame, layout: &InputLayout) -> Vec<Self> {
-        let geometry = &layout.geometry;
-        let subjects = truth.persons.iter().filter_map(|person| {
-            let position = person.position?;
-            let mut keypoints_m = [[0.0; 2]; N_KEYPOINTS];
-            for (metres, keypoint) in keypoints_m.iter_mut().zip(&person.keypoints) {
-                let along_m = keypoint.x * geometry.width_m - position.x_m;
-                *metres = [along_m, (1.0 - keypoint.y) * geometry.height_m];
-            }
-            Some(Self { position_m: [position.x_m, position.y_m], keypoints_m })
-        });
-        subjects.collect()
-    }
 }
 
 /// Options of training.
