@@ -13,6 +13,7 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::scheduling::Activator;
 
 use crate::dataflow::DataflowContext;
 use crate::dataflow::shared_progress::SharedProgress;
@@ -58,78 +59,117 @@ pub(super) fn write_to<'scope>(
     let (_accepted, accepted) = builder.new_output::<Vec<()>>();
     let (changes, change_stream) = builder.new_output::<Vec<Change>>();
     let mut changes = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(changes);
-    let info = builder.operator_info();
-    let activator = scope.activator_for(info.address.clone());
+    let address = builder.operator_info().address;
     if let Some(sink_queue) = &sink_queue {
-        sink_queue.durable.waker.set(scope, &info.address);
+        sink_queue.durable.waker.set(scope, &address);
     }
-    let keeps = sink_queue.as_ref().is_some_and(|sink_queue| sink_queue.keeps);
-    let (mut queue, durable) = sink_queue
-        .map(|sink_queue| (Some(sink_queue.ticks), sink_queue.durable))
-        .unwrap_or_default();
+    let (queue, keeps, durable) = match sink_queue {
+        Some(SinkQueue { ticks, keeps, durable }) => (Some(ticks), keeps, durable),
+        None => Default::default(),
+    };
+    let mut writer = SinkWriter {
+        queue,
+        keeps,
+        durable,
+        activator: scope.activator_for(address),
+        ticks: ClosedTicks::default(),
+        blocked: None,
+        not_durable: VecDeque::new(),
+    };
     let (granule, stop_point) = (flow.granule, flow.stop_point.clone());
-    let name = name.to_owned();
-    let counters = Arc::clone(&flow.counters);
+    let (name, counters) = (name.to_owned(), Arc::clone(&flow.counters));
     builder.build(move |capabilities| {
         drop(capabilities);
-        let mut ticks = ClosedTicks::<Record, Capabilities>::default();
-        let mut blocked: Option<(Tick, Capabilities, Vec<Record>)> = None;
-        let mut not_durable = VecDeque::<(Tick, Capability<Tick>)>::new();
         move |frontiers| {
-            let mut changes = changes.activate();
             input.for_each_time(|time, batches| {
-                ticks.insert(&time, batches, |time| (time.retain(0), time.retain(1)));
+                writer.ticks.insert(&time, batches, |time| (time.retain(0), time.retain(1)));
             });
             let reached = stop_point.reached(&frontiers[0]);
-            loop {
-                let next = blocked.take().or_else(|| {
-                    let (tick, capabilities, mut records) = ticks.pop(reached)?;
-                    records.sort_by(Record::total_cmp);
-                    Some((tick, capabilities, records))
-                });
-                let (Some((tick, capabilities, records)), Some(queue)) = (next, &queue) else {
-                    break;
-                };
-                match queue.try_send(tick, records) {
-                    Ok(()) => not_durable.push_back((tick, capabilities.1)),
-                    Err(NotQueued::Full(records)) => {
-                        blocked = Some((tick, capabilities, records));
-                        activator.activate_after(LOOK_AGAIN);
-                        break;
-                    }
-                    // The sink failed and the run ends: nothing delays the frontier any more.
-                    Err(NotQueued::Closed) => not_durable.clear(),
-                }
-            }
-            let durable = durable.get();
-            let mut released = None;
-            while let Some(hold) = not_durable.pop_front_if(|(tick, _)| durable.is_past(*tick)) {
-                released = Some(hold);
-            }
-            if let Some((tick, hold)) = released.filter(|_| keeps) {
+            writer.send(reached);
+            let mut changes = changes.activate();
+            if let Some((tick, capability)) = writer.release_durable() {
                 let value = Some(tick.saturating_add(1).to_le_bytes().to_vec());
                 let change = Change { component, key: Vec::new(), value };
-                changes.session(&hold.delayed(&granule.end_of(tick))).give(change);
+                changes.session(&capability.delayed(&granule.end_of(tick))).give(change);
             }
             if stop_point.over(&frontiers[0]) {
-                ticks.clear();
+                writer.ticks.clear();
             }
-            if let Some(queue) = &queue {
-                let open = not_durable.front().map(|(tick, _)| Progress::Reached(*tick));
-                let clock = match open.unwrap_or(reached) {
-                    Progress::Reached(tick) if tick > 0 => Some((tick, queue.n_ticks())),
-                    // Neither before the first tick nor after the last one is it anywhere.
-                    _ => None,
-                };
+            if let Some(queue) = &writer.queue {
+                let clock = writer.clock(reached).map(|tick| (tick, queue.n_ticks()));
                 counters.progress(&name, worker, clock);
             }
-            if frontiers[0].is_empty() && blocked.is_none() {
+            if frontiers[0].is_empty() && writer.blocked.is_none() {
                 // Closes the queue, upon which the thread makes its last commit.
-                queue = None;
+                writer.queue = None;
             }
         }
     });
     SinkProgress { accepted, changes: change_stream }
+}
+
+/// The state of the operator on one worker.
+struct SinkWriter {
+    /// Present on the worker of the sink, until the end.
+    queue: Option<TickSender>,
+    keeps: bool,
+    durable: SharedProgress,
+    activator: Activator,
+    ticks: ClosedTicks<Record, Capabilities>,
+    /// A tick that the queue had no room for.
+    blocked: Option<(Tick, Capabilities, Vec<Record>)>,
+    /// Ticks in the queue, with the capabilities of changes.
+    not_durable: VecDeque<(Tick, Capability<Tick>)>,
+}
+
+impl SinkWriter {
+    /// Sends closed ticks while the queue has room.
+    fn send(&mut self, reached: Progress) {
+        let Some(queue) = &self.queue else { return };
+        while let Some((tick, capabilities, records)) =
+            self.blocked.take().or_else(|| next_tick(&mut self.ticks, reached))
+        {
+            match queue.try_send(tick, records) {
+                Ok(()) => self.not_durable.push_back((tick, capabilities.1)),
+                Err(NotQueued::Full(records)) => {
+                    self.blocked = Some((tick, capabilities, records));
+                    self.activator.activate_after(LOOK_AGAIN);
+                    return;
+                }
+                // The sink failed and the run ends: nothing delays the frontier any more.
+                Err(NotQueued::Closed) => self.not_durable.clear(),
+            }
+        }
+    }
+
+    /// Drops the capabilities of durable ticks. Returns the last one, if the sink has an upper.
+    fn release_durable(&mut self) -> Option<(Tick, Capability<Tick>)> {
+        let durable = self.durable.get();
+        let mut released = None;
+        while let Some(hold) = self.not_durable.pop_front_if(|(tick, _)| durable.is_past(*tick)) {
+            released = Some(hold);
+        }
+        released.filter(|_| self.keeps)
+    }
+
+    /// The first tick that is not durable; none before the first tick and after the last one.
+    fn clock(&self, reached: Progress) -> Option<Tick> {
+        let open = self.not_durable.front().map(|(tick, _)| Progress::Reached(*tick));
+        match open.unwrap_or(reached) {
+            Progress::Reached(tick) if tick > 0 => Some(tick),
+            _ => None,
+        }
+    }
+}
+
+/// The next closed tick, its records in their total order.
+fn next_tick(
+    ticks: &mut ClosedTicks<Record, Capabilities>,
+    reached: Progress,
+) -> Option<(Tick, Capabilities, Vec<Record>)> {
+    let (tick, capabilities, mut records) = ticks.pop(reached)?;
+    records.sort_by(Record::total_cmp);
+    Some((tick, capabilities, records))
 }
 
 /// The upper that a sink's change tells.

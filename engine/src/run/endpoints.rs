@@ -18,9 +18,9 @@ use sources::{Decisions, Partition, SourceContext};
 
 use crate::dataflow::{Placed, SinkQueue, SourceQueue};
 use crate::run::connectors::Connectors;
+use crate::run::context::RunContext;
 use crate::run::control::Control;
 use crate::run::decisions::StoredDecisions;
-use crate::run::opener::RunOpener;
 use crate::run::quarantine::{self, QuarantinedPartitions};
 use crate::run::resume::Resumed;
 use crate::run::retry::retry;
@@ -147,12 +147,12 @@ pub(super) struct Started {
 impl<'a> Endpoints<'a> {
     /// For a run that was loaded, or joined in a store of this process's own.
     pub(super) fn new(
-        opening: &'a RunOpener,
+        context: &'a RunContext,
         quarantine: &'a [String],
         store: Option<Store>,
         (session, resumed): (Session, Resumed),
     ) -> Self {
-        let RunOpener { plan, options, control, connectors, .. } = opening;
+        let RunContext { plan, options, control, connectors } = context;
         let decisions =
             StoredDecisions { table: session.decisions(), control: Arc::clone(control) };
         Self {

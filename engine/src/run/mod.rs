@@ -8,6 +8,7 @@ mod checkpoint_thread;
 mod cluster;
 mod configuration;
 mod connectors;
+mod context;
 mod control;
 mod decisions;
 mod endpoints;
@@ -23,6 +24,7 @@ mod simulation;
 mod sink_thread;
 mod source_thread;
 mod startup;
+mod step;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +40,7 @@ use queries::History;
 use sinks::Hub;
 
 use crate::run::connectors::{Connectors, PlannedConnectors};
+use crate::run::context::RunContext;
 use crate::run::control::Control;
 use crate::run::lease::HeldLease;
 use crate::run::opener::{RunOpener, StartedRun};
@@ -250,12 +253,10 @@ impl RunBuilder {
         let (leased, loaded) =
             first.map(|First { leased, session, resumed }| (leased, (session, resumed))).unzip();
         let generation = leased.as_ref().map(|leased: &LeasedStore| leased.lease.generation());
+        let context = RunContext { plan, options, connectors, control: Arc::clone(&control) };
         let opening = RunOpener {
-            plan,
+            context,
             models,
-            options,
-            connectors,
-            control: Arc::clone(&control),
             loaded: Mutex::new(loaded),
             generation: generation.unwrap_or_else(|| Arc::new(AtomicI64::default())),
         };

@@ -14,14 +14,13 @@ use crate::dataflow::{Configured, DataflowInputs, Placed};
 use crate::run::checkpoint_thread;
 use crate::run::cluster::Connected;
 use crate::run::configuration::Configuration;
-use crate::run::connectors::Connectors;
-use crate::run::control::Control;
+use crate::run::context::RunContext;
 use crate::run::endpoints::{Begun, Endpoints, OpenedEndpoints, OpenedSinks, SinksMessage};
 use crate::run::quarantine::QuarantinedPartitions;
 use crate::run::resume::{Resumed, join};
 use crate::run::startup::{RoundMessage, StartupCoordinator};
 use crate::store::{RunId, Session, Store};
-use crate::{Plan, RunError, RunOptions, Shared, State, Taps};
+use crate::{RunError, Shared, State, Taps};
 
 /// The configuration and the dataflow's end of it, in the first process.
 type Changeable = Option<(Configuration, Configured)>;
@@ -42,14 +41,11 @@ impl RoundMessage for RunMessage {
     }
 }
 
-/// A run that is about to start.
+/// Opens a run.
 pub(super) struct RunOpener {
-    pub(super) plan: Plan,
+    pub(super) context: RunContext,
     /// The models of the plan's operators, by operator.
     pub(super) models: BTreeMap<String, Arc<Model>>,
-    pub(super) options: RunOptions,
-    pub(super) connectors: Arc<dyn Connectors>,
-    pub(super) control: Arc<Control>,
     /// In the first process: what the run goes on from.
     pub(super) loaded: Mutex<Option<(Session, Resumed)>>,
     /// Set to the generation when it is taken.
@@ -66,12 +62,12 @@ pub(super) struct StartedRun {
 impl RunOpener {
     /// Connects the workers of all processes.
     pub(super) fn connect(&self) -> Result<Connected, RunError> {
-        self.options.cluster.connect(&self.plan, self.options.workers)
+        self.context.options.cluster.connect(&self.context.plan, self.context.options.workers)
     }
 
     /// True for the one worker of this process that opens what is the process's.
     pub(super) fn is_opened_by(&self, worker: usize) -> bool {
-        worker.is_multiple_of(self.options.workers.max(1))
+        worker.is_multiple_of(self.context.options.workers.max(1))
     }
 
     /// Opens what is this process's, in step with the others.
@@ -81,11 +77,12 @@ impl RunOpener {
     ) -> Result<(DataflowInputs, StartedRun), RunError> {
         let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).take();
         let run = loaded.as_ref().map(|(session, _)| session.run_id());
-        let message = RunMessage { run, quarantine: self.options.quarantine.clone() };
+        let message = RunMessage { run, quarantine: self.context.options.quarantine.clone() };
         let ((), agreed) = startup.end_round(Ok(((), message)))?;
         let run = agreed.run.expect("the first process sends it");
         let generation = run.generation;
-        let _span = tracing::info_span!("open", pipeline = self.plan.name, generation).entered();
+        let _span =
+            tracing::info_span!("open", pipeline = self.context.plan.name, generation).entered();
         // Sinks first: a sink that cannot be opened must not cost records of live sources.
         let sinks = self.open_sinks(loaded, &run, &agreed.quarantine);
         let (sinks, SinksMessage { upper }) = startup.end_round(sinks)?;
@@ -109,13 +106,13 @@ impl RunOpener {
         let (store, loaded) = if let Some(loaded) = loaded {
             (None, loaded)
         } else {
-            let location = &self.plan.checkpoint.store;
-            let store = Store::open(&self.options.directory, location);
+            let location = &self.context.plan.checkpoint.store;
+            let store = Store::open(&self.context.options.directory, location);
             let store = store.map_err(RunError::Store)?;
-            let joined = join(&store, &self.plan, &self.options, run)?;
+            let joined = join(&store, &self.context.plan, &self.context.options, run)?;
             (Some(store), joined)
         };
-        Endpoints::new(self, quarantine, store, loaded).open_sinks()
+        Endpoints::new(&self.context, quarantine, store, loaded).open_sinks()
     }
 
     /// Begins the run, in its first process.
@@ -124,7 +121,7 @@ impl RunOpener {
         mut opened: OpenedEndpoints<'a>,
         begun: &State,
     ) -> Result<(OpenedEndpoints<'a>, ()), RunError> {
-        if self.options.cluster.is_first() {
+        if self.context.options.cluster.is_first() {
             let generation = opened.take_generation(begun)?;
             self.generation.store(generation, Ordering::Release);
         }
@@ -162,22 +159,22 @@ impl RunOpener {
         } = endpoints;
         let mut threads = started.threads;
         let (configuration, configured) = configuration.unzip();
-        let checkpointer = self.options.cluster.is_first().then(|| {
-            let log = self.connectors.commit_log(session);
+        let checkpointer = self.context.options.cluster.is_first().then(|| {
+            let log = self.context.connectors.commit_log(session);
             let (checkpointer, thread) = checkpoint_thread::spawn(
-                &self.plan,
+                &self.context.plan,
                 log,
                 resumed.progress,
                 quarantined,
-                &self.control,
+                &self.context.control,
             );
             threads.push(("checkpoints".to_owned(), thread));
             checkpointer
         });
-        self.control.health().watch(threads);
+        self.context.control.health().watch(threads);
         let taps = Arc::<Taps>::default();
         let parts = DataflowInputs {
-            plan: self.plan.clone(),
+            plan: self.context.plan.clone(),
             counters: Arc::clone(&counters),
             taps: Arc::clone(&taps),
             models: self.models.clone(),
@@ -188,23 +185,24 @@ impl RunOpener {
             starts_at: resumed.tick(),
             resumed: resumed.progress,
             restored: resumed.entries,
-            stop: Arc::clone(&self.options.stop),
+            stop: Arc::clone(&self.context.options.stop),
             checkpointed_through,
             has_quarantined: !quarantine.is_empty(),
         };
-        let (plan, started) = (self.plan.clone(), Instant::now());
+        let (plan, started) = (self.context.plan.clone(), Instant::now());
         let (configuration, health) =
-            (configuration.map(Arc::new), Arc::clone(self.control.health()));
+            (configuration.map(Arc::new), Arc::clone(self.context.control.health()));
         let shared = Shared { plan, counters, taps, hub, history, configuration, health, started };
         (parts, StartedRun { shared: Arc::new(shared), store })
     }
 
     /// The configuration, in the first process.
     fn configuration(&self, session: &Session, starts_at: Tick) -> Result<Changeable, RunError> {
-        if !self.options.cluster.is_first() {
+        if !self.context.options.cluster.is_first() {
             return Ok(None);
         }
-        let configuration = Configuration::open(&self.plan, session, starts_at, &self.control);
+        let configuration =
+            Configuration::open(&self.context.plan, session, starts_at, &self.context.control);
         configuration.map(Some).map_err(RunError::Store)
     }
 }

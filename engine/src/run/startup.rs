@@ -12,7 +12,7 @@ use timely::dataflow::{InputHandleVec, ProbeHandle};
 use timely::worker::Worker;
 
 use crate::RunError;
-use crate::run::workers::step_until;
+use crate::run::step::step_until;
 
 /// The message of a process in a round, or the joined messages of all.
 pub(super) trait RoundMessage: Serialize + DeserializeOwned + Default {
@@ -51,8 +51,8 @@ impl<'a> StartupCoordinator<'a> {
         Self { worker, sends, received, progress }
     }
 
-    /// Endpoints a round with what this process has done in it and its message, if it could. Waits for the
-    /// others, and returns what all of them have sent.
+    /// Ends a round with the result of this process and its message. Waits for the other processes, and returns
+    /// the joined messages of all.
     ///
     /// # Errors
     ///

@@ -14,9 +14,10 @@ use crate::dataflow::{Dataflow, DataflowInputs, build};
 use crate::run::control::Control;
 use crate::run::opener::{RunOpener, StartedRun};
 use crate::run::startup::StartupCoordinator;
+use crate::run::step::step_until;
 
-/// The longest sleep of an idle worker.
-const PARK: Duration = Duration::from_millis(100);
+/// Interval at which the start checks whether it is to stop.
+const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 type Workers = JoinHandle<Result<(), RunError>>;
 
@@ -72,7 +73,7 @@ fn wait_for_opened(
     control: &Control,
 ) -> Result<StartedRun, RunError> {
     loop {
-        match told.recv_timeout(PARK) {
+        match told.recv_timeout(STOP_CHECK_INTERVAL) {
             Ok(opened) => return opened,
             Err(RecvTimeoutError::Timeout) if control.waits_in_vain() => {
                 let reason = "stopped while waiting for the other processes".to_owned();
@@ -95,12 +96,4 @@ fn run(worker: &mut Worker, parts: &DataflowInputs) {
         committed.done()
     });
     stop_coordinator.close();
-}
-
-/// Steps at least once: before its first step, a dataflow looks as if it were done.
-pub(super) fn step_until(worker: &mut Worker, done: impl Fn() -> bool) {
-    worker.step();
-    while !done() {
-        worker.step_or_park(Some(PARK));
-    }
 }

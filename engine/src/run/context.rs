@@ -1,0 +1,15 @@
+//! The inputs of a run that all steps of its start share.
+
+use std::sync::Arc;
+
+use crate::run::connectors::Connectors;
+use crate::run::control::Control;
+use crate::{Plan, RunOptions};
+
+/// A plan, the options of its run, and the run's surroundings.
+pub(super) struct RunContext {
+    pub(super) plan: Plan,
+    pub(super) options: RunOptions,
+    pub(super) connectors: Arc<dyn Connectors>,
+    pub(super) control: Arc<Control>,
+}
