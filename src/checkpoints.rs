@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use engine::{ComponentState, Store};
 
-use crate::commands::print;
+use crate::print::print;
 
 /// A line a checkpoint, the oldest first.
 pub(crate) fn list(location: &str) -> Result<()> {

@@ -7,13 +7,12 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
-use engine::{
-    Cluster, CsiFormat, Plan, RunOptions, TrainPlan, WhenAlive, convert, forget, inspect, record,
-    train_on_scenes,
-};
+use engine::{Cluster, CsiFormat, Plan, RunOptions, WhenAlive, forget, record};
+use offline::{TrainPlan, convert, inspect, train_on_scenes};
 use queries::{Format, History, Limits, find_histories, is_history};
 
 use crate::demo::demo;
+use crate::print::print;
 use crate::run::{run, stop_on_signal};
 use crate::supervisor::FaultIsolator;
 use crate::tap::tap;
@@ -330,7 +329,7 @@ impl Command {
             Command::Inspect { capture, format, json, plot } => {
                 let inspection = inspect(&capture, format)?;
                 if let Some(picture) = plot {
-                    engine::plot(&capture, format, &picture)?;
+                    offline::plot(&capture, format, &picture)?;
                 }
                 print(&if json {
                     serde_json::to_string_pretty(&inspection)? + "\n"
@@ -394,8 +393,4 @@ fn train(plan: &TrainPlan) -> Result<()> {
         "trained on: {}\nmodel:    {:?}\nbaseline: {:?}\n",
         card.trained_on, card.accuracy, card.baseline
     ))
-}
-
-pub(crate) fn print(text: &str) -> Result<()> {
-    Ok(stdout().write_all(text.as_bytes())?)
 }

@@ -5,6 +5,7 @@ mod commands;
 mod demo;
 mod logging;
 mod memory;
+mod print;
 mod run;
 mod supervisor;
 mod tap;

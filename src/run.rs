@@ -37,7 +37,7 @@ pub(crate) fn run(
     let run = builder.start()?;
     let serving = server.map(|server| {
         eprintln!("listening on http://{}", server.address());
-        server.serve(run.shared())
+        api::serve(server, run.shared())
     });
     let ended = run.wait();
     // Who takes over needs the port.

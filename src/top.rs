@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use crate::commands::print;
+use crate::print::print;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Steps of a bar from idle to busy.

@@ -8,15 +8,16 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each crate may use of the workspace.
-const MAY_USE: [(&str, &[&str]); 8] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("schemas", &[]),
     ("sources", &["schemas"]),
     ("operators", &["schemas"]),
     ("sinks", &["schemas"]),
     ("queries", &["schemas"]),
+    ("offline", &["schemas", "sources", "operators"]),
     ("engine", &["schemas", "sources", "operators", "sinks", "queries"]),
     ("api", &["schemas", "queries", "engine"]),
-    ("fresnel", &["api", "engine", "queries"]),
+    ("fresnel", &["api", "engine", "offline", "queries"]),
 ];
 
 /// Who may use what is heavy.
@@ -33,7 +34,7 @@ const HOMES: [(&str, &[&str]); 17] = [
     ("clap", &["fresnel"]),
     ("mio", &["sources"]),
     ("nix", &["sources", "api", "fresnel"]),
-    ("plotters", &["engine"]),
+    ("plotters", &["offline"]),
     ("rdkafka", &["sources", "sinks"]),
     ("rumqttc", &["sources"]),
     ("serialport", &["sources"]),

@@ -9,8 +9,8 @@ use engine::{Configuration, ZoneConfig};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::app::App;
 use crate::error::{Problem, RequestError};
-use crate::router::App;
 
 /// A zone on the site plan.
 #[derive(Debug, Serialize, ToSchema)]

@@ -8,8 +8,8 @@ use schemas::{EstimatorKind, PoseFrame, from_batch};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use crate::app::App;
 use crate::error::{Problem, RequestError};
-use crate::router::App;
 
 const DEFAULT_CONFIDENCE: f32 = 0.5;
 const DEFAULT_FRAMES: u32 = 100;

@@ -1,28 +1,14 @@
 //! The routes and their OpenAPI document.
 
-use std::sync::Arc;
-
 use axum::routing::get;
 use axum::{Json, Router};
-use engine::Shared;
-use tokio::sync::watch;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::server::{Connections, Timeouts};
+use crate::app::App;
 use crate::{config, page, pose, sql, stream, system, tap};
-
-/// Shared by all handlers.
-#[derive(Clone, Debug)]
-pub(crate) struct App {
-    pub(crate) shared: Arc<Shared>,
-    /// Becomes true when the server ends.
-    pub(crate) ending: watch::Receiver<bool>,
-    pub(crate) connections: Arc<Connections>,
-    pub(crate) timeouts: Timeouts,
-}
 
 #[derive(OpenApi)]
 #[openapi(info(

@@ -11,8 +11,8 @@ use queries::{Format, Limits};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::app::App;
 use crate::error::{Problem, RequestError};
-use crate::router::App;
 
 /// A question.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -19,10 +19,10 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
+use crate::app::App;
 use crate::error::{Problem, RequestError};
-use crate::router::App;
 use crate::server::{SessionKind, Timeouts};
-use crate::system::now;
+use crate::wall_clock::now;
 
 /// Largest message of a client.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
@@ -89,12 +89,12 @@ pub(crate) async fn stream(
     State(app): State<App>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, RequestError> {
-    let session = app.connections.session(SessionKind::WebSocket);
+    let session = app.server.connections.session(SessionKind::WebSocket);
     let session = session.ok_or(RequestError::TooManySessions)?;
     let records = app.shared.hub.subscribe();
     Ok(bounded(upgrade).on_upgrade(move |socket| async move {
         // The connection is gone then, and there is nobody to tell.
-        let _ = talk(socket, records, app.ending, app.timeouts).await;
+        let _ = talk(socket, records, app.server.ending, app.server.timeouts).await;
         drop(session);
     }))
 }

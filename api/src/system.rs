@@ -7,11 +7,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
-use engine::{Counts, Plan, Retry};
+use engine::{Counts, Metrics, Plan, Retry};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::router::App;
+use crate::app::App;
+use crate::wall_clock::now;
 
 /// Whether the pipeline is well.
 #[derive(Debug, Serialize, ToSchema)]
@@ -208,12 +209,8 @@ fn held_by(plan: &Plan, counts: &BTreeMap<String, Counts>) -> Option<String> {
     responses((status = 200, description = "The counters.", body = String)),
 )]
 pub(crate) async fn metrics(State(app): State<App>) -> impl IntoResponse {
-    let text = app.shared.counters.prometheus() + &app.connections.prometheus();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
-}
-
-/// The wall clock, for people to read.
-#[expect(clippy::disallowed_methods, reason = "a server tells its time")]
-pub(crate) fn now() -> DateTime<Utc> {
-    DateTime::from(std::time::SystemTime::now())
+    let mut metrics = Metrics::default();
+    app.shared.counters.write(&mut metrics);
+    app.server.connections.write(&mut metrics);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.to_string())
 }

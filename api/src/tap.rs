@@ -11,8 +11,8 @@ use engine::{Tap, Tapped};
 use futures::stream;
 use tokio::sync::watch;
 
+use crate::app::App;
 use crate::error::{Problem, RequestError};
-use crate::router::App;
 use crate::server::{Activity, SessionKind};
 
 /// Gives the records of a stream while they flow, as lines of JSON, until the client has seen enough. A
@@ -35,8 +35,9 @@ pub(crate) async fn tap(
     let streams = app.shared.plan.streams();
     let stream = streams.into_keys().find(|stream| stream.to_string() == name);
     let stream = stream.ok_or(RequestError::NotFound("the pipeline has no such stream"))?;
-    let session = app.connections.session(SessionKind::Tap).ok_or(RequestError::TooManySessions)?;
-    let state = (app.shared.taps.open(stream), app.ending, session);
+    let session =
+        app.server.connections.session(SessionKind::Tap).ok_or(RequestError::TooManySessions)?;
+    let state = (app.shared.taps.open(stream), app.server.ending, session);
     let lines = stream::unfold(state, move |(tap, mut ending, session)| {
         let activity = Arc::clone(&activity);
         async move {

@@ -1,13 +1,14 @@
 //! Counters of each component: records, late and dropped ones, with reasons.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use schemas::Tick;
 
 use crate::latencies::Latencies;
+use crate::metrics::MetricKind::{Counter, Gauge, Histogram};
+use crate::metrics::Metrics;
 
 /// The counts of one component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,78 +107,20 @@ impl Counters {
         self.lock().clone()
     }
 
-    /// The counts in the Prometheus text format.
-    pub fn prometheus(&self) -> String {
+    /// Adds the counts to metrics.
+    pub fn write(&self, metrics: &mut Metrics) {
         let components = self.snapshot();
-        let mut text = String::new();
-        let mut family = |name: &str, help: &str, samples: Vec<(String, u64)>| {
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
-            for (labels, count) in samples {
-                let _ = writeln!(text, "{name}{{{labels}}} {count}");
-            }
-        };
-        let by_component = |count: fn(&Counts) -> u64| {
-            let samples = components.iter();
-            let samples =
-                samples.map(|(name, counts)| (format!("component=\"{name}\""), count(counts)));
-            samples.collect::<Vec<_>>()
-        };
-        family(
-            "fresnel_records_total",
-            "Records that a source gave or a sink took.",
-            by_component(|counts| counts.records),
-        );
-        family(
-            "fresnel_late_total",
-            "Records that came later than their tick.",
-            by_component(|counts| counts.late),
-        );
-        let dropped = components.iter().flat_map(|(name, counts)| {
-            counts.dropped.iter().map(move |(reason, count)| {
-                (format!("component=\"{name}\",reason=\"{reason}\""), *count)
-            })
-        });
-        family("fresnel_dropped_total", "Records that could not be used.", dropped.collect());
-        family(
-            "fresnel_sent_total",
-            "Records that a component sent on.",
-            by_component(|counts| counts.sent),
-        );
-        family(
-            "fresnel_sent_bytes_total",
-            "Bytes of the records that a component sent on, about.",
-            by_component(|counts| counts.sent_bytes),
-        );
-        let mut seconds = |name: &str, kind: &str, help: &str, samples: Vec<(&String, f64)>| {
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-            for (component, value) in samples {
-                let _ = writeln!(text, "{name}{{component=\"{component}\"}} {value}");
-            }
-        };
-        let busy = components.iter().map(|(name, counts)| (name, counts.busy.as_secs_f64()));
-        let help = "Time that a component's operators worked.";
-        seconds("fresnel_busy_seconds_total", "counter", help, busy.collect());
-        let newest = components.values().filter_map(Counts::clock).max().unwrap_or(0);
-        let lag = components.iter().filter_map(|(name, counts)| {
-            Some((name, newest.saturating_sub(counts.clock()?) as f64 * 1e-3))
-        });
-        let help = "Event time that a component is behind the source that is furthest.";
-        seconds("fresnel_lag_seconds", "gauge", help, lag.collect());
-        let queued = components.iter().filter(|(_, counts)| counts.clock().is_some());
-        let queued = queued.map(|(name, counts)| (name, counts.queued() as f64));
-        let help = "Polls of a source or ticks of a sink that wait.";
-        seconds("fresnel_queue_depth", "gauge", help, queued.collect());
-        let name = "fresnel_latency_seconds";
-        // Writing to a string does not fail.
-        let _ = writeln!(
-            text,
-            "# HELP {name} Time from a record's tick until a sink took it.\n# TYPE {name} histogram"
+        write_totals(&components, metrics);
+        write_dropped(&components, metrics);
+        write_gauges(&components, metrics);
+        metrics.header(
+            LATENCY,
+            Histogram,
+            "Time from the tick of a record until a sink accepts it.",
         );
         for (component, counts) in components.iter().filter(|(_, it)| !it.latencies.is_empty()) {
-            counts.latencies.write(name, component, &mut text);
+            counts.latencies.write(LATENCY, component, metrics);
         }
-        text
     }
 
     fn update(&self, component: &str, change: impl FnOnce(&mut Counts)) {
@@ -192,6 +135,59 @@ impl Counters {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Counts>> {
         self.components.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+type Totals = (&'static str, &'static str, fn(&Counts) -> f64);
+
+const TOTALS: [Totals; 5] = [
+    ("fresnel_records_total", "Records that a source read or a sink accepted.", |counts| {
+        counts.records as f64
+    }),
+    ("fresnel_late_total", "Records later than their tick.", |counts| counts.late as f64),
+    ("fresnel_sent_total", "Records that a component sent.", |counts| counts.sent as f64),
+    (
+        "fresnel_sent_bytes_total",
+        "Approximate bytes of the records that a component sent.",
+        |counts| counts.sent_bytes as f64,
+    ),
+    ("fresnel_busy_seconds_total", "Time that the operators of a component worked.", |counts| {
+        counts.busy.as_secs_f64()
+    }),
+];
+const LATENCY: &str = "fresnel_latency_seconds";
+
+fn write_totals(components: &BTreeMap<String, Counts>, metrics: &mut Metrics) {
+    for (name, help, count) in TOTALS {
+        let samples = components.iter().map(|(name, counts)| (of(name), count(counts)));
+        metrics.add((name, Counter, help), samples);
+    }
+}
+
+fn write_dropped(components: &BTreeMap<String, Counts>, metrics: &mut Metrics) {
+    let samples = components.iter().flat_map(|(name, counts)| {
+        let dropped = counts.dropped.iter();
+        dropped.map(|(reason, count)| (format!("{},reason=\"{reason}\"", of(name)), *count as f64))
+    });
+    metrics
+        .add(("fresnel_dropped_total", Counter, "Records that were dropped, by reason."), samples);
+}
+
+fn write_gauges(components: &BTreeMap<String, Counts>, metrics: &mut Metrics) {
+    let newest = components.values().filter_map(Counts::clock).max().unwrap_or(0);
+    let lags = components.iter().filter_map(|(name, counts)| {
+        Some((of(name), newest.saturating_sub(counts.clock()?) as f64 * 1e-3))
+    });
+    let help = "Event time between the most advanced component and this one.";
+    metrics.add(("fresnel_lag_seconds", Gauge, help), lags);
+    let active = components.iter().filter(|(_, counts)| counts.clock().is_some());
+    let queued = active.map(|(name, counts)| (of(name), counts.queued() as f64));
+    let help = "Polls in the queue of a source, ticks in the queue of a sink.";
+    metrics.add(("fresnel_queue_depth", Gauge, help), queued);
+}
+
+/// The label of a component.
+fn of(component: &str) -> String {
+    format!("component=\"{component}\"")
 }
 
 #[cfg(test)]
@@ -211,7 +207,9 @@ mod tests {
         counters.progress("living", 0, Some((5000, 0)));
         counters.progress("bath", 0, Some((4000, 2)));
         counters.progress("bath", 1, Some((3500, 1)));
-        let text = counters.prometheus();
+        let mut metrics = Metrics::default();
+        counters.write(&mut metrics);
+        let text = metrics.to_string();
         for line in [
             "# TYPE fresnel_records_total counter",
             "fresnel_records_total{component=\"living\"} 5",

@@ -1,7 +1,8 @@
 //! The age of records when a sink accepts them, as a histogram.
 
-use std::fmt::Write as _;
 use std::time::Duration;
+
+use crate::metrics::Metrics;
 
 /// Upper bounds in milliseconds; what is older is beyond them all.
 const BOUNDS_MS: [u64; 19] =
@@ -23,22 +24,19 @@ impl Latencies {
         self.sum += age.saturating_mul(u32::try_from(n_records).unwrap_or(u32::MAX));
     }
 
-    /// Samples of a Prometheus histogram of this name.
-    pub(crate) fn write(&self, name: &str, component: &str, text: &mut String) {
+    /// Adds the samples of a histogram of this name.
+    pub(crate) fn write(&self, name: &str, component: &str, metrics: &mut Metrics) {
         let bounds = BOUNDS_MS.map(|bound_ms| (bound_ms as f64 * 1e-3).to_string());
         let bounds = bounds.iter().map(String::as_str).chain(["+Inf"]);
+        let labels = format!("component=\"{component}\"");
         let mut n_records = 0;
         for (bound, count) in bounds.zip(self.counts) {
             n_records += count;
-            // Writing to a string does not fail.
-            let _ = writeln!(
-                text,
-                "{name}_bucket{{component=\"{component}\",le=\"{bound}\"}} {n_records}"
-            );
+            let of_bound = format!("{labels},le=\"{bound}\"");
+            metrics.sample(&format!("{name}_bucket"), &of_bound, n_records as f64);
         }
-        let sum = self.sum.as_secs_f64();
-        let _ = writeln!(text, "{name}_sum{{component=\"{component}\"}} {sum}");
-        let _ = writeln!(text, "{name}_count{{component=\"{component}\"}} {n_records}");
+        metrics.sample(&format!("{name}_sum"), &labels, self.sum.as_secs_f64());
+        metrics.sample(&format!("{name}_count"), &labels, n_records as f64);
     }
 
     /// True if nothing was added.

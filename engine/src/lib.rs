@@ -3,26 +3,25 @@
 //! The engine owns what sources, operators and sinks do not: threads, bounded queues, retries, flow
 //! control, counters and the end of a run.
 
-mod captures;
 mod clear;
 mod counters;
 mod dataflow;
 mod error;
 mod fail_point;
 mod latencies;
+mod metrics;
 mod paths;
 mod pipeline;
 mod record;
 mod run;
 mod store;
 mod taps;
-mod train;
 
-pub use crate::captures::{CaptureError, Inspection, convert, inspect, plot};
 pub use crate::clear::ClearError;
 pub(crate) use crate::clear::{JOURNALS, journals};
 pub use crate::counters::{Counters, Counts};
 pub use crate::error::{Mismatch, RunError};
+pub use crate::metrics::{MetricKind, Metrics};
 pub use crate::pipeline::{
     ApiConfig, CheckpointConfig, Diagnostic, Milliseconds, Pipeline, PipelineError, Plan,
     PlannedOperator, PlannedSink, PlannedSource, StreamName, json_schema,
@@ -35,8 +34,7 @@ pub use crate::run::{
 };
 pub use crate::store::{Checkpoint, ComponentState, Listed, State, Store, StoreError, StoreHandle};
 pub use crate::taps::{Tap, Tapped, Taps};
-pub use crate::train::{TrainPlan, train_on_scenes};
-pub use operators::{Epoch, OperatorConfig, ZoneConfig};
+pub use operators::{OperatorConfig, ZoneConfig};
 pub use schemas::Progress;
 pub use sinks::forget;
 pub use sources::CsiFormat;

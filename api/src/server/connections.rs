@@ -5,11 +5,12 @@
 //! not do that: behind a proxy all clients have one.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use engine::MetricKind::{Counter, Gauge};
+use engine::Metrics;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -118,43 +119,23 @@ impl Connections {
         self.n_accept_errors.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The counts in the Prometheus text format.
-    pub(crate) fn prometheus(&self) -> String {
-        let mut text = String::new();
-        let mut family = |name: &str, kind: &str, help: &str, samples: &[(&str, u64)]| {
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-            for (labels, count) in samples {
-                let _ = writeln!(text, "{name}{labels} {count}");
-            }
-        };
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let sessions = |kind| self.n_sessions(kind).load(Ordering::Relaxed) as u64;
-        let n_connections = self.n_places - self.places.available_permits();
-        let name = "fresnel_api_connections";
-        family(name, "gauge", "Open connections.", &[("", n_connections as u64)]);
-        family(
-            "fresnel_api_sessions",
-            "gauge",
-            "Open WebSockets and taps.",
-            &[
-                ("{kind=\"websocket\"}", sessions(SessionKind::WebSocket)),
-                ("{kind=\"tap\"}", sessions(SessionKind::Tap)),
-            ],
-        );
-        family(
-            "fresnel_api_closed_total",
-            "counter",
-            "Connections that the server closed, by reason.",
-            &[
-                ("{reason=\"evicted\"}", count(&self.n_evicted)),
-                ("{reason=\"timed out\"}", count(&self.n_timed_out)),
-            ],
-        );
-        let name = "fresnel_api_accept_errors_total";
-        let help = "Connections that the system could not give.";
-        family(name, "counter", help, &[("", count(&self.n_accept_errors))]);
-        text
+    /// Adds the counts to metrics.
+    pub(crate) fn write(&self, metrics: &mut Metrics) {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
+        let sessions = |kind| self.n_sessions(kind).load(Ordering::Relaxed) as f64;
+        let n_connections = (self.n_places - self.places.available_permits()) as f64;
+        let open = ("fresnel_api_connections", Gauge, "Open connections.");
+        metrics.add(open, [(String::new(), n_connections)]);
+        let kinds = [("websocket", SessionKind::WebSocket), ("tap", SessionKind::Tap)];
+        let kinds = kinds.map(|(name, kind)| (format!("kind=\"{name}\""), sessions(kind)));
+        metrics.add(("fresnel_api_sessions", Gauge, "Open WebSockets and taps."), kinds);
+        let closed = [("evicted", &self.n_evicted), ("timed out", &self.n_timed_out)];
+        let closed = closed.map(|(reason, n)| (format!("reason=\"{reason}\""), count(n)));
+        let help = "Connections that the server closed, by reason.";
+        metrics.add(("fresnel_api_closed_total", Counter, help), closed);
+        let help = "Connections that the operating system failed to accept.";
+        let failed = [(String::new(), count(&self.n_accept_errors))];
+        metrics.add(("fresnel_api_accept_errors_total", Counter, help), failed);
     }
 
     fn n_sessions(&self, kind: SessionKind) -> &AtomicUsize {
@@ -216,7 +197,9 @@ mod tests {
         let session = || connections.session(SessionKind::Tap);
         let mut sessions: Vec<_> = std::iter::from_fn(session).collect();
         assert_eq!(sessions.len(), 6);
-        assert!(connections.prometheus().contains("fresnel_api_sessions{kind=\"tap\"} 6\n"));
+        let mut metrics = Metrics::default();
+        connections.write(&mut metrics);
+        assert!(metrics.to_string().contains("fresnel_api_sessions{kind=\"tap\"} 6\n"));
         sessions.pop();
         assert!(session().is_some(), "there is room again");
     }

@@ -14,13 +14,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::Shared;
+use axum::Router;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::router::{App, router};
 use crate::server::acceptor::Acceptor;
 
 pub(crate) use crate::server::activity::Activity;
@@ -57,6 +56,15 @@ pub struct Server {
     connections: Arc<Connections>,
 }
 
+/// The server as handlers see it.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerState {
+    /// True when the server ends.
+    pub(crate) ending: watch::Receiver<bool>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) timeouts: Timeouts,
+}
+
 /// A server that serves.
 #[derive(Debug)]
 pub struct Serving {
@@ -90,18 +98,17 @@ impl Server {
         self.address
     }
 
-    /// Serves a run.
-    pub fn serve(self, shared: Arc<Shared>) -> Serving {
+    /// Serves the routes that `router` returns for the server's state.
+    pub(crate) fn serve(self, router: impl FnOnce(ServerState) -> Router) -> Serving {
         let Self { listener, runtime, connections, .. } = self;
         let (ending, watched) = watch::channel(false);
         let timeouts = Timeouts::default();
-        let app = App {
-            shared,
+        let state = ServerState {
             ending: watched.clone(),
             connections: Arc::clone(&connections),
             timeouts,
         };
-        let acceptor = Acceptor { router: router(app), connections, timeouts, ending: watched };
+        let acceptor = Acceptor { router: router(state), connections, timeouts, ending: watched };
         let accepting = runtime.spawn(acceptor.run(listener));
         Serving { runtime, ending, accepting }
     }

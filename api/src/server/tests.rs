@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::response::Response;
 use axum::routing::get;
+use engine::Metrics;
 use schemas::{Event, Record};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, broadcast, watch};
@@ -104,6 +105,12 @@ impl Host {
         stream
     }
 
+    fn metrics(&self) -> String {
+        let mut metrics = Metrics::default();
+        self.shared.connections.write(&mut metrics);
+        metrics.to_string()
+    }
+
     /// A WebSocket that has been welcomed.
     fn websocket(&self) -> TcpStream {
         let mut stream = self.send(UPGRADE);
@@ -115,7 +122,7 @@ impl Host {
     /// Waits until a line is among the metrics.
     fn wait_for(&self, line: &str) {
         let line = format!("{line}\n");
-        while !self.shared.connections.prometheus().contains(&line) {
+        while !self.metrics().contains(&line) {
             thread::yield_now();
         }
     }
@@ -269,7 +276,7 @@ fn clients_that_are_waited_for_make_room() {
         assert!(head(&mut host.send(GET)).starts_with("HTTP/1.1 200"));
         drop(crowd);
     }
-    assert!(!host.shared.connections.prometheus().contains("{reason=\"evicted\"} 0\n"));
+    assert!(!host.metrics().contains("{reason=\"evicted\"} 0\n"));
 }
 
 #[test]
@@ -321,7 +328,7 @@ fn a_websocket_that_does_not_read_is_closed() {
     let event = Event { subject: "x".repeat(64 * 1024), ..Event::default() };
     let event = Arc::new(Record::Event(event));
     let closed = "fresnel_api_sessions{kind=\"websocket\"} 0\n";
-    while !host.shared.connections.prometheus().contains(closed) {
+    while !host.metrics().contains(closed) {
         // Nobody listens any more once it is closed.
         let _ = host.shared.records.send(Arc::clone(&event));
         thread::yield_now();

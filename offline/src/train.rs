@@ -5,12 +5,12 @@
 
 use std::path::PathBuf;
 
-use operators::{Epoch, Features, InputLayout, ModelCard, Sample, Subject, TrainOptions, train};
+use operators::{
+    Epoch, Features, InputLayout, ModelCard, OperatorError, Sample, Subject, TrainOptions, train,
+};
 use schemas::Record;
 use sources::simulate::{Scene, Simulator};
-use sources::{PollState, Source, SourceContext};
-
-use crate::RunError;
+use sources::{PollState, Source, SourceContext, SourceError};
 
 /// Side of a cell of the model's grid.
 const CELL_M: f32 = 0.4;
@@ -22,6 +22,28 @@ const TRUTHS_PER_SAMPLE: usize = 5;
 const MAX_PERSONS: usize = 3;
 /// Seeds of scenes to be measured on begin here.
 const HELD_OUT_SEEDS: u64 = 1 << 32;
+
+/// Why a model cannot be trained.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The scene cannot be read.
+    #[error("could not read the scene {path:?}")]
+    Scene {
+        /// The scene file.
+        path: PathBuf,
+        /// The cause.
+        source: SourceError,
+    },
+    /// The network cannot be fitted, or the model cannot be written.
+    #[error("could not train {path:?}")]
+    Model {
+        /// The model file.
+        path: PathBuf,
+        /// The cause.
+        source: OperatorError,
+    },
+}
 
 /// The options of training.
 #[derive(Clone, Debug)]
@@ -44,11 +66,14 @@ pub struct TrainPlan {
 ///
 /// # Errors
 ///
-/// [`RunError`] if the scene cannot be read or the model not be written.
-pub fn train_on_scenes(plan: &TrainPlan, report: impl FnMut(Epoch)) -> Result<ModelCard, RunError> {
+/// [`TrainError`] if the scene cannot be read or the model cannot be written.
+pub fn train_on_scenes(
+    plan: &TrainPlan,
+    report: impl FnMut(Epoch),
+) -> Result<ModelCard, TrainError> {
     let name = || plan.model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let scene = Scene::load(&plan.scene)
-        .map_err(|source| RunError::Source { name: "simulate".to_owned(), source })?;
+        .map_err(|source| TrainError::Scene { path: plan.scene.clone(), source })?;
     let layout = InputLayout::new(scene.geometry(), CELL_M);
     let samples_of = |seeds: std::ops::Range<u64>| -> Vec<Sample> {
         seeds.flat_map(|seed| samples(&scene, seed, &layout)).collect()
@@ -66,7 +91,7 @@ pub fn train_on_scenes(plan: &TrainPlan, report: impl FnMut(Epoch)) -> Result<Mo
     );
     let options = TrainOptions { name: &name(), trained_on, epochs: plan.epochs, seed: plan.seed };
     train(&layout, &samples, &held_out, &options, &plan.model, report)
-        .map_err(|source| RunError::Operator { name: "train".to_owned(), source })
+        .map_err(|source| TrainError::Model { path: plan.model.clone(), source })
 }
 
 /// Moments of one scene with random people.
