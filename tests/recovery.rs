@@ -228,7 +228,7 @@ pub(crate) fn a_worker_that_panics_ends_the_run() {
     let expected = uninterrupted();
     let directory = directory("\"full\"");
     let arguments = ["run", "flat.toml", "--workers", "3"];
-    let output = process::fresnel_failing(directory.path(), &arguments, "panic of a worker/:900");
+    let output = process::fresnel_failing(directory.path(), &arguments, "panic of a worker/:5");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(70), "{said}");
     assert!(said.contains("panic of a worker"), "{said}");

@@ -1,13 +1,12 @@
-//! Places where a run can be made to die, to show that the next one goes on as if nothing had been.
+//! Places at which tests end a run, to show that the next one continues as if there had been no failure.
 //!
-//! `FRESNEL_FAIL_POINT=PLACE/COMPONENT:N` ends the process at once when the place is passed for the
-//! N-th time, as a power cut would; at a place that begins with "panic" it panics. Only in builds with
-//! assertions.
+//! `FRESNEL_FAIL_POINT=PLACE/COMPONENT:N` aborts the process when it passes the place for the N-th time, like a
+//! power failure; at a place that begins with "panic" it panics. Only in builds with assertions.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A place that is to fail, and at which pass.
+/// The place that is to fail, and the number of the pass at which it fails.
 struct FailPoint {
     place: String,
     component: String,
@@ -23,17 +22,24 @@ static FAIL_POINT: LazyLock<Option<FailPoint>> = LazyLock::new(|| {
 });
 static PASSES: AtomicU64 = AtomicU64::new(0);
 
-/// Passes a place on the way of a component.
+/// Passes a place of a component.
 pub(crate) fn pass(place: &str, component: &str) {
+    pass_each(place, || [component]);
+}
+
+/// Passes a place once for each component; they are listed only if the place is to fail.
+pub(crate) fn pass_each<'a, I: IntoIterator<Item = &'a str>>(
+    place: &str,
+    components: impl FnOnce() -> I,
+) {
     if !cfg!(debug_assertions) {
         return;
     }
-    let Some(point) = FAIL_POINT.as_ref() else { return };
-    if point.place != place || point.component != component {
-        return;
-    }
-    if PASSES.fetch_add(1, Ordering::Relaxed) + 1 == point.pass {
-        assert!(!place.starts_with("panic"), "the fail point {place:?} was passed");
-        std::process::abort();
+    let Some(point) = FAIL_POINT.as_ref().filter(|point| point.place == place) else { return };
+    for _ in components().into_iter().filter(|component| point.component == *component) {
+        if PASSES.fetch_add(1, Ordering::Relaxed) + 1 == point.pass {
+            assert!(!place.starts_with("panic"), "the fail point {place:?} was passed");
+            std::process::abort();
+        }
     }
 }

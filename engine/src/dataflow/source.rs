@@ -229,10 +229,6 @@ impl PartitionInput {
                 return false;
             }
             if let Some((tick, record)) = self.pending.pop_front() {
-                fail_point::pass("panic of a worker", "");
-                if let Record::Csi(batch) = &record {
-                    fail_point::pass("panic at a frame", &batch.link.receiver);
-                }
                 self.in_flight.enter(tick, record.size_bytes());
                 give(&self.capabilities.records, record);
             }
@@ -243,6 +239,8 @@ impl PartitionInput {
 
     /// Queues the records of a batch, and emits the positions of its partitions.
     fn unpack(&mut self, batch: SourceBatch, give: &mut impl FnMut(&Capability<Tick>, Change)) {
+        fail_point::pass("panic of a worker", "");
+        fail_point::pass_each("panic at a frame", || batch.records.iter().filter_map(receiver));
         let starts_at = self.flow.starts_at;
         for PartitionPosition { partition, tick, position } in batch.positions {
             // Read again: the checkpoint has it.
@@ -290,6 +288,12 @@ impl PartitionInput {
         self.activator.activate_after(LOOK_AGAIN);
         false
     }
+}
+
+/// The receiver of a batch of frames.
+fn receiver((_, record): &(Tick, Record)) -> Option<&str> {
+    let Record::Csi(batch) = record else { return None };
+    Some(&batch.link.receiver)
 }
 
 /// True if the frontier of a probe has passed a tick. While a source has its capability, the frontier is only

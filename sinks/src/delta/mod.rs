@@ -42,7 +42,7 @@ pub use crate::delta::tail::DeltaTail;
 const FULL_BYTES: usize = 32 * 1024 * 1024;
 /// Threads that read and write files: each keeps memory of its own, and a log is read with as many as it
 /// has files. A few of them wait for others.
-const BLOCKING_THREADS: usize = 16;
+const BLOCKING_THREADS: usize = 4;
 
 /// Settings of the `delta` sink.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
