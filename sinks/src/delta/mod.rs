@@ -1,10 +1,10 @@
 //! The history: a Delta table for each kind of record.
 //!
-//! A commit appends the accepted rows of a table together with the sink's upper: the tick up to which
-//! the table holds everything, as the Delta `txn` version of this writer. What lies below the upper is
-//! there already and is not written again. Until it is committed, a row can be read from the tail.
-//! Records that their table has no room for go to the table `rejected`.
-//! Now and then small files are made into larger ones, and files that no table has any more removed.
+//! A commit appends the accepted rows of a table together with the sink's upper, as the Delta `txn`
+//! version of this writer. The table has everything before its upper, so that replayed rows below it
+//! are not written again. Until a row is committed, queries read it from the tail. Records that do not
+//! fit their table are written to the table `rejected`. From time to time small files are compacted,
+//! and files that no table uses any more are removed.
 //!
 //! Source: Delta Lake transaction protocol, "Transaction Identifiers".
 
@@ -38,20 +38,20 @@ use crate::{REJECTED_TABLE, Rejected, Sink, SinkContext, SinkError};
 pub use crate::delta::forget::forget;
 pub use crate::delta::tail::DeltaTail;
 
-/// Bytes of accepted records after which a commit is made early.
+/// Bytes of accepted records that make a commit due at once.
 const FULL_BYTES: usize = 32 * 1024 * 1024;
-/// Threads that read and write files: each keeps memory of its own, and a log is read with as many as it
-/// has files. A few of them wait for others.
-const BLOCKING_THREADS: usize = 4;
+/// Maximum number of threads for file access. Each thread has its own memory; without a limit, a log is
+/// read with as many threads as it has files. Some of the threads wait for others.
+const BLOCKING_THREADS: usize = 8;
 
 /// Settings of the `delta` sink.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeltaConfig {
-    /// Folder of the history; each kind of record has a Delta table in it.
+    /// Folder of the history, with a Delta table for each kind of record.
     pub path: PathBuf,
-    /// Milliseconds between commits at most; 5000 by default. Queries see rows at once all the same, but
-    /// a checkpoint waits for them.
+    /// Maximum time between commits, in milliseconds; 5000 by default. Queries see rows before their
+    /// commit, but a checkpoint waits for the commit.
     #[serde(default = "default_commit_interval_ms")]
     pub commit_interval_ms: u32,
 }
@@ -61,7 +61,7 @@ fn default_commit_interval_ms() -> u32 {
 }
 
 impl DeltaConfig {
-    /// Opens the folder, making it if it is not there.
+    /// Opens the folder; creates it if it is missing.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl DeltaConfig {
         let open = || {
             make_folder(&folder)?;
             let folder = folder.canonicalize()?;
-            // Refuses now, rather than at the first commit, what cannot be written.
+            // Detects a read-only folder now, not at the first commit.
             tempfile_in(&folder)?;
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
             let runtime = runtime.worker_threads(1).max_blocking_threads(BLOCKING_THREADS);
@@ -97,7 +97,7 @@ impl DeltaConfig {
     }
 }
 
-/// Makes a file and takes it away again.
+/// Creates and removes a file, which fails in a read-only folder.
 fn tempfile_in(folder: &Path) -> io::Result<()> {
     let probe = folder.join(format!(".fresnel-{}", std::process::id()));
     fs::write(&probe, [])?;
@@ -110,12 +110,12 @@ pub(crate) struct Delta {
     folder: PathBuf,
     runtime: Runtime,
     commit_interval: Duration,
-    /// The tick up to which each table holds everything.
+    /// The tick before which each table has everything.
     uppers: BTreeMap<String, Tick>,
     tail: DeltaTail,
-    /// Those that are not committed.
+    /// Dead letters that are not committed.
     dead_letters: Vec<DeadLetter>,
-    /// Bytes of what is accepted or rejected, and not committed.
+    /// Bytes of accepted records and of dead letters that are not committed.
     n_bytes: usize,
     rejected: Rejected,
     maintenance: Maintenance,
@@ -127,12 +127,12 @@ impl Delta {
         self.tail.clone()
     }
 
-    /// True if a table holds everything of a tick.
+    /// True if a table has everything of a tick.
     fn holds(&self, table: &str, tick: Tick) -> bool {
         self.uppers.get(table).is_some_and(|upper| tick < *upper)
     }
 
-    /// Accepts the dead letter of a record, unless it is there already.
+    /// Accepts the dead letter of a record, unless the table already has it.
     fn reject(&mut self, tick: Tick, record: &Record, detail: String) {
         if self.holds(REJECTED_TABLE, tick) {
             return;
@@ -164,7 +164,7 @@ impl Delta {
         Ok(())
     }
 
-    /// Appends to one table, and with it that the table holds everything before `upper`.
+    /// Appends rows to one table, together with `upper`: the table has everything before it.
     fn append(
         &mut self,
         table: &str,
@@ -187,7 +187,7 @@ impl Sink for Delta {
         let mut accepted = Vec::new();
         for record in records {
             let table = record.table();
-            // Tables are committed one after the other, so that one can be further than another.
+            // Tables are committed one after the other, so their uppers may differ.
             if self.holds(&table, tick) {
                 continue;
             }
@@ -197,7 +197,7 @@ impl Sink for Delta {
             }
         }
         let n_accepted = accepted.iter().map(|(_, record)| record.len()).sum();
-        // A query sees all of a tick or nothing.
+        // A query sees all rows of a tick or none.
         let mut rows = self.tail.lock();
         for (table, record) in accepted {
             self.n_bytes += record.size_bytes();
@@ -207,13 +207,14 @@ impl Sink for Delta {
     }
 
     fn commit(&mut self, upper: Tick) -> Result<(), SinkError> {
-        // Before the tables that the records are of: until these hold their tick, it is rejected again.
+        // Before the records' own tables: until these have the tick, a replay rejects the records
+        // again.
         self.commit_rejected(upper)?;
         self.tail.tables().iter().try_for_each(|table| self.commit_table(table, upper))
     }
 
     fn upper(&self) -> Option<Tick> {
-        // The newest table tells how far the sink has come.
+        // The highest upper of all tables is the upper of the sink.
         Some(self.uppers.values().copied().max().unwrap_or(0))
     }
 
