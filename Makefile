@@ -6,24 +6,37 @@ PYTHON := $(TARGET)/python
 KAFKA := $(TARGET)/kafka
 REGISTRY := $(TARGET)/registry
 PEERS := $(TARGET)/peers
-PACKAGES := build-essential cmake maven mosquitto openjdk-17-jre-headless postgresql python3-venv zlib1g-dev
+BUILD_PACKAGES := build-essential cmake zlib1g-dev
+TEST_PACKAGES := $(BUILD_PACKAGES) maven mosquitto openjdk-17-jre-headless postgresql python3-venv
+# The folder of `make install`: the program goes to bin/ below it.
+PREFIX := $(or $(CARGO_HOME),$(HOME)/.cargo)
+CONTAINER_TOOL := podman
 # All crates at once, always: building one alone would build its dependencies with other features.
 CARGO_FLAGS := --workspace --locked
 
-.PHONY: demo test soak build book golden audit bench train packages
+.PHONY: demo test install image soak build book golden audit bench train build-packages test-packages
 
 demo: build
 	$(FRESNEL) demo
 
-test: packages $(PYTHON)/ready $(KAFKA)/ready $(REGISTRY)/ready
+test: test-packages $(PYTHON)/ready $(KAFKA)/ready $(REGISTRY)/ready
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_KAFKA=$(abspath $(KAFKA)) \
 		FRESNEL_REGISTRY=$(abspath $(REGISTRY)) cargo test $(CARGO_FLAGS)
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps
 
-build: packages
+build: build-packages
 	cargo build $(CARGO_FLAGS)
+
+# The optimised and stripped program.
+install: build-packages
+	cargo build --profile dist --locked
+	install -D $(TARGET)/dist/fresnel $(PREFIX)/bin/fresnel
+
+# A container image; `make image CONTAINER_TOOL=docker` with another tool.
+image:
+	$(CONTAINER_TOOL) build --tag fresnel --file Containerfile .
 
 # The documentation as HTML, with search.
 book:
@@ -43,7 +56,7 @@ audit:
 
 # 10,000 seeds of simulated runs; the tests that kill, ten times over; an outage of a minute; a minute of 64
 # boards.
-soak: packages $(KAFKA)/ready
+soak: test-packages $(KAFKA)/ready
 	FRESNEL_SEEDS=10000 cargo test $(CARGO_FLAGS) --lib whatever_happens
 	for round in 1 2 3 4 5 6 7 8 9 10; do \
 		FRESNEL_KAFKA=$(abspath $(KAFKA)) cargo test $(CARGO_FLAGS) --test integration -- a_killed_run \
@@ -54,7 +67,7 @@ soak: packages $(KAFKA)/ready
 	FRESNEL_SOAK=1 cargo test $(CARGO_FLAGS) --test integration -- a_building
 
 # Ratios against peers, measured in one run; figures go to benches/README.md.
-bench: packages $(PYTHON)/ready $(PEERS)/ready
+bench: test-packages $(PYTHON)/ready $(PEERS)/ready
 	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check -r benches/requirements.txt
 	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_PEERS=$(abspath $(PEERS)) \
 		cargo bench $(CARGO_FLAGS) --profile dev --bench engine --bench windows
@@ -67,8 +80,8 @@ train: build
 		--scenes 120 --held-out 16 --epochs 20 --seed 1
 
 # Debian packages: installed when that is allowed, named otherwise.
-packages:
-	@missing=$$(for package in $(PACKAGES); do \
+define install_packages
+	@missing=$$(for package in $(1); do \
 		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || echo $$package; \
 	done); \
 	if [ -n "$$missing" ]; then \
@@ -78,6 +91,13 @@ packages:
 			echo "please install: sudo apt-get install" $$missing; exit 1; \
 		fi; \
 	fi
+endef
+
+build-packages:
+	$(call install_packages,$(BUILD_PACKAGES))
+
+test-packages:
+	$(call install_packages,$(TEST_PACKAGES))
 
 # Engines that benches compare with, each with packages of its own.
 $(PEERS)/ready: benches/peers/bytewax.txt benches/peers/flink.txt
