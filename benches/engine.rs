@@ -1,5 +1,5 @@
-//! What the engine itself costs: records per second of a worker, checkpoints, a restart, and how old
-//! records are when a sink takes them.
+//! Costs of the engine: records per second of a worker, the cost of checkpoints, the time of a restart, and
+//! the age of records when a sink receives them.
 //!
 //! Expected: parsing dominates throughput; a checkpoint is a commit beside the dataflow; a restart reads
 //! one row of the store; latency is the tick and a few wake-ups.
@@ -20,7 +20,7 @@ const N_KEYS: u64 = 100_000;
 const ROUNDS: usize = 5;
 const FRESNEL: &str = env!("CARGO_BIN_EXE_fresnel");
 
-/// Events of made-up devices, gathered or passed on, with a checkpoint every so often.
+/// Events of made-up devices, aggregated or passed through, with a checkpoint every `INTERVAL`.
 const EVENTS: &str = r#"
 name = "events"
 tick = "1s"
@@ -100,7 +100,7 @@ fn write_pipeline(folder: &Path, input: &str, interval: &str, length_s: &str) {
     fs::write(folder.join("events.toml"), text.replace("LENGTH", length_s)).expect("room");
 }
 
-/// Events a millisecond apart.
+/// Writes events, one millisecond apart.
 fn write_events(path: &Path, n_events: u64, n_keys: u64) {
     let mut file = BufWriter::new(File::create(path).expect("room"));
     for nth in 0..n_events {
@@ -121,7 +121,7 @@ fn run(folder: &Path, arguments: &[&str]) -> Child {
     command.stderr(Stdio::piped()).spawn().expect("it starts")
 }
 
-/// Waits until it serves; gives its address.
+/// Waits until the run listens, and returns its address.
 fn serving(run: &mut Child) -> String {
     let mut said = BufReader::new(run.stderr.take().expect("it is piped"));
     let mut line = String::new();
@@ -139,7 +139,7 @@ fn metrics(address: &str) -> String {
     response.into_body().read_to_string().expect("text")
 }
 
-/// Kills a run that remembers many keys, and times the next one until it reads on.
+/// Kills a run with state for many keys, and measures the time until the next run reads again.
 fn restart(folder: &Path) {
     write_events(&folder.join("events.jsonl"), N_EVENTS / 2, N_KEYS);
     write_pipeline(folder, "windows", "100ms", "1e6");
@@ -167,7 +167,7 @@ fn restart(folder: &Path) {
     println!("reading on after {:.2} s with {N_KEYS} keys", took.as_secs_f64());
 }
 
-/// Boards that send a hundred frames a second each; how old they are when motion reaches a sink.
+/// Measures the age of frames when their motion reaches a sink. Each board sends a hundred frames a second.
 fn latency(folder: &Path) {
     const BOARDS_N: u64 = 64;
     const SECONDS: u64 = 20;

@@ -1,11 +1,12 @@
-//! Two million JSON events, gathered by device and second, against Bytewax and Flink: events per second
-//! of processor time, with one worker each. Ours makes checkpoints, theirs do not.
+//! Two million JSON events, aggregated by device and second, compared with Bytewax and Flink. The bench
+//! prints events per second of processor time, with one worker each. Fresnel makes checkpoints, the others do
+//! not.
 //!
-//! Expected: parsing dominates; theirs go through Python objects or a row at a time. The totals of
-//! each engine are printed: all events must be in the windows.
+//! Expected: parsing dominates; the others process Python objects or one row at a time. The bench prints the
+//! number of missing events of each engine: all events must be in the windows.
 //!
 //! Needs `FRESNEL_PYTHON`, and `FRESNEL_PEERS` with a virtual environment for each peer (`make bench`
-//! sees to both).
+//! provides both).
 
 use std::fmt::Write as _;
 use std::fs;
@@ -58,7 +59,7 @@ fn main() {
     }
 }
 
-/// Made-up events of 64 devices, a millisecond apart and up to 200 ms out of order.
+/// Returns made-up events of 64 devices, a millisecond apart and up to 200 ms out of order.
 fn events() -> String {
     let mut lines = String::new();
     let mut seed = 1_u64;
@@ -79,7 +80,8 @@ fn events() -> String {
     lines
 }
 
-/// Events per second of processor time of a command that writes windows to `output`: the median.
+/// Returns the median of the events per second of processor time, for a command that writes windows to
+/// `output`.
 #[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 fn measure(folder: &Path, output: &str, command: &[&str]) -> f64 {
     let python = std::env::var("FRESNEL_PYTHON").expect("make bench tells a python");
@@ -101,7 +103,7 @@ fn measure(folder: &Path, output: &str, command: &[&str]) -> f64 {
     N_EVENTS as f64 / times[ROUNDS / 2]
 }
 
-/// The sum of all windows' counts, in a file or in the files of a folder.
+/// Returns the sum of all windows' counts, in a file or in the files of a folder, which it removes.
 fn counted(output: &Path) -> i64 {
     if output.is_dir() {
         let files = fs::read_dir(output).expect("a folder").flatten().map(|file| file.path());

@@ -1,4 +1,4 @@
-//! `fresnel checkpoint`: what a pipeline could go on from.
+//! `fresnel checkpoint`: lists checkpoints and their content.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use engine::{ComponentState, Store};
 
 use crate::print::print;
 
-/// A line a checkpoint, the oldest first.
+/// Prints one line for each checkpoint of a store, oldest first.
 pub(crate) fn list(location: &str) -> Result<()> {
     let mut text = format!(
         "{:<20} {:>20} {:>5} {:>6} {:>8} {:>10}\n",
@@ -33,7 +33,8 @@ pub(crate) fn list(location: &str) -> Result<()> {
     print(&text)
 }
 
-/// A line a component, with how many keys it has and how large they are; of one component a line a key.
+/// Prints one line for each component of a checkpoint, with the number and the total size of its keys. With
+/// `component`, prints one line for each key of that component.
 pub(crate) fn inspect(
     location: &str,
     pipeline: &str,
@@ -71,7 +72,8 @@ fn all(components: &BTreeMap<String, ComponentState>) -> Result<String> {
     Ok(text)
 }
 
-/// What is no text is escaped.
+/// Returns one line for each key, with the size of its value. Bytes that are not printable ASCII are
+/// escaped.
 fn keys(component: &ComponentState) -> Result<String> {
     let mut text = format!("{:<40} {:>10}\n", "key", "bytes");
     for (key, value) in &component.entries {
@@ -81,7 +83,7 @@ fn keys(component: &ComponentState) -> Result<String> {
     Ok(text)
 }
 
-/// Opens a store that is there.
+/// Opens an existing store; an error if its file is missing.
 fn open(location: &str) -> Result<Store> {
     if !location.contains("://") && !Path::new(location).exists() {
         bail!(

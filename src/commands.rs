@@ -1,23 +1,31 @@
 //! The program's commands.
 
-use std::io::{Write, stdout};
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
-use clap::{Parser, Subcommand, ValueEnum};
-use engine::{Cluster, CsiFormat, Plan, RunOptions, WhenAlive, forget, record};
+use anyhow::{Context, Result};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use engine::{Cluster, CsiFormat, Plan, RunOptions, WhenAlive};
 use offline::{TrainPlan, convert, inspect, train_on_scenes};
-use queries::{Format, History, Limits, find_histories, is_history};
+use queries::Format;
+use serde_json::Value;
 
+use crate::client::{Client, listen_address};
 use crate::demo::demo;
+use crate::forget::forget;
 use crate::print::print;
 use crate::run::{run, stop_on_signal};
+use crate::sql::sql;
 use crate::supervisor::FaultIsolator;
 use crate::tap::tap;
 use crate::top::top;
 use crate::{checkpoints, supervisor};
+
+/// The address of the demo's API.
+const DEFAULT_ADDRESS: &str = "127.0.0.1:8080";
 
 /// A stream-processing dataflow engine for sensing people.
 #[derive(Debug, Parser)]
@@ -36,7 +44,7 @@ enum Command {
         /// Worker threads.
         #[arg(short, long, default_value_t = 1)]
         workers: usize,
-        /// Number of this process among those of a run, from 0.
+        /// Number of this process in the run, from 0.
         #[arg(long, requires = "hosts", default_value_t = 0)]
         process: usize,
         /// File with the address of each process of a run, one `host:port` a line.
@@ -46,14 +54,14 @@ enum Command {
         #[arg(short = 'C', long, default_value = ".")]
         directory: PathBuf,
         /// Address to serve the API on, instead of the pipeline's.
-        #[arg(long)]
+        #[arg(long, value_parser = listen_address)]
         listen: Option<SocketAddr>,
-        /// Starts from the beginning of the sources, without the checkpoints of earlier runs. Warns if a sink's
-        /// destination is not empty.
+        /// Starts from the beginning of the sources, without the checkpoints of earlier runs. Warns if a
+        /// sink's destination is not empty.
         #[arg(long)]
         fresh: bool,
-        /// Before that, removes the output of earlier runs: the files and tables of the pipeline's sinks, and
-        /// its journals. Topics stay.
+        /// With `--fresh`, first removes the output of earlier runs: the files and tables of the pipeline's
+        /// sinks, and its journals. Kafka topics are not removed.
         #[arg(long, requires = "fresh")]
         clear: bool,
         /// Quarantines a source, or one of its partitions as `SOURCE/PARTITION`: it is not read and delays no
@@ -65,7 +73,7 @@ enum Command {
         #[arg(long, value_name = "NAME")]
         drop_state: Vec<String>,
         /// Takes the pipeline over from a run that is alive. That run stops in order, with exit code 75; this
-        /// one continues at its checkpoint.
+        /// run continues at its checkpoint.
         #[arg(long, conflicts_with = "standby")]
         take_over: bool,
         /// Waits until no other run of the pipeline is alive, then starts.
@@ -81,7 +89,7 @@ enum Command {
         #[arg(short = 'C', long, default_value = "demo")]
         directory: PathBuf,
         /// Address to serve the API and the page on.
-        #[arg(long, default_value = "127.0.0.1:8080")]
+        #[arg(long, default_value = "127.0.0.1:8080", value_parser = listen_address)]
         listen: SocketAddr,
         /// Worker threads.
         #[arg(short, long, default_value_t = 1)]
@@ -92,6 +100,9 @@ enum Command {
         /// The pipeline files.
         #[arg(required = true)]
         pipelines: Vec<PathBuf>,
+        /// Folder that relative paths are relative to.
+        #[arg(short = 'C', long, default_value = ".")]
+        directory: PathBuf,
     },
     /// Prints the graph of a pipeline.
     Graph {
@@ -141,9 +152,10 @@ enum Command {
         /// Folder of the history.
         #[arg(long, default_value = "history")]
         history: PathBuf,
-        /// Output format: pretty, json, `json_lines`, csv, arrow or parquet.
-        #[arg(short, long, default_value = "pretty", value_parser = format)]
-        format: Format,
+        /// Output format: pretty, expanded, json, `json_lines`, csv, arrow (a file), `arrow_stream` or
+        /// parquet. By default pretty, or expanded if the rows are wider than the terminal.
+        #[arg(short, long, value_parser = format)]
+        format: Option<Format>,
         /// The query.
         query: String,
     },
@@ -160,15 +172,22 @@ enum Command {
     Tap {
         /// A source, an operator, or one of its ports as in `zones.events`.
         stream: String,
-        /// Address of the pipeline's API.
-        #[arg(default_value = "http://127.0.0.1:8080")]
-        url: String,
+        /// Address of the pipeline's API: `host:port`, `:port` on this host, or a URL.
+        #[arg(default_value = DEFAULT_ADDRESS)]
+        address: String,
     },
-    /// Shows the rates, cost and lag of each component of a running pipeline.
+    /// Shows the load of each component of a running pipeline: rates, lag, late and dropped records. `q`
+    /// quits.
     Top {
-        /// Address of the pipeline's API.
-        #[arg(default_value = "http://127.0.0.1:8080")]
-        url: String,
+        /// Address of the pipeline's API: `host:port`, `:port` on this host, or a URL.
+        #[arg(default_value = DEFAULT_ADDRESS)]
+        address: String,
+    },
+    /// Prints the health of a running pipeline; exits with 1 if it is unhealthy or does not respond.
+    Health {
+        /// Address of the pipeline's API: `host:port`, `:port` on this host, or a URL.
+        #[arg(default_value = DEFAULT_ADDRESS)]
+        address: String,
     },
     /// Trains a CSI pose model on simulated scenes.
     Train {
@@ -193,6 +212,17 @@ enum Command {
     },
     /// Prints the JSON Schema of pipeline files.
     Schema,
+    /// Prints completions for a shell, such as `fresnel completions bash >
+    /// ~/.local/share/bash-completion/completions/fresnel`.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Writes the manual pages of all commands to a folder, such as ~/.local/share/man/man1.
+    Man {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// Shows checkpoints.
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
@@ -224,11 +254,13 @@ enum CheckpointCommand {
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum GraphFormat {
-    /// One edge a line.
+    /// Drawn in text.
     #[default]
     Text,
     /// Graphviz.
     Dot,
+    /// Mermaid, for Markdown.
+    Mermaid,
 }
 
 fn format(name: &str) -> Result<Format, String> {
@@ -308,24 +340,16 @@ impl Command {
     /// Runs a command other than `run`.
     fn run_tool(self) -> Result<()> {
         match self {
-            Command::Validate { pipelines } => {
-                for pipeline in pipelines {
-                    Plan::load(&pipeline)?;
-                    print(&format!("{}: good\n", pipeline.display()))?;
-                }
-                Ok(())
-            }
+            Command::Validate { pipelines, directory } => validate(&pipelines, &directory),
             Command::Graph { pipeline, format } => {
                 let plan = Plan::load(&pipeline)?;
                 print(&match format {
                     GraphFormat::Text => plan.graph_text(),
                     GraphFormat::Dot => plan.graph_dot(),
+                    GraphFormat::Mermaid => plan.graph_mermaid(),
                 })
             }
-            Command::Record { pipeline, source, folder } => {
-                let (plan, stop) = (Plan::load(&pipeline)?, stop_on_signal()?);
-                Ok(record(&plan, &source, &folder, &stop)?)
-            }
+            Command::Record { pipeline, source, folder } => record(&pipeline, &source, &folder),
             Command::Inspect { capture, format, json, plot } => {
                 let inspection = inspect(&capture, format)?;
                 if let Some(picture) = plot {
@@ -342,9 +366,10 @@ impl Command {
                 print(&format!("{n_frames} frames, {n_dropped} records could not be used\n"))
             }
             Command::Sql { history, format, query } => sql(history, format, &query),
-            Command::Forget { history, person } => Ok(forget(&history, &person)?),
-            Command::Tap { stream, url } => tap(&stream, &url),
-            Command::Top { url } => top(&url),
+            Command::Forget { history, person } => forget(&history, &person),
+            Command::Tap { stream, address } => tap(&stream, &address),
+            Command::Top { address } => top(&address),
+            Command::Health { address } => health(&address),
             Command::Train { scene, model, scenes, held_out, epochs, seed } => {
                 let (n_scenes, n_held_out) = (scenes, held_out);
                 train(&TrainPlan { scene, model, n_scenes, n_held_out, epochs, seed })
@@ -358,31 +383,52 @@ impl Command {
             }) => checkpoints::inspect(&store, &pipeline, tick, component.as_deref()),
             Command::Run { .. } | Command::Demo { .. } => unreachable!("a run is no tool"),
             Command::Schema => print(&format!("{:#}\n", engine::json_schema())),
+            Command::Completions { shell } => completions(shell),
+            Command::Man { folder } => manual(&folder),
         }
     }
 }
 
-fn sql(history: PathBuf, format: Format, query: &str) -> Result<()> {
-    check_history(&history)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answer = runtime.block_on(History::new(history, None).query(query, Limits::default()))?;
-    Ok(stdout().write_all(&answer.encode(format)?)?)
+/// Checks all files, also those after an invalid file.
+fn validate(pipelines: &[PathBuf], directory: &Path) -> Result<()> {
+    let mut failure = None;
+    for pipeline in pipelines {
+        match Plan::validate(pipeline, directory) {
+            Ok(_) => print(&format!("{}: valid\n", pipeline.display()))?,
+            Err(error) => {
+                if let Some(error) = failure.replace(error) {
+                    eprintln!("error: {error}");
+                }
+            }
+        }
+    }
+    failure.map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// An error for a folder without tables, which would answer each query with no rows.
-fn check_history(history: &Path) -> Result<()> {
-    if is_history(history) {
-        return Ok(());
-    }
-    let found = find_histories(Path::new("."));
-    let found = found.iter().map(|history| history.strip_prefix(".").unwrap_or(history));
-    let found: Vec<_> = found.map(|history| format!("--history {}", history.display())).collect();
-    let hint = if found.is_empty() {
-        "expected a folder of tables that a `delta` sink has written".to_owned()
-    } else {
-        format!("try {}", found.join(" or "))
-    };
-    bail!("no history in \"{}\": {hint}", history.display())
+fn completions(shell: Shell) -> Result<()> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "fresnel", &mut text);
+    print(&String::from_utf8(text)?)
+}
+
+fn manual(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)
+        .and_then(|()| clap_mangen::generate_to(Arguments::command(), folder))
+        .with_context(|| format!("could not write {}", folder.display()))
+}
+
+fn health(address: &str) -> Result<()> {
+    let health: Value =
+        serde_json::from_reader(Client::new(address).get("/api/v1/system/health")?)?;
+    print(&format!("{}\n", health["status"].as_str().unwrap_or("unknown")))
+}
+
+fn record(pipeline: &Path, source: &str, folder: &Path) -> Result<()> {
+    let (plan, stop) = (Plan::load(pipeline)?, stop_on_signal()?);
+    eprintln!("recording {source} to {} until interrupted", folder.display());
+    engine::record(&plan, source, folder, &stop)?;
+    eprintln!("replay the recording with: transport = {{ journal = \"{}\" }}", folder.display());
+    Ok(())
 }
 
 fn train(plan: &TrainPlan) -> Result<()> {

@@ -1,4 +1,4 @@
-//! `fresnel demo`: everything at work in a simulated room.
+//! `fresnel demo`: runs the demo pipeline in a simulated room.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,7 +10,8 @@ use engine::{Cluster, Plan, RunOptions, WhenAlive};
 
 use crate::run::{run, stop_on_signal};
 
-/// The demo's files: what is run is what can be read, and changed, in its folder.
+/// The demo's files, by path. The demo writes them to its folder and runs them from there, so that users
+/// can read and change them.
 const DEMO_FILES: [(&str, &[u8]); 3] = [
     ("pipelines/demo.toml", include_bytes!("../pipelines/demo.toml")),
     ("pipelines/scenes/flat.toml", include_bytes!("../pipelines/scenes/flat.toml")),

@@ -1,7 +1,6 @@
-//! What the program tells of itself: logs on standard error, and traces over OTLP where somebody
-//! collects them.
+//! Logs on standard error, and traces over OTLP if a collector is configured.
 //!
-//! Source: `OpenTelemetry` protocol 1.x over HTTP; environment variables as its specification has them.
+//! Source: `OpenTelemetry` protocol 1.x over HTTP; environment variables as its specification defines them.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -18,19 +17,19 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// What is logged unless asked otherwise. Delta's kernel calls a table that is not there an error.
+/// The default filter. It silences the Delta kernel, which logs a missing table as an error.
 const LOGGED: &str = "warn,buoyant_kernel=off";
-/// Set where traces are collected.
+/// Environment variables with the address of a collector. Traces are on if one of them is set.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
 
 /// Time-out of a collector's response.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sends the rest of the traces when it is dropped.
+/// Logs and traces of the process. Dropping it sends the remaining traces.
 pub(crate) struct Logging(Option<SdkTracerProvider>);
 
 impl Logging {
-    /// Logs go to standard error; `FRESNEL_LOG` chooses them, such as `debug` or `engine=trace`.
+    /// Starts logs and traces. `FRESNEL_LOG` filters the logs, for example `debug` or `engine=trace`.
     pub(crate) fn start() -> Self {
         let filter =
             EnvFilter::try_from_env("FRESNEL_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
@@ -55,7 +54,7 @@ impl Drop for Logging {
     }
 }
 
-/// Sends spans in batches, on a thread of its own.
+/// Returns a provider that sends spans in batches on its own thread; none if it cannot be built.
 fn provider() -> Option<SdkTracerProvider> {
     let exporter = SpanExporter::builder().with_http().with_http_client(Client::default());
     let exporter = match exporter.with_protocol(Protocol::HttpJson).build() {
@@ -70,7 +69,7 @@ fn provider() -> Option<SdkTracerProvider> {
     Some(provider.with_resource(resource).build())
 }
 
-/// The program's HTTP client, which waits for its answers.
+/// The program's blocking HTTP client.
 #[derive(Debug)]
 struct Client(ureq::Agent);
 

@@ -1,12 +1,15 @@
 //! The program `fresnel`: arguments, logging and exit codes.
 
 mod checkpoints;
+mod client;
 mod commands;
 mod demo;
+mod forget;
 mod logging;
 mod memory;
 mod print;
 mod run;
+mod sql;
 mod supervisor;
 mod tap;
 mod top;
@@ -20,7 +23,7 @@ use mimalloc::MiMalloc;
 use crate::commands::Arguments;
 use crate::logging::Logging;
 
-/// Batches are made on one thread and dropped on another, which the system's allocator is slow at.
+/// Batches are allocated on one thread and freed on another; the system's allocator is slow at that.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -30,7 +33,7 @@ const EXIT_CONFIG: u8 = 78;
 const EXIT_ELSEWHERE: u8 = 75;
 /// `EX_SOFTWARE`: a panic.
 const EXIT_SOFTWARE: i32 = 70;
-/// Threads that run tasks of libraries.
+/// Names of the threads of asynchronous runtimes.
 const RUNTIMES: [&str; 4] = ["api", "delta", "query", "store"];
 
 fn main() -> ExitCode {
@@ -56,8 +59,8 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// A worker that panicked leaves the others waiting for it, so the process ends as a whole. A task on
-/// a runtime does not: who waits for it gets an error.
+/// Ends the process at a panic: the other workers would wait forever for the worker that panicked. A panic
+/// of a task on a runtime ends only the task, and its caller receives an error.
 fn exit_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -71,7 +74,7 @@ fn exit_on_panic() {
     }));
 }
 
-/// One cause a line.
+/// Prints an error to standard error, one cause a line.
 fn print_chain(error: &anyhow::Error) {
     eprintln!("error: {error}");
     let mut cause = error.source();

@@ -1,31 +1,33 @@
-//! `fresnel run`: a pipeline and its API until its end.
+//! `fresnel run`: runs a pipeline and serves its API until the end of the run.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use api::Server;
-use engine::{ApiConfig, Plan, RunBuilder, RunOptions};
+use chrono::DateTime;
+use engine::{ApiConfig, Plan, Progress, RunBuilder, RunOptions, Summary};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::EXIT_ELSEWHERE;
 
-/// Runs it; `listen` is where its API is served instead of where it says itself. With `clear`, what
-/// earlier runs have left is removed first.
+/// Runs a pipeline. `listen` replaces the address of its API. With `clear`, first removes the output of
+/// earlier runs.
 pub(crate) fn run(
     mut plan: Plan,
     options: RunOptions,
     listen: Option<SocketAddr>,
     clear: bool,
 ) -> Result<ExitCode> {
-    // Other processes serve what they count, if they are told where.
+    // The other processes of a run serve their API only at an explicit address.
     plan.api = plan.api.filter(|_| options.cluster.is_first());
     if let Some(listen) = listen {
         plan.api = Some(ApiConfig { listen });
     }
     let listen = plan.api.as_ref().map(|api| api.listen);
+    let (stop, is_alone) = (Arc::clone(&options.stop), !options.cluster.has_others());
     let builder = RunBuilder::new(plan, options)?;
     let server = match prepare(&builder, listen, clear) {
         Ok(server) => server,
@@ -34,18 +36,24 @@ pub(crate) fn run(
             return Err(error);
         }
     };
+    report_start(&builder);
+    let is_first_run = builder.starts_at() == Some(Progress::Reached(0));
     let run = builder.start()?;
     let serving = server.map(|server| {
         eprintln!("listening on http://{}", server.address());
         api::serve(server, run.shared())
     });
     let ended = run.wait();
-    // Who takes over needs the port.
+    // A run that takes over needs the port.
     if let Some(serving) = serving {
         serving.end();
     }
     let summary = ended?.release();
     eprint!("{summary}");
+    let was_stopped = stop.load(Ordering::Relaxed) || summary.handed_over_to().is_some();
+    if is_first_run && is_alone && !was_stopped {
+        check_records(&summary)?;
+    }
     Ok(match summary.handed_over_to() {
         Some(process) => {
             eprintln!("handed over to {process}");
@@ -55,8 +63,29 @@ pub(crate) fn run(
     })
 }
 
-/// What comes behind the lease and before the start: a run that hands over has the port and writes its
-/// output until then.
+/// Fails if the sources have ended without any record.
+fn check_records(summary: &Summary) -> Result<()> {
+    let Some(sources) = summary.nothing_read() else { return Ok(()) };
+    let causes = sources.iter().map(|(source, cause)| format!("{source}: {cause}"));
+    bail!("no source has read a record: {}", causes.collect::<Vec<_>>().join("; "))
+}
+
+/// Prints where the run starts; only the first process of a run has the checkpoint.
+fn report_start(builder: &RunBuilder) {
+    match builder.starts_at() {
+        Some(Progress::Reached(0)) => eprintln!("starting at the beginning of the sources"),
+        Some(Progress::Reached(tick)) => {
+            let time = i64::try_from(tick).ok().and_then(DateTime::from_timestamp_millis);
+            let time = time.map(|time| time.format("%FT%T%.3fZ").to_string()).unwrap_or_default();
+            eprintln!("resuming from the checkpoint at tick {tick} ({time})");
+        }
+        Some(Progress::Ended | Progress::Failed) => {}
+        None => eprintln!("waiting for the other processes of the run"),
+    }
+}
+
+/// Binds the port and clears or reports old output, after this run has the lease. Until then, a run that
+/// hands over uses the port and writes its output.
 fn prepare(
     builder: &RunBuilder,
     listen: Option<SocketAddr>,
@@ -70,7 +99,7 @@ fn prepare(
     Ok(server)
 }
 
-/// A flag that an interrupt or a request to terminate sets; a second one ends the process at once.
+/// Returns a flag that SIGINT and SIGTERM set. A second signal ends the process at once.
 pub(crate) fn stop_on_signal() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {

@@ -1,18 +1,18 @@
-//! `fresnel tap`: the records of a stream while they flow.
+//! `fresnel tap`: prints the records of a stream of a running pipeline.
 
 use std::io::{BufRead, BufReader, ErrorKind, Write, stdout};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-/// Prints lines of JSON until the pipeline ends, or nobody reads them any more.
-pub(crate) fn tap(stream: &str, url: &str) -> Result<()> {
-    let url = format!("{}/api/v1/streams/{stream}/tap", url.trim_end_matches('/'));
-    let records = ureq::get(&url).call().with_context(|| format!("could not ask {url}"))?;
-    let mut records = BufReader::new(records.into_body().into_reader());
+use crate::client::Client;
+
+/// Prints lines of JSON until the pipeline ends or standard output is closed.
+pub(crate) fn tap(stream: &str, address: &str) -> Result<()> {
+    let records = Client::new(address).get(&format!("/api/v1/streams/{stream}/tap"))?;
+    let mut records = BufReader::new(records);
     let mut line = Vec::new();
     while records.read_until(b'\n', &mut line)? > 0 {
         match stdout().write_all(&line) {
-            // Who reads it has seen enough.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
             written => written?,
         }

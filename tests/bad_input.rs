@@ -1,4 +1,4 @@
-//! What is wrong is told, or counted; nothing panics.
+//! Invalid input: the program reports or counts each error, and never panics.
 
 use std::fs;
 use std::net::TcpListener;
@@ -28,7 +28,7 @@ inputs = ["motion", "living"]
 path = "out.jsonl"
 "#;
 
-/// A folder with a pipeline and a capture.
+/// Returns a folder with a pipeline and a capture.
 fn directory(pipeline: &str, capture: &[u8]) -> TempDir {
     let directory = tempfile::tempdir().expect("room");
     fs::write(directory.path().join("flat.toml"), pipeline).expect("room");
@@ -47,6 +47,7 @@ pub(crate) fn mistakes_in_a_pipeline_are_told() {
     assert!(said.contains("could not read pipeline nowhere.toml"), "{said}");
 }
 
+/// A sink that writes the file that a source reads is an error, also if the two paths differ in spelling.
 /// Relative paths are relative to the folder that a pipeline runs in.
 pub(crate) fn a_sink_does_not_write_what_a_source_reads() {
     let capture = capture::intel5300();
@@ -69,7 +70,8 @@ pub(crate) fn a_sink_does_not_write_what_a_source_reads() {
     assert!(fs::read(&path).expect("it is there") == capture, "it was touched");
 }
 
-/// A fresh start says what it finds, and removes it when it is told to; never what others wrote.
+/// A fresh start reports the existing output of sinks, and removes it with `--clear`. It never removes files
+/// that Fresnel did not write.
 pub(crate) fn a_fresh_start_says_what_sinks_hold() {
     let history = "[sinks.history]\ntype = \"delta\"\ninputs = [\"motion\"]\npath = \"history\"\n";
     let directory = directory(&format!("{PIPELINE}\n{history}"), &capture::intel5300());
@@ -108,7 +110,7 @@ pub(crate) fn a_fresh_start_says_what_sinks_hold() {
     assert_eq!(n_rows(), once, "nothing is removed then");
 }
 
-/// A lead below a tick, and below what may come out of order: slower, but the same.
+/// A `max_lead` below a tick, and below the allowed disorder, makes a run slower, but its output is the same.
 pub(crate) fn a_small_lead_stalls_nothing() {
     let directory = tempfile::tempdir().expect("room");
     let path = directory.path();
@@ -169,12 +171,13 @@ pub(crate) fn garbage_is_counted() {
         ("truncated", truncated, n_frames - 1, "truncated record: 1"),
         ("damaged", &damaged, n_frames - 1, "impossible antenna count: 1"),
         ("garbage", &garbage, 0, "truncated record"),
-        ("empty", &[], 0, ""),
+        ("empty", &[], 0, "nothing has arrived from file capture.dat"),
     ] {
         let directory = directory(PIPELINE, bytes);
         let output = process::fresnel(directory.path(), &["run", "flat.toml"]);
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{name}: {said}");
+        // Without any record, the file or the format is probably wrong.
+        assert_eq!(output.status.code(), Some(i32::from(n_good == 0)), "{name}: {said}");
         assert!(said.contains(reason), "{name}: {said}");
         if n_good > 0 {
             assert!(
@@ -185,7 +188,8 @@ pub(crate) fn garbage_is_counted() {
     }
 }
 
-/// A pose of a frame with a number that no table has a column for, among others.
+/// Poses to a table and to JSON Lines; one of the frames has a number that no column of the table can
+/// contain.
 const POSES: &str = r#"
 name = "poses"
 
@@ -204,7 +208,7 @@ inputs = ["camera"]
 path = "out.jsonl"
 "#;
 
-/// Three rows, then more.
+/// A file with three rows, to which the test adds more.
 const ROWS: &str = r#"
 name = "rows"
 
@@ -220,7 +224,7 @@ inputs = ["rows"]
 path = "out.jsonl"
 "#;
 
-/// Rows that are added after the pipeline has ended, a lost store and misspelt names are reported.
+/// A later start reports rows that were added after the pipeline ended, a lost store, and misspelt names.
 pub(crate) fn a_later_start_reports_what_it_cannot_do() {
     let directory = tempfile::tempdir().expect("room");
     let path = directory.path();
@@ -248,7 +252,7 @@ pub(crate) fn a_later_start_reports_what_it_cannot_do() {
     );
 }
 
-/// What a sink cannot hold is kept apart, once, and the run goes on.
+/// A record that does not fit a table's columns is written to `rejected` once, and the run continues.
 pub(crate) fn what_a_sink_cannot_hold_is_kept_apart() {
     let frame_id = |nth: u64| if nth == 5 { u64::MAX } else { nth };
     let poses: String = (0..10).map(|nth| capture::pose("flat", nth, frame_id(nth), 1)).collect();
@@ -265,7 +269,7 @@ pub(crate) fn what_a_sink_cannot_hold_is_kept_apart() {
     let expected = "history: 9 records, 0 late, 1 dropped (does not fit its columns: 1)";
     assert!(said.contains(expected), "{said}");
     assert!(said.contains("lines: 10 records, 0 late, 0 dropped"), "{said}");
-    // A run that ends behind a commit does it again: nothing is there twice.
+    // A run that dies after a commit repeats it after its restart, without duplicates.
     let twice = tempfile::tempdir().expect("room");
     write(twice.path());
     let died =
@@ -280,13 +284,14 @@ pub(crate) fn what_a_sink_cannot_hold_is_kept_apart() {
         assert!(letters.contains("pose,1,does not fit its columns,"), "{letters}");
         assert!(letters.contains(&u64::MAX.to_string()), "{letters}");
     }
-    // Its text may tell of anybody.
+    // The text of a rejected record may name any person, so `forget` removes all of them.
     process::succeed(whole.path(), &["forget", "p1"]);
     assert_eq!(ask(whole.path(), "SELECT count(*) AS n FROM rejected"), "n\n0\n");
     assert_eq!(ask(whole.path(), "SELECT count(*) AS n FROM poses"), "n\n9\n");
 }
 
-/// What cannot be decoded is a row of its own, which can be kept like any other.
+/// Records that cannot be decoded become rows of the error stream, which operators and sinks accept like any
+/// other.
 pub(crate) fn errors_can_be_kept() {
     let directory = tempfile::tempdir().expect("room");
     let path = directory.path();
@@ -350,7 +355,7 @@ pub(crate) fn what_cannot_be_opened_is_told() {
         ("{ file = \"capture.dat\" }", udp, "could not listen on udp 127.0.0.1"),
         ("capture.dat", "nowhere.dat".to_owned(), "nowhere.dat"),
         ("out.jsonl", "nowhere/out.jsonl".to_owned(), "for writing"),
-        // A file where the folder should be.
+        // The path of the table's folder is a file.
         ("type = \"json_lines\"", delta.to_owned(), "for writing"),
     ] {
         let pipeline = PIPELINE.replace(change, &to);
@@ -385,14 +390,14 @@ pub(crate) fn a_full_disk_is_told() {
     }
 }
 
-/// True if a file system of its own can be mounted, which takes the rights of an administrator.
+/// Returns true if the test may mount a file system, which needs the rights of an administrator.
 fn small_disk_there() -> bool {
     let mount =
         Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
     mount.is_ok_and(|output| output.status.success())
 }
 
-/// A table on a disk that is full is waited for; once there is room, all of it is written.
+/// While the disk of a table is full, the run waits. Once there is room, it writes all rows.
 fn a_full_disk_under_a_table() {
     let pipeline = PIPELINE.replace("json_lines", "delta").replace("out.jsonl", "small/history");
     let directory = directory(&pipeline, &capture::intel5300());

@@ -1,4 +1,4 @@
-//! A building full of ESP32 boards over UDP: each frame is there once, and says what its board said.
+//! A building full of ESP32 boards over UDP: each frame is written once, with the values that its board sent.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,7 +12,7 @@ use schemas::CsiBatch;
 use crate::support::{port, process, soak};
 
 const N_BOARDS: usize = 64;
-/// From a frame of a board to its next one.
+/// Time between two frames of a board.
 const PERIOD: Duration = Duration::from_millis(10);
 const N_VALUES: usize = 128;
 
@@ -39,7 +39,7 @@ inputs = ["movement"]
 path = "motion.jsonl"
 "#;
 
-/// A number of a frame, which tells it from all others.
+/// Returns the value `nth` of a frame; the first three values identify the frame.
 fn value(board: usize, frame: usize, nth: usize) -> i8 {
     let number = match nth {
         0 => board,
@@ -50,7 +50,7 @@ fn value(board: usize, frame: usize, nth: usize) -> i8 {
     i8::try_from(number.cast_signed() - 100).expect("it fits")
 }
 
-/// A frame as a board with esp-csi sends it.
+/// Returns a frame as a board with esp-csi sends it.
 fn line(board: usize, frame: usize) -> String {
     let time_us = frame as u128 * PERIOD.as_micros();
     let mut line = format!(
@@ -64,7 +64,7 @@ fn line(board: usize, frame: usize) -> String {
     line + "]\"\n"
 }
 
-/// Each board with an address of its own.
+/// Returns a socket for each board, with an address of its own.
 fn sockets() -> Vec<UdpSocket> {
     let socket = |nth: usize| UdpSocket::bind((format!("127.0.1.{}", nth + 1), 0));
     (0..N_BOARDS).map(|nth| socket(nth).expect("a free port")).collect()
@@ -77,7 +77,7 @@ fn send(address: &str, frames: std::ops::Range<usize>) {
     for (period, frame) in (0..).zip(frames) {
         for (board, socket) in sockets.iter().enumerate() {
             let due = PERIOD * period + PERIOD * board as u32 / N_BOARDS as u32;
-            // Boards wait for nobody: they send at their time.
+            // Boards do not wait for the receiver: they send at fixed times.
             std::thread::sleep(due.saturating_sub(start.elapsed()));
             let line = line(board, frame);
             assert_eq!(socket.send_to(line.as_bytes(), address).expect("it is sent"), line.len());
@@ -85,7 +85,7 @@ fn send(address: &str, frames: std::ops::Range<usize>) {
     }
 }
 
-/// Checks every frame that was written; gives how many there are of each board.
+/// Checks every frame that was written, and returns the number of frames of each board.
 fn check(path: &Path) -> Vec<usize> {
     let mut n_frames = vec![0; N_BOARDS];
     for line in BufReader::new(fs::File::open(path).expect("it is there")).lines() {

@@ -8,9 +8,9 @@ use sources::{Clock, Collector, CsiFormat, LinkNames, SourceContext, Step};
 
 use crate::support::{data, lines, npy, process};
 
-/// The frames of a capture, in their order, and what was dropped by reason.
+/// Returns the frames of a capture, in their order, and the number of dropped records by reason.
 fn decode(format: CsiFormat, bytes: &[u8]) -> (Vec<CsiBatch>, BTreeMap<&'static str, usize>) {
-    // One tick for all, so that a batch is as long as its layout lasts.
+    // All frames have the same tick, so that only a new layout begins a new batch.
     let tick_length = TickLength::from_ms(u64::MAX);
     let context = SourceContext { tick_length, ..SourceContext::detached("capture") };
     let collector = Collector::new(LinkNames::default(), SourceKind::Replay, &context);
@@ -35,7 +35,7 @@ fn decode_into(
         };
         assert!(used > 0, "every step goes forward");
         rest = &rest[used..];
-        // Frame by frame, to keep the order of frames of different layouts.
+        // Drained after each frame, to keep the order of frames of different layouts.
         batches.extend(collector.drain().records.into_iter().map(|(_, record)| {
             let Record::Csi(batch) = record else { panic!("a capture holds csi") };
             batch
@@ -44,7 +44,7 @@ fn decode_into(
     (batches, dropped)
 }
 
-/// A pipeline that reads a capture by the time that its frames came in.
+/// A pipeline that uses the arrival times of a capture's frames.
 const BY_ARRIVAL: &str = r#"
 name = "captures"
 
@@ -60,7 +60,7 @@ inputs = ["card"]
 path = "out.jsonl"
 "#;
 
-/// The times beside a capture are those that its frames came in.
+/// A file of arrival times beside a capture sets the times of the capture's frames.
 pub(crate) fn a_host_may_have_noted_the_times() {
     for name in files("csi/intel5300", ".datstp") {
         let directory = tempfile::tempdir().expect("room");
@@ -82,7 +82,8 @@ pub(crate) fn a_host_may_have_noted_the_times() {
     }
 }
 
-/// Recordings in which the card's clock jumps back by seconds, while its frame counter goes on.
+/// The card's clock jumps back by seconds, while its frame counter continues. Aligned times never decrease,
+/// and few other steps change.
 pub(crate) fn aligned_clocks_do_not_jump() {
     let (mut n_jumps, mut n_aligned) = (0, 0);
     for name in files("csi/intel5300", ".dat") {
@@ -99,7 +100,7 @@ pub(crate) fn aligned_clocks_do_not_jump() {
         let (device, aligned) = (steps(&device), steps(&aligned));
         n_jumps += device.iter().filter(|step_ns| **step_ns < 0).count();
         assert!(aligned.iter().all(|step_ns| *step_ns >= 0), "{name}");
-        // Where the clock goes on, it is believed.
+        // Aligned times keep the steps of the card's clock where it does not jump.
         let kept = device.iter().zip(&aligned).filter(|(device, aligned)| device == aligned);
         n_aligned += device.len() - kept.count();
     }
@@ -115,8 +116,8 @@ fn files(folder: &str, ending: &str) -> Vec<String> {
     names
 }
 
-/// Compares every frame that `wanted` chooses with a reference of `[frame, tone, rx, tx]`, which has zeros
-/// where a frame is smaller and where an antenna was not selected. Gives the number of frames.
+/// Compares every frame that `wanted` selects with a reference of `[frame, tone, rx, tx]`, and returns the
+/// number of frames. The reference has zeros where a frame is smaller and where an antenna was not selected.
 fn compare(
     name: &str,
     batches: &[CsiBatch],
@@ -153,7 +154,7 @@ fn compare(
                         assert!(close, "{name}: {found:?}, not {expected:?}");
                     } else {
                         let found = [value.re, value.im].map(f64::from);
-                        // References are of single precision.
+                        // References have single precision.
                         assert_eq!(found, expected.map(|part| f64::from(part as f32)), "{name}");
                     }
                 }
@@ -164,7 +165,7 @@ fn compare(
     batches.len()
 }
 
-/// The frames of a capture that must be good from its first byte to its last.
+/// Returns the frames of a capture, which must be valid from its first byte to its last.
 fn read(format: CsiFormat, folder: &str, name: &str) -> Vec<CsiBatch> {
     let bytes = fs::read(data::file(&format!("csi/{folder}/{name}"))).expect("the capture");
     let (batches, dropped) = decode(format, &bytes);
@@ -238,7 +239,7 @@ pub(crate) fn feitcsi_is_bit_for_bit_right() {
     for name in files("csi/feitcsi", ".csi") {
         let batches = read(CsiFormat::Feitcsi, "feitcsi", &name);
         n_frames += compare(&name, &batches, &format!("feitcsi__{name}"), false, |_| true);
-        // Names tell format, bandwidth and channel.
+        // File names contain format, bandwidth and channel.
         let bandwidth_mhz = batches[0].layout.bandwidth_mhz;
         assert!(name.contains(&format!("{bandwidth_mhz}_")), "{name}: {bandwidth_mhz} MHz");
     }
@@ -260,7 +261,8 @@ pub(crate) fn ruview_is_bit_for_bit_right() {
     }
 }
 
-/// An early version of the script that records datagrams puts the header before the values.
+/// An early version of the script that records datagrams writes the header before the values. The frames of
+/// such a recording equal those of the captured datagrams.
 pub(crate) fn an_early_recording_is_like_its_datagrams() {
     let recorded = read(CsiFormat::Ruview, "wild", "ruview_record-csi-udp.csi.jsonl");
     let datagrams = read(CsiFormat::Ruview, "ruview-adr018", "pretrain_adr018_udp5005.pcap");
@@ -287,7 +289,7 @@ pub(crate) fn esp32_is_bit_for_bit_right() {
     }
 }
 
-/// The first capture of each format.
+/// Returns the first capture of each format.
 fn samples() -> Vec<(CsiFormat, Vec<u8>)> {
     let folders = [
         (CsiFormat::Intel5300, "csi/intel5300", ".dat"),
@@ -311,7 +313,7 @@ pub(crate) fn truncated_captures_are_survived() {
         for n_bytes in (0..bytes.len().min(6000)).step_by(7) {
             let n_frames = decode(format, &bytes[..n_bytes]).0.len();
             assert!(n_frames <= whole);
-            // And from the middle of a record on.
+            // The decoder also survives a start in the middle of a record.
             decode(format, &bytes[bytes.len() - n_bytes..]);
         }
     }

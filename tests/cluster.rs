@@ -1,4 +1,4 @@
-//! One pipeline over several processes: stopped, killed and taken on by another number of them, its
+//! One pipeline over several processes: stopped, killed and continued with another number of processes, its
 //! output is that of one process.
 
 use std::fs;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::golden;
 use crate::support::{capture, cluster, process};
 
-/// Writes the demo's pipeline, with all operators, to run at a speed.
+/// Writes the demo's pipeline, with all operators, to run at a given speed.
 fn write_pipeline(directory: &Path, speed: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/demo.toml");
     let pipeline = fs::read_to_string(file).expect("the example").parse().expect("it is TOML");
@@ -22,7 +22,7 @@ fn output(directory: &Path) -> String {
     fs::read_to_string(directory.join("golden.jsonl")).unwrap_or_default()
 }
 
-/// What one process gives.
+/// Returns the output of one process.
 fn uninterrupted() -> String {
     let directory = golden::directory();
     write_pipeline(directory.path(), "\"full\"");
@@ -30,7 +30,8 @@ fn uninterrupted() -> String {
     output(directory.path())
 }
 
-/// From one process to two, to three and back, stopped in between at any of them.
+/// A run continues from one process to two and then to three. A stop of any process stops the run, and no
+/// output is lost or changed.
 pub(crate) fn a_stopped_run_goes_on_with_other_processes() {
     let expected = uninterrupted();
     let directory = golden::directory();
@@ -60,7 +61,7 @@ pub(crate) fn a_stopped_run_goes_on_with_other_processes() {
     assert!(output(path) == expected);
 }
 
-/// A process that is killed takes the others with it; started again, they go on from the checkpoint.
+/// If a process is killed, the other one ends. Started again, both continue from the checkpoint.
 pub(crate) fn a_lost_process_ends_the_run() {
     let expected = uninterrupted();
     let directory = golden::directory();
@@ -70,7 +71,7 @@ pub(crate) fn a_lost_process_ends_the_run() {
         let before = output(path).lines().count();
         let [mut first, mut second] = cluster::start::<2>(path, &["run", "demo.toml"]);
         first.wait_until(|| output(path).lines().count() > before);
-        // When a kill comes is what is tried here: there is nothing to wait for.
+        // The test varies the moment of the kill, so there is no condition to wait for.
         std::thread::sleep(Duration::from_millis(nth * 37 % 150));
         if nth % 2 == 0 {
             std::mem::swap(&mut first, &mut second);
@@ -85,7 +86,7 @@ pub(crate) fn a_lost_process_ends_the_run() {
     assert!(output(path) == expected);
 }
 
-/// The second process has the second source, which is not there.
+/// The second process has the second source, whose file is missing.
 const HALF_A_PIPELINE: &str = r#"
 name = "half"
 
@@ -105,7 +106,8 @@ inputs = ["laptop", "nowhere"]
 path = "out.jsonl"
 "#;
 
-/// What one process cannot open, none of them runs without, whether they hear why or see it go.
+/// If one process cannot open its source, the others end as well: they receive the failure or lose the
+/// connection.
 pub(crate) fn a_process_that_cannot_start_ends_the_others() {
     let directory = tempfile::tempdir().expect("a folder");
     let path = directory.path();
@@ -122,7 +124,7 @@ pub(crate) fn a_process_that_cannot_start_ends_the_others() {
     assert_eq!(fs::read_to_string(path.join("out.jsonl")).unwrap_or_default(), "");
 }
 
-/// Both processes tell which one differs and in what, and nothing is opened.
+/// Both processes report the process that differs and its difference, and open nothing.
 pub(crate) fn processes_that_differ_are_refused() {
     let directory = golden::directory();
     let path = directory.path();

@@ -1,4 +1,5 @@
-//! Zones that are changed while a pipeline runs: at a tick that a replay repeats, whatever was killed.
+//! Zones that change while a pipeline runs: each change takes effect at a tick. A replay repeats it at that
+//! tick, whenever the run was killed.
 
 use std::fs;
 use std::path::Path;
@@ -49,18 +50,18 @@ fn change_zones(store: &str) {
     let directory = golden::directory();
     let directory = directory.path();
     write(directory, "2.0", store);
-    // Killed as soon as it was told.
+    // Killed after the reply: the change is durable.
     let east = json!({ "coordinates": [[3.0, 0.0], [6.0, 0.0], [6.0, 4.8], [3.0, 4.8]] });
     let server = start(directory);
     let east_at = kept(server.put("/api/v1/config/zones/east", &east));
     server.signal("KILL");
     server.wait_for_signal();
-    // Killed before anybody was told: it is there nevertheless.
+    // Killed after the change was durable, but before the reply: the change is kept.
     let server = Server::start_failing(directory, &RUN, "after change/zones:1");
     let everywhere = json!({ "coordinates": [[0, 0], [6, 0], [6, 4.8], [0, 4.8]], "site": "flat" });
     assert!(server.put("/api/v1/config/zones/flat?operator=zones", &everywhere).is_none());
     server.wait_for_signal();
-    // Killed before it was durable: then it is not.
+    // Killed before the change was durable: the change is lost.
     let server = Server::start_failing(directory, &RUN, "before change/zones:1");
     assert!(server.delete("/api/v1/config/zones/flat").is_none());
     server.wait_for_signal();
@@ -115,7 +116,7 @@ fn write(directory: &Path, speed: &str, store: &str) {
     fs::write(directory.join("flat.toml"), pipeline).expect("room");
 }
 
-/// Starts it, and waits until it has gone beyond where it was.
+/// Starts the program, and waits until it has written more than before.
 fn start(directory: &Path) -> Server {
     let mut server = Server::start(directory, &RUN);
     let written = || fs::metadata(directory.join("out.jsonl")).map_or(0, |file| file.len());
@@ -124,7 +125,7 @@ fn start(directory: &Path) -> Server {
     server
 }
 
-/// The tick that a change takes effect at.
+/// Returns the tick at which a change takes effect, in milliseconds.
 fn kept(answer: Option<(u16, String)>) -> u64 {
     let (status, body) = answer.expect("it answers");
     assert_eq!(status, 200, "{body}");
@@ -132,7 +133,7 @@ fn kept(answer: Option<(u16, String)>) -> u64 {
     kept["takes_effect_at_ms"].as_u64().expect("a tick")
 }
 
-/// Zone, milliseconds and number of people of each change of occupancy.
+/// Returns zone, milliseconds and number of people of each change of occupancy.
 fn occupied(lines: &str) -> Vec<(String, u64, u64)> {
     let records = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     let occupancy = records.filter(|record| record["record"] == "occupancy");

@@ -1,4 +1,5 @@
-//! Many clients at once: those that send nothing keep nobody out, and idle WebSockets take little.
+//! Many clients at once: clients that send nothing do not block others, and an idle WebSocket needs little
+//! memory.
 
 use std::fs;
 use std::io::Write as _;
@@ -8,17 +9,17 @@ use tungstenite::WebSocket;
 
 use crate::support::{port, process};
 
-/// What the program has for files and sockets; half of it is for connections.
+/// Descriptors of the program for files and sockets; half of them are for connections.
 const N_DESCRIPTORS: usize = 256;
-/// More than that.
+/// Clients that send nothing: more than the program has descriptors.
 const N_SILENT: usize = 400;
 
 const N_WEBSOCKETS: usize = 300;
-/// What each may take.
+/// Limit of the memory for each WebSocket.
 const WEBSOCKET_BYTES: u64 = 20 * 1024;
 const WEBSOCKETS: &str = "fresnel_api_sessions{kind=\"websocket\"} ";
 
-/// A pipeline that has nothing to do.
+/// A pipeline without input.
 const PIPELINE: &str = r#"
 name = "lab"
 
@@ -54,14 +55,14 @@ pub(crate) fn silent_clients_keep_nobody_out() {
     }
     assert!(server.metric("fresnel_api_connections ") <= N_DESCRIPTORS as u64 / 2);
     assert!(server.metric("fresnel_api_closed_total{reason=\"evicted\"} ") > 0);
-    // The pipeline goes on.
+    // The pipeline continues.
     for component in ["room", "history"] {
         let counter = format!("fresnel_records_total{{component=\"{component}\"}} ");
         let before = server.metric(&counter);
         while server.metric(&counter) == before {}
     }
     assert_eq!(server.metric("fresnel_api_accept_errors_total "), 0);
-    // And has files enough to commit.
+    // The pipeline has enough descriptors to commit.
     let (code, said) = server.terminate();
     assert_eq!(code, Some(0), "{said}");
 }
@@ -73,7 +74,7 @@ pub(crate) fn idle_websockets_are_counted_and_small() {
     let arguments = ["run", "lab.toml", "--listen", "127.0.0.1:0"];
     let server = process::Server::start(directory.path(), &arguments);
     let connect = |n: usize| (0..n).map(|_| welcomed(&server.address)).collect::<Vec<_>>();
-    // What the first ones need stays for the others.
+    // Later connections reuse the memory that the first ones allocate.
     let first = connect(50);
     let before = server.memory_bytes();
     let others = connect(N_WEBSOCKETS);
@@ -86,7 +87,7 @@ pub(crate) fn idle_websockets_are_counted_and_small() {
     assert_eq!(server.terminate().0, Some(0));
 }
 
-/// A WebSocket that the server has begun to serve.
+/// Returns a WebSocket that the server has begun to serve.
 fn welcomed(address: &str) -> WebSocket<TcpStream> {
     let stream = TcpStream::connect(address).expect("it listens");
     let url = format!("ws://{address}/ws/v1/stream");

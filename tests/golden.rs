@@ -1,9 +1,9 @@
-//! Golden files: what each example pipeline makes of a made-up input, whatever the number of workers.
+//! Golden files: the output of each example pipeline for a made-up input, with any number of workers.
 //!
-//! A pipeline's sources are replaced by seeded ones of the same kind, its sinks by one JSON Lines file.
-//! All records must be the same bytes with 1, 2 and 4 workers, with 2 processes, and beside programs that
-//! take the processors. Those that are not raw numbers of a
-//! neural network are compared with `tests/golden/`, which `UPDATE_GOLDEN=1` renews.
+//! A pipeline's sources are replaced by seeded ones of the same kind, its sinks by one JSON Lines file. All
+//! records must be the same bytes with 1, 2 and 4 workers, with 2 processes, and beside programs that use all
+//! processors. Records that are not raw numbers of a neural network are compared with `tests/golden/`, which
+//! `UPDATE_GOLDEN=1` renews.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -45,7 +45,8 @@ fn check(pipeline: &Path) {
     compare(&name, &expected);
 }
 
-/// Two operators that differ in their settings only: what they make ties in time, place and link.
+/// Two operators differ only in their settings, so their records tie in time, place and link. The order of
+/// the records does not depend on the number of workers.
 pub(crate) fn records_that_tie_have_an_order() {
     let directory = directory();
     fs::write(directory.path().join("golden.toml"), TIES).expect("room");
@@ -79,7 +80,7 @@ inputs = ["one", "other"]
 path = "golden.jsonl"
 "#;
 
-/// What `golden.toml` makes: the same with 1, 2 and 4 workers and with 2 processes.
+/// Returns the output of `golden.toml`, which must be the same with 1, 2 and 4 workers and with 2 processes.
 fn output(directory: &Path, name: &str) -> String {
     let outputs = [1, 2, 4].map(|n_workers: usize| {
         let n_workers = n_workers.to_string();
@@ -100,7 +101,7 @@ fn written(directory: &Path) -> String {
     fs::read_to_string(directory.join("golden.jsonl")).expect("it was written")
 }
 
-/// A folder with all that pipelines refer to.
+/// Returns a folder with all files that pipelines refer to.
 pub(crate) fn directory() -> TempDir {
     let directory = tempfile::tempdir().expect("room");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -114,7 +115,7 @@ pub(crate) fn directory() -> TempDir {
     directory
 }
 
-/// Lines of poses by five devices over twenty seconds, some out of order, a few too much.
+/// Returns lines of poses by five devices over twenty seconds, some out of order, a few of them late.
 pub(crate) fn poses() -> String {
     let lines = (0..2000_i64).map(|nth| {
         let lag_ms = nth * 7919 % 200 + if nth % 97 == 0 { 800 } else { 0 };
@@ -127,7 +128,7 @@ pub(crate) fn poses() -> String {
     lines.collect()
 }
 
-/// The same pipeline with seeded sources and one sink.
+/// Returns the same pipeline with seeded sources and one sink.
 pub(crate) fn rewrite(mut pipeline: Table) -> Table {
     pipeline.remove("api");
     for (_, source) in pipeline["sources"].as_table_mut().expect("sources") {

@@ -57,7 +57,9 @@ pub(crate) fn every_format_holds_the_same_rows() {
     assert_eq!(json, lines);
     assert_eq!(json.len(), 5);
     assert_eq!(csv.lines().count(), 6, "a header and five rows");
-    for (format, magic) in [("arrow", &b"\xFF\xFF\xFF\xFF"[..]), ("parquet", b"PAR1")] {
+    for (format, magic) in
+        [("arrow", &b"ARROW1"[..]), ("arrow_stream", b"\xFF\xFF\xFF\xFF"), ("parquet", b"PAR1")]
+    {
         let output = process::fresnel(directory.path(), &["sql", "--format", format, sql]);
         assert!(output.stdout.starts_with(magic), "{format}");
     }

@@ -1,6 +1,5 @@
-//! Captures by themselves: what is in them, and as tables that other tools read.
+//! Captures without a pipeline: their content, and tables that other tools read.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -8,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{capture, data, process, python};
 
-/// Reads both tables with other programs, and prints what they agree on.
+/// Reads both tables with pyarrow, checks that they are equal, and prints some of their values.
 const READERS: &str = r"
 import pyarrow.feather, pyarrow.parquet, sys
 tables = [pyarrow.parquet.read_table(sys.argv[1]), pyarrow.feather.read_table(sys.argv[2])]
@@ -22,16 +21,22 @@ pub(crate) fn a_capture_is_told_by_its_bytes() {
     let directory = tempfile::tempdir().expect("room");
     let write =
         |name: &str, bytes: &[u8]| fs::write(directory.path().join(name), bytes).expect("room");
-    for (format, bytes, link, rate_hz) in [
-        ("intel5300", capture::intel5300(), "ap", 100.0),
-        // Two boards in turn.
-        ("esp32", capture::esp32(), "94:d9:b3:80:8c:80", 50.0),
+    for (format, bytes, link, rate_hz, dropped) in [
+        ("intel5300", capture::intel5300(), "ap", 100.0, json!({})),
+        // Two boards in turn, and a boot message.
+        (
+            "esp32",
+            capture::esp32(),
+            "94:d9:b3:80:8c:80",
+            50.0,
+            json!({ "no record of this format": 1 }),
+        ),
     ] {
         write("capture", &bytes);
         let said = process::succeed(directory.path(), &["inspect", "capture", "--json"]);
         let said: Value = serde_json::from_str(&said).expect("JSON");
         assert_eq!(said["format"], format);
-        assert_eq!((&said["n_frames"], &said["dropped"]), (&json!(capture::N_FRAMES), &json!({})));
+        assert_eq!((&said["n_frames"], &said["dropped"]), (&json!(capture::N_FRAMES), &dropped));
         let first = &said["links"][0];
         assert_eq!(first["transmitter"], link);
         assert!((first["rate_hz"].as_f64().expect("a rate") - rate_hz).abs() < 0.1, "{first}");
@@ -47,7 +52,7 @@ pub(crate) fn a_capture_is_told_by_its_bytes() {
     assert!(said.contains("could not read"), "{said}");
 }
 
-/// Clocks and rates are told by the order of the capture, in whatever shapes the frames come.
+/// Clock steps and rates follow the order of the capture, also if frames of two layouts alternate.
 pub(crate) fn shapes_in_turn_keep_their_order() {
     let directory = tempfile::tempdir().expect("room");
     fs::write(directory.path().join("capture"), capture::esp32_in_two_shapes()).expect("room");
@@ -74,20 +79,27 @@ pub(crate) fn a_capture_is_drawn() {
     reader.next_frame(&mut pixels).expect("a PNG");
     // A heading, and two panels beside each other for each of three antennas.
     assert_eq!((width, height), (1440, 36 + 3 * 260));
-    // While somebody moves, amplitudes differ from frame to frame.
+    // While a person moves, amplitudes differ from frame to frame.
     let row = |y: usize| &pixels[3 * 1440 * y..3 * 1440 * (y + 1)];
     let middle: Vec<&[u8]> = row(36 + 130).chunks(3).collect();
-    let n_colours = |from_frame: usize| {
-        // The panel reaches from pixel 54 to pixel 714.
-        let pixel = |frame: usize| 54 + frame * 660 / capture::N_FRAMES;
-        let columns = pixel(from_frame)..pixel(from_frame + 500);
-        columns.map(|x| middle[x]).collect::<BTreeSet<_>>().len()
+    let change = |from_frame: usize| {
+        // The panel reaches from pixel 54 to pixel 628.
+        let pixel = |frame: usize| 54 + frame * 574 / capture::N_FRAMES;
+        let columns = &middle[pixel(from_frame)..pixel(from_frame + 500)];
+        let pairs = columns.windows(2).flat_map(|pair| pair[0].iter().zip(pair[1]));
+        pairs.map(|(before, after)| u32::from(before.abs_diff(*after))).sum::<u32>()
     };
-    assert!(n_colours(1600) > 2 * n_colours(500), "{} {}", n_colours(1600), n_colours(500));
+    assert!(change(1600) > 2 * change(500), "{} {}", change(1600), change(500));
     fs::write(directory.path().join("boot"), "CSI_DATA,broken\n".repeat(3)).expect("room");
     let arguments = ["inspect", "boot", "--format", "esp32", "--plot", "none.png"];
     let said = process::fail(directory.path(), &arguments, 1);
-    assert!(said.contains("no frames to draw"), "{said}");
+    assert!(said.contains("no frame of the format esp32"), "{said}");
+    let arguments = ["inspect", "capture", "--plot", "picture.jpg"];
+    let said = process::fail(directory.path(), &arguments, 1);
+    assert!(said.contains("ends with .png"), "{said}");
+    let arguments = ["convert", "capture", "table.parquet", "--format", "atheros"];
+    let said = process::fail(directory.path(), &arguments, 1);
+    assert!(said.contains("it looks like intel5300"), "{said}");
 }
 
 pub(crate) fn tables_are_read_by_others() {
@@ -105,7 +117,7 @@ pub(crate) fn tables_are_read_by_others() {
     assert!(said.trim().ends_with(&last.to_string()), "{said}");
 }
 
-/// Every real capture is told for what it is.
+/// The format of every real capture is recognised from its bytes.
 pub(crate) fn real_captures_are_told_by_their_bytes() {
     for (folder, format) in [
         ("intel5300", "intel5300"),
@@ -127,7 +139,7 @@ pub(crate) fn real_captures_are_told_by_their_bytes() {
             let said: Value = serde_json::from_str(&said).expect("JSON");
             assert_eq!(said["format"], format, "{name}");
             assert!(said["n_frames"].as_u64().is_some_and(|n_frames| n_frames > 0), "{name}");
-            // Recordings with jumps of the clock, and antennas whose phase means something or nothing.
+            // Recordings with clock jumps, and antennas with a usable or a meaningless phase.
             let first = &said["links"][0];
             if name.ends_with("los_5.dat") {
                 assert_eq!(
@@ -146,12 +158,13 @@ pub(crate) fn real_captures_are_told_by_their_bytes() {
     }
 }
 
-/// True if captures are there that others have published.
+/// Returns true if captures that other projects have published are available.
 pub(crate) fn wild_captures_are_there() -> bool {
     data::file("csi/wild").exists()
 }
 
-/// Captures that others have published: two counters of one transmitter, times in text, amplitudes alone.
+/// Captures that other projects have published are recognised: two counters of one transmitter, times as
+/// text, and amplitudes without phases.
 pub(crate) fn captures_in_the_wild_are_told() {
     for (name, format, n_frames, n_missed, dropped) in [
         ("epic-csu_lab_5000.pcap", "nexmon", 5000, 238, json!({})),

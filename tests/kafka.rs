@@ -1,4 +1,5 @@
-//! Records from and to Apache Kafka, exactly once whatever is killed when.
+//! Records from and to Apache Kafka: each is committed exactly once, whichever process is killed at any
+//! moment.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -16,7 +17,7 @@ use crate::support::kafka::{Kafka, Message};
 use crate::support::registry::Registry;
 use crate::support::{capture, cluster, lines as json_lines, port, process, python, soak, wait};
 
-/// A capture at several times its speed beside a topic with the lines of two boards.
+/// A capture at several times its speed, and a topic with the lines of two boards.
 const PIPELINE: &str = r#"
 name = "flat"
 checkpoint = { interval = "20ms", granule = "200ms" }
@@ -56,7 +57,7 @@ path = "history"
 commit_interval_ms = 50
 "#;
 
-/// A folder with the pipeline and its capture.
+/// Returns a folder with the pipeline and its capture.
 fn directory(kafka: &Kafka, prefix: &str, speed: &str) -> TempDir {
     let directory = tempfile::tempdir().expect("room");
     let capture = capture::intel5300();
@@ -70,21 +71,21 @@ fn write_pipeline(directory: &Path, kafka: &Kafka, prefix: &str, speed: &str) {
     fs::write(directory.join("flat.toml"), text.replace("SPEED", speed)).expect("room");
 }
 
-/// A topic of three partitions: a board in each of two, and one without a message.
+/// Creates a topic of three partitions: a board in each of two, and one without a message.
 fn send_boards(kafka: &Kafka) {
     kafka.create("boards", 3);
     let producer: BaseProducer = kafka.client().create().expect("a client");
     let lines = capture::esp32();
     for (line, nth) in lines.split(|byte| *byte == b'\n').skip(1).zip(0_i32..) {
         let record: BaseRecord<'_, str, [u8]> = BaseRecord::to("boards").payload(line);
-        // A message whose time is zero gets the time it is sent.
+        // A message whose timestamp is zero gets the time of sending.
         let record = record.partition(nth % 2).timestamp(i64::from(nth + 1) * 10);
         producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
     }
     producer.flush(Duration::from_secs(30)).expect("it takes them");
 }
 
-/// A topic alone, one partition of which hardly speaks.
+/// A pipeline with one topic, of which one partition is mostly idle.
 const SILENT: &str = r#"
 name = "silent"
 checkpoint = { interval = "20ms", granule = "50ms" }
@@ -106,13 +107,13 @@ fn lines(directory: &Path) -> Vec<String> {
     lines.lines().map(str::to_owned).collect()
 }
 
-/// The rows of the history, in an order of their own.
+/// Returns the rows of the history, ordered by time and link.
 fn rows(directory: &Path) -> String {
     let sql = "SELECT * FROM presence ORDER BY captured_at_ns, link";
     process::succeed(directory, &["sql", "--format", "json_lines", sql])
 }
 
-/// What an uninterrupted run commits under a prefix, and writes.
+/// Returns the messages that an uninterrupted run commits under a prefix, its lines and its rows.
 fn uninterrupted(kafka: &Kafka, prefix: &str) -> (Vec<Message>, Vec<String>, String) {
     let directory = directory(kafka, prefix, "\"full\"");
     process::succeed(directory.path(), &["run", "flat.toml"]);
@@ -145,8 +146,9 @@ pub(crate) fn records_become_messages() {
     assert_eq!(ids.len(), messages.len(), "ids are unique");
 }
 
-/// Decodes values as consumers do, each by the schema of the registry that it names, and compares them
-/// with lines of JSON: as sets, without what is absent, and numbers as precise as they were.
+/// Decodes values as consumers do, each with the schema of the registry that it names, and compares them with
+/// lines of JSON. The comparison is between sets, without absent fields, and with numbers in single
+/// precision.
 const COMPARE: &str = "
 import importlib, io, json, os, struct, sys, urllib.request, fastavro
 from grpc_tools import protoc
@@ -203,7 +205,7 @@ assert found == expected, (found[:1], expected[:1])
 print(len(found))
 ";
 
-/// What a registry's consumers read is what JSON tells.
+/// With Avro or Protobuf, consumers of a registry read the same records as the JSON Lines sink writes.
 pub(crate) fn values_can_have_schemas() {
     let (kafka, registry) = (Kafka::start(), Registry::start());
     let directory = golden::directory();
@@ -213,7 +215,7 @@ pub(crate) fn values_can_have_schemas() {
     let sink = |format: &str| {
         format!(
             "\n[sinks.{format}]\ntype = \"kafka\"\nbrokers = \"{}\"\nprefix = \"{format}\"\n\
-             inputs = [\"zones\", \"zones.people\", \"zones.events\", \"activity.events\"]\n\
+             inputs = [\"zones\", \"activity.people\", \"zones.events\", \"activity.events\"]\n\
              values = {{ {format} = {{ registry = \"{}\" }} }}\n",
             kafka.brokers(),
             registry.url
@@ -241,7 +243,7 @@ pub(crate) fn values_can_have_schemas() {
             assert_ne!(n_found, "0", "{kind}");
         }
     }
-    // What was written is read again.
+    // A source reads the written values.
     let source = format!(
         "[sources.again]\ntype = \"poses\"\nformat = {{ avro = {{ registry = \"{}\" }} }}\n\
          transport = {{ kafka = {{ brokers = \"{}\", topic = \"avro.pose.frames.v1\", stop_at_end = true }} }}\n",
@@ -257,7 +259,7 @@ pub(crate) fn values_can_have_schemas() {
         poses.map(|record| record.to_string()).collect()
     };
     assert_eq!(as_set("again.jsonl"), as_set("golden.jsonl"));
-    // A registry that is not there is waited for, as a broker is; one that refuses is an error.
+    // A run waits for an unreachable registry, as for a broker. A registry that refuses a schema is an error.
     let wrong = with_sinks.replace("/apis/ccompat/v7", "/apis/nowhere");
     fs::write(path.join("demo.toml"), wrong).expect("room");
     let said = process::fail(path, &["run", "demo.toml", "--fresh"], 1);
@@ -287,7 +289,7 @@ pub(crate) fn a_killed_run_commits_each_record_once() {
     assert!(rows(directory.path()) == expected_rows);
 }
 
-/// While the broker is away, sources wait; when it is back, all that was to come comes.
+/// While the broker is unreachable, sources pause. After its return, the run commits all records.
 pub(crate) fn an_outage_is_waited_for() {
     let mut kafka = Kafka::start();
     send_boards(&kafka);
@@ -297,11 +299,11 @@ pub(crate) fn an_outage_is_waited_for() {
     let mut server = process::Server::start(directory.path(), &arguments);
     server.wait_until(|| kafka.has_messages("outage.presence.v1"));
     kafka.kill();
-    // The sink takes no more, so that even the capture's queue fills up.
+    // The sink accepts no more records, so that even the capture's queue fills up.
     server.wait_for_metric("fresnel_queue_depth{component=\"laptop\"} 32");
     if let Some(outage) = soak::outage() {
         let before = server.memory_bytes();
-        // That it outlives a long one is what is tried.
+        // The test checks that the run survives a long outage.
         std::thread::sleep(outage);
         let after = server.memory_bytes();
         eprintln!("{} MiB, then {} MiB after {outage:?}", before >> 20, after >> 20);
@@ -314,7 +316,7 @@ pub(crate) fn an_outage_is_waited_for() {
     assert!(kafka.read("outage.presence.v1") == expected);
 }
 
-/// A run that sleeps while another one takes over ends when it wakes, and commits nothing any more.
+/// A run is suspended while another one takes over. When it resumes, it ends and commits nothing more.
 pub(crate) fn a_run_that_was_taken_over_commits_nothing() {
     let kafka = Kafka::start();
     send_boards(&kafka);
@@ -325,7 +327,7 @@ pub(crate) fn a_run_that_was_taken_over_commits_nothing() {
     first.wait_until(|| kafka.has_messages("twice.presence.v1"));
     write_pipeline(directory.path(), &kafka, "twice", "\"full\"");
     first.signal("STOP");
-    // Asleep in the middle of a commit it holds the store's lock, so that nobody can take over.
+    // A run that is suspended during a commit holds the store's lock, which prevents a takeover.
     while !process::took_over(directory.path(), "flat.toml") {
         first.signal("CONT");
         first.signal("STOP");
@@ -353,7 +355,8 @@ prefix = "PREFIX"
 properties = { "message.max.bytes" = "20000" }
 "#;
 
-/// A record that brokers have no room for is a dead letter; the others come, each once.
+/// A record that is too large for the brokers becomes a dead letter. The other records are committed once
+/// each.
 pub(crate) fn a_record_that_is_too_large_is_a_dead_letter() {
     let kafka = Kafka::start();
     let n_persons = |nth| match nth {
@@ -401,9 +404,10 @@ pub(crate) fn a_record_that_is_too_large_is_a_dead_letter() {
     }
 }
 
-/// Sends lines of boards to a partition, late for every clock that has followed the wall clock.
+/// Sends lines of boards to a partition, with times so old that they are late once the watermark follows the
+/// wall clock.
 fn send_late<'a>(kafka: &Kafka, partition: i32, lines: impl Iterator<Item = &'a [u8]>) {
-    // A new client knows all partitions.
+    // A new client reads the current list of partitions.
     let producer: BaseProducer = kafka.client().create().expect("a client");
     for line in lines {
         let record: BaseRecord<'_, str, [u8]> = BaseRecord::to("boards").payload(line);
@@ -414,8 +418,8 @@ fn send_late<'a>(kafka: &Kafka, partition: i32, lines: impl Iterator<Item = &'a 
     producer.flush(Duration::from_secs(30)).expect("it takes them");
 }
 
-/// A partition without messages holds nothing back; what comes late in it is there once all the same,
-/// at whatever moment a run is killed.
+/// An idle partition does not delay the watermark. Its late messages are written once, at whatever moment a
+/// run is killed.
 pub(crate) fn a_silent_partition_loses_nothing() {
     let kafka = Kafka::start();
     kafka.create("boards", 2);
@@ -431,7 +435,7 @@ pub(crate) fn a_silent_partition_loses_nothing() {
     let arguments = ["run", "silent.toml", "--listen", "127.0.0.1:0"];
     let mut n_sent = 0;
     for nth in 0..8 {
-        // The first run sees one partition only, each later one something late in the other.
+        // The first run reads one partition only, each later run late messages of the other.
         let n_lines = if nth == 0 { 50 } else { 3 };
         send(i32::from(nth > 0), n_lines);
         n_sent += n_lines;
@@ -442,7 +446,7 @@ pub(crate) fn a_silent_partition_loses_nothing() {
         let died = process::fresnel_failing(directory.path(), &["run", "silent.toml"], point);
         assert_eq!(died.status.signal(), Some(6), "{point}");
     }
-    // What the last one had not committed comes again.
+    // The next run reads the records again that the last one had not committed.
     let mut server = process::Server::start(directory.path(), &arguments);
     server.wait_until(|| frames(directory.path()).len() >= n_sent);
     drop(server);
@@ -451,8 +455,8 @@ pub(crate) fn a_silent_partition_loses_nothing() {
     assert_eq!(found, (0..n_sent as u64).collect::<Vec<_>>());
 }
 
-/// A topic that grows while a run is on is read whole; each frame comes once, at whatever moment a run is
-/// killed.
+/// Partitions that are added during a run are read completely. Each frame is written once, at whatever moment
+/// a run is killed.
 pub(crate) fn a_partition_that_comes_later_is_read() {
     let kafka = Kafka::start();
     kafka.create("boards", 1);
@@ -473,7 +477,7 @@ pub(crate) fn a_partition_that_comes_later_is_read() {
     let mut n_sent = 20;
     for nth in 1..=6 {
         let point = format!("{} decision/boards:{nth}", ["before", "after"][nth % 2]);
-        // It dies when it has found the partition, or before or behind that.
+        // The run dies before or after it stores the new partition.
         let dies = process::Server::start_failing_silent(path, &arguments, &point);
         kafka.grow("boards", nth + 1);
         let partition = i32::try_from(nth).expect("few partitions");
@@ -486,7 +490,7 @@ pub(crate) fn a_partition_that_comes_later_is_read() {
         n_sent += 5;
         server.wait_until(|| frames(path).len() >= n_sent);
     }
-    // One run reads several of them, each of which goes on.
+    // One run reads several new partitions, each of which receives further messages.
     let mut server = process::Server::start(path, &arguments);
     for nth in 7..=9 {
         kafka.grow("boards", nth + 1);
@@ -497,7 +501,7 @@ pub(crate) fn a_partition_that_comes_later_is_read() {
         }
     }
     assert_eq!(server.terminate().0, Some(0));
-    // It dies between two partitions that it has found at once.
+    // The run dies between the decisions about two partitions that it found at once.
     let dies = process::Server::start_failing_silent(path, &arguments, "before decision/boards:11");
     kafka.grow("boards", 12);
     for partition in [10, 11, 0, 10, 11] {
@@ -513,7 +517,7 @@ pub(crate) fn a_partition_that_comes_later_is_read() {
     assert_eq!(found, (0..n_sent as u64).collect::<Vec<_>>());
 }
 
-/// A partition that is found is read while the one before it is empty.
+/// A new partition is read while the one before it is empty.
 pub(crate) fn an_empty_partition_does_not_delay_a_later_one() {
     let kafka = Kafka::start();
     kafka.create("boards", 1);
@@ -532,8 +536,8 @@ pub(crate) fn an_empty_partition_does_not_delay_a_later_one() {
     assert_eq!(server.terminate().0, Some(0));
 }
 
-/// A message whose producer's clock is too far ahead is an error also for a later run, by whose time it is not
-/// ahead any more.
+/// A message whose producer's clock is too far ahead is an error. It stays an error in a later run, when its
+/// time is not ahead any more.
 pub(crate) fn a_message_from_the_future_stays_refused() {
     let kafka = Kafka::start();
     kafka.create("boards", 1);
@@ -555,7 +559,7 @@ pub(crate) fn a_message_from_the_future_stays_refused() {
         sent.map_err(|(error, _)| error).expect("room in the queue");
     }
     producer.flush(Duration::from_secs(30)).expect("it takes them");
-    // So late that the message is the first that something is decided about.
+    // The timeout is so long that the first decision is about the message, not about an idle partition.
     write(60_000);
     let point = "after decision/boards:1";
     let died = process::fresnel_failing(path, &["run", "silent.toml"], point);
@@ -576,7 +580,7 @@ fn now_ms() -> i64 {
     i64::try_from(now.as_millis()).expect("it is long before the end of time")
 }
 
-/// A topic of which nothing can be read.
+/// A topic without a valid message.
 const NONSENSE: &str = r#"
 name = "nonsense"
 
@@ -593,7 +597,7 @@ inputs = ["topic.errors"]
 path = "errors.jsonl"
 "#;
 
-/// What else a pipeline reads.
+/// A second source of the pipeline, and its sink.
 const SOCKET: &str = r#"
 [sources.socket]
 type = "csi"
@@ -606,7 +610,7 @@ inputs = ["socket"]
 path = "out.jsonl"
 "#;
 
-/// Where nothing but errors comes, they are written all the same.
+/// If a source produces only errors, they are written nevertheless.
 pub(crate) fn errors_of_a_source_alone_are_written() {
     let kafka = Kafka::start();
     kafka.create("nonsense", 1);
@@ -626,8 +630,8 @@ pub(crate) fn errors_of_a_source_alone_are_written() {
     assert_eq!(server.terminate().0, Some(0));
 }
 
-/// Messages that nothing can be made of, which never cease, hold nobody back; that their broker is gone is
-/// reported.
+/// A partition with an endless stream of invalid messages does not delay other sources. The loss of its
+/// broker is reported.
 pub(crate) fn a_partition_of_nonsense_holds_nothing_back() {
     let mut kafka = Kafka::start();
     kafka.create("nonsense", 1);
@@ -645,7 +649,7 @@ pub(crate) fn a_partition_of_nonsense_holds_nothing_back() {
         sender.send_to(line, ("127.0.0.1", port)).expect("it is sent");
         let message: BaseRecord<'_, str, [u8]> = BaseRecord::to("nonsense").payload(b"nonsense");
         producer.send(message).map_err(|(error, _)| error).expect("room in the queue");
-        // So often that the client sees no end.
+        // Messages arrive so often that the client never reaches the end of the partition.
         producer.flush(Duration::from_secs(30)).expect("it takes them");
     };
     let arguments = ["run", "nonsense.toml", "--listen", "127.0.0.1:0"];
@@ -662,7 +666,7 @@ pub(crate) fn a_partition_of_nonsense_holds_nothing_back() {
     wait::until("it is over", || health().contains("\"healthy\""));
 }
 
-/// The sequence number of each frame that was written.
+/// Returns the sequence number of each frame that was written.
 fn frames(directory: &Path) -> Vec<u64> {
     let frames = json_lines::frames(&directory.join("out.jsonl"));
     frames.into_iter().map(|(number, _)| number).collect()

@@ -1,4 +1,4 @@
-//! The fences between the crates: dependencies point one way, and a heavy one has one home.
+//! Rules for the dependencies of the crates: they point one way, and few crates may use a heavy one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// What each crate may use of the workspace.
+/// Crates of the workspace that each crate may use.
 const MAY_USE: [(&str, &[&str]); 9] = [
     ("schemas", &[]),
     ("sources", &["schemas"]),
@@ -20,7 +20,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("fresnel", &["api", "engine", "offline", "queries"]),
 ];
 
-/// Who may use what is heavy.
+/// Crates that may use a heavy dependency.
 const HOMES: [(&str, &[&str]); 17] = [
     ("burn", &["operators"]),
     ("burn-store", &["operators"]),
@@ -58,7 +58,7 @@ pub(crate) fn crates_use_what_they_may() {
     }
 }
 
-/// What each room of the sources may use of the others.
+/// Other modules that each module of `sources` may use.
 const ROOMS: [(&str, &[&str]); 6] = [
     ("journal", &[]),
     ("framing", &[]),
@@ -68,7 +68,7 @@ const ROOMS: [(&str, &[&str]); 6] = [
     ("simulate", &["partitions"]),
 ];
 
-/// Data walks through them one way; only tests may look ahead.
+/// Dependencies between the modules of `sources` point one way; only tests may break this rule.
 pub(crate) fn rooms_of_sources_use_what_they_may() {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("sources/src");
     for (room, allowed) in ROOMS {
@@ -88,7 +88,7 @@ pub(crate) fn rooms_of_sources_use_what_they_may() {
     }
 }
 
-/// The files below a folder, without their tests.
+/// Returns the source files below a folder, without their tests.
 fn code_of(folder: &Path) -> Vec<(PathBuf, String)> {
     let entries = fs::read_dir(folder).expect("it is a folder").flatten();
     let texts = entries.flat_map(|entry| {
@@ -105,7 +105,7 @@ fn code_of(folder: &Path) -> Vec<(PathBuf, String)> {
     texts.collect()
 }
 
-/// The dependencies of each crate of the workspace, but for those of its tests.
+/// Returns the dependencies of each crate of the workspace, except those of its tests.
 fn dependencies() -> BTreeMap<String, Vec<String>> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     let output = Command::new(env!("CARGO"))

@@ -1,5 +1,5 @@
-//! A pipeline has one run at a time: a second start is refused, stands by or takes over, and the output is
-//! that of one uninterrupted run all the same.
+//! A pipeline has one run at a time: a second start is refused, stands by or takes over. In each case, the
+//! output is that of one uninterrupted run.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ const RUN: [&str; 4] = ["run", "flat.toml", "--listen", "127.0.0.1:0"];
 /// The exit code of a start that is refused, and of a run that was taken over.
 const ELSEWHERE: i32 = 75;
 
-/// Waits until a run has written something more.
+/// Waits until a run has written more output.
 fn wait_for_output(server: &mut Server, directory: &Path) {
     let lines = directory.join("out.jsonl");
     let n_bytes = || fs::metadata(&lines).map_or(0, |metadata| metadata.len());
@@ -23,7 +23,7 @@ fn wait_for_output(server: &mut Server, directory: &Path) {
     server.wait_until(|| n_bytes() > before);
 }
 
-/// The run is named, and goes on as if nothing had been. A supervisor gives up as well.
+/// The error names the first run, which continues undisturbed. A supervisor does not retry.
 pub(crate) fn a_second_start_is_refused() {
     let expected = uninterrupted();
     let directory = directory("3.0");
@@ -41,7 +41,8 @@ pub(crate) fn a_second_start_is_refused() {
     assert_same(path, &expected);
 }
 
-/// A run that sleeps has lost its lease, but goes on when the one that came then could not start.
+/// A suspended run loses its lease to a second start, which then fails. The first run resumes and loses
+/// nothing.
 pub(crate) fn a_start_that_fails_costs_an_earlier_run_nothing() {
     let expected = uninterrupted();
     let directory = directory("4.0");
@@ -51,11 +52,11 @@ pub(crate) fn a_start_that_fails_costs_an_earlier_run_nothing() {
     let (capture, away) = (path.join("capture.dat"), path.join("away.dat"));
     fs::rename(&capture, &away).expect("it is there");
     let mut said = "database is locked".to_owned();
-    // Asleep in the middle of a commit it holds the file's lock, so that nobody can start.
+    // A run that is suspended during a commit holds the file's lock, which prevents a start.
     while said.contains("database is locked") {
         first.signal("CONT");
         first.signal("STOP");
-        // Its sinks are open when it finds that its source is not.
+        // The second start opens its sinks before it fails to open its source.
         said = process::fail(path, &["run", "flat.toml"], 1);
     }
     assert!(said.contains("capture.dat"), "{said}");
@@ -66,7 +67,7 @@ pub(crate) fn a_start_that_fails_costs_an_earlier_run_nothing() {
     assert_same(path, &expected);
 }
 
-/// It starts when the other one is killed, and when it is stopped.
+/// A standby starts when the first run is killed, and when it is stopped.
 pub(crate) fn a_standby_starts_when_the_first_has_ended() {
     let expected = uninterrupted();
     for signal in ["KILL", "TERM"] {
@@ -99,8 +100,8 @@ pub(crate) fn a_standby_can_be_stopped() {
     assert_eq!(first.terminate().0, Some(0));
 }
 
-/// The first run stops in order and gives up its port. Its supervisor does not start it again, but that of
-/// the second one does when it is killed.
+/// On a takeover, the first run stops in order and releases its port, and its supervisor does not start it
+/// again. The second run's supervisor starts that run again when it is killed.
 pub(crate) fn a_take_over_hands_over_in_order() {
     let expected = uninterrupted();
     let directory = directory("4.0");
@@ -122,7 +123,7 @@ pub(crate) fn a_take_over_hands_over_in_order() {
     assert_same(path, &expected);
 }
 
-/// A folder with the pipeline and its capture, whose checkpoints go to a server.
+/// Returns a folder with the pipeline and its capture; a server stores the checkpoints.
 fn directory_with_store(store: &str, speed: &str) -> tempfile::TempDir {
     let directory = directory(speed);
     let checkpoint = format!("checkpoint = {{ store = \"{store}\",");
@@ -131,7 +132,8 @@ fn directory_with_store(store: &str, speed: &str) -> tempfile::TempDir {
     directory
 }
 
-/// The store has committed a checkpoint, but nobody hears of it: it is found, and made once.
+/// The store commits checkpoints, but its replies are lost. The run finds each checkpoint and makes it only
+/// once.
 pub(crate) fn a_lost_reply_of_the_store_is_survived() {
     let expected = uninterrupted();
     let postgres = Postgres::start();
@@ -142,7 +144,7 @@ pub(crate) fn a_lost_reply_of_the_store_is_survived() {
     assert_same(directory.path(), &expected);
 }
 
-/// While the store is away the run goes on, says what it waits for, and makes its checkpoints later.
+/// While the store is unreachable, the run continues and reports the outage. It makes its checkpoints later.
 pub(crate) fn an_outage_of_the_store_is_waited_for() {
     let expected = uninterrupted();
     let mut postgres = Postgres::start();

@@ -7,6 +7,7 @@
 mod bad_input;
 mod boards;
 mod captures;
+mod cli;
 mod cluster;
 mod configuration;
 mod connections;
@@ -14,6 +15,7 @@ mod demo;
 mod documents;
 mod golden;
 mod history;
+mod http;
 mod inspect;
 mod kafka;
 mod kernels;
@@ -23,6 +25,7 @@ mod mqtt;
 mod poison;
 mod power;
 mod recovery;
+mod reference;
 mod serial;
 mod streams;
 mod support;
@@ -57,6 +60,14 @@ fn main() {
         trial!(documents::links_lead_to_files),
         trial!(documents::the_book_lists_its_pages),
         trial!(documents::pipelines_in_documents_are_valid),
+        trial!(documents::the_tutorial_of_a_sensor_works),
+        trial!(cli::commands_are_documented),
+        trial!(cli::graphs_have_three_formats),
+        trial!(cli::addresses_of_running_pipelines_can_be_short),
+        trial!(http::errors_are_problem_details),
+        trial!(http::the_accept_header_chooses_the_format),
+        trial!(http::bodies_are_compressed),
+        trial!(http::the_book_is_served),
         trial!(golden::worker_counts_do_not_matter),
         trial!(golden::records_that_tie_have_an_order),
         trial!(history::a_capture_becomes_rows),

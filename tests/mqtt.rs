@@ -1,4 +1,4 @@
-//! Records over MQTT: each is there once, whatever was killed when.
+//! Records over MQTT: each is written once, at whatever moment a run is killed.
 
 use std::fs;
 use std::path::Path;
@@ -25,7 +25,7 @@ inputs = ["things"]
 path = "out.jsonl"
 "#;
 
-/// Publishes numbered messages, and waits until the broker has them.
+/// Publishes numbered messages, and waits until the broker has acknowledged them.
 fn publish(mosquitto: &Mosquitto, numbers: std::ops::Range<u64>) {
     let options = MqttOptions::new("publisher", "127.0.0.1", mosquitto.port);
     let (client, mut connection) = Client::new(options, 1000);
@@ -43,7 +43,7 @@ fn publish(mosquitto: &Mosquitto, numbers: std::ops::Range<u64>) {
     while !matches!(connection.recv(), Ok(Ok(Event::Outgoing(Outgoing::Disconnect))) | Err(_)) {}
 }
 
-/// The numbers that were written, sorted.
+/// Returns the numbers that were written, sorted.
 fn numbers(directory: &Path) -> Vec<u64> {
     let rows = lines::records(&directory.join("out.jsonl"));
     let mut numbers: Vec<_> = rows.iter().map(|row| row["n"].as_u64().expect("one")).collect();
@@ -51,8 +51,8 @@ fn numbers(directory: &Path) -> Vec<u64> {
     numbers
 }
 
-/// The broker keeps for the source what comes while it is away, or is killed before it has said that
-/// it took it; what it sends again because of that is known.
+/// The broker keeps messages that arrive while no run is on, or that a killed run has not acknowledged. The
+/// source recognises messages that the broker sends again.
 pub(crate) fn a_killed_run_loses_and_doubles_no_message() {
     const KILLS: u64 = 10;
     let mosquitto = Mosquitto::start();
@@ -60,7 +60,7 @@ pub(crate) fn a_killed_run_loses_and_doubles_no_message() {
     let pipeline = PIPELINE.replace("PORT", &mosquitto.port.to_string());
     fs::write(directory.path().join("home.toml"), pipeline).expect("room");
     let arguments = ["run", "home.toml", "--listen", "127.0.0.1:0"];
-    // The first run makes the broker know that there is someone to keep messages for.
+    // The first run creates the session for which the broker keeps messages.
     let mut server = process::Server::start(directory.path(), &arguments);
     publish(&mosquitto, 0..1);
     server.wait_for_metric("fresnel_records_total{component=\"things\"} 1");
@@ -80,7 +80,7 @@ pub(crate) fn a_killed_run_loses_and_doubles_no_message() {
     assert!(numbers(directory.path()).into_iter().eq(0..n_sent), "lost or doubled");
 }
 
-/// The broker keeps what no checkpoint has.
+/// The source acknowledges messages after a checkpoint contains them. Until then, the broker keeps them.
 pub(crate) fn messages_are_acknowledged_behind_checkpoints() {
     const MESSAGES: u64 = 50;
     let mosquitto = Mosquitto::start();
@@ -107,7 +107,7 @@ pub(crate) fn messages_are_acknowledged_behind_checkpoints() {
     assert!(acknowledged.eq(0..MESSAGES), "lost or doubled");
 }
 
-/// However many messages the broker has kept, a run starts and takes them all.
+/// A run starts and reads all messages that the broker has kept, however many they are.
 pub(crate) fn many_messages_are_waiting() {
     const MESSAGES: u64 = 3000;
     let mosquitto = Mosquitto::start();

@@ -1,5 +1,4 @@
-//! Records that cannot be right: each is an error with its reason, and the run goes on, also when it starts
-//! again.
+//! Implausible records: each is an error with its reason, and the run continues, also after a restart.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -56,7 +55,7 @@ fn numbers(directory: &Path) -> Vec<i64> {
     column(directory, "out.jsonl", "n").iter().filter_map(Value::as_i64).collect()
 }
 
-/// A time far ahead moves no clock: neither now nor after a restart is anything held back or lost.
+/// A time far ahead does not advance the watermark. No other row is delayed or lost, also after a restart.
 pub(crate) fn a_time_far_ahead_is_an_error() {
     let directory = tempfile::tempdir().expect("room");
     let path = directory.path();
@@ -89,8 +88,8 @@ pub(crate) fn a_time_far_ahead_is_an_error() {
     assert!(found.into_iter().eq((0..=last).filter(|n| !poison.contains(n))), "lost or doubled");
 }
 
-/// A clock that was set ahead for a while, within what a source allows: what comes with the right time is late
-/// then, but it comes, and does so after a restart too.
+/// A device's clock is ahead for a while, within the limit of the source. Rows with the right time are late
+/// then, but each is written once, also after a restart.
 pub(crate) fn a_clock_that_was_ahead_stops_nobody() {
     let directory = tempfile::tempdir().expect("room");
     let path = directory.path();
@@ -107,7 +106,7 @@ pub(crate) fn a_clock_that_was_ahead_stops_nobody() {
     let mut server = process::Server::start(path, &ARGUMENTS);
     send(now_ms() + 3_600_000);
     for round in 1..=2 {
-        // It comes while more is sent.
+        // Late rows are written while more rows are sent.
         server.wait_until(|| {
             send(now_ms());
             numbers(path).len() > 20 * round
@@ -121,7 +120,7 @@ pub(crate) fn a_clock_that_was_ahead_stops_nobody() {
     assert_eq!(found.len(), n_found, "each comes once");
 }
 
-/// A field that is declared later is a column that the table of a history gets.
+/// A field that is declared later becomes a column of an existing history table.
 pub(crate) fn a_field_that_is_added_is_a_column() {
     const HISTORY: &str = "[sinks.history]\ntype = \"delta\"\ninputs = [\"things\"]\n\
                            path = \"history\"\ncommit_interval_ms = 20\n";
@@ -157,7 +156,7 @@ pub(crate) fn a_field_that_is_added_is_a_column() {
     assert_ne!(count("SELECT count(*) AS n FROM things WHERE more = 'text'"), "n\n0\n");
 }
 
-/// The same in a file, which holds nothing that happened after it was written.
+/// A time far ahead in a file is an error, because a file contains no rows from after it was written.
 pub(crate) fn a_time_far_ahead_in_a_file_is_an_error() {
     let directory = tempfile::tempdir().expect("room");
     let path = directory.path();
@@ -172,7 +171,7 @@ pub(crate) fn a_time_far_ahead_in_a_file_is_an_error() {
     assert!(numbers(path).into_iter().eq((0..100).filter(|n| *n != 10)));
 }
 
-/// A registry that knows no schema.
+/// Starts a registry without schemas, and returns its URL.
 fn empty_registry() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("it is bound"));
@@ -184,7 +183,7 @@ fn empty_registry() -> String {
                 "HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
                 body.len()
             );
-            // Who asks may be gone.
+            // The client may be gone.
             let _ = stream.read(&mut [0; 1024]);
             let _ = stream.write_all(answer.as_bytes());
         }
@@ -192,7 +191,8 @@ fn empty_registry() -> String {
     url
 }
 
-/// A message that names a schema which nobody knows is an error; one that nobody can be asked about waits.
+/// A message whose schema is unknown to the registry is an error. While the registry is unreachable, the
+/// message waits.
 pub(crate) fn an_unknown_schema_is_an_error() {
     let directory = tempfile::tempdir().expect("room");
     let path = directory.path();
@@ -206,7 +206,7 @@ pub(crate) fn an_unknown_schema_is_an_error() {
         let (_, tail) = tail.split_once("[sinks.lines]").expect("it has one");
         format!("{head}{things}\n[sinks.lines]{tail}")
     };
-    // Nobody listens there.
+    // No server listens there.
     write(path, &pipeline(&format!("http://127.0.0.1:{}", port::free())));
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let mut server = process::Server::start(path, &ARGUMENTS);

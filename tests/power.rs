@@ -1,13 +1,14 @@
-//! A power cut takes what the system has not written to the disk: whatever a checkpoint has is there.
+//! A power cut loses data that the system has not written to the disk. Everything that a checkpoint contains
+//! survives.
 
 use std::fs;
 use std::process::Command;
 
 use crate::recovery::{assert_same, directory, uninterrupted};
 
-/// Makes a disk of a file, runs the pipeline on it until its sinks have committed for a while, and stops
-/// the process. A copy of the file is the disk after a power cut: what only the system had in memory is not
-/// in it. The run goes on there, and what is there in the end is taken out.
+/// Makes a disk of a file, runs the pipeline on it until its sinks have committed for a while, and stops the
+/// process. A copy of the file is the disk after a power cut: it lacks data that only the system's memory
+/// had. The run continues on the copy, and the script copies its output out of the disk.
 const CUT: &str = r#"
 set -e
 trap 'kill -9 $pid 2>/dev/null || true' EXIT
@@ -34,7 +35,7 @@ sed -i 's/^speed = .*/speed = "full"/' flat.toml
 cp -r . ../taken
 "#;
 
-/// True if a disk can be made and mounted, which takes the rights of an administrator.
+/// Returns true if the test may make and mount a disk, which needs the rights of an administrator.
 pub(crate) fn may_mount() -> bool {
     let folder = tempfile::tempdir().expect("room");
     let script = "truncate -s 10M disk && mkfs.ext4 -q disk && mount -o loop disk /mnt";

@@ -1,5 +1,5 @@
-//! Killed at any moment, started again with any number of workers: the output is that of one
-//! uninterrupted run.
+//! Runs that are killed at any moment, and started again with any number of workers: the output is that of
+//! one uninterrupted run.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -13,7 +13,7 @@ use crate::golden;
 use crate::support::postgres::Postgres;
 use crate::support::{capture, cluster, lines, process};
 
-/// A capture of half a minute at several times its speed, so that a kill comes in the middle.
+/// A capture of half a minute at several times its speed, so that a kill happens in the middle.
 pub(crate) const PIPELINE: &str = r#"
 name = "flat"
 checkpoint = { interval = "20ms", granule = "200ms" }
@@ -45,7 +45,8 @@ path = "history"
 commit_interval_ms = 50
 "#;
 
-/// Windows of three sorts over lines of JSON, killed at any moment.
+/// Windows of three kinds over lines of JSON: killed at any moment, the output is that of one uninterrupted
+/// run.
 pub(crate) fn killed_windows_are_whole() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/windows.toml");
     let pipeline = fs::read_to_string(file).expect("the example").parse().expect("it is TOML");
@@ -72,7 +73,7 @@ pub(crate) fn killed_windows_are_whole() {
     assert!(found.expect("it was written") == expected.expect("it was written"));
 }
 
-/// A folder with the pipeline and its capture.
+/// Returns a folder with the pipeline and its capture.
 pub(crate) fn directory(speed: &str) -> TempDir {
     let directory = tempfile::tempdir().expect("room");
     let capture = capture::intel5300();
@@ -81,7 +82,7 @@ pub(crate) fn directory(speed: &str) -> TempDir {
     directory
 }
 
-/// What the run left: the lines, and the rows of each table in an order of their own.
+/// Returns the output of a run: its lines, and the rows of each table ordered by time.
 fn outputs(directory: &Path) -> [String; 3] {
     let rows = |sql| process::succeed(directory, &["sql", "--format", "json_lines", sql]);
     [
@@ -111,7 +112,8 @@ pub(crate) fn a_killed_run_loses_and_doubles_nothing() {
     let directory = directory("3.0");
     let mut n_interrupted = 0;
     for nth in 0..KILLS {
-        // From while it opens its files to well into its work; any number of workers may follow.
+        // The kill happens between the opening of the files and well into the work. The number of workers
+        // changes.
         let pause = Duration::from_millis(20 + nth * 7919 % 480);
         let n_workers = (1 + nth % 3).to_string();
         let arguments = ["run", "flat.toml", "--workers", &n_workers];
@@ -124,19 +126,20 @@ pub(crate) fn a_killed_run_loses_and_doubles_nothing() {
         .expect("room");
     process::succeed(directory.path(), &["run", "flat.toml"]);
     assert_same(directory.path(), &expected);
-    // A pipeline that came to its end has nothing to do.
+    // A pipeline that has reached its end does nothing.
     let said = process::fresnel(directory.path(), &["run", "flat.toml"]);
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(said.contains("use --fresh to start it again"), "{said}");
     assert_same(directory.path(), &expected);
-    // What is dropped of it costs the rest nothing.
+    // Dropping the state of one component keeps the state of the others.
     let (path, inspect) = (directory.path(), ["checkpoint", "inspect", "flat"]);
     process::succeed(path, &["run", "flat.toml", "--drop-state", "motion"]);
     let inspected = process::succeed(path, &inspect);
     assert!(inspected.contains("laptop") && !inspected.contains("motion"), "{inspected}");
 }
 
-/// Each durable step, just before it and just after it, once and twice in a row.
+/// The run dies just before or just after each durable step, once and twice in a row. Nothing is lost or
+/// duplicated.
 pub(crate) fn a_run_that_dies_at_a_durable_step_loses_and_doubles_nothing() {
     const POINTS: [&str; 8] = [
         "before commit/lines",
@@ -156,7 +159,7 @@ pub(crate) fn a_run_that_dies_at_a_durable_step_loses_and_doubles_nothing() {
     for (nth, point) in POINTS.iter().enumerate() {
         let directory = directory("30.0");
         assert!(dies(directory.path(), &format!("{point}:1")), "{point} was not passed");
-        // Some places are not passed again before the end.
+        // A run may end before it passes this place again.
         dies(directory.path(), &format!("{point}:2"));
         dies(directory.path(), &format!("{}:1", POINTS[(nth + 3) % POINTS.len()]));
         process::succeed(directory.path(), &["run", "flat.toml"]);
@@ -164,7 +167,7 @@ pub(crate) fn a_run_that_dies_at_a_durable_step_loses_and_doubles_nothing() {
     }
 }
 
-/// Fails some syncs of upper files and ends the process at one, by their number.
+/// Fails the syncs `FIRST` to `LAST` of upper files, and ends the process at the sync `DIES`.
 const FAILING_SYNC: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -191,16 +194,15 @@ int fdatasync(int file) {
 }
 "#;
 
-/// True if there is a compiler for [`FAILING_SYNC`].
+/// Returns true if there is a compiler for [`FAILING_SYNC`].
 pub(crate) fn may_compile() -> bool {
     Command::new("cc").arg("--version").output().is_ok_and(|it| it.status.success())
 }
 
-/// Whatever a disk says of the upper of a file, and however the run ends then, nothing is lost or there
-/// twice.
+/// Syncs of a sink's upper file fail, and the run recovers or dies. Nothing is lost or duplicated.
 pub(crate) fn a_failed_sync_loses_and_doubles_nothing() {
     let expected = uninterrupted();
-    // The first one is made when the file is opened.
+    // The first sync happens when the file is opened.
     for (first, last, dies) in [(2, 2, 0), (2, 4, 0), (2, 4, 3), (2, 4, 5)] {
         let directory = directory("\"full\"");
         let path = directory.path();
@@ -223,7 +225,7 @@ pub(crate) fn a_failed_sync_loses_and_doubles_nothing() {
     }
 }
 
-/// A panic in one of several workers ends the process; nothing hangs, and the next run goes on.
+/// A panic in one of several workers ends the process; nothing hangs, and the next run continues.
 pub(crate) fn a_worker_that_panics_ends_the_run() {
     let expected = uninterrupted();
     let directory = directory("\"full\"");
@@ -236,7 +238,7 @@ pub(crate) fn a_worker_that_panics_ends_the_run() {
     assert_same(directory.path(), &expected);
 }
 
-/// With a supervisor, a run that dies is started again; it goes on where it was.
+/// A supervisor restarts a run that dies; the run continues from its checkpoint.
 pub(crate) fn a_supervised_run_is_started_again() {
     let expected = uninterrupted();
     let directory = directory("10.0");
@@ -248,7 +250,7 @@ pub(crate) fn a_supervised_run_is_started_again() {
     assert_same(directory.path(), &expected);
     let broken = process::fail(directory.path(), &["run", "nowhere.toml", "--supervise"], 78);
     assert!(!broken.contains("starting it again"), "{broken}");
-    // A supervisor that is told to stop stops its run in order.
+    // A supervisor that receives SIGTERM stops its run in order.
     let slow = self::directory("1.0");
     let arguments = ["run", "flat.toml", "--supervise", "--listen", "127.0.0.1:0"];
     let mut server = process::Server::start(slow.path(), &arguments);
@@ -282,8 +284,8 @@ inputs = ["laptop", "boards"]
 path = "out.jsonl"
 "#;
 
-/// What a run does not get over is quarantined, wherever it is; read later, nothing of it is lost, and
-/// only what was behind the checkpoint comes again.
+/// A source that makes a run crash is quarantined, in whichever process it is. A later run reads it without a
+/// loss, and repeats only records after the checkpoint.
 pub(crate) fn a_source_that_makes_it_crash_is_left_alone() {
     let at = "panic after poll/boards:1";
     is_quarantined(
@@ -293,7 +295,7 @@ pub(crate) fn a_source_that_makes_it_crash_is_left_alone() {
         },
         |path, arguments| drop(process::succeed(path, arguments)),
     );
-    // Each of them in a process of its own, and the sink as well.
+    // Each source and the sink in a process of its own.
     is_quarantined(
         |path, arguments| {
             let [first, second, third] = cluster::start_failing::<3>(path, arguments, at);
@@ -306,7 +308,7 @@ pub(crate) fn a_source_that_makes_it_crash_is_left_alone() {
     );
 }
 
-/// Runs once so that the source makes it crash, and once more so that it does not.
+/// Runs the pipeline once with a source that crashes it, and once without the crash.
 fn is_quarantined(
     fail: impl Fn(&Path, &[&str]) -> (Option<i32>, String),
     succeed: impl Fn(&Path, &[&str]),
@@ -347,7 +349,7 @@ fn is_quarantined(
     }
 }
 
-/// The store may be a server that several machines reach.
+/// With a `PostgreSQL` server as the store, killed runs recover in the same way.
 pub(crate) fn checkpoints_in_postgres_do_the_same() {
     let expected = uninterrupted();
     let (postgres, directory) = (Postgres::start(), directory("3.0"));
@@ -370,8 +372,9 @@ pub(crate) fn checkpoints_in_postgres_do_the_same() {
     assert!(!directory.path().join("fresnel.db").exists(), "there is one store");
 }
 
-/// A source that is added to a pipeline has a backlog that is older than what sinks have: it is late, but
-/// it is there, once, whatever was killed. The same for one whose state was dropped.
+/// A source that is added to a pipeline has a backlog that is older than the output of the sinks. Its records
+/// are late, but each is written once, at whatever moment a run is killed. The same applies to a source whose
+/// state was dropped.
 pub(crate) fn an_added_source_loses_nothing() {
     let path_of = tempfile::tempdir().expect("room");
     let path = path_of.path();
@@ -414,7 +417,7 @@ pub(crate) fn an_added_source_loses_nothing() {
     assert!(numbers().into_iter().eq((0..2000).chain(5000..6000)), "lost or doubled");
 }
 
-/// A file that was replaced since it was read is read from its beginning, and nothing of it is lost.
+/// A file that was replaced between two runs is read from its beginning, and nothing of it is lost.
 pub(crate) fn a_replaced_file_is_read() {
     let directory = directory("5.0");
     let path = directory.path();
@@ -423,7 +426,7 @@ pub(crate) fn a_replaced_file_is_read() {
     server.wait_until(|| lines::records(&path.join("out.jsonl")).len() > 100);
     assert_eq!(server.terminate().0, Some(0));
     let capture = capture::intel5300();
-    // Another one with the same records in another order.
+    // Another file has the same records in another order.
     let half = capture.len() / 2 / (capture.len() / capture::N_FRAMES)
         * (capture.len() / capture::N_FRAMES);
     fs::write(path.join("capture.dat"), [&capture[half..], &capture[..half]].concat())
@@ -439,7 +442,8 @@ pub(crate) fn a_replaced_file_is_read() {
     assert!(n_frames > capture::N_FRAMES, "all of it, and some of the one before");
 }
 
-/// A pipeline with everything in it, stopped and started with other numbers of workers.
+/// A pipeline with all operators is stopped and started with other numbers of workers. The output is that of
+/// one run.
 pub(crate) fn a_stopped_run_goes_on_with_other_workers() {
     let pipeline =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/demo.toml"));
@@ -479,7 +483,7 @@ fn lines(directory: &Path) -> usize {
     fs::read_to_string(directory.join("golden.jsonl")).unwrap_or_default().lines().count()
 }
 
-/// A run that sleeps while another one takes over ends when it wakes, and writes nothing any more.
+/// A run is suspended while another one takes over. When it resumes, it ends and writes nothing more.
 pub(crate) fn a_run_that_was_taken_over_ends() {
     let expected = uninterrupted();
     let directory = directory("8.0");
@@ -490,7 +494,7 @@ pub(crate) fn a_run_that_was_taken_over_ends() {
     let text = PIPELINE.replace("SPEED", "\"full\"");
     fs::write(directory.path().join("flat.toml"), text).expect("room");
     first.signal("STOP");
-    // Asleep in the middle of a commit it holds the file's lock, so that nobody can take over.
+    // A run that is suspended during a commit holds the file's lock, which prevents a takeover.
     while !process::took_over(directory.path(), "flat.toml") {
         first.signal("CONT");
         first.signal("STOP");
@@ -503,7 +507,8 @@ pub(crate) fn a_run_that_was_taken_over_ends() {
     assert_same(directory.path(), &expected);
 }
 
-/// What was saved for other components than there are now is refused by name, until it is dropped.
+/// State that does not fit a component's settings is refused with the component's name, until it is dropped.
+/// A missing output file is refused as well.
 pub(crate) fn state_that_does_not_fit_is_refused() {
     let directory = directory("3.0");
     let path = directory.path();

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::{capture, lines, process};
 
-/// Prints the name of a terminal, then writes to it what it reads.
+/// Prints the name of a terminal, then writes its own input to it.
 const BOARD: &str = "
 import os, tty
 board, port = os.openpty()
@@ -44,7 +44,7 @@ pub(crate) fn lines_become_frames() {
     let mut server = process::Server::start(directory.path(), &arguments);
     let mut to_board = board.stdin.take().expect("it is piped");
     let log = capture::esp32();
-    // The first line is a boot message; half a line comes later.
+    // The first line is a boot message; the second half of the last line is sent later.
     let sent: Vec<_> = log.split_inclusive(|byte| *byte == b'\n').take(11).collect();
     let (whole, half) = (sent[..10].concat(), sent[10].split_at(40));
     to_board.write_all(&whole).and_then(|()| to_board.write_all(half.0)).expect("it reads");

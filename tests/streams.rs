@@ -1,4 +1,4 @@
-//! Intel 5300 logs over TCP, from a file that grows, and off a network interface: each frame is there once.
+//! Intel 5300 logs over TCP, from a growing file, and from a network interface: each frame is written once.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -31,7 +31,7 @@ fn directory(transport: &str) -> tempfile::TempDir {
     directory
 }
 
-/// How often each sequence number was written.
+/// Returns the number of times that each sequence number was written.
 fn counts(directory: &Path) -> BTreeMap<u64, usize> {
     let mut counts = BTreeMap::new();
     for (sequence, _) in lines::frames(&directory.join("out.jsonl")) {
@@ -44,7 +44,7 @@ fn all(each: usize) -> BTreeMap<u64, usize> {
     (0..capture::N_FRAMES as u64).map(|sequence| (sequence, each)).collect()
 }
 
-/// Sends to a port by pieces that are no records.
+/// Sends bytes to a port, in pieces that do not match the records.
 fn send(stream: &mut TcpStream, bytes: &[u8]) {
     for piece in bytes.chunks(1009) {
         stream.write_all(piece).expect("it reads");
@@ -59,7 +59,7 @@ pub(crate) fn devices_connect_and_send() {
     let mut server = process::Server::start(directory.path(), &ARGUMENTS);
     let connect = || TcpStream::connect(&address).expect("it listens");
     let mut devices = [connect(), connect()];
-    // The record in which it is cut ends later, or never, which is told.
+    // The cut is within a record, which is completed later, or reported as truncated.
     for part in [first, rest] {
         for device in &mut devices {
             send(device, part);
@@ -72,7 +72,7 @@ pub(crate) fn devices_connect_and_send() {
         "fresnel_dropped_total{component=\"laptop\",reason=\"truncated record\"} 1",
     );
     server.wait_until(|| counts(directory.path()).values().sum::<usize>() >= 7000);
-    // What was taken is kept, whoever is killed.
+    // Received records survive a kill of the process.
     server.signal("KILL");
     server.wait_for_signal();
     let mut server = process::Server::start(directory.path(), &ARGUMENTS);
@@ -80,7 +80,7 @@ pub(crate) fn devices_connect_and_send() {
     send(&mut device, rest);
     let n_first = capture::N_FRAMES / 3;
     let is_there = |(sequence, n_times): (u64, usize)| {
-        // The last third-part begins in the middle of a record.
+        // The last device begins in the middle of this record.
         n_times == if sequence == n_first as u64 { 2 } else { 3 }
     };
     server.wait_until(|| {
@@ -100,16 +100,16 @@ pub(crate) fn a_file_is_followed() {
     is_followed(&in_pcap(&log, 1), &in_pcap(&longer, 2), "10.0.0.7");
 }
 
-/// A log that has each frame a number of times, as datagrams that were captured.
+/// Returns a log that has each frame `n_times`, as captured datagrams.
 fn in_pcap(log: &[u8], n_times: usize) -> Vec<u8> {
     pcap::of(log.chunks(log.len() / (n_times * capture::N_FRAMES)))
 }
 
-/// `longer` is another log with each frame twice.
+/// Follows a file through a kill and two replacements; `longer` is another log with each frame twice.
 fn is_followed(log: &[u8], longer: &[u8], receiver: &str) {
     let directory = directory("{ follow = \"growing.dat\" }");
     let path = directory.path().join("growing.dat");
-    // In the middle of a record, and behind as many as are waited for.
+    // The cut is in the middle of a record, after all frames that the test waits for.
     let (first, rest) = log.split_at(log.len() / 2 + 20);
     fs::write(&path, first).expect("room");
     let n_written = || counts(directory.path()).values().sum::<usize>();
@@ -124,14 +124,14 @@ fn is_followed(log: &[u8], longer: &[u8], receiver: &str) {
     }
     server.wait_until(|| n_written() >= capture::N_FRAMES);
     assert!(counts(directory.path()) == all(1), "lost or doubled");
-    // Another one takes its place.
+    // Another file replaces the first one.
     let next = directory.path().join("next.dat");
     fs::write(&next, log).expect("room");
     fs::rename(&next, &path).expect("room");
     server.wait_until(|| n_written() >= 2 * capture::N_FRAMES);
     assert_eq!(server.terminate().0, Some(0));
     assert!(counts(directory.path()) == all(2), "lost or doubled");
-    // So it does while nothing runs.
+    // Another file replaces it while no run is on.
     fs::write(&path, longer).expect("room");
     let mut server = process::Server::start_silent(directory.path(), &ARGUMENTS);
     server.wait_for_words(&["was replaced while nothing followed it"]);
@@ -142,7 +142,7 @@ fn is_followed(log: &[u8], longer: &[u8], receiver: &str) {
     assert!(batches.iter().all(|batch| batch["link"]["receiver"] == receiver));
 }
 
-/// What one device captures of a network is sent on over TCP.
+/// A device captures a network and sends the capture over TCP. Each frame is written once.
 pub(crate) fn a_capture_is_sent_on() {
     let address = format!("127.0.0.1:{}", port::free());
     let directory = directory(&format!("{{ tcp = \"{address}\" }}"));
@@ -156,7 +156,7 @@ pub(crate) fn a_capture_is_sent_on() {
     assert!(batches.iter().all(|batch| batch["link"]["receiver"] == "10.0.0.7"));
 }
 
-/// True if all that is sent may be listened to.
+/// Returns true if the process may capture all traffic of an interface.
 pub(crate) fn may_listen() -> bool {
     const CAP_NET_RAW: u32 = 13;
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -174,7 +174,7 @@ pub(crate) fn an_interface_is_heard() {
     let record = &log[..log.len() / capture::N_FRAMES];
     let n_taken = |n: usize| format!("fresnel_records_total{{component=\"laptop\"}} {n}");
     for nth in 1..=50 {
-        // Nobody has that port, and to others nobody listens.
+        // No socket is bound to the two ports. The source reads datagrams to the first one only.
         for to_port in [free, other] {
             let _ = socket.send_to(record, ("127.0.0.1", to_port));
         }

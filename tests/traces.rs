@@ -1,4 +1,4 @@
-//! Traces for a collector, which is a socket that answers like one.
+//! Traces for a collector, which a socket imitates.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::support::{capture, process};
 
-/// Ends the collector.
+/// The path of the request that ends the collector.
 const END: &str = "/end";
 
-/// A request's path and body.
+/// Answers a request, and returns its path and body, or `None` if it is incomplete.
 fn answer(stream: TcpStream) -> Option<(String, Value)> {
     let mut request = BufReader::new(stream);
     let (mut first, mut n_bytes) = (String::new(), 0);

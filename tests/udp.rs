@@ -1,4 +1,5 @@
-//! Lines of ESP32 boards over UDP: what came in is kept until it is done with, and can be recorded.
+//! Lines of ESP32 boards over UDP: the journal keeps datagrams until a checkpoint contains them, and a
+//! recording can be replayed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,12 +20,12 @@ struct Board {
 }
 
 impl Board {
-    /// A board that sends to a port that was free a moment ago.
+    /// Returns a board that sends to a port that was free a moment ago.
     fn new() -> Self {
         Self::at("127.0.0.1", &format!("127.0.0.1:{}", port::free()))
     }
 
-    /// A board with an address of its own.
+    /// Returns a board with an address of its own.
     fn at(host: &str, address: &str) -> Self {
         let socket = UdpSocket::bind((host, 0)).expect("a free port");
         let address = address.to_owned();
@@ -34,7 +35,7 @@ impl Board {
         Self { socket, address, lines, n_sent: 0 }
     }
 
-    /// Sends a few, so that the socket's buffer is not overrun.
+    /// Sends the next lines; a call sends few, so that the socket's buffer does not overflow.
     fn send(&mut self, n_lines: usize) {
         for line in &self.lines[self.n_sent..self.n_sent + n_lines] {
             self.send_bytes(line);
@@ -43,7 +44,7 @@ impl Board {
     }
 
     fn send_bytes(&self, bytes: &[u8]) {
-        // Nobody may listen any more.
+        // The receiver may have ended.
         let _ = self.socket.send_to(bytes, &self.address);
     }
 }
@@ -62,13 +63,13 @@ pub(crate) fn datagrams_become_presence() {
         let taken = format!("fresnel_records_total{{component=\"hall\"}} {}", board.n_sent);
         server.wait_for_metric(&taken);
     }
-    // Boards say other things too, or nothing; what begins like a frame and is none is counted.
+    // Boards also send other text, or nothing. Only an invalid line that begins like a frame is counted.
     for bytes in [&b""[..], b"noise", b"CSI_DATA,garbage", b"CSI_DATA,\xFF"] {
         board.send_bytes(bytes);
     }
     let dropped = "fresnel_dropped_total{component=\"hall\",reason=\"no list of values\"} 2";
     server.wait_for_metric(dropped);
-    // A tick is written when it is over.
+    // A tick is written when it has ended.
     let told = directory.path().join("motion.jsonl");
     server.wait_until(|| !lines::records(&told).is_empty());
     let (code, said) = server.terminate();
@@ -78,7 +79,7 @@ pub(crate) fn datagrams_become_presence() {
     assert!(first["link"].as_str().expect("a name").starts_with("127.0.0.1/94:d9:b3:80:8c:8"));
 }
 
-/// Every datagram as it came.
+/// A pipeline that writes the frames of all boards.
 const PIPELINE: &str = r#"
 name = "hall"
 checkpoint = { interval = "20ms", granule = "50ms", retention = 1 }
@@ -99,13 +100,13 @@ fn write_pipeline(directory: &Path, transport: &str) {
     fs::write(directory.join("hall.toml"), text).expect("room");
 }
 
-/// Sequence numbers and times of the frames that were written, in order.
+/// Returns the sequence numbers and times of the frames that were written, in order.
 fn frames(directory: &Path) -> Vec<(u64, i64)> {
     lines::frames(&directory.join("out.jsonl"))
 }
 
-/// Killed again and again while a board sends: what the journal had taken is there once. Nobody takes
-/// what is sent while nothing runs.
+/// A run is killed repeatedly while a board sends. Each datagram in the journal is written once. Datagrams
+/// that are sent while no run is on are lost.
 pub(crate) fn a_killed_run_loses_no_datagram_that_it_took() {
     const KILLS: u64 = 30;
     let directory = tempfile::tempdir().expect("room");
@@ -115,7 +116,8 @@ pub(crate) fn a_killed_run_loses_no_datagram_that_it_took() {
     let mut n_taken = 0;
     for nth in 0..KILLS {
         let mut server = process::Server::start(directory.path(), &arguments);
-        // Some are seen, so that the journal has taken them; how far the rest gets is left to chance.
+        // The journal contains the frames that the test waits for. The number of further frames is left to
+        // chance.
         let first = board.n_sent as u64;
         board.send(5);
         server.wait_until(|| {
@@ -127,13 +129,13 @@ pub(crate) fn a_killed_run_loses_no_datagram_that_it_took() {
         std::thread::sleep(Duration::from_millis(nth * 7 % 40));
         drop(server);
     }
-    // So far along that it listens before.
+    // At these passes, the run already listens.
     for point in ["after poll/boards:100", "before trim/boards:20", "after trim/boards:20"] {
         let server = process::Server::start_failing(directory.path(), &arguments, point);
         board.send(25);
         assert_eq!(server.wait_for_signal(), Some(6), "{point}");
     }
-    // All that is in the journal comes out.
+    // The next run writes all datagrams of the journal.
     let mut server = process::Server::start(directory.path(), &arguments);
     board.send(5);
     let last = board.n_sent as u64 - 1;
@@ -144,7 +146,7 @@ pub(crate) fn a_killed_run_loses_no_datagram_that_it_took() {
     assert_eq!(numbers.len(), frames.len(), "doubled");
     assert!(frames.len() >= n_taken, "lost");
     for first in (0..last).step_by(25) {
-        // The journal has a beginning of what each run was sent: nothing within it is missing.
+        // The journal contains the first datagrams of each run, without a gap.
         let of_run: Vec<_> = numbers.range(first..(first + 25).min(last + 1)).collect();
         let gap = of_run.windows(2).any(|pair| *pair[1] != pair[0] + 1);
         assert!(!gap && *of_run[0] == first, "of the run from {first}: {of_run:?}");
@@ -162,7 +164,7 @@ pub(crate) fn a_recording_is_replayed() {
         process::Server::start_silent(path, &["record", "hall.toml", "boards", "rec"]);
     let segment = path.join("rec/00000000000000000000.journal");
     let n_bytes = || fs::metadata(&segment).map_or(0, |metadata| metadata.len());
-    // It listens when the first of these is taken.
+    // The recorder listens once the journal contains the first of these.
     recorder.wait_until(|| {
         board.send_bytes(b"CSI_DATA,garbage");
         n_bytes() > 0
@@ -184,7 +186,8 @@ pub(crate) fn a_recording_is_replayed() {
     assert!(said.contains("cannot be recorded"), "{said}");
 }
 
-/// Boards come and go; each is told once, whatever is killed, and names what it receives.
+/// Boards connect and disconnect. Each event is reported once, at whatever moment a run is killed, and each
+/// frame has its board as the receiver.
 pub(crate) fn boards_are_discovered() {
     let directory = tempfile::tempdir().expect("room");
     let address = format!("127.0.0.1:{}", port::free());
@@ -204,12 +207,12 @@ pub(crate) fn boards_are_discovered() {
     let of_first = || events().into_iter().filter(|(_, board)| board == "127.0.0.2");
     let arguments = ["run", "hall.toml", "--listen", "127.0.0.1:0"];
     let mut server = process::Server::start(directory.path(), &arguments);
-    // What begins a capture of a network says nothing of the datagrams of others.
+    // The beginning of a network capture from one board does not affect the datagrams of other boards.
     let other = Board::at("127.0.0.4", &address);
     other.send_bytes(&pcap::of(std::iter::empty()));
     other.send_bytes(b"CSI_DATA,nonsense,[1 2]\n");
     let mut n_sent = 0;
-    // A line each, the next when these are written.
+    // Sends one line of each board, and waits until they are written.
     let mut send = |server: &mut process::Server, boards: &mut [Board]| {
         for board in &mut *boards {
             board.send(1);
@@ -220,7 +223,7 @@ pub(crate) fn boards_are_discovered() {
     while events().len() < 2 {
         send(&mut server, &mut boards);
     }
-    // Only the second goes on.
+    // Only the second board continues to send.
     while of_first().count() < 2 {
         send(&mut server, &mut boards[1..]);
     }
@@ -246,15 +249,15 @@ pub(crate) fn boards_are_discovered() {
     assert_eq!(errors, [(&"127.0.0.4".into(), &"unknown column layout".into())]);
 }
 
-/// A board whose frames a run does not get over is quarantined, the others are not. Read later, nothing of
-/// it is lost.
+/// A board whose frames make the run crash is quarantined, the others are not. A later run reads the board's
+/// frames without a loss.
 pub(crate) fn a_board_that_makes_it_crash_is_left_alone() {
     for known in [true, false] {
         is_quarantined(known);
     }
 }
 
-/// The board is `known` from an earlier run.
+/// Quarantines a board, which is `known` if an earlier run has read it.
 fn is_quarantined(known: bool) {
     let directory = tempfile::tempdir().expect("room");
     let path = directory.path();
@@ -276,12 +279,12 @@ fn is_quarantined(known: bool) {
     let at = "panic at a frame/127.0.0.3:1";
     let mut server = process::Server::start_failing(path, &arguments, at);
     bad.send(1);
-    // A checkpoint may know it before its first frame makes the run crash.
+    // A checkpoint may contain the board before its first frame makes the run crash.
     let partition = if known { "boards/127.0.0.3" } else { "boards/" };
     server.wait_for_words(&["quarantined on trial", partition]);
     server.wait_for_words(&["listening on"]);
     bad.send(1);
-    // Until a run goes on, nobody may listen.
+    // No socket may listen until the supervisor has started the next run.
     server.wait_until(|| {
         good.send(1);
         of("127.0.0.2").len() >= 4
@@ -301,7 +304,7 @@ fn is_quarantined(known: bool) {
     assert_eq!(times.len(), of("127.0.0.2").len(), "each once");
 }
 
-/// With all that is known to send to it.
+/// A quarantined socket with all its boards: the journal keeps its datagrams, and a later run writes them.
 pub(crate) fn a_socket_that_is_left_alone_is_read_later() {
     let directory = tempfile::tempdir().expect("room");
     let address = format!("127.0.0.1:{}", port::free());
@@ -325,7 +328,7 @@ pub(crate) fn a_socket_that_is_left_alone_is_read_later() {
     }
 }
 
-/// Bytes in the journals of a folder's pipelines.
+/// Returns the number of bytes in the journals of a folder's pipelines.
 fn journal_bytes(directory: &Path) -> u64 {
     let (mut folders, mut n_bytes) = (vec![directory.join("fresnel.journal")], 0);
     while let Some(folder) = folders.pop() {
@@ -339,7 +342,7 @@ fn journal_bytes(directory: &Path) -> u64 {
     n_bytes
 }
 
-/// Has a stream of the boards written to a file of its name.
+/// Adds a sink that writes a stream of the boards to a file of the stream's name.
 fn keep_stream(directory: &Path, stream: &str) {
     let pipeline = directory.join("hall.toml");
     let text = fs::read_to_string(&pipeline).expect("the pipeline");
@@ -349,9 +352,9 @@ fn keep_stream(directory: &Path, stream: &str) {
     fs::write(&pipeline, [text, sink].join("\n")).expect("room");
 }
 
-/// A run that has no turn for long loses datagrams, which it counts.
+/// A suspended run loses datagrams, and counts them when it resumes.
 pub(crate) fn what_there_was_no_room_for_is_counted() {
-    // More than sockets hold.
+    // More datagrams than a socket's buffer has room for.
     const SENT: u64 = 60_000;
     let directory = tempfile::tempdir().expect("room");
     let board = Board::new();
@@ -364,12 +367,12 @@ pub(crate) fn what_there_was_no_room_for_is_counted() {
         board.send_bytes(&board.lines[0]);
     }
     server.signal("CONT");
-    // The next one that finds room tells of those before it.
+    // The next datagram that finds room reports the lost ones before it.
     let (mut n_sent, mut found) = (SENT, [0, 0]);
     while found[1] == 0 || found.iter().sum::<u64>() < n_sent {
         board.send_bytes(&board.lines[0]);
         n_sent += 1;
-        // Time enough for one to come through.
+        // Enough time for one datagram to arrive.
         for _ in 0..100 {
             found = [
                 server.metric("fresnel_records_total{component=\"boards\"}"),
@@ -385,7 +388,7 @@ pub(crate) fn what_there_was_no_room_for_is_counted() {
     assert_eq!(found.iter().sum::<u64>(), n_sent, "{found:?}");
     let errors = || lines::records(&directory.path().join("errors.jsonl"));
     let n_errors = || errors().iter().filter_map(|error| error["n_records"].as_u64()).sum::<u64>();
-    // They leave when their tick is over.
+    // Errors are sent when their tick ends.
     server.wait_until(|| n_errors() >= found[1]);
     assert_eq!(server.terminate().0, Some(0));
     assert!(errors().iter().all(|error| error["partition"] == ""), "nobody knows who sent them");
@@ -415,7 +418,7 @@ inputs = ["loud", "mute"]
 path = "out.jsonl"
 "#;
 
-/// What nobody sends to holds nothing back, once it has been silent for long enough.
+/// A socket without input does not delay the watermark once it is idle.
 pub(crate) fn a_silent_socket_holds_nothing_back() {
     let directory = tempfile::tempdir().expect("room");
     let [loud, mute] = port::distinct().map(|port| format!("127.0.0.1:{port}"));
@@ -425,7 +428,7 @@ pub(crate) fn a_silent_socket_holds_nothing_back() {
     let mut server = process::Server::start(directory.path(), &arguments);
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let out = directory.path().join("out.jsonl");
-    // Of 2026, so before any time that the other clock comes to.
+    // These times are in 2026, before any time of the other source's clock.
     for at_ms in [1_767_225_600_000_i64, 1_767_225_601_000] {
         socket.send_to(format!("{{\"at_ms\":{at_ms}}}").as_bytes(), &loud).expect("it listens");
     }
@@ -434,7 +437,7 @@ pub(crate) fn a_silent_socket_holds_nothing_back() {
     assert_eq!(server.terminate().0, Some(0));
 }
 
-/// A journal that was damaged, or lost, between two runs: what comes later is taken all the same.
+/// A journal is damaged or lost between two runs. Later datagrams are accepted nevertheless, each once.
 pub(crate) fn a_damaged_journal_loses_nothing_new() {
     for damage in ["none", "turned bit", "lost"] {
         let directory = tempfile::tempdir().expect("room");
@@ -466,7 +469,7 @@ pub(crate) fn a_damaged_journal_loses_nothing_new() {
     }
 }
 
-/// Turns over a bit in the middle of the only segment under a folder.
+/// Flips a bit in the middle of the only segment below a folder.
 fn turn_bit(folder: &Path) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
@@ -481,7 +484,7 @@ fn turn_bit(folder: &Path) {
     }
 }
 
-/// Two recordings cannot write to one folder: the second is refused, and the first goes on.
+/// Two recordings cannot write to one folder: the second is refused, and the first continues.
 pub(crate) fn a_journal_has_one_writer() {
     let directory = tempfile::tempdir().expect("room");
     let path = directory.path();

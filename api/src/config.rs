@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use engine::{Configuration, ZoneConfig};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::error::{Problem, RequestError};
+use crate::parameters::Parameters;
 
 /// A zone on the site plan.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Zone {
     /// The zone's name.
     name: String,
-    /// The operator that follows it.
+    /// The operator that the zone belongs to.
     operator: String,
     #[serde(flatten)]
     shape: Shape,
@@ -29,7 +30,7 @@ pub(crate) struct Zone {
 pub(crate) struct Shape {
     /// Corners of a polygon on the plan, in metres; three or more.
     coordinates: Vec<[f32; 2]>,
-    /// The site it is in; absent for every site.
+    /// The site of the zone; absent for all sites.
     site: Option<String>,
 }
 
@@ -45,21 +46,21 @@ impl From<Shape> for ZoneConfig {
     }
 }
 
-/// Whose zone it is.
+/// The operator of a zone.
 #[derive(Debug, Deserialize, IntoParams)]
 pub(crate) struct Owner {
-    /// The operator; not needed if only one has zones.
+    /// The operator that the zone belongs to; required only if several operators have zones.
     operator: Option<String>,
 }
 
-/// A change that is kept.
+/// A stored change.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Kept {
-    /// The event time from which on it is so, in milliseconds since the Unix epoch.
+    /// The event time at which the change takes effect, in milliseconds since the Unix epoch.
     takes_effect_at_ms: u64,
 }
 
-/// The zones of the pipeline.
+/// Returns the zones of the pipeline, after all changes so far.
 #[utoipa::path(
     get,
     path = "/api/v1/config/zones",
@@ -77,8 +78,9 @@ pub(crate) async fn zones(State(app): State<App>) -> Result<Json<Vec<Zone>>, Req
     Ok(Json(zones.collect()))
 }
 
-/// Sets a zone while the pipeline runs, and keeps it: it stands, whatever the pipeline file says, until
-/// it is set again or taken away.
+/// Sets a zone while the pipeline runs.
+///
+/// The change is durable. It overrides the pipeline file until the zone is set again or removed.
 #[utoipa::path(
     put,
     path = "/api/v1/config/zones/{name}",
@@ -95,14 +97,16 @@ pub(crate) async fn zones(State(app): State<App>) -> Result<Json<Vec<Zone>>, Req
 pub(crate) async fn set_zone(
     State(app): State<App>,
     Path(name): Path<String>,
-    Query(owner): Query<Owner>,
+    Parameters(owner): Parameters<Owner>,
     shape: Result<Json<Shape>, JsonRejection>,
 ) -> Result<Json<Kept>, RequestError> {
     let Json(shape) = shape.map_err(|error| RequestError::BadRequest(error.body_text()))?;
     change(&app, owner, name, Some(shape.into())).await
 }
 
-/// Takes a zone away while the pipeline runs; it stays away, whatever the pipeline file says.
+/// Removes a zone while the pipeline runs.
+///
+/// The change is durable. The zone stays removed even if the pipeline file defines it.
 #[utoipa::path(
     delete,
     path = "/api/v1/config/zones/{name}",
@@ -117,7 +121,7 @@ pub(crate) async fn set_zone(
 pub(crate) async fn remove_zone(
     State(app): State<App>,
     Path(name): Path<String>,
-    Query(owner): Query<Owner>,
+    Parameters(owner): Parameters<Owner>,
 ) -> Result<Json<Kept>, RequestError> {
     change(&app, owner, name, None).await
 }
@@ -131,7 +135,7 @@ async fn change(
     let configuration = configuration(app)?;
     let operator = owner.operator.map_or_else(|| only_operator(&configuration), Ok)?;
     let change = move || configuration.set_zone(&operator, &name, zone);
-    // It is kept even if the client goes away meanwhile.
+    // The change is stored even if the client disconnects meanwhile.
     let kept = tokio::task::spawn_blocking(change).await;
     let takes_effect_at_ms = kept.map_err(|_| RequestError::Interrupted)??;
     Ok(Json(Kept { takes_effect_at_ms }))
@@ -141,12 +145,16 @@ fn configuration(app: &App) -> Result<Arc<Configuration>, RequestError> {
     app.shared.configuration.clone().ok_or(RequestError::Elsewhere)
 }
 
-/// The operator that is meant when there is only one.
+/// Returns the only operator with zones; an error if there is none or more than one.
 fn only_operator(configuration: &Configuration) -> Result<String, RequestError> {
     let mut operators = configuration.zones().into_keys();
     match (operators.next(), operators.next()) {
         (Some(operator), None) => Ok(operator),
-        (None, _) => Err(RequestError::NotFound("the pipeline has no operator with zones")),
-        _ => Err(RequestError::BadRequest("which operator? several have zones".to_owned())),
+        (None, _) => {
+            Err(RequestError::NotFound("the pipeline has no operator with zones".to_owned()))
+        }
+        _ => Err(RequestError::BadRequest(
+            "several operators have zones: name one with `operator`".to_owned(),
+        )),
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use engine::ConfigurationError;
 use queries::QueryError;
@@ -11,14 +11,14 @@ use schemas::TableError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The body of an error.
+/// The body of an error response: problem details (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
-    /// The status code again.
+    /// The HTTP status code.
     status: u16,
-    /// The status in words.
+    /// The standard text of the status code, such as `Not Found`.
     title: String,
-    /// The problem of this request.
+    /// The cause of the error for this request.
     detail: String,
 }
 
@@ -26,24 +26,30 @@ pub(crate) struct Problem {
 #[derive(Debug)]
 pub(crate) enum RequestError {
     /// The requested item was not found.
-    NotFound(&'static str),
-    /// The request makes no sense.
+    NotFound(String),
+    /// No resource has this path.
+    NoSuchPath(String),
+    /// The resource does not support this method.
+    NoSuchMethod(Method),
+    /// The server has no representation of the answer that the client accepts.
+    NotAcceptable(String),
+    /// The request is invalid.
     BadRequest(String),
     /// The body of the request is too long or broken.
     Body(axum::Error),
-    /// The body of the request took longer than this.
+    /// The body of the request did not arrive within this time.
     SlowBody(Duration),
-    /// There are too many WebSockets and taps.
+    /// Too many WebSockets and taps are open.
     TooManySessions,
-    /// The pipeline keeps no history.
+    /// The pipeline has no history.
     NoHistory,
     /// The query failed.
     Query(QueryError),
-    /// The history holds something that is no record.
+    /// A row of the history is not a valid record.
     Table(TableError),
-    /// Another process of the run can answer it.
+    /// Only another process of the run can answer the request.
     Elsewhere,
-    /// The program ends before it is answered.
+    /// The server ends before it can answer.
     Interrupted,
     /// The configuration was not changed.
     Configuration(ConfigurationError),
@@ -70,7 +76,9 @@ impl From<TableError> for RequestError {
 impl RequestError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound(_) | Self::NoHistory => StatusCode::NOT_FOUND,
+            Self::NotFound(_) | Self::NoSuchPath(_) | Self::NoHistory => StatusCode::NOT_FOUND,
+            Self::NoSuchMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
             Self::BadRequest(_) | Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Table(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -95,8 +103,16 @@ impl RequestError {
 
     fn detail(self) -> String {
         match self {
-            Self::NotFound(what) => what.to_owned(),
-            Self::BadRequest(detail) => detail,
+            Self::NotFound(detail) | Self::BadRequest(detail) => detail,
+            Self::NoSuchPath(path) => {
+                format!("no resource has the path {path}: /api/v1/openapi.json lists all of them")
+            }
+            Self::NoSuchMethod(method) => {
+                format!("the resource does not support {method}: see the header `allow`")
+            }
+            Self::NotAcceptable(available) => {
+                format!("no accepted media type is available: expected one of {available}")
+            }
             Self::Body(error) => {
                 format!("could not read the request body, of at most 1 MiB: {error}")
             }

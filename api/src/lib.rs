@@ -1,9 +1,12 @@
 //! The API of a running pipeline: HTTP, WebSocket, OpenAPI, and a page.
 
+mod accept;
 mod app;
 mod config;
+mod docs;
 mod error;
 mod page;
+mod parameters;
 mod pose;
 mod router;
 mod server;

@@ -1,7 +1,7 @@
-//! People now and before.
+//! Current and earlier frames of people.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use queries::Limits;
 use schemas::{EstimatorKind, PoseFrame, from_batch};
@@ -10,25 +10,26 @@ use utoipa::IntoParams;
 
 use crate::app::App;
 use crate::error::{Problem, RequestError};
+use crate::parameters::Parameters;
 
 const DEFAULT_CONFIDENCE: f32 = 0.5;
 const DEFAULT_FRAMES: u32 = 100;
 const MAX_FRAMES: u32 = 1000;
 const MAX_SKIP: u32 = 10_000;
 
-/// Which people to give.
+/// Filters of the newest frame.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct CurrentQuery {
     /// Only people in this zone.
     zone_id: Option<String>,
-    /// Only people with at least this confidence; 0.5 by default.
+    /// Only people with at least this confidence, from 0 to 1; 0.5 by default.
     min_confidence: Option<f32>,
-    /// Only frames of this source; without it, the newest frame that is no ground truth.
+    /// Only frames of this source. By default, frames of all sources except ground truth.
     source: Option<String>,
 }
 
-/// The newest frame of people.
+/// Returns the newest frame of people.
 #[utoipa::path(
     get,
     path = "/api/v1/pose/current",
@@ -40,7 +41,7 @@ pub(crate) struct CurrentQuery {
 )]
 pub(crate) async fn current(
     State(app): State<App>,
-    Query(query): Query<CurrentQuery>,
+    Parameters(query): Parameters<CurrentQuery>,
 ) -> Result<Json<PoseFrame>, RequestError> {
     let wanted = |frame: &PoseFrame| match &query.source {
         Some(source) => frame.source == *source,
@@ -48,7 +49,8 @@ pub(crate) async fn current(
     };
     let frames = app.shared.hub.latest_poses().into_iter().filter(wanted);
     let newest = frames.max_by_key(|frame| frame.captured_at_ns);
-    let mut frame = newest.ok_or(RequestError::NotFound("there is no frame of people yet"))?;
+    let mut frame =
+        newest.ok_or(RequestError::NotFound("no frame of people has arrived yet".to_owned()))?;
     let min_confidence = query.min_confidence.unwrap_or(DEFAULT_CONFIDENCE);
     frame.persons.retain(|person| {
         let in_zone = query.zone_id.is_none() || person.zone == query.zone_id;
@@ -57,23 +59,23 @@ pub(crate) async fn current(
     Ok(Json(frame))
 }
 
-/// Which frames to give.
+/// Time span and filters of earlier frames.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct HistoryQuery {
-    /// First moment, inclusive, such as 2026-01-01T00:00:00Z.
+    /// Start of the time span, inclusive, such as 2026-01-01T00:00:00Z.
     start_time: DateTime<Utc>,
-    /// Last moment, exclusive.
+    /// End of the time span, exclusive.
     end_time: DateTime<Utc>,
-    /// Only this person, and only frames that show them.
+    /// Only this person, and only frames with this person. Ids contain letters, digits, `_` and `-`.
     person_id: Option<String>,
-    /// Most frames; 100 by default, at most 1000.
+    /// Maximum number of frames; 100 by default, at most 1000.
     limit: Option<u32>,
-    /// Frames to leave out first; at most 10000.
+    /// Number of frames to skip at the start; 0 by default, at most 10000.
     skip: Option<u32>,
 }
 
-/// Frames of people in a span of time, oldest first.
+/// Returns the frames of people in a time span, oldest first.
 #[utoipa::path(
     get,
     path = "/api/v1/pose/history",
@@ -86,7 +88,7 @@ pub(crate) struct HistoryQuery {
 )]
 pub(crate) async fn history(
     State(app): State<App>,
-    Query(query): Query<HistoryQuery>,
+    Parameters(query): Parameters<HistoryQuery>,
 ) -> Result<Json<Vec<PoseFrame>>, RequestError> {
     let history = app.shared.history.as_ref().ok_or(RequestError::NoHistory)?;
     let sql = history_sql(&query)?;
@@ -115,7 +117,7 @@ fn history_sql(query: &HistoryQuery) -> Result<String, RequestError> {
         return bad("times must lie between the years 1678 and 2262");
     };
     let person = match &query.person_id {
-        // The id becomes part of the query, so it must not hold any of its syntax.
+        // The id becomes part of the query, so it must not contain SQL syntax.
         Some(id)
             if !id
                 .chars()

@@ -1,14 +1,19 @@
 //! The routes and their OpenAPI document.
 
+use axum::http::{Method, Uri};
 use axum::routing::get;
 use axum::{Json, Router};
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::{config, page, pose, sql, stream, system, tap};
+use crate::error::RequestError;
+use crate::tap::STREAM_MEDIA_TYPE;
+use crate::{config, docs, page, pose, sql, stream, system, tap};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -32,7 +37,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(tap::tap))
 }
 
-/// The OpenAPI document.
+/// Returns the OpenAPI document of the API.
 pub fn openapi() -> Document {
     routes().split_for_parts().1
 }
@@ -42,5 +47,23 @@ pub(crate) fn router(app: App) -> Router {
     router
         .route("/api/v1/openapi.json", get(move || async move { Json(document) }))
         .route("/", get(page::index))
+        .route("/docs", get(docs::index))
+        .route("/docs/{*name}", get(docs::page))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(CompressionLayer::new().compress_when(is_complete()))
         .with_state(app)
+}
+
+async fn no_such_path(uri: Uri) -> RequestError {
+    RequestError::NoSuchPath(uri.path().to_owned())
+}
+
+async fn no_such_method(method: Method) -> RequestError {
+    RequestError::NoSuchMethod(method)
+}
+
+/// Excludes streams: a compressor would delay their lines.
+fn is_complete() -> impl Predicate {
+    DefaultPredicate::new().and(NotForContentType::const_new(STREAM_MEDIA_TYPE))
 }

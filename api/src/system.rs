@@ -1,4 +1,4 @@
-//! Is it well, and what does it do?
+//! Health, counters and performance of a running pipeline.
 
 use std::collections::BTreeMap;
 
@@ -14,29 +14,29 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::wall_clock::now;
 
-/// Whether the pipeline is well.
+/// The health of the pipeline.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Health {
-    /// `healthy`; `degraded` while a component tries something again that failed; `unhealthy` when a
-    /// failure ends the pipeline.
+    /// `healthy`; `degraded` while a component retries after a failure; `unhealthy` when a failure ends the
+    /// pipeline.
     status: &'static str,
     /// The failure that ends the pipeline, with its causes.
     error: Option<String>,
     /// The server's time.
     timestamp: DateTime<Utc>,
-    /// Each component of the pipeline; and `checkpoints`, `configuration` and `lease` while the store
-    /// fails.
+    /// The health of each component, by name. Includes `checkpoints`, `configuration` and `lease` while the
+    /// store fails.
     components: BTreeMap<String, ComponentHealth>,
 }
 
-/// Whether a component is well.
+/// The health of a component.
 #[derive(Debug, Serialize, ToSchema)]
 struct ComponentHealth {
-    /// `running`; `retrying` what failed, or waiting for the end of an `outage`; `ended`.
+    /// `running`; `retrying` after a failure; `outage` while an external system is unreachable; `ended`.
     state: &'static str,
-    /// When it failed first, if it has not succeeded since.
+    /// Time of the first failure since the last success, if there is one.
     since: Option<DateTime<Utc>>,
-    /// Number of failures since then.
+    /// Number of failures since the last success.
     failures: u64,
     /// The latest failure and its causes.
     error: Option<String>,
@@ -82,7 +82,7 @@ pub(crate) async fn health(State(app): State<App>) -> (StatusCode, Json<Health>)
     (code, Json(Health { status, error, timestamp: now(), components }))
 }
 
-/// The settings of the component.
+/// The state and the counters of the pipeline.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Status {
     /// Always `running`.
@@ -90,9 +90,9 @@ pub(crate) struct Status {
     state: &'static str,
     /// The pipeline's name.
     pipeline: String,
-    /// Seconds since the start.
+    /// Seconds since the start of the run.
     uptime_seconds: f64,
-    /// People in the newest frame of each source.
+    /// Number of people in the newest frames of all sources.
     total_persons_tracked: usize,
     /// The counters of each component.
     components: BTreeMap<String, ComponentStatus>,
@@ -101,11 +101,11 @@ pub(crate) struct Status {
 /// The counters of a component.
 #[derive(Debug, Serialize, ToSchema)]
 struct ComponentStatus {
-    /// Records that a source gave or a sink took.
+    /// Records that a source read or a sink accepted.
     records: u64,
-    /// Records that came later than their tick.
+    /// Records that arrived after their tick.
     late: u64,
-    /// Records that could not be used, by reason.
+    /// Records that were dropped, by reason.
     dropped: BTreeMap<&'static str, u64>,
 }
 
@@ -137,9 +137,9 @@ pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
 /// The cost and the progress of each component.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Performance {
-    /// Seconds since the start.
+    /// Seconds since the start of the run.
     uptime_seconds: f64,
-    /// The component that everything else waits for: the one that is furthest behind.
+    /// The component that delays the others: the component with the lowest clock.
     held_by: Option<String>,
     /// The components, by name.
     components: BTreeMap<String, Load>,
@@ -148,20 +148,24 @@ pub(crate) struct Performance {
 /// The cost and the progress of a component.
 #[derive(Debug, Serialize, ToSchema)]
 struct Load {
-    /// Records that a source gave or a sink took.
+    /// Records that a source read or a sink accepted.
     records: u64,
-    /// Records that it sent on to other components.
+    /// Records that arrived after their tick.
+    late: u64,
+    /// Records that were dropped, for any reason.
+    dropped: u64,
+    /// Records that the component sent to other components.
     sent: u64,
-    /// About how many bytes they have.
+    /// Approximate bytes of the records that the component sent.
     sent_bytes: u64,
-    /// Seconds that its operators worked, on all workers together.
+    /// Seconds that the component's operators worked, on all workers together.
     busy_seconds: f64,
-    /// The tick that a source or an operator has come to, or up to which all is done with in a sink, in
-    /// milliseconds since the Unix epoch.
+    /// The tick that a source or an operator has reached, or the first tick that is not durable in a sink,
+    /// in milliseconds since the Unix epoch.
     clock_ms: Option<u64>,
-    /// Seconds of event time that it is behind the source that is furthest.
+    /// Event time between the most advanced component and this component, in seconds.
     lag_seconds: Option<f64>,
-    /// Polls of a source or ticks of a sink that wait.
+    /// Length of the queue: polls of a source, or ticks of a sink.
     queued: usize,
 }
 
@@ -179,6 +183,8 @@ pub(crate) async fn performance(State(app): State<App>) -> Json<Performance> {
         let clock_ms = counts.clock();
         let load = Load {
             records: counts.records,
+            late: counts.late,
+            dropped: counts.dropped.values().sum(),
             sent: counts.sent,
             sent_bytes: counts.sent_bytes,
             busy_seconds: counts.busy.as_secs_f64(),
@@ -195,14 +201,14 @@ pub(crate) async fn performance(State(app): State<App>) -> Json<Performance> {
     })
 }
 
-/// The first component on the records' way that is furthest behind.
+/// Returns the component with the lowest clock; of several, the first in the order of the plan.
 fn held_by(plan: &Plan, counts: &BTreeMap<String, Counts>) -> Option<String> {
     let components = plan.components().into_iter();
     let clocks = components.filter_map(|(name, _)| Some((name, counts.get(name)?.clock()?)));
     clocks.min_by_key(|(_, clock)| *clock).map(|(name, _)| name.to_owned())
 }
 
-/// Counters in the Prometheus text format.
+/// Returns all counters in the Prometheus text format.
 #[utoipa::path(
     get,
     path = "/metrics",

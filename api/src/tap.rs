@@ -1,4 +1,4 @@
-//! A look at the records of a stream.
+//! Taps: the records of a stream, sent to a client while they flow.
 
 use std::sync::Arc;
 
@@ -15,8 +15,13 @@ use crate::app::App;
 use crate::error::{Problem, RequestError};
 use crate::server::{Activity, SessionKind};
 
-/// Gives the records of a stream while they flow, as lines of JSON, until the client has seen enough. A
-/// client that is too slow misses the oldest, and gets a line that counts them, such as `{"missed":3}`.
+/// The media type of JSON Lines without an end.
+pub(crate) const STREAM_MEDIA_TYPE: &str = "application/x-ndjson";
+
+/// Sends the records of a stream while they flow, as JSON Lines, until the client disconnects.
+///
+/// A client that reads too slowly misses the oldest records. It receives a line with their number, such as
+/// `{"missed":3}`.
 #[utoipa::path(
     get,
     path = "/api/v1/streams/{name}/tap",
@@ -33,25 +38,29 @@ pub(crate) async fn tap(
     Extension(activity): Extension<Arc<Activity>>,
 ) -> Result<Response, RequestError> {
     let streams = app.shared.plan.streams();
+    let names: Vec<_> = streams.keys().map(ToString::to_string).collect();
     let stream = streams.into_keys().find(|stream| stream.to_string() == name);
-    let stream = stream.ok_or(RequestError::NotFound("the pipeline has no such stream"))?;
+    let stream = stream.ok_or_else(|| {
+        let names = names.join(", ");
+        RequestError::NotFound(format!("stream \"{name}\" not found: expected one of {names}"))
+    })?;
     let session =
         app.server.connections.session(SessionKind::Tap).ok_or(RequestError::TooManySessions)?;
     let state = (app.shared.taps.open(stream), app.server.ending, session);
     let lines = stream::unfold(state, move |(tap, mut ending, session)| {
         let activity = Arc::clone(&activity);
         async move {
-            // A stream that is silent is no client that does not read.
+            // A client of an idle stream must not count as a client that does not read.
             let _working = activity.working();
             let lines = next(&tap, &mut ending).await?;
             Some((Ok::<_, serde_json::Error>(lines), (tap, ending, session)))
         }
     });
-    let media_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    let media_type = [(header::CONTENT_TYPE, STREAM_MEDIA_TYPE)];
     Ok((media_type, Body::from_stream(lines)).into_response())
 }
 
-/// The next record as lines; none when the server ends.
+/// Waits for the next record and returns it as lines; none when the server ends.
 async fn next(tap: &Tap, ending: &mut watch::Receiver<bool>) -> Option<Vec<u8>> {
     tokio::select! {
         tapped = tap.next() => Some(lines(&tapped)),
@@ -59,7 +68,7 @@ async fn next(tap: &Tap, ending: &mut watch::Receiver<bool>) -> Option<Vec<u8>> 
     }
 }
 
-/// A record as lines, behind one that counts those that were missed before it.
+/// Returns a record as lines, after a line with the number of missed records if there are any.
 fn lines(tapped: &Tapped) -> Vec<u8> {
     let mut lines = match tapped.n_missed {
         0 => Vec::new(),
@@ -67,7 +76,7 @@ fn lines(tapped: &Tapped) -> Vec<u8> {
     };
     let whole = lines.len();
     if tapped.record.write_json_lines(&mut lines).is_err() {
-        // Half a line would be none.
+        // A partial line is not valid JSON.
         lines.truncate(whole);
     }
     lines

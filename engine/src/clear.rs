@@ -12,16 +12,16 @@ use crate::paths::normalized;
 /// Folder of the journals of all pipelines.
 pub(crate) const JOURNALS: &str = "fresnel.journal";
 
-/// Why the output of earlier runs was not removed.
+/// A failure to remove the output of earlier runs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClearError {
-    /// The output at a sink's destination may not be its own; nothing was removed.
+    /// The destination of a sink may contain output of another writer. Nothing was removed.
     #[error("cannot clear the output of sink {sink:?}")]
     Sink {
         /// The sink's name.
         sink: String,
-        /// Why.
+        /// The cause.
         source: OutputError,
     },
     /// A file or folder could not be removed.
@@ -34,7 +34,7 @@ pub enum ClearError {
     },
 }
 
-/// Warns, for each sink, of what its destination holds before a fresh start.
+/// Warns, for each sink, of existing output at its destination before a fresh start.
 pub(crate) fn warn_of_output(plan: &Plan, directory: &Path) {
     for sink in &plan.sinks {
         if let Some(leftovers) = sink.config.leftovers(directory) {
@@ -43,12 +43,12 @@ pub(crate) fn warn_of_output(plan: &Plan, directory: &Path) {
     }
 }
 
-/// Removes what earlier runs of a pipeline have left: the output of its sinks, as far as it is told from
-/// other files, and its journals. To be called before a fresh start, and not while the pipeline runs.
+/// Removes the output of earlier runs of a pipeline: the output of its sinks, as far as a sink recognises
+/// it as its own, and its journals. Call it before a fresh start, and not while the pipeline runs.
 ///
 /// # Errors
 ///
-/// [`ClearError`]: nothing was removed if a destination holds anything else.
+/// [`ClearError`]. Nothing is removed if a destination contains anything else.
 pub(crate) fn clear_output(plan: &Plan, directory: &Path) -> Result<(), ClearError> {
     let mut paths = Vec::new();
     for sink in &plan.sinks {
@@ -64,12 +64,12 @@ pub(crate) fn clear_output(plan: &Plan, directory: &Path) -> Result<(), ClearErr
     Ok(())
 }
 
-/// Folder of the journals of a pipeline, with a folder for each lineage.
+/// Returns the folder of a pipeline's journals, with a folder for each lineage.
 pub(crate) fn journals(directory: &Path, pipeline: &str) -> PathBuf {
     directory.join(JOURNALS).join(pipeline)
 }
 
-/// The journals of earlier runs, unless the pipeline replays them.
+/// Returns the folder of the journals of earlier runs; none if the pipeline replays one of them.
 fn journals_to_clear(plan: &Plan, directory: &Path) -> Option<PathBuf> {
     let journals = journals(directory, &plan.name);
     let cleared = normalized(Path::new("."), &journals);
@@ -78,7 +78,7 @@ fn journals_to_clear(plan: &Plan, directory: &Path) -> Option<PathBuf> {
     (journals.is_dir() && !is_read).then_some(journals)
 }
 
-/// Processes of a run may clear the same folder together.
+/// Removes a file or folder, if it exists: several processes of a run may remove it at the same time.
 fn remove(path: &Path) -> io::Result<()> {
     let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {

@@ -1,4 +1,4 @@
-//! Counters of each component: records, late and dropped ones, with reasons.
+//! Counters of each component, such as records, late records, and dropped records by reason.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,25 +13,25 @@ use crate::metrics::Metrics;
 /// The counts of one component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Records that a source gave or a sink took; frames for CSI.
+    /// Records that a source read or a sink accepted; frames for CSI.
     pub records: u64,
-    /// Records that came later than their tick.
+    /// Records that arrived after their tick.
     pub late: u64,
-    /// Records that could not be used, by reason.
+    /// Records that were dropped, by reason.
     pub dropped: BTreeMap<&'static str, u64>,
-    /// Time that its operators worked, on all workers together.
+    /// Time that the component's operators worked, on all workers together.
     pub busy: Duration,
-    /// Records that it sent on to other components; frames for CSI.
+    /// Records that the component sent to other components; frames for CSI.
     pub sent: u64,
-    /// About how many bytes they have.
+    /// Approximate bytes of the records that the component sent.
     pub sent_bytes: u64,
     /// The age of records when a sink accepted them.
     latencies: Latencies,
-    /// The progress of each partition.
+    /// The progress of the component on each worker.
     parts: BTreeMap<usize, Part>,
 }
 
-/// The part of a component that is on one worker.
+/// The progress of a component on one worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Part {
     clock: Tick,
@@ -39,19 +39,19 @@ struct Part {
 }
 
 impl Counts {
-    /// The tick that a source or an operator has come to, or up to which everything is done with in a
-    /// sink.
+    /// Returns the tick that a source or an operator has reached, or the first tick that is not durable in
+    /// a sink.
     pub fn clock(&self) -> Option<Tick> {
         self.parts.values().map(|part| part.clock).min()
     }
 
-    /// Items in its queues: polls of a source, ticks of a sink.
+    /// Returns the number of items in the component's queues: polls of a source, ticks of a sink.
     pub fn queued(&self) -> usize {
         self.parts.values().map(|part| part.queued).sum()
     }
 }
 
-/// The counts of a run. They change once a batch, so a lock does.
+/// The counts of a run. They change once a batch, so a lock is fast enough.
 #[derive(Debug, Default)]
 pub struct Counters {
     components: Mutex<BTreeMap<String, Counts>>,
@@ -80,12 +80,12 @@ impl Counters {
         self.update(component, |counts| counts.busy += busy);
     }
 
-    /// Counts records that a sink took when they were so old.
+    /// Counts records that a sink accepted at this age.
     pub(crate) fn latency(&self, component: &str, age: Duration, n_records: u64) {
         self.update(component, |counts| counts.latencies.add(age, n_records));
     }
 
-    /// Counts records that a component sent on.
+    /// Counts records that a component sent to other components, with their approximate size.
     pub(crate) fn sent(&self, component: &str, n_records: u64, n_bytes: u64) {
         self.update(component, |counts| {
             counts.sent += n_records;
@@ -93,8 +93,8 @@ impl Counters {
         });
     }
 
-    /// Notes how far the part of a component on a worker has come, and what waits there; none if it is
-    /// done.
+    /// Records the progress of a component on a worker: its tick and the length of its queue. `None` if the
+    /// component has no progress there, because it has ended or not begun.
     pub(crate) fn progress(&self, component: &str, worker: usize, at: Option<(Tick, usize)>) {
         self.update(component, |counts| match at {
             Some((clock, queued)) => drop(counts.parts.insert(worker, Part { clock, queued })),
@@ -102,7 +102,7 @@ impl Counters {
         });
     }
 
-    /// The counts so far, by component.
+    /// Returns the counts so far, by component.
     pub fn snapshot(&self) -> BTreeMap<String, Counts> {
         self.lock().clone()
     }
@@ -185,7 +185,7 @@ fn write_gauges(components: &BTreeMap<String, Counts>, metrics: &mut Metrics) {
     metrics.add(("fresnel_queue_depth", Gauge, help), queued);
 }
 
-/// The label of a component.
+/// Returns the label of a component.
 fn of(component: &str) -> String {
     format!("component=\"{component}\"")
 }

@@ -1,4 +1,4 @@
-//! Why a run failed.
+//! Errors of runs.
 
 use std::path::PathBuf;
 
@@ -8,19 +8,19 @@ use sources::SourceError;
 
 use crate::StoreError;
 
-/// A failure of a run. What was committed before stays.
+/// A failure of a run. Output that was committed before stays.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// A source could not be opened, or stopped.
+    /// A source could not be opened, or failed while it was read.
     #[error("source {name:?} failed")]
     Source {
         /// The source's name.
         name: String,
-        /// Why.
+        /// The cause.
         source: SourceError,
     },
-    /// A pipeline has no source of that name.
+    /// The pipeline has no source of this name.
     #[error("the pipeline has no source {name:?}")]
     NoSuchSource {
         /// The name.
@@ -41,18 +41,18 @@ pub enum RunError {
     Operator {
         /// The operator's name.
         name: String,
-        /// Why.
+        /// The cause.
         source: OperatorError,
     },
-    /// A sink could not be opened, or did not take records after several tries.
+    /// A sink could not be opened, or did not accept records after several tries.
     #[error("sink {name:?} failed")]
     Sink {
         /// The sink's name.
         name: String,
-        /// Why.
+        /// The cause.
         source: SinkError,
     },
-    /// Checkpoints could not be read or made.
+    /// A checkpoint could not be read or written.
     #[error("no checkpoint")]
     Store(#[source] StoreError),
     /// Another run of the pipeline is alive.
@@ -63,21 +63,21 @@ pub enum RunError {
     Alive {
         /// The pipeline.
         pipeline: String,
-        /// The process that runs it.
+        /// The process that runs the pipeline.
         holder: String,
     },
-    /// The run was stopped while it waited for another one.
+    /// The run was stopped while it waited for another run to end.
     #[error("stopped while waiting for another run of pipeline {pipeline:?}")]
     StoppedWaiting {
         /// The pipeline.
         pipeline: String,
     },
-    /// A process of the run is not like the first one.
+    /// A process of the run differs from the first process.
     #[error("process {process} cannot run with process 0: {difference}")]
     Different {
-        /// The process.
+        /// The number of the process.
         process: usize,
-        /// The difference, and what to do.
+        /// The difference, and how to resolve it.
         difference: String,
     },
     /// The saved state does not fit the pipeline.
@@ -86,7 +86,7 @@ pub enum RunError {
         names(.0), mismatches(.0)
     )]
     State(Vec<Mismatch>),
-    /// A sink has less than it had when the checkpoint was made.
+    /// The upper of a sink is behind its upper in the checkpoint: the sink has lost committed records.
     #[error(
         "sink {name:?} holds everything before tick {upper}, but it held everything before \
          {expected}: was its destination replaced? --drop-state {name} goes on with what there is"
@@ -94,12 +94,12 @@ pub enum RunError {
     Behind {
         /// The sink's name.
         name: String,
-        /// The upper now.
+        /// The upper of the sink.
         upper: u64,
-        /// The upper before.
+        /// The upper in the checkpoint.
         expected: u64,
     },
-    /// The pipeline came to its end before, and a source of it has not been read.
+    /// The pipeline has ended, and a source has new records.
     #[error(
         "source {name:?} has new records, but the pipeline has ended and its sinks accept no more: use --fresh to \
          start it again"
@@ -108,18 +108,18 @@ pub enum RunError {
         /// The source's name.
         name: String,
     },
-    /// The processes of a run could not be told.
+    /// The file with the hosts of a run could not be read, or is not valid.
     #[error("the list of hosts {file:?} cannot be used: {reason}")]
     Hosts {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         reason: String,
     },
     /// The workers could not be started, or one of them panicked.
     #[error("workers failed: {reason}")]
     Workers {
-        /// Its state.
+        /// The cause.
         reason: String,
     },
 }
@@ -127,7 +127,7 @@ pub enum RunError {
 /// State that a component cannot use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
-    /// The component it was saved for.
+    /// The component that the state was saved for.
     pub name: String,
     /// The shape of the state.
     pub saved: String,

@@ -1,7 +1,8 @@
-//! Places at which tests end a run, to show that the next one continues as if there had been no failure.
+//! Places at which tests end a run, to show that the next run continues as if there had been no failure.
 //!
-//! `FRESNEL_FAIL_POINT=PLACE/COMPONENT:N` aborts the process when it passes the place for the N-th time, like a
-//! power failure; at a place that begins with "panic" it panics. Only in builds with assertions.
+//! `FRESNEL_FAIL_POINT=PLACE/COMPONENT:N` aborts the process when it passes the place for the N-th time,
+//! like a power failure. At a place that begins with "panic" it panics. Fail points work only in builds
+//! with assertions.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,12 +23,12 @@ static FAIL_POINT: LazyLock<Option<FailPoint>> = LazyLock::new(|| {
 });
 static PASSES: AtomicU64 = AtomicU64::new(0);
 
-/// Passes a place of a component.
+/// Passes a place of a component; the process ends there if it is the fail point.
 pub(crate) fn pass(place: &str, component: &str) {
     pass_each(place, || [component]);
 }
 
-/// Passes a place once for each component; they are listed only if the place is to fail.
+/// Passes a place once for each component. Calls `components` only if the place is to fail.
 pub(crate) fn pass_each<'a, I: IntoIterator<Item = &'a str>>(
     place: &str,
     components: impl FnOnce() -> I,

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crate::metrics::Metrics;
 
-/// Upper bounds in milliseconds; what is older is beyond them all.
+/// Upper bounds of the buckets in milliseconds. A last bucket without a bound counts older records.
 const BOUNDS_MS: [u64; 19] =
     [1, 2, 5, 10, 15, 20, 25, 30, 40, 50, 75, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000];
 
-/// Ages of records.
+/// A histogram of the ages of records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Latencies {
-    /// Records of each bound, not of those below.
+    /// Number of records in each bucket; not cumulative.
     counts: [u64; BOUNDS_MS.len() + 1],
     sum: Duration,
 }
@@ -24,7 +24,7 @@ impl Latencies {
         self.sum += age.saturating_mul(u32::try_from(n_records).unwrap_or(u32::MAX));
     }
 
-    /// Adds the samples of a histogram of this name.
+    /// Adds the cumulative samples of the histogram to `metrics`, under this name.
     pub(crate) fn write(&self, name: &str, component: &str, metrics: &mut Metrics) {
         let bounds = BOUNDS_MS.map(|bound_ms| (bound_ms as f64 * 1e-3).to_string());
         let bounds = bounds.iter().map(String::as_str).chain(["+Inf"]);
@@ -39,7 +39,7 @@ impl Latencies {
         metrics.sample(&format!("{name}_count"), &labels, n_records as f64);
     }
 
-    /// True if nothing was added.
+    /// Returns true if no records were added.
     pub(crate) fn is_empty(&self) -> bool {
         self.counts.iter().all(|count| *count == 0)
     }

@@ -1,7 +1,7 @@
 //! The engine: turns a pipeline file into a checked plan, and the plan into a timely dataflow.
 //!
-//! The engine owns what sources, operators and sinks do not: threads, bounded queues, retries, flow
-//! control, counters and the end of a run.
+//! The engine owns threads, bounded queues, retries, flow control, counters and the end of a run; sources,
+//! operators and sinks do not.
 
 mod clear;
 mod counters;

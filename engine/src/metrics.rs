@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Write as _};
 
-/// Metrics as Prometheus reads them.
+/// Metrics in the Prometheus text format.
 #[derive(Debug, Default)]
 pub struct Metrics {
     text: String,

@@ -1,8 +1,8 @@
-//! Paths as they are compared: absolute, without `.` and `..`, whatever is on the disk.
+//! Normalised paths for comparison: absolute, without `.` and `..`, independent of the files on disk.
 
 use std::path::{Component, Path, PathBuf};
 
-/// A path of a pipeline, which is relative to `directory`. Links are not followed.
+/// Normalises a path of a pipeline that is relative to `directory`. Does not follow links.
 pub(crate) fn normalized(directory: &Path, path: &Path) -> PathBuf {
     let joined = directory.join(path);
     let absolute = std::path::absolute(&joined).unwrap_or(joined);
@@ -11,7 +11,7 @@ pub(crate) fn normalized(directory: &Path, path: &Path) -> PathBuf {
         match component {
             Component::CurDir => {}
             Component::ParentDir => {
-                // There is nothing above the root.
+                // The root has no parent; there this does nothing.
                 normalized.pop();
             }
             other => normalized.push(other),

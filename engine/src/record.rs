@@ -1,4 +1,4 @@
-//! Recording: what comes over a source's socket goes to a folder, to be replayed later.
+//! Recording: writes the messages that a source receives over its socket to a folder, for a later replay.
 
 use std::error::Error;
 use std::path::Path;
@@ -10,14 +10,14 @@ use sources::SourceError;
 
 use crate::{Plan, RunError};
 
-/// How long to wait for whoever is away.
+/// Pause before a retry during an outage.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
-/// Records a source of a plan until `stop` is set.
+/// Records the messages of a source until `stop` is set. Retries during an outage.
 ///
 /// # Errors
 ///
-/// [`RunError`] if there is no such source, it has nothing to record, or it fails.
+/// [`RunError`] if the source does not exist, has nothing to record, or fails.
 pub fn record(plan: &Plan, name: &str, folder: &Path, stop: &AtomicBool) -> Result<(), RunError> {
     let source = plan.sources.iter().find(|source| source.name == name);
     let source = source.ok_or_else(|| RunError::NoSuchSource { name: name.to_owned() })?;
@@ -38,7 +38,7 @@ pub fn record(plan: &Plan, name: &str, folder: &Path, stop: &AtomicBool) -> Resu
         };
     }
     match outage {
-        // What came in and could not be written is lost. A peer that is away keeps what it has.
+        // Received messages that could not be written are lost. An unreachable peer still has its messages.
         Some(error) if !matches!(error, SourceError::Away { .. }) => Err(failed(error)),
         _ => Ok(()),
     }

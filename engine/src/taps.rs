@@ -1,5 +1,5 @@
-//! Taps: anyone may look at the records of a stream while they flow. A tap that is read too slowly
-//! loses its oldest records, and counts them; nothing waits for it.
+//! Taps: copies of the records of a stream, for readers outside the dataflow. A tap that is read too slowly
+//! drops its oldest records and counts them. Taps never delay the dataflow.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,18 +10,18 @@ use tokio::sync::Notify;
 
 use crate::StreamName;
 
-/// Bytes of records that wait in a tap at most; the newest record always does.
+/// Maximum size of the records in a tap. The newest record stays in the tap even if it is larger.
 const WAITING_BYTES: usize = 1024 * 1024;
 
-/// The taps of a run that are open.
+/// The open taps of a run.
 #[derive(Debug, Default)]
 pub struct Taps {
-    /// Looked at for each batch, so that nobody pays for taps that are not there.
+    /// Number of open taps. Read for each batch, so that a batch without open taps costs almost nothing.
     n_open: AtomicUsize,
     open: Mutex<Vec<(StreamName, Weak<TapQueue>)>>,
 }
 
-/// A look at a stream. Dropping it closes it.
+/// An open tap of a stream. Dropping it closes the tap.
 #[derive(Debug)]
 pub struct Tap {
     queue: Arc<TapQueue>,
@@ -32,7 +32,7 @@ pub struct Tap {
 pub struct Tapped {
     /// The record, shared by all taps of the stream.
     pub record: Arc<Record>,
-    /// Records of the stream that were lost since the one before.
+    /// Number of records that the tap dropped between the previous record and this record.
     pub n_missed: u64,
 }
 
@@ -53,7 +53,7 @@ impl Tap {
 #[derive(Debug, Default)]
 struct TapQueue {
     waiting: Mutex<Waiting>,
-    /// Notified when a record comes.
+    /// Notified when a record arrives.
     filled: Notify,
 }
 
@@ -70,10 +70,10 @@ impl TapQueue {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// With their bytes, the oldest first.
+    /// Records with their approximate size in bytes, oldest first.
     records: VecDeque<(Arc<Record>, usize)>,
     n_bytes: usize,
-    /// Records that were lost before the oldest.
+    /// Number of records that were dropped before the oldest.
     n_missed: u64,
 }
 
@@ -105,7 +105,7 @@ impl Taps {
         Tap { queue }
     }
 
-    /// Shows records that a component sends to the streams that it has.
+    /// Sends the records of a component to the open taps of its streams.
     pub(crate) fn show(&self, streams: &[(StreamName, RecordKind)], records: &[Record]) {
         if self.n_open.load(Ordering::Relaxed) == 0 {
             return;
@@ -116,7 +116,7 @@ impl Taps {
                 continue;
             }
             for record in records.iter().filter(|record| is_of(record, stream, *kind)) {
-                // Copied once, whoever looks.
+                // All taps of the stream share one copy.
                 let (record, n_bytes) = (Arc::new(record.clone()), record.size_bytes());
                 for tap in &taps {
                     tap.push(&record, n_bytes);
@@ -125,7 +125,7 @@ impl Taps {
         }
     }
 
-    /// The taps of a stream. Forgets those that were closed.
+    /// Returns the open taps of a stream. Removes closed taps.
     fn of(&self, stream: &StreamName) -> Vec<Arc<TapQueue>> {
         let mut taps = Vec::new();
         let mut open = self.lock();
@@ -145,7 +145,7 @@ impl Taps {
     }
 }
 
-/// True if a component's record is one of its stream.
+/// Returns true if a record of the component belongs to `stream`.
 fn is_of(record: &Record, stream: &StreamName, kind: RecordKind) -> bool {
     match record {
         Record::Rows(rows) => kind == RecordKind::Rows && rows.stream == stream.to_string(),
@@ -168,7 +168,7 @@ mod tests {
         [Record::Presence(Presence::default()), Record::Event(event)]
     }
 
-    /// An item of a tap's queue.
+    /// Removes and returns all records of a tap.
     fn waiting(tap: &Tap) -> Vec<Tapped> {
         std::iter::from_fn(|| tap.queue.lock().pop()).collect()
     }
@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(left.iter().map(|it| it.n_missed).collect::<Vec<_>>(), [7, 0, 0]);
         let Record::Event(oldest) = &*left[0].record else { panic!("only events are shown") };
         assert!(oldest.subject.starts_with('7'));
-        // One that is larger than the bound is seen all the same.
+        // A record that is larger than the bound stays in the tap.
         show(" ".repeat(2 * WAITING_BYTES));
         assert_eq!(waiting(&tap).len(), 1);
         show("last".to_owned());

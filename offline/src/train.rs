@@ -1,7 +1,8 @@
-//! Training by simulation: makes scenes, takes what the radios show and who is there, fits a model.
+//! Training by simulation: simulates scenes, collects the radios' frames and the ground truth, and fits a
+//! model.
 //!
-//! Only people and noise differ between scenes: the room and its radios are the scene file's. Seeds of
-//! the scenes that a model is measured on are never trained on.
+//! Only people and noise differ between scenes. The scene file defines the room and its radios. Scenes for
+//! measurement never have the seeds of scenes for training.
 
 use std::path::PathBuf;
 
@@ -18,12 +19,12 @@ const CELL_M: f32 = 0.4;
 const SCENE_S: f64 = 40.0;
 /// Ground truths between two samples: half a second, so that samples differ.
 const TRUTHS_PER_SAMPLE: usize = 5;
-/// Most people in a scene; scenes have from none to so many, in turn.
+/// Maximum number of people in a scene. Consecutive seeds have 0 people up to this number, in turn.
 const MAX_PERSONS: usize = 3;
-/// Seeds of scenes to be measured on begin here.
+/// First seed of the scenes for measurement.
 const HELD_OUT_SEEDS: u64 = 1 << 32;
 
-/// Why a model cannot be trained.
+/// A failure of a training.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
@@ -48,17 +49,17 @@ pub enum TrainError {
 /// The options of training.
 #[derive(Clone, Debug)]
 pub struct TrainPlan {
-    /// The scene file whose room and radios are learnt.
+    /// The scene file with the room and the radios.
     pub scene: PathBuf,
     /// The file for the model.
     pub model: PathBuf,
-    /// Scenes to train on.
+    /// Number of scenes for training.
     pub n_scenes: u64,
-    /// Scenes to measure on.
+    /// Number of scenes for the measurement of accuracy.
     pub n_held_out: u64,
-    /// Rounds over all samples.
+    /// Number of passes over all samples.
     pub epochs: usize,
-    /// Seed of everything.
+    /// Seed of scenes and training.
     pub seed: u64,
 }
 
@@ -94,7 +95,7 @@ pub fn train_on_scenes(
         .map_err(|source| TrainError::Model { path: plan.model.clone(), source })
 }
 
-/// Moments of one scene with random people.
+/// Returns the samples of one scene with random people.
 fn samples(scene: &Scene, seed: u64, layout: &InputLayout) -> Vec<Sample> {
     let n_persons = usize::try_from(seed).unwrap_or_default() % (MAX_PERSONS + 1);
     let scene = scene.with_random_people(seed, n_persons);

@@ -115,7 +115,11 @@ impl OperatorConfig {
                 ("people", RecordKind::Pose),
                 ("events", RecordKind::Event),
             ],
-            Self::Activity(_) => &[("", RecordKind::Activity), ("events", RecordKind::Event)],
+            Self::Activity(_) => &[
+                ("", RecordKind::Activity),
+                ("people", RecordKind::Pose),
+                ("events", RecordKind::Event),
+            ],
             Self::Windows(_) => &[("", RecordKind::Rows), ("late", RecordKind::Rows)],
         }
     }

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 /// Levels below a folder that are searched.
 const DEPTH: usize = 3;
 
-/// True if a folder has a table.
+/// Returns true if the folder contains a Delta table.
 pub fn is_history(folder: &Path) -> bool {
     folders(folder).any(|table| table.join("_delta_log").is_dir())
 }
 
-/// The histories in a folder and in those below it, at most three levels deep.
+/// Returns the histories in a folder and in its subfolders, at most three levels deep.
 pub fn find_histories(folder: &Path) -> Vec<PathBuf> {
     let mut histories = Vec::new();
     search(folder, DEPTH, &mut histories);

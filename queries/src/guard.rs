@@ -1,7 +1,7 @@
 //! Guards queries: one statement, read-only, of limited size.
 //!
-//! The planner recurses; a long chain of operators would overflow its stack before any limit of time
-//! or memory is looked at. So the text is measured before it is parsed.
+//! The planner recurses: a long chain of operators would overflow its stack before a limit of time or
+//! memory applies. So the size of the text is checked before it is parsed.
 
 use datafusion::execution::context::SQLOptions;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -14,7 +14,7 @@ const MAX_BYTES: usize = 64 * 1024;
 const MAX_TOKENS: usize = 5_000;
 const MAX_OPERATORS: usize = 150;
 
-/// Only statements that read.
+/// Returns options that allow only statements that read.
 pub(crate) fn read_only() -> SQLOptions {
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 }
@@ -29,7 +29,7 @@ pub(crate) fn check_size(sql: &str) -> Result<(), QueryError> {
     }
     let tokens = Tokenizer::new(&GenericDialect {}, sql)
         .tokenize()
-        .map_err(|error| QueryError::Refused(error.to_string()))?;
+        .map_err(|error| QueryError::Refused(format!("syntax error: {error}")))?;
     if tokens.len() > MAX_TOKENS {
         return refuse("tokens", MAX_TOKENS);
     }
@@ -39,7 +39,7 @@ pub(crate) fn check_size(sql: &str) -> Result<(), QueryError> {
     Ok(())
 }
 
-/// True for what can make an expression or a union deeper.
+/// Returns true for a token that can make an expression or a union deeper.
 fn chains(token: &Token) -> bool {
     match token {
         Token::Word(word) => {

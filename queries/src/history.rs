@@ -1,4 +1,4 @@
-//! The history: asks its tables, with limits.
+//! The history: runs queries on its tables, with limits.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,11 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
+use datafusion::common::config::Dialect;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::functions::datetime::date_bin;
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use schemas::{Record, Tick};
@@ -19,31 +22,34 @@ use crate::QueryError;
 use crate::guard::{check_size, read_only};
 use crate::tables::HistorySchema;
 
-/// Memory that one query may take.
+/// Memory limit of one query.
 const MEMORY_BYTES: usize = 256 * 1024 * 1024;
-/// Planning recurses, so its threads have room.
+/// Stack size of the query threads: planning recurses.
 const STACK_BYTES: usize = 64 * 1024 * 1024;
-/// Threads for all queries, apart from those that take records in.
+/// The names of the catalog and the schema of the tables.
+const CATALOG: &str = "fresnel";
+const SCHEMA: &str = "history";
+/// Number of threads for all queries, separate from the threads that ingest records.
 const THREADS: usize = 2;
 
-/// Rows that are accepted but not in their table yet.
+/// Rows that a sink has accepted but not committed.
 pub trait LiveTail: fmt::Debug + Send + Sync {
-    /// The writer whose transaction version tells up to which tick a table holds everything.
+    /// Returns the sink's name as a writer. Its transaction version in a table is the table's upper.
     fn writer(&self) -> &str;
 
-    /// The tables that have such rows.
+    /// Returns the names of the tables with such rows.
     fn tables(&self) -> Vec<String>;
 
-    /// The rows of a table with their ticks, some of which may be in it by now.
+    /// Returns the rows of a table with their ticks. Some of the rows may be committed meanwhile.
     fn rows(&self, table: &str) -> Vec<(Tick, Record)>;
 }
 
 /// Bounds of one query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest time from question to answer.
+    /// Maximum time from the query to its answer.
     pub timeout: Duration,
-    /// Most rows of an answer.
+    /// Maximum number of rows of an answer.
     pub rows: usize,
 }
 
@@ -62,13 +68,13 @@ pub struct Answer {
     pub batches: Vec<RecordBatch>,
 }
 
-/// A folder of tables, and what is about to be in them.
+/// A folder of tables, with the rows that are not committed yet.
 #[derive(Debug)]
 pub struct History {
     schema: Arc<HistorySchema>,
 }
 
-/// Queries have threads of their own: one that never yields holds up other queries at most.
+/// Queries have their own threads: a query that never yields delays only other queries.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(THREADS).thread_stack_size(STACK_BYTES).enable_all();
@@ -76,9 +82,9 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 });
 
 impl History {
-    /// The history in `folder`, which need not be there yet.
+    /// Creates a history of the tables in `folder`, which may not exist yet.
     pub fn new(folder: PathBuf, tail: Option<Arc<dyn LiveTail>>) -> Self {
-        // Delta wants whole paths.
+        // Delta needs absolute paths.
         let folder = std::path::absolute(&folder).unwrap_or(folder);
         Self { schema: Arc::new(HistorySchema::new(folder, tail)) }
     }
@@ -88,11 +94,11 @@ impl History {
         self.schema.folder()
     }
 
-    /// Answers one read-only statement. Each query sees the newest rows.
+    /// Answers one read-only statement from the newest rows.
     ///
     /// # Errors
     ///
-    /// [`QueryError`] if it is refused, makes no sense, or goes beyond a limit.
+    /// [`QueryError`] if the statement is refused, is invalid, or exceeds a limit.
     pub async fn query(&self, sql: &str, limits: Limits) -> Result<Answer, QueryError> {
         check_size(sql)?;
         let (context, sql) = (self.session()?, sql.to_owned());
@@ -101,17 +107,17 @@ impl History {
             let answer = tokio::time::timeout(limits.timeout, answer).await;
             answer.map_err(|_| QueryError::TimedOut(limits.timeout))?
         });
-        // The time-out inside needs a yield; the one outside does not.
+        // The inner time-out works only if the query yields; the outer time-out always works.
         let answer = tokio::time::timeout(limits.timeout + Duration::from_secs(1), answer).await;
         let answer = answer.map_err(|_| QueryError::TimedOut(limits.timeout))?;
         answer.map_err(|_| QueryError::Interrupted)?
     }
 
-    /// A session that sees the history and nothing else.
+    /// Creates a session with the tables of the history only.
     fn session(&self) -> Result<SessionContext, QueryError> {
         let config = SessionConfig::new()
             .with_create_default_catalog_and_schema(false)
-            .with_default_catalog_and_schema("fresnel", "history")
+            .with_default_catalog_and_schema(CATALOG, SCHEMA)
             .with_information_schema(true)
             .with_target_partitions(THREADS);
         let runtime = RuntimeEnvBuilder::new()
@@ -119,8 +125,9 @@ impl History {
             .build_arc()?;
         let context = SessionContext::new_with_config_rt(config, runtime);
         let catalog = MemoryCatalogProvider::new();
-        catalog.register_schema("history", Arc::clone(&self.schema) as _)?;
-        context.register_catalog("fresnel", Arc::new(catalog));
+        catalog.register_schema(SCHEMA, Arc::clone(&self.schema) as _)?;
+        context.register_catalog(CATALOG, Arc::new(catalog));
+        context.register_udf(time_bucket());
         Ok(context)
     }
 }
@@ -130,6 +137,7 @@ async fn answer(
     sql: &str,
     max_rows: usize,
 ) -> Result<Answer, QueryError> {
+    check_tables(context, sql)?;
     let frame = context.sql_with_options(sql, read_only()).await?;
     let schema = Arc::clone(frame.schema().inner());
     let mut stream = frame.execute_stream().await?;
@@ -142,4 +150,84 @@ async fn answer(
         batches.push(batch);
     }
     Ok(Answer { schema, batches })
+}
+
+/// Refuses tables that the history does not have. Other invalid queries pass: their planning fails.
+fn check_tables(context: &SessionContext, sql: &str) -> Result<(), QueryError> {
+    let state = context.state();
+    let Ok(statement) = state.sql_to_statement(sql, &Dialect::Generic) else { return Ok(()) };
+    let Ok(references) = state.resolve_table_references(&statement) else { return Ok(()) };
+    let schema = context.catalog(CATALOG).and_then(|catalog| catalog.schema(SCHEMA));
+    let Some(schema) = schema else { return Ok(()) };
+    let unknown = references.iter().find(|reference| {
+        let is_here = reference.schema().is_none_or(|name| name == SCHEMA);
+        let is_function = state.table_functions().contains_key(reference.table());
+        is_here && !is_function && !schema.table_exist(reference.table())
+    });
+    unknown.map_or(Ok(()), |reference| {
+        let (name, tables) = (reference.table().to_owned(), schema.table_names());
+        Err(QueryError::NoSuchTable { name, tables })
+    })
+}
+
+/// Returns `date_bin` with its `TimescaleDB` name as an alias.
+fn time_bucket() -> ScalarUDF {
+    date_bin().as_ref().clone().with_aliases(["time_bucket"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(sql: &str) -> String {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let folder = tempfile::tempdir().expect("room");
+        let history = History::new(folder.path().to_owned(), None);
+        let answer = runtime.expect("a runtime").block_on(history.query(sql, Limits::default()));
+        answer.expect_err("the query is invalid").to_string()
+    }
+
+    #[test]
+    fn errors_name_the_mistake_and_the_choices() {
+        for (sql, expected) in [
+            ("SELECT * FROM person", "table `person` not found: did you mean `persons`?"),
+            ("SELECT * FROM nowhere", "expected one of activities, csi, events"),
+            ("SELECT zne FROM persons", "column `zne` not found: did you mean `zone`?"),
+            ("SELEKT 1", "syntax error: Expected: an SQL statement, found: SELEKT"),
+            ("SELECT 'open", "syntax error: Unterminated string literal"),
+            ("SELECT nosuch(1)", "Invalid function 'nosuch'"),
+            ("SELECT sum(zone) FROM persons", "sum"),
+        ] {
+            let error = error(sql);
+            assert!(error.contains(expected), "{sql}: {error}");
+            for internal in ["type_coercion", "ParserError", "Error during planning", "fresnel."] {
+                assert!(!error.contains(internal), "{sql}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_time_has_a_timestamp() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let folder = tempfile::tempdir().expect("room");
+        let history = History::new(folder.path().to_owned(), None);
+        for (table, columns) in [
+            ("poses", "captured_at"),
+            ("persons", "captured_at"),
+            ("presence", "captured_at"),
+            ("occupancy", "since"),
+            ("activities", "starts_at, ends_at"),
+            ("events", "occurred_at"),
+        ] {
+            let sql = format!("SELECT {columns} FROM {table}");
+            let answer = runtime.block_on(history.query(&sql, Limits::default())).expect("columns");
+            for field in answer.schema.fields() {
+                assert_eq!(field.data_type().to_string(), "Timestamp(ns, \"UTC\")", "{table}");
+            }
+        }
+        let sql =
+            "SELECT time_bucket(INTERVAL '5 minutes', captured_at) AS at FROM persons GROUP BY at";
+        runtime.block_on(history.query(sql, Limits::default())).expect("an alias of date_bin");
+    }
 }

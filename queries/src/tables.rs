@@ -1,28 +1,33 @@
-//! The tables that SQL sees: each Delta table with the rows that are not in it yet, and views.
+//! The tables of SQL queries: each Delta table with its uncommitted rows, and views.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::{cast, ident, lit, when};
 use datafusion::prelude::SessionContext;
 use deltalake::{DeltaTable, DeltaTableError, ensure_table_uri};
 use schemas::{Record, RecordKind};
 
 use crate::LiveTail;
 
-/// The view with one row for each person in each frame, with the columns that questions are about.
+/// The view with one row for each person in each frame, with the most used columns.
 pub const PERSONS: &str = "persons";
 const PERSONS_SQL: &str = "
-    SELECT to_timestamp_nanos(captured_at_ns) AS captured_at, captured_at_ns, site, source, frame_id,
+    SELECT captured_at, captured_at_ns, site, source, frame_id,
         person['id'] AS person, person['position']['x_m'] AS x_m, person['position']['y_m'] AS y_m,
         person['zone'] AS zone, person['activity'] AS activity, person['confidence'] AS confidence,
         source_kind
     FROM (SELECT *, unnest(persons) AS person FROM poses)";
 
-/// The tables of a history. They are opened when a query names them.
+/// The start of the year 2000. Earlier times count from the start of a device.
+const FIRST_TIME_NS: i64 = 946_684_800_000_000_000;
+
+/// The tables of a history. A query opens the tables that it names.
 #[derive(Debug)]
 pub(crate) struct HistorySchema {
     folder: PathBuf,
@@ -38,9 +43,10 @@ impl HistorySchema {
         &self.folder
     }
 
-    /// A table as of now; none if there is no such table.
+    /// Opens the current version of a table, with its uncommitted rows; none if the table does not exist.
     async fn open(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        // Before the table: what is committed in between is then in both, and sorted out by its tick.
+        // Read before the table: rows that are committed in between are in both, and their tick excludes
+        // them below.
         let tail = self.tail.as_ref().map(|tail| tail.rows(name)).unwrap_or_default();
         let Some(table) = self.committed(name).await? else {
             return in_memory(name, tail.into_iter().map(|(_, record)| record));
@@ -56,13 +62,13 @@ impl HistorySchema {
         table.update_datafusion_session(&context.state()).map_err(external)?;
         let mut both = context.read_table(committed)?;
         if let Some(fresh) = in_memory(name, fresh.into_iter())? {
-            // Either may have columns that the other has not got.
+            // Each side may have columns that the other side does not have.
             both = both.union_by_name(context.read_table(fresh)?)?;
         }
         Ok(Some(both.into_view()))
     }
 
-    /// The Delta table, if there is one.
+    /// Opens the Delta table, if it exists.
     async fn committed(&self, name: &str) -> Result<Option<DeltaTable>> {
         let folder = self.folder.join(name);
         if !fs::exists(folder.join("_delta_log"))? {
@@ -70,13 +76,14 @@ impl HistorySchema {
         }
         let uri = ensure_table_uri(folder.to_string_lossy()).map_err(external)?;
         match deltalake::open_table(uri).await {
-            // Its first commit is being written, or its writer was killed before.
+            // The writer has not finished the first commit yet, or was killed before it.
             Err(DeltaTableError::NotATable(_)) => Ok(None),
             table => table.map(Some).map_err(external),
         }
     }
 
-    /// The tables of rows, whose names and columns are their pipelines' own.
+    /// Returns the tables on disk and of the tail. They include tables of rows, whose names and columns the
+    /// pipeline defines.
     fn tables_of_rows(&self) -> Vec<String> {
         let folders = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let tables = folders.filter(|folder| folder.path().join("_delta_log").is_dir());
@@ -84,7 +91,7 @@ impl HistorySchema {
         tables.chain(self.tail.iter().flat_map(|tail| tail.tables())).collect()
     }
 
-    /// Everything of this run before this tick is in the table.
+    /// Returns the table's upper: the table contains all records of this run before this tick.
     async fn upper(&self, table: &DeltaTable) -> Result<u64> {
         let Some(tail) = &self.tail else { return Ok(0) };
         let snapshot = table.snapshot().map_err(external)?;
@@ -98,7 +105,7 @@ impl HistorySchema {
         let poses = RecordKind::Pose.table();
         let table = self.open(poses).await?;
         let table = table.ok_or_else(|| DataFusionError::Plan(format!("no table {poses}")))?;
-        context.register_table(poses, table)?;
+        context.register_table(poses, with_timestamps(table)?)?;
         Ok(context.sql(PERSONS_SQL).await?.into_view())
     }
 }
@@ -115,8 +122,11 @@ impl SchemaProvider for HistorySchema {
         if name == PERSONS {
             return self.persons().await.map(Some);
         }
-        // A name with anything else in it would be a path.
-        if self.table_exist(name) { self.open(name).await } else { Ok(None) }
+        // Any other name could be a path.
+        if !self.table_exist(name) {
+            return Ok(None);
+        }
+        self.open(name).await?.map(with_timestamps).transpose()
     }
 
     fn table_exist(&self, name: &str) -> bool {
@@ -124,7 +134,32 @@ impl SchemaProvider for HistorySchema {
     }
 }
 
-/// Records as a table, whose columns are known by its name, or by its first record.
+/// Adds a timestamp in UTC for each column of nanoseconds: `captured_at` for `captured_at_ns`. It is NULL
+/// for times that count from the start of a device instead of the Unix epoch.
+fn with_timestamps(table: Arc<dyn TableProvider>) -> Result<Arc<dyn TableProvider>> {
+    let schema = table.schema();
+    let times = schema.fields().iter().filter_map(|field| {
+        let name = field.name().strip_suffix("_ns")?;
+        let is_time = *field.data_type() == DataType::Int64 && schema.index_of(name).is_err();
+        is_time.then(|| (field.name().clone(), name.to_owned()))
+    });
+    let times: Vec<_> = times.collect();
+    if times.is_empty() {
+        return Ok(table);
+    }
+    let utc = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+    let mut frame = SessionContext::new().read_table(table)?;
+    for (column, name) in times {
+        let ns = ident(column);
+        let since_epoch = ns.clone().gt_eq(lit(FIRST_TIME_NS));
+        let timestamp = when(since_epoch, cast(ns, utc.clone())).end()?;
+        frame = frame.with_column(&name, timestamp)?;
+    }
+    Ok(frame.into_view())
+}
+
+/// Returns records as a table. The columns are those of the table name, or else of the first record; none
+/// without both.
 fn in_memory(
     name: &str,
     records: impl Iterator<Item = Record>,

@@ -1,4 +1,4 @@
-//! Why a sink cannot take records.
+//! Errors of sinks.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -12,27 +12,27 @@ use schemas::TableError;
 use crate::kafka::RegistryError;
 use crate::rejected::{NO_COLUMN, NO_FORM};
 
-/// A failure of a sink. `Display` tells this error alone; its cause is `source()`.
+/// A failure of a sink. `Display` describes only this error; its cause is `source()`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SinkError {
     /// A file or folder could not be opened for writing.
     #[error("could not open {path:?} for writing")]
     Open {
-        /// The path as the pipeline has it.
+        /// The path of the file or folder.
         path: PathBuf,
         /// The operating system's error.
         source: io::Error,
     },
-    /// A file stopped taking bytes.
+    /// A write to a file failed.
     #[error("could not write to {path:?}")]
     Write {
-        /// The path as the pipeline has it.
+        /// The path of the file or folder.
         path: PathBuf,
         /// The operating system's error.
         source: io::Error,
     },
-    /// A record could not be put into JSON.
+    /// A record could not be encoded as JSON.
     #[error("cannot encode a record of tick {tick}")]
     Encode {
         /// The record's tick.
@@ -40,7 +40,7 @@ pub enum SinkError {
         /// The encoder's error.
         source: serde_json::Error,
     },
-    /// Records could not be put into a table's columns.
+    /// Records could not be converted to a table's columns.
     #[error("cannot put records into the table at {path:?}")]
     Table {
         /// The table's folder.
@@ -48,43 +48,43 @@ pub enum SinkError {
         /// The cause.
         source: TableError,
     },
-    /// A file is shorter than it was when it was committed to.
+    /// A file is shorter than its committed part.
     #[error("{path:?} has {found} bytes, but {committed} were committed")]
     Shorter {
-        /// The path as the pipeline has it.
+        /// The path of the file or folder.
         path: PathBuf,
-        /// Its length now.
+        /// Its length now, in bytes.
         found: u64,
-        /// The upper before.
+        /// Its committed length, in bytes.
         committed: u64,
     },
-    /// A file holds what another sink or pipeline has written, or nobody knows who.
+    /// A file contains output of another sink or pipeline, or of an unknown writer.
     #[error("{path:?} has {}: move it away, or choose another path", output_of(.writer.as_deref()))]
     OfOthers {
-        /// The path as the pipeline has it.
+        /// The path of the file or folder.
         path: PathBuf,
-        /// The writer, if it is known.
+        /// The writer, if known.
         writer: Option<String>,
     },
-    /// A table is not there any more.
+    /// A table was removed or replaced during the run.
     #[error("{path:?} was removed or replaced while the pipeline ran")]
     Removed {
-        /// The path as the pipeline has it.
+        /// The path of the file or folder.
         path: PathBuf,
     },
-    /// Another run has written to the same place since.
+    /// Another run has written to the same place.
     #[error("another run of the pipeline writes to {path:?}")]
     Fenced {
-        /// The path as the pipeline has it.
+        /// The path of the file or folder.
         path: PathBuf,
     },
-    /// A later run has the sink's name now, among all that send.
+    /// A later run has taken over the sink's name at the brokers.
     #[error("another run of the pipeline sends as {sink:?}")]
     TakenOver {
         /// Pipeline and name of the sink.
         sink: String,
     },
-    /// Records could not be put into the columns that a topic's values have.
+    /// Records could not be converted to the columns of a topic's values.
     #[error("cannot put a record into the columns of {topic:?}")]
     Columns {
         /// The topic.
@@ -92,7 +92,7 @@ pub enum SinkError {
         /// The cause.
         source: TableError,
     },
-    /// A record has no form in Avro.
+    /// Avro cannot represent a record.
     #[error("cannot write a record as a value of {topic:?}")]
     Value {
         /// The topic.
@@ -100,7 +100,7 @@ pub enum SinkError {
         /// The encoder's error.
         source: ArrowError,
     },
-    /// Columns have no form in Avro.
+    /// Avro cannot represent the columns of a topic's values.
     #[error("cannot write values of {topic:?} as avro")]
     Avro {
         /// The topic.
@@ -108,22 +108,22 @@ pub enum SinkError {
         /// The encoder's error.
         source: ArrowError,
     },
-    /// Columns have no form in Protobuf.
+    /// Protobuf cannot represent the columns of a topic's values.
     #[error("columns of {topic:?} have no form in protobuf")]
     Protobuf {
         /// The topic.
         topic: String,
     },
-    /// A schema has no number.
+    /// The schema of values could not be registered.
     #[error("values have no schema")]
     Registry {
         /// The registry's error.
         source: RegistryError,
     },
-    /// Brokers could not be reached, or refused.
+    /// Brokers could not be reached, or rejected a request.
     #[error("could not send to kafka at {brokers}")]
     Kafka {
-        /// The brokers as the pipeline has them.
+        /// The brokers, as in the pipeline file.
         brokers: String,
         /// The client's error.
         source: Box<KafkaError>,
@@ -139,12 +139,12 @@ pub enum SinkError {
 }
 
 impl SinkError {
-    /// True if a later run has taken over.
+    /// Returns true if a later run has taken over.
     pub fn is_taken_over(&self) -> bool {
         matches!(self, Self::Fenced { .. } | Self::TakenOver { .. })
     }
 
-    /// Why a record is rejected, if it is a single record that fails.
+    /// Returns the reason of a rejection, if a single record causes the error.
     pub(crate) fn rejects(&self) -> Option<&'static str> {
         match self {
             Self::Columns { .. } => Some(NO_COLUMN),
@@ -153,7 +153,7 @@ impl SinkError {
         }
     }
 
-    /// True if the destination is unreachable or full.
+    /// Returns true if the destination is unreachable or full.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Kafka { .. } | Self::Registry { .. } => self.is_retryable(),
@@ -163,14 +163,14 @@ impl SinkError {
         }
     }
 
-    /// True if the same call may succeed later.
+    /// Returns true if the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
-            // The disk may be freed.
+            // Space on the disk may be freed.
             Self::Write { .. } | Self::Delta { .. } => true,
             Self::Kafka { source, .. } => !refused(source),
             Self::Registry { source } => source.is_outage(),
-            // A wrong path and an unencodable value stay what they are.
+            // A retry does not change a wrong path or an unencodable value.
             Self::Open { .. }
             | Self::Encode { .. }
             | Self::Table { .. }
@@ -187,7 +187,7 @@ impl SinkError {
     }
 }
 
-/// True if an error comes of a disk that is full, which may be freed at any time.
+/// True if a full disk causes the error; its space may be freed at any time.
 fn is_of_full_disk(error: &(dyn Error + 'static)) -> bool {
     let Some(io) = error.downcast_ref::<io::Error>() else {
         return error.source().is_some_and(is_of_full_disk);
@@ -203,7 +203,7 @@ fn output_of(writer: Option<&str>) -> String {
     }
 }
 
-/// True for what a broker will not take, however often it is asked.
+/// True if brokers or the client reject every attempt.
 fn refused(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{
         ClusterAuthorizationFailed, InvalidTopic, MessageSizeTooLarge, SaslAuthenticationFailed,

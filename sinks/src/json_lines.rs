@@ -13,17 +13,18 @@ use crate::line_file::{LineFile, Truncate};
 use crate::rejected::{DeadLetter, NO_FORM, Rejected};
 use crate::{Sink, SinkContext, SinkError};
 
-/// Bytes after which lines are written early.
+/// Bytes of accepted lines that make a commit due at once.
 const FULL_BYTES: usize = 4 * 1024 * 1024;
-/// Short, so that the file can be followed.
+/// Short, so that readers can follow the file.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Settings of the `json_lines` sink.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JsonLinesConfig {
-    /// File to write. A pipeline that starts anew empties it if the same sink has written it; one that
-    /// goes on, goes on in it, as the file `PATH.upper` beside it tells.
+    /// Path of the file to write. A fresh start of the pipeline empties the file, if the same sink has
+    /// written it. A pipeline that resumes continues the file after its last commit, which the file
+    /// `PATH.upper` beside it records.
     pub path: PathBuf,
 }
 
@@ -32,11 +33,12 @@ impl JsonLinesConfig {
     ///
     /// # Errors
     ///
-    /// [`SinkError::Open`] if it cannot be written, [`SinkError::Shorter`] if it was cut off.
+    /// [`SinkError::Open`] if it cannot be written, [`SinkError::Shorter`] if committed lines are
+    /// missing.
     pub(crate) fn open(&self, context: &SinkContext<'_>) -> Result<JsonLines<File>, SinkError> {
         let path = context.directory.join(&self.path);
         let writer = context.writer();
-        // A terminal or a pipe keeps nothing.
+        // A terminal or a pipe stores nothing.
         let keeps = fs::metadata(&path).map_or(true, |metadata| metadata.is_file());
         if !keeps {
             let file = OpenOptions::new().write(true).open(&path);
@@ -59,7 +61,7 @@ fn dead_letters_beside(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Writes whole lines only: a commit that fails leaves what was committed.
+/// Writes whole lines only: a failed commit does not change the committed lines.
 #[derive(Debug)]
 pub(crate) struct JsonLines<W> {
     writer: String,
@@ -74,7 +76,7 @@ impl<W> JsonLines<W> {
         Self { writer, file, dead_letters: None, rejected: Rejected::new() }
     }
 
-    /// Accepts dead letters of one tick, but for those that are there already.
+    /// Accepts the dead letters of one tick, unless the file already has them.
     fn reject(&mut self, tick: Tick, letters: &[DeadLetter]) -> Result<(), SinkError> {
         if self.file.upper().is_some() {
             let file = self.dead_letters()?;
@@ -93,7 +95,7 @@ impl<W> JsonLines<W> {
         Ok(())
     }
 
-    /// The file of dead letters, made if it is not there.
+    /// Returns the file of dead letters; creates it if it is missing.
     fn dead_letters(&mut self) -> Result<&mut LineFile<File>, SinkError> {
         if self.dead_letters.is_none() {
             let path = dead_letters_beside(self.file.path());
@@ -106,7 +108,8 @@ impl<W> JsonLines<W> {
                 Ok(file)
             };
             self.dead_letters = Some(open().map_err(|error| match error {
-                // The folder could be written when the sink was opened: the disk may be freed.
+                // The folder was writable when the sink was opened, so the disk may be full: a retry
+                // may succeed.
                 SinkError::Open { path, source } => SinkError::Write { path, source },
                 error => error,
             })?);
@@ -133,7 +136,7 @@ impl<W: Write + Truncate + Send> Sink for JsonLines<W> {
             match record.write_json_lines(lines) {
                 Ok(()) => n_accepted += record.len(),
                 Err(error) => {
-                    // Half a line would be none.
+                    // Removes the incomplete line.
                     lines.truncate(n_bytes);
                     letters.push(DeadLetter::new(tick, record, NO_FORM, error.to_string()));
                 }
@@ -152,7 +155,7 @@ impl<W: Write + Truncate + Send> Sink for JsonLines<W> {
         if self.upper().is_some_and(|committed| upper <= committed) {
             return Ok(());
         }
-        // Before the lines: a record that is not among those yet is rejected again.
+        // Before the lines: after a crash in between, the replay rejects the records again.
         if let Some(dead_letters) = &mut self.dead_letters
             && !dead_letters.lines.is_empty()
         {
@@ -193,7 +196,7 @@ mod tests {
     use crate::Hub;
     use crate::upper_file::tests::fail_syncs;
 
-    /// A disk with room for so many bytes.
+    /// A disk with limited room, in bytes.
     struct Disk {
         bytes: Vec<u8>,
         room: usize,
@@ -318,7 +321,7 @@ mod tests {
         assert_eq!(second.upper(), Some(3));
         write(&mut second, 3..6);
         second.commit(6).expect("room");
-        // A run that was taken over writes to files that nobody sees.
+        // A fenced run writes to files that no reader sees.
         first.commit(5).expect("room");
         assert_eq!(ticks(folder), [0, 1, 2, 3, 4, 5]);
         assert_eq!(open(folder, "1").upper(), Some(6));
@@ -326,7 +329,7 @@ mod tests {
         assert!(ticks(folder).is_empty());
     }
 
-    /// Whenever a run ends after a sync that failed, the next one goes on.
+    /// The next run continues, no matter when a run ends after a failed sync.
     #[test]
     fn a_failed_sync_loses_and_doubles_nothing() {
         for n_failing in [1, 2, 6] {
@@ -341,7 +344,7 @@ mod tests {
                 let error = first.commit(5).expect_err("the sync fails");
                 assert!(error.is_retryable(), "{error}");
             }
-            // It ends here, or tries again.
+            // The run ends here, or tries again.
             let mut second = if n_failing == 6 { open(folder, "1") } else { first };
             if n_failing < 6 {
                 second.commit(5).expect("the disk is well again");
@@ -355,7 +358,7 @@ mod tests {
         }
     }
 
-    /// The newest upper tells of lines that are not there, as after a disk that lied.
+    /// The newest upper covers lines that are missing, as after a disk that lost synced data.
     #[test]
     fn the_commit_before_holds_if_lines_are_missing() {
         let folder = tempfile::tempdir().expect("room");
@@ -384,7 +387,7 @@ mod tests {
         assert!(matches!(refused, Err(SinkError::Shorter { found: 0, .. })), "{refused:?}");
     }
 
-    /// Rows with a column that has no form in JSON: a map with numbers for keys.
+    /// Rows with a column that JSON cannot represent: a map with numbers for keys.
     fn misfit() -> Record {
         let number = |name: &str| Arc::new(Field::new(name, DataType::Int64, false));
         let numbers = || Arc::new(Int64Array::from(vec![7])) as Arc<dyn Array>;
@@ -424,7 +427,7 @@ mod tests {
         assert_eq!(ticks(folder), [0, 0]);
         assert_eq!(letters().len(), 1);
         assert_eq!((&letters()[0]["tick"], &letters()[0]["kind"]), (&0.into(), &"rows".into()));
-        // Its dead letter is committed before the lines: here the run ends in between.
+        // The dead letter is committed before the lines: here the run ends in between.
         assert_eq!(first.write(1, &[misfit(), good(1)]).expect("memory"), 1);
         let dead_letters = first.dead_letters.as_mut().expect("it was made");
         dead_letters.commit(2).expect("room");
@@ -435,7 +438,7 @@ mod tests {
         assert!(second.take_rejected().is_empty(), "they are there already");
         second.commit(2).expect("room");
         assert_eq!((ticks(folder).len(), letters().len()), (3, 2));
-        // Another history starts anew.
+        // Another history starts with an empty file.
         open(folder, "2");
         assert!(letters().is_empty());
     }

@@ -1,6 +1,6 @@
 //! Sinks: Kafka topics, Delta tables, JSON Lines files, and the hub of live views.
 //!
-//! A sink is a plain blocking object; the engine gives it a thread, a bounded queue and retries.
+//! A sink is a plain blocking object; the engine adds a thread, a bounded queue and retries.
 
 mod delta;
 mod error;
@@ -30,7 +30,7 @@ pub use crate::output::OutputError;
 pub use crate::rejected::{REJECTED_TABLE, Rejected};
 pub use crate::sink::Sink;
 
-/// The sinks there are; each takes records of any kind.
+/// The types of sinks. Each accepts records of any kind.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(tag = "type")]
@@ -39,7 +39,7 @@ pub enum SinkConfig {
     Delta(DeltaConfig),
     /// A file with one JSON record a line.
     JsonLines(JsonLinesConfig),
-    /// Topics of Apache Kafka, exactly once.
+    /// Topics of Apache Kafka, written exactly once.
     Kafka(KafkaConfig),
     /// Live views: the API's current poses and its WebSocket.
     Live(LiveConfig),
@@ -52,11 +52,11 @@ pub struct SinkContext<'a> {
     pub pipeline: &'a str,
     /// The sink's name.
     pub name: &'a str,
-    /// The streams it takes from, and what flows there.
+    /// The input streams, and the kind of record in each.
     pub inputs: &'a [(String, RecordKind)],
-    /// Names the pipeline's history of checkpoints; a fresh start is another one.
+    /// The name of the pipeline's history of checkpoints; a fresh start has a new one.
     pub lineage: &'a str,
-    /// Grows from run to run of the pipeline.
+    /// The number of the run, which grows with each run of the pipeline.
     pub generation: i64,
     /// The folder that relative paths are relative to.
     pub directory: &'a Path,
@@ -65,23 +65,22 @@ pub struct SinkContext<'a> {
 }
 
 impl SinkContext<'_> {
-    /// Names the sink, its pipeline and its history of checkpoints, among all that ever wrote to a
-    /// place.
+    /// Returns the sink's unique name among all writers: pipeline, sink and lineage, separated by `/`.
     pub fn writer(&self) -> String {
         format!("{}/{}/{}", self.pipeline, self.name, self.lineage)
     }
 }
 
-/// A sink that is ready, and what of it can be read.
+/// An open sink, and its rows that can be read.
 pub struct OpenSink {
-    /// Takes the records.
+    /// The sink.
     pub sink: Box<dyn Sink>,
-    /// Rows that are accepted but not in their table yet, for sinks that keep a history.
+    /// Accepted rows that are not in their table yet; only for sinks with a history.
     pub tail: Option<DeltaTail>,
 }
 
 impl SinkConfig {
-    /// The place of its upper, if it has one.
+    /// Returns the location of its upper; none for sinks without an upper.
     pub fn state_shape(&self) -> Option<String> {
         match self {
             Self::Delta(config) => Some(format!("delta 1, {}", config.path.display())),
@@ -91,7 +90,7 @@ impl SinkConfig {
         }
     }
 
-    /// True if the API reads what it holds.
+    /// Returns true if the API reads what the sink stores.
     pub fn is_served(&self) -> bool {
         match self {
             Self::Delta(_) | Self::Live(_) => true,
@@ -103,7 +102,7 @@ impl SinkConfig {
     ///
     /// # Errors
     ///
-    /// [`SinkError`] if a file or folder cannot be written, or a broker not be reached.
+    /// [`SinkError`] if a file or folder cannot be written, or a broker cannot be reached.
     pub fn open(&self, context: &SinkContext<'_>) -> Result<OpenSink, SinkError> {
         Ok(match self {
             Self::Delta(config) => {

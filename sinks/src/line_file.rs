@@ -1,7 +1,7 @@
-//! A file of whole lines, and how far it is committed.
+//! A file of whole lines, and its committed part.
 //!
-//! Lines are durable in the file before its upper says so. So the file may be longer than what is
-//! committed, and is cut at the next start, but never shorter.
+//! Lines are durable in the file before its upper covers them. So the file may be longer than its
+//! committed part, but never shorter; the next start truncates it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -12,12 +12,12 @@ use schemas::Tick;
 use crate::SinkError;
 use crate::upper_file::{UpperFile, sync_folder};
 
-/// A file that ends where it was last committed.
+/// A file that can be truncated to its committed part.
 pub(crate) trait Truncate {
-    /// Cuts everything off behind the first `n_bytes`.
+    /// Truncates the file to its first `n_bytes`, and continues there.
     fn truncate(&mut self, n_bytes: u64) -> io::Result<()>;
 
-    /// Makes what was written durable.
+    /// Makes written bytes durable.
     fn sync(&mut self) -> io::Result<()>;
 }
 
@@ -32,31 +32,31 @@ impl Truncate for File {
     }
 }
 
-/// Lines on their way to a file. What of a commit fails is made up for by the next one.
+/// A file, and lines to append to it. The next commit completes a failed one.
 #[derive(Debug)]
 pub(crate) struct LineFile<W> {
     path: PathBuf,
     pub(crate) file: W,
-    /// None where nothing is kept, and before the file is fenced.
+    /// None for devices, and before the file is fenced.
     upper: Option<UpperFile>,
     unfenced: Option<Unfenced>,
     /// Lines that are accepted but not committed.
     pub(crate) lines: Vec<u8>,
-    /// Bytes of them that are durable in the file.
+    /// Bytes of `lines` that are durable in the file.
     n_appended: usize,
-    /// True if the file may end in a part of a line.
+    /// True if the file may end in an incomplete line.
     torn: bool,
     committed_bytes: u64,
 }
 
 impl LineFile<File> {
-    /// Opens a copy of the file up to where its writer has last committed to it; what another one has left
-    /// is not in it. [`LineFile::fence`] puts it in the file's place.
+    /// Opens a copy of the file up to the last commit of `writer`; output of other writers is left out.
+    /// [`LineFile::fence`] replaces the file with the copy.
     ///
     /// # Errors
     ///
-    /// [`SinkError::Open`] if it cannot be written, [`SinkError::Shorter`] if it was cut off,
-    /// [`SinkError::OfOthers`] if it holds what another sink has written.
+    /// [`SinkError::Open`] if it cannot be written, [`SinkError::Shorter`] if committed lines are
+    /// missing, [`SinkError::OfOthers`] if it contains output of another sink.
     pub(crate) fn open(path: PathBuf, writer: &str) -> Result<Self, SinkError> {
         let (upper, n_bytes) = committed(&path, writer)?;
         if n_bytes == 0 {
@@ -69,7 +69,7 @@ impl LineFile<File> {
     }
 }
 
-/// The content of a copy: the run that wrote the original may go on.
+/// The committed part that a copy contains; the run that wrote the original may continue.
 #[derive(Debug)]
 struct Unfenced {
     writer: String,
@@ -85,12 +85,12 @@ impl Unfenced {
     }
 }
 
-/// The upper of what a writer has committed to a file, and its length.
+/// Returns the upper and the length of a writer's newest commit that the file contains completely.
 fn committed(path: &Path, writer: &str) -> Result<(Tick, u64), SinkError> {
     let commits = UpperFile::read(path, writer)
         .map_err(|source| SinkError::Open { path: path.to_owned(), source })?;
     let found = fs::metadata(path).map_or(0, |metadata| metadata.len());
-    // The last commit may have failed half-way: then the one before still holds.
+    // If the last commit failed halfway, the previous one is valid.
     let whole = commits.iter().find(|committed| committed.n_bytes <= found);
     match (whole, commits.first()) {
         (Some(committed), _) => Ok((committed.upper, committed.n_bytes)),
@@ -102,7 +102,7 @@ fn committed(path: &Path, writer: &str) -> Result<(Tick, u64), SinkError> {
     }
 }
 
-/// Refuses to replace a file of another sink.
+/// Rejects a file of another sink.
 fn refuse_others(path: &Path, writer: &str) -> Result<(), SinkError> {
     let n_bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
     if n_bytes == 0 {
@@ -117,7 +117,7 @@ fn refuse_others(path: &Path, writer: &str) -> Result<(), SinkError> {
     }
 }
 
-/// The pipeline and the sink of a writer, whichever of its histories of checkpoints it goes on with.
+/// Returns the pipeline and the sink of a writer, without its lineage.
 fn sink_of(writer: &str) -> &str {
     writer.rsplit_once('/').map_or(writer, |(sink, _)| sink)
 }
@@ -133,7 +133,7 @@ impl<W> LineFile<W> {
         Self { path, file, upper, unfenced: None, lines, n_appended, torn, committed_bytes }
     }
 
-    /// Puts the copy in the file's place: what an earlier run still writes is not seen any more.
+    /// Replaces the file with the copy: later writes of an earlier run have no effect.
     ///
     /// # Errors
     ///
@@ -154,27 +154,27 @@ impl<W> LineFile<W> {
         &self.path
     }
 
-    /// The tick up to which it holds everything, if it keeps anything.
+    /// The tick before which the file has everything; none for devices.
     pub(crate) fn upper(&self) -> Option<Tick> {
         let copied = self.unfenced.as_ref().map(|unfenced| unfenced.upper);
         self.upper.as_ref().map(UpperFile::upper).or(copied)
     }
 
-    /// True if another run writes to the file's name now.
+    /// True if another run has replaced the file.
     pub(crate) fn is_taken_over(&self) -> bool {
         self.upper.as_ref().is_some_and(UpperFile::is_replaced)
     }
 }
 
 impl<W: Write + Truncate> LineFile<W> {
-    /// Makes the accepted lines durable, and then that everything before `upper` is there.
+    /// Makes the accepted lines durable, and then `upper`: the file has everything before it.
     ///
     /// # Errors
     ///
     /// [`SinkError::Write`] if the disk fails, [`SinkError::Fenced`] if another run has taken over.
     pub(crate) fn commit(&mut self, upper: Tick) -> Result<(), SinkError> {
         if let Err(source) = self.append() {
-            // What was written of it must not be there twice after the next try.
+            // The next attempt must not write these bytes a second time.
             self.torn = self.cut().is_err();
             return Err(SinkError::Write { path: self.path.clone(), source });
         }
@@ -182,7 +182,7 @@ impl<W: Write + Truncate> LineFile<W> {
         if let Some(upper_file) = &mut self.upper
             && let Err(source) = upper_file.commit(upper, n_bytes)
         {
-            // The lines stay: the upper may tell of them.
+            // The lines stay in the file: the stored upper may cover them.
             let (path, fenced) = (self.path.clone(), self.is_taken_over());
             let error =
                 if fenced { SinkError::Fenced { path } } else { SinkError::Write { path, source } };
@@ -210,7 +210,7 @@ impl<W: Write + Truncate> LineFile<W> {
         Ok(())
     }
 
-    /// Cuts off what is not known to be durable.
+    /// Truncates the file to the bytes that are known to be durable.
     fn cut(&mut self) -> io::Result<()> {
         self.file.truncate(self.committed_bytes.saturating_add(self.n_appended as u64))
     }
@@ -226,7 +226,7 @@ fn copy_beside(path: &Path) -> PathBuf {
 /// Copies the first `n_bytes` of a file, and opens the copy at their end.
 fn copy(path: &Path, n_bytes: u64) -> io::Result<File> {
     let new = copy_beside(path);
-    // A start that was given up may have left one, or still have it open.
+    // A cancelled start may have left a copy, or may still have it open.
     if let Err(error) = fs::remove_file(&new)
         && error.kind() != io::ErrorKind::NotFound
     {

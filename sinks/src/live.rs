@@ -1,6 +1,6 @@
-//! The live hub: what is going on now, for dashboards.
+//! The live hub: current records, for dashboards.
 //!
-//! A view that reads too slowly misses records rather than hold anything up.
+//! A view that reads too slowly misses records; it does not delay the pipeline.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,25 +13,25 @@ use tokio::sync::broadcast;
 
 use crate::{Sink, SinkContext, SinkError};
 
-/// Records that a slow view can be behind before it misses some.
+/// Maximum lag of a slow view, in records, before it misses some.
 const HUB_RECORDS: usize = 1024;
-/// Older frames are not live, however they came in.
+/// Frames with a longer delay are not live, such as those of a recording.
 const LONGEST_DELAY_MS: f32 = 3_600_000.0;
 
-/// Settings of the `live` sink: there are none.
+/// Settings of the `live` sink, which has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LiveConfig {}
 
 impl LiveConfig {
-    /// Joins the hub.
+    /// Opens a sink that publishes to the hub of the run.
     #[expect(clippy::unused_self, reason = "the settings are empty for now")]
     pub(crate) fn open(self, context: &SinkContext<'_>) -> Live {
         Live { hub: Arc::clone(context.hub) }
     }
 }
 
-/// Spreads records to every view, and keeps the newest pose frame of each source.
+/// Publishes records to all views, and stores the newest pose frame of each source.
 #[derive(Debug)]
 pub struct Hub {
     sender: broadcast::Sender<Arc<Record>>,
@@ -45,12 +45,12 @@ impl Default for Hub {
 }
 
 impl Hub {
-    /// Everything from now on.
+    /// Returns a receiver of all records that are published from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Record>> {
         self.sender.subscribe()
     }
 
-    /// The newest pose frame of each source, in the order of site and source.
+    /// Returns the newest pose frame of each source, in the order of site and source.
     pub fn latest_poses(&self) -> Vec<PoseFrame> {
         let latest = self.latest.read().unwrap_or_else(PoisonError::into_inner);
         let poses = latest.values().filter_map(|record| match &**record {
@@ -60,7 +60,7 @@ impl Hub {
         poses.collect()
     }
 
-    /// Spreads a record.
+    /// Publishes a record to all views.
     pub fn publish(&self, record: Record) {
         let record = Arc::new(record);
         if let Record::Pose(frame) = &*record {
@@ -68,12 +68,12 @@ impl Hub {
             let mut latest = self.latest.write().unwrap_or_else(PoisonError::into_inner);
             latest.insert(source, Arc::clone(&record));
         }
-        // No view is no error.
+        // A hub without a view is not an error.
         let _ = self.sender.send(record);
     }
 }
 
-/// The sink into a hub.
+/// The sink that publishes to a hub.
 #[derive(Debug)]
 pub(crate) struct Live {
     hub: Arc<Hub>,
@@ -105,7 +105,7 @@ impl Sink for Live {
     }
 }
 
-/// Milliseconds since the capture, where that makes sense.
+/// Milliseconds since the capture; none if that is negative, or not less than one hour.
 fn delay_ms(now: SystemTime, captured_at_ns: i64) -> Option<f32> {
     let captured_at = Duration::from_nanos(u64::try_from(captured_at_ns).ok()?);
     let delay = now.duration_since(SystemTime::UNIX_EPOCH + captured_at).ok()?;

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use crate::upper_file::UpperFile;
 use crate::{JsonLinesConfig, SinkConfig};
 
-/// Endings of the files that belong to one of JSON Lines: its upper, what it is replaced by, and what it
-/// cannot hold.
+/// Endings of the files that belong to a JSON Lines file: its upper, its replacement, and its dead
+/// letters.
 const BESIDE: [&str; 6] = ["", ".upper", ".upper-new", ".new", ".rejected", ".rejected.upper"];
 
-/// Why the output of a sink cannot be told from other files.
+/// The reason that the output of a sink cannot be identified.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutputError {
@@ -23,7 +23,7 @@ pub enum OutputError {
         /// The operating system's error.
         source: io::Error,
     },
-    /// Nothing tells who wrote a file.
+    /// The writer of a file is unknown.
     #[error(
         "{path:?} has no `.upper` file, so Fresnel cannot tell who wrote it: move or remove it by hand"
     )]
@@ -42,8 +42,8 @@ pub enum OutputError {
 }
 
 impl SinkConfig {
-    /// The files and folders that it writes, as the pipeline has them. Devices keep nothing, so that
-    /// several sinks can write to one.
+    /// Returns the files and folders that the sink writes, as in the pipeline file. Devices are left
+    /// out: they store nothing, so several sinks can write to one.
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
             Self::Delta(config) => vec![config.path.clone()],
@@ -53,7 +53,7 @@ impl SinkConfig {
         }
     }
 
-    /// A warning of the output of earlier runs before a fresh start; none without output.
+    /// Returns a warning of the output of earlier runs before a fresh start; none without output.
     pub fn leftovers(&self, directory: &Path) -> Option<String> {
         match self {
             Self::Delta(config) => config.leftovers(directory),
@@ -65,12 +65,12 @@ impl SinkConfig {
         }
     }
 
-    /// The files and folders with output of earlier runs of a sink, whose name as a writer begins with
-    /// `writer`. Relative paths are relative to `directory`.
+    /// Returns the files and folders with output of a sink's earlier runs, whose writer names begin
+    /// with `writer`. Relative paths are relative to `directory`.
     ///
     /// # Errors
     ///
-    /// [`OutputError`] if others have written there as well, or may have.
+    /// [`OutputError`] if another writer has written there as well, or may have.
     pub fn output(&self, writer: &str, directory: &Path) -> Result<Vec<PathBuf>, OutputError> {
         match self {
             Self::Delta(config) => config.output(writer, directory),
@@ -94,7 +94,7 @@ impl JsonLinesConfig {
         let commits = commits.map_err(|source| OutputError::Read { path: path.clone(), source })?;
         match commits.into_iter().next() {
             Some(committed) if committed.writer.starts_with(writer) => {
-                // With its dead letters, if there are any.
+                // Includes its dead letters, if there are any.
                 let endings = ["", ".upper", ".rejected", ".rejected.upper"];
                 let files = endings.map(|ending| beside(&path, ending)).into_iter();
                 Ok(files.filter(|file| file.exists()).collect())
@@ -106,7 +106,7 @@ impl JsonLinesConfig {
     }
 }
 
-/// The length of what is a file; none for what keeps nothing, or is not there.
+/// Returns the length of a regular file; none for a device or a missing file.
 fn file_bytes(path: &Path) -> Option<u64> {
     let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
     Some(metadata.len())

@@ -1,7 +1,7 @@
-//! Dead letters: the records that a sink cannot hold, kept beside its destination with the reason.
+//! Dead letters: records that a sink cannot store, kept beside its destination with the reason.
 //!
-//! No record ends a run: one that a destination has no form for is counted as dropped, and its dead
-//! letter is committed exactly once, as records are.
+//! No record ends a run. A record that the destination cannot represent is counted as dropped, and its
+//! dead letter is committed exactly once, as records are.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -9,29 +9,29 @@ use std::error::Error;
 use schemas::{Record, Tick};
 use serde::Serialize;
 
-/// The table of a history that dead letters go to.
+/// The table of a history that contains dead letters.
 pub const REJECTED_TABLE: &str = "rejected";
 
-/// A value is beyond what its column takes.
+/// A value is out of the range of its column.
 pub(crate) const NO_COLUMN: &str = "does not fit its columns";
-/// The destination's format has no form for a value.
+/// The destination's format cannot represent a value.
 pub(crate) const NO_FORM: &str = "cannot be encoded";
 
-/// Records that were rejected, each frame and row as one, by reason.
+/// Numbers of rejected records by reason; each frame and each row counts as one.
 pub type Rejected = BTreeMap<&'static str, u64>;
 
-/// A record that a sink cannot hold.
+/// A record that a sink cannot store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct DeadLetter {
     /// The record's tick.
     pub(crate) tick: Tick,
     /// The kind of record.
     pub(crate) kind: &'static str,
-    /// Frames or rows that it has.
+    /// Number of its frames or rows.
     pub(crate) n_records: u64,
-    /// Why it was rejected, as counters have it.
+    /// The reason of the rejection, as in the counters.
     pub(crate) reason: &'static str,
-    /// Which value it was, or what the encoder said.
+    /// The value that does not fit, or the encoder's error.
     pub(crate) detail: String,
     /// The record as JSON.
     pub(crate) record: String,
@@ -43,18 +43,18 @@ impl DeadLetter {
         Self { tick, kind, n_records, reason, detail, record: text(record) }
     }
 
-    /// Bytes of its text.
+    /// Bytes of `detail` and `record`.
     pub(crate) fn n_bytes(&self) -> usize {
         self.detail.len() + self.record.len()
     }
 
-    /// Counts it.
+    /// Adds its records to the counts.
     pub(crate) fn count(&self, rejected: &mut Rejected) {
         *rejected.entry(self.reason).or_default() += self.n_records;
     }
 }
 
-/// A record as JSON, or as programmers see it if it has no form there.
+/// Formats a record as JSON, or for debugging if JSON cannot represent it.
 pub(crate) fn text(record: &Record) -> String {
     serde_json::to_string(record).unwrap_or_else(|_| format!("{record:?}"))
 }

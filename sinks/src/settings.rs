@@ -1,16 +1,17 @@
-//! Settings that cannot work, and what would. A text begins with the name of the setting.
+//! Checks of settings. Each message begins with the name of the setting, and describes the accepted
+//! values.
 
 use std::path::Path;
 
 use crate::{DeltaConfig, JsonLinesConfig, KafkaConfig, SinkConfig};
 
-/// An hour: a checkpoint waits for commits, and journals for checkpoints.
+/// One hour: checkpoints wait for commits, and journals for checkpoints.
 const MAX_COMMIT_INTERVAL_MS: u32 = 3_600_000;
-/// The longest name that brokers take.
+/// The longest name that brokers accept.
 const MAX_TOPIC_BYTES: usize = 249;
 
 impl SinkConfig {
-    /// A problem of its settings: the name of a setting, and the expected values.
+    /// Returns a problem of the settings: the name of a setting, and the expected values.
     pub fn problem(&self) -> Option<String> {
         match self {
             Self::Delta(DeltaConfig { path, commit_interval_ms }) => {
@@ -55,7 +56,7 @@ fn interval_mistake(commit_interval_ms: u32) -> Option<String> {
     })
 }
 
-/// Refuses what brokers take for no name of a topic, or for no part of one.
+/// Rejects names that brokers do not accept as a topic, or as part of one.
 fn name_mistake(setting: &str, name: &str) -> Option<String> {
     let allowed = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
     let is_name = (1..=MAX_TOPIC_BYTES).contains(&name.len()) && name.chars().all(allowed);

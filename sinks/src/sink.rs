@@ -6,51 +6,52 @@ use schemas::{Record, Tick};
 
 use crate::{Rejected, SinkError};
 
-/// Something that records go to. Writing accepts them; committing makes them durable.
+/// A destination of records. A write accepts records, and a commit makes them durable.
 ///
-/// A record that the destination cannot hold is no error: it is rejected, and its dead letter goes
-/// beside the destination as accepted records go to it.
+/// A record that the destination cannot store is not an error. It is rejected, and its dead letter is
+/// stored beside the destination with the same guarantees.
 ///
-/// After a failed call the same call is made again: a sink must not write anything twice then.
+/// The engine repeats a failed call: the sink must not write a record twice then.
 pub trait Sink: Send {
-    /// Shuts out earlier runs: from here on, what they still write is not seen. Called once, when all of
-    /// the run is open and before anything is written; until then an earlier run can go on.
+    /// Fences earlier runs: their later writes have no effect. Called once, when all sources and sinks
+    /// of the run are open and before anything is written. Until then an earlier run can continue.
     ///
     /// # Errors
     ///
-    /// [`SinkError`] if that fails, or if an earlier run has written since the sink was opened.
+    /// [`SinkError`] if the fence fails, or if an earlier run has written since the sink was opened.
     fn fence(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 
-    /// Accepts the records of one tick, in their order, but for those that the destination holds
-    /// already: after a restart, ticks below the upper come again. Ticks come in ascending order. Gives
-    /// how many records were accepted, each frame and row as one.
+    /// Accepts the records of one tick, in their order. Ticks arrive in ascending order. After a
+    /// restart, ticks below the upper are replayed: records that the destination already has are
+    /// skipped. Returns the number of accepted records; each frame and each row counts as one.
     ///
     /// # Errors
     ///
-    /// [`SinkError`]; nothing of the tick was accepted then.
+    /// [`SinkError`]; then no record of the tick is accepted.
     fn write(&mut self, tick: Tick, records: &[Record]) -> Result<usize, SinkError>;
 
-    /// Makes all that was accepted durable, and with it that everything before `upper` is there.
+    /// Makes all accepted records durable, together with `upper`: the destination has everything before
+    /// it.
     ///
     /// # Errors
     ///
-    /// [`SinkError`]; what was accepted is kept then.
+    /// [`SinkError`]; then the accepted records are kept.
     fn commit(&mut self, upper: Tick) -> Result<(), SinkError>;
 
-    /// The tick up to which the destination holds everything, if it keeps anything.
+    /// Returns the tick before which the destination has everything; none if it stores nothing.
     fn upper(&self) -> Option<Tick>;
 
-    /// True if so much was accepted that it should be committed now.
+    /// Returns true if the accepted records are large enough for a commit now.
     fn full(&self) -> bool {
         false
     }
 
-    /// The longest time between two commits.
+    /// Returns the longest time between two commits.
     fn commit_interval(&self) -> Duration;
 
-    /// The records that were rejected since the last call, by writing or by committing.
+    /// Returns the counts of records that writes and commits have rejected since the last call.
     fn take_rejected(&mut self) -> Rejected {
         Rejected::new()
     }

@@ -1,11 +1,11 @@
-//! The upper of a plain file: a small file beside it that says up to where it is committed.
+//! The upper of a plain file: a small file beside it that records its committed part.
 //!
-//! It has two slots that are written in turn, so that a commit that is torn leaves the one before. A
-//! run that takes over replaces both files by copies: whatever an earlier run still writes then, it
-//! writes to files that have no name any more.
+//! The file has two slots that are written in turn, so that a torn commit leaves the previous one
+//! intact. A run that takes over replaces both files with copies. An earlier run then writes to files
+//! that have no name any more.
 //!
-//! After a sync that failed nobody knows what the file holds, and the next sync may succeed although
-//! nothing was written. So another file is written and takes its place.
+//! After a failed sync the content of the file is unknown, and the next sync may succeed although
+//! nothing was written. So a new file replaces it.
 
 use std::fs::{self, File};
 use std::io;
@@ -23,15 +23,15 @@ const N_SLOTS: u64 = 2;
 pub(crate) struct Committed {
     /// The writer.
     pub(crate) writer: String,
-    /// Counts commits.
+    /// The number of the commit.
     number: u64,
-    /// The file holds everything before this tick.
+    /// The file has everything before this tick.
     pub(crate) upper: Tick,
-    /// Its length then.
+    /// Length of the file at this commit.
     pub(crate) n_bytes: u64,
 }
 
-/// The file beside a file.
+/// The upper of a file, in a file beside it.
 #[derive(Debug)]
 pub(crate) struct UpperFile {
     path: PathBuf,
@@ -49,15 +49,15 @@ impl UpperFile {
         name.into()
     }
 
-    /// What a writer has committed to the file at `path`: the last commit and the one before, as far as
-    /// they are intact, the newest first.
+    /// Reads the last two commits to the file at `path`, newest first. Returns those of `writer` that
+    /// are intact.
     pub(crate) fn read(path: &Path, writer: &str) -> io::Result<Vec<Committed>> {
         let mut commits = Self::commits(path)?;
         commits.retain(|committed| committed.writer == writer);
         Ok(commits)
     }
 
-    /// The committed part of the file at `path`, by any writer, as [`UpperFile::read`] does.
+    /// Reads the commits of all writers to the file at `path`, as [`UpperFile::read`] does.
     pub(crate) fn commits(path: &Path) -> io::Result<Vec<Committed>> {
         let bytes = match fs::read(Self::path_beside(path)) {
             Ok(bytes) => bytes,
@@ -69,7 +69,7 @@ impl UpperFile {
         Ok(commits)
     }
 
-    /// Begins a file of `n_bytes` that holds everything before `upper`, in place of what was there.
+    /// Creates or replaces the upper of a file of `n_bytes` that has everything before `upper`.
     pub(crate) fn begin(path: &Path, writer: &str, upper: Tick, n_bytes: u64) -> io::Result<Self> {
         let path = Self::path_beside(path);
         let committed = Committed { writer: writer.to_owned(), number: 1, upper, n_bytes };
@@ -82,8 +82,8 @@ impl UpperFile {
         self.committed.upper
     }
 
-    /// Notes that the file holds everything before `upper`, in its first `n_bytes`. After an error
-    /// either this commit or the one before may be found: both must be true.
+    /// Records that the first `n_bytes` of the file contain everything before `upper`. After an error,
+    /// a reader may find this commit or the previous one: both must be true.
     pub(crate) fn commit(&mut self, upper: Tick, n_bytes: u64) -> io::Result<()> {
         let number = self.committed.number.saturating_add(1);
         let committed = Committed { number, upper, n_bytes, ..self.committed.clone() };
@@ -96,7 +96,7 @@ impl UpperFile {
         Ok(())
     }
 
-    /// Puts another file in its place.
+    /// Replaces the file with a new one.
     fn replace(&mut self, committed: &Committed) -> io::Result<()> {
         if self.is_replaced() {
             return Err(io::Error::other("another run has replaced the file"));
@@ -105,7 +105,7 @@ impl UpperFile {
         sync_folder(&self.path)
     }
 
-    /// True if another run has put its own file in the place of this one.
+    /// True if another run has replaced this file with its own.
     pub(crate) fn is_replaced(&self) -> bool {
         let same = || {
             let (named, open) = (fs::metadata(&self.path)?, self.file.metadata()?);
@@ -115,7 +115,7 @@ impl UpperFile {
     }
 }
 
-/// Makes a file with one commit, and gives it its name when it is durable.
+/// Creates a file with one commit, and renames it when it is durable.
 fn create(path: &Path, committed: &Committed) -> io::Result<File> {
     let new = path.with_extension("upper-new");
     let file = File::create(&new)?;
@@ -130,14 +130,14 @@ fn write_slot(file: &File, committed: &Committed) -> io::Result<()> {
     sync(file)
 }
 
-/// Makes what was written durable.
+/// Makes written bytes durable.
 fn sync(file: &File) -> io::Result<()> {
     #[cfg(test)]
     tests::pass_sync()?;
     file.sync_data()
 }
 
-/// A slot: JSON and its checksum, filled up with spaces.
+/// A slot: a checksum and JSON, padded with spaces.
 fn encode(committed: &Committed) -> io::Result<Vec<u8>> {
     let json = serde_json::to_string(committed)?;
     let mut slot = format!("{:08x} {json}", crc32fast::hash(json.as_bytes())).into_bytes();
@@ -155,7 +155,7 @@ fn decode(slot: &[u8]) -> Option<Committed> {
     if intact { serde_json::from_str(json).ok() } else { None }
 }
 
-/// Makes a new name in a folder durable.
+/// Makes new names in the folder of `path` durable.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
@@ -184,7 +184,7 @@ pub(crate) mod tests {
 
     const WRITER: &str = "flat/out/1";
 
-    /// Upper and length of the newest commit that can be read.
+    /// Upper and length of the newest intact commit.
     fn newest(path: &Path) -> Option<(Tick, u64)> {
         let commits = UpperFile::read(path, WRITER).expect("it is there");
         commits.first().map(|committed| (committed.upper, committed.n_bytes))

@@ -1,12 +1,13 @@
-//! Decoding captures of every format against csiread, in one run on the same bytes, on one core.
+//! Speed of decoding captures of every format, compared with csiread in one run on the same bytes, on one
+//! core.
 //!
-//! Expected: csiread makes complex128 in compiled loops; we make half the bytes, but also ticks, batches,
-//! signal strengths and scales: several times its speed. Machines are noisy: rounds are taken in turn, and
-//! only the ratio of the fastest ones means anything. How near that is to the machine's own limit tells a
-//! plain copy of the same bytes.
+//! Expected: several times the speed of csiread. csiread makes complex128 in compiled loops. Fresnel makes
+//! half the bytes, but also ticks, batches, signal strengths and scales. Machines are noisy, so the rounds
+//! alternate, and only the ratio of the fastest ones is meaningful. A plain copy of the same bytes shows how
+//! near that is to the machine's own limit.
 //!
-//! Needs `FRESNEL_PYTHON` with `csiread` (`make bench` sees to it), and the folder of real captures that
-//! the tests use; without it, only what the tests make up is decoded.
+//! Needs `FRESNEL_PYTHON` with `csiread` (`make bench` provides it), and the folder of real captures that the
+//! tests use. Without that folder, the bench decodes only the made-up captures of the tests.
 
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -25,12 +26,12 @@ mod capture;
 #[path = "../../tests/support/data.rs"]
 mod data;
 
-// As the program has it.
+// The same allocator as the program's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ROUNDS: usize = 15;
-/// Captures are repeated until they have as many bytes, so that one round takes a while.
+/// Minimum number of bytes of a round; shorter captures are repeated, so that one round takes a while.
 const MIN_BYTES: usize = 32_000_000;
 const PIECE_BYTES: usize = 256 * 1024;
 const PCAP_HEADER_BYTES: usize = 24;
@@ -73,7 +74,7 @@ const CASES: [(CsiFormat, &str, &str); 10] = [
     ),
 ];
 
-/// Formats that csiread does not know.
+/// Formats that csiread does not support.
 const ALONE: [(CsiFormat, &str); 2] = [
     (CsiFormat::Feitcsi, "feitcsi/csikit_HESU160_5500.csi"),
     (CsiFormat::Ruview, "ruview-adr018/pretrain_adr018_udp5005.pcap"),
@@ -120,8 +121,8 @@ fn measure(name: &str, format: CsiFormat, capture: &[u8], peer_reader: Option<&s
     let mut peer = peer_reader.map(|reader| Peer::start(file.path(), reader));
     let (mut copy_s, mut ours_s, mut theirs_s) = (f64::MAX, f64::MAX, f64::MAX);
     let mut n_frames = 0;
-    // In turn, so that all of them meet what else the machine does. All read the file; we and the peer
-    // decode it whole.
+    // The rounds alternate, so that other load on the machine affects all of them. All read the file; Fresnel
+    // and csiread decode it completely.
     for _ in 0..ROUNDS {
         copy_s = copy_s.min(copy(file.path()));
         let (seconds, n_ours) = decode(format, file.path());
@@ -143,7 +144,7 @@ fn measure(name: &str, format: CsiFormat, capture: &[u8], peer_reader: Option<&s
     );
 }
 
-/// The capture several times, with what begins it once.
+/// Returns the records of a capture several times, after its header once.
 fn repeated(format: CsiFormat, capture: &[u8]) -> Vec<u8> {
     let header_bytes = match format {
         CsiFormat::Nexmon | CsiFormat::Ruview => PCAP_HEADER_BYTES,
@@ -153,7 +154,7 @@ fn repeated(format: CsiFormat, capture: &[u8]) -> Vec<u8> {
     [header, &records.repeat(MIN_BYTES.div_ceil(records.len()))].concat()
 }
 
-/// Reads a file in pieces and copies each. Gives the seconds that it took.
+/// Reads a file in pieces, copies each, and returns the seconds.
 #[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 fn copy(path: &Path) -> f64 {
     let started = Instant::now();
@@ -169,7 +170,7 @@ fn copy(path: &Path) -> f64 {
     }
 }
 
-/// Reads a capture as a pipeline does, up to the batches. Gives the seconds that it took, and frames.
+/// Reads a capture as a pipeline does, up to the batches. Returns the seconds and the number of frames.
 #[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 fn decode(format: CsiFormat, path: &Path) -> (f64, usize) {
     let config =
@@ -189,7 +190,7 @@ fn decode(format: CsiFormat, path: &Path) -> (f64, usize) {
     }
 }
 
-/// csiread in a process of its own, which waits to be asked.
+/// csiread in a process of its own, which decodes on request.
 struct Peer {
     asks: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -209,7 +210,7 @@ impl Peer {
         Self { asks, answers, process }
     }
 
-    /// Has it read the capture. Gives the seconds that it took, and frames.
+    /// Requests csiread to decode the capture. Returns the seconds and the number of frames.
     fn decode(&mut self) -> (f64, usize) {
         writeln!(self.asks).expect("csiread goes on");
         let mut line = String::new();

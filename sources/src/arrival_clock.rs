@@ -1,11 +1,11 @@
-//! The clock that stamps arrivals: the host's, but it neither goes back nor stands still.
+//! The clock of arrival times: the host's clock, but it neither goes back nor stands still.
 //!
-//! A host's clock may be set back, by hand or by NTP. Arrival times go on from the latest one then, a
+//! A host's clock may be set back, by hand or by NTP. Arrival times then continue from the latest one, a
 //! little slower than real time, until the host's clock has caught up.
 
 use std::time::{Instant, SystemTime};
 
-/// While it is ahead of the host's clock, it loses one part in so many.
+/// While it is ahead of the host's clock, it is slower than real time by one part in this many.
 const SLEW: i64 = 16;
 
 /// The time of arrival, in nanoseconds since the Unix epoch.
@@ -16,13 +16,13 @@ pub(crate) struct ArrivalClock {
 }
 
 impl ArrivalClock {
-    /// A clock that goes on from `latest_ns`.
+    /// A clock that continues from `latest_ns`.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     pub(crate) fn after(latest_ns: i64) -> Self {
         Self { latest_ns, read_at: Instant::now() }
     }
 
-    /// The time now, never before one that it has given.
+    /// Returns the current time, never before one that it returned earlier.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     pub(crate) fn now_ns(&mut self) -> i64 {
         let now = Instant::now();
@@ -39,7 +39,7 @@ fn next_ns(latest_ns: i64, elapsed_ns: i64, host_ns: i64) -> i64 {
     host_ns.max(latest_ns.saturating_add(elapsed_ns - elapsed_ns / SLEW))
 }
 
-/// Nanoseconds since the Unix epoch; clocks set before it count as the epoch.
+/// Nanoseconds since the Unix epoch; 0 for a time before it.
 pub(crate) fn unix_ns(now: SystemTime) -> i64 {
     let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)

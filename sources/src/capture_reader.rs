@@ -1,5 +1,5 @@
-//! Captures by themselves, record after record: what is read of them is in their own order. A source gives
-//! batches instead, which gather the frames of a link.
+//! Reads captures record by record, in their own order. A source instead emits batches, which combine the
+//! frames of a link.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,24 +14,24 @@ use crate::formats::csi::CsiFormat;
 use crate::journal::{self, Reader};
 use crate::{Clock, Collector, Decoder, DecoderMemory, LinkNames, SourceContext, Step};
 
-/// Read from a file at once.
+/// Bytes of one read from a file.
 const READ_BYTES: u64 = 64 * 1024;
-/// No record of any format is longer; a decoder that asks for more has lost its way.
+/// Longest record of any format. A decoder that needs more bytes has lost the bounds of records.
 const LONGEST_RECORD: usize = 1024 * 1024;
-/// Messages that a journal has lost.
+/// Drop reason of messages that a journal has lost.
 const LOST: &str = "lost before it was read";
 
-/// Reads a capture file, or a folder that `fresnel record` has filled, in its own order.
+/// Reads a capture file, or a folder that `fresnel record` has written, in its own order.
 ///
-/// Frames of a file have the time of their device, those of a folder the time that they came in.
+/// Frames of a file have the time of their device; frames of a folder have their arrival time.
 pub struct CaptureReader {
     input: Input,
     decoder: Box<dyn Decoder>,
     collector: Collector,
-    /// What was read; what is before `decoded` is done with.
+    /// Bytes that were read; those before `decoded` are decoded.
     bytes: Vec<u8>,
     decoded: usize,
-    /// True if nothing that comes behind `bytes` belongs to them.
+    /// True if `bytes` is complete: no following bytes belong to it.
     complete: bool,
     dropped: BTreeMap<&'static str, u64>,
 }
@@ -42,13 +42,13 @@ enum Input {
 }
 
 impl CaptureReader {
-    /// Opens a file or a folder, whose bytes are of a format.
+    /// Opens a file, or a folder of a recording, with bytes of this format.
     ///
     /// # Errors
     ///
     /// The operating system's error, if it cannot be read.
     pub fn open(path: &Path, format: CsiFormat) -> io::Result<Self> {
-        // All is in one tick, so that nothing waits for its time.
+        // All records are in one tick, so that none stays pending.
         let tick_length = TickLength::from_ms(u64::MAX);
         let context = SourceContext { tick_length, ..SourceContext::detached("capture") };
         let (site, receiver) = (context.site.to_owned(), context.name.to_owned());
@@ -72,11 +72,12 @@ impl CaptureReader {
         })
     }
 
-    /// The frames of the next record that has any, a batch for each link and layout; none at the end.
+    /// Returns the frames of the next record that has any, a batch for each link and layout; none at the
+    /// end.
     ///
     /// # Errors
     ///
-    /// What the operating system says if the next bytes cannot be read.
+    /// The operating system's error, if the next bytes cannot be read.
     pub fn next_frames(&mut self) -> io::Result<Option<Vec<CsiBatch>>> {
         loop {
             if !self.step() && !self.fill()? {
@@ -94,12 +95,12 @@ impl CaptureReader {
         }
     }
 
-    /// Records that could not be used so far, by reason.
+    /// Dropped records so far, by reason.
     pub fn dropped(&self) -> &BTreeMap<&'static str, u64> {
         &self.dropped
     }
 
-    /// Decodes one record; false when more bytes are needed.
+    /// Decodes one record; returns false if more bytes are needed.
     fn step(&mut self) -> bool {
         let bytes = &self.bytes[self.decoded..];
         if bytes.is_empty() {
@@ -113,14 +114,14 @@ impl CaptureReader {
                 used
             }
             Step::NeedsMore if !complete => return false,
-            // Nothing more belongs to it.
+            // No more bytes belong to the record.
             Step::NeedsMore | Step::NeedsSchema(_) => bytes.len(),
         };
         self.collector.commit();
         true
     }
 
-    /// Reads what is behind the bytes; false at the end.
+    /// Reads the following bytes; returns false at the end.
     fn fill(&mut self) -> io::Result<bool> {
         match &mut self.input {
             Input::File(_) if self.complete => return Ok(false),
@@ -136,7 +137,7 @@ impl CaptureReader {
                 }
                 self.collector.set_arrival(entry.arrived_at_ns);
                 self.collector.set_sender(entry.origin.sender);
-                // Each message stands for itself, whoever sent the one before.
+                // Messages are independent, so the decoder has no memory of the one before.
                 self.decoder.recall(DecoderMemory::default());
                 self.bytes.clear();
                 self.bytes.extend_from_slice(entry.message);
@@ -168,7 +169,7 @@ mod tests {
 
     const N_LINES: u32 = 3000;
 
-    /// A line of one of two boards, whose frames have two shapes; one of five hundred is broken.
+    /// A line of one of two boards, with frames of two sizes; one line in 500 is broken.
     fn line(nth: u32) -> String {
         let (board, n_numbers) = (nth % 2, if nth.is_multiple_of(3) { 256 } else { 128 });
         let list = if nth % 500 == 7 { "x".to_owned() } else { vec!["1"; n_numbers].join(",") };
@@ -178,7 +179,7 @@ mod tests {
         )
     }
 
-    /// Numbers and times of the frames in a capture, and what was dropped.
+    /// Numbers and times of the frames in a capture, and its dropped records.
     fn read(path: &Path) -> (Vec<(u32, i64)>, BTreeMap<&'static str, u64>) {
         let mut reader = CaptureReader::open(path, CsiFormat::Esp32).expect("it is there");
         let mut frames = Vec::new();

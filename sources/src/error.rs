@@ -1,4 +1,4 @@
-//! Why a source cannot go on.
+//! Errors of sources.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use rdkafka::error::KafkaError;
 use rumqttc::v5::ConnectionError;
 
-/// A failure of a source. `Display` tells this error alone; its cause is `source()`.
+/// A failure of a source. `Display` describes this error alone; `source()` returns its cause.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
@@ -19,7 +19,7 @@ pub enum SourceError {
         /// The operating system's error.
         source: io::Error,
     },
-    /// An address could not be listened on.
+    /// The source could not listen on an address.
     #[error("could not listen on udp {address}")]
     Bind {
         /// The address as the pipeline has it.
@@ -27,7 +27,7 @@ pub enum SourceError {
         /// The operating system's error.
         source: io::Error,
     },
-    /// The network stopped giving datagrams.
+    /// The network stopped delivering data.
     #[error("could not receive on udp {address}")]
     Receive {
         /// The address as the pipeline has it.
@@ -45,7 +45,7 @@ pub enum SourceError {
         /// The client's error.
         source: Box<KafkaError>,
     },
-    /// A broker could not be reached, or refused.
+    /// A broker was unreachable, or refused the connection.
     #[error("could not connect to mqtt at {broker}")]
     Mqtt {
         /// Host and port.
@@ -53,10 +53,10 @@ pub enum SourceError {
         /// The client's error.
         source: Box<ConnectionError>,
     },
-    /// Whoever sends cannot be reached now.
+    /// The sender or broker is unreachable for now.
     #[error("could not reach the {peer}")]
     Away {
-        /// Who that is.
+        /// The name of the peer.
         peer: String,
     },
     /// A broker refused a subscription.
@@ -69,7 +69,7 @@ pub enum SourceError {
         /// The broker's reason code.
         reason: String,
     },
-    /// A network interface could not be listened to.
+    /// The source could not listen on a network interface.
     #[error(
         "could not listen to the network interface {name:?}: the process needs the capability CAP_NET_RAW"
     )]
@@ -92,15 +92,15 @@ pub enum SourceError {
     Decision {
         /// The source's name.
         name: String,
-        /// True if the store is away, and may come back at any time.
+        /// True if the store is unreachable, and may be back at any time.
         is_outage: bool,
         /// The store's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The journal of what came in could not be written or read.
+    /// The journal of a push source could not be written or read.
     #[error("could not use the journal in {folder:?}")]
     Journal {
-        /// Its folder.
+        /// The journal's folder.
         folder: PathBuf,
         /// The operating system's error.
         source: io::Error,
@@ -121,7 +121,7 @@ pub enum SourceError {
         /// The source's name.
         name: String,
     },
-    /// The notes of an earlier run say where to read on, but not to this source.
+    /// The saved position of an earlier run is not one of this source.
     #[error("cannot use the saved position of {name:?}")]
     Position {
         /// The source's name.
@@ -129,15 +129,15 @@ pub enum SourceError {
         /// The cause.
         source: postcard::Error,
     },
-    /// A file is not the one that was read before.
+    /// A file ends before the saved position.
     #[error("cannot continue in {path:?} at byte {offset}: the file is shorter")]
     Shorter {
         /// The path as the pipeline has it.
         path: PathBuf,
-        /// The position to continue at.
+        /// The offset to continue at, in bytes.
         offset: u64,
     },
-    /// A scene file is not a scene.
+    /// A scene file is not valid.
     #[error("cannot use scene {path:?}: {reason}")]
     Scene {
         /// The path as the pipeline has it.
@@ -148,7 +148,7 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// True if something outside is unavailable and may be back: the same call is to be made again.
+    /// True if an external system is unavailable and may be back. The caller then repeats the same call.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Registry { .. } | Self::Away { .. } => true,

@@ -1,7 +1,7 @@
 //! Sources: CSI captures and devices, JSON, poses, and the simulator.
 //!
-//! A source is a plain blocking object that is polled for records; the engine gives it a thread and
-//! a bounded queue. Decoders are pure: bytes in, frames or a counted error out.
+//! A source is a plain blocking object that is polled for records. The engine runs it in a thread with a
+//! bounded queue. Decoders are pure: bytes in, frames or a counted error out.
 
 mod arrival_clock;
 mod capture_reader;
@@ -52,14 +52,14 @@ pub use crate::source::{
 };
 pub use crate::transports::{KafkaTopic, MqttTopic, NetworkInterface, SerialLine, Transport};
 
-/// The sources there are.
+/// The kinds of sources.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(tag = "type")]
 pub enum SourceConfig {
     /// Channel state information from a capture file or a device.
     Csi(CsiConfig),
-    /// Rows with the fields that are declared here, from JSON.
+    /// Rows from JSON, with the fields that are declared here.
     Json(JsonConfig),
     /// Ready-made poses.
     Poses(PosesConfig),
@@ -68,7 +68,7 @@ pub enum SourceConfig {
 }
 
 impl SourceConfig {
-    /// The streams it gives: the port's name, empty for the main one, and what flows there.
+    /// The output streams: the port's name, which is empty for the main one, and the kind of its records.
     pub fn outputs(&self) -> &'static [(&'static str, RecordKind)] {
         match self {
             Self::Csi(_) => &[
@@ -82,7 +82,7 @@ impl SourceConfig {
         }
     }
 
-    /// The columns of the rows that leave from a port, if rows do.
+    /// Returns the columns of the rows of a port; none if the port has no rows.
     pub fn schema(&self, port: &str) -> Option<SchemaRef> {
         match (self, port) {
             (_, "errors") => Some(partitions::errors::schema()),
@@ -91,7 +91,7 @@ impl SourceConfig {
         }
     }
 
-    /// A problem of its settings: the name of a setting, and the expected values.
+    /// Returns a problem of the settings, if there is one: the name of a setting, and the expected values.
     pub fn problem(&self) -> Option<String> {
         let of_type = match self {
             Self::Json(config) => config.problem(),
@@ -102,8 +102,8 @@ impl SourceConfig {
         of_type.or_else(|| self.mistake_in_common())
     }
 
-    /// What its position is like: a number that grows when the notes change, and what they are about.
-    /// A position of another shape cannot be used.
+    /// Returns the shape of the position: a number that grows when its encoding changes, and the source's
+    /// content. A position of another shape cannot be used.
     pub fn state_shape(&self) -> String {
         match self {
             Self::Csi(config) => config.state_shape(),
@@ -113,7 +113,7 @@ impl SourceConfig {
         }
     }
 
-    /// Opens the source: those of its partitions that are in `context`'s share.
+    /// Opens the partitions of the source that are in `context`'s share.
     ///
     /// # Errors
     ///
@@ -130,12 +130,12 @@ impl SourceConfig {
         }
     }
 
-    /// True if it may have several partitions.
+    /// True if the source may have several partitions.
     fn is_partitioned(&self) -> bool {
         matches!(self.transport(), Some(Transport::Kafka(_)))
     }
 
-    /// True if devices that are found while it is read are partitions.
+    /// True if devices that the source finds while it runs are partitions.
     pub fn finds_devices(&self) -> bool {
         self.transport().is_some_and(Transport::tells_senders)
     }
@@ -149,7 +149,34 @@ impl SourceConfig {
         }
     }
 
-    /// A decoder of what comes, if anything does.
+    /// The file or folder that the source reads, which must exist, with the setting that names it.
+    pub fn input_file(&self) -> Option<(&'static str, &Path)> {
+        match (self, self.transport()) {
+            (Self::Simulate(config), _) => Some(("scene", &config.scene)),
+            (_, Some(Transport::File(path) | Transport::Journal(path))) => {
+                Some(("transport", path))
+            }
+            _ => None,
+        }
+    }
+
+    /// The origin of the records, for messages.
+    pub fn origin(&self) -> String {
+        match (self, self.transport()) {
+            (Self::Simulate(config), _) => format!("scene {}", config.scene.display()),
+            (_, transport) => transport.map(ToString::to_string).unwrap_or_default(),
+        }
+    }
+
+    /// Returns the CSI format of the first bytes of the source's file, if it is not the configured one.
+    pub fn other_format(&self, directory: &Path) -> Option<CsiFormat> {
+        let Self::Csi(CsiConfig { format, transport, .. }) = self else { return None };
+        let (Transport::File(path) | Transport::Follow(path)) = transport else { return None };
+        let detected = CsiFormat::detect_file(&directory.join(path)).ok().flatten();
+        detected.filter(|detected| detected != format)
+    }
+
+    /// Returns a decoder of the source's bytes; none for a simulation.
     fn decoder(&self) -> Option<Box<dyn Decoder>> {
         match self {
             Self::Csi(config) => Some(config.decoder()),
@@ -159,11 +186,11 @@ impl SourceConfig {
         }
     }
 
-    /// Records the source's messages in a folder.
+    /// Returns a receiver that records the source's messages in a folder.
     ///
     /// # Errors
     ///
-    /// [`SourceError`] if there is no such thing, or an address cannot be bound.
+    /// [`SourceError`] if the source has no journal, or an address cannot be bound.
     pub fn recorder(&self, name: &str, folder: &Path) -> Result<Box<dyn Receiver>, SourceError> {
         let receiver = match self.transport().zip(self.decoder()) {
             Some((transport, decoder)) => transport.recorder(name, folder, decoder)?,
@@ -178,7 +205,7 @@ impl SourceConfig {
 pub struct SourceContext<'a> {
     /// The source's name.
     pub name: &'a str,
-    /// The place that is watched, unless the source says otherwise.
+    /// The observed place, unless the source's settings name another.
     pub site: &'a str,
     /// The folder that relative paths are relative to.
     pub directory: &'a Path,
@@ -186,38 +213,38 @@ pub struct SourceContext<'a> {
     pub tick_length: TickLength,
     /// The granule of positions.
     pub granule: Granule,
-    /// The first tick of the run: checkpoints have all earlier records.
+    /// The first tick of the run: checkpoints contain all earlier records.
     pub starts_at: Tick,
     /// The first tick of new partitions: after the last tick that sinks have committed.
     pub begins_at: Tick,
     /// The positions to continue at, by partition.
     pub positions: &'a [(Vec<u8>, Vec<u8>)],
-    /// Folder for what comes in over transports that cannot be asked again.
+    /// The folder of journals, for transports that cannot be read again.
     pub journal: &'a Path,
     /// The store of decisions about partitions.
     pub decisions: &'a Arc<dyn Decisions>,
-    /// The clock of the run's partition that is the furthest, in milliseconds as ticks are.
+    /// The latest clock of the run's partitions, in milliseconds like ticks.
     pub furthest: &'a Arc<AtomicU64>,
     /// The partitions to open.
     pub share: Share,
-    /// The names of sources and `SOURCE/PARTITION`s that are quarantined.
+    /// The quarantined sources, and the quarantined partitions as `SOURCE/PARTITION`.
     pub quarantine: &'a [String],
 }
 
 impl SourceContext<'_> {
-    /// The position to continue at in a partition.
+    /// Returns the position to continue at in a partition; none if nothing was saved.
     pub fn position(&self, partition: &str) -> Option<&[u8]> {
         let mut positions = self.positions.iter();
         let (_, position) = positions.find(|(name, _)| name == partition.as_bytes())?;
         Some(position)
     }
 
-    /// True if a partition is to be quarantined, alone or with the whole source.
+    /// True if a partition is quarantined, alone or with the whole source.
     pub fn is_quarantined(&self, partition: &str) -> bool {
         position::is_quarantined(self.quarantine, self.name, partition)
     }
 
-    /// A context of no pipeline, for training and tests.
+    /// A context without a pipeline, for training and tests.
     pub fn detached(name: &str) -> SourceContext<'_> {
         static NOWHERE: LazyLock<Arc<dyn Decisions>> = LazyLock::new(|| Arc::new(NoDecisions));
         static ALONE: LazyLock<Arc<AtomicU64>> = LazyLock::new(Arc::default);

@@ -1,4 +1,4 @@
-//! A schema registry: it knows the schemas that messages name by their numbers.
+//! A schema registry, which stores the schemas that messages refer to by number.
 //!
 //! Source: Confluent Schema Registry API, `GET /schemas/ids/(int: id)`.
 
@@ -11,23 +11,23 @@ use crate::SourceError;
 /// Time-out of a response.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A registry by its URL.
+/// A registry at a URL.
 #[derive(Clone, Debug)]
 pub(crate) struct Registry {
     url: String,
     agent: ureq::Agent,
 }
 
-/// The schema of a number, if the registry has one.
+/// The registry's answer about a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Schema {
     /// The schema's text.
     Known(String),
-    /// It has no schema of that number.
+    /// The registry has no schema of that number.
     Unknown,
 }
 
-/// The body of an answer with a schema.
+/// The body of a response with a schema.
 #[derive(Deserialize)]
 struct Answer {
     schema: String,
@@ -41,11 +41,11 @@ impl Registry {
         Self { url: url.trim_end_matches('/').to_owned(), agent: config.build().into() }
     }
 
-    /// The schema of a number.
+    /// Requests the schema of a number.
     ///
     /// # Errors
     ///
-    /// [`SourceError::Registry`] if the registry does not answer, or with an error of its own.
+    /// [`SourceError::Registry`] if the registry does not answer, or answers with an error of its own.
     pub(crate) fn schema(&self, number: u32) -> Result<Schema, SourceError> {
         let ask = || {
             let answer = self.agent.get(format!("{}/schemas/ids/{number}", self.url)).call()?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::{NetworkInterface, SourceConfig, Transport};
 
 impl SourceConfig {
-    /// The files and folders that it reads, as the pipeline has them.
+    /// The files and folders that the source reads, as the pipeline has them.
     pub fn files(&self) -> Vec<PathBuf> {
         if let Self::Simulate(config) = self {
             return vec![config.scene.clone()];
@@ -31,14 +31,14 @@ impl SourceConfig {
     }
 }
 
-/// The file beside a capture that tells when its frames came in.
+/// The file beside a capture that contains the arrival times of its frames.
 fn host_times(capture: &Path) -> PathBuf {
     let mut path = capture.as_os_str().to_owned();
     path.push("stp");
     path.into()
 }
 
-/// Something that one source can listen to at a time.
+/// An endpoint that only one source can listen to at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint<'a> {
     /// Datagrams to an address.
@@ -81,7 +81,7 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     same_port && (a == b || includes(a, b) || includes(b, a))
 }
 
-/// True if listening at `any` takes the port at `other` as well; `[::]` is for IPv4, too.
+/// True if a listener at `any` occupies the port at `other` as well; `[::]` includes IPv4.
 fn includes(any: IpAddr, other: IpAddr) -> bool {
     any.is_unspecified() && (any.is_ipv6() || other.is_ipv4())
 }

@@ -6,53 +6,53 @@ use schemas::{Record, Tick};
 
 use crate::SourceError;
 
-/// Something that records come from. It blocks for a moment at most, and has no timely in it.
+/// A source of records. A call blocks for a moment at most. The trait does not depend on timely.
 pub trait Source: Send {
-    /// Takes what has come in since the last call.
+    /// Returns the records that have arrived since the last call.
     ///
     /// # Errors
     ///
-    /// [`SourceError`] if the source cannot go on; bad records are no error but [`Poll::dropped`].
+    /// [`SourceError`] if the source cannot continue. Bad records are not an error: they are in
+    /// [`Poll::dropped`].
     fn poll(&mut self) -> Result<Poll, SourceError>;
 
-    /// True if it is read from its beginning although an earlier run has noted a position, because that is
-    /// of something else.
+    /// True if the source is read from its beginning although an earlier run saved a position, because the
+    /// position belongs to other data.
     fn begins_anew(&self) -> bool {
         false
     }
 
-    /// Says that everything before a tick is in every checkpoint that is kept: no run will ask for it
-    /// again.
+    /// Reports that everything before a tick is in every checkpoint that is kept. No run reads it again.
     ///
     /// # Errors
     ///
-    /// [`SourceError`] if what is not needed any more cannot be removed.
+    /// [`SourceError`] if data that is not needed any more cannot be removed.
     fn checkpointed_through(&mut self, _tick: Tick) -> Result<(), SourceError> {
         Ok(())
     }
 }
 
-/// Something that takes in what cannot be asked for again, and keeps it for a [`Source`] to read. It
-/// blocks for a moment at most, and is never held back.
+/// Receives messages that cannot be requested again, and stores them for a [`Source`] to read. A call
+/// blocks for a moment at most. Back-pressure never stops a receiver.
 pub trait Receiver: Send {
-    /// Takes what has come in since the last call.
+    /// Stores the messages that have arrived since the last call.
     ///
     /// # Errors
     ///
-    /// [`SourceError`] if it cannot go on.
+    /// [`SourceError`] if the receiver cannot continue.
     fn receive(&mut self) -> Result<(), SourceError>;
 }
 
 /// A part of a source that is read by itself. Devices that are found while it is read may be partitions
-/// within it, with a clock and a position each.
+/// within it, each with a clock and a position.
 pub struct Partition {
     /// Its number within the source.
     pub number: usize,
     /// Its name within the source; empty if it is the only one.
     pub name: String,
-    /// The transport.
+    /// The reader of the partition.
     pub source: Box<dyn Source>,
-    /// Fills what the source reads, if it does not fill itself.
+    /// Stores the messages that `source` reads, if the transport pushes them.
     pub receiver: Option<Box<dyn Receiver>>,
 }
 
@@ -76,10 +76,10 @@ impl fmt::Debug for Partition {
     }
 }
 
-/// The partitions of a source that one process of several opens: one of each `of`.
+/// The partitions of a source that one of several processes opens: every `of`-th partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// The first of them.
+    /// The number of the first partition.
     pub nth: usize,
     /// Number of processes.
     pub of: usize,
@@ -89,7 +89,7 @@ impl Share {
     /// All partitions.
     pub const ALL: Self = Self { nth: 0, of: 1 };
 
-    /// True if a partition is among them.
+    /// True if a partition is in the share.
     pub fn has(&self, partition: usize) -> bool {
         partition % self.of == self.nth
     }
@@ -97,35 +97,35 @@ impl Share {
 
 /// The result of [`Source::poll`].
 ///
-/// - ticks never go back, within a poll and from one to the next
-/// - no record has a tick beyond `clock`, and none that follows has one before it
-/// - the records of a partition's tick leave together
+/// - ticks never go back, within a poll and from one poll to the next
+/// - no record has a tick beyond `clock`, and no later record has a tick before it
+/// - the records of a partition's tick are returned when the tick is closed, full batches earlier
 #[derive(Debug)]
 pub struct Poll {
-    /// Records with their ticks, which are over.
+    /// Records of closed ticks and full batches, with their ticks.
     pub records: Vec<(Tick, Record)>,
-    /// Records that came in, each frame and each row as one; some may leave with a later poll.
+    /// Records that arrived; each frame and each row counts as one. A later poll may return some of them.
     pub n_records: u64,
-    /// The positions of its partitions at the end of each granule that their clocks left.
+    /// The positions of the source's partitions at the end of each granule that their clocks passed.
     pub positions: Vec<PartitionPosition>,
     /// Records that could not be used.
     pub dropped: Vec<Dropped>,
-    /// Frames that came later than their tick.
+    /// Number of late records.
     pub n_late: u64,
-    /// The partition's clock; of several, the slowest.
+    /// The partition's clock; with several partitions, the slowest clock.
     pub clock: Tick,
     /// The state of the source.
     pub state: PollState,
 }
 
 impl Poll {
-    /// True if nothing came in, nothing left, and no position was noted.
+    /// True if no record arrived or was emitted, and no position was recorded.
     pub(crate) fn is_empty(&self) -> bool {
         let nothing_left = self.records.is_empty() && self.positions.is_empty();
         nothing_left && self.n_records == 0 && self.dropped.is_empty()
     }
 
-    /// Adds what another partition gave.
+    /// Adds the records, positions and counts of another partition; the clock and the state stay.
     pub(crate) fn join(&mut self, other: Self) {
         self.records.extend(other.records);
         self.positions.extend(other.positions);
@@ -135,34 +135,34 @@ impl Poll {
     }
 }
 
-/// Where to read a partition on from, so that exactly its records from a tick on come again, at the same
-/// ticks.
+/// The position of a partition. A replay from it returns exactly the partition's records from a tick on, at
+/// the same ticks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionPosition {
     /// The partition's name within the source.
     pub partition: String,
-    /// The end of a granule; what is read from here on has no earlier tick.
+    /// The end of a granule. Records from here on have no earlier tick.
     pub tick: Tick,
-    /// The source's own notes; none if the partition is no more.
+    /// The encoded position; none if the partition has ended.
     pub position: Option<Vec<u8>>,
 }
 
 /// The state of a source after a [`Poll`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PollState {
-    /// There may be more at once, or after the moment that the source waited.
+    /// There may be more records, now or later.
     Ready,
-    /// There is no more.
+    /// There are no more records.
     End,
 }
 
 /// Records that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dropped {
-    /// A short, fixed text to count by.
+    /// The drop reason: a short, fixed text, by which drops are counted.
     pub reason: &'static str,
-    /// Number.
+    /// Number of records.
     pub n_records: u64,
-    /// The offset: of a byte in a file, or of a message.
+    /// The offset of a byte in a file, or of a message.
     pub offset: u64,
 }

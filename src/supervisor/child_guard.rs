@@ -1,4 +1,4 @@
-//! Ends the supervised run together with its supervisor, and passes signals on.
+//! Ends the supervised run together with its supervisor, and forwards signals to it.
 
 use std::process::ChildStdin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Guards the supervised run: a signal closes its standard input, at whose end it stops.
+/// Guards the supervised run. A signal closes the run's standard input, and the run then stops.
 pub(super) struct ChildGuard {
     child: Arc<(Mutex<Child>, Condvar)>,
 }
@@ -22,7 +22,7 @@ struct Child {
 }
 
 impl ChildGuard {
-    /// Listens for an interrupt or a request to terminate; a second one ends the process at once.
+    /// Listens for SIGINT and SIGTERM. A second signal ends the process at once.
     pub(super) fn new() -> Result<Self> {
         let mut signals =
             Signals::new([SIGINT, SIGTERM]).context("could not listen for signals")?;
@@ -41,20 +41,20 @@ impl ChildGuard {
         Ok(guard)
     }
 
-    /// Guards a run, unless it is to stop already.
+    /// Guards a run. After a signal, closes the run's standard input at once.
     pub(super) fn guard(&self, stdin: Option<ChildStdin>) {
         let mut child = self.lock();
         child.stdin = stdin.filter(|_| !child.stopping);
     }
 
-    /// Sleeps until a signal comes, at most for `pause`.
+    /// Sleeps for `pause`, or until a signal arrives.
     pub(super) fn pause(&self, pause: Duration) {
         let goes_on = |child: &mut Child| !child.stopping;
         // After a signal the next run is stopped at its start.
         drop(self.child.1.wait_timeout_while(self.lock(), pause, goes_on));
     }
 
-    /// True once a signal came.
+    /// Returns true after a signal.
     pub(super) fn stopping(&self) -> bool {
         self.lock().stopping
     }

@@ -1,30 +1,30 @@
-//! Finds the partition that makes a run crash: quarantines one after the other until the run passes its
-//! checkpoint.
+//! Finds the partition that makes a run crash. Quarantines one partition after the other until the run
+//! passes its checkpoint.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use engine::{ComponentState, Plan, PlannedSource, Progress, Store, UNKNOWN_DEVICES};
 
-/// Crashes after the same checkpoint before a partition is quarantined.
+/// Number of crashes after the same checkpoint before a partition is quarantined.
 const MAX_CRASHES: u32 = 3;
 
-/// Bisects the partitions of a pipeline.
+/// The search for the partition that makes a run crash.
 pub(crate) struct FaultIsolator {
     pipeline: PathBuf,
     directory: PathBuf,
-    /// The checkpoint before the latest crash; `n_crashes` followed it.
+    /// The checkpoint before the latest crash. `n_crashes` counts the crashes since that checkpoint.
     checkpoint_tick: Option<Progress>,
     n_crashes: u32,
     /// Partitions to be quarantined on trial, one after the other.
     untried: VecDeque<String>,
     on_trial: Option<String>,
-    /// Partitions without which the run passed its checkpoint.
+    /// Partitions whose quarantine let the run pass its checkpoint.
     isolated: Vec<String>,
 }
 
 impl FaultIsolator {
-    /// For the pipeline in a file, without quarantined partitions.
+    /// Creates an isolator without quarantined partitions for the pipeline in a file.
     pub(crate) fn new(pipeline: PathBuf, directory: PathBuf) -> Self {
         Self {
             pipeline,
@@ -37,12 +37,12 @@ impl FaultIsolator {
         }
     }
 
-    /// The partitions that the next run quarantines.
+    /// Returns the partitions that the next run quarantines.
     pub(super) fn quarantined(&self) -> Vec<String> {
         self.isolated.iter().chain(&self.on_trial).cloned().collect()
     }
 
-    /// Handles a crash of the run. True if the next run quarantines another partition.
+    /// Handles a crash of the run. Returns true if the next run quarantines another partition.
     pub(super) fn crash(&mut self) -> bool {
         let Some((checkpoint_tick, partitions)) = self.look() else { return false };
         if self.n_crashes > 0 && self.checkpoint_tick == checkpoint_tick {
@@ -72,7 +72,8 @@ impl FaultIsolator {
         self.on_trial.is_some()
     }
 
-    /// The newest checkpoint and all partitions in it: those of sources with few partitions come first.
+    /// Returns the newest checkpoint and all partitions in it. Sources with the fewest partitions come
+    /// first. Returns none if the pipeline file or the store cannot be read.
     fn look(&self) -> Option<(Option<Progress>, Vec<String>)> {
         let plan = Plan::load_in(&self.pipeline, &self.directory).ok()?;
         let store = Store::open(&self.directory, &plan.checkpoint.store).ok()?;
@@ -89,8 +90,8 @@ impl FaultIsolator {
     }
 }
 
-/// The partitions of a source: devices that are new, then those that are known, and then the whole source, if
-/// it has none or they are only a part of it.
+/// Returns the partitions of a source: first all new devices, then the saved partitions. The whole source
+/// comes last, if no partition is saved or a saved partition has no name.
 fn partitions(source: &PlannedSource, saved: Option<&ComponentState>) -> Vec<String> {
     let saved = saved.into_iter().flat_map(|component| &component.entries);
     let saved = saved.filter(|(_, place)| place.is_some());

@@ -1,4 +1,4 @@
-//! The supervisor: a run that fails is started again, from its newest checkpoint.
+//! The supervisor: restarts a failed run from its newest checkpoint.
 
 mod child_guard;
 mod fault_isolator;
@@ -18,18 +18,20 @@ use crate::{EXIT_CONFIG, EXIT_ELSEWHERE, EXIT_SOFTWARE};
 
 pub(crate) use crate::supervisor::fault_isolator::FaultIsolator;
 
-/// Pause before a run is started again; it doubles from failure to failure.
+/// Pause before the first restart. It doubles with each failure, up to `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A run that lived so long had got over what the one before had failed of.
+/// After a run of at least this length, the pause is `FIRST_PAUSE` again.
 const HEALTHY: Duration = Duration::from_mins(1);
-/// A run takes a pipeline over once: one that took it over since has been asked to.
+/// Removed before a restart: another run that has taken the pipeline over since then keeps it.
 const TAKE_OVER: &str = "--take-over";
-/// Set for a run that has a supervisor.
+/// Environment variable that the supervisor sets for its run.
 const SUPERVISED: &str = "FRESNEL_SUPERVISED";
 
-/// Runs the program itself with `arguments` until it succeeds, cannot, is to stop, or the pipeline is
-/// another process's. A partition that it does not get over is quarantined.
+/// Runs this program with `arguments`, and restarts it after a failure.
+///
+/// Returns when the run succeeds, its pipeline file has errors, another process runs the pipeline, or a
+/// signal arrives. A partition that makes the run crash repeatedly is quarantined.
 #[expect(clippy::disallowed_methods, reason = "pauses are a matter of clocks")]
 pub(crate) fn supervise(
     arguments: &[OsString],
@@ -52,7 +54,7 @@ pub(crate) fn supervise(
             pause = FIRST_PAUSE;
         }
         let isolator = isolator.as_mut().filter(|_| crashed(status));
-        // It is another run, without a partition that this one had.
+        // The next run differs from this run: it quarantines another partition.
         let is_other = isolator.is_some_and(FaultIsolator::crash);
         let now = if is_other { FIRST_PAUSE } else { pause };
         tracing::warn!(%status, pause = ?now, "the run failed, starting it again");
@@ -63,12 +65,12 @@ pub(crate) fn supervise(
     }
 }
 
-/// True if it did not end by itself.
+/// Returns true if a signal or a panic ended the run.
 fn crashed(status: ExitStatus) -> bool {
     status.code().is_none_or(|code| code == EXIT_SOFTWARE)
 }
 
-/// A run that has left something alone is no success.
+/// Returns the exit code of the supervisor. A run with quarantined partitions is not a success.
 fn end(status: ExitStatus, quarantined: &[String]) -> ExitCode {
     if !quarantined.is_empty() {
         tracing::error!("quarantined, and still to be read: {}", quarantined.join(", "));
@@ -77,8 +79,8 @@ fn end(status: ExitStatus, quarantined: &[String]) -> ExitCode {
     ExitCode::from(code.max(u8::from(!quarantined.is_empty())))
 }
 
-/// Runs once. The run stops in order when its standard input closes: when it is told to, or when the
-/// supervisor is gone.
+/// Starts the run and waits for its end. The run stops in order when its standard input closes: after a
+/// signal, or when the supervisor has ended.
 fn run(arguments: &[OsString], quarantined: &[String], guard: &ChildGuard) -> Result<ExitStatus> {
     let program = std::env::current_exe().context("could not find the program itself")?;
     let mut command = Command::new(program);
@@ -89,14 +91,14 @@ fn run(arguments: &[OsString], quarantined: &[String], guard: &ChildGuard) -> Re
     child.wait().context("could not watch the run")
 }
 
-/// Sets `stop` when the supervisor lets go, if there is one.
+/// Sets `stop` when the supervisor closes this process's standard input. Does nothing without a supervisor.
 pub(crate) fn listen(stop: &Arc<AtomicBool>) {
     if std::env::var_os(SUPERVISED).is_none() {
         return;
     }
     let stop = Arc::clone(stop);
     thread::spawn(move || {
-        // It ends when the other side closes it; nothing is ever written.
+        // The supervisor writes nothing: the read returns when the supervisor closes the pipe.
         let _ = std::io::stdin().read(&mut [0]);
         stop.store(true, Ordering::Relaxed);
     });

@@ -1,4 +1,4 @@
-//! Captures made up for tests: the bytes a device would have written.
+//! Captures made up for tests: the bytes that a device would have written.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ const FRAME_US: u32 = 10_000;
 struct Numbers(u64);
 
 impl Numbers {
-    /// A number from `-spread` to `spread`.
+    /// Returns a number from `-spread` to `spread`.
     fn next(&mut self, spread: i8) -> i8 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -20,12 +20,12 @@ impl Numbers {
     }
 }
 
-/// How much subcarriers differ: little while it is quiet, a lot while someone moves.
+/// Returns the spread of subcarrier values: small while it is quiet, large while a person moves.
 fn spread(frame: usize) -> i8 {
     if (1500..2200).contains(&frame) { 12 } else { 2 }
 }
 
-/// An Intel 5300 log: three antennas, 100 frames a second.
+/// Returns an Intel 5300 log: three antennas, 100 frames a second.
 pub(crate) fn intel5300() -> Vec<u8> {
     let mut numbers = Numbers(1);
     let mut log = Vec::new();
@@ -57,17 +57,17 @@ pub(crate) fn intel5300() -> Vec<u8> {
     log
 }
 
-/// Lines of two boards with esp-csi, 100 frames a second in all.
+/// Returns lines of two boards with esp-csi, 100 frames a second in all.
 pub(crate) fn esp32() -> Vec<u8> {
     esp32_lines(|_| 128)
 }
 
-/// The same, in which every other frame of a board has twice the values.
+/// Returns the same lines, in which every other frame of a board has twice as many values.
 pub(crate) fn esp32_in_two_shapes() -> Vec<u8> {
     esp32_lines(|frame| if frame % 4 < 2 { 128 } else { 256 })
 }
 
-/// Lines of two boards; `n_numbers` tells how many a frame has.
+/// Returns lines of two boards; `n_numbers` returns the number of values of a frame.
 fn esp32_lines(n_numbers: impl Fn(usize) -> usize) -> Vec<u8> {
     let mut numbers = Numbers(2);
     let mut lines = String::from("I (560) wifi: mode : sta\n");
@@ -92,7 +92,7 @@ fn esp32_lines(n_numbers: impl Fn(usize) -> usize) -> Vec<u8> {
     lines.into_bytes()
 }
 
-/// A line with a pose frame, 25 of them a second; each person is a few hundred bytes.
+/// Returns a line with a pose frame, at 25 frames a second; each person is a few hundred bytes.
 pub(crate) fn pose(site: &str, nth: u64, frame_id: u64, n_persons: usize) -> String {
     let person = |nth: usize| {
         serde_json::json!({

@@ -11,7 +11,7 @@ pub(crate) fn start<const N: usize>(directory: &Path, arguments: &[&str]) -> [Se
     start_each(directory, arguments, |arguments| Server::start_silent(directory, arguments))
 }
 
-/// Starts them with a place at which they are to die.
+/// Starts `N` processes that die at a fail point.
 pub(crate) fn start_failing<const N: usize>(
     directory: &Path,
     arguments: &[&str],
@@ -44,7 +44,7 @@ fn start_each<const N: usize>(
     })
 }
 
-/// Runs them to their end; all must succeed.
+/// Runs `N` processes to their end; all must succeed.
 pub(crate) fn succeed<const N: usize>(directory: &Path, arguments: &[&str]) {
     for server in start::<N>(directory, arguments) {
         let (code, said) = server.wait();

@@ -1,5 +1,5 @@
-//! An Apache Kafka of the test's own, from the jars that `make test` has put there: one node that is
-//! broker and controller.
+//! An Apache Kafka for one test, from the jars that `make test` installs: one node that is broker and
+//! controller.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ fn jars() -> Option<PathBuf> {
     std::env::var_os("FRESNEL_KAFKA").map(PathBuf::from)
 }
 
-/// True if there are Java and the broker's jars.
+/// Returns true if Java and the broker's jars are installed.
 pub(crate) fn there() -> bool {
     let java = Command::new("java").arg("-version").output();
     jars().is_some_and(|jars| jars.is_dir()) && java.is_ok_and(|output| output.status.success())
@@ -58,7 +58,7 @@ impl Kafka {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("room");
         let [port, controller] = port::distinct();
-        // The times of messages are those of the captures, which are long ago.
+        // Retention has no limit, because the times of messages are those of old captures.
         let properties = format!(
             "process.roles=broker,controller\n\
              node.id=1\n\
@@ -95,18 +95,18 @@ impl Kafka {
         self.server.wait().expect("it ends");
     }
 
-    /// Starts it again where it was.
+    /// Starts the broker again, with its data and port.
     pub(crate) fn restart(&mut self) {
         self.server = serve(self.folder.path());
         self.wait();
     }
 
-    /// Where it is, for a pipeline file.
+    /// Returns the broker's address for a pipeline file.
     pub(crate) fn brokers(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// A client's settings.
+    /// Returns a client's settings.
     pub(crate) fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", self.brokers()).set("group.id", "test");
@@ -114,19 +114,19 @@ impl Kafka {
         client
     }
 
-    /// Makes a topic.
+    /// Creates a topic.
     pub(crate) fn create(&self, topic: &str, n_partitions: i32) {
         self.make(&NewTopic::new(topic, n_partitions, TopicReplication::Fixed(1)));
     }
 
-    /// Makes a topic of one partition that takes no larger batches of messages.
+    /// Creates a topic of one partition with a limit for batches of messages, in bytes.
     pub(crate) fn create_small(&self, topic: &str, max_bytes: usize) {
         let max_bytes = max_bytes.to_string();
         let topic = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
         self.make(&topic.set("max.message.bytes", &max_bytes));
     }
 
-    /// Gives a topic more partitions, so that it has so many.
+    /// Adds partitions to a topic until it has `n_partitions`.
     pub(crate) fn grow(&self, topic: &str, n_partitions: usize) {
         let admin: AdminClient<DefaultClientContext> = self.client().create().expect("a client");
         let (partitions, options) = (NewPartitions::new(topic, n_partitions), AdminOptions::new());
@@ -141,7 +141,7 @@ impl Kafka {
         assert!(made.expect("it answers").iter().all(Result::is_ok), "no topic could be made");
     }
 
-    /// True if there is something in a topic.
+    /// Returns true if a topic contains messages.
     pub(crate) fn has_messages(&self, topic: &str) -> bool {
         let consumer: BaseConsumer = self.client().create().expect("a client");
         Self::partitions(&consumer, topic).into_iter().any(|partition| {
@@ -150,8 +150,7 @@ impl Kafka {
         })
     }
 
-    /// All that is committed in a topic that nobody writes to; in order within a partition and from one
-    /// to the next.
+    /// Returns all committed messages of a topic without active writers, ordered by partition and offset.
     pub(crate) fn read(&self, topic: &str) -> Vec<Message> {
         let mut messages = Vec::new();
         self.consume(topic, |message| {
@@ -168,7 +167,7 @@ impl Kafka {
         messages
     }
 
-    /// The values of all that is committed in a topic that nobody writes to.
+    /// Returns the values of all committed messages of a topic without active writers.
     pub(crate) fn read_values(&self, topic: &str) -> Vec<Vec<u8>> {
         let mut values = Vec::new();
         self.consume(topic, |message| values.push(message.payload().expect("a value").to_vec()));

@@ -1,4 +1,4 @@
-//! A mosquitto of the test's own, from Debian's package.
+//! A mosquitto broker for one test, from Debian's package.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpStream};
@@ -17,7 +17,7 @@ pub(crate) struct Mosquitto {
     pub(crate) port: u16,
 }
 
-/// True if it is installed.
+/// Returns true if mosquitto is installed.
 pub(crate) fn there() -> bool {
     Command::new("mosquitto").arg("-h").output().is_ok()
 }
@@ -28,7 +28,7 @@ impl Mosquitto {
         let folder = tempfile::tempdir().expect("room");
         let port = port::free();
         let config = folder.path().join("mosquitto.conf");
-        // It queues without a bound for those who are away, and writes down each packet.
+        // The broker queues messages for absent clients without a limit, and logs each packet.
         let text = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n\
              log_type all\nlog_dest stderr\n"
@@ -47,7 +47,7 @@ impl Mosquitto {
         mosquitto
     }
 
-    /// How many packets it has sent or received, of those that its log describes so.
+    /// Returns the number of packets, sent or received, whose line in the log contains `description`.
     pub(crate) fn n_packets(&self, description: &str) -> usize {
         let log = fs::read_to_string(self.folder.path().join(LOG)).expect("it writes one");
         log.lines().filter(|line| line.contains(description)).count()

@@ -71,7 +71,7 @@ fn parse(bytes: &[u8]) -> Array {
     Array { shape, values }
 }
 
-/// Brings an array from Fortran order to C order.
+/// Converts an array from Fortran order to C order.
 fn rows_first(shape: &[usize], values: &[f64]) -> Vec<f64> {
     let n_parts = values.len() / shape.iter().product::<usize>().max(1);
     let n_elements = values.len() / n_parts.max(1);

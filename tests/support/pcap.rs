@@ -1,6 +1,6 @@
-//! Captures of a network.
+//! Network captures.
 
-/// Records as datagrams in a capture of a network (pcap, bare IP), sent by 10.0.0.7.
+/// Returns records as datagrams in a network capture (pcap, bare IP), sent by 10.0.0.7.
 pub(crate) fn of<'a>(records: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     let header: [u32; 6] = [0xA1B2_C3D4, 0x0004_0002, 0, 0, 65_535, 101];
     let packets = records.flat_map(|record| {

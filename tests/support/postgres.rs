@@ -1,4 +1,4 @@
-//! A `PostgreSQL` of the test's own, from Debian's package: a folder, and a socket in it.
+//! A `PostgreSQL` server for one test, from Debian's package: a folder, and a socket in it.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
@@ -21,19 +21,20 @@ pub(crate) struct Postgres {
     folder: TempDir,
 }
 
-/// The folder of the programs, if they are installed.
+/// Returns the folder of the server's programs, if they are installed.
 fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
     let programs = versions.filter_map(|version| Some(version.ok()?.path().join("bin")));
     programs.filter(|programs| programs.join("initdb").exists()).max()
 }
 
-/// True if it is installed.
+/// Returns true if the server is installed.
 pub(crate) fn there() -> bool {
     programs().is_some()
 }
 
-/// One of its programs; it refuses to work for an administrator.
+/// Returns a command for one of the server's programs. The programs refuse to run as root, which `setpriv`
+/// avoids.
 fn command(program: &str, folder: &Path) -> Command {
     let program = programs().expect("it is installed").join(program);
     let id = Command::new("id").arg("-u").output().expect("there is id");
@@ -49,7 +50,7 @@ fn command(program: &str, folder: &Path) -> Command {
 }
 
 impl Postgres {
-    /// Makes a database and waits until it answers.
+    /// Creates a database, and waits until its server answers.
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("room");
         let path = folder.path();
@@ -64,7 +65,7 @@ impl Postgres {
         postgres
     }
 
-    /// Shuts it down; whoever is connected is cut off.
+    /// Shuts the server down and cuts its connections.
     pub(crate) fn stop(&mut self) {
         let pid = self.server.id().to_string();
         let kill = Command::new("kill").args(["-INT", &pid]).status();
@@ -72,7 +73,7 @@ impl Postgres {
         self.server.wait().expect("it is ours");
     }
 
-    /// Starts it again.
+    /// Starts the server again.
     pub(crate) fn restart(&mut self) {
         self.server = serve(self.folder.path());
         self.wait_until_ready();
@@ -91,13 +92,13 @@ impl Postgres {
         });
     }
 
-    /// Where it is, for a pipeline file.
+    /// Returns the server's URL for a pipeline file.
     pub(crate) fn url(&self) -> String {
         url(self.folder.path())
     }
 }
 
-/// A server whose socket is in a folder.
+/// Returns the URL of a server whose socket is in a folder.
 fn url(folder: &Path) -> String {
     format!("postgres://fresnel@localhost/postgres?host={}", folder.display())
 }
@@ -122,11 +123,11 @@ impl Drop for Postgres {
 
 /// The name of the socket in its folder.
 const SOCKET: &str = ".s.PGSQL.5432";
-/// Replies that are lost.
+/// Number of replies that the proxy loses.
 const MAX_LOST: u32 = 5;
 
-/// Passes on what goes to a server and comes back, but for the replies to the commits of some checkpoints:
-/// the connection is cut when they have come.
+/// A proxy that loses the replies to the commits of some checkpoints: it cuts the connection when such a
+/// reply arrives.
 pub(crate) struct LosesReplies {
     folder: TempDir,
     n_lost: Arc<AtomicU32>,
@@ -145,7 +146,7 @@ impl LosesReplies {
                 let (ours, theirs) = (clone(&client), clone(&server));
                 let loses = Arc::<AtomicBool>::default();
                 let (is_lost, lost) = (Arc::clone(&loses), Arc::clone(&lost));
-                // Either of them ends when the other one has cut the connection.
+                // Each thread ends when the other one has cut the connection.
                 thread::spawn(move || ask(&client, &server, &loses));
                 thread::spawn(move || answer(&theirs, &ours, &is_lost, &lost));
             }
@@ -153,12 +154,12 @@ impl LosesReplies {
         Self { folder, n_lost }
     }
 
-    /// Where it is, for a pipeline file.
+    /// Returns the proxy's URL for a pipeline file.
     pub(crate) fn url(&self) -> String {
         url(self.folder.path())
     }
 
-    /// Replies that were lost.
+    /// Returns the number of lost replies.
     pub(crate) fn n_lost(&self) -> u32 {
         self.n_lost.load(Ordering::Relaxed)
     }
@@ -168,8 +169,8 @@ fn clone(stream: &UnixStream) -> UnixStream {
     stream.try_clone().expect("there are descriptors")
 }
 
-/// Passes on what a client asks. The text of a statement is sent once over each connection: the commit
-/// behind that of the first checkpoint gets no reply.
+/// Forwards a client's requests. A connection sends the text of a statement once. The commit after the first
+/// checkpoint's statement gets no reply.
 fn ask(mut client: &UnixStream, mut server: &UnixStream, loses: &AtomicBool) -> io::Result<()> {
     let mut bytes = vec![0; 1 << 16];
     let mut has_inserted = false;
@@ -186,7 +187,7 @@ fn ask(mut client: &UnixStream, mut server: &UnixStream, loses: &AtomicBool) -> 
     }
 }
 
-/// Passes on what a server answers.
+/// Forwards a server's replies, and cuts the connection at a reply that is to be lost.
 fn answer(
     mut server: &UnixStream,
     mut client: &UnixStream,

@@ -13,12 +13,12 @@ pub(crate) fn fresnel(directory: &Path, arguments: &[&str]) -> Output {
     command(directory, arguments).output().expect("the program starts")
 }
 
-/// Runs it with a place at which it is to die; `engine/src/fail_point.rs` has them.
+/// Runs the program with a fail point at which it dies; see `engine/src/fail_point.rs`.
 pub(crate) fn fresnel_failing(directory: &Path, arguments: &[&str], at: &str) -> Output {
     fresnel_with(directory, arguments, &("FRESNEL_FAIL_POINT", at.to_owned()))
 }
 
-/// Runs it with a variable of its environment.
+/// Runs the program with an environment variable.
 pub(crate) fn fresnel_with(
     directory: &Path,
     arguments: &[&str],
@@ -28,7 +28,7 @@ pub(crate) fn fresnel_with(
     command.env(name, value).output().expect("the program starts")
 }
 
-/// Runs it; it must succeed.
+/// Runs the program, which must succeed, and returns its standard output.
 pub(crate) fn succeed(directory: &Path, arguments: &[&str]) -> String {
     let output = fresnel(directory, arguments);
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -36,7 +36,7 @@ pub(crate) fn succeed(directory: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("it prints text")
 }
 
-/// Runs it; it must fail with this code, without a panic. Gives what it says.
+/// Runs the program, which must fail with this code, without a panic. Returns its standard error.
 pub(crate) fn fail(directory: &Path, arguments: &[&str], code: i32) -> String {
     let output = fresnel(directory, arguments);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -44,7 +44,7 @@ pub(crate) fn fail(directory: &Path, arguments: &[&str], code: i32) -> String {
     errors
 }
 
-/// Starts it and reads the first line that it prints; it is not waited for.
+/// Starts the program, reads the first line that it prints, and kills it.
 pub(crate) fn first_line(directory: &Path, arguments: &[&str]) -> String {
     let mut command = command(directory, arguments);
     let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
@@ -55,12 +55,12 @@ pub(crate) fn first_line(directory: &Path, arguments: &[&str]) -> String {
     line
 }
 
-/// Starts it and kills it after a while; true if it had not ended by itself.
+/// Starts the program and kills it after a pause. Returns true if it had not ended by itself.
 pub(crate) fn kill_after(directory: &Path, arguments: &[&str], pause: Duration) -> bool {
     let mut command = command(directory, arguments);
     let child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn();
     let mut child = child.expect("the program starts");
-    // When a kill comes is what is tried here: there is nothing to wait for.
+    // The test varies the moment of the kill, so there is no condition to wait for.
     std::thread::sleep(pause);
     child.kill().expect("it is ours");
     let output = child.wait_with_output().expect("it ended");
@@ -70,7 +70,8 @@ pub(crate) fn kill_after(directory: &Path, arguments: &[&str], pause: Duration) 
     killed
 }
 
-/// Starts a run to its end that takes over from one that sleeps; false if that holds the store's lock.
+/// Starts a run that takes over from a suspended one, and waits for its end. Returns false if the suspended
+/// run holds the store's lock.
 pub(crate) fn took_over(directory: &Path, pipeline: &str) -> bool {
     let output = fresnel(directory, &["run", pipeline, "--take-over"]);
     let said = String::from_utf8_lossy(&output.stderr);
@@ -85,7 +86,7 @@ fn command(directory: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Programs that take all the processors they can get, until they are dropped.
+/// Programs that use all the processors they can get, until they are dropped.
 pub(crate) struct Hogs(Vec<Child>);
 
 impl Hogs {
@@ -119,17 +120,17 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it.
+    /// Starts the program.
     pub(crate) fn start_silent(directory: &Path, arguments: &[&str]) -> Self {
         Self::spawn(command(directory, arguments))
     }
 
-    /// Starts it and waits until it listens.
+    /// Starts the program and waits until it listens.
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
         Self::start_silent(directory, arguments).listening()
     }
 
-    /// Starts it with so few descriptors for files and sockets, and waits until it listens.
+    /// Starts the program with a limit of descriptors for files and sockets, and waits until it listens.
     pub(crate) fn start_limited(
         directory: &Path,
         arguments: &[&str],
@@ -142,12 +143,12 @@ impl Server {
         Self::spawn(command).listening()
     }
 
-    /// Starts it with a place at which it is to die, and waits until it listens.
+    /// Starts the program with a fail point at which it dies, and waits until it listens.
     pub(crate) fn start_failing(directory: &Path, arguments: &[&str], at: &str) -> Self {
         Self::start_failing_silent(directory, arguments, at).listening()
     }
 
-    /// Starts it with a place at which it is to die.
+    /// Starts the program with a fail point at which it dies.
     pub(crate) fn start_failing_silent(directory: &Path, arguments: &[&str], at: &str) -> Self {
         let mut command = command(directory, arguments);
         command.env("FRESNEL_FAIL_POINT", at);
@@ -172,13 +173,13 @@ impl Server {
         self
     }
 
-    /// Asks it to end. Gives the exit code and what it says at the end.
+    /// Sends SIGTERM and waits for the end. Returns the exit code and the rest of standard error.
     pub(crate) fn terminate(self) -> (Option<i32>, String) {
         self.signal("TERM");
         self.wait()
     }
 
-    /// Waits until something is so, as long as it runs.
+    /// Waits until `so` returns true; panics if the program ends before.
     pub(crate) fn wait_until(&mut self, mut so: impl FnMut() -> bool) {
         wait::until("the program did not come to it", || {
             let there = so();
@@ -188,7 +189,7 @@ impl Server {
         });
     }
 
-    /// Waits until it says words in one line.
+    /// Waits until one line of standard error contains all words.
     pub(crate) fn wait_for_words(&mut self, words: &[&str]) {
         let (mut said, mut line) = (String::new(), String::new());
         while !words.iter().all(|word| line.contains(word)) {
@@ -199,7 +200,7 @@ impl Server {
         }
     }
 
-    /// Asks for its counters until a line is among them.
+    /// Requests the metrics until a line is among them.
     pub(crate) fn wait_for_metric(&mut self, line: &str) {
         let line = format!("{line}\n");
         wait::until(&line, || {
@@ -209,19 +210,19 @@ impl Server {
         });
     }
 
-    /// What a counter stands at; 0 if it does not count yet.
+    /// Returns the value of a counter, or 0 if it does not exist yet.
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let metrics = self.get("/metrics").1;
         let value = metrics.lines().find_map(|line| line.strip_prefix(name));
         value.map_or(0, |value| value.trim().parse().expect("a number"))
     }
 
-    /// Bytes of memory that it takes now.
+    /// Returns the current memory of the program, in bytes.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.status_bytes("VmRSS:")
     }
 
-    /// Bytes of memory that it took at most.
+    /// Returns the peak memory of the program, in bytes.
     pub(crate) fn peak_memory_bytes(&self) -> u64 {
         self.status_bytes("VmHWM:")
     }
@@ -234,7 +235,7 @@ impl Server {
         kibibytes.and_then(|text| text.parse::<u64>().ok()).expect("a number") * 1024
     }
 
-    /// The number of the process.
+    /// Returns the number of the process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -253,14 +254,14 @@ impl Server {
         signal(child, "KILL");
     }
 
-    /// Waits for its end. Gives the exit code and what it says at the end.
+    /// Waits for the end. Returns the exit code and the rest of standard error.
     pub(crate) fn wait(mut self) -> (Option<i32>, String) {
         let mut said = String::new();
         self.stderr.read_to_string(&mut said).expect("it prints text");
         (self.child.wait().expect("it ends").code(), said)
     }
 
-    /// Waits until it dies of a signal; gives its number.
+    /// Waits for the end, and returns the number of the signal that caused it, if any.
     pub(crate) fn wait_for_signal(mut self) -> Option<i32> {
         self.child.wait().expect("it ends").signal()
     }
@@ -275,13 +276,13 @@ impl Server {
         (response.status().as_u16(), response.into_body().read_to_string().expect("text"))
     }
 
-    /// Gives nothing if it dies meanwhile.
+    /// Returns `None` if the program dies before it answers.
     pub(crate) fn put(&self, path: &str, body: &serde_json::Value) -> Option<(u16, String)> {
         let response = agent().put(self.url(path)).send_json(body).ok()?;
         Some((response.status().as_u16(), response.into_body().read_to_string().expect("text")))
     }
 
-    /// Gives nothing if it dies meanwhile.
+    /// Returns `None` if the program dies before it answers.
     pub(crate) fn delete(&self, path: &str) -> Option<(u16, String)> {
         let response = agent().delete(self.url(path)).call().ok()?;
         Some((response.status().as_u16(), response.into_body().read_to_string().expect("text")))

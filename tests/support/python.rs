@@ -1,4 +1,4 @@
-//! A Python with the packages of the tests, where `make test` has put it.
+//! A Python with the packages of the tests, which `make test` installs.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,7 +7,7 @@ fn interpreter() -> PathBuf {
     std::env::var_os("FRESNEL_PYTHON").map_or_else(|| "python3".into(), PathBuf::from)
 }
 
-/// True if it has its packages.
+/// Returns true if the packages are installed.
 pub(crate) fn there() -> bool {
     let import = Command::new(interpreter())
         .args(["-c", "import deltalake, fastavro, grpc_tools, pyarrow"])
@@ -15,8 +15,8 @@ pub(crate) fn there() -> bool {
     import.is_ok_and(|output| output.status.success())
 }
 
-/// What a script prints. The interpreter leaves without taking itself down: threads of its packages
-/// may live longer than it, and then abort it after all is said.
+/// Returns the output of a script. The interpreter exits without a cleanup: threads of its packages may
+/// outlive it, and then abort it after its output.
 pub(crate) fn run(script: &str, arguments: &[&str]) -> String {
     let script = format!("{script}\nimport os, sys\nsys.stdout.flush()\nos._exit(0)");
     let output = Command::new(interpreter()).args(["-c", &script]).args(arguments).output();

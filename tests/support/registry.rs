@@ -1,5 +1,5 @@
-//! A schema registry of the test's own: Apicurio's, which speaks Confluent's API, from where `make
-//! test` has put it.
+//! A schema registry for one test: Apicurio, which implements Confluent's API, from the jar that `make test`
+//! installs.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,24 +10,24 @@ use crate::support::{port, wait};
 /// A registry that ends with the test.
 pub(crate) struct Registry {
     server: Child,
-    /// Where its API is.
+    /// URL of the registry's API.
     pub(crate) url: String,
 }
 
-/// The jar that starts it.
+/// Returns the jar that starts the registry.
 fn jar() -> Option<PathBuf> {
     let files = fs::read_dir(std::env::var_os("FRESNEL_REGISTRY")?).ok()?;
     let mut files = files.filter_map(|file| Some(file.ok()?.path()));
     files.find(|file| file.to_string_lossy().ends_with("-runner.jar"))
 }
 
-/// True if it is there.
+/// Returns true if the jar exists.
 pub(crate) fn there() -> bool {
     jar().is_some()
 }
 
 impl Registry {
-    /// Starts one and waits until it answers.
+    /// Starts a registry and waits until it answers.
     pub(crate) fn start() -> Self {
         let port = port::free();
         let mut java = Command::new("java");

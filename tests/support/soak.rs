@@ -1,13 +1,13 @@
-//! How long tests go on: as briefly as they can by themselves, long with `make soak`.
+//! Durations of the tests: as short as possible by default, long with `make soak`.
 
 use std::time::Duration;
 
-/// How long something stays away, if that is to be long.
+/// Returns the length of an outage, or `None` if it is to be short.
 pub(crate) fn outage() -> Option<Duration> {
     is_on().then_some(Duration::from_mins(1))
 }
 
-/// For how long devices send.
+/// Returns the time for which devices send.
 pub(crate) fn period() -> Duration {
     if is_on() { Duration::from_mins(1) } else { Duration::from_secs(2) }
 }

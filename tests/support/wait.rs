@@ -1,14 +1,14 @@
-//! Waiting for something that another process does: with a pause between two looks, and not for ever.
+//! Waiting for a condition of another process: with a pause between two checks, and with a limit.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Between two looks.
+/// Pause between two checks.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Nothing that a test waits for takes so long, on whatever machine.
+/// Limit of each wait, long enough for slow machines.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// Waits until something is so; `what` it was is said if it never is.
+/// Waits until `so` returns true; panics with `what` at the limit.
 #[expect(clippy::disallowed_methods, reason = "patience is a matter of clocks")]
 pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     let started = Instant::now();

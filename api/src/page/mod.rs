@@ -4,7 +4,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 
 const INDEX: &str = include_str!("index.html");
-/// The page is one file, which talks to its own server only.
+/// Content security policy: the page is one file and connects only to its own server.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'";
 

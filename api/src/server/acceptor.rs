@@ -33,12 +33,11 @@ const MAX_BUFFER_BYTES: usize = 64 * 1024;
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 /// Requests at once on an HTTP/2 connection.
 const MAX_STREAMS: u32 = 100;
-/// How long to leave a socket alone that could not give a connection; it doubles from one failure to
-/// the next.
+/// Pause after a failure to accept a connection. It doubles with each further failure, up to `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Shared by all connections.
+/// State that all connections share.
 #[derive(Clone, Debug)]
 pub(crate) struct Acceptor {
     pub(crate) router: Router,
@@ -99,8 +98,8 @@ impl Acceptor {
     }
 }
 
-/// The next connection. Whatever keeps the system from giving one, such as too many open files, may
-/// pass, and nothing tells when.
+/// Returns the next connection. After an error, such as too many open files, it tries again: the error may be
+/// temporary, and the system does not report its end.
 async fn accept(listener: &TcpListener, connections: &Connections) -> TcpStream {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -131,7 +130,7 @@ fn builder(timeouts: Timeouts) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// Reads a request as a whole, and only then has it answered.
+/// Reads the whole request, then passes it to the router.
 async fn respond(
     request: Request<Incoming>,
     router: Router,

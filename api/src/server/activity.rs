@@ -1,8 +1,8 @@
-//! Whose turn it is on a connection: a client has only so long for each of its turns.
+//! Turns on a connection: the server limits the time of each turn of the client.
 //!
-//! HTTP/1 and HTTP/2, headers, bodies and responses all look alike from here: either the server works
-//! on something, or it waits for the client. One rule for the waiting covers a client that sends
-//! nothing, half of a header or half of a preface, that does not read, or that is done and stays.
+//! HTTP/1 and HTTP/2, headers, bodies and responses look alike here: either the server works on a request, or
+//! it waits for the client. One time limit covers a client that sends nothing, sends half of a header or half
+//! of a preface, does not read, or has finished and stays connected.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,24 +20,24 @@ pub(crate) struct Activity {
 
 #[derive(Debug)]
 struct State {
-    /// A request has come.
+    /// True after the first request has arrived.
     started: bool,
-    /// The socket takes no more bytes, because the client reads none.
+    /// The socket accepts no more bytes, because the client does not read.
     blocked: bool,
-    /// Requests whose body is on its way; it has a limit of its own.
+    /// Requests whose body is being received; a body has a time limit of its own.
     n_receiving: usize,
     /// Requests that the server works on.
     n_working: usize,
-    /// When the client's turn began, or when it last read something.
+    /// Start of the client's turn, or the time at which it last read data.
     since: Instant,
 }
 
-/// Why the server closes a connection.
+/// The reason that the server closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closing {
     /// Another connection needs its place.
     Evicted,
-    /// The client took too long.
+    /// The client exceeded a time limit.
     TimedOut,
 }
 
@@ -48,12 +48,12 @@ impl Activity {
         Self { state: Mutex::new(state), eviction: Notify::new() }
     }
 
-    /// The body of a request is on its way, as long as the guard lives.
+    /// Records that the body of a request is being received, as long as the guard lives.
     pub(crate) fn receiving(self: &Arc<Self>) -> Turn {
         self.turn(|state| &mut state.n_receiving)
     }
 
-    /// The server works on a request, as long as the guard lives.
+    /// Records that the server works on a request, as long as the guard lives.
     pub(crate) fn working(self: &Arc<Self>) -> Turn {
         self.turn(|state| &mut state.n_working)
     }
@@ -66,28 +66,29 @@ impl Activity {
         Turn { activity: Arc::clone(self), counter }
     }
 
-    /// The socket took some bytes, or none.
+    /// Records a write: `blocked` if the socket accepted no bytes.
     pub(crate) fn wrote(&self, blocked: bool) {
         let mut state = self.lock();
         state.blocked = blocked;
-        // Before the first request there is only the protocol itself, such as answers to HTTP/2 pings.
+        // Before the first request, the server writes only protocol messages, such as answers to HTTP/2
+        // pings.
         if state.started && !blocked {
             state.since = Instant::now();
         }
     }
 
-    /// Since when the server waits for the client; none while it works.
+    /// Returns the time since which the server waits for the client, or `None` while it works.
     pub(crate) fn waiting_since(&self) -> Option<Instant> {
         let state = self.lock();
         (state.blocked || state.n_working == 0).then_some(state.since)
     }
 
-    /// Makes room for another connection.
+    /// Requests the end of this connection, to make room for another one.
     pub(crate) fn evict(&self) {
         self.eviction.notify_one();
     }
 
-    /// Waits until the connection is to be closed.
+    /// Waits until the connection must be closed, and returns the reason.
     pub(crate) async fn closing(&self, timeouts: &Timeouts) -> Closing {
         tokio::select! {
             () = self.eviction.notified() => Closing::Evicted,
@@ -101,13 +102,13 @@ impl Activity {
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return;
             }
-            // A turn of the client that begins meanwhile lasts longer than this.
+            // A turn of the client that begins during this sleep has its deadline after it.
             let again = now + timeouts.idle;
             sleep_until(deadline.map_or(again, |deadline| deadline.min(again))).await;
         }
     }
 
-    /// By when the client must have done something; none while it is not its turn.
+    /// Returns the deadline of the client's turn, or `None` if it is not the client's turn.
     fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
         let state = self.lock();
         let limit = if state.started { timeouts.idle } else { timeouts.header };
@@ -120,7 +121,7 @@ impl Activity {
     }
 }
 
-/// Something that is under way on a connection.
+/// A guard of a request that is being received or processed.
 #[derive(Debug)]
 pub(crate) struct Turn {
     activity: Arc<Activity>,

@@ -1,8 +1,8 @@
-//! Places for connections: how many there may be, who makes room for whom, and how many there are.
+//! Places for connections: their limit, the eviction of idle connections, and their metrics.
 //!
-//! A new connection always gets a place. When all are taken, the connection whose client is waited for
-//! longest is closed, so that clients that send nothing cannot keep others out. Limits by address could
-//! not do that: behind a proxy all clients have one.
+//! A new connection always gets a place. When all are taken, the server closes the connection whose client it
+//! has waited for longest. Clients that send nothing therefore cannot block others. Limits per address could
+//! not do that: behind a proxy, all clients have one address.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,12 +16,12 @@ use tokio::time::timeout;
 
 use crate::server::activity::{Activity, Closing};
 
-/// Connections at once, where the process may have as many descriptors.
+/// Limit of open connections, if half of the process's descriptors allow it.
 const MAX_CONNECTIONS: usize = 8192;
-/// How long to wait for a place that is being made, before more room is made.
+/// Time to wait for an evicted connection to free its place, before another one is evicted.
 const EVICTION_PAUSE: Duration = Duration::from_millis(100);
 
-/// Requests that hold their connection until one side ends it.
+/// Requests that keep their connection until one side ends it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum SessionKind {
     WebSocket,
@@ -34,9 +34,9 @@ pub(crate) struct Connections {
     n_places: usize,
     places: Arc<Semaphore>,
     sessions: Arc<Semaphore>,
-    /// Sessions by their kind.
+    /// Open sessions by kind.
     n_sessions: [AtomicUsize; 2],
-    /// Connections that are HTTP, in the order of their start.
+    /// HTTP connections in the order of their start.
     open: Mutex<BTreeMap<u64, Arc<Activity>>>,
     n_opened: AtomicU64,
     n_evicted: AtomicU64,
@@ -45,7 +45,7 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Connections of a process with so many descriptors: half of them are for its files.
+    /// Limits the connections to half of `limit` descriptors; the other half is for the process's files.
     pub(crate) fn with_descriptors(limit: u64) -> Self {
         let half = usize::try_from(limit / 2).unwrap_or(MAX_CONNECTIONS);
         Self::new(half.clamp(1, MAX_CONNECTIONS))
@@ -67,7 +67,8 @@ impl Connections {
         }
     }
 
-    /// A place for a connection; waits only while the server works on requests of all others.
+    /// Returns a place for a connection. It waits only while the server works on requests of all other
+    /// connections.
     pub(crate) async fn place(&self) -> OwnedSemaphorePermit {
         loop {
             if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
@@ -81,7 +82,7 @@ impl Connections {
         }
     }
 
-    /// Closes the connection whose client is waited for longest.
+    /// Closes the connection whose client the server has waited for longest.
     fn evict(&self) {
         let mut open = self.open();
         let waiting = open.iter().filter_map(|(id, it)| Some((it.waiting_since()?, *id)));
@@ -91,14 +92,14 @@ impl Connections {
         }
     }
 
-    /// A connection that may be closed for another one, as long as the guard lives.
+    /// Registers a connection that may be closed for another one, as long as the guard lives.
     pub(crate) fn register(self: &Arc<Self>, activity: &Arc<Activity>) -> Registration {
         let id = self.n_opened.fetch_add(1, Ordering::Relaxed);
         self.open().insert(id, Arc::clone(activity));
         Registration { connections: Arc::clone(self), id }
     }
 
-    /// Begins a session; none if there are too many.
+    /// Begins a session, or returns `None` if there are too many.
     pub(crate) fn session(self: &Arc<Self>, kind: SessionKind) -> Option<Session> {
         let permit = Arc::clone(&self.sessions).try_acquire_owned().ok()?;
         self.n_sessions(kind).fetch_add(1, Ordering::Relaxed);
@@ -114,7 +115,7 @@ impl Connections {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a connection that the system could not give.
+    /// Counts a connection that the system failed to accept.
     pub(crate) fn accept_failed(&self) {
         self.n_accept_errors.fetch_add(1, Ordering::Relaxed);
     }
@@ -147,7 +148,7 @@ impl Connections {
     }
 }
 
-/// A connection among those that can be closed for another one.
+/// A guard of a connection that may be closed for another one.
 #[derive(Debug)]
 pub(crate) struct Registration {
     connections: Arc<Connections>,

@@ -1,4 +1,4 @@
-//! The server: takes connections, with a bound on how many and on how slow, and ends gracefully.
+//! The server: accepts connections, limits their number and the time of slow clients, and ends gracefully.
 
 mod acceptor;
 mod activity;
@@ -26,21 +26,21 @@ pub(crate) use crate::server::activity::Activity;
 pub(crate) use crate::server::connections::{Connections, SessionKind};
 pub(crate) use crate::server::timeouts::Timeouts;
 
-/// Connections that the system holds until they are accepted.
+/// Connections that the system queues until they are accepted.
 const BACKLOG: u32 = 1024;
-/// What the system keeps for a client that does not read, or of one that is not read; Linux doubles it.
+/// Size of the system's send and receive buffers of a connection; Linux doubles it.
 const SOCKET_BUFFER_BYTES: u32 = 128 * 1024;
-/// What is under way may take so long when the server ends.
+/// Time for open connections to finish when the server ends.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Why the API cannot be served.
+/// An error that prevents the API from being served.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApiError {
-    /// The address cannot be listened on.
+    /// The server cannot listen on the address.
     #[error("could not listen on {address}")]
     Bind {
-        /// The address as the pipeline has it.
+        /// The address, as the pipeline sets it.
         address: SocketAddr,
         /// The operating system's error.
         source: io::Error,
@@ -56,7 +56,7 @@ pub struct Server {
     connections: Arc<Connections>,
 }
 
-/// The server as handlers see it.
+/// State of the server for its handlers.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerState {
     /// True when the server ends.
@@ -65,7 +65,7 @@ pub(crate) struct ServerState {
     pub(crate) timeouts: Timeouts,
 }
 
-/// A server that serves.
+/// A running server.
 #[derive(Debug)]
 pub struct Serving {
     runtime: Runtime,
@@ -74,12 +74,12 @@ pub struct Serving {
 }
 
 impl Server {
-    /// Listens, so that a port that is taken is told before anything runs. Raises the process's limit of
-    /// open files as far as it may; half of it is for connections.
+    /// Binds the address, so that a taken port is reported before anything runs. Raises the process's limit
+    /// of open files to its hard limit; half of the files are for connections.
     ///
     /// # Errors
     ///
-    /// [`ApiError::Bind`] if that fails.
+    /// [`ApiError::Bind`] if the server cannot listen on the address or start its threads.
     pub fn bind(address: SocketAddr) -> Result<Self, ApiError> {
         let bind = || {
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -93,7 +93,7 @@ impl Server {
         bind().map_err(|source| ApiError::Bind { address, source })
     }
 
-    /// The address it listens on; for port 0, the port that was assigned.
+    /// Returns the address that the server listens on; for port 0, with the assigned port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -115,13 +115,13 @@ impl Server {
 }
 
 impl Serving {
-    /// Ends: no more connections, a moment for what is under way.
+    /// Stops accepting connections, and waits up to 5 s for open ones to finish.
     pub fn end(self) {
-        // Nobody left to tell is fine.
+        // An error means that no receiver is left, which is fine.
         let _ = self.ending.send(true);
         let _ = self.runtime.block_on(self.accepting);
-        // Each connection and each WebSocket holds a receiver until it has said goodbye. Who is not done
-        // in time is cut off.
+        // Each connection and each WebSocket keeps a receiver until it has ended. Connections that exceed the
+        // limit are cut off.
         let goodbyes = async { tokio::time::timeout(GRACE, self.ending.closed()).await };
         let _ = self.runtime.block_on(goodbyes);
         self.runtime.shutdown_timeout(Duration::from_secs(1));
@@ -131,7 +131,7 @@ impl Serving {
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
-    // Accepted connections inherit the rest.
+    // Accepted connections inherit the following options.
     socket.set_keepalive(true)?;
     socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
     socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;

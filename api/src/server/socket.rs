@@ -1,4 +1,4 @@
-//! A connection's socket, which keeps its place until it is closed.
+//! The socket of a connection, which keeps the connection's place until it is closed.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,12 +11,13 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::server::activity::Activity;
 
-/// A socket that tells whether its client reads. It lives on in a WebSocket, and its place with it.
+/// A socket that reports whether its client reads. After an upgrade, the WebSocket owns it and keeps its
+/// place.
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: TcpStream,
     activity: Arc<Activity>,
-    /// Let go of after the stream, which is closed first.
+    /// Released after the stream, which therefore closes first.
     _place: OwnedSemaphorePermit,
 }
 

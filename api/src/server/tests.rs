@@ -1,4 +1,4 @@
-//! Silent, slow and crowding clients, over real sockets.
+//! Silent, slow and numerous clients, over real sockets.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -21,9 +21,9 @@ use super::acceptor::Acceptor;
 use super::{Connections, SessionKind, Timeouts, listen};
 use crate::stream::{bounded, talk};
 
-/// Nothing takes so long.
+/// Limit of each wait, longer than any expected wait.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// More than the system keeps for a client that does not read.
+/// Size of a response that exceeds the system's buffers for a client that does not read.
 const BIG: usize = 8 * 1024 * 1024;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -42,26 +42,26 @@ const UPGRADE: &[u8] =
     b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// The kinds of WebSocket frames.
+/// Opcodes of WebSocket frames.
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
-/// Shared by the handlers of tests.
+/// State that the handlers of the tests share.
 #[derive(Clone)]
 struct Shared {
     connections: Arc<Connections>,
     timeouts: Timeouts,
     records: broadcast::Sender<Arc<Record>>,
     ending: watch::Receiver<bool>,
-    /// Slow requests that have come.
+    /// Slow requests that have arrived.
     n_slow: Arc<AtomicUsize>,
-    /// One permit for each that may be answered.
+    /// One permit for each slow request that may be answered.
     gate: Arc<Semaphore>,
 }
 
-/// A server of the tests.
+/// A server with the handlers of the tests.
 struct Host {
     runtime: Runtime,
     address: SocketAddr,
@@ -97,7 +97,7 @@ impl Host {
         Self { runtime, address, ending, shared }
     }
 
-    /// Connects and sends.
+    /// Connects and sends `bytes`.
     fn send(&self, bytes: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
@@ -111,7 +111,7 @@ impl Host {
         metrics.to_string()
     }
 
-    /// A WebSocket that has been welcomed.
+    /// Returns a WebSocket that has received the first message of the server.
     fn websocket(&self) -> TcpStream {
         let mut stream = self.send(UPGRADE);
         assert!(head(&mut stream).starts_with("HTTP/1.1 101"));
@@ -152,7 +152,7 @@ async fn ws(State(shared): State<Shared>, upgrade: WebSocketUpgrade) -> Response
     })
 }
 
-/// The bytes until the server closes.
+/// Returns the bytes until the server closes the connection.
 fn rest(stream: &mut TcpStream) -> String {
     let mut received = Vec::new();
     match stream.read_to_end(&mut received) {
@@ -161,7 +161,7 @@ fn rest(stream: &mut TcpStream) -> String {
     }
 }
 
-/// The header of a response.
+/// Returns the header of a response.
 fn head(stream: &mut TcpStream) -> String {
     let (mut received, mut byte) = (Vec::new(), [0]);
     while !received.ends_with(b"\r\n\r\n") {
@@ -171,7 +171,7 @@ fn head(stream: &mut TcpStream) -> String {
     String::from_utf8(received).expect("text")
 }
 
-/// The next frame of a WebSocket: what it is, and what is in it.
+/// Returns the opcode and the payload of the next WebSocket frame.
 fn frame(stream: &mut TcpStream) -> (u8, Vec<u8>) {
     let mut header = [0; 2];
     stream.read_exact(&mut header).expect("a frame");
@@ -193,7 +193,7 @@ fn send_frame(stream: &mut TcpStream, kind: u8, payload: &str) {
     stream.write_all(&[&header[..], payload.as_bytes()].concat()).expect("it is open");
 }
 
-/// True if nothing comes for a while, and the connection stays.
+/// Returns true if nothing arrives for 300 ms and the connection stays open.
 fn is_silent(stream: &mut TcpStream) -> bool {
     stream.set_read_timeout(Some(Duration::from_millis(300))).expect("a socket");
     let read = stream.read(&mut [0]);
@@ -329,7 +329,7 @@ fn a_websocket_that_does_not_read_is_closed() {
     let event = Arc::new(Record::Event(event));
     let closed = "fresnel_api_sessions{kind=\"websocket\"} 0\n";
     while !host.metrics().contains(closed) {
-        // Nobody listens any more once it is closed.
+        // An error means that the WebSocket is closed, so no receiver is left.
         let _ = host.shared.records.send(Arc::clone(&event));
         thread::yield_now();
     }
@@ -351,6 +351,6 @@ fn the_end_closes_what_is_idle() {
         host
     };
     drop(shared);
-    // Nothing is left that would have to say goodbye.
+    // No connection is left that would have to end first.
     runtime.block_on(async { tokio::time::timeout(PATIENCE, ending.closed()).await }).expect("end");
 }

@@ -1,5 +1,5 @@
-//! The end of all changes: what the frontier has passed is computed everywhere and durable in every
-//! sink, so that it is a checkpoint.
+//! Turns changes into checkpoints. All workers have computed, and all sinks have made durable,
+//! everything before the frontier, so it can be committed as a checkpoint.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use timely::scheduling::Activator;
 use crate::dataflow::DataflowContext;
 use crate::dataflow::shared_progress::SharedProgress;
 
-/// A checkpoint to be committed: the latest change of each key since the one before.
+/// A checkpoint to be committed: the latest change of each key since the previous one.
 #[derive(Debug)]
 pub(crate) struct Commit {
     /// The checkpoint contains everything before this.
@@ -35,14 +35,14 @@ pub(crate) struct Checkpointer {
     pub(crate) commits: Sender<Commit>,
     /// The newest checkpoint; set by the thread after each commit.
     pub(crate) committed: SharedProgress,
-    /// The tick of the oldest one that is kept, set by the thread.
+    /// The tick of the oldest retained checkpoint, set by the thread.
     pub(crate) oldest: Arc<AtomicU64>,
-    /// Time from one commit to the next.
+    /// Minimum time between two commits.
     pub(crate) interval: Duration,
 }
 
-/// Hands checkpoints to `checkpointer`, which is on the first worker. What comes back are the ticks of
-/// the oldest checkpoint that is kept; its frontier is the tick of the newest.
+/// Sends checkpoints to `checkpointer`, which is on the first worker. The returned stream has the tick
+/// of the oldest retained checkpoint; its frontier is the tick of the newest one.
 #[expect(clippy::disallowed_methods, reason = "checkpoints are paced by the clock")]
 pub(super) fn commit<'scope>(
     changes: StreamVec<'scope, Tick, Change>,
@@ -72,13 +72,13 @@ pub(super) fn commit<'scope>(
         });
         move |frontiers| {
             let mut oldest = oldest.activate();
-            // Changes go to the first worker, so that there are none on others.
+            // The exchange sends all changes to the first worker.
             let Some(committer) = &mut committer else { return };
             input.for_each_time(|time, batches| {
                 let changes = committer.pending.entry(*time.time()).or_default();
                 batches.for_each(|batch| changes.append(batch));
             });
-            // Changes of a granule have its end as their time: all are there beyond it.
+            // Changes have the end of their granule as their time: they are complete beyond it.
             let complete = match stop_point.reached(&frontiers[0]) {
                 Progress::Reached(tick) => granule.start_of(tick.saturating_sub(1)).into(),
                 ended => ended,
@@ -91,13 +91,13 @@ pub(super) fn commit<'scope>(
     oldest_stream
 }
 
-/// The first worker's part of checkpoints.
+/// The state of the operator on the first worker.
 struct Committer {
     checkpointer: Checkpointer,
     activator: Activator,
-    /// By the end of their granule.
+    /// Changes by the end of their granule.
     pending: BTreeMap<Tick, Vec<Change>>,
-    /// The checkpoint that was sent last, and when.
+    /// The last checkpoint that was sent, and the time of that.
     sent: (Progress, Instant),
     /// At the tick of the newest checkpoint.
     hold: Option<Capability<Tick>>,
@@ -105,7 +105,7 @@ struct Committer {
 }
 
 impl Committer {
-    /// Sends what is complete, if it is time and no other checkpoint is under way.
+    /// Sends the complete changes, if the interval is over and no other checkpoint is pending.
     #[expect(clippy::disallowed_methods, reason = "checkpoints are paced by the clock")]
     fn send(&mut self, complete: Progress, ended: bool) {
         let (sent, sent_at) = self.sent;
@@ -117,14 +117,14 @@ impl Committer {
             self.activator.activate_after(remaining);
         } else if self.checkpointer.committed.get() >= sent {
             let commit = Commit { progress: complete, changes: self.take_changes(complete) };
-            // One commit is under way at most, so that there is room; a thread that is gone has ended
-            // the run.
+            // At most one commit is pending, so the queue has room. A thread that has ended has also
+            // ended the run.
             let _ = self.checkpointer.commits.try_send(commit);
             self.sent = (complete, Instant::now());
         }
     }
 
-    /// The latest change of each key up to there.
+    /// Removes and returns the latest change of each key up to `complete`.
     fn take_changes(&mut self, complete: Progress) -> BTreeMap<(u32, Vec<u8>), Option<Vec<u8>>> {
         let later = match complete {
             Progress::Reached(tick) => self.pending.split_off(&tick.saturating_add(1)),

@@ -1,5 +1,5 @@
-//! Configuration as a stream: what stands when time starts, and what is changed from then on. It keeps
-//! pace with the sources, so that a change takes effect at a tick that none of them has reached.
+//! Configuration as a stream: the initial values, and later changes. Its frontier follows the sources,
+//! so a change takes effect at a tick that no source has reached.
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use operators::{Change, ZoneDifference};
@@ -22,21 +22,21 @@ pub(crate) struct Configured {
     /// The values at the start.
     pub(crate) differences: Vec<Difference>,
     pub(crate) requests: Receiver<Request>,
-    /// Filled once the dataflow is there; who changes something wakes it.
+    /// Set when the dataflow is built; each change wakes the operator.
     pub(crate) waker: Waker,
 }
 
-/// Someone wants to change something.
+/// A request for a change.
 #[derive(Debug)]
 pub(crate) struct Request {
-    /// Is told the earliest tick that the change may take effect at.
+    /// Receives the earliest tick at which the change may take effect.
     pub(crate) earliest: Sender<Tick>,
-    /// Gives the change once it is durable; closed without it if it is not to be. Until then, the tick
-    /// waits.
+    /// Delivers the change once it is durable; closes without it if the change is cancelled. Until
+    /// then, the tick waits.
     pub(crate) durable: Receiver<Vec<Difference>>,
 }
 
-/// The zones of all operators. `positions` are those of the sources, whose frontier is followed.
+/// Emits the zones of all operators. `positions` are those of the sources, whose frontier it follows.
 pub(super) fn configure(
     positions: StreamVec<'_, Tick, Change>,
     configured: Option<Configured>,
@@ -78,16 +78,17 @@ pub(super) fn configure(
 
 /// A configuration that can change.
 struct Open {
-    /// The records that were not returned yet.
+    /// The differences that are not emitted yet.
     known: Vec<Difference>,
     requests: Receiver<Request>,
-    /// A change that becomes durable.
+    /// A requested change that is not durable yet.
     pending: Option<Receiver<Vec<Difference>>>,
     hold: Capability<Tick>,
 }
 
 impl Open {
-    /// Gives what is known, and follows the sources as far as no change is pending. True at their end.
+    /// Emits known differences, and follows the sources while no change is pending. Returns true at the
+    /// end of the sources.
     fn update(
         &mut self,
         reached: Option<Tick>,
@@ -108,7 +109,7 @@ impl Open {
             let Some(reached) = reached else { return true };
             self.hold.downgrade(&reached.max(*self.hold.time()));
             let Ok(request) = self.requests.try_recv() else { return false };
-            // Who asked may be gone; then the change is closed.
+            // If the requester is gone, the channel of the change is closed.
             let _ = request.earliest.send(*self.hold.time());
             self.pending = Some(request.durable);
         }

@@ -20,7 +20,7 @@ pub(super) enum Edge<'scope> {
 }
 
 impl<'scope> Edge<'scope> {
-    /// Forgets the type, for sinks.
+    /// Converts the stream to records of any type, for sinks.
     pub(super) fn into_records(self) -> StreamVec<'scope, Tick, Record> {
         match self {
             Self::Csi(stream) => into_records(stream),
@@ -34,7 +34,7 @@ impl<'scope> Edge<'scope> {
     }
 }
 
-/// All inputs as one stream of CSI; the plan has checked that they are.
+/// Joins all inputs to one stream of CSI; the plan has checked their types.
 pub(super) fn csi<'scope>(
     scope: Scope<'scope, Tick>,
     inputs: Vec<Edge<'scope>>,
@@ -45,7 +45,7 @@ pub(super) fn csi<'scope>(
     }))
 }
 
-/// All inputs as one stream of poses; the plan has checked that they are.
+/// Joins all inputs to one stream of poses; the plan has checked their types.
 pub(super) fn pose<'scope>(
     scope: Scope<'scope, Tick>,
     inputs: Vec<Edge<'scope>>,
@@ -56,7 +56,7 @@ pub(super) fn pose<'scope>(
     }))
 }
 
-/// All inputs as one stream of rows; records of other kinds become rows of their tables.
+/// Joins all inputs to one stream of rows; records of other kinds become rows of their tables.
 pub(super) fn rows<'scope>(
     scope: Scope<'scope, Tick>,
     inputs: Vec<Edge<'scope>>,

@@ -49,10 +49,10 @@ pub(crate) use crate::dataflow::waker::Waker;
 
 const MIB: usize = 1024 * 1024;
 
-/// Keys and what is remembered of them.
+/// Keys and their saved values.
 pub(crate) type Entries = Arc<Vec<(Vec<u8>, Vec<u8>)>>;
 
-/// Something that one worker takes.
+/// An item for one worker.
 #[derive(Debug)]
 pub(crate) struct Placed<T> {
     worker: usize,
@@ -71,14 +71,14 @@ impl<T> Placed<T> {
     }
 }
 
-/// All that the workers share. A worker takes the queues and queues that are its own.
+/// The inputs that all workers share. A worker takes the queues that are placed on it.
 pub(crate) struct DataflowInputs {
     pub(crate) plan: Plan,
     pub(crate) counters: Arc<Counters>,
     pub(crate) taps: Arc<Taps>,
     /// The models of the plan's operators, by operator.
     pub(crate) models: BTreeMap<String, Arc<Model>>,
-    /// For each source of the plan, one for each of its partitions.
+    /// For each source of the plan, the queues of its partitions.
     pub(crate) source_queues: Vec<Vec<Placed<SourceQueue>>>,
     /// One for each sink of the plan.
     pub(crate) sink_queues: Vec<Placed<SinkQueue>>,
@@ -86,19 +86,19 @@ pub(crate) struct DataflowInputs {
     pub(crate) checkpointer: Placed<Checkpointer>,
     /// The first tick of the run.
     pub(crate) starts_at: Tick,
-    /// The checkpoint that the run goes on from.
+    /// The checkpoint that the run resumes from.
     pub(crate) resumed: Progress,
     /// The state of each operator at that tick.
     pub(crate) restored: BTreeMap<String, Entries>,
     /// Set when the run is to stop.
     pub(crate) stop: Arc<AtomicBool>,
-    /// Everything before this tick is in every checkpoint that is kept.
+    /// Every retained checkpoint contains everything before this tick.
     pub(crate) checkpointed_through: Arc<AtomicU64>,
     /// True if partitions are quarantined: the pipeline does not end before a later run reads them.
     pub(crate) has_quarantined: bool,
 }
 
-/// A dataflow that was built.
+/// A built dataflow.
 pub(crate) struct Dataflow {
     /// Done when everything is durable and in a checkpoint.
     pub(crate) committed: ProbeHandle<Tick>,
@@ -232,7 +232,7 @@ impl<'scope> Edges<'scope> {
         self.by_name.get(name).expect("the plan resolved every name").clone()
     }
 
-    /// Names each output of a component, whose records come in one stream.
+    /// Adds the outputs of a component, whose records are in one stream.
     fn insert(
         &mut self,
         component: &str,

@@ -13,12 +13,13 @@ use timely::worker::Worker;
 
 use crate::Counters;
 
-/// Which operators belong to which component: those that were made since it began.
+/// The component of each operator. An operator belongs to the component that began last before its
+/// creation.
 #[derive(Clone, Default)]
 pub(super) struct Owners(Rc<RefCell<Vec<(usize, String)>>>);
 
 impl Owners {
-    /// Begins the operators of a component.
+    /// Begins a component: operators that are created from now on belong to it.
     pub(super) fn begin(&self, scope: Scope<'_, Tick>, component: &str) {
         self.0.borrow_mut().push((scope.worker().peek_identifier(), component.to_owned()));
     }
@@ -31,7 +32,7 @@ impl Owners {
     }
 }
 
-/// Counts what the worker's operators do from now on.
+/// Counts the busy time of the worker's operators from now on.
 pub(super) fn observe(worker: &Worker, counters: &Arc<Counters>) -> Owners {
     let owners = Owners::default();
     let mut log = Log { owners: owners.clone(), ..Log::default() };
@@ -49,14 +50,14 @@ pub(super) fn observe(worker: &Worker, counters: &Arc<Counters>) -> Owners {
     owners
 }
 
-/// The values from the log.
+/// The state of the log's reader.
 #[derive(Default)]
 struct Log {
     owners: Owners,
     /// The component of each operator, by its identifier.
     operators: HashMap<usize, String>,
     started: HashMap<usize, Duration>,
-    /// Time that was worked since it was last counted.
+    /// Busy time of each component since it was last counted.
     busy: BTreeMap<String, Duration>,
 }
 

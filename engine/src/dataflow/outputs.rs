@@ -1,4 +1,4 @@
-//! The outputs of a component: each record goes to the stream that it belongs to, moved and not copied.
+//! The outputs of a component: each record is moved, not copied, to the stream that it belongs to.
 
 use schemas::{Record, RecordKind, RecordType, Tick};
 use timely::container::CapacityContainerBuilder;
@@ -11,7 +11,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use crate::StreamName;
 use crate::dataflow::edge::Edge;
 
-/// The streams of a component whose records come in one, in the order of their names.
+/// Splits the records of a component into its streams, in the order of `streams`.
 pub(super) fn route<'scope>(
     records: StreamVec<'scope, Tick, Record>,
     streams: &[(StreamName, RecordKind)],
@@ -67,12 +67,12 @@ fn typed<'scope, R: RecordType>(
     (Box::new(port), edge(stream))
 }
 
-/// An output that records leave by.
+/// An output for the records of one stream.
 trait Port {
-    /// True if a record is of its stream.
+    /// True if a record belongs to this stream.
     fn takes(&self, record: &Record) -> bool;
     fn push(&mut self, record: Record);
-    /// Sends what was pushed.
+    /// Sends the pushed records.
     fn send(&mut self, time: &InputCapability<Tick>);
 }
 
@@ -139,7 +139,7 @@ mod tests {
         }
     }
 
-    /// Allocations for each batch of CSI that goes through a part of a dataflow.
+    /// Allocations for each batch of CSI that passes a part of a dataflow.
     fn allocations(
         part: impl for<'scope> Fn(StreamVec<'scope, Tick, Record>, &ProbeHandle<Tick>)
         + Send
@@ -163,7 +163,7 @@ mod tests {
                 });
                 counted.count_total as f64 / N_BATCHES as f64
             };
-            // Buffers are there after the first time.
+            // The first pass allocates the buffers.
             pass(1);
             pass(2)
         })

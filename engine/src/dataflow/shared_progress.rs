@@ -10,7 +10,7 @@ use crate::dataflow::waker::Waker;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SharedProgress {
     progress: Arc<Mutex<Progress>>,
-    /// Filled once the dataflow is there.
+    /// Set when the dataflow is built.
     pub(super) waker: Waker,
 }
 
@@ -19,7 +19,7 @@ impl SharedProgress {
         Self { progress: Arc::new(Mutex::new(progress)), waker: Waker::default() }
     }
 
-    /// Sets how far it has come, and wakes who waits for it.
+    /// Sets the progress, and wakes the operator that waits for it.
     pub(crate) fn set(&self, progress: Progress) {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
         self.waker.wake();

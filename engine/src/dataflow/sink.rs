@@ -28,7 +28,7 @@ pub(crate) struct SinkQueue {
     /// Closed ticks with their records, in order. Closed by the dataflow at its end, or by the thread
     /// when the sink failed.
     pub(crate) ticks: TickSender,
-    /// True if the sink keeps what it takes, so that it has an upper.
+    /// True if the sink stores records, so that it has an upper.
     pub(crate) keeps: bool,
     /// Records before this are durable. The sink thread sets it after each commit.
     pub(crate) durable: SharedProgress,
@@ -100,7 +100,7 @@ pub(super) fn write_to<'scope>(
                 counters.progress(&name, worker, clock);
             }
             if frontiers[0].is_empty() && writer.blocked.is_none() {
-                // Closes the queue, upon which the thread makes its last commit.
+                // Closes the queue; the thread then makes its last commit.
                 writer.queue = None;
             }
         }
@@ -172,7 +172,7 @@ fn next_tick(
     Some((tick, capabilities, records))
 }
 
-/// The upper that a sink's change tells.
+/// Decodes the upper in a sink's change; none if it is malformed.
 pub(crate) fn upper_of(value: &[u8]) -> Option<Tick> {
     value.try_into().ok().map(Tick::from_le_bytes)
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use schemas::{Record, Tick};
 
-/// A closed tick and its records in their order. It has room in the queue until it is dropped.
+/// A closed tick and its records, in order. It counts towards the queue's limit of bytes until it is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct QueuedTick {
     pub(crate) tick: Tick,
@@ -27,11 +28,11 @@ impl Drop for QueuedTick {
 #[derive(Debug, Default)]
 struct State {
     queued_bytes: AtomicUsize,
-    /// True when the thread takes no more.
+    /// True when the thread accepts no more ticks.
     closed: AtomicBool,
 }
 
-/// The dataflow's end of the queue; there is one.
+/// The dataflow's end of the queue; the only sender.
 #[derive(Debug)]
 pub(crate) struct TickSender {
     ticks: Sender<QueuedTick>,
@@ -46,16 +47,17 @@ pub(crate) struct TickReceiver {
     state: Arc<State>,
 }
 
-/// Why a tick was not queued.
+/// The reason that a tick was not queued.
 #[derive(Debug, PartialEq)]
 pub(crate) enum NotQueued {
-    /// There is no room; the records are given back.
+    /// The queue is full; contains the tick's records.
     Full(Vec<Record>),
-    /// The thread takes no more.
+    /// The thread accepts no more ticks.
     Closed,
 }
 
-/// Makes a queue of so many ticks and bytes at most; one tick always has room, whatever its bytes.
+/// Creates a queue of at most `max_ticks` ticks and `max_bytes` bytes. An empty queue accepts a tick of
+/// any size.
 pub(crate) fn sink_queue(max_ticks: usize, max_bytes: usize) -> (TickSender, TickReceiver) {
     let (sender, receiver) = crossbeam_channel::bounded(max_ticks);
     let state = Arc::<State>::default();
@@ -66,12 +68,12 @@ pub(crate) fn sink_queue(max_ticks: usize, max_bytes: usize) -> (TickSender, Tic
 impl TickSender {
     /// Queues a tick if there is room.
     pub(crate) fn try_send(&self, tick: Tick, records: Vec<Record>) -> Result<(), NotQueued> {
-        // What was queued when the queue was closed stays there, and makes no room any more.
+        // A closed queue keeps its ticks, so that it would stay full.
         if self.state.closed.load(Ordering::Acquire) {
             return Err(NotQueued::Closed);
         }
         let n_bytes = records.iter().map(Record::size_bytes).sum::<usize>();
-        // Only this end adds to them.
+        // Only this end adds bytes.
         let queued_bytes = self.state.queued_bytes.load(Ordering::Acquire);
         if queued_bytes > 0 && queued_bytes.saturating_add(n_bytes) > self.max_bytes {
             return Err(NotQueued::Full(records));
@@ -87,7 +89,7 @@ impl TickSender {
         }
     }
 
-    /// Ticks that wait.
+    /// The number of queued ticks.
     pub(crate) fn n_ticks(&self) -> usize {
         self.ticks.len()
     }

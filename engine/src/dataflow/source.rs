@@ -1,5 +1,6 @@
-//! The operator of a source: emits the records that the source's threads queued, at their ticks, no faster than
-//! the sinks accept, and the positions of its partitions at the end of each granule.
+//! The operator of a source. It emits the records that the source's threads queued, at their ticks, no
+//! faster than the sinks accept. It also emits the positions of its partitions at the end of each
+//! granule.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,21 +22,21 @@ use crate::dataflow::DataflowContext;
 use crate::dataflow::waker::Waker;
 use crate::fail_point;
 
-/// Batches taken in one activation, so that other operators get their turn.
+/// Maximum number of batches in one activation, so that other operators are scheduled too.
 const BATCHES_PER_TURN: usize = 16;
 /// The interval of checks of a source that waits for others.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
-/// A poll of a source, for the dataflow.
+/// The result of a poll, for the dataflow.
 #[derive(Debug)]
 pub(crate) struct SourceBatch {
     /// Records in the order of their ticks.
     pub(crate) records: Vec<(Tick, Record)>,
     /// The positions of its partitions at the end of each granule.
     pub(crate) positions: Vec<PartitionPosition>,
-    /// No record that follows is before this tick.
+    /// Later batches have no record before this tick.
     pub(crate) clock: Tick,
-    /// True if nothing follows.
+    /// True for the last batch.
     pub(crate) ended: bool,
 }
 
@@ -44,7 +45,7 @@ pub(crate) struct SourceBatch {
 #[derive(Debug)]
 pub(crate) struct SourceQueue {
     pub(crate) batches: Receiver<SourceBatch>,
-    /// Filled once the dataflow is there; the thread wakes it after each batch and at the end.
+    /// Set when the dataflow is built; the thread wakes the operator after each batch and at the end.
     pub(crate) waker: Waker,
 }
 
@@ -56,8 +57,8 @@ pub(super) struct SourceStreams<'scope> {
 
 /// Emits the records of this worker's queues; some workers have none.
 ///
-/// A record is emitted at most `max_lead_ms` of event time ahead of the ticks that every sink has accepted, and
-/// while at most `max_in_flight_bytes` of its partition are in flight.
+/// A record is emitted at most `max_lead_ms` of event time ahead of the ticks that every sink has
+/// accepted, and while at most `max_in_flight_bytes` of its partition are in flight.
 pub(super) fn read_from<'scope>(
     scope: Scope<'scope, Tick>,
     name: &str,
@@ -135,11 +136,11 @@ impl Capabilities {
     }
 }
 
-/// Whether more can come.
+/// The state of an input.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Open,
-    /// The source has no more.
+    /// The source has ended.
     Ended,
     /// The run stops; all sources wait for each other.
     Stopping,
@@ -158,7 +159,7 @@ struct PartitionInput {
     end: End,
 }
 
-/// Records that were emitted and that some sink has not accepted.
+/// Emitted records that not all sinks have accepted.
 #[derive(Default)]
 struct InFlight {
     /// Bytes of each tick, in order.
@@ -183,8 +184,8 @@ impl InFlight {
         }
     }
 
-    /// True if nothing of a tick is to enter now. A tick that has begun enters whole: it is not over
-    /// before that.
+    /// True if records of a tick must wait. The oldest tick in flight enters whole, because it cannot
+    /// close before that.
     fn holds_back(&self, tick: Tick, max_bytes: usize) -> bool {
         self.n_bytes >= max_bytes && self.ticks.front().is_some_and(|(first, _)| *first < tick)
     }
@@ -243,7 +244,7 @@ impl PartitionInput {
         fail_point::pass_each("panic at a frame", || batch.records.iter().filter_map(receiver));
         let starts_at = self.flow.starts_at;
         for PartitionPosition { partition, tick, position } in batch.positions {
-            // Read again: the checkpoint has it.
+            // Older positions are replayed: the checkpoint has them.
             if tick > starts_at {
                 let (component, key) = (self.component, partition.into_bytes());
                 let change = Change { component, key, value: position };
@@ -251,23 +252,23 @@ impl PartitionInput {
             }
         }
         self.clock = batch.clock;
-        // Records before the start were read again from a position; every sink has them.
+        // Records before the start are replayed from a position; every sink has them.
         self.pending.extend(batch.records.into_iter().filter(|(tick, _)| *tick >= starts_at));
         if batch.ended {
             self.end = End::Ended;
         }
     }
 
-    /// The run stops while records wait for other sources, which may have stopped already: they are left to
-    /// the next run.
+    /// Drops pending records when the run stops. They wait for other sources, which may have stopped
+    /// already, and are left to the next run.
     fn leave(&mut self) -> bool {
         self.pending.clear();
         self.end = End::Open;
         self.close()
     }
 
-    /// The queue is closed: drops the capabilities if the source has ended; otherwise the run stops, and open
-    /// state stays open.
+    /// Handles a closed queue. Returns true if the source has ended, or if the run has stopped and
+    /// everything before the stop point is durable.
     fn close(&mut self) -> bool {
         let stop_coordinator = &self.flow.stop_coordinator;
         if self.end == End::Ended && !self.flow.has_quarantined {
@@ -278,7 +279,7 @@ impl PartitionInput {
             self.end = End::Stopping;
             stop_coordinator.report(self.capabilities.clock().into());
         }
-        // As far as all sources have come, everything is to be durable.
+        // Everything that all sources have passed must be durable.
         if stop_coordinator
             .slowest()
             .is_some_and(|slowest| passed(&self.flow.durable, slowest.first_open()))

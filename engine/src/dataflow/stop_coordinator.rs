@@ -1,5 +1,5 @@
-//! Stops the sources of a run together, before their end: what all of them have passed is made durable, and what
-//! only some have passed is left to the next run.
+//! Stops the sources of a run together, before their end. Records that all sources have passed become
+//! durable; records that only some have passed are left to the next run.
 //!
 //! Workers exchange notices in a small dataflow beside the pipeline's. No worker drops its capabilities until
 //! all workers know the stop point, because a frontier cannot distinguish a stop from the end of input.
@@ -19,13 +19,13 @@ use timely::worker::Worker;
 /// A message from one worker to all workers.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Notice {
-    /// The number of its source queues.
+    /// The number of the worker's source queues.
     Queues(usize),
     /// The run is to stop.
     Stop,
-    /// One of its source queues waits, with its progress.
+    /// One of the worker's source queues waits, with its progress.
     Waits(Progress),
-    /// It knows the stop point.
+    /// The worker knows the stop point.
     Ready,
 }
 
@@ -51,7 +51,8 @@ pub(crate) struct StopCoordinator {
 }
 
 impl StopCoordinator {
-    /// For a worker with so many source queues; sets `stop_point` when all workers know it.
+    /// Creates the part of a worker with `n_queues` source queues. `stop_point` is set when the queues
+    /// of all workers wait.
     pub(super) fn new(worker: &mut Worker, n_queues: usize, stop_point: StopPoint) -> Self {
         let received = Rc::<RefCell<Received>>::default();
         let receives = Rc::clone(&received);
@@ -71,18 +72,20 @@ impl StopCoordinator {
         }
     }
 
-    /// Reports that a source queue waits, with its progress; once for each queue.
+    /// Reports that a source queue waits, with its progress; called once for each queue.
     pub(super) fn report(&self, progress: Progress) {
         self.to_send.borrow_mut().push(Notice::Waits(progress));
     }
 
-    /// The progress of the slowest of all source queues, once all wait and every worker knows it.
+    /// Returns the progress of the slowest source queue, once all queues wait and every worker knows
+    /// the stop point.
     pub(super) fn slowest(&self) -> Option<Progress> {
         let received = self.received.borrow();
         received.slowest(self.n_workers).filter(|_| received.n_ready == self.n_workers)
     }
 
-    /// Sends and applies notices; to be called between steps. `stop` is set when any process was asked to stop.
+    /// Sends and applies notices; called between steps. Sets `stop` when another process was asked to
+    /// stop.
     pub(crate) fn update(&self, stop: &AtomicBool) {
         let received = self.received.borrow();
         if received.stop {
@@ -125,7 +128,7 @@ impl Received {
         }
     }
 
-    /// The progress of the slowest queue, once those of all workers wait.
+    /// The progress of the slowest queue, once the queues of all workers wait.
     fn slowest(&self, n_workers: usize) -> Option<Progress> {
         let all = self.n_workers == n_workers && self.waiting.len() == self.n_queues;
         self.waiting.iter().min().copied().filter(|_| all)

@@ -7,13 +7,12 @@ use timely::scheduling::SyncActivator;
 
 use schemas::Tick;
 
-/// Wakes one operator, once the dataflow is there. Before that, and when it is gone, there is nothing to
-/// wake.
+/// Wakes one operator while the dataflow exists. Before and after that, a wake-up has no effect.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Waker(Arc<OnceLock<SyncActivator>>);
 
 impl Waker {
-    /// Has the operator at an address woken; once for each waker, since it is of one dataflow.
+    /// Sets the operator by its address; once for each waker, because a waker belongs to one dataflow.
     pub(super) fn set(&self, scope: Scope<'_, Tick>, address: &[usize]) {
         let _ = self.0.set(scope.worker().sync_activator_for(address.to_vec()));
     }
@@ -21,7 +20,7 @@ impl Waker {
     /// Wakes the operator.
     pub(crate) fn wake(&self) {
         if let Some(activator) = self.0.get() {
-            // A dataflow that is gone needs no waking.
+            // The call fails if the dataflow has ended: then there is no operator to wake.
             let _ = activator.activate();
         }
     }

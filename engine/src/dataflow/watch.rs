@@ -1,4 +1,4 @@
-//! Watches what a component sends on: counts it, and shows it to who taps.
+//! Watches the records that a component sends: counts them, and shows them to taps.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use timely::dataflow::operators::Inspect;
 use crate::StreamName;
 use crate::dataflow::DataflowInputs;
 
-/// The same records. `streams` are the component's.
+/// Counts the records, and shows them to taps. Returns the same stream; `streams` are the component's.
 pub(super) fn watch<'scope>(
     records: StreamVec<'scope, Tick, Record>,
     component: &str,
@@ -26,7 +26,7 @@ pub(super) fn watch<'scope>(
     })
 }
 
-/// The same records. Tells how far an operator has come: what follows has no earlier tick.
+/// Reports the frontier of an operator as its progress. Returns the same stream.
 pub(super) fn watch_clock<'scope>(
     records: StreamVec<'scope, Tick, Record>,
     operator: &str,
@@ -36,7 +36,7 @@ pub(super) fn watch_clock<'scope>(
     let (counters, operator) = (Arc::clone(&parts.counters), operator.to_owned());
     records.inspect_core(move |event| {
         if let Err(frontier) = event {
-            // Neither before the first tick nor after the last one is it anywhere.
+            // Before the first tick and after the last one, the operator has no progress.
             let clock = frontier.first().copied().filter(|clock| *clock > 0);
             counters.progress(&operator, worker, clock.map(|clock| (clock, 0)));
         }

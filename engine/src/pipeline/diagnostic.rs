@@ -1,11 +1,11 @@
-//! Mistakes in a pipeline file: where, what, what was expected, and what may have been meant.
+//! Errors in a pipeline file: the place, the problem, the expected value, and a suggestion.
 
 use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
-/// One diagnostic.
+/// An error in a pipeline file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// The range in the text, in bytes.
@@ -25,7 +25,7 @@ impl Diagnostic {
         Self { help: Some(help.into()), ..self }
     }
 
-    /// Adds the candidate that `found` is most like, if one is.
+    /// Suggests the candidate that is most similar to `found`, if any is similar enough.
     pub(super) fn suggesting<'a>(
         self,
         found: &str,
@@ -39,7 +39,8 @@ impl Diagnostic {
 }
 
 impl From<toml::de::Error> for Diagnostic {
-    /// Keeps the place and the words; for an unknown name, the words list the known ones in backticks.
+    /// Keeps the span and the message. The message for an unknown name lists the known names in backticks;
+    /// the most similar of them is suggested.
     fn from(error: toml::de::Error) -> Self {
         let message = error.message().trim_end().replace('\n', ", ");
         let diagnostic = Self::new(error.span().unwrap_or(0..0), message.clone());
@@ -51,7 +52,7 @@ impl From<toml::de::Error> for Diagnostic {
     }
 }
 
-/// The candidate that is most like `found`, if any is like it at all.
+/// Returns the candidate that is most similar to `found`; none if no candidate is similar enough.
 fn closest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const LIKENESS: f64 = 0.75;
     let likeness = |candidate: &&str| strsim::jaro_winkler(found, candidate);
@@ -59,21 +60,21 @@ fn closest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Op
     candidates.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
-/// Why a pipeline file cannot be used.
+/// A failure to read or check a pipeline file.
 #[derive(Debug)]
 pub enum PipelineError {
-    /// It could not be read.
+    /// The file could not be read.
     Read {
         /// The file.
         path: PathBuf,
         /// The operating system's error.
         source: io::Error,
     },
-    /// It was read, and makes no sense.
+    /// The file has errors.
     Invalid {
         /// The file.
         path: PathBuf,
-        /// Its text.
+        /// The text of the file.
         text: String,
         /// The errors, in the order of the file; never empty.
         diagnostics: Vec<Diagnostic>,
@@ -90,7 +91,7 @@ impl std::error::Error for PipelineError {
 }
 
 impl fmt::Display for PipelineError {
-    /// One diagnostic a paragraph, each opening with `file:line:column`.
+    /// Writes one diagnostic a paragraph; each begins with `file:line:column`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (path, text, diagnostics) = match self {
             Self::Read { path, .. } => {
@@ -115,7 +116,7 @@ impl fmt::Display for PipelineError {
     }
 }
 
-/// Line and column from 1, in characters, of a byte of a text.
+/// Returns the line and the column of a byte, both from 1; columns count characters.
 fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     let before = &text[..text.floor_char_boundary(at)];
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);

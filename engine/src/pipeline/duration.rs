@@ -1,4 +1,4 @@
-//! Lengths of time as people write them: `10ms`, `1.5s`, `2m`, `1h`.
+//! Lengths of time with a unit: `10ms`, `1.5s`, `2m`, `1h`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 pub struct Milliseconds(pub u64);
 
 impl fmt::Display for Milliseconds {
-    /// As in a pipeline file, in the largest unit that it is a whole number of.
+    /// Writes the length as in a pipeline file, in the largest unit that divides it.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")].into_iter();
         let unit = units.find(|(unit_ms, _)| self.0 > 0 && self.0.is_multiple_of(*unit_ms));
@@ -57,7 +57,7 @@ impl JsonSchema for Milliseconds {
     }
 }
 
-/// Milliseconds; `None` for what is no length of time above zero.
+/// Parses a length of time in milliseconds, from 1 to 10¹²; `None` for any other text.
 fn parse_ms(text: &str) -> Option<u64> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit_ms = match &text[digits.len()..] {

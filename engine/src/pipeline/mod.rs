@@ -1,4 +1,4 @@
-//! Pipeline files: what they may say, and what they mean.
+//! Pipeline files: their syntax, their checks, and the resulting plan.
 
 mod diagnostic;
 mod duration;
@@ -35,13 +35,13 @@ const MAX_RETENTION: usize = 1000;
 pub struct Pipeline {
     /// The pipeline's name.
     pub name: String,
-    /// The step of event time.
+    /// The length of a tick, in event time.
     pub tick_length: TickLength,
-    /// The most milliseconds of event time that a source may be ahead of the slowest sink.
+    /// Maximum lead of a source over the slowest sink in event time, in milliseconds.
     pub max_lead_ms: u64,
-    /// The most mebibytes of each partition that the slowest sink has not accepted.
+    /// Maximum size of the records of a partition that the slowest sink has not accepted, in mebibytes.
     pub max_in_flight_mib: NonZeroUsize,
-    /// When and where checkpoints are made.
+    /// The settings of checkpoints.
     pub checkpoint: CheckpointConfig,
     /// The address of the API, if it is served.
     pub api: Option<ApiConfig>,
@@ -50,28 +50,29 @@ pub struct Pipeline {
     pub(crate) sinks: Vec<Component<SinkConfig>>,
 }
 
-/// When and where checkpoints are made.
+/// Settings of checkpoints: where they are stored, how often, and how many.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointConfig {
     /// The store: a file (`"fresnel.db"` by default), or a URL such as `"postgres://user@host/name"`.
     pub store: String,
-    /// Time from one checkpoint to the next; `"1s"` by default.
+    /// Time between two checkpoints; `"1s"` by default, at most `"24h"`.
     pub interval: Milliseconds,
-    /// Event time from one place that can be resumed from to the next; `"1s"` by default.
+    /// Event time between two points from which a run can resume; `"1s"` by default, at most `"24h"`.
     pub granule: Milliseconds,
-    /// Checkpoints that are kept, in case the newest is damaged; 3 by default.
+    /// Number of checkpoints to keep, in case the newest is damaged; 3 by default, at most 1000.
     pub retention: NonZeroUsize,
 }
 
 impl CheckpointConfig {
-    /// The store, if it is a file.
+    /// Returns the store, if it is a file.
     pub(crate) fn store_file(&self) -> Option<&str> {
         let is_server = SERVERS.iter().any(|scheme| self.store.starts_with(scheme));
         (!is_server).then_some(&self.store)
     }
 
-    /// The first invalid setting, with the expected values; begins with the name of the setting.
+    /// Returns the problem of the first invalid setting, with the expected values. The text begins with the
+    /// name of the setting.
     fn problem(&self) -> Option<String> {
         let too_long = [
             ("interval", self.interval, "output is not durable before a checkpoint"),
@@ -113,7 +114,7 @@ pub struct ApiConfig {
     pub listen: SocketAddr,
 }
 
-/// A component and where the file speaks of it.
+/// A component, with its spans in the file.
 #[derive(Clone, Debug)]
 pub(crate) struct Component<C> {
     pub(crate) name: String,
@@ -121,17 +122,17 @@ pub(crate) struct Component<C> {
     /// The span of each setting's value.
     pub(crate) settings_at: BTreeMap<String, Range<usize>>,
     pub(crate) config: C,
-    /// The names of its inputs, and where each is.
+    /// The names of the input streams, with their spans.
     pub(crate) inputs: Vec<(String, Range<usize>)>,
 }
 
 impl<C> Component<C> {
-    /// The span of the setting that a text begins with, or of the component's name.
+    /// Returns the span of the setting whose name `text` begins with, or else of the component's name.
     pub(crate) fn at(&self, text: &str) -> Range<usize> {
         setting_at(&self.settings_at, text).unwrap_or_else(|| self.name_at.clone())
     }
 
-    /// A problem of the component's settings, at their place.
+    /// Returns a diagnostic for a problem of the component's settings, at the span of the setting.
     fn diagnostic(&self, kind: &str, problem: Option<String>) -> Option<Diagnostic> {
         let problem = problem?;
         let message = format!("{kind} \"{}\": {problem}", self.name);
@@ -139,7 +140,7 @@ impl<C> Component<C> {
     }
 }
 
-/// The span of the setting that a text begins with.
+/// Returns the span of the setting whose name `text` begins with; none if there is no such setting.
 fn setting_at(settings_at: &BTreeMap<String, Range<usize>>, text: &str) -> Option<Range<usize>> {
     let ends = |letter: char| !letter.is_ascii_alphanumeric() && letter != '_';
     let name = text.split(ends).next()?;

@@ -1,10 +1,10 @@
-//! From text to a [`Pipeline`], with every diagnostic and its place.
+//! Parses a text to a [`Pipeline`], and reports every diagnostic with its span.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use schemas::TickLength;
 use serde::de::DeserializeOwned;
@@ -12,6 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::pipeline::duration::Milliseconds;
+use crate::pipeline::plan::inputs;
 use crate::pipeline::tagged::Tagged;
 use crate::{Diagnostic, Pipeline, PipelineError, Plan};
 
@@ -30,12 +31,12 @@ const TOP_LEVEL: [&str; 9] = [
 ];
 const DEFAULT_TICK: Milliseconds = Milliseconds(10);
 const DEFAULT_MAX_LEAD: Milliseconds = Milliseconds(2_000);
-/// All records of a tick wait in memory for its end.
+/// Maximum length of a tick: all its records wait in memory for its end.
 const MAX_TICK: Milliseconds = Milliseconds(3_600_000);
 const DEFAULT_MAX_IN_FLIGHT_MIB: NonZeroUsize = NonZeroUsize::new(64).expect("it is not zero");
 
 impl Plan {
-    /// Reads and checks a pipeline file that is to run here.
+    /// Reads and checks a pipeline file whose relative paths are relative to the current folder.
     ///
     /// # Errors
     ///
@@ -55,7 +56,32 @@ impl Plan {
         Self::parse_in(path, &text, directory)
     }
 
-    /// Checks the text of a pipeline file; `path` is what messages call it.
+    /// Reads and checks a pipeline file, and checks that the files it names exist. Relative paths are
+    /// relative to `directory`.
+    ///
+    /// # Errors
+    ///
+    /// [`PipelineError`] with every diagnostic that was found.
+    pub fn validate(path: &Path, directory: &Path) -> Result<Self, PipelineError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| PipelineError::Read { path: path.to_owned(), source })?;
+        let missing = Pipeline::parse(&text).map(|it| inputs::missing_files(&it, directory));
+        let plan = Self::parse_in(path, &text, directory);
+        let missing = missing.unwrap_or_default();
+        match plan {
+            Err(PipelineError::Invalid { path, text, mut diagnostics }) => {
+                diagnostics.extend(missing);
+                Err(PipelineError::invalid(path, text, diagnostics))
+            }
+            Ok(_) if !missing.is_empty() => {
+                Err(PipelineError::invalid(path.to_owned(), text, missing))
+            }
+            plan => plan,
+        }
+    }
+
+    /// Checks the text of a pipeline file whose relative paths are relative to the current folder. Messages
+    /// contain `path` as the name of the file.
     ///
     /// # Errors
     ///
@@ -71,15 +97,22 @@ impl Plan {
         directory: &Path,
     ) -> Result<Self, PipelineError> {
         let plan = Pipeline::parse(text).and_then(|pipeline| Self::new(pipeline, directory));
-        plan.map_err(|mut diagnostics| {
-            diagnostics.sort_by_key(|diagnostic| diagnostic.at.start);
-            PipelineError::Invalid { path: path.to_owned(), text: text.to_owned(), diagnostics }
+        plan.map_err(|diagnostics| {
+            PipelineError::invalid(path.to_owned(), text.to_owned(), diagnostics)
         })
     }
 }
 
+impl PipelineError {
+    /// Returns an error that lists the diagnostics in the order of the text.
+    fn invalid(path: PathBuf, text: String, mut diagnostics: Vec<Diagnostic>) -> Self {
+        diagnostics.sort_by_key(|diagnostic| diagnostic.at.start);
+        Self::Invalid { path, text, diagnostics }
+    }
+}
+
 impl Pipeline {
-    /// Reads a pipeline; names are not resolved yet.
+    /// Parses a pipeline, but does not resolve its names.
     pub(super) fn parse(text: &str) -> Result<Self, Vec<Diagnostic>> {
         let table = DeTable::parse(text).map_err(|error| vec![error.into()])?;
         let mut reader = Reader { diagnostics: Vec::new() };
@@ -88,7 +121,7 @@ impl Pipeline {
     }
 }
 
-/// Reads on after a diagnostic, so that all are found at once.
+/// Continues after a diagnostic, so that one pass finds all diagnostics.
 struct Reader {
     diagnostics: Vec<Diagnostic>,
 }
@@ -270,12 +303,12 @@ impl Reader {
     }
 }
 
-/// The span of the value of each key of a table.
+/// Returns the span of the value of each key of a table.
 fn settings_at(table: &DeTable<'_>) -> BTreeMap<String, Range<usize>> {
     table.iter().map(|(key, value)| (key.get_ref().to_string(), value.span())).collect()
 }
 
-/// Names as a message lists them.
+/// Returns names in quotes, separated by commas.
 pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let quoted: Vec<_> = names.into_iter().map(|name| format!("\"{name}\"")).collect();
     quoted.join(", ")

@@ -9,7 +9,7 @@ use sources::SourceConfig;
 
 use super::{ApiConfig, CheckpointConfig, Milliseconds};
 
-/// The JSON Schema of pipeline files.
+/// Returns the JSON Schema of pipeline files.
 pub fn json_schema() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let mut duration = |description: &str| {
@@ -49,7 +49,8 @@ pub fn json_schema() -> Value {
     })
 }
 
-/// Tables by name; each is one of the types of `C`, with `inputs` among its keys if it takes any.
+/// Returns the schema of tables by name. Each table has one of the types of `C`, and the key `inputs` if
+/// `takes_inputs` is set.
 fn components<C: JsonSchema>(generator: &mut SchemaGenerator, takes_inputs: bool) -> Value {
     let mut schema = C::json_schema(generator).to_value();
     let variants = schema["oneOf"].as_array_mut().into_iter().flatten();
@@ -71,8 +72,8 @@ fn components<C: JsonSchema>(generator: &mut SchemaGenerator, takes_inputs: bool
     json!({ "type": "object", "additionalProperties": schema })
 }
 
-/// Merges a variant's referenced settings into it: beside a reference, unknown keys could not be
-/// refused.
+/// Replaces the reference of a variant by the referenced settings. Next to a reference, the schema could
+/// not refuse unknown keys.
 fn inline(variant: &mut Value, definitions: &Map<String, Value>) {
     let Some(reference) = variant["$ref"].as_str().map(str::to_owned) else { return };
     let Some(settings) = reference.rsplit('/').next().and_then(|name| definitions.get(name)) else {

@@ -1,7 +1,7 @@
-//! Reads a component's settings by its `type`, without losing the place of anything.
+//! Reads a component's settings by its `type`, and keeps the span of each value.
 //!
-//! serde's own internally tagged enums buffer the table and forget where its values were. Here the
-//! type picks the variant first, and the rest of the table is read in place.
+//! serde's internally tagged enums buffer the table and lose the spans of its values. Here the type selects
+//! the variant first. The rest of the table is then read without a buffer.
 
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeSeed, EnumAccess, IntoDeserializer, VariantAccess, Visitor};

@@ -1,15 +1,15 @@
-//! Partitions that no earlier run has read: of a source that is new to the pipeline, of a topic that has
-//! grown, of a file that was replaced, or whose state was dropped.
+//! Partitions that no earlier run has read: of a new source, of a topic that has grown, of a replaced
+//! file, or of a source whose state was dropped.
 //!
-//! The pipeline may be far beyond what they hold, and its sinks have commits that what they give must not
-//! fall behind. So they begin at the tick behind all that sinks hold: what is older is late, but not lost.
+//! The sinks may have committed ticks that are newer than the records of such a partition. So the
+//! partition begins at the first tick that no sink has committed. Older records are late, but not lost.
 
 use schemas::Progress;
 use sources::{Partition, SourceContext, position};
 
 use crate::{ComponentState, PlannedSource, RunError, State};
 
-/// Notes where a partition begins, unless an earlier run has read it.
+/// Records the position at which a partition begins, unless an earlier run has read it.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! The checkpoint thread: commits what the dataflow hands over.
+//! The checkpoint thread: commits the checkpoints that the dataflow sends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +24,7 @@ pub(super) fn spawn(
     quarantined: QuarantinedPartitions,
     control: &Arc<Control>,
 ) -> (Checkpointer, JoinHandle<()>) {
-    // One is under way at most.
+    // At most one checkpoint is pending.
     let (commits, queue) = crossbeam_channel::bounded(1);
     let committed = SharedProgress::new(resumed);
     let oldest = Arc::<AtomicU64>::default();
@@ -60,10 +60,10 @@ struct CheckpointWriter {
 }
 
 impl CheckpointWriter {
-    /// Commits until the queue is closed, or a part of the run has failed.
+    /// Commits until the queue is closed, or a component has failed.
     fn commit_all(&mut self, queue: &Receiver<Commit>) -> Result<(), StoreError> {
         for mut commit in queue {
-            // A sink that failed has let go of what it did not write.
+            // A failed sink has dropped the capabilities of ticks that it did not write.
             if self.control.failed() || self.quarantined.is_open_end(&commit) {
                 self.committed.set(Progress::Failed);
                 return Ok(());
@@ -72,7 +72,7 @@ impl CheckpointWriter {
             let Commit { progress, changes } = commit;
             let mut state = State::default();
             for ((component, key), value) in changes {
-                // Numbers come from the plan that the names come from.
+                // Component numbers and names are from the same plan.
                 let (name, shape) = &self.components[component as usize];
                 let of_component = state.components.entry(name.clone()).or_default();
                 of_component.shape.clone_from(shape);

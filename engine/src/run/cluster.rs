@@ -1,4 +1,4 @@
-//! The processes that a run is spread over, and what of it is where.
+//! The processes of a run, and the placement of sources and sinks on their workers.
 
 use std::any::Any;
 use std::path::Path;
@@ -13,25 +13,26 @@ use timely::communication::networking::create_sockets;
 use crate::run::identity::Identity;
 use crate::{Plan, RunError};
 
-/// What the workers of this process communicate through, and what is to be kept until they have ended.
+/// The communication of this process's workers, and a guard that must outlive them.
 pub(super) type Connected = (Vec<AllocatorBuilder>, Box<dyn Any + Send>);
 
-/// The processes of a run; one alone by default. All have the same pipeline and the same number of
-/// workers, and reach the same store.
+/// The processes of a run; a single process by default. All processes have the same pipeline, the same
+/// number of workers and access to the same store.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
-    /// This process, from 0.
+    /// The number of this process, from 0.
     process: usize,
     /// The address of each process for the others, as `host:port`; empty for a single process.
     addresses: Vec<String>,
 }
 
 impl Cluster {
-    /// Process number `process` of those that a file lists, one `host:port` a line.
+    /// Reads the addresses of all processes from a file, one `host:port` a line. `process` is the
+    /// number of this process, from 0.
     ///
     /// # Errors
     ///
-    /// [`RunError::Hosts`] if the file cannot be read, or has no such line.
+    /// [`RunError::Hosts`] if the file cannot be read, or has no line for this process.
     pub fn of_hosts(process: usize, file: &Path) -> Result<Self, RunError> {
         let failed = |reason: String| RunError::Hosts { file: file.to_owned(), reason };
         let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
@@ -45,22 +46,22 @@ impl Cluster {
         Ok(Self { process, addresses })
     }
 
-    /// True for the process that keeps checkpoints and serves what was and is.
+    /// True for the process that commits checkpoints, and serves the history and live views.
     pub fn is_first(&self) -> bool {
         self.process == 0
     }
 
-    /// True if there are others.
-    pub(super) fn has_others(&self) -> bool {
+    /// True if the run has other processes.
+    pub fn has_others(&self) -> bool {
         self.addresses.len() > 1
     }
 
-    /// Connects the workers of this process with each other and with those of other processes, which
-    /// must run the same.
+    /// Connects the workers of this process with each other and with those of the other processes. All
+    /// processes must run the same plan.
     ///
     /// # Errors
     ///
-    /// [`RunError::Different`] if one of them does not, [`RunError::Workers`] if one is lost.
+    /// [`RunError::Different`] if a process differs, [`RunError::Workers`] if a connection is lost.
     pub(super) fn connect(&self, plan: &Plan, n_workers: usize) -> Result<Connected, RunError> {
         let n_workers = n_workers.max(1);
         let communication = match n_workers {
@@ -93,12 +94,12 @@ impl Cluster {
     }
 }
 
-/// Which worker has what: components are spread by their number, over processes first.
+/// The workers of partitions and sinks. Components are spread by their number, over processes first.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Placement {
     n_processes: usize,
     process: usize,
-    /// Of each process.
+    /// Workers of each process.
     n_workers: usize,
 }
 
@@ -110,7 +111,7 @@ impl Placement {
         process * self.n_workers + number / self.n_processes % self.n_workers
     }
 
-    /// The worker of a sink; one that the API reads from is in the first process.
+    /// The worker of a sink. A sink that the API reads from is in the first process.
     pub(crate) fn of_sink(&self, component: u32, in_first: bool) -> usize {
         if in_first { component as usize % self.n_workers } else { self.of_partition(component, 0) }
     }
@@ -119,7 +120,7 @@ impl Placement {
         worker / self.n_workers == self.process
     }
 
-    /// The partitions of a source that are here.
+    /// The partitions of a source that this process reads.
     pub(crate) fn share(&self, component: u32) -> Share {
         let first = component as usize % self.n_processes;
         Share {

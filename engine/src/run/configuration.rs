@@ -1,7 +1,7 @@
 //! Configuration that can be changed while a pipeline runs: zones.
 //!
-//! A change is durable before it takes effect, together with the tick at which it does. So a run that
-//! starts anywhere has it at the same tick, and what was killed and what was not give the same output.
+//! A change is durable, with the tick at which it takes effect, before that tick. So every replay
+//! applies it at the same tick, and a killed run has the same output as an uninterrupted one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,13 +21,13 @@ use crate::{Plan, RunError, StoreError};
 /// Time-out of a change that waits for its tick.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The zones of a pipeline that runs.
+/// The zones of a running pipeline.
 pub struct Configuration {
     log: ChangeLog,
     control: Arc<Control>,
     requests: Sender<Request>,
     waker: Waker,
-    /// Held while one of the zones changes, for as long as the store is away.
+    /// Locked while a zone changes, which includes the time of an outage of the store.
     changing: Mutex<()>,
     state: Mutex<Zones>,
 }
@@ -35,17 +35,17 @@ pub struct Configuration {
 /// The configuration after all changes so far.
 #[derive(Debug, Default)]
 struct Zones {
-    /// By operator and name; operators without zones are there too.
+    /// By operator and name; includes operators without zones.
     by_operator: BTreeMap<String, BTreeMap<String, ZoneConfig>>,
     /// The tick of the latest change.
     latest: Tick,
 }
 
-/// Why nothing was changed.
+/// The failure of a change.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigurationError {
-    /// The pipeline has no such operator, or it has no zones.
+    /// The pipeline has no operator of this name with zones.
     #[error("the pipeline has no operator {operator:?} with zones")]
     NoSuchOperator {
         /// The operator.
@@ -59,18 +59,18 @@ pub enum ConfigurationError {
         /// The zone.
         name: String,
     },
-    /// The zone is none.
+    /// The zone is not valid.
     #[error("zone {name:?}: {problem}")]
     Zone {
-        /// Its name.
+        /// The name of the zone.
         name: String,
         /// The cause.
         problem: &'static str,
     },
-    /// The pipeline comes to its end, or does not keep up.
+    /// The run is ending, or did not accept the change within 10 seconds.
     #[error("the run is ending and accepts no changes")]
     Busy,
-    /// The store failed, and the run with it. The next one knows whether the change was kept.
+    /// The store failed and ended the run. The next run applies the change if it was stored.
     #[error("the change may be lost: the store failed")]
     Store,
 }
@@ -96,7 +96,7 @@ impl Configuration {
             }
         }
         for mut change in log.all()? {
-            // What took effect before time starts stands then.
+            // Changes before the first tick are in effect from the start.
             change.tick = if change.tick < starts_at { 0 } else { change.tick };
             differences.extend(zones.apply(change));
         }
@@ -108,17 +108,17 @@ impl Configuration {
         Ok((Self { log, control, requests, waker, changing, state }, configured))
     }
 
-    /// The zones of each operator that has zones, by name, as they are after all changes.
+    /// Returns the zones of each operator that has zones, by name, after all changes so far.
     pub fn zones(&self) -> BTreeMap<String, BTreeMap<String, ZoneConfig>> {
         self.lock().by_operator.clone()
     }
 
-    /// Sets a zone, or takes it away. Gives the tick from which on that is so; it blocks until the
-    /// change is durable.
+    /// Sets or removes a zone. Blocks until the change is durable, and returns the tick at which it
+    /// takes effect.
     ///
     /// # Errors
     ///
-    /// [`ConfigurationError`] if it cannot be; nothing has changed then, unless the store failed.
+    /// [`ConfigurationError`] if the change is refused. Nothing has changed, unless the store failed.
     pub fn set_zone(
         &self,
         operator: &str,
@@ -135,13 +135,14 @@ impl Configuration {
             self.control.fail(RunError::Store(error), fenced);
             return Err(ConfigurationError::Store);
         }
-        // Without a dataflow, the next run has it.
+        // If the dataflow has ended, the next run applies the change.
         let _ = durable.send(self.lock().apply(change));
         self.waker.wake();
         Ok(tick)
     }
 
-    /// Asks the dataflow to wait for a change. Gives where to send it, and when it can be.
+    /// Asks the dataflow to wait for a change. Returns the channel for the change, and its earliest
+    /// tick.
     fn ask(&self) -> Result<(Sender<Vec<Difference>>, Tick), ConfigurationError> {
         let (earliest, when) = crossbeam_channel::bounded(1);
         let (send, durable) = crossbeam_channel::bounded(1);
@@ -177,7 +178,7 @@ impl Zones {
         }
     }
 
-    /// Changes a zone; gives what that is as differences. Nothing, if the operator is gone.
+    /// Applies a change, and returns its differences; none if the operator was removed.
     fn apply(&mut self, change: ZoneChange) -> Vec<Difference> {
         let ZoneChange { tick, operator, name, zone } = change;
         self.latest = self.latest.max(tick);
@@ -193,7 +194,7 @@ impl Zones {
     }
 }
 
-/// A change that stands from the start.
+/// A change that is in effect from the start.
 fn change(operator: &str, name: &str, zone: Option<ZoneConfig>) -> ZoneChange {
     ZoneChange { tick: 0, operator: operator.to_owned(), name: name.to_owned(), zone }
 }

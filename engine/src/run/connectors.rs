@@ -10,7 +10,7 @@ use crate::{PlannedSink, PlannedSource};
 
 /// The sources, sinks and commit log of a run. Simulations have their own.
 pub(crate) trait Connectors: Debug + Send + Sync {
-    /// Opens a source: those of its partitions that are in the context's share.
+    /// Opens the partitions of a source that are in the context's share.
     fn open_source(
         &self,
         source: &PlannedSource,
@@ -28,7 +28,7 @@ pub(crate) trait Connectors: Debug + Send + Sync {
     fn commit_log(&self, session: Session) -> Box<dyn CommitLog>;
 }
 
-/// Opens what the settings say.
+/// Opens sources and sinks by the plan's settings.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlannedConnectors;
 

@@ -6,7 +6,7 @@ use crate::run::connectors::Connectors;
 use crate::run::control::Control;
 use crate::{Plan, RunOptions};
 
-/// A plan, the options of its run, and the run's surroundings.
+/// A plan, the options of its run, and the run's connectors and control.
 pub(super) struct RunContext {
     pub(super) plan: Plan,
     pub(super) options: RunOptions,

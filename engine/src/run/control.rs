@@ -1,4 +1,4 @@
-//! Ends the parts of a run together.
+//! Stops and ends the threads of a run together.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -7,11 +7,11 @@ use std::thread;
 use crate::RunError;
 use crate::run::health::Health;
 
-/// Shared by all parts of a run.
+/// The stop request, health and end of a run; shared by all its threads.
 #[derive(Debug)]
 pub(super) struct Control {
     stop: Arc<AtomicBool>,
-    /// True if other processes take part.
+    /// True if the run has other processes.
     has_others: bool,
     health: Arc<Health>,
     /// The process that asked for the pipeline.
@@ -24,7 +24,7 @@ pub(super) struct Control {
 #[derive(Debug, Default)]
 struct End {
     failure: Option<RunError>,
-    /// True when the workers are done, or are not to be waited for.
+    /// True when the workers have ended, or when the run must not wait for them.
     over: bool,
 }
 
@@ -38,17 +38,17 @@ impl Control {
         &self.health
     }
 
-    /// True when sources are to end.
+    /// True after a stop request: sources end.
     pub(super) fn stopping(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Stops the run in order because another process asks for the pipeline.
+    /// Stops the run in order, to hand the pipeline over to another process.
     pub(super) fn hand_over(&self, to: String) {
         if self.asked_by.get().is_none() {
             tracing::warn!(to, "another process takes over the pipeline: stopping");
         }
-        // Who asked first is told to people.
+        // The summary reports the first process that asked.
         let _ = self.asked_by.set(to);
         self.stop.store(true, Ordering::Relaxed);
     }
@@ -58,11 +58,12 @@ impl Control {
         self.asked_by.get().map(String::as_str)
     }
 
-    /// Endpoints the run because of a failure; only the first is kept. With `at_once`, nothing is waited
-    /// for: what is not durable is another run's.
+    /// Ends the run because of a failure; later failures are ignored. With `at_once`, the run does not
+    /// wait for its workers, and the next run repeats all work that is not durable.
     ///
-    /// If there are other processes it does not come back: these cannot tell what is durable from what
-    /// a failed part lets go of, so the process ends while the part still holds it.
+    /// With other processes, this call does not return. The other processes cannot distinguish durable
+    /// records from capabilities that a failed component drops. So this process ends before the
+    /// component drops them.
     pub(super) fn fail(&self, error: RunError, at_once: bool) {
         self.health.failed(&error);
         let mut end = self.lock();
@@ -76,12 +77,12 @@ impl Control {
         }
     }
 
-    /// True if a part has failed: then what looks durable may be what that part has let go of.
+    /// True if a component has failed. Its dropped capabilities can then look like durable records.
     pub(super) fn failed(&self) -> bool {
         self.lock().failure.is_some()
     }
 
-    /// True if it was asked to stop while other processes are not there yet.
+    /// True if a stop request ends a start that still waits for other processes.
     pub(super) fn waits_in_vain(&self) -> bool {
         self.has_others && self.stopping() && !self.failed()
     }
@@ -92,7 +93,7 @@ impl Control {
         self.ended.notify_all();
     }
 
-    /// Waits for the end. Gives the failure that led to it, if one did.
+    /// Waits until the run ends. Returns the failure that ended it, if any.
     pub(super) fn wait(&self) -> Option<RunError> {
         let end = self.ended.wait_while(self.lock(), |end| !end.over);
         end.unwrap_or_else(PoisonError::into_inner).failure.take()
@@ -103,7 +104,7 @@ impl Control {
     }
 }
 
-/// Never ends.
+/// Blocks forever.
 fn hold() -> ! {
     loop {
         thread::park();

@@ -18,7 +18,7 @@ pub(super) struct StoredDecisions {
 
 impl Decisions for StoredDecisions {
     fn store(&self, source: &str, partition: &str, decision: Decision) -> Result<(), SourceError> {
-        // A source waits out an outage itself, and reads what comes meanwhile.
+        // The source handles an outage itself, and reads on meanwhile.
         let store = || self.table.store(source, partition, decision).map_err(OutageAware);
         let stored = retry(source, &self.control, store);
         stored.map_err(|OutageAware(error)| failed(source, error))

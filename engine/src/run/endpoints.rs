@@ -1,9 +1,9 @@
 //! The sources and sinks of this process, from closed to started.
 //!
-//! Each step is a type, whose one way on is the next: the sinks are open and tell how far they have come
-//! ([`OpenedSinks`]); partitions that are read again have their places ([`Released`]); all is open
-//! ([`OpenedEndpoints`]); the run has its generation, and earlier ones are shut out ([`Begun`]); the threads run
-//! ([`Started`]). Before the last one nothing is read, and nothing is written.
+//! Each step is a type with one transition, to the next step. Sinks are open and report their uppers
+//! ([`OpenedSinks`]). Released partitions have their positions ([`Released`]). Sources are open too
+//! ([`OpenedEndpoints`]). The run has its generation, and earlier runs are fenced ([`Begun`]). The
+//! threads run ([`Started`]). No record is read or written before the last step.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use crate::run::{begun, sink_thread, source_thread};
 use crate::store::{CommitLog, Session, Store};
 use crate::{Counters, Placement, Plan, PlannedSink, PlannedSource, RunError, State, journals};
 
-/// For each source of the plan, one for each of its partitions.
+/// For each source of the plan, the queues of its partitions.
 pub(super) type SourceQueues = Vec<Vec<Placed<SourceQueue>>>;
 /// One for each sink of the plan.
 pub(super) type SinkQueues = Vec<Placed<SinkQueue>>;
@@ -44,7 +44,7 @@ pub(super) struct Endpoints<'a> {
     /// The names of partitions that are quarantined.
     pub(super) quarantine: &'a [String],
     decisions: Arc<dyn Decisions>,
-    /// The clock of the partition here that is the furthest.
+    /// The highest clock of this process's partitions.
     furthest: Arc<AtomicU64>,
     journal: PathBuf,
     control: &'a Arc<Control>,
@@ -60,10 +60,10 @@ pub(super) struct Endpoints<'a> {
     begins_at: Tick,
 }
 
-/// The round in which sinks are open.
+/// The message of the round in which sinks are opened.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct SinksMessage {
-    /// No sink holds anything from this tick on.
+    /// The highest upper: no sink has committed this tick or a later one.
     pub(super) upper: Tick,
 }
 
@@ -73,12 +73,12 @@ impl RoundMessage for SinksMessage {
     }
 }
 
-/// The round in which sources are open.
+/// The message of the round in which sources are opened.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct SourcesMessage {
     /// Partitions that are quarantined.
     pub(super) quarantined: QuarantinedPartitions,
-    /// The first tick of new partitions.
+    /// The initial positions of new partitions.
     pub(super) begun: State,
 }
 
@@ -89,7 +89,7 @@ impl RoundMessage for SourcesMessage {
     }
 }
 
-/// A sink of the plan, which is on one worker.
+/// A sink of the plan, with its worker.
 struct PlacedSink {
     name: String,
     worker: usize,
@@ -97,7 +97,7 @@ struct PlacedSink {
     sink: Option<Box<dyn Sink>>,
 }
 
-/// A partition that is open.
+/// An open partition.
 struct OpenPartition {
     worker: usize,
     /// True if it is quarantined.
@@ -111,25 +111,25 @@ pub(super) struct OpenedSinks<'a> {
     sinks: Vec<PlacedSink>,
 }
 
-/// Partitions that were quarantined before, and are not now, are to be read behind what sinks hold, and so
-/// are those that no earlier run has read.
+/// Partitions that are released from quarantine, and new partitions, begin after the last tick that a
+/// sink has committed.
 pub(super) struct Released<'a> {
     endpoints: Endpoints<'a>,
     sinks: Vec<PlacedSink>,
-    /// The changes of the checkpoint by that.
+    /// The resulting changes of the checkpoint.
     changes: State,
 }
 
-/// Sinks and sources are open; an earlier run can go on all the same.
+/// Sinks and sources are open; an earlier run can still continue.
 pub(super) struct OpenedEndpoints<'a> {
     endpoints: Endpoints<'a>,
     sinks: Vec<PlacedSink>,
     changes: State,
-    /// For each source of the plan, with its name.
+    /// The name and the partitions of each source of the plan.
     sources: Vec<(String, Vec<OpenPartition>)>,
 }
 
-/// The run has its generation, and no earlier one can write any more.
+/// The run has its generation, and earlier runs cannot write any more.
 pub(super) struct Begun<'a> {
     endpoints: Endpoints<'a>,
     sinks: Vec<PlacedSink>,
@@ -140,12 +140,12 @@ pub(super) struct Begun<'a> {
 pub(super) struct Started {
     pub(super) source_queues: SourceQueues,
     pub(super) sink_queues: SinkQueues,
-    /// With the component whose thread it is.
+    /// Each with the component that it belongs to.
     pub(super) threads: Vec<(String, JoinHandle<()>)>,
 }
 
 impl<'a> Endpoints<'a> {
-    /// For a run that was loaded, or joined in a store of this process's own.
+    /// `store` is this process's own store, if the process has joined the run.
     pub(super) fn new(
         context: &'a RunContext,
         quarantine: &'a [String],
@@ -176,7 +176,7 @@ impl<'a> Endpoints<'a> {
         }
     }
 
-    /// Opens the sinks.
+    /// Opens this process's sinks, and returns the highest of their uppers.
     pub(super) fn open_sinks(mut self) -> Result<(OpenedSinks<'a>, SinksMessage), RunError> {
         let mut all = SinksMessage::default();
         let mut sinks = Vec::new();
@@ -216,8 +216,8 @@ impl<'a> Endpoints<'a> {
         Ok(open.sink)
     }
 
-    /// Reads partitions again that were quarantined, from a tick on that is behind all that sinks hold; so
-    /// do those that no earlier run has read. Gives what is to be durable before anything is read.
+    /// Releases partitions from quarantine. These and new partitions begin at `from`, a tick that no
+    /// sink has committed. Returns the changes that must be durable before anything is read.
     fn release(&mut self, from: Tick) -> State {
         self.begins_at = from.max(self.resumed.tick());
         let mut changes = std::mem::take(&mut self.resumed.changes);
@@ -225,7 +225,7 @@ impl<'a> Endpoints<'a> {
         changes
     }
 
-    /// Opens the partitions of a source that are this process's.
+    /// Opens this process's partitions of a source.
     fn open_source(
         &self,
         source: &PlannedSource,
@@ -266,8 +266,8 @@ impl<'a> Endpoints<'a> {
 }
 
 impl<'a> OpenedSinks<'a> {
-    /// Releases partitions that were quarantined; `from` is behind all that the sinks of all processes
-    /// hold.
+    /// Releases partitions from quarantine. No sink of any process has committed the tick `from` or a
+    /// later one.
     pub(super) fn release(mut self, from: Tick) -> Released<'a> {
         let changes = self.endpoints.release(from);
         Released { endpoints: self.endpoints, sinks: self.sinks, changes }
@@ -275,8 +275,8 @@ impl<'a> OpenedSinks<'a> {
 }
 
 impl<'a> Released<'a> {
-    /// Opens the sources. Says which partitions are quarantined, and where those begin that no earlier run
-    /// has read.
+    /// Opens the sources. Reports the quarantined partitions, and the initial positions of new
+    /// partitions.
     pub(super) fn open_sources(self) -> Result<(OpenedEndpoints<'a>, SourcesMessage), RunError> {
         let Self { endpoints, sinks, changes } = self;
         let (mut quarantined, mut begun) = (QuarantinedPartitions::default(), State::default());
@@ -291,8 +291,8 @@ impl<'a> Released<'a> {
 }
 
 impl<'a> OpenedEndpoints<'a> {
-    /// Takes the generation; what is released or dropped, and where partitions of all processes have
-    /// `begun`, is durable then. Gives it.
+    /// Takes and returns the generation. Then released positions, dropped state and the initial
+    /// positions in `begun`, of all processes, are durable.
     pub(super) fn take_generation(&mut self, begun: &State) -> Result<i64, RunError> {
         self.changes.apply(begun.clone());
         let Endpoints { session, resumed, control, .. } = &mut self.endpoints;
@@ -301,13 +301,13 @@ impl<'a> OpenedEndpoints<'a> {
             let commit = || session.commit(resumed.progress, &self.changes);
             retry("checkpoints", control, commit).map_err(RunError::Store)?;
         }
-        // State that is there without its decisions would be read again at other ticks.
+        // After the commit: a replay of state without its decisions would assign other ticks.
         let remove = || session.remove_decisions(&resumed.dropped);
         retry("checkpoints", control, remove).map_err(RunError::Store)?;
         Ok(session.generation())
     }
 
-    /// Shuts out earlier runs from what the sinks of this process write to; to be called when the
+    /// Fences earlier runs from the destinations of this process's sinks. Must be called after the
     /// generation is taken.
     pub(super) fn begin(self) -> Result<Begun<'a>, RunError> {
         let Self { endpoints, mut sinks, sources, .. } = self;
@@ -359,8 +359,7 @@ impl<'a> Begun<'a> {
     }
 }
 
-/// Starts the threads of a source's partitions; of those that are quarantined, only what takes in what
-/// comes.
+/// Starts the threads of a source's partitions. A quarantined partition has at most a receiver.
 fn start_source(
     name: &str,
     partitions: Vec<OpenPartition>,
@@ -379,7 +378,7 @@ fn start_source(
     (source_queues, threads)
 }
 
-/// Lets queries see what the `delta` sink has accepted.
+/// Shows uncommitted rows of the `delta` sink to queries.
 #[derive(Debug)]
 struct Tail(DeltaTail);
 

@@ -1,5 +1,5 @@
-//! Whether a run is well: the components that try again, the threads that have ended, and the failure that
-//! ends it.
+//! The health of a run: components that retry calls, threads that have ended, and the failure that ends
+//! the run.
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
@@ -7,14 +7,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::SystemTime;
 
-/// Calls of a component that failed, and are made again.
+/// Failed calls of a component, which the component retries.
 #[derive(Clone, Debug)]
 pub struct Retry {
-    /// When it failed first.
+    /// Time of the first failure.
     pub since: SystemTime,
     /// Number of failures.
     pub n_failures: u64,
-    /// True if the other side is away: the call is made again until it comes back.
+    /// True if the other side is unreachable: the component retries until it is back.
     pub is_outage: bool,
     /// The latest failure and its causes.
     pub error: String,
@@ -28,16 +28,15 @@ pub struct Health {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By component and the thread that makes the call; `checkpoints`, `configuration` and `lease` are there
-    /// too.
+    /// By component and calling thread. `checkpoints`, `configuration` and `lease` count as components.
     retries: BTreeMap<String, HashMap<ThreadId, Retry>>,
-    /// With the component whose thread it is.
+    /// Each with the component that it belongs to.
     threads: Vec<(String, JoinHandle<()>)>,
     failure: Option<String>,
 }
 
 impl Retry {
-    /// Both as one: since the earlier of them, with the error of the later.
+    /// Joins two retries: the start of the earlier, the error of the later, and the sum of failures.
     fn join(self, other: Self) -> Self {
         let (earlier, later) =
             if self.since <= other.since { (self, other) } else { (other, self) };
@@ -51,7 +50,7 @@ impl Retry {
 }
 
 impl Health {
-    /// The components that try again.
+    /// Returns the components that retry calls.
     pub fn retries(&self) -> BTreeMap<String, Retry> {
         let state = self.lock();
         let of_threads = state.retries.iter();
@@ -74,7 +73,7 @@ impl Health {
         self.lock().failure.clone()
     }
 
-    /// Notes that a call of a component failed, and is made again by this thread.
+    /// Records that a call of a component failed and that this thread retries it.
     #[expect(clippy::disallowed_methods, reason = "people want to know since when")]
     pub(super) fn failed_once(&self, component: &str, error: &dyn Error, is_outage: bool) {
         let error = chain(error);
@@ -90,14 +89,14 @@ impl Health {
         (retry.is_outage, retry.error) = (is_outage, error);
     }
 
-    /// Notes that the call of a component that this thread has made again succeeded.
+    /// Records that a retried call of this thread succeeded.
     pub(super) fn recovered(&self, component: &str) {
         if let Some(of_threads) = self.lock().retries.get_mut(component) {
             of_threads.remove(&thread::current().id());
         }
     }
 
-    /// Notes the failure that ends the run; only the first is kept.
+    /// Records the failure that ends the run; later failures are ignored.
     pub(super) fn failed(&self, error: &dyn Error) {
         let error = chain(error);
         self.lock().failure.get_or_insert(error);
@@ -108,7 +107,7 @@ impl Health {
         self.lock().threads.extend(threads);
     }
 
-    /// The threads of the run, to be waited for.
+    /// Removes and returns the threads of the run, for the caller to join.
     pub(super) fn take_threads(&self) -> Vec<JoinHandle<()>> {
         std::mem::take(&mut self.lock().threads).into_iter().map(|(_, thread)| thread).collect()
     }
@@ -167,7 +166,7 @@ mod tests {
     fn a_component_has_ended_when_all_its_threads_have() {
         let health = Health::default();
         let (open, wait) = crossbeam_channel::bounded::<()>(0);
-        // It ends when the channel is closed.
+        // The thread ends when the channel is closed.
         let waits = thread::spawn(move || {
             let _ = wait.recv();
         });

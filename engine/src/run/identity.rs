@@ -1,5 +1,5 @@
-//! What the processes of a run must have alike: they compare it before any worker speaks to another one,
-//! since workers that do not fit would wait for each other or misread what they hear.
+//! The properties that all processes of a run must share. Processes compare them before their workers
+//! communicate: mismatched workers would wait for each other or misread messages.
 
 use std::fmt::Debug;
 use std::io::{self, Read, Write};
@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Plan, RunError};
 
-/// An identity has a line for each component: more than this is not one.
+/// Limit of an encoded identity, which has an entry for each component. A larger message is from
+/// another program.
 const MAX_BYTES: u32 = 16 * 1024 * 1024;
 
 /// The identity of a process's plan.
@@ -18,9 +19,9 @@ pub(super) struct Identity {
     version: String,
     pipeline: String,
     n_processes: usize,
-    /// Of each process.
+    /// Workers of each process.
     n_workers: usize,
-    /// The checksum of all settings that are not a component's.
+    /// The checksum of all settings outside components.
     settings: u32,
     /// Name and checksum of each component, by its number.
     components: Vec<(String, u32)>,
@@ -29,7 +30,7 @@ pub(super) struct Identity {
 impl Identity {
     pub(super) fn new(plan: &Plan, n_workers: usize, n_processes: usize) -> Self {
         let Plan { name, checkpoint, sources, operators, sinks, .. } = plan;
-        // Where the API and the store are may be said differently on each host.
+        // The addresses of the API and the store may differ on each host.
         let settings = (plan.tick_length, plan.max_lead_ms, plan.max_in_flight_mib);
         let settings = (settings, checkpoint.interval, checkpoint.granule, checkpoint.retention);
         let sources = sources.iter().map(|source| checksum(&source.config));
@@ -49,17 +50,18 @@ impl Identity {
         }
     }
 
-    /// Compares what all processes run; `sockets` lead to the others, with none for this one.
+    /// Compares the identities of all processes. `sockets` has a connection to each other process, and
+    /// none for this one.
     ///
     /// # Errors
     ///
-    /// [`RunError::Different`] for the first process that differs from process 0,
-    /// [`RunError::Workers`] if one is lost.
+    /// [`RunError::Different`] for the first process that differs from process 0, [`RunError::Workers`]
+    /// if a connection is lost.
     pub(super) fn compare(&self, sockets: &[Option<TcpStream>]) -> Result<(), RunError> {
         let lost = |error: io::Error| RunError::Workers {
             reason: format!("another process of this run was lost: {error}"),
         };
-        // All speak before they listen, and all have listened before one of them gives up.
+        // Each process sends before it receives, and receives all identities before it fails.
         for socket in sockets.iter().flatten() {
             self.send(socket).map_err(lost)?;
         }
@@ -96,7 +98,7 @@ impl Identity {
         Ok(serde_json::from_slice(&bytes)?)
     }
 
-    /// The difference between this process and the first one, and what to do.
+    /// Describes the difference between this process and the first one, and the remedy.
     fn difference(&self, first: &Self) -> Option<String> {
         const SAME_FILE: &str = "give all processes the same pipeline file";
         if self.version != first.version {
@@ -134,7 +136,7 @@ impl Identity {
     }
 }
 
-/// The checksum of settings, by all that they hold.
+/// The checksum of all fields of the settings.
 fn checksum(settings: &impl Debug) -> u32 {
     crc32fast::hash(format!("{settings:?}").as_bytes())
 }

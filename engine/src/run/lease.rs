@@ -1,5 +1,5 @@
-//! A pipeline has one run at a time. It holds the pipeline's lease in the store as long as it lives, and
-//! another run starts when that has ended, or when it was passed on.
+//! A pipeline has one run at a time. The run holds the pipeline's lease in the store while it is alive.
+//! Another run starts when the lease has ended or was passed on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,7 +14,7 @@ use crate::{RunError, StoreError};
 
 /// Time from one heartbeat to the next.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// A lease has ended when there was no heartbeat for so long.
+/// A lease ends after this time without a heartbeat.
 const LENGTH: Duration = Duration::from_secs(10);
 /// The interval of checks of a run that waits for the lease.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -27,28 +27,28 @@ pub enum WhenAlive {
     /// Fail.
     #[default]
     Refuse,
-    /// Wait until it is not.
+    /// Wait until the other run has ended.
     StandBy,
-    /// Ask it to stop in order, and go on where it stopped.
+    /// Ask the other run to stop in order, and continue where it stopped.
     TakeOver,
 }
 
-/// A lease that is kept alive on a thread of its own.
+/// A lease with a thread that sends its heartbeats.
 #[derive(Debug)]
 pub(super) struct HeldLease {
     lease: Lease,
     generation: Arc<AtomicI64>,
-    /// Closed at the end.
+    /// Dropped to end the thread.
     end: Sender<()>,
     thread: JoinHandle<()>,
 }
 
 impl HeldLease {
-    /// Takes the lease of a pipeline, now or when it has ended.
+    /// Takes the lease of a pipeline, at once or when it has ended.
     ///
     /// # Errors
     ///
-    /// [`RunError::Alive`] if another run has it and is not to be waited for.
+    /// [`RunError::Alive`] if another run holds it and `when_alive` is [`WhenAlive::Refuse`].
     pub(super) fn take(
         store: &Store,
         pipeline: &str,
@@ -58,8 +58,7 @@ impl HeldLease {
         let lease = store.lease(pipeline);
         if let Err(error) = wait_for(&lease, when_alive, control) {
             if when_alive == WhenAlive::TakeOver {
-                // What was asked of the other run is not wanted any more; whether that comes through
-                // does not change the error.
+                // Withdraws the request to the other run. A failure here does not change the error.
                 let _ = lease.release();
             }
             return Err(error);
@@ -75,16 +74,16 @@ impl HeldLease {
         Ok(Self { lease, generation, end, thread })
     }
 
-    /// The generation that the run has taken is to be set here; from then on the run ends when there is a
-    /// newer one.
+    /// Returns the cell for the run's generation. Once the caller has set it, a newer generation ends
+    /// the run.
     pub(super) fn generation(&self) -> Arc<AtomicI64> {
         Arc::clone(&self.generation)
     }
 
-    /// Passes the lease on, or gives it up. If the store is away, it ends by itself.
+    /// Passes the lease on, or frees it. If the store is unreachable, the lease ends by its time-out.
     pub(super) fn release(self) {
         drop(self.end);
-        // It has nothing to give back; a panic has ended the process.
+        // The thread returns nothing, and a panic ends the process.
         let _ = self.thread.join();
         if let Err(error) = self.lease.release() {
             tracing::warn!(%error, "the lease of the pipeline ends by itself");
@@ -92,7 +91,7 @@ impl HeldLease {
     }
 }
 
-/// Shows that a run is alive.
+/// Sends the heartbeats of a run.
 struct Heart {
     lease: Lease,
     generation: Arc<AtomicI64>,
@@ -105,11 +104,11 @@ impl Heart {
             let generation = Some(self.generation.load(Ordering::Acquire));
             match self.lease.beat(generation.filter(|generation| *generation != NONE)) {
                 Ok(beat) => self.heed(beat),
-                // Nothing is committed any more, so that nothing is to be waited for.
+                // A fenced run cannot commit, so it does not wait for its workers.
                 Err(error @ StoreError::Fenced { .. }) => {
                     return self.control.fail(RunError::Store(error), true);
                 }
-                // Without a store the run goes on, as long as it has not heard of a newer one.
+                // While the store is unreachable, the run continues: no newer run is known.
                 Err(error) => {
                     self.control.health().failed_once("lease", &error, error.is_outage());
                 }
@@ -126,12 +125,12 @@ impl Heart {
         }
     }
 
-    /// Takes the lease back from a process that was to start this pipeline, if it is gone and never will.
+    /// Takes the lease back from a process that took it over, if that process is gone.
     fn take_back(&self) {
         tracing::warn!("another process starts this pipeline");
         let held = self.lease.read().ok().flatten();
         if let Some(held) = held.filter(LeaseState::is_gone) {
-            // If that fails, the next heartbeat tries again.
+            // After a failure, the next heartbeat tries again.
             let _ = self.lease.take(Some(&held));
         }
     }
@@ -147,7 +146,7 @@ fn wait_for(lease: &Lease, when_alive: WhenAlive, control: &Control) -> Result<(
             Ok(Seen::Alive(holder)) => {
                 heed_holder(lease, &holder, when_alive, &mut waits)?;
             }
-            // Neither could the holder show that it is alive.
+            // The holder cannot send heartbeats either.
             Err(error) if error.is_outage() && when_alive == WhenAlive::StandBy => {
                 tracing::warn!(%error, "the store is away, standing by");
                 watch = Watch::default();
@@ -161,7 +160,7 @@ fn wait_for(lease: &Lease, when_alive: WhenAlive, control: &Control) -> Result<(
     }
 }
 
-/// Does what is to be done when another run is alive.
+/// Fails, waits or asks for the lease, as `when_alive` requires.
 fn heed_holder(
     lease: &Lease,
     holder: &LeaseState,
@@ -184,15 +183,15 @@ fn heed_holder(
 
 /// The result of a read of the lease.
 enum Seen {
-    /// It is this process's now.
+    /// This process holds it now.
     Taken,
-    /// Another process has it, and may be alive or not.
+    /// Another process holds it, and may have ended.
     Unknown,
-    /// Another process has it and is alive.
+    /// Another process holds it and is alive.
     Alive(LeaseState),
 }
 
-/// Looks at the lease, and takes it if it is free or has ended.
+/// Reads the lease, and takes it if it is free or has ended.
 #[expect(clippy::disallowed_methods, reason = "a lease ends by the clock")]
 fn try_take(lease: &Lease, watch: &mut Watch) -> Result<Seen, StoreError> {
     let asked_at = Instant::now();
@@ -211,7 +210,7 @@ fn try_take(lease: &Lease, watch: &mut Watch) -> Result<Seen, StoreError> {
     Ok(if sight == Sight::Alive { Seen::Alive(held.clone()) } else { Seen::Unknown })
 }
 
-/// A lease, as another process sees it.
+/// The state of a lease that another process holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sight {
     Unknown,
@@ -219,16 +218,16 @@ enum Sight {
     Ended,
 }
 
-/// Watches a lease by this process's own clock.
+/// Watches a lease with this process's clock.
 #[derive(Debug, Default)]
 struct Watch {
-    /// The lease, since when it is as it is, and whether its holder was alive before.
+    /// The lease, the time of its last change, and whether its holder has sent a heartbeat.
     seen: Option<(LeaseState, Instant, bool)>,
 }
 
 impl Watch {
-    /// Looks at a lease that was read between two moments. As this process may sleep in between, only
-    /// the time from one reading to the next counts.
+    /// Evaluates a lease that was requested at `asked_at` and received at `answered_at`. This process
+    /// may sleep in between, so only the time between two readings counts.
     fn look(&mut self, state: &LeaseState, asked_at: Instant, answered_at: Instant) -> Sight {
         match &mut self.seen {
             Some((seen, since, _)) if *seen == *state => {

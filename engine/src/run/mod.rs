@@ -1,7 +1,8 @@
-//! A run: threads for sources and sinks, workers for the dataflow, and how it all ends.
+//! A run: threads for sources and sinks, workers for the dataflow, and the end of the run.
 //!
-//! A run holds its pipeline's lease and starts from the newest checkpoint. It ends when its sources do,
-//! when it is asked to stop, or when a part fails; what is not durable then, the next run does again.
+//! A run holds its pipeline's lease and starts from the newest checkpoint. It ends when its sources
+//! end, on a stop request, or when a component fails. The next run repeats all work that is not
+//! durable.
 
 mod begun;
 mod checkpoint_thread;
@@ -12,6 +13,7 @@ mod context;
 mod control;
 mod decisions;
 mod endpoints;
+mod first_records;
 mod health;
 mod identity;
 mod lease;
@@ -37,6 +39,7 @@ use std::time::Instant;
 
 use operators::{Model, OperatorConfig};
 use queries::History;
+use schemas::Progress;
 use sinks::Hub;
 
 use crate::run::connectors::{Connectors, PlannedConnectors};
@@ -63,16 +66,17 @@ pub struct RunOptions {
     pub workers: usize,
     /// The processes of the run.
     pub cluster: Cluster,
-    /// Starts anew, whatever was saved.
+    /// Starts from the beginning, and ignores earlier checkpoints.
     pub fresh: bool,
-    /// Partitions that are quarantined, as `SOURCE` or `SOURCE/PARTITION`: the run does not wait for
-    /// them, and a later one reads on where they are.
+    /// Partitions to quarantine, as `SOURCE` or `SOURCE/PARTITION`. The run does not read them. A later
+    /// run without the quarantine continues at their positions.
     pub quarantine: Vec<String>,
-    /// Components whose saved state is forgotten.
+    /// Components whose saved state is dropped.
     pub drop_state: Vec<String>,
     /// The behaviour of a start when another run of the pipeline is alive.
     pub when_alive: WhenAlive,
-    /// Set by anyone to stop the run: what was taken in is made durable, and the next run goes on.
+    /// Set by any thread to stop the run. Records before the stop point become durable, and the next
+    /// run continues there.
     pub stop: Arc<AtomicBool>,
 }
 
@@ -83,7 +87,7 @@ pub struct Shared {
     pub plan: Plan,
     /// The counters of the run.
     pub counters: Arc<Counters>,
-    /// Looks at records while they flow.
+    /// The taps, through which the API shows records of a stream.
     pub taps: Arc<Taps>,
     /// The hub of live views.
     pub hub: Arc<Hub>,
@@ -91,9 +95,9 @@ pub struct Shared {
     pub history: Option<Arc<History>>,
     /// The configuration; absent in all processes but the first.
     pub configuration: Option<Arc<Configuration>>,
-    /// Whether it is well.
+    /// The health of the run.
     pub health: Arc<Health>,
-    /// When the run started.
+    /// The start of the run.
     pub started: Instant,
 }
 
@@ -101,20 +105,26 @@ pub struct Shared {
 #[derive(Debug)]
 pub struct Summary {
     counters: Arc<Counters>,
-    /// Sources and sinks.
+    /// Names of sources and sinks.
     ends: BTreeSet<String>,
     asked_by: Option<String>,
+    nothing_read: Option<Vec<(String, String)>>,
 }
 
 impl Summary {
-    /// The process that the pipeline was handed over to, if the run has stopped for that.
+    /// If no source of this process has read a record: the sources, with the probable causes.
+    pub fn nothing_read(&self) -> Option<&[(String, String)]> {
+        self.nothing_read.as_deref()
+    }
+
+    /// Returns the process that took the pipeline over, if the run stopped for a handover.
     pub fn handed_over_to(&self) -> Option<&str> {
         self.asked_by.as_deref()
     }
 }
 
 impl fmt::Display for Summary {
-    /// One line for each source and sink, and for each operator that dropped records.
+    /// Writes one line for each source and sink, and for each operator that dropped records.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, counts) in self.counters.snapshot() {
             let n_dropped: u64 = counts.dropped.values().sum();
@@ -139,14 +149,14 @@ impl fmt::Display for Summary {
     }
 }
 
-/// A run that has its pipeline's lease, and nothing open yet.
+/// A run whose sources and sinks are not open yet. Its first process holds the pipeline's lease.
 pub struct RunBuilder {
     plan: Plan,
     models: BTreeMap<String, Arc<Model>>,
     options: RunOptions,
     connectors: Arc<dyn Connectors>,
     control: Arc<Control>,
-    /// In the first process.
+    /// None in all processes but the first.
     first: Option<First>,
 }
 
@@ -173,7 +183,7 @@ impl LeasedStore {
 }
 
 impl First {
-    /// Takes the lease of a pipeline, and loads what it goes on from.
+    /// Takes the lease of a pipeline, and loads the checkpoint to resume from.
     fn begin(plan: &Plan, options: &RunOptions, control: &Arc<Control>) -> Result<Self, RunError> {
         let location = &plan.checkpoint.store;
         let store = Store::open(&options.directory, location).map_err(RunError::Store)?;
@@ -196,13 +206,14 @@ impl First {
 }
 
 impl RunBuilder {
-    /// Takes the lease of the plan's pipeline in the first process of a run: at once, or when another run
-    /// has ended or has handed it over. Changes nothing else: what is open elsewhere can be opened then.
+    /// Takes the lease of the plan's pipeline in the first process of a run: at once, or after another
+    /// run has ended or has handed it over. Opens no source or sink; a run that handed over has closed
+    /// its own by then.
     ///
     /// # Errors
     ///
-    /// [`RunError::Alive`] if another run is not to be waited for; another one if there is nothing to start
-    /// from.
+    /// [`RunError::Alive`] if another run is alive and [`WhenAlive::Refuse`] is set. Another error if
+    /// the wait is stopped, or if a model or the checkpoint cannot be loaded.
     pub fn new(plan: Plan, options: RunOptions) -> Result<Self, RunError> {
         let models = load_models(&plan, &options.directory)?;
         let has_others = options.cluster.has_others();
@@ -213,7 +224,7 @@ impl RunBuilder {
         Ok(Self { plan, models, options, connectors, control, first })
     }
 
-    /// Has other sources and sinks opened than the plan's.
+    /// Replaces the plan's sources and sinks.
     #[cfg(test)]
     fn with_connectors(self, connectors: Arc<dyn Connectors>) -> Self {
         Self { connectors, ..self }
@@ -226,24 +237,30 @@ impl RunBuilder {
         }
     }
 
-    /// Removes what earlier runs have left.
+    /// Returns the progress of the checkpoint that the run starts at; tick 0 without a checkpoint. None
+    /// in all processes but the first.
+    pub fn starts_at(&self) -> Option<Progress> {
+        self.first.as_ref().map(|first| first.resumed.progress)
+    }
+
+    /// Removes the output of earlier runs.
     ///
     /// # Errors
     ///
-    /// [`ClearError`]: nothing was removed if a destination holds anything else.
+    /// [`ClearError`]. Nothing is removed if a destination contains anything else.
     pub fn clear_output(&self) -> Result<(), ClearError> {
         clear::clear_output(&self.plan, &self.options.directory)
     }
 
-    /// Gives up.
+    /// Releases the lease; the run does not start.
     pub fn cancel(self) {
         if let Some(first) = self.first {
             first.leased.release();
         }
     }
 
-    /// Opens all sources and sinks of the plan that are this process's, and starts it. Until all of them
-    /// are open, an earlier run could go on.
+    /// Opens this process's sources and sinks, and starts the run. An earlier run can continue until
+    /// all processes have opened theirs.
     ///
     /// # Errors
     ///
@@ -253,6 +270,8 @@ impl RunBuilder {
         let (leased, loaded) =
             first.map(|First { leased, session, resumed }| (leased, (session, resumed))).unzip();
         let generation = leased.as_ref().map(|leased: &LeasedStore| leased.lease.generation());
+        let directory = options.directory.clone();
+        let is_alone = !options.cluster.has_others();
         let context = RunContext { plan, options, connectors, control: Arc::clone(&control) };
         let opening = RunOpener {
             context,
@@ -262,10 +281,19 @@ impl RunBuilder {
         };
         match workers::start(opening, &control) {
             Ok((workers, StartedRun { shared, store })) => {
-                Ok(Run { shared, control, workers, leased, store })
+                if is_alone {
+                    first_records::warn_later(
+                        &shared.plan,
+                        &shared.counters,
+                        &control,
+                        directory.clone(),
+                    );
+                }
+                Ok(Run { shared, control, workers, leased, store, directory })
             }
             Err(error) => {
-                // What a failed part holds, it holds until this process ends.
+                // A failed component keeps its resources until this process ends, and so does the
+                // lease.
                 if let Some(leased) = leased.filter(|_| !control.failed()) {
                     leased.release();
                 }
@@ -281,34 +309,35 @@ impl fmt::Debug for RunBuilder {
     }
 }
 
-/// A pipeline that runs.
+/// A running pipeline.
 #[derive(Debug)]
 pub struct Run {
     shared: Arc<Shared>,
     control: Arc<Control>,
     workers: JoinHandle<Result<(), RunError>>,
-    /// In the first process.
+    /// None in all processes but the first.
     leased: Option<LeasedStore>,
-    /// In the others.
+    /// None in the first process.
     store: Option<Store>,
+    directory: PathBuf,
 }
 
 impl Run {
-    /// The streams that can be tapped.
+    /// Returns the parts of the run that the API reads.
     pub fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
     }
 
-    /// Waits for the end.
+    /// Waits until the run ends.
     ///
     /// # Errors
     ///
-    /// [`RunError`] of the part that failed first.
+    /// The [`RunError`] of the component that failed first.
     pub fn wait(self) -> Result<Ended, RunError> {
-        let Self { shared, control, workers, leased, store } = self;
+        let Self { shared, control, workers, leased, store, directory } = self;
         if let Some(failure) = control.wait() {
-            // Whatever else is under way is not durable, and another run's to do again. It may hold what
-            // another run must not have, so that the lease ends with this process.
+            // The next run repeats all work that is not durable. Threads may still use resources that
+            // the next run needs, so the lease ends with this process.
             return Err(failure);
         }
         let panicked = |_| RunError::Workers { reason: "a thread panicked".to_owned() };
@@ -320,12 +349,16 @@ impl Run {
         let sources = plan.sources.iter().map(|source| source.name.clone());
         let ends = sources.chain(plan.sinks.iter().map(|sink| sink.name.clone())).collect();
         let (counters, asked_by) = (Arc::clone(&shared.counters), control.asked_by());
-        let summary = Summary { counters, ends, asked_by: asked_by.map(str::to_owned) };
+        let without_records = first_records::without_records(plan, &counters, &directory);
+        let all_sources = without_records.len() == plan.sources.len();
+        let nothing_read = all_sources.then_some(without_records);
+        let asked_by = asked_by.map(str::to_owned);
+        let summary = Summary { counters, ends, asked_by, nothing_read };
         Ok(Ended { summary, leased, store })
     }
 }
 
-/// A run that has ended in order: all is durable, and it holds nothing but the lease.
+/// A run that ended without a failure: its output is durable, and it holds only the lease.
 #[derive(Debug)]
 pub struct Ended {
     summary: Summary,
@@ -334,8 +367,8 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Gives the lease up, or passes it on to the process that asked for it, which opens what it needs
-    /// then.
+    /// Releases the lease, or passes it on to the process that asked for it. That process then opens
+    /// its sources and sinks.
     pub fn release(self) -> Summary {
         if let Some(leased) = self.leased {
             leased.release();

@@ -1,5 +1,6 @@
-//! The start of a run: its processes open their sinks and sources in step, then the first one takes the
-//! generation, and then they start their threads. What fails before costs an earlier run nothing.
+//! The start of a run. Its processes open their sinks and sources in step, the first process takes the
+//! generation, and all processes start their threads. A failure before the generation is taken does not
+//! affect an earlier run.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -25,10 +26,10 @@ use crate::{RunError, Shared, State, Taps};
 /// The configuration and the dataflow's end of it, in the first process.
 type Changeable = Option<(Configuration, Configured)>;
 
-/// The first round: which run it is.
+/// The message of the first round: the identity of the run.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct RunMessage {
-    /// The first process knows.
+    /// Sent by the first process only.
     run: Option<RunId>,
     /// The names of partitions that are to be quarantined.
     quarantine: Vec<String>,
@@ -46,7 +47,7 @@ pub(super) struct RunOpener {
     pub(super) context: RunContext,
     /// The models of the plan's operators, by operator.
     pub(super) models: BTreeMap<String, Arc<Model>>,
-    /// In the first process: what the run goes on from.
+    /// The checkpoint to resume from, in the first process.
     pub(super) loaded: Mutex<Option<(Session, Resumed)>>,
     /// Set to the generation when it is taken.
     pub(super) generation: Arc<AtomicI64>,
@@ -65,12 +66,12 @@ impl RunOpener {
         self.context.options.cluster.connect(&self.context.plan, self.context.options.workers)
     }
 
-    /// True for the one worker of this process that opens what is the process's.
+    /// True for the first worker of this process, which opens the process's sources and sinks.
     pub(super) fn is_opened_by(&self, worker: usize) -> bool {
         worker.is_multiple_of(self.context.options.workers.max(1))
     }
 
-    /// Opens what is this process's, in step with the others.
+    /// Opens this process's sources and sinks, in step with the other processes.
     pub(super) fn open(
         &self,
         startup: &mut StartupCoordinator<'_>,
@@ -88,7 +89,7 @@ impl RunOpener {
         let (sinks, SinksMessage { upper }) = startup.end_round(sinks)?;
         let sources = sinks.release(upper).open_sources();
         let (opened, of_sources) = startup.end_round(sources)?;
-        // All is open everywhere: only now is an earlier run shut out.
+        // Sources and sinks of all processes are open: now the new generation fences earlier runs.
         let taken = self.take_generation(opened, &of_sources.begun);
         let (opened, ()) = startup.end_round(taken)?;
         let begun = opened.begin().and_then(|begun| self.with_configuration(begun));
@@ -96,7 +97,7 @@ impl RunOpener {
         Ok(self.start(begun, configuration, of_sources.quarantined))
     }
 
-    /// Opens the sinks, for a run that this process has loaded or joins now.
+    /// Opens the sinks of a run that this process has loaded or joins.
     fn open_sinks<'a>(
         &'a self,
         loaded: Option<(Session, Resumed)>,
@@ -115,7 +116,7 @@ impl RunOpener {
         Endpoints::new(&self.context, quarantine, store, loaded).open_sinks()
     }
 
-    /// Begins the run, in its first process.
+    /// Takes the generation of the run, in the first process.
     fn take_generation<'a>(
         &self,
         mut opened: OpenedEndpoints<'a>,
@@ -128,7 +129,7 @@ impl RunOpener {
         Ok((opened, ()))
     }
 
-    /// The configuration, in the first process.
+    /// Adds the configuration, in the first process.
     fn with_configuration<'a>(
         &self,
         begun: Begun<'a>,
@@ -137,7 +138,8 @@ impl RunOpener {
         Ok(((begun, configuration), ()))
     }
 
-    /// Starts the threads, and puts together what the workers need and what is beside them.
+    /// Starts the threads. Returns the inputs of the workers, and the parts of the run outside the
+    /// workers.
     #[expect(clippy::disallowed_methods, reason = "the start of a run is a matter of clocks")]
     fn start(
         &self,
@@ -196,7 +198,7 @@ impl RunOpener {
         (parts, StartedRun { shared: Arc::new(shared), store })
     }
 
-    /// The configuration, in the first process.
+    /// Opens the configuration, in the first process.
     fn configuration(&self, session: &Session, starts_at: Tick) -> Result<Changeable, RunError> {
         if !self.context.options.cluster.is_first() {
             return Ok(None);

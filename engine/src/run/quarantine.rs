@@ -1,9 +1,9 @@
 //! Quarantine of partitions that make a run crash.
 //!
-//! A quarantined partition does not delay the watermark. Each checkpoint has its old position, at the tick of the
-//! checkpoint. A later run reads the partition after the last tick that its sinks have committed, and stores that
-//! tick first: its records are late, but not lost. Records that sinks committed after the checkpoint before the
-//! quarantine are written again.
+//! A quarantined partition does not delay the watermark. Each checkpoint has its old position, at the
+//! tick of the checkpoint. A later run reads the partition after the last tick that its sinks have
+//! committed, and stores that tick first: its records are late, but not lost. Records that sinks
+//! committed after the checkpoint before the quarantine are written again.
 
 use std::sync::Arc;
 
@@ -18,12 +18,14 @@ use crate::{ComponentState, Plan, State};
 /// The partitions of this run that are quarantined.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct QuarantinedPartitions {
-    /// The number of the source, the partition, and where it is; nowhere if it was never read.
+    /// The number of the source, the partition, and its position; empty if the partition was never
+    /// read.
     places: Vec<(u32, Vec<u8>, Vec<u8>)>,
 }
 
 impl QuarantinedPartitions {
-    /// Adds a partition of a source, with those within it: all, if it is the only one.
+    /// Adds a partition of a source. The partition with an empty name contains all others, which are
+    /// added too.
     pub(super) fn add(&mut self, component: u32, partition: &str, context: &SourceContext<'_>) {
         let position = context.position(partition).unwrap_or_default().to_vec();
         self.places.push((component, partition.as_bytes().to_vec(), position));
@@ -37,12 +39,12 @@ impl QuarantinedPartitions {
         self.places.extend_from_slice(&other.places);
     }
 
-    /// True for the end of a run that has not read all there is: it is no checkpoint.
+    /// True for the end of input while partitions are quarantined; it is not a checkpoint.
     pub(super) fn is_open_end(&self, commit: &Commit) -> bool {
         commit.progress == Progress::Ended && !self.places.is_empty()
     }
 
-    /// Adds the places to a checkpoint.
+    /// Adds the quarantined positions to a checkpoint.
     pub(super) fn keep(&self, commit: &mut Commit) {
         for (component, partition, place) in &self.places {
             let quarantined = position::quarantine(place, commit.progress.first_open());
@@ -51,8 +53,8 @@ impl QuarantinedPartitions {
     }
 }
 
-/// Has partitions that were quarantined before, and are not now, read again from a tick on. Gives what
-/// changed.
+/// Releases partitions that are not quarantined any more: the run reads them at ticks from `from` on.
+/// Returns the changed positions.
 pub(super) fn release(
     plan: &Plan,
     quarantine: &[String],

@@ -10,20 +10,20 @@ use crate::dataflow::{Entries, upper_of};
 use crate::store::{RunId, Session};
 use crate::{Checkpoint, Mismatch, Plan, RunError, RunOptions, State, Store};
 
-/// The plan's part of a checkpoint.
+/// The state that a run resumes from.
 #[derive(Debug, Default)]
 pub(super) struct Resumed {
-    /// Everything before this was processed before the checkpoint.
+    /// The checkpoint contains everything before this.
     pub(super) progress: Progress,
     /// The state of each component.
     pub(super) entries: BTreeMap<String, Entries>,
-    /// What the start changes of the checkpoint: state that is dropped is taken out.
+    /// Changes of the checkpoint at the start, such as the removal of dropped state.
     pub(super) changes: State,
     /// Components whose state is dropped.
     pub(super) dropped: Vec<String>,
 }
 
-/// Loads what the next run of the pipeline goes on from: its newest checkpoint.
+/// Loads the newest checkpoint of the pipeline, for its next run.
 pub(super) fn resume(
     store: &Store,
     plan: &Plan,
@@ -35,7 +35,7 @@ pub(super) fn resume(
     Ok((session, resumed))
 }
 
-/// Loads what another process of the same run has loaded.
+/// Loads the checkpoint that the first process of the same run has loaded.
 pub(super) fn join(
     store: &Store,
     plan: &Plan,
@@ -48,7 +48,7 @@ pub(super) fn join(
     Ok((session, resumed))
 }
 
-/// The plan's part of a checkpoint.
+/// Returns the plan's part of a checkpoint, without dropped state.
 fn fit(
     plan: &Plan,
     options: &RunOptions,
@@ -89,7 +89,7 @@ fn fit(
     Ok(resumed)
 }
 
-/// Refuses names of flags that neither the plan nor the checkpoint has.
+/// Rejects names in flags that neither the plan nor the checkpoint has.
 fn check_names(
     plan: &Plan,
     options: &RunOptions,
@@ -112,7 +112,7 @@ fn check_names(
     }
 }
 
-/// The saved state of components that are missing, or have another shape.
+/// Returns saved state that does not fit the plan: its component is missing or has another shape.
 fn mismatches(plan: &Plan, state: &State) -> Vec<Mismatch> {
     let needed: BTreeMap<_, _> = plan.components().into_iter().collect();
     let mismatches = state.components.iter().filter_map(|(name, saved)| {
@@ -130,8 +130,8 @@ impl Resumed {
         self.progress.first_open()
     }
 
-    /// Has a partition read that was found after the checkpoint: from its beginning, at the ticks that it
-    /// had.
+    /// Adds a partition that was found after the checkpoint. The run reads it from its beginning, at
+    /// the same ticks as before.
     fn begin(&mut self, plan: &Plan, source: &str, partition: Vec<u8>) {
         let planned = plan.sources.iter().find(|planned| planned.name == source);
         let (Some(planned), tick) = (planned, self.tick()) else { return };
@@ -151,7 +151,7 @@ impl Resumed {
         self.entries.get(name).map_or(&[], |entries| entries.as_slice())
     }
 
-    /// Refuses a sink that has lost what it held.
+    /// Rejects a sink whose upper is behind the checkpoint: it has lost committed records.
     pub(super) fn check_upper(&self, name: &str, upper: Option<Tick>) -> Result<(), RunError> {
         let saved = self.entries(name).first();
         let expected = saved.and_then(|(_, upper)| upper_of(upper)).unwrap_or(0);

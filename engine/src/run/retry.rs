@@ -1,4 +1,4 @@
-//! Trying again: one class of failures for everything outside.
+//! Retries of calls to sinks and the store, which share one classification of errors.
 
 use std::error::Error;
 use std::thread;
@@ -15,12 +15,12 @@ const TRIES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// An error whose call can be made again.
+/// An error whose call may be retried.
 pub(super) trait Retryable: Error + 'static {
     /// True if the same call may succeed later.
     fn is_retryable(&self) -> bool;
 
-    /// True if the other side is away, and to be waited for as long as the run goes on.
+    /// True if the other side is unreachable. The call is then retried until the run stops.
     fn is_outage(&self) -> bool;
 }
 
@@ -44,7 +44,7 @@ impl Retryable for StoreError {
     }
 }
 
-/// A failure of a call whose caller waits out outages itself.
+/// An error of a call whose caller handles outages itself.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub(super) struct OutageAware<E>(pub(super) E);
@@ -59,8 +59,8 @@ impl<E: Retryable> Retryable for OutageAware<E> {
     }
 }
 
-/// Makes a call again while it may succeed, with growing pauses; an outage is waited for until the run
-/// stops. The run's health has the component until the call succeeds.
+/// Retries a call with growing pauses, up to `TRIES` attempts; during an outage, until the run stops.
+/// The run's health lists the component until the call succeeds.
 pub(super) fn retry<T, E: Retryable>(
     name: &str,
     control: &Control,
@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    /// A failure of some sort.
+    /// A failure of any class.
     #[derive(Debug, thiserror::Error)]
     #[error("away")]
     struct Failure {
@@ -123,7 +123,8 @@ mod tests {
         }
     }
 
-    /// The number of attempts of a call that fails a number of times, and whether it succeeded.
+    /// Retries a call that fails `n_failures` times. Returns the number of attempts, and whether the
+    /// last one succeeded.
     fn tried(stopping: bool, n_failures: u32, is_retryable: bool, is_outage: bool) -> (u32, bool) {
         let control = Control::new(Arc::new(AtomicBool::new(stopping)), false);
         let mut n_calls = 0;

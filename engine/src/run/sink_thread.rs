@@ -1,4 +1,4 @@
-//! A sink's thread: writes closed ticks, commits on the sink's schedule, and tries again.
+//! A sink's thread: writes closed ticks, commits on the sink's schedule, and retries failed calls.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -14,11 +14,11 @@ use crate::run::control::Control;
 use crate::run::retry::retry;
 use crate::{Counters, RunError};
 
-/// Ticks that are queued at most; a full queue holds the sources back.
+/// Maximum number of queued ticks; a full queue causes back-pressure on the sources.
 const QUEUE_TICKS: usize = 256;
-/// Bytes of the ticks that are queued or being written at most, but for a single tick that is larger.
+/// Maximum bytes of the ticks that are queued or being written, except for a single larger tick.
 const QUEUE_BYTES: usize = 32 * 1024 * 1024;
-/// Time-out of waiting for a tick when nothing is to be committed.
+/// Time-out of the wait for a tick when no commit is due.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Starts the thread of a sink.
@@ -49,7 +49,8 @@ pub(super) fn spawn(
             let error = RunError::Sink { name: writer.name.clone(), source };
             writer.control.fail(error, taken_over);
         }
-        // Closed before the dataflow looks again: so it sees that a failed sink takes no more.
+        // Closes the queue before the wake-up: then the dataflow sees that a failed sink accepts no
+        // more.
         drop(queue);
         writer.durable.set(progress);
     });
@@ -61,9 +62,9 @@ struct Writer {
     sink: Box<dyn Sink>,
     counters: Arc<Counters>,
     control: Arc<Control>,
-    /// Everything before this tick was accepted.
+    /// The sink has accepted everything before this tick.
     upper: Tick,
-    /// Since when accepted records wait for a commit.
+    /// The time at which the oldest uncommitted tick was accepted.
     waiting_since: Option<Instant>,
     durable: SharedProgress,
 }

@@ -1,4 +1,5 @@
-//! A source's threads: one polls it and queues what comes, another one takes in what cannot wait.
+//! A source's threads: the reader polls the source and queues its records. The receiver stores messages
+//! that cannot be requested again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,11 +14,11 @@ use crate::fail_point;
 use crate::run::control::Control;
 use crate::{Counters, RunError};
 
-/// Polls that are queued at most; when the queue is full, the source waits.
+/// Maximum number of queued polls; when the queue is full, the source waits.
 const QUEUE_POLLS: usize = 32;
-/// The interval at which a waiting source checks whether it is to stop.
+/// The interval at which a waiting source checks for a stop request.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// The longest pause between two tries while something outside is unavailable.
+/// The longest pause between two attempts during an outage.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Shared by the threads of all sources.
@@ -25,9 +26,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct SourceThreadContext {
     pub(super) counters: Arc<Counters>,
     pub(super) control: Arc<Control>,
-    /// Everything before this tick is in every checkpoint that is kept; set by the dataflow.
+    /// Every retained checkpoint contains everything before this tick; set by the dataflow.
     pub(super) checkpointed_through: Arc<AtomicU64>,
-    /// The clock of the partition here that is the furthest; set by the threads.
+    /// The highest clock of this process's partitions; set by the threads.
     pub(super) furthest: Arc<AtomicU64>,
     /// True if the pipeline has ended in an earlier run, so that sinks accept no more records.
     pub(super) has_ended: bool,
@@ -49,7 +50,7 @@ pub(super) fn spawn(
     let reader = thread::spawn(move || {
         reader.read();
         let Reader { queue, waker, .. } = reader;
-        // Closed before the dataflow looks again: so it sees the end.
+        // Closes the queue before the wake-up: then the dataflow sees the end.
         drop(queue);
         waker.wake();
     });
@@ -76,9 +77,9 @@ fn receive(
     thread::spawn(move || {
         while !control.stopping() {
             match wait_out(&name, &control, || receiver.receive()) {
-                // A peer that is away keeps what it has.
+                // An unreachable peer keeps its messages.
                 Ok(()) | Err(SourceError::Away { .. }) => {}
-                // What came in and could not be kept is lost when the run stops.
+                // Received messages that could not be stored are lost when the run stops.
                 Err(source) => {
                     control.fail(RunError::Source { name: name.clone(), source }, false);
                 }
@@ -87,8 +88,7 @@ fn receive(
     })
 }
 
-/// Makes a call again, with growing pauses, as long as it fails because of an outage and the run is not to
-/// stop.
+/// Retries a call with growing pauses during an outage, until the run stops.
 fn wait_out<T>(
     name: &str,
     control: &Control,
@@ -124,7 +124,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads until the source ends, fails or is to stop.
+    /// Reads until the source ends or fails, or the run stops.
     fn read(&mut self) {
         if let Err(source) = self.poll_all() {
             let name = self.name.clone();
@@ -157,7 +157,7 @@ impl Reader {
                 fail_point::pass("before trim", &self.name);
                 let _span =
                     tracing::info_span!("trim", source = self.name, checkpointed_through).entered();
-                // What stays is tried again at the next checkpoint.
+                // The next checkpoint trims the rest.
                 if let Err(error) = self.source.checkpointed_through(checkpointed_through) {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(source = self.name, error, "could not trim the journal");
@@ -168,12 +168,12 @@ impl Reader {
         Ok(())
     }
 
-    /// Polls the source; again while something outside is unavailable. None if it is to stop.
+    /// Polls the source, with retries during an outage. None if the run stops.
     fn poll(&mut self) -> Result<Option<Poll>, SourceError> {
         let control = Arc::clone(&self.context.control);
         let source = &mut self.source;
         match wait_out(&self.name, &control, || source.poll()) {
-            // What it has not given, it gives to the next run.
+            // The next run reads the records that this poll did not return.
             Err(error) if error.is_outage() => Ok(None),
             polled => polled.map(Some),
         }
@@ -194,7 +194,7 @@ impl Reader {
         }
     }
 
-    /// Waits for room in the queue.
+    /// Sends a batch; waits while the queue is full, until the run stops.
     fn send(&self, mut batch: SourceBatch) {
         while let Err(SendTimeoutError::Timeout(returned)) =
             self.queue.send_timeout(batch, LOOK_AGAIN)

@@ -1,4 +1,5 @@
-//! The start of a run in rounds: in each of them, every process sends a message, and all get the same.
+//! The start of a run in rounds. In each round every process sends a message, and all processes receive
+//! the joined messages.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,20 +17,21 @@ use crate::run::step::step_until;
 
 /// The message of a process in a round, or the joined messages of all.
 pub(super) trait RoundMessage: Serialize + DeserializeOwned + Default {
-    /// Adds what another process has sent.
+    /// Adds the message of another process.
     fn join(&mut self, other: Self);
 }
 
-/// Nothing but that the round is done.
+/// An empty message: it only reports the end of the round.
 impl RoundMessage for () {
     fn join(&mut self, (): Self) {}
 }
 
 type Round = u64;
-/// An encoded message; none from a process that could not do its part of the round.
+/// An encoded message; none from a process that failed in the round.
 type Sent = Option<Vec<u8>>;
 
-/// One worker's part in the start: the first one of each process sends, the others pass on.
+/// One worker's part in the start. The first worker of each process sends messages; the others only
+/// take part in the exchange.
 pub(super) struct StartupCoordinator<'a> {
     worker: &'a mut Worker,
     sends: InputHandleVec<Round, Sent>,
@@ -51,8 +53,8 @@ impl<'a> StartupCoordinator<'a> {
         Self { worker, sends, received, progress }
     }
 
-    /// Ends a round with the result of this process and its message. Waits for the other processes, and returns
-    /// the joined messages of all.
+    /// Ends a round with the result of this process and its message. Waits for the other processes, and
+    /// returns the joined messages of all.
     ///
     /// # Errors
     ///
@@ -64,7 +66,7 @@ impl<'a> StartupCoordinator<'a> {
         let (done, message) = match done {
             Ok(done) => done,
             Err(error) => {
-                // Nobody is waited for: whoever gets it ends, and this process with it.
+                // This process does not wait: each process that receives the failure ends.
                 self.sends.send(None);
                 return Err(error);
             }
@@ -82,7 +84,7 @@ impl<'a> StartupCoordinator<'a> {
         Ok((done, all?))
     }
 
-    /// Passes on what others send, until they are done.
+    /// Forwards the messages of other workers until all rounds are over.
     pub(super) fn pass_on(self) {
         let Self { worker, sends, progress, .. } = self;
         drop(sends);
@@ -90,7 +92,7 @@ impl<'a> StartupCoordinator<'a> {
     }
 }
 
-/// The messages of all processes; none if one of them has failed.
+/// Joins the messages of all processes; none if a process has failed.
 fn joined<M: RoundMessage>(sent: &[Sent]) -> Option<M> {
     let mut all = M::default();
     for message in sent {

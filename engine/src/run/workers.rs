@@ -1,5 +1,5 @@
-//! The worker threads: they agree on which run this is, open what is theirs, and step the dataflow until
-//! everything is in a checkpoint.
+//! The worker threads. They agree on the run, open the sources and sinks of their process, and step the
+//! dataflow until a checkpoint contains everything.
 
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
@@ -16,7 +16,7 @@ use crate::run::opener::{RunOpener, StartedRun};
 use crate::run::startup::StartupCoordinator;
 use crate::run::step::step_until;
 
-/// Interval at which the start checks whether it is to stop.
+/// Interval at which a waiting start checks for a stop request.
 const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 type Workers = JoinHandle<Result<(), RunError>>;
@@ -47,7 +47,7 @@ pub(super) fn start(
                     Err(error) => (None, Err(error)),
                 };
                 parts.get_or_init(|| for_workers);
-                // Who started this run may be gone, because it was asked to stop.
+                // The receiver is gone if the start was stopped.
                 let _ = tell.send(opened);
             }
             startup.pass_on();
@@ -66,8 +66,8 @@ pub(super) fn start(
     Ok((workers, opened))
 }
 
-/// Waits for the sources and sinks, and before that for other processes as long as need be, unless it
-/// is asked to stop.
+/// Waits until the sources and sinks are open. The wait for other processes has no limit; a stop
+/// request ends it.
 fn wait_for_opened(
     told: &Receiver<Result<StartedRun, RunError>>,
     control: &Control,
@@ -88,7 +88,7 @@ fn wait_for_opened(
     }
 }
 
-/// One worker, until everything is in a checkpoint.
+/// Steps one worker until a checkpoint contains everything.
 fn run(worker: &mut Worker, parts: &DataflowInputs) {
     let Dataflow { committed, stop_coordinator } = build(worker, parts);
     step_until(worker, || {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The state of all components by name, or what changed of it.
+/// The state of all components by name, or its changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// By the component's name.
@@ -16,12 +16,12 @@ pub struct State {
 pub struct ComponentState {
     /// The shape of the state: state of another shape cannot be restored.
     pub shape: String,
-    /// By key; a key without a value is forgotten.
+    /// By key; a key without a value is removed.
     pub entries: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
 impl State {
-    /// Adds what changed.
+    /// Applies changes.
     pub(crate) fn apply(&mut self, changes: Self) {
         for (name, changed) in changes.components {
             let component = self.components.entry(name).or_default();
@@ -30,7 +30,7 @@ impl State {
         }
     }
 
-    /// The change that leaves nothing of it.
+    /// Returns the changes that remove all keys.
     pub(crate) fn into_removal(mut self) -> Self {
         for component in self.components.values_mut() {
             component.entries.values_mut().for_each(|value| *value = None);
@@ -38,7 +38,7 @@ impl State {
         self
     }
 
-    /// Leaves out keys without a value, and components without a key.
+    /// Removes keys without a value, and components without a key.
     pub(super) fn forget_removed(&mut self) {
         for component in self.components.values_mut() {
             component.entries.retain(|_, value| value.is_some());
@@ -46,7 +46,7 @@ impl State {
         self.components.retain(|_, component| !component.entries.is_empty());
     }
 
-    /// Keys of all components.
+    /// Returns the number of keys of all components.
     pub fn n_entries(&self) -> usize {
         self.components.values().map(|component| component.entries.len()).sum()
     }

@@ -1,4 +1,4 @@
-//! Checkpoints as rows: whole ones, and those that add to one before them.
+//! Checkpoints as rows: whole ones, and incremental ones, which refer to an earlier checkpoint.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use sqlx::{Any, Row, Transaction};
 use crate::State;
 use crate::store::{Checkpoint, Listed, PipelineRow, StoreError, from_sql, to_sql};
 
-/// A row of the table.
+/// A row of the table of checkpoints.
 pub(super) struct Stored {
     pub(super) listed: Listed,
     pub(super) base: Progress,
@@ -17,7 +17,7 @@ pub(super) struct Stored {
     pub(super) checksum: i64,
 }
 
-/// All checkpoints of a pipeline, the oldest first.
+/// Reads all checkpoints of a pipeline, oldest first.
 pub(super) async fn stored<'c>(
     executor: impl sqlx::Executor<'c, Database = Any>,
     pipeline: &str,
@@ -33,7 +33,8 @@ pub(super) async fn stored<'c>(
     Ok(rows.collect::<Result<_, sqlx::Error>>()?)
 }
 
-/// Adds a checkpoint. A run may change what it goes on from before it does: then it has the same tick.
+/// Adds a checkpoint. Replaces a checkpoint at the same tick, because a run may change its checkpoint
+/// at the start.
 pub(super) async fn insert(
     transaction: &mut Transaction<'_, Any>,
     stored: Stored,
@@ -76,7 +77,7 @@ impl Stored {
         Ok(Self { listed, base: from_sql(base), body, checksum: row.try_get(6)? })
     }
 
-    /// The checksum of everything that matters.
+    /// The checksum of pipeline, lineage, progress, base and body.
     pub(super) fn sum(&self, lineage: &str) -> i64 {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(self.listed.pipeline.as_bytes());
@@ -93,7 +94,8 @@ impl Stored {
     }
 }
 
-/// The newest checkpoint that is intact, up to a tick; none if there never was one.
+/// Loads the newest intact checkpoint of a pipeline, up to `up_to`; none if there is none. If all
+/// checkpoints are damaged and `up_to` is none, that is an error.
 pub(super) async fn load_latest<'c>(
     executor: impl sqlx::Executor<'c, Database = Any>,
     pipeline: &PipelineRow,
@@ -116,7 +118,8 @@ pub(super) async fn load_latest<'c>(
     Ok(None)
 }
 
-/// The state of a checkpoint; none if anything of it is missing or damaged.
+/// Restores the state of a checkpoint from its base and all changes since; none if any of them is
+/// missing or damaged.
 fn load(
     progress: Progress,
     by_progress: &BTreeMap<Progress, &Stored>,

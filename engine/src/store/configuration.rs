@@ -1,4 +1,4 @@
-//! The table of configuration changes, which every replay repeats.
+//! The table of configuration changes, which every replay applies again.
 
 use operators::ZoneConfig;
 use schemas::Tick;
@@ -9,20 +9,20 @@ use crate::fail_point;
 use crate::store::session::claim;
 use crate::store::{PipelineRow, Session, StoreError, StoreHandle, from_sql, to_sql};
 
-/// A zone that was set or taken away.
+/// A change that sets or removes a zone.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ZoneChange {
-    /// When it takes effect.
+    /// The tick at which it takes effect.
     pub(crate) tick: Tick,
     /// The operator whose zone it is.
     pub(crate) operator: String,
     /// The zone's name.
     pub(crate) name: String,
-    /// The value from then on; none if it was removed.
+    /// The zone from then on; none if it was removed.
     pub(crate) zone: Option<ZoneConfig>,
 }
 
-/// A run's part of the store for changes.
+/// A run's access to the table of changes.
 #[derive(Debug)]
 pub(crate) struct ChangeLog {
     store: StoreHandle,
@@ -37,12 +37,12 @@ impl Session {
 }
 
 impl ChangeLog {
-    /// Makes a change durable; to be called before it takes effect.
+    /// Makes a change durable; must be called before it takes effect.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the database fails or a newer run has begun. It is not known then whether the
-    /// change is there; the same call finds out, and keeps it once.
+    /// [`StoreError`] if the database fails or a newer run has begun. The change may or may not be
+    /// stored then; the same call again stores it once.
     pub(crate) fn keep(&self, change: &ZoneChange) -> Result<(), StoreError> {
         let value = change.zone.as_ref().map(serde_json::to_string).transpose();
         let value = value.map_err(|error| damaged(&change.operator, &change.name, error))?;
@@ -60,7 +60,8 @@ impl ChangeLog {
         Ok(())
     }
 
-    /// The number of the next change, and the latest one. What is the same as the latest changes nothing.
+    /// Returns the number of the next change, and the latest change. A change that equals the latest
+    /// has no effect.
     async fn latest(
         &self,
         transaction: &mut Transaction<'_, Any>,
@@ -98,11 +99,11 @@ impl ChangeLog {
         Ok(())
     }
 
-    /// All changes, in their order.
+    /// Returns all changes, in their order.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the database fails or one of them cannot be read.
+    /// [`StoreError`] if the database fails or a change cannot be decoded.
     pub(crate) fn all(&self) -> Result<Vec<ZoneChange>, StoreError> {
         let select = sqlx::query(
             "SELECT tick, component, item, value FROM configuration

@@ -7,7 +7,7 @@ use crate::fail_point;
 use crate::store::session::claim;
 use crate::store::{PipelineRow, Session, StoreError, StoreHandle, from_sql, to_sql};
 
-/// A run's part of the table of decisions.
+/// A run's access to the table of decisions.
 #[derive(Debug)]
 pub(crate) struct DecisionTable {
     store: StoreHandle,
@@ -20,7 +20,7 @@ impl Session {
         DecisionTable { store: self.store.clone(), pipeline: self.pipeline.clone() }
     }
 
-    /// The partitions about which something was decided, each with its source.
+    /// Lists the partitions that have decisions, each with its source.
     ///
     /// # Errors
     ///
@@ -88,8 +88,8 @@ impl DecisionTable {
         Ok(())
     }
 
-    /// Those of a partition, in the order of their offsets; none of another history, which the run may be
-    /// about to remove.
+    /// Reads the decisions of a partition, in the order of their offsets. Decisions of another lineage
+    /// are left out: the run may remove them soon.
     ///
     /// # Errors
     ///

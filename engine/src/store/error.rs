@@ -1,4 +1,4 @@
-//! Why there is no checkpoint.
+//! Errors of the store.
 
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
@@ -9,21 +9,21 @@ pub enum StoreError {
     Open {
         /// The database, without a password.
         location: String,
-        /// Its error.
+        /// The database's error.
         source: sqlx::Error,
     },
     /// The database failed.
     #[error("could not reach the store")]
     Database(#[from] sqlx::Error),
-    /// Another run of the pipeline has begun.
+    /// A newer run of the pipeline has begun.
     #[error("pipeline {pipeline:?} was taken over: a newer run than {generation} has begun")]
     Fenced {
         /// The pipeline.
         pipeline: String,
-        /// This run.
+        /// The generation of this run.
         generation: i64,
     },
-    /// Another run of the pipeline has begun or committed while this one opened what it needs.
+    /// Another run of the pipeline has begun or committed while this run opened its sources and sinks.
     #[error(
         "another run of pipeline {pipeline:?} has gone on while this one started; start it again"
     )]
@@ -31,7 +31,7 @@ pub enum StoreError {
         /// The pipeline.
         pipeline: String,
     },
-    /// There are checkpoints, but not one of them is intact.
+    /// The pipeline has checkpoints, but not one of them is intact.
     #[error(
         "all checkpoints of pipeline {pipeline:?} are damaged; --fresh starts it anew, from the \
          beginning of its sources"
@@ -40,14 +40,14 @@ pub enum StoreError {
         /// The pipeline.
         pipeline: String,
     },
-    /// Something that was changed while the pipeline ran cannot be read.
+    /// A stored configuration change cannot be decoded.
     #[error("the store's {name:?} of {operator:?} cannot be read; it may be a newer version's")]
     Configuration {
         /// The operator.
         operator: String,
-        /// What of it.
+        /// The name of the zone.
         name: String,
-        /// Why.
+        /// The decoder's error.
         source: serde_json::Error,
     },
 }
@@ -80,7 +80,8 @@ impl StoreError {
     }
 }
 
-/// A SQLSTATE has five letters and digits, an extended result code of `SQLite` at most four digits.
+/// True for codes of an outage. A SQLSTATE has five letters and digits, an extended result code of
+/// `SQLite` at most four digits.
 ///
 /// Source: `PostgreSQL` documentation, "Error Codes"; `SQLite` documentation, "Result Codes".
 fn is_outage_code(code: &str) -> bool {
@@ -96,7 +97,7 @@ fn is_outage_code(code: &str) -> bool {
     }
 }
 
-/// A database's location as it may be shown.
+/// Removes the password from a database's location.
 fn without_password(location: &str) -> String {
     match (location.find("://"), location.rfind('@')) {
         (Some(scheme), Some(at)) if scheme < at => {

@@ -1,5 +1,5 @@
-//! The start of a run in the store: what it goes on from is loaded first, and its generation is taken
-//! when everything else of it is open. Until then an earlier run can commit.
+//! The start of a run in the store. The run loads its checkpoint first, and takes its generation when
+//! its sources and sinks are open. Until then an earlier run can commit.
 
 use std::time::SystemTime;
 
@@ -15,7 +15,7 @@ use crate::store::{Checkpoint, PipelineRow, StoreError, StoreHandle, from_sql, t
 pub(crate) struct RunId {
     pub(crate) generation: i64,
     pub(crate) lineage: String,
-    /// The checkpoint that it goes on from.
+    /// The checkpoint that the run resumes from.
     pub(crate) latest: Option<Progress>,
 }
 
@@ -23,28 +23,28 @@ pub(crate) struct RunId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Before {
     generation: i64,
-    /// As the database has it: the tick of the newest checkpoint, -1 before the first.
+    /// The stored tick of the newest checkpoint; -1 before the first checkpoint.
     latest: i64,
-    /// True if the run starts anew.
+    /// True for a fresh start.
     fresh: bool,
 }
 
 impl Before {
-    /// True if there was no run, or its history is given up.
+    /// True if the pipeline has no earlier run, or if the run discards the earlier history.
     pub(super) fn starts_anew(self) -> bool {
         self.fresh || self.generation == 0
     }
 }
 
 impl StoreHandle {
-    /// What the next run of a pipeline is, and what it goes on from. Changes nothing.
+    /// Loads the row and the checkpoint of the pipeline's next run. Writes nothing.
     pub(super) async fn load(
         &self,
         pipeline: &str,
         fresh: bool,
     ) -> Result<(PipelineRow, Before, Option<Checkpoint>), StoreError> {
         let row = pipeline_row(&self.pool, pipeline).await?;
-        // Without a row there are no checkpoints either, unless it was damaged.
+        // Without a row there are no checkpoints, unless the row was damaged.
         let row = row.unwrap_or_else(|| PipelineRow {
             name: pipeline.to_owned(),
             lineage: new_lineage(),
@@ -63,7 +63,7 @@ impl StoreHandle {
         Ok((row, before, loaded))
     }
 
-    /// The checkpoint of a run that another process begins.
+    /// Loads the checkpoint of a run that another process begins.
     pub(super) async fn join(
         &self,
         pipeline: &str,
@@ -80,8 +80,8 @@ impl StoreHandle {
         Ok((row, Some(loaded.ok_or_else(moved)?)))
     }
 
-    /// Takes the generation of a run: from here on, earlier runs cannot commit. Refused if one of them
-    /// has committed since the run was loaded.
+    /// Takes the generation of a run: afterwards, earlier runs cannot commit. Fails if an earlier run
+    /// has committed since this run was loaded.
     pub(super) async fn take_generation(
         &self,
         pipeline: &PipelineRow,
@@ -106,7 +106,7 @@ impl StoreHandle {
         if taken.rows_affected() != 1 {
             return Err(StoreError::Moved { pipeline: pipeline.name.clone() });
         }
-        // What is damaged and newer than what is started from must not be in the way.
+        // Removes damaged checkpoints that are newer than the loaded one.
         sqlx::query("DELETE FROM checkpoints WHERE pipeline = $1 AND tick > $2")
             .bind(pipeline.name.as_str())
             .bind(pipeline.latest.map_or(-1, to_sql))
@@ -122,7 +122,7 @@ impl StoreHandle {
     }
 }
 
-/// The row of a pipeline, if there ever was a run of it.
+/// Reads the row of a pipeline; none before its first run.
 pub(super) async fn pipeline_row<'c>(
     executor: impl sqlx::Executor<'c, Database = Any>,
     pipeline: &str,
@@ -138,7 +138,7 @@ pub(super) async fn pipeline_row<'c>(
     }))
 }
 
-/// A name that no other history has.
+/// Returns a name that no other history has.
 #[expect(clippy::disallowed_methods, reason = "a fresh start is told from others by its time")]
 fn new_lineage() -> String {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A handle of an open store: async, so that a server can ask as well as a thread that waits.
+//! A handle of an open store. Its calls are async, for servers and for threads that block on them.
 
 use std::io;
 use std::path::Path;
@@ -25,12 +25,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct StoreHandle {
     runtime: Arc<StoreRuntime>,
     pub(super) pool: AnyPool,
-    /// A connection to a server of their own: a heartbeat does not wait for a checkpoint. With a file it
-    /// is the same one, as writers take turns there, and wait more fairly for a connection than for a lock.
+    /// A separate connection to a server: a heartbeat does not wait for a checkpoint. A file has a
+    /// single connection: its writers take turns, and waits for a connection are fairer than waits for
+    /// a lock.
     pub(super) leases: AnyPool,
 }
 
-/// Serves the connections until the last handle is gone.
+/// Serves the connections until the last handle is dropped.
 #[derive(Debug)]
 struct StoreRuntime {
     handle: Handle,
@@ -84,22 +85,22 @@ impl StoreHandle {
         Ok(Self { runtime, pool, leases })
     }
 
-    /// Waits for a call; not to be used on a runtime's own threads.
+    /// Blocks until a call is done. Must not be called on a thread of an async runtime.
     pub(super) fn block_on<T>(&self, call: impl Future<Output = T>) -> T {
         self.runtime.handle.block_on(call)
     }
 
-    /// Closes the connections: a file is left without a log beside it.
+    /// Closes the connections: no write-ahead log is left beside a file.
     pub(super) async fn close(&self) {
         let closing = async {
             self.leases.close().await;
             self.pool.close().await;
         };
-        // A database that cannot be reached is not waited for.
+        // The time-out bounds the wait for an unreachable database.
         let _ = tokio::time::timeout(CONNECT_TIMEOUT, closing).await;
     }
 
-    /// The checkpoints of all pipelines.
+    /// Lists the checkpoints of all pipelines.
     ///
     /// # Errors
     ///
@@ -115,7 +116,7 @@ impl StoreHandle {
         Ok(listed)
     }
 
-    /// The newest checkpoint of a pipeline that is intact, up to a tick.
+    /// Loads the newest intact checkpoint of a pipeline, up to a tick.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Names a process that holds a lease, so that another process on the same host can see that it is gone.
+//! Identifies a process that holds a lease, so that another process on the same host can detect its
+//! end.
 
 use std::fmt;
 use std::fs;
@@ -7,33 +8,33 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-/// A process as `/proc` has it.
+/// A process, identified by `/proc`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Holder {
-    /// The host's name; for people.
+    /// The host's name, for messages.
     host: String,
     pid: u32,
-    /// None where the system has no `/proc`: such a process is never known to be gone.
+    /// None on systems without `/proc`: the end of such a process is never detected.
     identity: Option<Identity>,
     /// Distinguishes the runs of one process.
     run: u64,
 }
 
-/// Identifies a process among all of this boot and earlier ones.
+/// Identifies a process among all processes of this boot and earlier boots.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
     boot_id: String,
     pid_namespace: String,
-    /// Others may not see the processes of a user.
+    /// Other users may not see the processes of this user.
     user: u32,
-    /// When the process started, in ticks since the boot.
+    /// Start of the process, in clock ticks since the boot.
     started: u64,
 }
 
 static RUNS: AtomicU64 = AtomicU64::new(0);
 
 impl Holder {
-    /// This process, for one run of a pipeline.
+    /// Identifies this process, for one run of a pipeline.
     pub(crate) fn new() -> Self {
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let pid = std::process::id();
@@ -41,7 +42,7 @@ impl Holder {
         Self { host: host.trim().to_owned(), pid, identity: Identity::of(pid), run }
     }
 
-    /// True if the process does not exist any more. False if that cannot be seen from here: it runs on
+    /// True if the process has ended. False if this process cannot detect that: the holder runs on
     /// another host, in another container or for another user.
     pub(crate) fn is_gone(&self) -> bool {
         let own = Identity::of(std::process::id());
@@ -80,13 +81,13 @@ impl fmt::Display for Holder {
     }
 }
 
-/// When a process started, in ticks since the boot; none if there is no such process, or it has ended
-/// and its parent has not asked how.
+/// Returns the start of a process, in clock ticks since the boot. None if the process does not exist or
+/// is a zombie.
 fn started(pid: u32) -> Option<u64> {
     started_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Fields 3 and 22 of `/proc/PID/stat`; the name in field 2 may hold anything.
+/// Reads fields 3 and 22 of `/proc/PID/stat`. The name in field 2 may contain any character.
 fn started_in(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();
@@ -118,7 +119,7 @@ mod tests {
             Holder { pid: child.id(), identity: Identity::of(child.id()), ..own.clone() };
         assert!(!of_child.is_gone());
         child.kill().expect("it is ours");
-        // Nobody has waited for it: `/proc` still has it, as a zombie, as soon as it has died.
+        // The test has not waited for the child: after its death, `/proc` lists it as a zombie.
         while !of_child.is_gone() {
             std::thread::yield_now();
         }

@@ -1,7 +1,7 @@
-//! The lease of a pipeline: the process that runs it counts a heartbeat up as long as it lives.
+//! The lease of a pipeline: the process that runs it increments a heartbeat counter while it is alive.
 //!
-//! No clock is compared with another host's: a process that waits for the lease watches the count by a
-//! clock of its own. A holder that is asked for the lease passes it on when it has stopped.
+//! Clocks of different hosts are not compared: a process that waits for the lease watches the counter
+//! with its own clock. A holder that is asked for the lease passes it on after it has stopped.
 
 use sqlx::Row;
 
@@ -9,14 +9,14 @@ use crate::StoreError;
 use crate::store::StoreHandle;
 use crate::store::holder::Holder;
 
-/// A lease as the store has it.
+/// The stored state of a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LeaseState {
     holder: String,
     heartbeat: i64,
 }
 
-/// A process's side of the lease of a pipeline.
+/// A process's access to the lease of a pipeline.
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
     store: StoreHandle,
@@ -28,11 +28,11 @@ pub(crate) struct Lease {
 /// The result of a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Beat {
-    /// The lease is this process's.
+    /// This process holds the lease.
     Held,
-    /// It is, and another process asks for it.
+    /// This process holds the lease, and another process asks for it.
     Asked(String),
-    /// Another process has it, and has not begun its run.
+    /// Another process holds the lease, and has not begun its run.
     Elsewhere,
 }
 
@@ -42,7 +42,7 @@ impl LeaseState {
         Self { holder: holder.to_owned(), heartbeat }
     }
 
-    /// True if no process has the lease.
+    /// True if no process holds the lease.
     pub(crate) fn is_free(&self) -> bool {
         self.holder.is_empty()
     }
@@ -51,24 +51,24 @@ impl LeaseState {
         self.holder == other.holder
     }
 
-    /// True if the holder can be seen to be gone.
+    /// True if this process can detect that the holder has ended.
     pub(crate) fn is_gone(&self) -> bool {
         Holder::decode(&self.holder).is_some_and(|holder| holder.is_gone())
     }
 
-    /// Names the holder, for people.
+    /// Returns the holder's name, for messages.
     pub(crate) fn holder(&self) -> String {
         name(&self.holder)
     }
 }
 
-/// A holder's name for people.
+/// Formats a holder for messages.
 fn name(holder: &str) -> String {
     Holder::decode(holder).map_or_else(|| holder.to_owned(), |holder| holder.to_string())
 }
 
 impl Lease {
-    /// The side of a new holder.
+    /// Creates the access of a new holder.
     pub(super) fn new(store: StoreHandle, pipeline: &str) -> Self {
         Self { store, pipeline: pipeline.to_owned(), own: Holder::new().encode() }
     }
@@ -77,12 +77,12 @@ impl Lease {
         &self.pipeline
     }
 
-    /// True if the lease is this process's already: it was passed on to it.
+    /// True if this process already holds the lease, because it was passed on.
     pub(crate) fn is_own(&self, held: &LeaseState) -> bool {
         held.holder == self.own
     }
 
-    /// The lease as it is; none if there never was one.
+    /// Reads the lease; none if there never was one.
     ///
     /// # Errors
     ///
@@ -97,8 +97,8 @@ impl Lease {
         Ok(held.transpose()?)
     }
 
-    /// Takes the lease if it is still as it was read. False if it is not: its holder is alive, or
-    /// another process was faster.
+    /// Takes the lease if it is unchanged since it was read. Returns false otherwise: its holder is
+    /// alive, or another process was faster.
     ///
     /// # Errors
     ///
@@ -116,7 +116,8 @@ impl Lease {
         Ok(self.store.block_on(take)?.rows_affected() == 1)
     }
 
-    /// Asks the holder to stop in order and to pass the lease on, unless another process has.
+    /// Asks the holder to stop in order and to pass the lease on, unless another process has asked
+    /// already.
     ///
     /// # Errors
     ///
@@ -132,16 +133,16 @@ impl Lease {
         Ok(())
     }
 
-    /// Shows that this process is alive, and takes the lease back if it is free. `generation` is the
-    /// run's, once it has taken one.
+    /// Sends a heartbeat, and takes the lease back if it is free. `generation` is the run's generation,
+    /// once the run has taken it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Fenced`] if a newer run has begun; another one if the database fails.
+    /// [`StoreError::Fenced`] if a newer run has begun; another error if the database fails.
     pub(crate) fn beat(&self, generation: Option<i64>) -> Result<Beat, StoreError> {
         let beat = async {
             let mut transaction = self.store.leases.begin().await?;
-            // Writes first, so that two processes with one file wait for each other.
+            // The write is first, so that two processes with one file wait for each other.
             let beat = sqlx::query(
                 "UPDATE leases SET holder = $1, heartbeat = heartbeat + 1
                  WHERE pipeline = $2 AND (holder = $1 OR holder = '')",
@@ -177,7 +178,7 @@ impl Lease {
         Ok(())
     }
 
-    /// Passes the lease on to the process that asks for it, or gives it up.
+    /// Passes the lease on to the process that asks for it, or frees it.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
 //! The store: checkpoints and leases of pipelines, in `SQLite` or Postgres.
 //!
-//! A checkpoint is one row: what changed since the one before it, or everything. So it is there as a
-//! whole or not at all; its checksum tells what a disk did to it since. A run takes the next
-//! generation of its pipeline when all of it is open, and only the newest generation can commit.
+//! A checkpoint is one row: the changes since the previous checkpoint, or the whole state. So it is
+//! stored completely or not at all, and its checksum detects later damage. A run takes the next
+//! generation of its pipeline when its sources and sinks are open. Only the newest generation can
+//! commit.
 
 mod body;
 mod checkpoints;
@@ -28,40 +29,40 @@ pub use crate::store::handle::StoreHandle;
 pub(crate) use crate::store::lease::{Beat, Lease, LeaseState};
 pub(crate) use crate::store::session::{CommitLog, Session};
 
-/// A place for checkpoints, with a runtime of its own. Its methods wait; a [`StoreHandle`] does not.
+/// An open database for checkpoints and leases, with its own runtime. Its methods block; those of a
+/// [`StoreHandle`] are async.
 ///
-/// Dropping it waits for nothing, and leaves what is under way to the database. [`Store::close`] ends in
-/// order.
+/// A drop does not wait, and leaves open transactions to the database. [`Store::close`] ends in order.
 #[derive(Debug)]
 pub struct Store {
     handle: StoreHandle,
 }
 
-/// The plan of a pipeline at a checkpoint.
+/// The state of a pipeline at a checkpoint.
 #[derive(Clone, Debug, Default)]
 pub struct Checkpoint {
-    /// Everything before this was processed before the checkpoint.
+    /// The checkpoint contains everything before this.
     pub progress: Progress,
     /// The state of each component.
     pub state: State,
 }
 
-/// A checkpoint as it is listed.
+/// A checkpoint in a list, without its state.
 #[derive(Clone, Debug)]
 pub struct Listed {
     /// The pipeline.
     pub pipeline: String,
-    /// Everything before this was processed before the checkpoint.
+    /// The checkpoint contains everything before this.
     pub progress: Progress,
-    /// The run that made it.
+    /// The generation of the run that committed it.
     pub generation: i64,
-    /// When, in milliseconds since the Unix epoch.
+    /// Time of the commit, in milliseconds since the Unix epoch.
     pub committed_at_ms: i64,
-    /// True if it needs no other.
+    /// True if it contains the whole state, and needs no earlier checkpoint.
     pub whole: bool,
-    /// Keys that changed.
+    /// Number of changed keys.
     pub n_changes: i64,
-    /// Its size.
+    /// Size of its body, in bytes.
     pub n_bytes: usize,
 }
 
@@ -76,23 +77,24 @@ struct PipelineRow {
 }
 
 impl Store {
-    /// Opens the database at `location`, a `postgres://` URL or a file, which is made if need be.
+    /// Opens the database at `location`: a `postgres://` URL, or a file, which is created if it is
+    /// missing.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Open`] if it cannot be reached or is no store.
+    /// [`StoreError::Open`] if it cannot be reached or is not a store.
     pub fn open(directory: &Path, location: &str) -> Result<Self, StoreError> {
         let opened = StoreHandle::open(directory, location);
         let handle = opened.map_err(|source| StoreError::open(location, source))?;
         Ok(Self { handle })
     }
 
-    /// A handle for those who do not wait.
+    /// Returns an async handle, for callers that must not block.
     pub fn handle(&self) -> StoreHandle {
         self.handle.clone()
     }
 
-    /// The checkpoints of all pipelines.
+    /// Lists the checkpoints of all pipelines.
     ///
     /// # Errors
     ///
@@ -101,7 +103,7 @@ impl Store {
         self.handle.block_on(self.handle.list())
     }
 
-    /// The newest checkpoint of a pipeline that is intact, up to a tick.
+    /// Loads the newest intact checkpoint of a pipeline, up to a tick.
     ///
     /// # Errors
     ///
@@ -114,17 +116,17 @@ impl Store {
         self.handle.block_on(self.handle.inspect(pipeline, up_to))
     }
 
-    /// A process's side of the lease of a pipeline.
+    /// Returns this process's access to the lease of a pipeline.
     pub(crate) fn lease(&self, pipeline: &str) -> Lease {
         Lease::new(self.handle(), pipeline)
     }
 
-    /// Loads what the next run of a pipeline goes on from: nothing if it starts anew with `fresh`. The
-    /// run has not begun before [`Session::take_generation`].
+    /// Loads the checkpoint that the next run of a pipeline resumes from; none with `fresh`. The run
+    /// begins with [`Session::take_generation`].
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the database fails, or if no checkpoint is whole any more.
+    /// [`StoreError`] if the database fails, or if no checkpoint is intact any more.
     pub(crate) fn load(
         &self,
         pipeline: &str,
@@ -135,12 +137,13 @@ impl Store {
         Ok((Session::new(self.handle(), row, Some(before), retention), loaded))
     }
 
-    /// Joins a run that another process begins. Gives what it goes on from: it commits nothing before
-    /// all its processes have joined.
+    /// Joins a run that another process begins. Returns the checkpoint that the run resumes from. The
+    /// run commits nothing before all its processes have joined.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Moved`] if an earlier run has committed since; another one if the database fails.
+    /// [`StoreError::Moved`] if an earlier run has committed since; another error if the database
+    /// fails.
     pub(crate) fn join(
         &self,
         pipeline: &str,
@@ -151,14 +154,14 @@ impl Store {
         Ok((Session::new(self.handle(), row, None, retention), loaded))
     }
 
-    /// Closes the database in order: a file is left without a log beside it. Not to be called on a
-    /// runtime's own threads.
+    /// Closes the database in order: no write-ahead log is left beside a file. Must not be called on a
+    /// thread of an async runtime.
     pub fn close(self) {
         self.handle.block_on(self.handle.close());
     }
 }
 
-/// Databases have signed numbers; the end is the largest.
+/// Converts progress to a signed number, as databases have them; the end is the largest.
 fn to_sql(progress: impl Into<Progress>) -> i64 {
     match progress.into() {
         Progress::Reached(tick) => i64::try_from(tick).unwrap_or(i64::MAX),

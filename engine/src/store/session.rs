@@ -1,4 +1,4 @@
-//! A run's side of the store: it commits, as long as it is its pipeline's newest.
+//! A run's session in the store: it commits checkpoints while the run is the newest of its pipeline.
 
 use std::time::SystemTime;
 
@@ -10,20 +10,20 @@ use crate::store::checkpoints::{Stored, insert, load_latest};
 use crate::store::generation::{Before, RunId};
 use crate::store::{Listed, PipelineRow, StoreError, StoreHandle, from_sql, to_sql};
 
-/// A checkpoint that adds to others is small; after so many, or when they are larger together than
-/// what they add to, a whole one is made.
+/// Maximum number of incremental checkpoints after a whole one. A whole checkpoint is also due when
+/// they are larger together than the last whole one.
 pub(super) const MAX_DELTAS: usize = 256;
 const MIN_WHOLE_BYTES: usize = 256 * 1024;
 
 /// The log to which a run commits its checkpoints.
 pub(crate) trait CommitLog: Send {
-    /// Commits a checkpoint: all that changed since the one before. Gives where the oldest one that is
-    /// kept starts from.
+    /// Commits a checkpoint: all changes since the previous one. Returns the tick at which a run from
+    /// the oldest retained checkpoint starts.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Fenced`] if a newer run has begun; another one if the database fails. Whether it
-    /// was committed is not known then; the same call finds out, and commits it once.
+    /// [`StoreError::Fenced`] if a newer run has begun; another error if the database fails. The
+    /// checkpoint may or may not be committed then; the same call again commits it once.
     fn commit(&mut self, progress: Progress, changes: &State) -> Result<Tick, StoreError>;
 }
 
@@ -32,18 +32,18 @@ pub(crate) trait CommitLog: Send {
 pub(crate) struct Session {
     pub(super) store: StoreHandle,
     pub(super) pipeline: PipelineRow,
-    /// The row that it was loaded from, until the generation is taken.
+    /// The row that the run was loaded from, until the generation is taken.
     before: Option<Before>,
-    /// Checkpoints that older ones are kept behind.
+    /// Number of retained checkpoints.
     pub(super) retention: usize,
-    /// Bytes of the latest whole checkpoint, and of each that adds to it.
+    /// Bytes of the latest whole checkpoint, and of each incremental one since.
     pub(super) whole_bytes: usize,
     pub(super) delta_bytes: Vec<usize>,
-    /// The checkpoint that was tried last, if the reply to its commit did not come.
+    /// The last attempted checkpoint, if the reply to its commit was lost.
     attempt: Option<Attempt>,
 }
 
-/// A checkpoint that is to be committed, or was.
+/// A checkpoint whose commit was attempted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempt {
     progress: Progress,
@@ -53,7 +53,7 @@ pub(crate) struct Attempt {
 }
 
 impl Session {
-    /// The session of a run; its first checkpoint is whole.
+    /// Creates the session of a run; its first checkpoint is whole.
     pub(super) fn new(
         store: StoreHandle,
         pipeline: PipelineRow,
@@ -64,28 +64,29 @@ impl Session {
         Self { store, pipeline, before, retention, whole_bytes: 0, delta_bytes, attempt: None }
     }
 
-    /// Names the pipeline's history of checkpoints.
+    /// Returns the name of the pipeline's history since a fresh start.
     pub(crate) fn lineage(&self) -> &str {
         &self.pipeline.lineage
     }
 
-    /// This run's number among those of the pipeline.
+    /// Returns the number of this run in the pipeline.
     pub(crate) fn generation(&self) -> i64 {
         self.pipeline.generation
     }
 
-    /// The identity of a run, with which other processes join it.
+    /// Returns the identity of the run, with which other processes join it.
     pub(crate) fn run_id(&self) -> RunId {
         let PipelineRow { lineage, generation, latest, .. } = self.pipeline.clone();
         RunId { generation, lineage, latest }
     }
 
-    /// Begins the run, if another process does not: from here on, earlier runs of the pipeline cannot
-    /// commit.
+    /// Begins the run: afterwards, earlier runs of the pipeline cannot commit. Does nothing in a
+    /// process that has joined the run.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Moved`] if one of them has committed since; another one if the database fails.
+    /// [`StoreError::Moved`] if an earlier run has committed since; another error if the database
+    /// fails.
     pub(crate) fn take_generation(&mut self) -> Result<(), StoreError> {
         let Some(before) = self.before else { return Ok(()) };
         self.store.block_on(self.store.take_generation(&self.pipeline, before))?;
@@ -93,7 +94,7 @@ impl Session {
         Ok(())
     }
 
-    /// Commits, and does not know yet that it did.
+    /// Commits a checkpoint, but does not record the success, as after a lost reply.
     pub(crate) fn try_commit(
         &mut self,
         progress: Progress,
@@ -115,7 +116,7 @@ impl Session {
         })
     }
 
-    /// The attempt before this one, if it is in the store: only the reply to its commit was lost.
+    /// Returns the previous attempt if the store has it: then only the reply to its commit was lost.
     async fn find_attempt(
         &self,
         transaction: &mut Transaction<'_, Any>,
@@ -132,7 +133,7 @@ impl Session {
         Ok(Some(attempt).filter(|_| n_found > 0))
     }
 
-    /// Adds a checkpoint to those of the pipeline.
+    /// Adds a checkpoint, whole or incremental.
     #[expect(clippy::disallowed_methods, reason = "people want to know when")]
     async fn add(
         &self,
@@ -167,19 +168,20 @@ impl Session {
         Ok(Attempt { progress, checksum, whole, n_bytes })
     }
 
-    /// True if the run starts without the history of earlier runs: a fresh start, or the first one in this store.
+    /// True if the run starts without the history of earlier runs: a fresh start, or the first run in
+    /// this store.
     pub(crate) fn starts_anew(&self) -> bool {
         self.before.is_some_and(Before::starts_anew)
     }
 
-    /// True if the next checkpoint is to need no other.
+    /// True if the next checkpoint must be whole.
     fn is_whole_due(&self) -> bool {
         self.pipeline.latest.is_none()
             || self.delta_bytes.len() >= MAX_DELTAS
             || self.delta_bytes.iter().sum::<usize>() > self.whole_bytes.max(MIN_WHOLE_BYTES)
     }
 
-    /// The state of the newest checkpoint, changed.
+    /// Returns the state of the newest checkpoint with the changes applied.
     async fn whole(
         &self,
         transaction: &mut Transaction<'_, Any>,
@@ -195,7 +197,7 @@ impl Session {
         Ok(state)
     }
 
-    /// Notes the checkpoint to come.
+    /// Records the tick of the new checkpoint in the pipeline's row.
     async fn set_latest(
         &self,
         transaction: &mut Transaction<'_, Any>,
@@ -207,7 +209,8 @@ impl Session {
         Ok(())
     }
 
-    /// Deletes what no checkpoint that is kept needs. Gives the oldest that is kept.
+    /// Deletes checkpoints and decisions that no retained checkpoint needs. Returns the tick of the
+    /// oldest retained checkpoint.
     async fn trim(&self, transaction: &mut Transaction<'_, Any>) -> Result<Tick, StoreError> {
         let rows = "SELECT tick, base FROM checkpoints WHERE pipeline = $1 ORDER BY tick DESC";
         let rows = sqlx::query(rows)
@@ -227,7 +230,7 @@ impl Session {
                 .execute(&mut **transaction)
                 .await?;
         }
-        // A partition that stands beyond a checkpoint does not fall back behind it.
+        // The clock of a partition does not fall back behind the oldest checkpoint.
         sqlx::query("DELETE FROM decisions WHERE pipeline = $1 AND clock < $2")
             .bind(self.pipeline.name.as_str())
             .bind(oldest_kept)
@@ -251,8 +254,8 @@ impl CommitLog for Session {
     }
 }
 
-/// Makes sure that this is still the pipeline's newest run; locks out others until the transaction
-/// is over.
+/// Checks that this is still the pipeline's newest run, and locks out other runs until the transaction
+/// ends.
 pub(super) async fn claim(
     transaction: &mut Transaction<'_, Any>,
     pipeline: &PipelineRow,

@@ -1,4 +1,4 @@
-//! Committed checkpoints are loaded, whatever happened to the file.
+//! Committed checkpoints are loaded after restarts, lost replies and damage of the file.
 
 use std::fs;
 
@@ -93,13 +93,13 @@ fn other_processes_join_what_the_first_one_loaded() {
     assert!(matches!(error, StoreError::Moved { .. }), "{error}");
 }
 
-/// The database has committed, but the reply never came: the same call comes again.
+/// The database has committed, but its reply is lost: the session makes the same call again.
 #[test]
 fn a_lost_reply_to_a_commit_is_recognised() {
     let directory = tempfile::tempdir().expect("room");
     let store = open(&directory);
     let (mut session, _) = begin(&store);
-    // The first checkpoint is whole, the second adds to it.
+    // The first checkpoint is whole, the second is incremental.
     for key in [10, 20] {
         let (tick, changes) = (u64::from(key), changes(&[("a", key, Some(1))]));
         session.try_commit(tick.into(), &changes).expect("room");
@@ -130,7 +130,7 @@ fn many_checkpoints_take_little_room() {
     assert_eq!((checkpoint.progress, values(&checkpoint).len()), (5990.into(), 7));
 }
 
-/// Whichever byte of the file flips: an intact checkpoint is loaded, or none, but no wrong one.
+/// For every flipped bit, an intact checkpoint is loaded, or none, but never a wrong one.
 #[test]
 fn a_flipped_bit_is_never_believed() {
     let directory = tempfile::tempdir().expect("room");
@@ -211,7 +211,7 @@ fn decisions_are_stored_until_a_checkpoint_is_beyond_them() {
     decisions.store("boards", "1", idle(1, 95)).expect("it is the newest run");
     let stored = |session: &Session| session.decisions().stored("boards", "0").expect("it is open");
     assert_eq!(stored(&session), [idle(3, 60), idle(7, 90), refused]);
-    // Three checkpoints are kept, each of which may be started from.
+    // Three checkpoints are retained, and a run may start from each.
     for tick in [90, 91, 92] {
         session.commit(tick.into(), &changes(&[("a", 1, Some(1))])).expect("room");
     }
@@ -246,7 +246,7 @@ fn one_holder_has_the_lease() {
     assert!(first.take(Some(&read())).expect("it is open"), "nobody has it");
 }
 
-/// A holder that slept takes its lease back if the process that waited gave up before it began.
+/// A holder that slept takes its lease back if the waiting process released it before its run began.
 #[test]
 fn a_lease_ends_with_its_run() {
     let directory = tempfile::tempdir().expect("room");
@@ -265,7 +265,7 @@ fn a_lease_ends_with_its_run() {
     assert!(matches!(error, StoreError::Fenced { .. }), "{error}");
 }
 
-/// A server drops what it holds wherever it is.
+/// A server drops its handles on threads of its runtime.
 #[test]
 fn a_store_can_be_asked_and_dropped_within_a_runtime() {
     let directory = tempfile::tempdir().expect("room");

@@ -1,6 +1,6 @@
 //! Captures as tables: Parquet or Arrow, a row for each frame.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
@@ -17,10 +17,10 @@ use sources::CsiFormat;
 use crate::CaptureError;
 use crate::captures::Capture;
 
-/// Frames that are written at once: small batches make large tables.
+/// Size of the frames that are written at once: small batches make large tables.
 const BYTES_AT_ONCE: usize = 4 * 1024 * 1024;
 
-/// The tables that can be written.
+/// The file format of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TableFormat {
     /// Apache Parquet, compressed with Snappy.
@@ -30,7 +30,7 @@ enum TableFormat {
 }
 
 impl TableFormat {
-    /// The format that a file's name asks for.
+    /// Returns the format of a file extension; none if it is unknown.
     fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "parquet" => Some(Self::Parquet),
@@ -77,10 +77,10 @@ impl Table {
     }
 }
 
-/// Frames that wait to be written at once, in the order of the capture.
+/// Frames that wait for the next write, in the order of the capture.
 #[derive(Default)]
 struct Waiting {
-    /// Each has frames of a link and a layout that follow each other.
+    /// Each batch has consecutive frames of one link and one layout.
     batches: Vec<CsiBatch>,
     n_bytes: usize,
 }
@@ -96,7 +96,7 @@ impl Waiting {
         }
     }
 
-    /// Takes a row for each frame.
+    /// Removes all frames, and returns a row for each of them.
     fn take(&mut self) -> Result<RecordBatch, ArrowError> {
         self.n_bytes = 0;
         let rows: Vec<_> = self
@@ -115,12 +115,12 @@ fn failed(error: ArrowError) -> io::Error {
     }
 }
 
-/// Writes the frames of a capture to a table whose name tells its format, in the order of the capture. Gives
-/// how many there were, and how many records could not be used.
+/// Writes the frames of a capture to a table, in the order of the capture. The file extension of the table
+/// determines its format. Returns the number of frames and the number of dropped records.
 ///
 /// # Errors
 ///
-/// [`CaptureError`] if the capture cannot be read, or the table not be written.
+/// [`CaptureError`] if the capture cannot be read, or the table cannot be written.
 pub fn convert(
     capture: &Path,
     format: Option<CsiFormat>,
@@ -147,6 +147,11 @@ pub fn convert(
     }
     write(&mut waiting).map_err(write_failed)?;
     writer.finish().map_err(write_failed)?;
+    if let Err(error) = capture.check_frames(n_frames) {
+        // An empty table would look like a result.
+        fs::remove_file(table).map_err(write_failed)?;
+        return Err(error);
+    }
     Ok((n_frames, capture.dropped().values().sum()))
 }
 
@@ -176,7 +181,7 @@ mod tests {
     fn rows_are_in_the_order_of_the_capture() {
         let folder = tempfile::tempdir().expect("room");
         let (capture, table) = (folder.path().join("capture"), folder.path().join("table.arrow"));
-        // More than are written at once.
+        // More lines than fit in one write.
         let n_lines = 12_000;
         fs::write(&capture, lines(n_lines)).expect("room");
         let counts = convert(&capture, None, &table).expect("it is a capture");

@@ -18,17 +18,17 @@ pub struct Inspection {
     pub format: CsiFormat,
     /// Frames of all links.
     pub n_frames: u64,
-    /// Records that could not be used, by reason.
+    /// Number of dropped records, by reason.
     pub dropped: BTreeMap<&'static str, u64>,
     /// Its links, by receiver and transmitter.
     pub links: Vec<LinkSummary>,
 }
 
-/// Reads a capture, of a format or of the one that it shows.
+/// Summarises a capture. Without `format`, the first bytes of the file determine it.
 ///
 /// # Errors
 ///
-/// [`CaptureError`] if it cannot be read, or is of no known format.
+/// [`CaptureError`] if the capture cannot be read, its format is unknown, or it has no frame.
 pub fn inspect(capture: &Path, format: Option<CsiFormat>) -> Result<Inspection, CaptureError> {
     let mut capture = Capture::open(capture, format)?;
     let mut links = Links::default();
@@ -39,6 +39,7 @@ pub fn inspect(capture: &Path, format: Option<CsiFormat>) -> Result<Inspection, 
     }
     let links = links.summaries();
     let n_frames = links.iter().map(|link| link.n_frames).sum();
+    capture.check_frames(n_frames)?;
     let (format, dropped) = (capture.format, capture.dropped().clone());
     Ok(Inspection { format, n_frames, dropped, links })
 }

@@ -1,5 +1,5 @@
-//! The links of a capture: rates, gaps, clocks, shapes, signal strengths, and how steady the phase between
-//! antennas is.
+//! The links of a capture: rates, gaps, clocks, shapes, signal strengths, and the stability of the phase
+//! between antennas.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,29 +9,29 @@ use schemas::{CsiBatch, CsiLayout};
 use serde::Serialize;
 
 const NS_PER_S: f64 = 1e9;
-/// A clock that goes on by more between two frames has jumped, or nothing came for long.
+/// A step of the clock between two frames of at least this length is a jump or a gap.
 const LONG_STEP_NS: i64 = 1_000_000_000;
 
 /// The summary of a link.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LinkSummary {
-    /// The device that measured.
+    /// The receiving device.
     pub receiver: String,
-    /// The device that sent.
+    /// The transmitting device.
     pub transmitter: String,
-    /// Frames.
+    /// Number of frames.
     pub n_frames: u64,
-    /// Frames that the device's counters have skipped, as far as frames tell which counter is theirs.
+    /// Number of missing frames by the device's counters, for frames that name their counter.
     pub n_missed: u64,
-    /// Time of the first and the last frame, in nanoseconds.
+    /// Time of the first frame, in nanoseconds.
     pub first_ns: i64,
-    /// See `first_ns`.
+    /// Time of the last frame, in nanoseconds.
     pub last_ns: i64,
-    /// Frames a second, while they come: without what takes longer than a second.
+    /// Frames per second, without gaps of a second or more.
     pub rate_hz: f64,
-    /// Number of steps back of the clock.
+    /// Number of backward steps of the clock.
     pub n_back_steps: u64,
-    /// Number of gaps of more than a second.
+    /// Number of forward steps of the clock of a second or more.
     pub n_long_steps: u64,
     /// Signal strengths in dBm: lowest, mean and highest.
     pub rssi_dbm: [f32; 3],
@@ -42,7 +42,7 @@ pub struct LinkSummary {
 /// The summary of the frames of one shape.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LayoutSummary {
-    /// Frames.
+    /// Number of frames.
     pub n_frames: u64,
     /// Receive antennas.
     pub n_rx: u16,
@@ -52,7 +52,7 @@ pub struct LayoutSummary {
     pub n_subcarriers: usize,
     /// Bandwidth in MHz.
     pub bandwidth_mhz: u16,
-    /// Centre frequency in MHz; 0 where the format does not tell.
+    /// Centre frequency in MHz; 0 if the format does not contain it.
     pub centre_mhz: u16,
     /// The stability of the phase between two antennas, for each pair.
     pub phase_quality: Vec<PhaseQuality>,
@@ -63,8 +63,8 @@ pub struct LayoutSummary {
 pub struct PhaseQuality {
     /// The rows of the antennas.
     pub rows: [usize; 2],
-    /// 1 if the phase of one against the other is always the same, 0 if it is anything. What varies over
-    /// subcarriers alone does not count.
+    /// Stability of the phase difference over all frames, from 0 (random) to 1 (constant). Differences
+    /// between subcarriers do not reduce it.
     pub steadiness: f32,
 }
 
@@ -80,7 +80,7 @@ struct Link {
     n_missed: u64,
     first_ns: i64,
     last_ns: Option<i64>,
-    /// Steps of the clock that are no longer than a second, and their sum.
+    /// Number of forward steps of the clock of less than a second, and their sum.
     n_steps: u64,
     steps_ns: i64,
     n_back_steps: u64,
@@ -96,7 +96,7 @@ struct Shape {
     n_frames: u64,
     /// Pairs of antennas.
     pairs: Vec<[usize; 2]>,
-    /// For each pair, stream and subcarrier, the sum of the directions of one's phase against the other's.
+    /// Sums of the unit vectors of the phase difference, for each pair, stream and subcarrier.
     directions: Vec<Complex32>,
 }
 
@@ -140,7 +140,7 @@ impl Link {
         match step_ns {
             ..0 => self.n_back_steps += 1,
             LONG_STEP_NS.. => self.n_long_steps += 1,
-            // Datagrams of one frame have one time.
+            // Datagrams of one frame have the same time.
             0 => {}
             _ => {
                 self.n_steps += 1;

@@ -1,4 +1,4 @@
-//! Captures by themselves: what is in them, as pictures, and as tables for other tools.
+//! Captures without a pipeline: summaries, plots, and tables for other tools.
 
 mod convert;
 mod inspect;
@@ -6,8 +6,7 @@ mod links;
 mod plot;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use schemas::CsiBatch;
@@ -17,10 +16,7 @@ pub use crate::captures::convert::convert;
 pub use crate::captures::inspect::{Inspection, inspect};
 pub use crate::captures::plot::plot;
 
-/// So many bytes tell the format.
-const SAMPLE_BYTES: u64 = 256 * 1024;
-
-/// Why a capture cannot be read, or a table or a picture not be written.
+/// A failure to read a capture, or to write a table or a plot.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
@@ -32,13 +28,31 @@ pub enum CaptureError {
         /// The operating system's error.
         source: io::Error,
     },
-    /// Nothing in it looks like CSI.
+    /// The format of the capture is not recognised.
     #[error("the format of {path:?} was not recognised: name it with --format")]
     Unknown {
         /// The file.
         path: PathBuf,
     },
-    /// There is nothing to draw.
+    /// The capture has no frame of the format that the user has named.
+    #[error("{path:?} has no frame of the format {format}{}", detected.map_or_else(String::new, |it| {
+        format!(": it looks like {}", it.as_str())
+    }), format = format.as_str())]
+    NoFrames {
+        /// The file.
+        path: PathBuf,
+        /// The named format.
+        format: CsiFormat,
+        /// The format of the first bytes.
+        detected: Option<CsiFormat>,
+    },
+    /// The name of the picture does not end with `.png`.
+    #[error("cannot write {path:?}: expected a name that ends with .png")]
+    Picture {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The capture has no frames to draw.
     #[error("{path:?} has no frames to draw")]
     Empty {
         /// The file.
@@ -49,10 +63,10 @@ pub enum CaptureError {
     Write {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The name of a table does not tell its format.
+    /// The name of a table has no known extension.
     #[error("cannot write {path:?}: expected a name that ends with .parquet or .arrow")]
     Table {
         /// The file.
@@ -60,45 +74,56 @@ pub enum CaptureError {
     },
 }
 
-/// A capture that is read from its beginning to its end, in its own order.
+/// Reads a capture from its beginning to its end, in its own order.
 struct Capture {
     path: PathBuf,
     format: CsiFormat,
+    /// True if the user has named the format.
+    is_named: bool,
     reader: CaptureReader,
 }
 
 impl Capture {
-    /// Opens a file or a recording, of a format or of the one that it shows.
+    /// Opens a file or a recording. Without `format`, the first bytes of a file determine it; a recording
+    /// needs it.
     fn open(path: &Path, format: Option<CsiFormat>) -> Result<Self, CaptureError> {
         let unknown = || CaptureError::Unknown { path: path.to_owned() };
+        let is_named = format.is_some();
         let format = match format {
             None if path.is_dir() => return Err(unknown()),
-            None => CsiFormat::detect(&sample(path)?).ok_or_else(unknown)?,
+            None => detect(path)?.ok_or_else(unknown)?,
             Some(format) => format,
         };
         let reader = CaptureReader::open(path, format)
             .map_err(|source| CaptureError::Read { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), format, reader })
+        Ok(Self { path: path.to_owned(), format, is_named, reader })
     }
 
-    /// The frames of the next record that has any; none at the end.
+    /// Returns the frames of the next record with frames; none at the end.
     fn next(&mut self) -> Result<Option<Vec<CsiBatch>>, CaptureError> {
         let frames = self.reader.next_frames();
         frames.map_err(|source| CaptureError::Read { path: self.path.clone(), source })
     }
 
-    /// Records that could not be used, by reason.
+    /// Fails if the capture has no frame of the format that the user has named. Call it at the end.
+    fn check_frames(&self, n_frames: u64) -> Result<(), CaptureError> {
+        if n_frames > 0 || !self.is_named {
+            return Ok(());
+        }
+        let (path, format) = (self.path.clone(), self.format);
+        let detected = if path.is_dir() { None } else { detect(&path)? };
+        let detected = detected.filter(|detected| *detected != format);
+        Err(CaptureError::NoFrames { path, format, detected })
+    }
+
+    /// Returns the number of dropped records, by reason.
     fn dropped(&self) -> &BTreeMap<&'static str, u64> {
         self.reader.dropped()
     }
 }
 
-/// The first bytes of a file.
-fn sample(path: &Path) -> Result<Vec<u8>, CaptureError> {
-    let read = || {
-        let mut sample = Vec::new();
-        File::open(path)?.take(SAMPLE_BYTES).read_to_end(&mut sample)?;
-        Ok(sample)
-    };
-    read().map_err(|source| CaptureError::Read { path: path.to_owned(), source })
+/// Returns the format of the first bytes of a file; none if it is not recognised.
+fn detect(path: &Path) -> Result<Option<CsiFormat>, CaptureError> {
+    CsiFormat::detect_file(path)
+        .map_err(|source| CaptureError::Read { path: path.to_owned(), source })
 }

@@ -22,8 +22,8 @@ use crate::{Component, Context, StateKey};
 
 const NS_PER_MS: i64 = 1_000_000;
 
-/// Settings of `activity`. Its outputs are the windows, and `events` when an activity changes or a
-/// person falls.
+/// Settings of `activity`. Its outputs are the windows, `people` (the frames, with the activity of each person in
+/// the last window), and `events` when an activity changes or a person falls.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ActivityConfig {
@@ -113,13 +113,19 @@ impl Stateful for TellsActivities {
     }
 
     fn on_tick(&mut self, tick: Tick, frames: Vec<PoseFrame>, work: &mut Work<'_, Self>) {
-        for frame in frames.iter().filter(|frame| !frame.persons.is_empty()) {
-            work.set_timer(self.config.window_end(tick));
-            for person in &frame.persons {
+        for mut frame in frames {
+            if !frame.persons.is_empty() {
+                work.set_timer(self.config.window_end(tick));
+            }
+            let mut persons = std::mem::take(&mut frame.persons);
+            for person in &mut persons {
                 let key = PersonKey { site: frame.site.clone(), person: person.id.clone() };
                 let state = work.state.change(&key, PersonState::default);
-                state.observe(frame, person, &self.config);
+                state.observe(&frame, person, &self.config);
+                person.activity = state.last_activity();
             }
+            let source = self.component.name.to_string();
+            work.outputs.push(Record::Pose(PoseFrame { persons, source, ..frame }));
         }
     }
 
@@ -188,7 +194,12 @@ struct Window {
 }
 
 impl PersonState {
-    /// Notes what the person does in a frame.
+    /// The activity of the last window; none before its end.
+    fn last_activity(&self) -> Option<Activity> {
+        (self.last_end > 0).then_some(self.last)
+    }
+
+    /// Adds a frame to the open window.
     fn observe(&mut self, frame: &PoseFrame, person: &Person, config: &ActivityConfig) {
         let activity = self.posture.observe(frame.captured_at_ns, person, config);
         let window = self.window.get_or_insert_default();

@@ -48,13 +48,25 @@ fn told(moments: Vec<(f32, f32)>) -> Vec<String> {
     });
     let told = captured.into_iter().flat_map(|event| {
         let Captured::Messages(end, records) = event else { return Vec::new() };
-        let lines = records.into_iter().map(move |record| match record {
-            Record::Activity(window) => {
-                assert_eq!(window.ends_at_ns, i64::try_from(end).unwrap() * NS_PER_MS);
-                format!("{end} {}", window.activity.as_str())
-            }
-            Record::Event(event) => format!("{end} {}", event.event_type.as_str()),
-            other => panic!("activity gives no {}", other.kind()),
+        let lines = records.into_iter().filter_map(move |record| {
+            Some(match record {
+                Record::Pose(frame) => {
+                    // The first window ends after a second.
+                    let activity = frame.persons[0].activity;
+                    assert_eq!(
+                        activity.is_some(),
+                        frame.captured_at_ns >= 1_000 * NS_PER_MS,
+                        "{frame:?}"
+                    );
+                    return None;
+                }
+                Record::Activity(window) => {
+                    assert_eq!(window.ends_at_ns, i64::try_from(end).unwrap() * NS_PER_MS);
+                    format!("{end} {}", window.activity.as_str())
+                }
+                Record::Event(event) => format!("{end} {}", event.event_type.as_str()),
+                other => panic!("activity gives no {}", other.kind()),
+            })
         });
         lines.collect()
     });

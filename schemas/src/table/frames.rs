@@ -6,36 +6,42 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
     Array, ArrayRef, Float32Array, Int16Array, Int32Array, Int64Array, ListArray, RecordBatch,
-    RecordBatchOptions, StringArray, UInt32Array,
+    RecordBatchOptions, StringArray, TimestampNanosecondArray, UInt32Array,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 
 use crate::CsiBatch;
 
+/// The beginning of the year 2000.
+const YEAR_2000_NS: i64 = 946_684_800_000_000_000;
+
 /// The columns of frames.
 ///
-/// - `captured_at_ns`: nanoseconds since the Unix epoch, or on the device's clock
+/// - `captured_at`: the capture time in UTC; NULL for times on a clock that counts from the device's start
+/// - `captured_at_ns`: nanoseconds since the Unix epoch, or since the device's start
 /// - `receiver`, `transmitter`: names or MAC addresses
 /// - `sequence`, `n_missed`: the device's counter, and frames that it has skipped before this one
-/// - `rssi_dbm`, `noise_dbm`, `agc_db`: 0 where the format does not tell
+/// - `rssi_dbm`, `noise_dbm`: NULL if unknown; `agc_db`: 0 if unknown
 /// - `scale`: the factor that makes the values physical
-/// - `n_rx`, `n_tx`, `rx_antennas`, `tx_streams`, `subcarriers`, `bandwidth_mhz`, `centre_mhz`: the layout
+/// - `n_rx`, `n_tx`, `rx_antennas`, `tx_streams`, `subcarriers`, `bandwidth_mhz`, `centre_mhz`: the layout; the centre is NULL if unknown
 /// - `iq`: real and imaginary parts in turn, `[n_rx, n_tx, n_subcarriers, 2]`
 pub fn frames_schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         let column = |name: &str, data_type| Field::new(name, data_type, false);
         let list =
             |name: &str, element: DataType| column(name, DataType::List(element_of(element)));
+        let optional = |name: &str, data_type| Field::new(name, data_type, true);
         Arc::new(Schema::new(vec![
+            optional("captured_at", timestamp()),
             column("captured_at_ns", DataType::Int64),
             column("receiver", DataType::Utf8),
             column("transmitter", DataType::Utf8),
             column("sequence", DataType::UInt32),
             column("n_missed", DataType::UInt32),
-            column("rssi_dbm", DataType::Float32),
-            column("noise_dbm", DataType::Float32),
+            optional("rssi_dbm", DataType::Float32),
+            optional("noise_dbm", DataType::Float32),
             column("agc_db", DataType::Float32),
             column("scale", DataType::Float32),
             column("n_rx", DataType::Int32),
@@ -44,11 +50,15 @@ pub fn frames_schema() -> SchemaRef {
             list("tx_streams", DataType::Int16),
             list("subcarriers", DataType::Int16),
             column("bandwidth_mhz", DataType::Int32),
-            column("centre_mhz", DataType::Int32),
+            optional("centre_mhz", DataType::Int32),
             list("iq", DataType::Float32),
         ]))
     });
     Arc::clone(&SCHEMA)
+}
+
+fn timestamp() -> DataType {
+    DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))
 }
 
 fn element_of(element: DataType) -> Arc<Field> {
@@ -72,15 +82,17 @@ pub fn frames_to_batch(batch: &CsiBatch) -> Result<RecordBatch, ArrowError> {
         let repeated = values.repeat(n);
         lists(Arc::new(Int16Array::from(repeated)), values.len(), n)
     };
+    let centre = (layout.centre_mhz > 1).then(|| i32::from(layout.centre_mhz));
     let iq = batch.iq.iter().flat_map(|value| [value.re, value.im]).collect::<Vec<f32>>();
     let columns = vec![
+        timestamps(&batch.captured_at_ns),
         Arc::new(Int64Array::from(batch.captured_at_ns.clone())) as ArrayRef,
         text(&link.receiver),
         text(&link.transmitter),
         counts(&batch.sequence),
         counts(&batch.n_missed),
-        numbers(&batch.rssi_dbm),
-        numbers(&batch.noise_dbm),
+        strengths(&batch.rssi_dbm),
+        strengths(&batch.noise_dbm),
         numbers(&batch.agc_db),
         numbers(&batch.scale),
         constant(layout.n_rx),
@@ -89,11 +101,23 @@ pub fn frames_to_batch(batch: &CsiBatch) -> Result<RecordBatch, ArrowError> {
         same(&small(&layout.tx_streams))?,
         same(&layout.subcarriers)?,
         constant(layout.bandwidth_mhz),
-        constant(layout.centre_mhz),
+        Arc::new(Int32Array::from(vec![centre; n])),
         lists(Arc::new(Float32Array::from(iq)), 2 * layout.n_values(), n)?,
     ];
     let options = RecordBatchOptions::new().with_row_count(Some(n));
     RecordBatch::try_new_with_options(frames_schema(), columns, &options)
+}
+
+/// Capture times in UTC; NULL for those before the year 2000, which count from the start of a device.
+fn timestamps(captured_at_ns: &[i64]) -> ArrayRef {
+    let times = captured_at_ns.iter().map(|ns| (*ns >= YEAR_2000_NS).then_some(*ns));
+    Arc::new(times.collect::<TimestampNanosecondArray>().with_timezone("UTC"))
+}
+
+/// Strengths in dBm; NULL for 0 and -128, which formats have for unknown ones.
+fn strengths(values: &[f32]) -> ArrayRef {
+    let known = values.iter().map(|dbm| (*dbm != 0.0 && *dbm > -128.0).then_some(*dbm));
+    Arc::new(known.collect::<Float32Array>())
 }
 
 /// `n` lists of the same length.
@@ -132,5 +156,8 @@ mod tests {
         assert_eq!(last("iq").as_primitive::<Float32Type>().values(), &[2.0, 0.5, 2.0, 0.5]);
         assert_eq!(last("rx_antennas").as_primitive::<Int16Type>().values(), &[2]);
         assert_eq!(last("tx_streams").len(), 0);
+        for unknown in ["captured_at", "rssi_dbm", "noise_dbm", "centre_mhz"] {
+            assert_eq!(rows[unknown].null_count(), 3, "{unknown}");
+        }
     }
 }

@@ -1,8 +1,8 @@
-//! Files of tables that outlive a power cut: what is written is synced before it can be seen, and its name
-//! before it is told.
+//! Files of tables that survive a power cut. The bytes of a file are synced before its name is visible,
+//! and its name before the write is reported.
 //!
-//! A file system may write names before bytes. Without a sync, a log may name files that are empty, or be
-//! empty itself, while a checkpoint says that all of it is there.
+//! A file system may write names before bytes. Without a sync, a log may name empty files, or be empty
+//! itself, although a checkpoint covers its rows.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -24,7 +24,7 @@ use futures::stream::BoxStream;
 
 use crate::upper_file::sync_folder;
 
-/// Age at which a file that still has a temporary name belongs to no writer: none takes so long.
+/// Age at which a file with a temporary name is abandoned: no write takes so long.
 const ABANDONED_AFTER: Duration = Duration::from_hours(1);
 
 /// The local file system, with syncs.
@@ -80,7 +80,7 @@ impl ObjectStore for DurableStore {
         &self,
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        // Of those that come back after a power cut, no version of a table speaks.
+        // Files that reappear after a power cut are in no version of a table.
         self.files.delete_stream(locations)
     }
 
@@ -98,7 +98,7 @@ impl ObjectStore for DurableStore {
     }
 }
 
-/// A file that is written in pieces.
+/// A file that is written in parts.
 #[derive(Debug)]
 struct DurableUpload {
     upload: Box<dyn MultipartUpload>,
@@ -112,7 +112,7 @@ impl MultipartUpload for DurableUpload {
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        // Nothing refers to the file before that is done.
+        // No log names the file before this is done.
         let result = self.upload.complete().await?;
         blocking(self.path.clone(), sync).await?;
         Ok(result)
@@ -123,7 +123,7 @@ impl MultipartUpload for DurableUpload {
     }
 }
 
-/// Calls what blocks, on a thread that may.
+/// Runs a blocking call on a thread for such calls.
 async fn blocking(
     path: PathBuf,
     call: impl FnOnce(&FilePath) -> io::Result<()> + Send + 'static,
@@ -139,7 +139,7 @@ async fn blocking(
     called.await.map_err(|source| Error::JoinError { source })?
 }
 
-/// Writes a file whose name is there with all of it or not at all.
+/// Writes a file atomically: its name exists only with all its bytes.
 fn write(path: &FilePath, payload: &PutPayload, may_replace: bool) -> io::Result<()> {
     make_folder_of(path)?;
     let (mut file, staged) = stage(path)?;
@@ -148,14 +148,14 @@ fn write(path: &FilePath, payload: &PutPayload, may_replace: bool) -> io::Result
         if may_replace { fs::rename(&staged, path) } else { fs::hard_link(&staged, path) }
     });
     if named.is_err() || !may_replace {
-        // A leftover name does no harm.
+        // A leftover temporary file is harmless.
         let _ = fs::remove_file(&staged);
     }
     named?;
     sync_folder(path)
 }
 
-/// A new file beside the one to come. Listings leave out such names.
+/// Creates a temporary file beside the final one. Listings leave out such names.
 fn stage(path: &FilePath) -> io::Result<(File, PathBuf)> {
     let mut nth: u64 = 1;
     loop {
@@ -170,7 +170,7 @@ fn stage(path: &FilePath) -> io::Result<(File, PathBuf)> {
     }
 }
 
-/// Removes the files of a table to which killed writers gave no name.
+/// Removes temporary files that killed writers left in a table.
 pub(super) fn remove_abandoned(table: &FilePath) -> io::Result<()> {
     for folder in [table, &table.join("_delta_log")] {
         for entry in fs::read_dir(folder)? {
@@ -183,7 +183,7 @@ pub(super) fn remove_abandoned(table: &FilePath) -> io::Result<()> {
     Ok(())
 }
 
-/// True for names of [`stage`], which are those of the local file system's uploads too.
+/// True for the temporary names of [`stage`] and of the local file system's uploads.
 fn is_staged(path: &FilePath) -> bool {
     let nth = path.file_name().and_then(|name| name.to_str()?.rsplit_once('#'));
     nth.is_some_and(|(_, nth)| !nth.is_empty() && nth.bytes().all(|byte| byte.is_ascii_digit()))
@@ -195,12 +195,12 @@ fn is_abandoned(path: &FilePath) -> bool {
     age.is_some_and(|age| age > ABANDONED_AFTER)
 }
 
-/// Makes the folder of a file, and those that it is in.
+/// Creates the folder of a file, and its parents.
 fn make_folder_of(path: &FilePath) -> io::Result<()> {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or(Ok(()), make_folder)
 }
 
-/// Makes a folder, and those that it is in.
+/// Creates a folder, and its parents.
 pub(super) fn make_folder(folder: &FilePath) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -212,14 +212,14 @@ pub(super) fn make_folder(folder: &FilePath) -> io::Result<()> {
     }
 }
 
-/// Makes the names durable that a table has now: a process may have died before it could.
+/// Makes the current names in a table durable: a process may have died before its sync.
 pub(super) fn sync_names(table: &FilePath) -> io::Result<()> {
     File::open(table.join("_delta_log"))?.sync_all()?;
     File::open(table)?.sync_all()?;
     sync_folder(table)
 }
 
-/// Syncs a file that has its name.
+/// Syncs a file and its name.
 fn sync(path: &FilePath) -> io::Result<()> {
     File::open(path)?.sync_all()?;
     sync_folder(path)

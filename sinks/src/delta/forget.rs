@@ -1,4 +1,4 @@
-//! Forgets a person: no table of a history tells of them any more.
+//! Removes a person from the tables of a history.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,27 +22,27 @@ use crate::delta::durable_store::sync_names;
 use crate::delta::table::{failed, open};
 use crate::{REJECTED_TABLE, SinkError};
 
-/// The kinds of records that tell of persons.
+/// The kinds of records that contain persons.
 const KINDS: [RecordKind; 4] =
     [RecordKind::Pose, RecordKind::Occupancy, RecordKind::Activity, RecordKind::Event];
-/// The column of poses and occupancy that lists them.
+/// The column of poses and occupancy that lists persons.
 const PERSONS: &str = "persons";
-/// Attempts.
+/// Attempts for each table.
 const TRIES: usize = 10;
-/// The column of activities and events that names one.
+/// The column of activities and events that names a person.
 const SUBJECT: &str = "subject";
 
-/// Takes a person out of the poses, occupancy, activities and events of a history. Rows that are about
-/// them go, others stay without them. Rejected records that may tell of any person go. Tables of rows
-/// that a pipeline defined itself stay as they are, and so does what a running pipeline has not
-/// committed yet.
+/// Removes a person from the poses, occupancy, activities and events of a history. Activities and
+/// events of the person are deleted; poses and occupancy stay, without the person. Rejected records
+/// that may contain any person are deleted. Tables of rows that a pipeline defines itself do not
+/// change, nor do rows that a running pipeline has not committed yet.
 ///
-/// Files of earlier versions are removed too, because they tell of the person: a query that reads them
-/// just now may fail.
+/// Files of earlier versions contain the person, and are removed too. A query that reads them at that
+/// moment may fail.
 ///
 /// # Errors
 ///
-/// [`SinkError`] if a table cannot be read or changed; those before it are done with.
+/// [`SinkError`] if a table cannot be read or changed; tables before it are already changed.
 pub fn forget(history: &Path, person: &str) -> Result<(), SinkError> {
     let prepare = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -61,8 +61,8 @@ pub fn forget(history: &Path, person: &str) -> Result<(), SinkError> {
     Ok(())
 }
 
-/// Forgets in one table, that of dead letters if it is of no kind. Begins again when a commit of a
-/// running pipeline's maintenance comes between.
+/// Removes a person from one table; without a kind, from the table of dead letters. Retries when the
+/// maintenance of a running pipeline commits in between.
 async fn forget_in(
     path: &Path,
     kind: Option<RecordKind>,
@@ -75,10 +75,10 @@ async fn forget_in(
             table => break table?,
         }
     };
-    // Of files that no table has any more only; those that are about to be committed stay.
+    // Removes only files that the table does not use any more; files of pending commits stay.
     let vacuum = table.vacuum().with_retention_period(TimeDelta::zero());
     vacuum.with_enforce_retention_duration(false).await?;
-    // What is gone must not come back after a power cut.
+    // The removal must survive a power cut.
     Ok(sync_names(path)?)
 }
 
@@ -88,14 +88,13 @@ async fn take_out(
     person: &str,
 ) -> Result<DeltaTable, DeltaTableError> {
     let Some(kind) = kind else {
-        // Who a record that does not fit tells of is in its text alone.
+        // The persons of a rejected record are only in its text.
         let of_persons = KINDS.map(|kind| col("kind").eq(lit(kind.as_str())));
         let of_persons = of_persons.into_iter().reduce(Expr::or).unwrap_or_else(|| lit(true));
         return Ok(table.delete().with_predicate(of_persons).await?.0);
     };
     if matches!(kind, RecordKind::Pose | RecordKind::Occupancy) {
-        // Of all rows: which ones tell of a person cannot be asked in the words that a commit is
-        // checked by.
+        // Updates all rows: the conflict check of a commit cannot evaluate a filter by person.
         Ok(table.update().with_update(PERSONS, without_person(person)).await?.0)
     } else {
         Ok(table.delete().with_predicate(col(SUBJECT).eq(lit(person))).await?.0)
@@ -107,7 +106,7 @@ fn is_conflict(error: &DeltaTableError) -> bool {
     matches!(source, TransactionError::CommitConflict(_) | TransactionError::MaxCommitAttempts(_))
 }
 
-/// The list of persons, who are names or have an `id`, without one of them.
+/// A function that returns a list of persons, which are names or have an `id`, without one of them.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Without {
     person: String,
@@ -139,7 +138,7 @@ impl ScalarUDFImpl for Without {
     }
 }
 
-/// True for each person of all lists who is another one.
+/// Returns true for each entry of the lists that is another person.
 fn others(lists: &ListArray, person: &str) -> Result<BooleanArray, ArrowError> {
     let persons = lists.values();
     let ids = persons.as_struct_opt().and_then(|persons| persons.column_by_name("id"));
@@ -156,7 +155,7 @@ fn without(lists: &ListArray, person: &str) -> Result<ArrayRef, ArrowError> {
         (bounds[0]..bounds[1]).filter(|person| others.value(*person as usize)).count()
     });
     let offsets = OffsetBuffer::from_lengths(lengths);
-    // Persons before and behind the lists, of which this may be a part, are in none.
+    // A slice shares its values: persons before and after its lists are left out.
     let bounds = lists.offsets();
     let (first, last) = (bounds[0] as usize, bounds[bounds.len() - 1] as usize);
     let persons = lists.values().slice(first, last - first);

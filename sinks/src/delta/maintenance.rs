@@ -3,9 +3,9 @@
 //! Readers see the table before or after a compaction. Removed files stay for an hour, for queries that have
 //! begun.
 //!
-//! Memory does not grow with the size of files: they are read one by one, a few rows at a time, and written in
-//! row groups of a few megabytes. A row group is in memory as a whole, with the buffers that its columns need
-//! for compression, when it is written and when it is read.
+//! Memory does not grow with the size of files: they are read one by one, a few rows at a time, and
+//! written in row groups of a few megabytes. A row group is in memory as a whole, with the buffers that
+//! its columns need for compression, when it is written and when it is read.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -28,12 +28,12 @@ use crate::delta::table::open;
 const FILES: usize = 64;
 /// Files of this size are not compacted.
 const LARGE_BYTES: NonZeroU64 = NonZeroU64::new(64 * 1024 * 1024).expect("it is not zero");
-/// The size of a compacted file as a multiple of the files that were added. With a larger multiple each row is
-/// rewritten more often, and each rewrite leaves a file to be vacuumed.
+/// The size of a compacted file as a multiple of the files that were added. With a larger multiple each
+/// row is rewritten more often, and each rewrite leaves a file to be vacuumed.
 const GROWTH: u64 = 8;
 /// Bytes of a row group.
 const ROW_GROUP_BYTES: usize = 4 * 1024 * 1024;
-/// Rows that are read at a time; one of `csi` can have hundreds of kilobytes.
+/// Rows that are read at a time; a row of `csi` can have hundreds of kilobytes.
 const BATCH_ROWS: usize = 128;
 
 /// Maintains the tables of a sink, one at a time.
@@ -70,14 +70,14 @@ impl Maintenance {
     }
 }
 
-/// The files in the folder of a table, whether or not they are of its newest version.
+/// The number of files in the folder of a table, including files of older versions.
 fn n_files(path: &Path) -> usize {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     entries.filter(|entry| entry.path().extension().is_some_and(|it| it == "parquet")).count()
 }
 
-/// Compacts small files, and removes files that no version of the last hour has, those of killed writers
-/// included.
+/// Compacts small files. Removes files that no version of the last hour uses, and files of killed
+/// writers.
 async fn maintain(path: &Path) -> Result<(), DeltaTableError> {
     let table = open(path).await?;
     let target_size = target_size(newest_sizes(&table)?);
@@ -89,7 +89,7 @@ async fn maintain(path: &Path) -> Result<(), DeltaTableError> {
         .with_session_state(Arc::new(session()?.state()));
     let (table, _) = compact.await?;
     table.vacuum().with_mode(VacuumMode::Full).await?;
-    // Listings leave these out, so that vacuum does not see them.
+    // Listings leave these files out, so that vacuum does not see them.
     Ok(remove_abandoned(path)?)
 }
 
@@ -100,8 +100,8 @@ fn newest_sizes(table: &DeltaTable) -> Result<Vec<u64>, DeltaTableError> {
     Ok(newest.map(|file| file.size().unsigned_abs()).collect())
 }
 
-/// Bytes of compacted files. With one size for all tables, a slowly growing table would be rewritten as a whole
-/// each time.
+/// Bytes of compacted files. With one size for all tables, a slowly growing table would be rewritten as
+/// a whole each time.
 fn target_size(added: impl IntoIterator<Item = u64>) -> NonZeroU64 {
     let n_bytes = added.into_iter().fold(0, u64::saturating_add).saturating_mul(GROWTH);
     NonZeroU64::new(n_bytes).map_or(LARGE_BYTES, |target| target.min(LARGE_BYTES))

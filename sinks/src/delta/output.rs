@@ -1,4 +1,4 @@
-//! The output of earlier runs in a history: tables, whose logs have their writers.
+//! The output of earlier runs in a history: tables, whose logs name their writers.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::delta::table::tables;
 use crate::output::OutputError;
 
 impl DeltaConfig {
-    /// A warning of existing tables before a fresh start.
+    /// Returns a warning of existing tables before a fresh start.
     pub(crate) fn leftovers(&self, directory: &Path) -> Option<String> {
         // A folder that cannot be read is reported when it is opened.
         let mut tables = tables(&directory.join(&self.path)).unwrap_or_default();
@@ -26,7 +26,7 @@ impl DeltaConfig {
         })
     }
 
-    /// The tables that this sink has written.
+    /// Returns the tables that this sink has written.
     pub(crate) fn output(
         &self,
         writer: &str,
@@ -56,7 +56,7 @@ fn failed(path: &Path, source: io::Error) -> OutputError {
     OutputError::Read { path: path.to_owned(), source }
 }
 
-/// All that have committed to a table, as far as its log goes back.
+/// Returns all writers that have committed to a table, as far back as its log reaches.
 ///
 /// Source: Delta Lake transaction protocol, "Transaction Identifiers".
 fn writers(table: &Path) -> io::Result<BTreeSet<String>> {

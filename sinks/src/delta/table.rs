@@ -1,4 +1,4 @@
-//! One Delta table: the tick up to which it holds everything, and rows that are added together with it.
+//! One Delta table: its upper, and rows that are appended together with it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,21 +17,21 @@ use crate::delta::durable_store::{DurableStore, make_folder, sync_names};
 
 /// Properties of new tables.
 const PROPERTIES: [(&str, Option<&str>); 4] = [
-    // Rows that are appended are no conflict for whoever changes others meanwhile. The case matters to
-    // some.
+    // Appended rows do not conflict with concurrent changes of other rows. The case of the value
+    // matters to some implementations.
     ("delta.isolationLevel", Some("writeSerializable")),
-    // A commit reads every file of the log since the newest checkpoint, all at once and each on a thread.
-    // With few of them its memory, threads and processor time stay small.
+    // A commit reads every file of the log since the newest checkpoint, all at once and each on a
+    // thread. With few files, its memory, threads and processor time stay small.
     ("delta.checkpointInterval", Some("10")),
-    // A commit lists the log, and a checkpoint names each file that was removed: neither may grow with
-    // the age of the table.
+    // A commit lists the log, and a checkpoint lists each removed file: neither may grow with the age
+    // of the table.
     ("delta.logRetentionDuration", Some("interval 1 hours")),
     ("delta.deletedFileRetentionDuration", Some("interval 1 hours")),
 ];
 /// Marks a commit that only appends.
 const BLIND_APPEND: &str = "isBlindAppend";
 
-/// The upper of each table that is there.
+/// Reads the upper of each existing table.
 pub(super) async fn uppers(
     folder: &Path,
     writer: &str,
@@ -59,7 +59,7 @@ pub(super) fn tables(folder: &Path) -> io::Result<Vec<String>> {
     Ok(tables)
 }
 
-/// The table at `path`, which need not be there yet.
+/// Opens the table at `path`, which may not exist yet.
 pub(super) async fn open(path: &Path) -> Result<DeltaTable, DeltaTableError> {
     let url = ensure_table_uri(path.to_string_lossy())?;
     let store = Arc::new(DurableStore::default());
@@ -71,14 +71,14 @@ pub(super) async fn open(path: &Path) -> Result<DeltaTable, DeltaTableError> {
     }
 }
 
-/// The tick up to which a table holds everything of a writer.
+/// Reads the tick before which a table has everything of a writer.
 async fn upper(table: &DeltaTable, writer: &str) -> Result<Option<Tick>, DeltaTableError> {
     let Ok(state) = table.snapshot() else { return Ok(None) };
     let version = state.transaction_version(table.log_store().as_ref(), writer).await?;
     Ok(version.map(i64::unsigned_abs))
 }
 
-/// Appends to the table at `path`, unless it holds everything up to `upper` already.
+/// Appends rows to the table at `path`, unless the table already has everything before `new_upper`.
 pub(super) async fn append(
     path: &Path,
     writer: &str,
@@ -92,7 +92,7 @@ pub(super) async fn append(
     let table = open(path).await.map_err(failed)?;
     let committed = upper(&table, writer).await.map_err(failed)?;
     if committed.is_some_and(|committed| committed >= new_upper) {
-        // An earlier try got through after all, but perhaps not to the disk.
+        // An earlier attempt succeeded, but its files may not be on the disk yet.
         return sync_names(path).map_err(not_written);
     }
     if committed.is_none() && expected.is_some() {
@@ -106,10 +106,10 @@ pub(super) async fn append(
     let transaction = Transaction::new(writer, version);
     let properties = CommitProperties::default()
         .with_application_transaction(transaction)
-        // That lists the whole log; compaction does it for many commits.
+        // A cleanup lists the whole log; compaction does it for many commits.
         .with_cleanup_expired_logs(Some(false))
         .with_metadata([(BLIND_APPEND.to_owned(), true.into())]);
-    // Fields that a source has got since are columns that the table gets; rows without them have none.
+    // New fields of a source become new columns of the table; rows without them have nulls.
     let write = table.write([batch]).with_schema_mode(SchemaMode::Merge);
     let write = write.with_commit_properties(properties);
     write.with_configuration(PROPERTIES).await.map_err(failed)?;

@@ -20,18 +20,18 @@ impl DeltaTail {
         Self { writer: writer.into(), rows: Arc::default() }
     }
 
-    /// The writer whose `txn` version tells the upper of each table.
+    /// Returns the writer whose `txn` version is the upper of each table.
     pub fn writer(&self) -> &str {
         &self.writer
     }
 
-    /// The rows of a table. Taken before it is read, they and the table's rows together miss nothing;
-    /// those below the table's upper are in it.
+    /// Returns the accepted rows of a table. If a query reads them before the table, both together miss
+    /// no row. Rows below the table's upper are in the table too.
     pub fn rows(&self, table: &str) -> Vec<(Tick, Record)> {
         self.lock().get(table).cloned().unwrap_or_default()
     }
 
-    /// The tables that have such rows.
+    /// Returns the tables that have such rows.
     pub fn tables(&self) -> Vec<String> {
         self.lock().keys().cloned().collect()
     }

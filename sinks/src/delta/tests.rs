@@ -1,4 +1,4 @@
-//! A history that is written, left and opened again.
+//! Tests of a history that is written, closed and opened again.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ fn pose(frame_id: u64) -> Record {
     Record::Pose(PoseFrame { frame_id, ..PoseFrame::default() })
 }
 
-/// The values of a column as text, in an order of their own.
+/// The values of a column as text, sorted.
 fn column(folder: &Path, table: &str, column: &str) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let batches: Vec<RecordBatch> = runtime.expect("a runtime").block_on(async {
@@ -78,7 +78,7 @@ fn a_record_without_a_column_is_a_dead_letter() {
     assert_eq!(column(folder, "presence", "motion").len(), 1);
     let letters = column(folder, "rejected", "detail");
     assert_eq!(letters, ["frame_id 9223372036854775808 is above 9223372036854775807"]);
-    // The table of dead letters comes first: here the run ends before the poses are there.
+    // The table of dead letters is committed first: here the run ends before the poses are committed.
     assert_eq!(first.write(20, &[pose(TOO_LARGE), pose(3)]).expect("memory takes it"), 1);
     first.commit_rejected(30).expect("room");
     let mut second = open(folder);

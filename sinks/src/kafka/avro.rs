@@ -17,10 +17,10 @@ use crate::kafka::registry::{Registry, SchemaType};
 /// The prefix of the names of schemas.
 const NAMESPACE: &str = "dev.fresnel";
 
-/// Knows the schemas of topics.
+/// The Avro encoders of topics.
 pub(super) struct Avro {
     registry: Registry,
-    /// By topic and table; made at the first record.
+    /// By topic and table; created at the first record.
     encoders: BTreeMap<(String, String), Encoder>,
 }
 
@@ -29,7 +29,7 @@ impl Avro {
         Self { registry: Registry::new(registry), encoders: BTreeMap::new() }
     }
 
-    /// The values of a record: one, or one for each row.
+    /// Encodes a record: as one value, or as one for each row.
     pub(super) fn values(
         &mut self,
         topic: &str,
@@ -40,7 +40,7 @@ impl Avro {
             batch.map_err(|source| SinkError::Columns { topic: topic.to_owned(), source })?;
         let encoder = self.encoder(topic, &batch.schema(), &record.table())?;
         let encoded = encoder.encode(&batch);
-        // Taken out in any case: what is left of a record that failed is not the next one's.
+        // Flushed in any case: rows of a failed record must not stay for the next record.
         let rows = encoder.flush();
         encoded
             .map_err(|error| SinkError::Value { topic: topic.to_owned(), source: error.into() })?;

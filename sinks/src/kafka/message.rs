@@ -1,4 +1,4 @@
-//! A record as a message: its key, its value, and headers as `CloudEvents` has them.
+//! A record as a message: its key, its value, and `CloudEvents` headers.
 
 use chrono::{DateTime, SecondsFormat};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -10,9 +10,9 @@ use crate::kafka::values::Values;
 use crate::rejected::{self, chain};
 use crate::{SinkContext, SinkError};
 
-/// Brokers, or the client, take no message of that length.
+/// The message is larger than the brokers or the client accept.
 pub(super) const TOO_LARGE: &str = "larger than the brokers take";
-/// Characters of a key, and of what an encoder said, that a dead letter keeps.
+/// Characters of a key and of an encoder's error that a dead letter keeps.
 const DEAD_LETTER_CHARS: usize = 256;
 
 /// Names and values.
@@ -26,9 +26,9 @@ pub(super) struct Message {
     headers: Headers,
     /// Milliseconds since the Unix epoch; the broker's clock if absent.
     captured_at_ms: Option<i64>,
-    /// Frames or rows that it tells of.
+    /// Number of frames or rows in it.
     pub(super) n_records: usize,
-    /// Why it is a dead letter, if it is one.
+    /// The reason of the rejection, if it is a dead letter.
     pub(super) rejected: Option<&'static str>,
 }
 
@@ -46,8 +46,8 @@ impl Message {
         }
     }
 
-    /// Makes it a dead letter for a topic. One that is too large, and a dead letter that is rejected
-    /// itself, loses half of its value. False if there is nothing left to lose.
+    /// Turns the message into a dead letter for `topic`. The value is cut in half if the message is too
+    /// large, or if it is already a dead letter. Returns false if a dead letter has no value left.
     pub(super) fn reject(&mut self, topic: &str, reason: &'static str) -> bool {
         let was_rejected = self.rejected.is_some();
         if was_rejected && self.value.is_empty() {
@@ -66,13 +66,13 @@ impl Message {
         true
     }
 
-    /// Bytes of what it carries.
+    /// Bytes of key, value and headers.
     pub(super) fn len(&self) -> usize {
         let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
         self.key.len() + self.value.len() + headers.sum::<usize>()
     }
 
-    /// As the client has it; its number comes back when it is delivered.
+    /// Converts to the client's record. The delivery report returns `number`.
     pub(super) fn to_record(&self, number: usize) -> BaseRecord<'_, str, [u8], usize> {
         let headers = OwnedHeaders::new_with_capacity(self.headers.len());
         let headers = self.headers.iter().fold(headers, |headers, (key, value)| {
@@ -87,9 +87,9 @@ impl Message {
     }
 }
 
-/// Wraps the records of a sink.
+/// Converts the records of a sink to messages.
 pub(super) struct Envelope {
-    /// Names the pipeline and the sink; ids are unique in it.
+    /// Pipeline and sink; event ids are unique within it.
     source: String,
     values: Values,
 }
@@ -99,12 +99,12 @@ impl Envelope {
         Self { source: format!("/fresnel/{}/{}", context.pipeline, context.name), values }
     }
 
-    /// Turns the records of a tick, which are in their order, into messages. A record that has no form
-    /// as a value becomes a dead letter.
+    /// Converts the records of a tick, in their order, to messages. A record that cannot be encoded
+    /// becomes a dead letter.
     ///
     /// # Errors
     ///
-    /// [`SinkError`] if the schema of a record has no number.
+    /// [`SinkError`] if the schema of a record cannot be registered.
     pub(super) fn wrap(
         &mut self,
         tick: Tick,
@@ -143,7 +143,7 @@ impl Envelope {
         Ok(messages)
     }
 
-    /// The attributes of the event. The id is the same whenever the same input is replayed.
+    /// The attributes of the event. A replay of the same input produces the same id.
     fn headers(&self, tick: Tick, nth: usize, record: &Record, happened_at_ns: i64) -> Headers {
         let id = match record {
             Record::Event(event) => event.id.0.clone(),
@@ -161,7 +161,7 @@ impl Envelope {
     }
 }
 
-/// A record that has no form as a value: as JSON, and without a time.
+/// The dead letter of a record that cannot be encoded: JSON, and without a time.
 fn dead_letter(topic: String, record: &Record, mut headers: Headers) -> Message {
     headers.retain(|(name, _)| !["content-type", "ce_time"].contains(name));
     headers.insert(0, ("content-type", "application/json".to_owned()));
@@ -176,24 +176,24 @@ fn dead_letter(topic: String, record: &Record, mut headers: Headers) -> Message 
     }
 }
 
-/// The destination of a dead letter, and the reason.
+/// Headers with the original topic of a dead letter, and the reason.
 fn why(topic: String, reason: &str) -> [(&'static str, String); 2] {
     [("rejected_topic", topic), ("rejected_reason", reason.to_owned())]
 }
 
-/// Cuts bytes in half, between letters if they are text.
+/// Cuts bytes in half, between characters if they are UTF-8.
 fn halve(bytes: &mut Vec<u8>) {
     let is_within = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
     let n_left = (0..=bytes.len() / 2).rev().find(|at| !is_within(*at)).unwrap_or(0);
     bytes.truncate(n_left);
 }
 
-/// Frames or rows that each message of a record tells of.
+/// Number of frames or rows in each message of a record.
 fn n_records(record: &Record) -> usize {
     if matches!(record, Record::Rows(_)) { 1 } else { record.len() }
 }
 
-/// Messages about the same thing have the same key, so that they stay in order.
+/// Messages about the same subject have the same key, so that they stay in order.
 fn key(record: &Record) -> String {
     match record {
         Record::Csi(batch) => format!("{}/{}", batch.link.receiver, batch.link.transmitter),
@@ -206,7 +206,7 @@ fn key(record: &Record) -> String {
     }
 }
 
-/// When what a record tells happened: one time for each of its lines.
+/// The event times of a record in nanoseconds, one for each of its messages.
 fn times(record: &Record) -> Vec<i64> {
     match record {
         Record::Rows(rows) => rows.times_ns.clone(),

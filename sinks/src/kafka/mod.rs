@@ -1,10 +1,10 @@
-//! Kafka: records as messages with `CloudEvents` headers, exactly once for consumers that read
-//! committed messages only.
+//! Kafka: records as messages with `CloudEvents` headers, exactly once for consumers that read only
+//! committed messages.
 //!
-//! A commit is one transaction: the accepted messages, the dead letters of records that brokers or the
-//! format of values have no room for, and a progress record with the sink's upper.
-//! After a failed commit nobody knows whether it was made, so the producer is not used again: a new
-//! one first ends whatever its predecessor left open, and then reads how far it had come.
+//! A commit is one transaction: the accepted messages, the dead letters of records that the brokers or
+//! the value format reject, and a progress record with the sink's upper. The outcome of a failed commit
+//! is unknown, so its producer is not used again. A new producer first aborts the open transaction of
+//! its predecessor, and then reads its progress.
 //!
 //! Sources: Apache Kafka KIP-98 (transactions); `CloudEvents` 1.0, Kafka protocol binding, binary mode.
 
@@ -36,34 +36,34 @@ use crate::{Rejected, Sink, SinkContext, SinkError};
 pub use crate::kafka::registry::RegistryError;
 pub use crate::kafka::values::ValueFormat;
 
-/// Bytes after which messages are sent early.
+/// Bytes of accepted messages that make a commit due at once.
 const FULL_BYTES: usize = 4 * 1024 * 1024;
-/// The setting of the client that bounds a message, and what it is if it is not set.
+/// The client's setting for the maximum size of a message, and its default.
 const MAX_BYTES: (&str, usize) = ("message.max.bytes", 1_000_000);
-/// Bytes that the client puts around what a message carries, and more.
+/// More bytes than the client's framing adds to a message.
 const FRAMING_BYTES: usize = 512;
 
 /// Settings of the `kafka` sink.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaConfig {
-    /// Brokers to ask first, as `host:port` with commas between them.
+    /// Bootstrap brokers, as a comma-separated list of `host:port`.
     pub brokers: String,
-    /// Topic for all records. Without it each kind of record has its own, such as
-    /// "fresnel.pose.frames.v1", made if it is not there.
+    /// Topic for all records. Without it, each kind of record has its own topic, such as
+    /// "fresnel.pose.frames.v1". Missing topics are created.
     pub topic: Option<String>,
-    /// What the names of topics begin with; "fresnel" by default. PREFIX.progress holds how far sinks
-    /// have come.
+    /// Prefix of the names of topics; "fresnel" by default. The topic PREFIX.progress contains the
+    /// progress of sinks.
     #[serde(default = "default_prefix")]
     pub prefix: String,
-    /// How values are written: "json" (default), or with `avro` or `protobuf` as in
+    /// Encoding of values: "json" (default), or `avro` or `protobuf` with a schema registry, as in
     /// `{ avro = { registry = "http://host:8081" } }`.
     #[serde(default)]
     pub values: ValueFormat,
-    /// Milliseconds between transactions at most; 100 by default.
+    /// Maximum time between transactions, in milliseconds; 100 by default.
     #[serde(default = "default_commit_interval_ms")]
     pub commit_interval_ms: u32,
-    /// Further settings of the client, as librdkafka has them, such as "compression.type".
+    /// Further settings of the Kafka client, with librdkafka's names, such as "compression.type".
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
 }
@@ -77,11 +77,11 @@ fn default_commit_interval_ms() -> u32 {
 }
 
 impl KafkaConfig {
-    /// Connects, and finds out how far earlier runs have come.
+    /// Connects, and reads the progress of earlier runs.
     ///
     /// # Errors
     ///
-    /// [`SinkError::Kafka`] if the brokers cannot be reached or refuse.
+    /// [`SinkError::Kafka`] if the brokers cannot be reached or reject a request.
     pub(crate) fn open(&self, context: &SinkContext<'_>) -> Result<Kafka, SinkError> {
         let mut sink = Kafka {
             client: self.client(),
@@ -112,12 +112,12 @@ impl KafkaConfig {
         Ok(sink)
     }
 
-    /// The place of its upper.
+    /// Returns the location of its upper.
     pub(crate) fn state_shape(&self) -> String {
         format!("kafka 1, {}.progress", self.prefix)
     }
 
-    /// Bytes that the client takes as one message.
+    /// Maximum size of a message without framing, in bytes.
     fn max_bytes(&self) -> usize {
         let (name, default) = MAX_BYTES;
         let set = self.properties.get(name).and_then(|bytes| bytes.parse().ok());
@@ -134,25 +134,25 @@ impl KafkaConfig {
     }
 }
 
-/// A transactional producer, and what it is to send next.
+/// A transactional producer, and the messages to send next.
 pub(crate) struct Kafka {
     client: ClientConfig,
     brokers: String,
     topics: Topics,
     envelope: Envelope,
     commit_interval: Duration,
-    /// Bytes of a message that is not too large.
+    /// Maximum size of a message, in bytes.
     max_bytes: usize,
     run: Run,
     n_connections: u32,
-    /// The topics hold everything before this tick.
+    /// The topics have everything before this tick.
     upper: Tick,
     /// None after a failure, or when another run has taken over.
     transactions: Option<Transactions>,
-    /// Accepted, in the order of their ticks.
+    /// Accepted messages, in the order of their ticks.
     messages: Vec<(Tick, Message)>,
     n_bytes: usize,
-    /// True while it is to be found out which messages brokers refuse.
+    /// True while messages are sent one by one, to find those that brokers refuse.
     one_by_one: bool,
     rejected: Rejected,
 }
@@ -161,8 +161,8 @@ impl Kafka {
     /// Fences earlier producers of this sink, then reads their progress. None if a later run has fenced this
     /// one.
     fn connect(&mut self) -> KafkaResult<Option<Transactions>> {
-        // Each attempt has its own number: the record of a failed one may be in the topic all the same, and
-        // the records of other runs after it must be read.
+        // Each attempt has its own number: the record of a failed attempt may be in the topic, and the
+        // records of other runs after it must be read.
         let begin = self.run.begin(self.n_connections);
         self.n_connections += 1;
         let transactions = Transactions::init(&self.client, &self.run.sink, self.one_by_one)?;
@@ -184,9 +184,9 @@ impl Kafka {
         Ok(Some(transactions).filter(|_| !found.taken_over))
     }
 
-    /// Sends what was accepted in one transaction. None if another run has taken over.
+    /// Sends the accepted messages in one transaction. None if another run has taken over.
     fn transact(&mut self, upper: Tick) -> Result<Option<Transactions>, Unsent> {
-        // Taken out: it is not used again after a failure.
+        // Taken out: a producer is not used again after a failure.
         let transactions = match self.transactions.take() {
             Some(transactions) => Some(transactions),
             None => self.connect()?,
@@ -201,12 +201,13 @@ impl Kafka {
         Ok(Some(transactions))
     }
 
-    /// Makes dead letters of messages that brokers refuse. False if nothing else could be sent then.
+    /// Turns messages that brokers refuse into dead letters. Returns false if another attempt would
+    /// send the same messages.
     fn reject(&mut self, refused: &[(usize, &'static str)]) -> bool {
         if refused.is_empty() {
             return false;
         }
-        // Whichever messages of a batch are to blame, all of it is refused.
+        // Brokers refuse a batch as a whole, so the next attempt sends messages one by one.
         if !std::mem::replace(&mut self.one_by_one, true) {
             return true;
         }
@@ -222,7 +223,7 @@ impl Kafka {
         rejected
     }
 
-    /// Accepts a message, or its dead letter. Gives how many records were accepted.
+    /// Accepts a message, or its dead letter. Returns the number of accepted records.
     fn accept(&mut self, tick: Tick, mut message: Message) -> usize {
         while message.len() > self.max_bytes && message.reject(self.topics.rejected(), TOO_LARGE) {}
         let n_records = message.n_records;
@@ -271,7 +272,7 @@ impl Sink for Kafka {
             match self.transact(upper) {
                 Ok(transactions) => break transactions,
                 Err(unsent) => {
-                    // Again, with dead letters for what was refused.
+                    // The next attempt sends dead letters of refused messages.
                     if !self.reject(&unsent.refused) {
                         return Err(self.failed(unsent.error));
                     }
@@ -282,7 +283,7 @@ impl Sink for Kafka {
             return Err(SinkError::TakenOver { sink: self.run.sink.clone() });
         }
         if self.one_by_one && self.messages.iter().any(|(_, message)| message.rejected.is_some()) {
-            // Without those, large batches may be taken again: by another producer.
+            // Without the refused messages, a new producer can send large batches again.
             (self.one_by_one, self.transactions) = (false, None);
         }
         self.messages.clear();

@@ -20,11 +20,11 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(200);
 /// A sink of a run of a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Run {
-    /// Pipeline and name.
+    /// Pipeline and name of the sink.
     pub(super) sink: String,
-    /// Names the pipeline's history of checkpoints.
+    /// The name of the pipeline's history of checkpoints.
     pub(super) lineage: String,
-    /// Grows from run to run.
+    /// The number of the run, which grows with each run.
     pub(super) generation: i64,
 }
 
@@ -41,8 +41,8 @@ pub(super) struct ProgressRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum ProgressEvent {
-    /// A run opens its producer and has not begun: an earlier run may go on. Nanoseconds since the Unix epoch
-    /// distinguish it from other openings.
+    /// A run opens its producer and has not begun: an earlier run may continue. Nanoseconds since the
+    /// Unix epoch distinguish it from other openings.
     Opening(u64),
     /// The n-th producer of a run has begun, and fences all before it.
     Connection(u32),
@@ -50,7 +50,7 @@ enum ProgressEvent {
     Upper(Tick),
 }
 
-/// The progress of a sink by its records.
+/// The progress of a sink, from its records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
     /// The topics have everything before this tick.
@@ -85,7 +85,7 @@ impl ProgressRecord {
         !matches!(self.event, ProgressEvent::Opening(_))
     }
 
-    /// As a message; compaction keeps the newest record of each sort.
+    /// Converts to a message. Compaction keeps the newest record of each sort.
     pub(super) fn to_message(&self, topics: &Topics) -> Message {
         let sort = match self.event {
             ProgressEvent::Opening(_) => "opening",
@@ -97,7 +97,7 @@ impl ProgressRecord {
     }
 }
 
-/// Reads all records up to `begin`, which was sent when no earlier producer could send any more.
+/// Reads all records up to `begin`, which was sent after all earlier producers were fenced.
 #[expect(clippy::disallowed_methods, reason = "brokers are not waited for without end")]
 pub(super) fn read(
     client: &ClientConfig,
@@ -115,7 +115,7 @@ pub(super) fn read(
     let started = Instant::now();
     while started.elapsed() < READ_TIMEOUT {
         let Some(message) = consumer.poll(POLL_TIMEOUT) else { continue };
-        // Whatever else is in the topic is not ours.
+        // Ignores records of other sinks, and messages that are not records.
         let record = message?
             .payload()
             .and_then(|value| serde_json::from_slice::<ProgressRecord>(value).ok());
@@ -130,7 +130,7 @@ pub(super) fn read(
     Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut))
 }
 
-/// The progress by the records before `begin`.
+/// Returns the progress from the records before `begin`.
 fn found(records: &[ProgressRecord], begin: &ProgressRecord) -> Found {
     let run = &begin.run;
     let uppers = records.iter().filter(|record| record.run.lineage == run.lineage);
@@ -142,7 +142,7 @@ fn found(records: &[ProgressRecord], begin: &ProgressRecord) -> Found {
         ProgressEvent::Connection(nth) if nth > 0 => {
             records.iter().position(|record| record.run == *run && record.has_begun()).unwrap_or(0)
         }
-        // Runs of before are what the first connection is to take over from.
+        // The first connection takes over from earlier runs: their records do not fence this run.
         _ => records.len(),
     };
     let is_later =

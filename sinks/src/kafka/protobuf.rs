@@ -1,7 +1,7 @@
-//! Columns as a Protobuf message, and records as its bytes.
+//! Columns as a Protobuf message, and records as encoded messages.
 //!
-//! A field has the column's name, and its place as its number; lists are repeated, structures are
-//! messages within the message, and what may be absent is optional.
+//! A field has the column's name, and the column's position as its number. Lists are repeated fields,
+//! structures are nested messages, and nullable columns are optional fields.
 //!
 //! Source: Protocol Buffers language guide (proto3), JSON mapping.
 
@@ -19,15 +19,15 @@ use prost_reflect::{
 
 const PACKAGE: &str = "dev.fresnel";
 
-/// A message type of a table.
+/// The message type of a table.
 pub(super) struct MessageType {
     descriptor: MessageDescriptor,
-    /// As a `.proto` file has it.
+    /// The text of its `.proto` file.
     pub(super) text: String,
 }
 
 impl MessageType {
-    /// The message of a table of these columns; none if one of them has no form in Protobuf.
+    /// Returns the message type of a table; none if Protobuf cannot represent a column.
     pub(super) fn of_table(name: &str, columns: &Fields) -> Option<Self> {
         let name = pascal_case(name);
         let message = message(&name, &format!(".{PACKAGE}"), columns)?;
@@ -37,9 +37,9 @@ impl MessageType {
         Some(Self { descriptor, text })
     }
 
-    /// The bytes of a record that is a line of JSON.
+    /// Encodes a record, which is a line of JSON.
     pub(super) fn encode(&self, line: &[u8]) -> serde_json::Result<Vec<u8>> {
-        // A record tells its kind too, which the message's name does.
+        // The JSON also has the kind of the record, which is in the message's name.
         let options = DeserializeOptions::new().deny_unknown_fields(false);
         let mut json = serde_json::Deserializer::from_slice(line);
         let descriptor = self.descriptor.clone();
@@ -63,7 +63,7 @@ fn descriptor(
     Ok(pool.get_message_by_name(&format!("{PACKAGE}.{name}")))
 }
 
-/// The message of some columns, within a scope.
+/// Returns the message of columns within a scope; none if Protobuf cannot represent a column.
 fn message(name: &str, scope: &str, columns: &Fields) -> Option<DescriptorProto> {
     let mut message = DescriptorProto { name: Some(name.to_owned()), ..DescriptorProto::default() };
     for (column, number) in columns.iter().zip(1..) {
@@ -120,7 +120,7 @@ fn scalar(data_type: &DataType) -> Option<Type> {
     })
 }
 
-/// Prints a message as a `.proto` file has it.
+/// Writes a message as text of a `.proto` file.
 fn print(message: &DescriptorProto, depth: usize, text: &mut String) {
     let indent = "  ".repeat(depth);
     // Writing to a string does not fail.
@@ -147,7 +147,7 @@ fn type_name(field: &FieldDescriptorProto) -> String {
     }
 }
 
-/// `zone_events` as `ZoneEvents`.
+/// Converts `zone_events` to `ZoneEvents`.
 fn pascal_case(name: &str) -> String {
     let words = name.split(|letter: char| !letter.is_ascii_alphanumeric());
     let words = words.filter(|word| !word.is_empty()).map(|word| {

@@ -1,7 +1,7 @@
-//! A schema registry: it knows the schema that a topic's values are written by, and gives it a number.
+//! A client of a schema registry, which stores the schema of a topic's values and returns its id.
 //!
-//! Source: Confluent Schema Registry API, `POST /subjects/(string: subject)/versions`; others, such as
-//! Apicurio's, speak it too.
+//! Source: Confluent Schema Registry API, `POST /subjects/(string: subject)/versions`; other
+//! registries, such as Apicurio, have it too.
 
 use std::time::Duration;
 
@@ -25,32 +25,33 @@ pub(super) enum SchemaType {
     Protobuf,
 }
 
-/// Why a registry gave no number.
+/// The failure of a registration.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
-    /// It cannot be reached, or refuses.
+    /// The registry cannot be reached, or its response cannot be read.
     #[error("the schema registry cannot be used: {0}")]
     Request(Box<ureq::Error>),
-    /// It refuses the schema, for example because consumers of an earlier one could not read it.
+    /// The registry rejects the schema, for example because consumers of an earlier schema could not
+    /// read it.
     #[error("the schema registry refuses the schema of {subject:?} with status {status}: {reason}")]
     Refused {
-        /// The topic, and that it is about values.
+        /// The registry's name for the values of the topic: `TOPIC-value`.
         subject: String,
-        /// Its name in HTTP.
+        /// The HTTP status.
         status: u16,
         /// The registry's error.
         reason: String,
     },
 }
 
-/// Its answer.
+/// The registry's response.
 #[derive(Deserialize)]
 struct Registered {
     id: u32,
 }
 
 impl RegistryError {
-    /// True if the registry may answer later.
+    /// True if a later request may succeed.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Request(_) => true,
@@ -66,7 +67,8 @@ impl Registry {
         Self { url: url.trim_end_matches('/').to_owned(), agent }
     }
 
-    /// The number of a schema for the values of a topic; the same for the same schema.
+    /// Registers a schema for the values of a topic, and returns its id; the same id for the same
+    /// schema.
     pub(super) fn register(
         &self,
         topic: &str,

@@ -1,4 +1,4 @@
-//! Which topic a record goes to.
+//! The topic of each record.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,12 +15,12 @@ const CREATE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The names of a sink's topics.
 pub(super) struct Topics {
-    /// One for all, if the pipeline says so.
+    /// The topic of all records, if the pipeline names one.
     topic: Option<String>,
     prefix: String,
     progress: String,
     rejected: String,
-    /// Those that its inputs need.
+    /// The topics of the sink's inputs.
     needed: BTreeSet<String>,
 }
 
@@ -39,7 +39,7 @@ impl Topics {
         topics
     }
 
-    /// The topic of how far sinks have come.
+    /// The topic of the progress of sinks.
     pub(super) fn progress(&self) -> &str {
         &self.progress
     }
@@ -58,10 +58,10 @@ impl Topics {
         self.topic.clone().unwrap_or_else(|| format!("{}.{stem}.v1", self.prefix))
     }
 
-    /// Makes those that are not there.
+    /// Creates missing topics.
     pub(super) fn create(&self, client: &ClientConfig) -> KafkaResult<()> {
         let progress = NewTopic::new(&self.progress, 1, TopicReplication::Fixed(BROKER_DEFAULT))
-            // Small, so that it is read fast at the start.
+            // Small segments, so that the start reads the topic fast.
             .set("cleanup.policy", "compact")
             .set("segment.bytes", "1048576")
             .set("min.cleanable.dirty.ratio", "0.1");

@@ -1,4 +1,4 @@
-//! A producer whose messages are seen all together or not at all.
+//! A transactional producer: consumers see all messages of a transaction or none.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,16 +12,16 @@ use crate::kafka::message::{Message, TOO_LARGE};
 /// Time-out of a broker's response.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A producer that has shut out all earlier ones of its name.
+/// A producer that has fenced all earlier ones with its transactional id.
 pub(super) struct Transactions {
     producer: ThreadedProducer<Deliveries>,
 }
 
-/// Why a transaction was not made.
+/// The failure of a transaction.
 pub(super) struct Unsent {
     pub(super) error: KafkaError,
-    /// Messages that brokers refuse for what they are, by their number, and why. Those of a batch are
-    /// refused together.
+    /// Messages that brokers refuse because of their content, by number, with the reason. All messages
+    /// of a batch are refused together.
     pub(super) refused: Vec<(usize, &'static str)>,
 }
 
@@ -32,14 +32,14 @@ impl From<KafkaError> for Unsent {
 }
 
 impl Transactions {
-    /// Takes the name over: what an earlier producer left open is undone. One by one, a message is
-    /// refused only for what it is itself.
+    /// Takes over the transactional id: open transactions of earlier producers are aborted. With
+    /// `one_by_one`, a message is refused only because of its own content.
     pub(super) fn init(client: &ClientConfig, id: &str, one_by_one: bool) -> KafkaResult<Self> {
         let mut client = client.clone();
         client.set("transactional.id", id).set("transaction.timeout.ms", "30000");
-        // Where Java's producers put a key.
+        // The partition of a key is the same as with Java's producers.
         client.set("partitioner", "murmur2_random");
-        // What is queued has a bound of its own.
+        // The sink bounds the queued bytes itself.
         client.set("queue.buffering.max.messages", "0").set("linger.ms", "5");
         if one_by_one {
             client.set("batch.num.messages", "1");
@@ -49,12 +49,12 @@ impl Transactions {
         Ok(Self { producer })
     }
 
-    /// Sends messages in one transaction. After an error nobody knows whether they are there: the
-    /// producer must not be used again.
+    /// Sends messages in one transaction. After an error the outcome is unknown: the producer must not
+    /// be used again.
     pub(super) fn commit(&self, messages: &[&Message]) -> Result<(), Unsent> {
         let Err(error) = self.try_commit(messages) else { return Ok(()) };
         if may_be_about_messages(&error) {
-            // Waits until it is known of each message what became of it.
+            // Waits for the delivery reports of all messages.
             let _ = self.producer.abort_transaction(TIMEOUT);
         }
         let refused = std::mem::take(&mut *self.producer.context().lock());
@@ -73,14 +73,14 @@ impl Transactions {
     }
 }
 
-/// Hears what became of messages.
+/// Receives delivery reports.
 #[derive(Default)]
 struct Deliveries {
     refused: Mutex<Vec<(usize, &'static str)>>,
 }
 
 impl Deliveries {
-    /// Notes a message that is refused for what it is.
+    /// Records a message that is refused because of its content.
     fn note(&self, error: &KafkaError, number: usize) {
         let reason = error.rdkafka_error_code().and_then(refusal);
         self.lock().extend(reason.map(|reason| (number, reason)));
@@ -103,7 +103,7 @@ impl ProducerContext for Deliveries {
     }
 }
 
-/// Why a broker refuses a message however often it is sent, if that is what an error says.
+/// Returns the reason, if brokers refuse a message with this error on every attempt.
 fn refusal(code: RDKafkaErrorCode) -> Option<&'static str> {
     match code {
         RDKafkaErrorCode::MessageSizeTooLarge => Some(TOO_LARGE),
@@ -113,11 +113,11 @@ fn refusal(code: RDKafkaErrorCode) -> Option<&'static str> {
     }
 }
 
-/// True for errors of a transaction that has failed because of its messages, or may have.
+/// True if the messages of a transaction may have caused the error.
 fn may_be_about_messages(error: &KafkaError) -> bool {
     match error {
         KafkaError::Transaction(error) => error.txn_requires_abort(),
-        // After the first message that failed no further one is taken.
+        // After a message has failed, the producer accepts no further message.
         error => error
             .rdkafka_error_code()
             .is_some_and(|code| code == RDKafkaErrorCode::State || refusal(code).is_some()),

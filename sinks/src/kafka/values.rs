@@ -1,4 +1,4 @@
-//! The values of messages: JSON, or Avro or Protobuf by a schema that a registry knows.
+//! The values of messages: JSON, or Avro or Protobuf with a schema in a registry.
 
 use std::collections::BTreeMap;
 
@@ -15,34 +15,34 @@ use crate::kafka::registry::{Registry, SchemaType};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ValueFormat {
-    /// As JSON.
+    /// JSON.
     #[default]
     Json,
-    /// As Avro, each behind a zero byte and the number of its schema, as consumers of a schema registry
-    /// expect. The schema is that of the record's table.
+    /// Avro. Each value starts with a zero byte and the id of its schema, as consumers of a schema
+    /// registry expect. The schema is that of the record's table.
     Avro {
-        /// URL of the registry, which speaks Confluent's API.
+        /// URL of a schema registry with Confluent's API.
         registry: String,
     },
-    /// As Protobuf, each behind a zero byte, the number of its schema and the place of its message
-    /// there. The message is that of the record's table.
+    /// Protobuf. Each value starts with a zero byte, the id of its schema and the index of its message
+    /// in the schema. The message is that of the record's table.
     Protobuf {
-        /// URL of the registry, which speaks Confluent's API.
+        /// URL of a schema registry with Confluent's API.
         registry: String,
     },
 }
 
-/// Writes values.
+/// Encodes values.
 pub(super) enum Values {
     Json,
     Avro(Avro),
     Protobuf(Protobuf),
 }
 
-/// Knows the message types of topics.
+/// The Protobuf encoder, with the message types of topics.
 pub(super) struct Protobuf {
     registry: Registry,
-    /// With their numbers, by topic and table; made at the first record.
+    /// Message types and the ids of their schemas, by topic and table; registered at the first record.
     types: BTreeMap<(String, String), (u32, MessageType)>,
 }
 
@@ -58,7 +58,7 @@ impl Values {
         }
     }
 
-    /// Its name in headers.
+    /// Returns the value of the `content-type` header.
     pub(super) fn content_type(&self) -> &'static str {
         match self {
             Self::Json => "application/json",
@@ -67,7 +67,7 @@ impl Values {
         }
     }
 
-    /// The values of a record: one, or one for each row.
+    /// Encodes a record: as one value, or as one for each row.
     pub(super) fn of(
         &mut self,
         tick: Tick,
@@ -82,7 +82,7 @@ impl Values {
     }
 }
 
-/// A record as lines of JSON.
+/// Encodes a record as lines of JSON.
 fn lines(tick: Tick, record: &Record) -> Result<Vec<Vec<u8>>, SinkError> {
     let mut lines = Vec::new();
     record.write_json_lines(&mut lines).map_err(|source| SinkError::Encode { tick, source })?;
@@ -106,7 +106,7 @@ impl Protobuf {
         let values = lines(tick, record)?.into_iter().map(|line| {
             let message = message_type.encode(&line);
             let message = message.map_err(|source| SinkError::Encode { tick, source })?;
-            // The message is the first of its schema, which is one more zero.
+            // The message is the first of its schema: its index is another zero.
             Ok([&[0][..], &number.to_be_bytes(), &[0], &message].concat())
         });
         values.collect()

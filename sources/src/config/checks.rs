@@ -1,17 +1,17 @@
-//! Settings that cannot work, and what would. A text begins with the name of the setting.
+//! Checks of settings. An error text begins with the name of the setting, and contains the expected values.
 
 use crate::{CsiConfig, JsonConfig, PosesConfig, SimulateConfig, SourceConfig, Speed};
 
-/// A day: records that wait for others do so in memory, and in checkpoints.
+/// One day: delayed records stay in memory and in checkpoints.
 const MAX_DELAY_MS: u32 = 24 * 3_600_000;
-/// A slower recording would take longer than a clock can tell.
+/// A slower recording would take longer than a clock can represent.
 const MIN_SPEED: f64 = 1e-3;
-/// Within what nanoseconds since the Unix epoch can hold in 64 bits.
+/// Within the range of nanoseconds since the Unix epoch in 64 bits.
 const MAX_START_S: i64 = 8_000_000_000;
 const MAX_DURATION_S: f64 = 1e9;
 
 impl SourceConfig {
-    /// A problem of the settings that all sources have.
+    /// Returns a problem of the settings that all sources have, if there is one.
     pub(crate) fn mistake_in_common(&self) -> Option<String> {
         match self {
             Self::Csi(CsiConfig { max_delay_ms, idle_timeout_ms, speed, .. })
@@ -49,7 +49,7 @@ fn speed_mistake(speed: Speed) -> Option<String> {
 }
 
 impl SimulateConfig {
-    /// A problem of the settings.
+    /// Returns a problem of the settings, if there is one.
     pub(crate) fn problem(&self) -> Option<String> {
         let start_s = self.starts_at_s.filter(|start_s| !(0..=MAX_START_S).contains(start_s));
         if let Some(start_s) = start_s {

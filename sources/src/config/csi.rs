@@ -19,35 +19,35 @@ pub struct CsiConfig {
     /// Speed of reading a file: "full" (default), "recorded", or a factor.
     #[serde(default)]
     pub speed: Speed,
-    /// Which clock gives the capture times: "device" (default for `file`), "arrival" (default
-    /// otherwise) or "aligned".
+    /// Clock of the capture times: "device" (default for `file`), "arrival" (default otherwise) or
+    /// "aligned".
     pub clock: Option<Clock>,
-    /// Milliseconds that frames may come out of order without being late; 0 by default.
+    /// Milliseconds by which frames may be out of order without being late; 0 by default.
     #[serde(default)]
     pub max_delay_ms: u32,
-    /// Milliseconds that a frame's time may be ahead of the time that it comes in; 60000 by default. One
-    /// that is further ahead is an error: the clock does not follow it.
+    /// Milliseconds by which a frame's time may be ahead of its arrival; 60000 by default. A frame that is
+    /// further ahead is an error, and the clock does not follow it.
     #[serde(default = "default_max_ahead_ms")]
     pub max_ahead_ms: u32,
-    /// Milliseconds without a message after which a topic's partition, or a socket, is silent; 30000 by
-    /// default. Its clock then follows the wall clock at that distance, so that it does not hold back
-    /// the others. Where the time of arrival counts, sockets need none, but tell then that a board is not
-    /// there any more.
+    /// Milliseconds without a message after which a partition of a topic, or a socket, is idle; 30000 by
+    /// default. The clock of an idle partition follows the wall clock at this distance, so it does not
+    /// delay the watermark. With the clock "arrival" or "aligned", the clock of a socket needs no such
+    /// time-out. A board is then reported as disconnected after this time.
     #[serde(default = "default_idle_timeout_ms")]
     pub idle_timeout_ms: u32,
-    /// The place that is watched; the pipeline's name by default.
+    /// Name of the observed place; the pipeline's name by default.
     pub site: Option<String>,
-    /// The chip that Nexmon's datagrams come from; the one that they tell by default.
+    /// The chip that sends Nexmon's datagrams; by default, the chip that the datagrams name.
     pub chip: Option<NexmonChip>,
-    /// Name of the receiving device. By default it is what a frame tells, or the address that datagrams
-    /// are sent from, or the source's name.
+    /// Name of the receiving device. By default, the name in the frame, or the address that datagrams are
+    /// sent from, or the source's name.
     pub receiver: Option<String>,
-    /// Name of the sending device where the format does not tell; "ap" by default.
+    /// Name of the sending device, if the format does not contain it; "ap" by default.
     pub transmitter: Option<String>,
 }
 
 impl CsiConfig {
-    /// What the position is like.
+    /// Returns the shape of the position, which depends on the transport and the format.
     pub(crate) fn state_shape(&self) -> String {
         self.transport.state_shape(&format!("csi 2 {:?}", self.format))
     }
@@ -56,7 +56,7 @@ impl CsiConfig {
     ///
     /// # Errors
     ///
-    /// [`SourceError`] if that fails.
+    /// [`SourceError`] if the transport cannot be opened.
     pub(crate) fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
         let or = |name: &Option<String>, default: &str| {
             name.clone().unwrap_or_else(|| default.to_owned())

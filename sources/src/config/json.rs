@@ -16,23 +16,23 @@ use crate::{Clock, Decoder, LinkNames, Partition, SourceContext, SourceError, Sp
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JsonConfig {
-    /// The transport of lines or messages of JSON objects.
+    /// The transport of JSON objects, as lines or messages.
     pub transport: Transport,
-    /// The fields to take, and what they hold. A field that is missing, or holds something else, is
-    /// empty; others are passed over.
+    /// The fields to read, and their types. A field that is missing or has another type is null. Other
+    /// fields are ignored.
     pub fields: BTreeMap<String, FieldType>,
-    /// The field that tells when a row happened; a row without it is dropped.
+    /// The field that contains the time of a row. A row without it is dropped.
     pub time: TimeField,
-    /// Milliseconds that rows may come out of order without being late; 0 by default.
+    /// Milliseconds by which rows may be out of order without being late; 0 by default.
     #[serde(default)]
     pub max_delay_ms: u32,
-    /// Milliseconds that a record's time may be ahead of the time that it comes in, or that its file is
-    /// opened; 60000 by default. One that is further ahead is an error: the clock does not follow it.
+    /// Milliseconds by which a record's time may be ahead of its arrival, or of the opening of its file;
+    /// 60000 by default. A record that is further ahead is an error, and the clock does not follow it.
     #[serde(default = "default_max_ahead_ms")]
     pub max_ahead_ms: u32,
-    /// Milliseconds without a message after which a topic's partition, or a socket, is silent; 30000 by
-    /// default. Its clock then follows the wall clock at that distance, so that it does not hold back
-    /// the others. Where the time of arrival counts, sockets need none.
+    /// Milliseconds without a message after which a partition of a topic, or a socket, is idle; 30000 by
+    /// default. The clock of an idle partition follows the wall clock at this distance, so it does not
+    /// delay the watermark.
     #[serde(default = "default_idle_timeout_ms")]
     pub idle_timeout_ms: u32,
     /// Speed of reading a file: "full" (default), "recorded", or a factor.
@@ -41,7 +41,7 @@ pub struct JsonConfig {
 }
 
 impl JsonConfig {
-    /// The columns of the rows, in the order of their names.
+    /// Returns the columns of the rows, ordered by name.
     pub fn schema(&self) -> SchemaRef {
         let fields = self.fields.iter().map(|(name, field_type)| {
             let data_type = match field_type {
@@ -55,7 +55,7 @@ impl JsonConfig {
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
-    /// A problem of the settings.
+    /// Returns a problem of the settings, if there is one.
     pub fn problem(&self) -> Option<String> {
         let TimeField { field, .. } = &self.time;
         match self.fields.get(field) {

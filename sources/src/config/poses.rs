@@ -12,22 +12,21 @@ use crate::{Clock, Decoder, LinkNames, Partition, SourceContext, SourceError, Sp
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PosesConfig {
-    /// Where lines or messages of pose frames come from, as the `kafka` and `json_lines` sinks write
-    /// them.
+    /// The transport of pose frames, as lines or messages that the `kafka` and `json_lines` sinks write.
     pub transport: Transport,
     /// The encoding: "json" (default), or `{ avro = { registry = "http://host:8081" } }`.
     #[serde(default)]
     pub format: PoseFormat,
-    /// Milliseconds that frames may come out of order without being late; 0 by default.
+    /// Milliseconds by which frames may be out of order without being late; 0 by default.
     #[serde(default)]
     pub max_delay_ms: u32,
-    /// Milliseconds that a record's time may be ahead of the time that it comes in, or that its file is
-    /// opened; 60000 by default. One that is further ahead is an error: the clock does not follow it.
+    /// Milliseconds by which a record's time may be ahead of its arrival, or of the opening of its file;
+    /// 60000 by default. A record that is further ahead is an error, and the clock does not follow it.
     #[serde(default = "default_max_ahead_ms")]
     pub max_ahead_ms: u32,
-    /// Milliseconds without a message after which a topic's partition, or a socket, is silent; 30000 by
-    /// default. Its clock then follows the wall clock at that distance, so that it does not hold back
-    /// the others. Where the time of arrival counts, sockets need none.
+    /// Milliseconds without a message after which a partition of a topic, or a socket, is idle; 30000 by
+    /// default. The clock of an idle partition follows the wall clock at this distance, so it does not
+    /// delay the watermark.
     #[serde(default = "default_idle_timeout_ms")]
     pub idle_timeout_ms: u32,
     /// Speed of reading a file: "full" (default), "recorded", or a factor.
@@ -36,7 +35,7 @@ pub struct PosesConfig {
 }
 
 impl PosesConfig {
-    /// A problem of the settings.
+    /// Returns a problem of the settings, if there is one.
     pub fn problem(&self) -> Option<String> {
         let problem = self.transport.is_stream() && self.registry().is_some();
         problem.then(|| "transport: avro comes in messages, so not in a stream of bytes".to_owned())

@@ -4,15 +4,15 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::journal::LONGEST_MESSAGE;
 
-/// Length, checksum, number, time, sender and mark of an entry, before its message.
+/// Bytes of an entry's header: length, checksum, number, time, sender and mark.
 pub(super) const HEADER_BYTES: usize = 48;
 
 /// The origin of a message, if it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Origin {
-    /// The address that sent it.
+    /// The sender's address, if known.
     pub(crate) sender: Option<IpAddr>,
-    /// The transport's mark of the message: the packet number of a broker, or its end in a file.
+    /// The transport's mark of the message: its identity at a broker, or its end in a file.
     pub(crate) mark: u64,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Header {
     checksum: u32,
     pub(super) number: u64,
     pub(super) arrived_at_ns: i64,
-    /// Unspecified where there is none; version 4 as it is mapped into version 6.
+    /// Unspecified if the sender is unknown; IPv4 addresses are mapped to IPv6.
     sender: Ipv6Addr,
     mark: u64,
 }
@@ -59,7 +59,7 @@ impl Header {
         bytes
     }
 
-    /// The entry that `bytes` begin with, if it is all there and intact.
+    /// Returns the entry at the beginning of `bytes`, if it is complete and intact.
     pub(super) fn decode(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (n_bytes, rest) = bytes.split_first_chunk()?;
         let (checksum, rest) = rest.split_first_chunk()?;

@@ -1,10 +1,10 @@
-//! The journal: what came over a transport that cannot be asked again, kept on disk until it is not
-//! needed any more, so that it can be read again.
+//! The journal: a log on disk for messages of a transport that cannot send them again. It stores them until
+//! they are not needed any more.
 //!
-//! An entry is a message with its number, the time it came in, which never goes back, and its origin.
-//! Entries are appended to segments, files that are named by the offset they begin at. Receiving only
-//! writes; reading first makes durable what it is about to read. A journal that has grown too large
-//! loses its oldest segment, which whoever reads it is told.
+//! An entry is a message with its number, its arrival time, which never goes back, and its origin. Entries
+//! are appended to segments, which are files named by the offset at which they begin. The writer only
+//! writes. The reader makes entries durable before it reads them. A journal that is too large loses its
+//! oldest segment, and the reader reports the number of lost entries.
 
 mod header;
 mod lock;
@@ -28,14 +28,14 @@ pub(crate) use crate::journal::segment::read_at;
 pub(crate) use crate::journal::writer::Writer;
 
 const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
-/// Bound of what is kept: minutes of a building full of devices.
+/// Maximum size in bytes: minutes of a building full of devices.
 const JOURNAL_BYTES: u64 = 1024 * 1024 * 1024;
-/// No message is longer; a larger length is damage.
+/// Longest message, in bytes. A larger length is damage.
 pub(crate) const LONGEST_MESSAGE: usize = 1024 * 1024;
 
-/// Opens the journal in a folder, which is made if need be. What was not written as a whole when a
-/// run was killed is cut off. New entries go behind `read_up_to`, the offset that readers have come to:
-/// a journal that ends before it was damaged or is another one.
+/// Opens the journal in a folder, and creates the folder if needed. An entry that was not written
+/// completely when a run was killed is removed. New entries begin at or after `read_up_to`, the offset that
+/// readers have reached. If the journal ends before that offset, it was damaged or replaced.
 ///
 /// # Errors
 ///
@@ -47,7 +47,7 @@ pub(crate) fn open(folder: &Path, read_up_to: u64) -> io::Result<(Writer, Reader
     Ok((writer, reader))
 }
 
-/// Opens a journal that nobody writes to.
+/// Opens a journal that no process writes to.
 pub(crate) fn open_recording(folder: &Path) -> io::Result<Reader> {
     let segments = segments(folder)?;
     let Some(last) = segments.back().copied() else { return Err(io::ErrorKind::NotFound.into()) };
@@ -58,7 +58,7 @@ pub(crate) fn open_recording(folder: &Path) -> io::Result<Reader> {
     Ok(Reader::new(Arc::new(Shared::new(folder, state))))
 }
 
-/// Shared by writer and reader.
+/// State that the writer and the reader share.
 #[derive(Debug)]
 struct Shared {
     folder: PathBuf,
@@ -72,11 +72,11 @@ struct State {
     segments: VecDeque<u64>,
     /// The offset of the next entry.
     end: u64,
-    /// Whatever is beyond the end came in at this time or later.
+    /// Messages beyond the end arrived at this time or later.
     clock_ns: i64,
-    /// True while whoever sends cannot be reached, or is not listened to because nothing can be written.
+    /// True while senders are unreachable, or are not read because the journal cannot be written.
     away: bool,
-    /// Everything before is in every checkpoint that is kept.
+    /// Everything before this offset is in every checkpoint that is kept.
     done: u64,
     /// The last segment.
     file: Arc<SyncedFile>,
@@ -91,11 +91,11 @@ impl State {
 /// The messages that a receiver has not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backlog {
-    /// There may be more that have come in.
+    /// There may be more messages that have arrived.
     More,
-    /// There were none.
+    /// There were no messages.
     Empty,
-    /// There were none, but whoever sends cannot be reached.
+    /// There were no messages, and the sender is unreachable.
     Unreachable,
 }
 

@@ -1,4 +1,4 @@
-//! The end of the journal that messages are read from.
+//! The reading end of the journal.
 
 use std::fs::File;
 use std::io;
@@ -9,41 +9,41 @@ use crate::journal::header::{HEADER_BYTES, Header};
 use crate::journal::segment::{find_entry, read_at, remove_segment, segment_path};
 use crate::journal::{LONGEST_MESSAGE, Origin, Shared};
 
-/// Read at once; the longest entry fits.
+/// Bytes of one read; the longest entry fits.
 const PIECE_BYTES: usize = HEADER_BYTES + LONGEST_MESSAGE;
 
-/// Reads messages, each when it is durable.
+/// Reads messages that are durable.
 #[derive(Debug)]
 pub(crate) struct Reader {
     shared: Arc<Shared>,
     /// The offset of the next entry.
     at: u64,
-    /// Everything before is durable.
+    /// Everything before this offset is durable.
     durable: u64,
-    /// Whatever is beyond `durable` came in at this time or later.
+    /// Messages beyond `durable` arrived at this time or later.
     clock_ns: i64,
     away: bool,
-    /// A segment that is open for reading, by where it begins.
+    /// The segment that is open for reading, with its first offset.
     open: Option<(u64, File)>,
     buffer: Vec<u8>,
-    /// The offset of the buffer.
+    /// The offset of the buffer's first byte.
     buffer_at: u64,
-    /// Of the next entry, if one was read before.
+    /// The expected number of the next entry, if an entry was read before.
     number: Option<u64>,
-    /// True if something before the next entry could not be read.
+    /// True if damage before the next entry was skipped.
     skipped: bool,
 }
 
-/// A message that came in.
+/// A message in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry<'a> {
-    /// Its offset, and that of the next one.
+    /// The offset of this entry; `next` is the offset of the following one.
     pub(crate) offset: u64,
     pub(crate) next: u64,
     pub(crate) arrived_at_ns: i64,
     pub(crate) origin: Origin,
     pub(crate) message: &'a [u8],
-    /// Entries before it that are gone.
+    /// Number of lost entries before this one.
     pub(crate) n_lost: u64,
 }
 
@@ -64,7 +64,7 @@ impl Reader {
         }
     }
 
-    /// Reads on from an offset that an entry told.
+    /// Continues at the offset of an entry.
     pub(crate) fn seek(&mut self, offset: u64) {
         (self.at, self.number, self.skipped) = (offset, None, false);
     }
@@ -74,17 +74,17 @@ impl Reader {
         self.at
     }
 
-    /// Once all entries are read: the time before which no more can have come in.
+    /// Returns the time at or after which all further messages arrive, once all entries are read.
     pub(crate) fn clock_ns(&self) -> Option<i64> {
         (self.at >= self.durable).then_some(self.clock_ns)
     }
 
-    /// True if whoever sends could not be reached or was not listened to when entries were last waited for.
+    /// True if senders were unreachable or not read at the last [`Reader::sync`].
     pub(crate) fn away(&self) -> bool {
         self.away
     }
 
-    /// Waits for entries, and makes durable what there is.
+    /// Waits for entries, for `patience` at most, and makes all entries durable.
     pub(crate) fn sync(&mut self, patience: Duration) -> io::Result<()> {
         let (end, file) = {
             let nothing = |state: &mut super::State| state.end <= self.at;
@@ -104,7 +104,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The next entry that is durable.
+    /// Returns the next entry that is durable.
     pub(crate) fn next(&mut self) -> io::Result<Option<Entry<'_>>> {
         while self.at < self.durable {
             if !self.is_buffered() {
@@ -118,7 +118,7 @@ impl Reader {
         Ok(None)
     }
 
-    /// Goes on at the next intact entry of the segment, or at the next segment.
+    /// Continues at the next intact entry of the segment, or at the next segment.
     fn skip_damage(&mut self) -> io::Result<()> {
         self.fill(usize::MAX)?;
         let next = find_entry(&self.buffer, 0).map(|start| self.at + start as u64);
@@ -141,7 +141,7 @@ impl Reader {
         let offset = self.at;
         let (header, message) = Header::decode(self.buffered())?;
         let next = offset + (HEADER_BYTES + message.len()) as u64;
-        // Without an entry before it, nobody knows how many were skipped: one at least.
+        // Without a previous entry, the number of skipped entries is unknown: at least one.
         let n_skipped = u64::from(std::mem::take(&mut self.skipped));
         let n_lost = self.number.map_or(n_skipped, |number| header.number.saturating_sub(number));
         (self.number, self.at) = (Some(header.number.saturating_add(1)), next);
@@ -151,7 +151,7 @@ impl Reader {
         Some(Entry { offset, next, arrived_at_ns, origin, message, n_lost })
     }
 
-    /// Reads a piece of the segment from the next entry on.
+    /// Reads up to `max_bytes` of the segment from the next entry on.
     fn fill(&mut self, max_bytes: usize) -> io::Result<()> {
         self.buffer.clear();
         self.buffer.shrink_to(PIECE_BYTES);
@@ -165,14 +165,14 @@ impl Reader {
             }
         }
         let Some((_, file)) = &self.open else { return Ok(()) };
-        // A segment may be shorter than the next one lets expect.
+        // A segment may end before the next one begins.
         let n_bytes = end.min(start + file.metadata()?.len()).saturating_sub(self.at);
         let n_bytes = usize::try_from(n_bytes).unwrap_or(usize::MAX).min(max_bytes);
         self.buffer.resize(n_bytes, 0);
         read_at(file, &mut self.buffer, self.at - start)
     }
 
-    /// The bounds of the segment that the next entry is in, as far as it is durable.
+    /// Returns the bounds of the segment of the next entry, up to the durable end.
     fn segment(&self) -> Option<(u64, u64)> {
         let state = self.shared.lock();
         let behind = state.segments.partition_point(|start| *start <= self.at);
@@ -186,8 +186,9 @@ impl Reader {
         segments.get(segments.partition_point(|start| *start <= self.at)).copied()
     }
 
-    /// Says that everything before an offset is done with, and lets go of segments. One that is done
-    /// with stays: what a broker sends again because it was not told in time is known by it.
+    /// Records that everything before an offset is in checkpoints, and removes segments. One of these
+    /// segments stays: it identifies messages that a broker sends again because their acknowledgement was
+    /// late.
     pub(crate) fn trim(&self, offset: u64) -> io::Result<()> {
         let mut state = self.shared.lock();
         state.done = offset;

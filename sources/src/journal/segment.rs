@@ -1,7 +1,7 @@
-//! Segments: the files that entries are in, one behind the other.
+//! Segments: the files that contain the entries, one after the other.
 //!
-//! A disk may damage what lies in the middle. An entry is known by its checksum, so reading goes on at
-//! the next one that is intact.
+//! A disk may damage entries in the middle. Each entry has a checksum, so reading continues at the next
+//! intact one.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -44,7 +44,7 @@ pub(super) struct Tail {
     pub(super) last: Option<Header>,
 }
 
-/// Reads a segment to its last intact entry. What is behind that was not written as a whole.
+/// Reads a segment to its last intact entry. Bytes after it were not written completely.
 pub(super) fn scan(path: &Path) -> io::Result<Tail> {
     let mut tail = Tail::default();
     for_each_entry(path, |at, header, message| {
@@ -70,13 +70,13 @@ pub(super) fn for_each_entry(
     Ok(())
 }
 
-/// The offset of the first intact entry at or after `from`.
+/// Returns the offset of the first intact entry at or after `from`.
 pub(super) fn find_entry(bytes: &[u8], from: usize) -> Option<usize> {
     let behind = (bytes.len() + 1).saturating_sub(HEADER_BYTES);
     (from..behind).find(|at| Header::decode(&bytes[*at..]).is_some())
 }
 
-/// Fills `buffer` from an offset of a file, as far as there is something to read.
+/// Fills `buffer` from an offset of a file; truncates it at the end of the file.
 pub(crate) fn read_at(file: &File, buffer: &mut Vec<u8>, offset: u64) -> io::Result<()> {
     let mut filled = 0;
     while filled < buffer.len() {

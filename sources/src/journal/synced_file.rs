@@ -1,7 +1,7 @@
 //! The file of a segment that is appended to and made durable.
 //!
-//! After a failed sync, a system may take bytes for written that never reached the disk, and the next sync
-//! succeeds without them. So a file whose sync failed is written again before the next one.
+//! After a failed sync, a system may treat bytes as written that never reached the disk. The next sync
+//! succeeds without them. So a file whose sync failed is written again before the next sync.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::journal::segment::read_at;
 
-/// Bytes that are written again at a time.
+/// Bytes that are rewritten at a time.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// A file with the outcome of its last sync.
@@ -22,7 +22,7 @@ pub(super) struct SyncedFile {
 }
 
 impl SyncedFile {
-    /// A new file, or one that is there, to be appended to.
+    /// Opens a file to append to; creates it if needed.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
@@ -49,7 +49,7 @@ impl SyncedFile {
         synced
     }
 
-    /// Writes all bytes in their places again.
+    /// Rewrites all bytes in their places.
     fn write_again(&self) -> io::Result<()> {
         let mut offset = 0;
         loop {

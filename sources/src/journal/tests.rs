@@ -15,7 +15,7 @@ fn append(writer: &mut Writer, numbers: std::ops::Range<u64>) {
     }
 }
 
-/// Number of each message, its time, and how many were lost before it.
+/// Number and arrival time of each message, and the number of lost messages before it.
 fn read(reader: &mut Reader) -> Vec<(u64, i64, u64)> {
     reader.sync(NOW).expect("a disk");
     let mut entries = Vec::new();
@@ -145,7 +145,7 @@ fn a_recording_is_read_without_a_writer() {
     let (mut writer, _) = open(folder.path(), 0).expect("a folder");
     append(&mut writer, 0..3);
     drop(writer);
-    // Another one may have been killed while it wrote.
+    // Another recorder may have been killed while it wrote.
     let mut file = OpenOptions::new().append(true).open(segment_path(folder.path(), 0));
     file.as_mut().expect("it is there").write_all(&[1; 30]).expect("room");
     let mut reader = open_recording(folder.path()).expect("a folder");
@@ -188,7 +188,7 @@ fn what_is_made_durable_is_written() {
     let (mut writer, _) = open(folder.path(), 0).expect("a folder");
     writer.append_at(0, Origin::default(), &0_u64.to_le_bytes());
     writer.sync().expect("a disk");
-    // As if it had been killed before it showed the reader.
+    // As if the process had been killed before the entry was visible to the reader.
     drop(writer);
     let (_, mut reader) = open(folder.path(), 0).expect("a folder");
     assert_eq!(read(&mut reader), all(0..1));
@@ -215,7 +215,7 @@ fn damage_in_the_middle_costs_what_is_damaged() {
         let numbers: Vec<_> = found.iter().map(|(number, ..)| *number).collect();
         let expected: Vec<_> = (0..5).filter(|number| *number != damaged).collect();
         assert_eq!(numbers, expected, "byte {at}");
-        // The last one was perhaps not written as a whole: nobody knows of it.
+        // The last entry may not have been written completely, so it is not counted.
         assert_eq!(n_lost, u64::from(damaged < 4), "byte {at}");
     }
 }
@@ -229,7 +229,7 @@ fn nothing_new_is_taken_for_what_was_read() {
         assert_eq!(read(&mut reader), all(0..5));
         let read_up_to = reader.offset();
         drop((writer, reader));
-        // Lost, or the copy of another time.
+        // The journal is lost, or is an older copy.
         let path = segment_path(folder.path(), 0);
         let n_bytes = if is_gone { 0 } else { 2 * (HEADER_BYTES as u64 + 8) };
         OpenOptions::new()

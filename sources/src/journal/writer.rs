@@ -1,4 +1,4 @@
-//! The end of the journal that messages are appended to.
+//! The writing end of the journal.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -20,11 +20,11 @@ pub(crate) struct Writer {
     file: Arc<SyncedFile>,
     segment_start: u64,
     end: u64,
-    /// Of the next entry.
+    /// The number of the next entry.
     number: u64,
     latest_ns: i64,
     clock: ArrivalClock,
-    /// Of the entry before.
+    /// The mark of the previous entry.
     last_mark: Option<u64>,
     /// Entries that are not written yet.
     buffer: Vec<u8>,
@@ -78,8 +78,8 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Begins a segment at the offset that readers have come to, if the journal ends before it: what is
-    /// appended from here on must not be taken for what they have read.
+    /// Begins a segment at the offset that readers have reached, if the journal ends before it. Otherwise
+    /// readers would skip new entries as already read.
     fn begin_behind(&mut self, read_up_to: u64) -> io::Result<()> {
         if read_up_to <= self.end {
             return Ok(());
@@ -90,7 +90,7 @@ impl Writer {
             "the journal ends before the saved position; entries behind its end are lost"
         );
         self.end = read_up_to;
-        // One at least, so that the gap is counted.
+        // One number at least is skipped, so that the gap is counted.
         self.skip(1);
         self.begin_segment()?;
         self.shared.lock().end = self.end;
@@ -106,18 +106,18 @@ impl Writer {
         (self.segment_bytes, self.journal_bytes) = (segment_bytes, journal_bytes);
     }
 
-    /// The time of arrival of what comes in now.
+    /// The arrival time of a message now, in nanoseconds since the Unix epoch.
     pub(crate) fn now_ns(&mut self) -> i64 {
         self.clock.now_ns()
     }
 
-    /// Takes a message that came in now, and returns its offset; [`Writer::write`] writes it.
+    /// Buffers a message that arrives now, and returns its offset. [`Writer::write`] writes it.
     pub(crate) fn append(&mut self, origin: Origin, message: &[u8]) -> u64 {
         let now_ns = self.now_ns();
         self.append_at(now_ns, origin, message)
     }
 
-    /// Takes a message that came in at a time, as [`Writer::append`] does.
+    /// Buffers a message with an arrival time, as [`Writer::append`] does.
     pub(crate) fn append_at(&mut self, now_ns: i64, origin: Origin, message: &[u8]) -> u64 {
         let offset = self.end + self.buffer.len() as u64;
         self.latest_ns = self.latest_ns.max(now_ns);
@@ -129,7 +129,7 @@ impl Writer {
         offset
     }
 
-    /// Notes messages that were lost before they could be taken.
+    /// Counts messages that were lost before they could be appended.
     pub(crate) fn skip(&mut self, n_lost: u64) {
         self.number = self.number.saturating_add(n_lost);
     }
@@ -139,7 +139,7 @@ impl Writer {
         &self.shared.folder
     }
 
-    /// Behind the latest entry that is written.
+    /// The offset after the latest entry that is written.
     pub(crate) fn end(&self) -> u64 {
         self.end
     }
@@ -154,7 +154,7 @@ impl Writer {
         self.shared.lock().done
     }
 
-    /// Passes on the entries of earlier runs, oldest first: offset, origin and message.
+    /// Passes the entries of earlier runs to `tell`, oldest first: offset, origin and message.
     pub(crate) fn for_each_kept(&self, mut tell: impl FnMut(u64, Origin, &[u8])) -> io::Result<()> {
         let segments = self.shared.lock().segments.clone();
         for start in segments {
@@ -166,7 +166,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what was taken. What is beyond it was so at `now_ns`.
+    /// Writes the buffered entries. Unless `backlog` is [`Backlog::More`], later messages arrive at
+    /// `now_ns` or later.
     pub(crate) fn write(&mut self, now_ns: i64, backlog: Backlog) -> io::Result<()> {
         let written = self.write_taken();
         if written.is_ok() && backlog != Backlog::More {
@@ -189,18 +190,18 @@ impl Writer {
         self.flush()
     }
 
-    /// Makes durable what was taken; [`Writer::write`] shows it to the reader.
+    /// Makes the buffered entries durable. [`Writer::write`] makes them visible to the reader.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.flush()?;
         self.file.sync()
     }
 
-    /// True if messages wait that could not be written.
+    /// True if entries are still buffered because they could not be written.
     pub(crate) fn is_behind(&self) -> bool {
         !self.buffer.is_empty()
     }
 
-    /// Writes what was taken as a whole, or nothing of it.
+    /// Writes all buffered entries, or none of them.
     fn flush(&mut self) -> io::Result<()> {
         let mut file = self.file.file();
         if let Err(error) = file.write_all(&self.buffer) {
@@ -219,14 +220,14 @@ impl Writer {
         SourceError::Journal { folder: self.shared.folder.clone(), source }
     }
 
-    /// Begins the next segment, and lets go of the oldest if there is too much.
+    /// Begins the next segment, and removes the oldest ones if the journal is too large.
     fn begin_segment(&mut self) -> io::Result<()> {
         self.file.sync()?;
         let folder = &self.shared.folder;
         let file = Arc::new(SyncedFile::open(&segment_path(folder, self.end))?);
         file.file().set_len(0)?;
         File::open(folder)?.sync_all()?;
-        // Only now: what fails before is tried again as a whole.
+        // Changed only now, so that a failed call can be repeated as a whole.
         (self.file, self.segment_start) = (file, self.end);
         let mut state = self.shared.lock();
         state.segments.push_back(self.end);

@@ -1,35 +1,35 @@
-//! Device clocks that are kept steady: what jumps, wraps or drifts is put where it belongs.
+//! Corrects device clocks: removes jumps, wraps and drift.
 //!
-//! A device's clock tells well how far apart two frames are, until it jumps. The frame counter is the
-//! witness: it tells how many frames there were in between. Where the time of arrival is known it
-//! tells what the device's clock should say.
+//! A device clock measures the interval between two frames well, until it jumps. The frame counter detects
+//! a jump: it shows the number of frames in between. If the arrival time is known, the clock follows it.
 
 use serde::{Deserialize, Serialize};
 
 /// The usual jitter of a network.
 pub(crate) const JITTER_NS: i64 = 200_000_000;
-/// Clocks that are further off than this have jumped.
+/// Largest error against the arrival time that is not a jump.
 const MAX_ERROR_NS: i64 = 1_000_000_000;
-/// A step that is so many times longer than the counter lets expect is a jump, if it is long at all.
+/// A step is a jump if it is this many times longer than the counter predicts, and longer than
+/// `MAX_ERROR_NS`.
 const MAX_STRETCH: f64 = 20.0;
-/// Weight of a new interval in the usual one.
+/// Weight of a new interval in the average interval.
 const INTERVAL_GAIN: f64 = 0.05;
-/// Share of the error against the time of arrival that a frame takes away: drift goes, jitter stays
-/// outside.
+/// Share of the error against the arrival time that each frame corrects. It is small, so that the clock
+/// follows drift but not jitter.
 const DRIFT_GAIN: f64 = 1.0 / 256.0;
 
-/// The clock of one device, behind its latest frame.
+/// The aligned clock of one device, at its latest frame.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(clippy::struct_field_names, reason = "units are last in names")]
 pub(crate) struct AlignedClock {
     device_ns: i64,
     aligned_ns: i64,
-    /// The usual time from one count to the next; zero if it is not known yet.
+    /// The average time from one count to the next; zero before it is known.
     interval_ns: f64,
 }
 
 impl AlignedClock {
-    /// The clock behind the first frame.
+    /// A clock at the first frame: at its arrival time if known, otherwise at its device time.
     pub(crate) fn new(device_ns: i64, arrived_at_ns: Option<i64>) -> Self {
         let aligned_ns = arrived_at_ns.unwrap_or(device_ns);
         Self { device_ns, aligned_ns, interval_ns: 0.0 }
@@ -40,7 +40,8 @@ impl AlignedClock {
         self.aligned_ns
     }
 
-    /// The time of a frame, which is so many counts behind the one before; never before that one's.
+    /// Advances to a frame that is `n_counts` counts after the last one, and returns its time. The time
+    /// never goes back.
     pub(crate) fn step(
         &mut self,
         device_ns: i64,
@@ -65,14 +66,14 @@ impl AlignedClock {
     }
 }
 
-/// True if a clock has not just gone on. Before any interval is known, only a step back tells.
+/// True if a device clock jumped by this step. Before an interval is known, only a step back is a jump.
 fn jumped(step_ns: i64, expected_ns: i64) -> bool {
     let too_long = expected_ns > 0 && step_ns as f64 > MAX_STRETCH * expected_ns as f64;
     step_ns < 0 || (too_long && step_ns > MAX_ERROR_NS)
 }
 
-/// Where a clock is that should be at the time of arrival: behind it, since nothing comes in before it was
-/// measured.
+/// Pulls a clock towards the arrival time. The result is never later than the arrival, since a frame is
+/// measured before it arrives. An error above `MAX_ERROR_NS` sets the clock to the arrival time.
 fn follow(aligned_ns: i64, arrived_at_ns: i64) -> i64 {
     let error_ns = arrived_at_ns.saturating_sub(aligned_ns);
     if error_ns.saturating_abs() > MAX_ERROR_NS {
@@ -87,14 +88,14 @@ mod tests {
 
     const MS: i64 = 1_000_000;
 
-    /// Times in milliseconds for device times and counts.
+    /// Aligned times of frames with these device times and counts; all times are in milliseconds.
     fn aligned(frames: &[(i64, u32)], arrivals: Option<&[i64]>) -> Vec<i64> {
         let arrived_at_ns = |nth: usize| arrivals.map(|arrivals| arrivals[nth] * MS);
         let (first_ms, mut last) = frames[0];
         let mut clock = AlignedClock::new(first_ms * MS, arrived_at_ns(0));
         let begun_ms = clock.aligned_ns / MS;
         let later = frames.iter().enumerate().skip(1).map(|(nth, (device_ms, count))| {
-            // Counters of 16 bits.
+            // The counter has 16 bits.
             let n_counts = count.wrapping_sub(std::mem::replace(&mut last, *count)) & 0xFFFF;
             clock.step(device_ms * MS, n_counts, arrived_at_ns(nth)) / MS
         });
@@ -105,7 +106,7 @@ mod tests {
     fn the_counter_tells_what_a_jump_hides() {
         let frames = [(1000, 7), (1010, 8), (1020, 9), (1040, 11), (1050, 12)];
         assert_eq!(aligned(&frames, None), [1000, 1010, 1020, 1040, 1050], "a steady clock stays");
-        // Back by seven seconds, with two frames lost; then forward again by ten.
+        // The clock steps back by seven seconds while two frames are lost, then forward by ten.
         let jumps = [(10_000, 7), (10_010, 8), (3020, 11), (3030, 12), (13_040, 13)];
         assert_eq!(aligned(&jumps, None), [10_000, 10_010, 10_040, 10_050, 10_060]);
         let wrap = [(100, 65_535), (110, 0), (50, 1)];
@@ -116,15 +117,16 @@ mod tests {
 
     #[test]
     fn arrival_tells_what_the_clock_should_say() {
-        // The device starts anywhere; jitter of arrival is not seen, a restart is.
+        // The device clock has any origin. The aligned time follows a restart, but not the jitter of
+        // arrival.
         let frames = [(5, 1), (15, 2), (25, 3), (2, 1), (12, 2)];
         let arrivals = [70_000, 70_019, 70_020, 80_000, 80_011];
         assert_eq!(aligned(&frames, Some(&arrivals)), [70_000, 70_010, 70_020, 80_000, 80_010]);
-        // The first frame took longer than others.
+        // The first frame arrives with a longer delay than the others.
         let frames = [(0, 1), (10, 2), (20, 3), (30, 4)];
         let arrivals = [70_015, 70_016, 70_025, 70_038];
         assert_eq!(aligned(&frames, Some(&arrivals)), [70_015, 70_016, 70_025, 70_035]);
-        // A clock that is slow by 50 millionths is followed.
+        // The aligned time follows a clock that is slow by 50 parts per million.
         let n_frames = 200_000;
         let frames: Vec<_> = (0..n_frames).map(|nth| (i64::from(nth) * 10, nth)).collect();
         let arrivals: Vec<_> =

@@ -1,5 +1,5 @@
-//! Decisions about a partition that a replay cannot reproduce: they depend on the host's clock, or on when a
-//! partition was found. They are stored before they take effect.
+//! Decisions about a partition that a replay cannot reproduce. They depend on the host's clock, or on when
+//! a partition was found. They are stored before they take effect.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -12,9 +12,9 @@ use crate::{SourceContext, SourceError};
 /// A decision about a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// The next message that had not been read.
+    /// The offset of the next unread message.
     pub offset: u64,
-    /// The partition's clock, at least.
+    /// The minimum of the partition's clock after the decision.
     pub clock: Tick,
     /// The kind of decision.
     pub kind: DecisionKind,
@@ -23,22 +23,23 @@ pub struct Decision {
 /// The kinds of decisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecisionKind {
-    /// The partition was idle, or began there: its clock moved.
+    /// The partition was idle, or was new: its clock advanced.
     Idle,
-    /// The message is an error: its producer wrote a time that is too far ahead of the host's clock.
+    /// The message is dropped: its producer wrote a time too far ahead of the host's clock.
     Refused,
 }
 
-/// Stores decisions, so that a replay gives records the ticks that they had.
+/// Stores decisions, so that a replay assigns the same ticks to records.
 pub trait Decisions: Debug + Send + Sync {
-    /// Makes a decision durable; to be called before it takes effect.
+    /// Makes a decision durable. The caller does this before the decision takes effect.
     ///
     /// # Errors
     ///
-    /// [`SourceError::Decision`] if it cannot be stored; it must not take effect then.
+    /// [`SourceError::Decision`] if it cannot be stored. The decision must not take effect then.
     fn store(&self, source: &str, partition: &str, decision: Decision) -> Result<(), SourceError>;
 
-    /// Those of a partition, in the order of their offsets; idleness comes before a refusal.
+    /// Returns the decisions about a partition, ordered by offset. At one offset, idleness is before a
+    /// refusal.
     ///
     /// # Errors
     ///
@@ -46,7 +47,7 @@ pub trait Decisions: Debug + Send + Sync {
     fn stored(&self, source: &str, partition: &str) -> Result<Vec<Decision>, SourceError>;
 }
 
-/// Stores none, for sources that are not replayed.
+/// Stores nothing, for sources that are not replayed.
 #[derive(Clone, Copy, Debug)]
 pub struct NoDecisions;
 
@@ -66,7 +67,7 @@ pub(crate) struct PartitionDecisions {
     decisions: Arc<dyn Decisions>,
     source: String,
     partition: String,
-    /// Those of earlier runs that are still ahead; none before they are read.
+    /// Decisions of earlier runs that are still ahead; `None` before they are loaded.
     replayed: Option<VecDeque<Decision>>,
 }
 
@@ -80,7 +81,7 @@ impl PartitionDecisions {
         }
     }
 
-    /// For another partition of the source, about which nothing was decided yet.
+    /// No decisions so far, for a new partition of the source.
     pub(crate) fn for_partition(&self, partition: &str) -> Self {
         Self {
             decisions: Arc::clone(&self.decisions),
@@ -94,8 +95,8 @@ impl PartitionDecisions {
         self.decisions.store(&self.source, &self.partition, decision)
     }
 
-    /// Takes the next decision of an earlier run up to a message. They are read at the first message: an
-    /// earlier run may add to them until this one polls its sources.
+    /// Returns the next decision of an earlier run up to a message. Loads the decisions at the first
+    /// message, since an earlier run may add some until this run polls its sources.
     pub(crate) fn replay(&mut self, offset: u64) -> Result<Option<Decision>, SourceError> {
         if self.replayed.is_none() {
             let stored = self.decisions.stored(&self.source, &self.partition)?;

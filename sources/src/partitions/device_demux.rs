@@ -1,5 +1,5 @@
-//! Demultiplexes the messages of several devices: each goes to the partition of its sender, and the records of all
-//! partitions leave in the order of their ticks.
+//! Demultiplexes the messages of several devices. Each message is decoded in the partition of its sender,
+//! and the records of all partitions are emitted in the order of their ticks.
 
 use schemas::{Record, SourceKind, Tick};
 
@@ -11,28 +11,28 @@ use crate::partitions::ingress::Ingress;
 use crate::partitions::partition_decoder::{Decoding, PartitionDecoder};
 use crate::{Poll, PollState, SourceError};
 
-/// From the journal, or before: the system had no room for them.
+/// Drop reason of messages that the journal or the system dropped for lack of room.
 const LOST: &str = "lost before it was read";
 
-/// Takes messages in.
+/// Decodes messages in the partitions of their senders, and merges the records.
 pub(crate) struct DeviceDemux {
     partitions: DevicePartitions,
     decoding: Decoding,
     timing: Timing,
-    /// The clock of the partition that is the furthest.
+    /// The latest clock of all partitions.
     clock: Tick,
-    /// When the latest message came in.
+    /// The arrival time of the latest message.
     arrived_at_ns: i64,
-    /// Records that are further than the partition that is the furthest behind.
+    /// Records beyond the clock of the slowest partition.
     waiting: Vec<(Tick, Record)>,
 }
 
-/// The kind of clock of partitions.
+/// Settings of the clocks of partitions.
 #[derive(Clone, Copy, Debug)]
 struct Timing {
-    /// True if they follow the time that messages come in, rather than the messages' own.
+    /// True if clocks follow the arrival times of messages, rather than the messages' own times.
     arrival: bool,
-    /// True if each device has its own; otherwise all are where the furthest is.
+    /// True if each device has its own clock; otherwise all clocks are equal to the latest.
     aligned: bool,
 }
 
@@ -41,52 +41,52 @@ impl Timing {
         Self { arrival: clock != Some(Clock::Device), aligned: clock == Some(Clock::Aligned) }
     }
 
-    /// Before this, nothing is stamped that comes in at a time.
+    /// The earliest capture time of a message with this arrival time.
     fn earliest_ns(self, arrived_at_ns: i64) -> i64 {
         arrived_at_ns.saturating_sub(if self.aligned { JITTER_NS } else { 0 })
     }
 
-    /// Moves a partition's clock before what comes in at a time is read: so what happens then is stamped
-    /// alike, whether time went by or the next message was read at once. `furthest` is the clock of the
-    /// partition that is the furthest.
+    /// Advances a partition's clock before messages with this arrival time are read. So events have the
+    /// same ticks, whether time passed or the next message was read at once. `furthest` is the latest clock
+    /// of all partitions.
     fn advance(self, messages: &mut PartitionDecoder, furthest: Tick, arrived_at_ns: i64) {
         let now_ns = self.earliest_ns(arrived_at_ns);
         messages.tell_silences(now_ns);
         if self.arrival {
             messages.collector.advance_to(now_ns);
         } else {
-            // In one clock, nothing is before what came before it.
+            // The partitions share one clock, so no record is before an earlier message.
             messages.collector.advance_to_tick(furthest);
         }
     }
 }
 
 impl DeviceDemux {
-    /// Goes on where an earlier run was; otherwise at `start`.
+    /// Continues at the positions of an earlier run; otherwise at `start`.
     pub(crate) fn open(
         ingress: &Ingress<'_>,
         kind: SourceKind,
         start: u64,
     ) -> Result<Self, SourceError> {
         let timing = Timing::of(ingress.clock);
-        // Who is there is told by the time that frames come in.
+        // Presence is derived from the arrival times of frames.
         let partitions = DevicePartitions::open(ingress, kind, start, timing.arrival)?;
         let (decoding, clock) = (Decoding::open(ingress), partitions.furthest_clock());
         let (arrived_at_ns, waiting) = (i64::MIN, Vec::new());
         Ok(Self { partitions, decoding, timing, clock, arrived_at_ns, waiting })
     }
 
-    /// The position to continue at.
+    /// The offset to continue at.
     pub(crate) fn offset(&self) -> u64 {
         self.partitions.offset()
     }
 
-    /// The partition of unknown senders, if the messages' own time counts.
+    /// The partition of unknown senders, if clocks follow the messages' own times.
     pub(crate) fn timed(&mut self) -> Option<&mut PartitionDecoder> {
         (!self.timing.arrival).then_some(&mut self.partitions.rest)
     }
 
-    /// Takes a message; gives how many frames and bad records that were.
+    /// Decodes a message, and returns its number of frames and bad records.
     pub(crate) fn take(&mut self, entry: &Entry<'_>) -> Result<usize, SourceError> {
         let Entry { offset, next, arrived_at_ns, origin, message, .. } = *entry;
         self.arrived_at_ns = arrived_at_ns;
@@ -106,7 +106,7 @@ impl DeviceDemux {
         Ok(messages.collector.len() - n_before)
     }
 
-    /// Counts what was lost before a message; who sent it is lost, too.
+    /// Counts messages that were lost before this one. Their senders are not known.
     fn count_lost(&mut self, entry: &Entry<'_>) {
         let rest = &mut self.partitions.rest;
         if entry.n_lost > 0 && entry.offset >= rest.offset() {
@@ -118,7 +118,8 @@ impl DeviceDemux {
         }
     }
 
-    /// Everything before an offset was read. Later messages arrive at `clock_ns` or later.
+    /// Advances all partitions to an offset before which every message was read. Later messages arrive at
+    /// `clock_ns` or later.
     pub(crate) fn taken_to(&mut self, offset: u64, clock_ns: Option<i64>) {
         let arrived_at_ns = clock_ns.unwrap_or(i64::MIN).max(self.arrived_at_ns);
         self.clock = self.clock.max(self.partitions.rest.collector.clock());
@@ -131,7 +132,7 @@ impl DeviceDemux {
         self.partitions.record_position(timing.earliest_ns(arrived_at_ns));
     }
 
-    /// Takes out what all partitions have come to.
+    /// Returns the records of all partitions up to the slowest clock.
     pub(crate) fn poll(&mut self) -> Poll {
         let clock = self.partitions.slowest_clock();
         let mut poll = self.partitions.poll(|messages| messages.collector.take());
@@ -141,21 +142,21 @@ impl DeviceDemux {
         Poll { clock, ..poll }
     }
 
-    /// Takes out everything, when no more messages come.
+    /// Returns all records, when no more messages follow.
     pub(crate) fn finish(&mut self) -> Poll {
         let mut poll = self.partitions.poll(PartitionDecoder::finish);
         self.in_order(&mut poll);
         Poll { clock: self.partitions.furthest_clock(), state: PollState::End, ..poll }
     }
 
-    /// Puts what waits and what came in the order of their ticks.
+    /// Merges pending and new records in the order of their ticks.
     fn in_order(&mut self, poll: &mut Poll) {
         let came = std::mem::replace(&mut poll.records, std::mem::take(&mut self.waiting));
         poll.records.extend(came);
         poll.records.sort_by_key(|(tick, _)| *tick);
     }
 
-    /// The offset from which on messages are needed, if all before a tick is done with.
+    /// Returns the first offset that is still needed, if checkpoints contain everything before `tick`.
     pub(crate) fn needed(&mut self, tick: Tick) -> Option<u64> {
         self.partitions.needed(tick)
     }

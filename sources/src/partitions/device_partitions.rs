@@ -1,5 +1,5 @@
-//! The devices of a journal: each is a partition of its source, with its own clock and position, from its first
-//! message until it is idle.
+//! The devices of a journal. Each device is a partition of its source, with its own clock and position,
+//! from its first message until it is idle.
 //!
 //! A quarantined device keeps its position, and its messages stay in the journal. When it is read again, the
 //! reader starts at that position, and the other devices skip messages until they reach their own.
@@ -16,7 +16,8 @@ use crate::partitions::partition_decoder::PartitionDecoder;
 use crate::partitions::position::{self, UNKNOWN_DEVICES};
 use crate::{PartitionPosition, Poll, SourceContext, SourceError};
 
-/// Devices that are partitions at one time. Others share the one of what has no sender.
+/// Maximum number of devices that are partitions at one time. Others share the partition of unknown
+/// senders.
 const MOST_DEVICES: usize = 1024;
 
 /// The partitions of a journal.
@@ -25,27 +26,28 @@ pub(crate) struct DevicePartitions {
     pub(crate) rest: PartitionDecoder,
     devices: BTreeMap<IpAddr, Device>,
     quarantined: BTreeMap<IpAddr, QuarantinedDevice>,
-    /// True if devices that are heard for the first time are quarantined.
+    /// True if new devices are quarantined.
     quarantines_unknown: bool,
 }
 
-/// A device that sends.
+/// A device that sends messages.
 struct Device {
     messages: PartitionDecoder,
-    /// From which tick on it is no partition any more. It is kept until no checkpoint has it.
+    /// The tick at which the partition ended, if it did. The device stays here until no checkpoint contains
+    /// it.
     gone: Option<Tick>,
 }
 
 /// A device that is quarantined.
 struct QuarantinedDevice {
-    /// What it sent from here on is not read.
+    /// Messages of the device from this offset on are not read.
     offset: u64,
     position: Vec<u8>,
 }
 
 impl DevicePartitions {
-    /// Goes on where an earlier run was; otherwise at `start`. With `presence`, they report which devices are
-    /// there.
+    /// Continues at the positions of an earlier run; otherwise at `start`. With `presence`, partitions
+    /// report when devices connect and disconnect.
     pub(crate) fn open(
         ingress: &Ingress<'_>,
         kind: SourceKind,
@@ -73,22 +75,22 @@ impl DevicePartitions {
         Ok(Self { rest, devices, quarantined, quarantines_unknown })
     }
 
-    /// The position to continue at.
+    /// The lowest offset at which a partition continues.
     pub(crate) fn offset(&self) -> u64 {
         self.partitions().map(PartitionDecoder::offset).min().unwrap_or_default()
     }
 
-    /// The clock of the partition that is the furthest behind.
+    /// The clock of the slowest partition.
     pub(crate) fn slowest_clock(&self) -> Tick {
         self.clocks().min().unwrap_or_default()
     }
 
-    /// The clock of the partition that is the furthest.
+    /// The latest clock of all partitions.
     pub(crate) fn furthest_clock(&self) -> Tick {
         self.clocks().max().unwrap_or_default()
     }
 
-    /// The partition that a message belongs to. None if it is quarantined, or has read the message.
+    /// Returns the partition that a message belongs to. None if it is quarantined, or has read the message.
     pub(crate) fn of(
         &mut self,
         sender: Option<IpAddr>,
@@ -116,14 +118,14 @@ impl DevicePartitions {
         (offset >= messages.offset()).then_some(messages)
     }
 
-    /// Each of the partitions there are.
+    /// Calls `change` for each partition that has not ended.
     pub(crate) fn for_each(&mut self, mut change: impl FnMut(&mut PartitionDecoder)) {
         let devices = self.devices.values_mut().filter(|device| device.gone.is_none());
         iter::once(&mut self.rest).chain(devices.map(|it| &mut it.messages)).for_each(&mut change);
     }
 
-    /// Has partitions that were silent at a time leave, at the end of a granule; the others note where they
-    /// are.
+    /// Records positions. A partition that is idle by `now_ns` ends, if its clock has passed the end of a
+    /// granule.
     pub(crate) fn record_position(&mut self, now_ns: i64) {
         self.rest.record_position();
         for device in self.devices.values_mut().filter(|device| device.gone.is_none()) {
@@ -133,7 +135,7 @@ impl DevicePartitions {
         }
     }
 
-    /// Takes out what each of them has with `take`.
+    /// Polls each partition with `take`, and adds the positions of quarantined devices.
     pub(crate) fn poll(&mut self, mut take: impl FnMut(&mut PartitionDecoder) -> Poll) -> Poll {
         let mut poll = take(&mut self.rest);
         let quarantined = poll.positions.iter().flat_map(|mark| {
@@ -154,7 +156,7 @@ impl DevicePartitions {
         poll
     }
 
-    /// The offset from which on messages are needed, if all before a tick is done with.
+    /// Returns the first offset that is still needed, if checkpoints contain everything before `tick`.
     pub(crate) fn needed(&mut self, tick: Tick) -> Option<u64> {
         self.devices.retain(|_, device| device.gone.is_none_or(|gone| gone > tick));
         let devices = self.devices.values_mut().map(|device| &mut device.messages);
@@ -176,7 +178,7 @@ impl DevicePartitions {
 }
 
 impl Device {
-    /// Its messages, from an offset on if it was gone.
+    /// Returns the device's partition. If it had ended, it begins again at `offset`.
     fn back(&mut self, rest: &PartitionDecoder, offset: u64) -> &mut PartitionDecoder {
         if self.gone.take().is_some() {
             self.messages.begin_again(rest, offset);
@@ -186,7 +188,7 @@ impl Device {
 }
 
 impl QuarantinedDevice {
-    /// A device that is quarantined where it is.
+    /// Quarantines a device at its current position.
     fn at(messages: &PartitionDecoder) -> Self {
         let (source, partition) = (messages.collector.source(), messages.collector.partition());
         tracing::error!(source, partition, "quarantined");
@@ -194,7 +196,7 @@ impl QuarantinedDevice {
     }
 }
 
-/// Devices that were noted in an earlier run, or are named as quarantined.
+/// Returns the devices that have a saved position or are named as quarantined.
 fn known(context: &SourceContext<'_>) -> BTreeSet<IpAddr> {
     let noted = context.positions.iter().filter_map(|(name, _)| str::from_utf8(name).ok());
     let named = context.quarantine.iter().filter_map(|name| name.split_once('/'));

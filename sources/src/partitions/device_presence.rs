@@ -1,54 +1,54 @@
-//! Which devices are there: each from its first frame on, until it was silent for a while. Of devices
-//! beyond a bound nothing is told.
+//! Presence of devices: a device is present from its first frame until it is idle. Devices beyond a limit
+//! are not reported.
 
 use schemas::{Event, EventId, EventType, SourceKind, Tick};
 use serde::{Deserialize, Serialize};
 
-/// Devices that are known at one time: anyone can make up names.
+/// Maximum number of devices at one time, since a sender can invent names.
 const MOST_ROUTERS: usize = 1024;
 
-/// A device that was heard.
+/// A device and its latest frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PresentDevice {
     name: String,
-    /// When its latest frame came in; none while it is silent.
+    /// The arrival time of its latest frame; none while it is idle.
     heard_at_ns: Option<i64>,
 }
 
-/// The devices of a partition whose frames come in as time goes on.
+/// Tracks the devices of a partition by the arrival times of their frames.
 #[derive(Debug)]
 pub(crate) struct DevicePresence {
     pipeline: String,
     timeout_ns: i64,
     known: Vec<PresentDevice>,
-    /// Since what was heard is done with.
+    /// Changes since the last commit.
     changes: Vec<Change>,
-    /// True if one fell silent since then.
+    /// True if a device became idle since the last commit.
     some_silent: bool,
 }
 
-/// A device that was heard or fell silent, and what it was before.
+/// A change of a device, with its state before.
 #[derive(Clone, Copy, Debug)]
 enum Change {
-    /// It was not known.
+    /// The device at this index was not known.
     New(usize),
-    /// It was heard then, or was silent.
+    /// The device at this index, and the earlier arrival time of its latest frame.
     Known(usize, Option<i64>),
 }
 
 impl DevicePresence {
-    /// Nobody yet; who sends nothing for `timeout_ns` is silent.
+    /// No devices so far. A device that sends nothing for `timeout_ns` is idle.
     pub(crate) fn new(pipeline: &str, timeout_ns: i64) -> Self {
         let (known, changes) = (Vec::new(), Vec::new());
         Self { pipeline: pipeline.to_owned(), timeout_ns, known, changes, some_silent: false }
     }
 
-    /// Nobody yet, in another partition.
+    /// No devices so far, for another partition.
     pub(crate) fn for_partition(&self) -> Self {
         Self::new(&self.pipeline, self.timeout_ns)
     }
 
-    /// Hears a device; true if it was not there before.
+    /// Records a frame of a device; returns true if the device was not present.
     pub(crate) fn hear(&mut self, name: &str, now_ns: i64) -> bool {
         if let Some(idx) = self.known.iter().position(|router| router.name == name) {
             let before = self.known[idx].heard_at_ns.replace(now_ns);
@@ -63,7 +63,8 @@ impl DevicePresence {
         true
     }
 
-    /// Finds who fell silent first, if anyone has by then; gives its name, and when that was.
+    /// Finds the device that became idle first, if any has by `now_ns`. Returns its name, and when it
+    /// became idle.
     pub(crate) fn fall_silent(&mut self, now_ns: i64) -> Option<(String, i64)> {
         let heard = self.known.iter().enumerate();
         let heard = heard.filter_map(|(idx, router)| Some((router.heard_at_ns?, idx)));
@@ -78,7 +79,7 @@ impl DevicePresence {
         Some((router.name.clone(), silent_at_ns))
     }
 
-    /// Forgets what was before the latest changes, and devices that fell silent in them.
+    /// Commits the latest changes, and removes devices that became idle.
     pub(crate) fn commit(&mut self) {
         self.changes.clear();
         if std::mem::take(&mut self.some_silent) {
@@ -86,7 +87,7 @@ impl DevicePresence {
         }
     }
 
-    /// The devices as they were before the latest changes, unless they are done with.
+    /// Returns the devices as of the last commit.
     pub(crate) fn before_latest(&self) -> Vec<PresentDevice> {
         let mut known = self.known.clone();
         for change in self.changes.iter().rev() {
@@ -98,12 +99,12 @@ impl DevicePresence {
         known
     }
 
-    /// The devices as they were.
+    /// Restores the devices of a saved position.
     pub(crate) fn restore(&mut self, known: Vec<PresentDevice>) {
         self.known = known;
     }
 
-    /// A device connected or disconnected.
+    /// Returns the event of a device that connected or disconnected.
     pub(crate) fn event(
         &self,
         event_type: EventType,
@@ -169,7 +170,7 @@ mod tests {
             }
             assert_eq!(presence.before_latest(), states[states.len() - 1], "step {step}");
             states.push(presence.known.clone());
-            // The last two at once.
+            // The last two changes are checked together.
             if step < 2 {
                 presence.commit();
             } else {

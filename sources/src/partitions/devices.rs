@@ -1,5 +1,5 @@
-//! What devices tell, and what has to be remembered of them to understand it: clocks wrap, counters
-//! wrap, and some count nothing at all.
+//! The state of devices that is needed to read their frames: clocks wrap, counters wrap, and some devices
+//! have no counter.
 
 mod counters;
 
@@ -10,10 +10,10 @@ use crate::partitions::aligned::{AlignedClock, JITTER_NS};
 use crate::partitions::devices::counters::Counters;
 use crate::{Counter, DeviceFrame, DeviceTime};
 
-/// Microseconds after which a clock of 32 bits begins again: 71.6 minutes.
+/// Microseconds after which a 32-bit clock wraps: 71.6 minutes.
 const WRAP_US: i64 = 1 << 32;
 
-/// One of the devices.
+/// The state of one device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Device {
     last_us: Option<u32>,
@@ -24,10 +24,10 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// Nanoseconds on a clock of 32 bits since its first period began; jumps stay what they are. A clock
-    /// that has wrapped for longer than there are nanoseconds stands still.
+    /// Returns the nanoseconds since the first period of a 32-bit clock began. Jumps are not corrected. A
+    /// clock that has wrapped beyond the range of nanoseconds stands still.
     fn unwrap_ns(&mut self, now_us: u32) -> i64 {
-        // A step back of more than half the range is a wrap; a smaller one is a clock that jumped.
+        // A step back of more than half the range is a wrap; a smaller step back is a jump.
         if self.last_us.is_some_and(|last_us| last_us > now_us && last_us - now_us > u32::MAX / 2) {
             self.wraps = self.wraps.saturating_add(1);
         }
@@ -35,7 +35,7 @@ impl Device {
         self.wraps.saturating_mul(WRAP_US).saturating_add(now_us.into()).saturating_mul(1000)
     }
 
-    /// The number of a frame, and how many were skipped before it.
+    /// Returns the number of a frame, and how many frames are missing before it.
     fn count(&mut self, counter: Counter) -> (u32, u32) {
         let nth = self.n_frames;
         self.n_frames = nth.wrapping_add(1);
@@ -43,31 +43,31 @@ impl Device {
     }
 }
 
-/// Devices that are remembered: many phones have a new name every quarter of an hour.
+/// Maximum number of devices: many phones have a new name every quarter of an hour.
 const MOST_DEVICES: usize = 1024;
 
-/// What a device's place held before the latest frames.
+/// The content of a slot before the latest frames.
 #[derive(Clone, Debug)]
 enum Before {
     Nothing,
     Same(Device),
-    /// One that was forgotten for it.
+    /// Another device, which the current one replaced.
     Other(String, String, Device),
 }
 
-/// The devices of a partition: those that are heard often, if there are many.
+/// The devices of a partition. Beyond the limit, a new device replaces the one with the fewest frames.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Devices {
-    /// Receiver and, where that one counts, transmitter.
+    /// The receiver, and the transmitter if frames have the transmitter's counter.
     names: Vec<(String, String)>,
     states: Vec<Device>,
-    /// True if their clocks are to be kept steady.
+    /// True if device clocks are aligned.
     align: bool,
-    /// The devices of the latest frames, and what was there before.
+    /// Slots of the latest frames, and their content before.
     changed: Vec<(usize, Before)>,
-    /// The device of the frame before this one: often it is the same.
+    /// The slot of the previous frame: the next frame is often of the same device.
     last: usize,
-    /// True if that one was known by who sent, too.
+    /// True if the previous frame was identified by its transmitter, too.
     by_transmitter: bool,
 }
 
@@ -75,27 +75,26 @@ pub(crate) struct Devices {
 pub(crate) type KeptDevices = Vec<(String, String, Device)>;
 
 impl Devices {
-    /// Keeps their clocks steady.
+    /// Aligns the clocks of devices.
     pub(crate) fn align(&mut self) {
         self.align = true;
     }
 
-    /// None yet, of another partition.
+    /// No devices so far, for another partition.
     pub(crate) fn for_partition(&self) -> Self {
         Self { align: self.align, ..Self::default() }
     }
 
-    /// Where the clock is of the device that is the furthest behind, if their clocks are kept steady and by
-    /// the time of arrival. A device that has not been heard for as long as a network may delay its frames
-    /// counts no more.
+    /// Returns the time of the slowest device clock, if clocks are aligned with the arrival time. A device
+    /// does not count after the longest time by which a network may delay its frames.
     pub(crate) fn slowest_ns(&self, arrived_at_ns: Option<i64>) -> Option<i64> {
         let least_ns = arrived_at_ns.filter(|_| self.align)?.saturating_sub(JITTER_NS);
         let clocks = self.states.iter().filter_map(|device| Some(device.aligned?.now_ns()));
         Some(clocks.filter(|now_ns| *now_ns >= least_ns).min().unwrap_or(least_ns))
     }
 
-    /// The scalars of a frame of a link, by the device's clock unless that says nothing. The link may be
-    /// the `same` as that of the frame before.
+    /// Returns the scalars of a frame of a link. Their time is the device's, or the arrival time if the
+    /// device has none. `same` may be true if the previous frame has the same link.
     pub(crate) fn read(
         &mut self,
         (receiver, transmitter): (&str, &str),
@@ -145,7 +144,7 @@ impl Devices {
         &mut self.states[idx]
     }
 
-    /// Returns the index of a new device.
+    /// Adds a device, and returns its index.
     fn add(&mut self, names: (String, String)) -> usize {
         let idx = self.states.len();
         self.names.push(names);
@@ -154,7 +153,7 @@ impl Devices {
         idx
     }
 
-    /// Returns the index of a new device, in place of the one that was heard longest ago.
+    /// Replaces the device with the fewest frames, and returns its index.
     fn replace(&mut self, names: (String, String)) -> usize {
         let least = self.states.iter().enumerate().min_by_key(|(_, device)| device.n_frames);
         let idx = least.map_or(0, |(idx, _)| idx);
@@ -176,7 +175,7 @@ impl Devices {
         self.changed.clear();
     }
 
-    /// The devices as they were before the latest frames, unless they are done with.
+    /// Returns the devices as of the last commit.
     pub(crate) fn before_latest(&self) -> KeptDevices {
         let kept = self.names.iter().zip(&self.states).enumerate();
         let kept = kept.filter_map(|(idx, ((receiver, transmitter), device))| {
@@ -194,7 +193,7 @@ impl Devices {
         kept.collect()
     }
 
-    /// The devices as they were.
+    /// Restores the devices of a saved position.
     pub(crate) fn restore(&mut self, kept: KeptDevices) {
         for (receiver, transmitter, device) in kept {
             self.names.push((receiver, transmitter));
@@ -247,7 +246,7 @@ mod tests {
 
     #[test]
     fn forged_wraps_do_not_overflow() {
-        // Restored just before the last period that nanoseconds reach.
+        // Starts just before the last period that fits in nanoseconds.
         let mut device = Device { wraps: i64::MAX / 1000 / WRAP_US - 1, ..Device::default() };
         let mut latest_ns = 0;
         for nth in 0..100 {
@@ -300,7 +299,7 @@ mod tests {
         devices.commit();
         assert_eq!(devices.states.len(), MOST_DEVICES);
         let kept = devices.before_latest();
-        // Two that are new and one that is known, at once.
+        // Two new devices and a known one, in one commit.
         count(&mut devices, &rare[0], 7);
         count(&mut devices, "often", 5);
         count(&mut devices, &rare[1], 7);
@@ -322,7 +321,7 @@ mod tests {
             read(&mut devices, "b", 0, 1);
             assert_eq!(devices.before_latest().len(), 1, "the latest is the first of its device");
             devices.commit();
-            // Two at once.
+            // Two frames in one commit.
             read(&mut devices, "b", 10, 4);
             let expected = read(&mut devices, "a", 14, 5);
             let mut again = Devices { align, ..Devices::default() };

@@ -8,7 +8,7 @@ use schemas::{Record, Tick};
 use crate::partitions::rows::{OpenRows, Table};
 use crate::{Row, Value};
 
-/// The columns: where it was, why it could not be used, and how many records it were.
+/// The columns: source, partition and offset of the records, drop reason, and number of records.
 pub(crate) fn schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         let field = |name, data_type| Field::new(name, data_type, true);
@@ -41,13 +41,13 @@ impl Errors {
         Self { source: source.to_owned(), partition: partition.to_owned(), rows }
     }
 
-    /// No errors yet, of another partition of the source.
+    /// No errors so far, for another partition of the source.
     pub(crate) fn for_partition(&self, partition: &str) -> Self {
         Self::new(&self.source, partition)
     }
 
-    /// Adds records that could not be used, at the partition's clock; of a `device`, if the partition has
-    /// several. `earlier` are records that wait.
+    /// Adds a row for dropped records, at the partition's clock. If the partition has no name, `device` is
+    /// its name. `earlier` are pending records.
     pub(crate) fn push(
         &mut self,
         clock: Tick,

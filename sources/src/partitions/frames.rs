@@ -7,16 +7,16 @@ use schemas::{CsiBatch, CsiLayout, Link, Record, SourceKind, Tick};
 /// Names for the devices of a link.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkNames {
-    /// The place that is watched.
+    /// The observed place.
     pub site: String,
     /// The receiving device.
     pub receiver: String,
-    /// The sending device, where the format does not tell.
+    /// The sending device, if frames do not contain it.
     pub transmitter: String,
 }
 
 impl LinkNames {
-    /// Receiver and transmitter of a frame, where it tells them.
+    /// Returns the receiver and the transmitter of a frame; the names here are the defaults.
     pub(crate) fn of<'a>(
         &'a self,
         receiver: Option<&'a str>,
@@ -26,11 +26,12 @@ impl LinkNames {
     }
 }
 
-/// A batch with as many bytes of values is full: larger ones leave the processor's cache and grow by copies.
+/// A batch with this many bytes of values is full. A larger one exceeds the processor's cache and grows by
+/// copies.
 const FULL_BATCH_BYTES: usize = 128 * 1024;
 
-/// The index of the batch of this tick, link and layout in `records`, which are in the order of their ticks.
-/// A new layout of the same antennas and streams ends the one before. A new batch comes after `n_before` frames
+/// Returns the index of the batch of this tick, link and layout in `records`, which are ordered by tick. A
+/// new layout of the same antennas and streams ends the batch before. A new batch follows `n_before` frames
 /// of the tick, and has room for as many frames as the full batch before it.
 pub(crate) fn open_batch(
     records: &mut Vec<(Tick, Record)>,
@@ -93,17 +94,17 @@ fn is_batch_full(batch: &CsiBatch) -> bool {
     size_of_val(batch.iq.as_slice()) >= FULL_BATCH_BYTES
 }
 
-/// True if a record is a batch that no more frames are added to.
+/// True if a record is a full batch, to which no more frames are added.
 pub(crate) fn is_full(record: &Record) -> bool {
     matches!(record, Record::Csi(batch) if is_batch_full(batch))
 }
 
-/// Compares what layouts say only if they are not one.
+/// Compares the contents of layouts only if they are not the same object.
 fn is_same(a: &Arc<CsiLayout>, b: &Arc<CsiLayout>) -> bool {
     Arc::ptr_eq(a, b) || a == b
 }
 
-/// Puts the frames of a batch in the order of their capture.
+/// Sorts the frames of a batch by capture time.
 pub(crate) fn sort_frames(record: &mut Record) {
     let Record::Csi(batch) = record else { return };
     if batch.captured_at_ns.is_sorted() {

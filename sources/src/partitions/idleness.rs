@@ -1,10 +1,12 @@
-//! A partition whose messages carry their own time, when none come: its clock follows the wall clock. Where
-//! all partitions of a run count from when their devices were started, it goes on at the pace of time.
+//! Idle partitions whose messages have their own times: the partition's clock follows the wall clock. If
+//! all partitions of a run count from the start of their devices, the clock advances at the rate of real
+//! time.
 //!
-//! A partition is idle if it was asked and had nothing, not if it could not be asked.
+//! A partition is idle if it was polled and had no messages, not if it could not be polled.
 //!
-//! A clock that a wrong time has moved ahead of the host's makes all that follows late. It then moves by one
-//! tick a second, so that late records leave, until the host's clock has caught up.
+//! A wrong time may move a clock ahead of the host's clock, and then all following records are late. The
+//! clock then advances by one tick a second, so that late records are emitted, until the host's clock has
+//! caught up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,49 +20,49 @@ use crate::partitions::ingress::Ingress;
 use crate::partitions::partition_decoder::PartitionDecoder;
 use crate::{Decision, DecisionKind, Share, SourceError};
 
-/// Times before the year 2000 are not of a calendar: such a clock counts since its device was started.
+/// Times before the year 2000 are not calendar times: such a clock counts from the start of its device.
 const FIRST_CALENDAR_MS: Tick = 946_684_800_000;
 const NS_PER_MS: i64 = 1_000_000;
-/// The interval at which late records leave while a clock is ahead of the host's.
+/// The interval at which late records are emitted while a clock is ahead of the host's.
 const STEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// For how long a partition has been idle.
+/// The idle state of a partition.
 pub(crate) struct Idleness {
     decisions: PartitionDecisions,
     timeout: Duration,
     clock: ArrivalClock,
-    /// The clock of the run's partition that is the furthest.
+    /// The latest clock of the run's partitions.
     furthest: Arc<AtomicU64>,
     idle: Option<Idle>,
-    /// True if people know that the clock is ahead.
+    /// True if a warning that the clock is ahead was logged.
     warned: bool,
     /// True if no other process has partitions of the source.
     is_whole: bool,
 }
 
-/// Since when there was nothing more to read that moved a partition's clock.
+/// An idle period: no message has advanced the partition's clock.
 #[derive(Clone, Copy)]
 struct Idle {
     since: Instant,
-    /// When its clock was moved the last time, or found to stand still.
+    /// When the clock was last advanced, or found to stand still.
     moved_at: Instant,
     clock: Tick,
-    /// The offset by then.
+    /// The offset at that time.
     offset: u64,
 }
 
-/// Why a partition's clock is to move.
+/// An advance of a partition's clock that is due.
 #[derive(Clone, Copy)]
 pub(crate) enum Due {
-    /// Nothing has come that moves it.
+    /// No message has advanced the clock for the idle time-out.
     Idle {
         decision: Decision,
-        /// Since this moment at least.
+        /// The clock has not advanced since this time at least.
         moved_at: Instant,
-        /// When that was found.
+        /// When the idle time-out was detected.
         due_at: Instant,
     },
-    /// It is ahead of the host's clock: it moves by one tick, so that late records leave.
+    /// The clock advances by one tick, so that late records or errors are emitted.
     Step(Decision),
 }
 
@@ -78,7 +80,7 @@ impl Idleness {
         }
     }
 
-    /// For another partition of the source, about which nothing was decided yet.
+    /// The state of a new partition of the source, without decisions so far.
     pub(crate) fn for_partition(&self, partition: &str) -> Self {
         Self {
             decisions: self.decisions.for_partition(partition),
@@ -91,7 +93,7 @@ impl Idleness {
         }
     }
 
-    /// A message comes: repeats what earlier runs decided before it. True if they refused it.
+    /// Repeats the decisions of earlier runs up to a message. Returns true if they refused the message.
     pub(crate) fn heard(
         &mut self,
         offset: u64,
@@ -106,7 +108,7 @@ impl Idleness {
         Ok(refused)
     }
 
-    /// Stores that a message is refused.
+    /// Stores the decision that a message is refused.
     pub(crate) fn refuse(
         &self,
         offset: u64,
@@ -116,13 +118,13 @@ impl Idleness {
         self.decisions.store(Decision { offset, clock, kind })
     }
 
-    /// Reports how far the partition is to the others of the run.
+    /// Reports the partition's clock to the other partitions of the run.
     pub(crate) fn publish(&self, messages: &PartitionDecoder) {
         self.furthest.fetch_max(messages.collector.clock(), Ordering::Relaxed);
     }
 
-    /// The reader has no more messages for now. Messages count only if they moved the clock: a partition whose
-    /// records are all bad or late must not delay the watermark.
+    /// Records that the reader has no more messages for now. Messages count only if they advanced the
+    /// clock: a partition whose records are all bad or late must not delay the watermark.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     pub(crate) fn asked(&mut self, messages: &PartitionDecoder) {
         let clock = messages.collector.clock();
@@ -132,12 +134,12 @@ impl Idleness {
         }
     }
 
-    /// The reader cannot tell whether there are messages: earlier answers do not count.
+    /// Ends the idle period, because the reader cannot determine whether there are messages.
     pub(crate) fn unknown(&mut self) {
         self.idle = None;
     }
 
-    /// The move of the clock that is due, if no message has moved it for long enough.
+    /// Returns the advance of the clock that is due, if no message has advanced it for long enough.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     pub(crate) fn due(&mut self, messages: &PartitionDecoder) -> Option<Due> {
         // If the clock has moved since, the partition was not idle.
@@ -146,7 +148,7 @@ impl Idleness {
         let due_at = Instant::now();
         let idle_for = due_at.saturating_duration_since(idle.since);
         if furthest == 0 && self.is_whole {
-            // No partition has a time yet, so that none waits for another; but errors do.
+            // No partition has a time yet, so none delays another; but errors may be pending.
             let errors_wait = messages.collector.has_open() && idle_for > self.timeout;
             return errors_wait
                 .then(|| Due::Step(idle_at(messages, messages.collector.next_tick())));
@@ -161,11 +163,11 @@ impl Idleness {
         }
         let timed_out_for = idle_for.checked_sub(self.timeout)?;
         let clock_ns = if (1..FIRST_CALENDAR_MS).contains(&furthest) {
-            // A clock at zero has not been told any time yet.
+            // A clock at zero has received no time yet.
             let started = if idle.clock > 0 { idle.clock } else { furthest };
             started.cast_signed() * NS_PER_MS + as_ns(timed_out_for)
         } else if is_ahead {
-            // The host's clock tells nothing: no further than where others are.
+            // The host's clock is not usable here: the latest clock of the partitions is the limit.
             furthest.cast_signed().saturating_mul(NS_PER_MS).saturating_sub(as_ns(self.timeout))
         } else {
             self.clock.now_ns().saturating_sub(as_ns(self.timeout))
@@ -188,7 +190,7 @@ impl Idleness {
         }
     }
 
-    /// Moves the clock when that is due. An idle partition goes on from there as time goes on.
+    /// Performs an advance that is due. The idle period continues from there.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     pub(crate) fn keep(
         &mut self,
@@ -207,7 +209,7 @@ impl Idleness {
         Ok(())
     }
 
-    /// Moves the clock, once that is durable.
+    /// Stores an advance of the clock, and then performs it.
     pub(crate) fn begin(
         &self,
         clock: Tick,
@@ -220,7 +222,7 @@ impl Idleness {
     }
 }
 
-/// The partition is idle before the message that is not read yet.
+/// The decision that the partition is idle before its next unread message.
 fn idle_at(messages: &PartitionDecoder, clock: Tick) -> Decision {
     Decision { offset: messages.offset(), clock, kind: DecisionKind::Idle }
 }

@@ -1,4 +1,4 @@
-//! Reading of MQTT messages.
+//! Settings for reading the bytes of a transport.
 
 use std::sync::Arc;
 
@@ -10,43 +10,42 @@ use serde::Deserialize;
 use crate::partitions::rows::Table;
 use crate::{Collector, Decoder, LinkNames, SourceContext, Speed};
 
-/// Which clock gives the capture times.
+/// The clock of capture times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Clock {
-    /// The device's own, which starts anywhere, jumps and wraps; wraps are undone.
+    /// The device's clock. It has any origin and may jump; wraps are corrected.
     Device,
-    /// The device's own, kept steady: jumps are told by the frame counter, and where the time of
-    /// arrival is known the clock follows it. Several devices are waited for then, each for 0.2 s at
-    /// most.
+    /// The device's clock, corrected. The frame counter shows jumps, and the clock follows the arrival time
+    /// if it is known. With several devices, records wait for the slowest device, 0.2 s at most.
     Aligned,
-    /// The time at which the bytes came in; with Kafka, the time that the message carries.
+    /// The arrival time of the bytes; with Kafka, the timestamp of the message.
     Arrival,
 }
 
-/// What is done with the bytes of a transport.
+/// The settings for reading the bytes of a transport.
 pub(crate) struct Ingress<'a> {
     pub(crate) context: &'a SourceContext<'a>,
     pub(crate) names: LinkNames,
-    /// True if receivers are named by who sends, where frames do not tell.
+    /// True if the sender's address names the receiver, unless frames contain the receiver.
     pub(crate) by_sender: bool,
-    /// The columns of rows, where rows come.
+    /// The columns of rows, if the source has rows.
     pub(crate) schema: Option<SchemaRef>,
     pub(crate) speed: Speed,
     pub(crate) clock: Option<Clock>,
     pub(crate) max_delay_ms: u32,
     pub(crate) max_ahead_ms: u32,
-    /// True if records carry times of the calendar, rather than of a device's clock.
+    /// True if records have calendar times, rather than times of a device's clock.
     pub(crate) calendar: bool,
     pub(crate) idle_timeout_ms: u32,
-    /// URL of the schema registry, where messages name schemas.
+    /// URL of the schema registry, if messages refer to schemas.
     pub(crate) registry: Option<&'a str>,
-    /// Makes a decoder; each partition has its own.
+    /// Creates a decoder; each partition has its own.
     pub(crate) decoder: &'a dyn Fn() -> Box<dyn Decoder>,
 }
 
 impl Ingress<'_> {
-    /// A collector of a partition's records, with a default clock.
+    /// Returns a collector of a partition's records. `clock` applies if the settings have none.
     pub(crate) fn collector(&self, kind: SourceKind, partition: &str, clock: Clock) -> Collector {
         let collector = Collector::new(self.names.clone(), kind, self.context);
         let collector = collector.of_partition(self.context, partition);

@@ -1,4 +1,4 @@
-//! Reads a journal or a recording: messages by their time of arrival.
+//! Reads the messages of a journal or a recording, with their arrival times.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,22 +14,22 @@ use crate::{Poll, Source, SourceError};
 
 /// Time-out of a poll for messages.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// Messages taken in one poll at most.
+/// Maximum number of messages in one poll.
 const MESSAGES_PER_POLL: usize = 256;
 
-/// Reads a journal.
+/// A source that reads a journal.
 pub(crate) struct JournalSource {
     folder: PathBuf,
     reader: Reader,
     demux: DeviceDemux,
     idleness: Idleness,
     messages_per_poll: usize,
-    /// True if nobody writes to it.
+    /// True if no process writes to the journal.
     recording: bool,
 }
 
 impl JournalSource {
-    /// Reads what a receiver writes.
+    /// Reads a journal while a receiver writes to it.
     pub(crate) fn new(
         folder: &Path,
         reader: Reader,
@@ -38,7 +38,7 @@ impl JournalSource {
         Self::open(folder.to_owned(), reader, MESSAGES_PER_POLL, SourceKind::Live, ingress)
     }
 
-    /// Reads what was recorded earlier.
+    /// Reads a journal that was recorded earlier.
     pub(crate) fn recorded(
         folder: PathBuf,
         messages_per_poll: usize,
@@ -65,7 +65,7 @@ impl JournalSource {
         Ok(Self { folder, reader, demux, idleness, messages_per_poll, recording })
     }
 
-    /// Takes what is there, or comes in a moment.
+    /// Reads the available messages, and waits up to `PATIENCE` for the first one.
     fn take(&mut self) -> Result<(), SourceError> {
         let failed = |source| SourceError::Journal { folder: self.folder.clone(), source };
         let patience = if self.recording { Duration::ZERO } else { PATIENCE };
@@ -80,7 +80,7 @@ impl JournalSource {
             match self.demux.take(&entry) {
                 Ok(n_records) => n_taken += n_records.max(1),
                 Err(error) => {
-                    // It is read again when the outage is over.
+                    // The message is read again after the outage.
                     self.reader.seek(offset);
                     return Err(error);
                 }
@@ -89,7 +89,8 @@ impl JournalSource {
         Ok(())
     }
 
-    /// All that came in is read: has messages that carry their own time follow the wall clock, if none come.
+    /// Advances the clock with the wall clock if no messages arrive and clocks follow the messages' own
+    /// times. The caller has read all messages.
     fn follow_wall_clock(&mut self) -> Result<(), SourceError> {
         let Some(messages) = self.demux.timed() else { return Ok(()) };
         if self.reader.away() {

@@ -1,4 +1,4 @@
-//! Partitions: what gives records their ticks, in the order of the partition that they are of. Positions,
+//! Partitions assign ticks to records in the order of each partition. This module contains positions,
 //! lateness, idleness, the clocks and the presence of devices, and batches.
 
 pub(crate) mod aligned;

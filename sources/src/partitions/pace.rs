@@ -1,4 +1,4 @@
-//! Pacing: gives a recording's records at the speed they were recorded, or another.
+//! Pacing: emits a recording's records at the speed of the recording, or a multiple of it.
 
 use std::borrow::Cow;
 use std::thread;
@@ -10,13 +10,13 @@ use serde::{Deserialize, Deserializer};
 
 use crate::{Poll, PollState, Source, SourceError};
 
-/// A wait is cut into pieces of this length, so that a stop is noticed.
+/// A longer wait is split into waits of this length, so that a stop takes effect in time.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
 /// Speed of reading a recording: `"full"`, `"recorded"`, or a factor such as `2.0`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Speed {
-    /// As fast as the pipeline takes it.
+    /// As fast as the pipeline can process the records.
     #[default]
     Full,
     /// This many times the speed of the recording.
@@ -79,7 +79,7 @@ impl JsonSchema for Speed {
     }
 }
 
-/// Holds records back until their time has come.
+/// Delays records until they are due.
 #[derive(Debug)]
 pub(crate) struct Paced<S> {
     inner: S,
@@ -87,18 +87,18 @@ pub(crate) struct Paced<S> {
     /// Wall clock and tick of the first record.
     started: Option<(Instant, Tick)>,
     held: Option<Poll>,
-    /// The clock of the last poll that was let through.
+    /// The clock of the last poll that was not delayed.
     released: Tick,
 }
 
 impl<S: Source> Paced<S> {
-    /// Paces `inner`, which should give few records a call.
+    /// Paces `inner`, which should return few records in each poll.
     pub(crate) fn new(inner: S, factor: f64) -> Self {
         Self { inner, factor, started: None, held: None, released: 0 }
     }
 
-    /// The time until the records of a tick are due. Errors before the first record are at tick zero, which is not a
-    /// time.
+    /// The time until the records of a tick are due. Errors before the first record are at tick zero, which
+    /// is not a time.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     fn wait_for(&mut self, tick: Tick) -> Duration {
         if tick == 0 {

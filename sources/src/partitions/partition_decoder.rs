@@ -16,20 +16,20 @@ use crate::{
 /// The position to continue at.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Place {
-    /// Of the message.
+    /// The offset of the message.
     offset: u64,
-    /// Bytes of that message that are done with.
+    /// Bytes of that message that are decoded.
     n_decoded: usize,
     memory: DecoderMemory,
-    /// When the device was heard the last time, if the partition is a device.
+    /// The arrival time of the device's latest message, if the partition is a device.
     heard_at_ns: Option<i64>,
 }
 
-/// The offset that the partition has come to that is the furthest, as an earlier run noted it.
+/// Returns the highest offset in the saved positions of all partitions.
 ///
 /// # Errors
 ///
-/// [`SourceError::Position`] if the notes are not this source's.
+/// [`SourceError::Position`] if a saved position cannot be decoded.
 pub(crate) fn furthest_offset(context: &SourceContext<'_>) -> Result<u64, SourceError> {
     let mut furthest = 0;
     for (partition, _) in context.positions {
@@ -51,19 +51,19 @@ impl Decoding {
     }
 }
 
-/// The messages of one partition.
+/// Decodes the messages of one partition.
 pub(crate) struct PartitionDecoder {
     pub(crate) collector: Collector,
-    /// A device that sends nothing for so long is idle.
+    /// A device that sends nothing for this long is idle.
     timeout_ns: i64,
     place: Place,
-    /// The offset to read on from at the end of each granule.
+    /// The offset to continue at for the end of each granule.
     marked: VecDeque<(Tick, u64)>,
 }
 
 impl PartitionDecoder {
-    /// Goes on where an earlier run was; gives the offset if there was one. With `presence`, it reports which
-    /// devices are there.
+    /// Continues at the position of an earlier run, and returns its offset if there was one. With
+    /// `presence`, the partition reports when devices connect and disconnect.
     pub(crate) fn open(
         ingress: &Ingress<'_>,
         kind: SourceKind,
@@ -82,19 +82,19 @@ impl PartitionDecoder {
         Ok((Self { collector, timeout_ns, place: place.unwrap_or_default(), marked }, offset))
     }
 
-    /// Those of another partition, from an offset on.
+    /// A decoder for another partition, from an offset on.
     pub(crate) fn for_partition(&self, partition: &str, offset: u64) -> Self {
         let place = Place { offset, ..Place::default() };
         let (collector, marked) = (self.collector.for_partition(partition), [(0, offset)].into());
         Self { collector, place, marked, ..*self }
     }
 
-    /// Of the next message.
+    /// The offset of the next message.
     pub(crate) fn offset(&self) -> u64 {
         self.place.offset
     }
 
-    /// Begins again beside other messages, as if it had never been there.
+    /// Discards the state, and begins again at an offset with the settings and the clock of `rest`.
     pub(crate) fn begin_again(&mut self, rest: &Self, offset: u64) {
         let mut marked = std::mem::take(&mut self.marked);
         *self = rest.for_partition(self.collector.partition(), offset);
@@ -102,31 +102,31 @@ impl PartitionDecoder {
         self.marked = marked;
     }
 
-    /// True if the device has not been heard for as long as one that is silent, by a time.
+    /// True if the device is idle by a time.
     pub(crate) fn is_silent(&self, now_ns: i64) -> bool {
         let heard_at_ns = self.place.heard_at_ns;
         heard_at_ns.is_some_and(|it| it.saturating_add(self.timeout_ns) <= now_ns)
     }
 
-    /// Hears the device, if the partition is one.
+    /// Records the arrival time of a message, if the partition is a device.
     pub(crate) fn hear(&mut self, now_ns: i64) {
         self.place.heard_at_ns = Some(now_ns).filter(|_| !self.collector.partition().is_empty());
     }
 
-    /// Skips to an offset.
+    /// Skips to an offset, never back.
     pub(crate) fn skip_to(&mut self, offset: u64) {
         if offset > self.place.offset {
             self.place = Place { offset, n_decoded: 0, ..self.place };
         }
     }
 
-    /// The position, when nothing was read yet.
+    /// Returns the position of a partition that has read nothing yet.
     pub(crate) fn position(&self) -> Vec<u8> {
         self.collector.position(&self.place)
     }
 
-    /// Decodes what of a message is not done with; the one behind it is at `next`. After an outage, it can
-    /// be called again with the same message.
+    /// Decodes the part of a message that is not decoded yet. The next message is at `next`. After an
+    /// outage, the caller can repeat the call with the same message.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl PartitionDecoder {
         if offset != self.place.offset {
             self.place = Place { offset, n_decoded: 0, ..self.place };
         }
-        // Each message stands for itself, whoever sent the one before.
+        // Messages are independent, so the decoder has no memory of the one before.
         let begun = self.place.n_decoded > 0;
         decoding.decoder.recall(if begun { self.place.memory } else { DecoderMemory::default() });
         while let Some(bytes) = message.get(self.place.n_decoded..).filter(|it| !it.is_empty()) {
@@ -164,8 +164,8 @@ impl PartitionDecoder {
         Ok(())
     }
 
-    /// Tells the decoder a schema. Gives the bytes of the message that are done with: none, unless the
-    /// schema cannot be used.
+    /// Loads a schema into the decoder. Returns the bytes of the message to skip: none, unless the schema
+    /// cannot be used.
     fn learn(
         &mut self,
         Decoding { decoder, registry }: &mut Decoding,
@@ -187,8 +187,8 @@ impl PartitionDecoder {
         ))
     }
 
-    /// Tells of devices that have fallen silent by a time. What was known of them does not count when they
-    /// are back.
+    /// Reports devices that are idle by a time. If the partition's device is idle, its state is discarded,
+    /// so that it does not apply when the device returns.
     pub(crate) fn tell_silences(&mut self, now_ns: i64) {
         while self.collector.tell_silence(now_ns) {
             self.record_position();
@@ -198,12 +198,12 @@ impl PartitionDecoder {
         }
     }
 
-    /// Notes where to read on, if the clock has left a granule.
+    /// Records the position, if the clock has passed the end of a granule.
     pub(crate) fn record_position(&mut self) {
         self.record_position_at(self.place);
     }
 
-    /// The offset from which on messages are needed, if all before a tick is done with.
+    /// Returns the first offset that is still needed, if checkpoints contain everything before `tick`.
     pub(crate) fn needed(&mut self, tick: Tick) -> Option<u64> {
         while self.marked.get(1).is_some_and(|(marked, _)| *marked <= tick) {
             self.marked.pop_front();
@@ -211,7 +211,7 @@ impl PartitionDecoder {
         self.marked.front().filter(|(marked, _)| *marked <= tick).map(|(_, offset)| *offset)
     }
 
-    /// Takes out everything, when no more messages come.
+    /// Returns all records, when no more messages follow.
     pub(crate) fn finish(&mut self) -> Poll {
         self.collector.finish(&self.place)
     }

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-/// The sender of the frames that follow, if it is known.
+/// The sender of the frames that follow, if known.
 #[derive(Debug, Default)]
 pub(crate) struct PeerAddress {
-    /// True if who sends names the receiver, where frames do not tell.
+    /// True if the address names the receiver, unless frames contain the receiver.
     is_receiver: bool,
     address: Option<IpAddr>,
     name: String,
@@ -17,7 +17,7 @@ impl PeerAddress {
         Self { is_receiver, ..Self::default() }
     }
 
-    /// Nobody yet, in another partition.
+    /// No address so far, for another partition.
     pub(crate) fn for_partition(&self) -> Self {
         Self::new(self.is_receiver)
     }
@@ -27,10 +27,10 @@ impl PeerAddress {
             return;
         }
         self.address = address;
-        // Into the same room: devices take turns with every frame.
+        // Reuses the buffer, since the device may change with every frame.
         self.name.clear();
         if let Some(address) = address {
-            // There is no text that a string refuses.
+            // Writing to a string does not fail.
             let _ = write!(self.name, "{address}");
         }
     }
@@ -39,7 +39,7 @@ impl PeerAddress {
         self.address.map(|_| self.name.as_str())
     }
 
-    /// The name, if it is that of the receiver.
+    /// Returns the name, if it names the receiver.
     pub(crate) fn receiver(&self) -> Option<&str> {
         self.name().filter(|_| self.is_receiver)
     }

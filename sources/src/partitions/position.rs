@@ -1,7 +1,7 @@
-//! The position of a partition: its tick, its place in the source, and the records that wait.
+//! The position of a partition: its tick, its place in the source, and its pending records.
 //!
-//! A partition that is quarantined stays where it is while time goes on. When it is read again, what is
-//! there comes late.
+//! A quarantined partition keeps its place while time advances. When it is read again, its records are
+//! late.
 
 use schemas::{Record, Tick};
 use serde::de::DeserializeOwned;
@@ -14,21 +14,21 @@ use crate::{SourceContext, SourceError};
 /// The beginning of a position.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Stamp {
-    /// What is read from here on has no earlier tick.
+    /// Records from here on have no earlier tick.
     tick: Tick,
     /// True while the partition is quarantined.
     quarantined: bool,
 }
 
-/// A position whose place is the source's own.
+/// A position, whose place is a type of the source.
 #[derive(Debug)]
 pub(crate) struct Position<P> {
-    /// What is read from here on has no earlier tick.
+    /// Records from here on have no earlier tick.
     pub(crate) tick: Tick,
     /// None if nothing was read before.
     pub(crate) place: Option<P>,
     pub(crate) waiting: Vec<(Tick, Record)>,
-    /// Bytes of each tick that is not over.
+    /// Bytes of each open tick.
     pub(crate) open: Vec<(Tick, usize)>,
     pub(crate) devices: KeptDevices,
     pub(crate) presence: Vec<PresentDevice>,
@@ -45,18 +45,18 @@ impl<P: DeserializeOwned> Position<P> {
             return Ok(Self { tick, place: None, waiting, open, devices, presence: Vec::new() });
         }
         let (place, waiting, open, devices, presence): Rest<P> = postcard::from_bytes(rest)?;
-        // What waited for a time that went by meanwhile comes now.
+        // Pending records whose tick has passed in the meantime get the position's tick.
         let waiting = waiting.into_iter().map(|(at, record)| (at.max(tick), record)).collect();
         let open = open.into_iter().map(|(at, n_bytes)| (at.max(tick), n_bytes)).collect();
         Ok(Self { tick, place: Some(place), waiting, open, devices, presence })
     }
 }
 
-/// The place to read on from in a partition, as an earlier run noted it.
+/// Returns the place to continue at in a partition, from the position that an earlier run saved.
 ///
 /// # Errors
 ///
-/// [`SourceError::Position`] if the notes are not this source's.
+/// [`SourceError::Position`] if the saved position cannot be decoded.
 pub(crate) fn place_of<P: DeserializeOwned>(
     context: &SourceContext<'_>,
     partition: &str,
@@ -67,11 +67,11 @@ pub(crate) fn place_of<P: DeserializeOwned>(
     Ok(position.place)
 }
 
-/// The bytes of a position.
+/// Encodes a position.
 ///
 /// # Panics
 ///
-/// If the place holds something that postcard cannot write, such as a sequence of unknown length.
+/// If the place contains a value that postcard cannot encode, such as a sequence of unknown length.
 pub(crate) fn encode<P: Serialize>(position: &Position<P>) -> Vec<u8> {
     let Position { tick, place, waiting, open, devices, presence } = position;
     let stamp = Stamp { tick: *tick, quarantined: false };
@@ -80,15 +80,15 @@ pub(crate) fn encode<P: Serialize>(position: &Position<P>) -> Vec<u8> {
     postcard::to_allocvec(&position).expect("places and records have only what postcard knows")
 }
 
-/// The position of a partition that is read from its beginning, no earlier than a tick.
+/// Returns the position of a partition that is read from its beginning, no earlier than a tick.
 pub fn begin(tick: Tick) -> Vec<u8> {
     stamped(Stamp { tick, quarantined: false }, &[])
 }
 
-/// Names, as a partition to be quarantined, all devices that are heard for the first time.
+/// The partition name that quarantines all new devices.
 pub const UNKNOWN_DEVICES: &str = "unknown";
 
-/// True if a partition is among those that are named: `SOURCE/PARTITION`s, and whole sources.
+/// True if `quarantine` contains a partition as `SOURCE/PARTITION`, or its whole source.
 pub fn is_quarantined(quarantine: &[String], source: &str, partition: &str) -> bool {
     quarantine.iter().any(|name| match name.split_once('/') {
         Some(parts) => parts == (source, partition),
@@ -96,15 +96,15 @@ pub fn is_quarantined(quarantine: &[String], source: &str, partition: &str) -> b
     })
 }
 
-/// The position of a partition that is quarantined, at a later tick; an empty one if nothing of it was
-/// read before.
+/// Returns the position of a quarantined partition at a later tick. `position` is empty if nothing of the
+/// partition was read before.
 pub fn quarantine(position: &[u8], tick: Tick) -> Vec<u8> {
     let place = postcard::take_from_bytes::<Stamp>(position).map_or(&[][..], |(_, place)| place);
     stamped(Stamp { tick, quarantined: true }, place)
 }
 
-/// The position of a partition that was quarantined and is read again from a tick on. None if it was
-/// not quarantined.
+/// Returns the position of a quarantined partition that is read again from a tick on. None if it was not
+/// quarantined.
 pub fn release(position: &[u8], tick: Tick) -> Option<Vec<u8>> {
     let (stamp, place) = postcard::take_from_bytes::<Stamp>(position).ok()?;
     let released = Stamp { tick: tick.max(stamp.tick), quarantined: false };

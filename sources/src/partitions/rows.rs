@@ -1,4 +1,4 @@
-//! Rows that are being collected: columns that grow by a value each.
+//! Pending rows: columns that grow by one value with each row.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use schemas::{Record, Rows, Tick};
 
 use crate::formats::row::{Row, Value};
 
-/// Whose rows they are.
+/// The table that rows belong to.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     /// The stream's name.
     pub(crate) stream: String,
-    /// The part of it that has an order.
+    /// The partition of the stream; rows are ordered within it.
     pub(crate) partition: String,
     pub(crate) schema: SchemaRef,
 }
@@ -40,7 +40,7 @@ impl Column {
         }
     }
 
-    /// Adds a value; one of another type is none.
+    /// Adds a value; a value of another type becomes null.
     fn push(&mut self, value: Value, text: &str) {
         match (self, value) {
             (Self::Int(column), Value::Int(value)) => column.append_value(value),
@@ -83,7 +83,7 @@ struct RowsBuilder {
 }
 
 impl RowsBuilder {
-    /// Begins behind so many rows of the tick.
+    /// A builder of rows that follow `sequence` rows of the tick.
     fn new(table: &Table, sequence: u64) -> Self {
         let columns = table.schema.fields().iter().map(|field| Column::new(field.data_type()));
         Self { sequence, times_ns: Vec::new(), columns: columns.collect() }
@@ -96,7 +96,7 @@ impl RowsBuilder {
         }
     }
 
-    /// The rows as of now.
+    /// Returns a copy of the rows so far.
     fn to_rows(&self, table: &Table) -> Rows {
         let columns = self.columns.iter().map(Column::finish_cloned).collect();
         rows(table, self.sequence, self.times_ns.clone(), columns)
@@ -108,11 +108,11 @@ impl RowsBuilder {
     }
 }
 
-/// The rows of a table that are being collected, by tick.
+/// The pending rows of a table, by tick.
 #[derive(Debug)]
 pub(crate) struct OpenRows {
     table: Table,
-    /// In the order of their ticks.
+    /// Ordered by tick.
     open: VecDeque<(Tick, RowsBuilder)>,
 }
 
@@ -121,12 +121,12 @@ impl OpenRows {
         Self { table, open: VecDeque::new() }
     }
 
-    /// No rows yet, of another partition of the stream.
+    /// No rows so far, for another partition of the stream.
     pub(crate) fn for_partition(&self, partition: &str) -> Self {
         Self::new(Table { partition: partition.to_owned(), ..self.table.clone() })
     }
 
-    /// Adds a row. `earlier` are records that wait, with some of the same tick perhaps.
+    /// Adds a row. `earlier` are pending records, which may include rows of the same tick.
     pub(crate) fn push(
         &mut self,
         tick: Tick,
@@ -142,7 +142,7 @@ impl OpenRows {
         self.open[behind].1.push(time_ns, row);
     }
 
-    /// Rows of a tick that are in batches already.
+    /// Number of rows of a tick that are in batches already.
     fn n_rows_before(&self, tick: Tick, earlier: &[(Tick, Record)]) -> u64 {
         let waiting = earlier.iter().filter_map(|(at, record)| match record {
             Record::Rows(rows) if *at == tick && rows.stream == self.table.stream => Some(rows),
@@ -156,13 +156,13 @@ impl OpenRows {
         self.open.back().map(|(tick, _)| *tick)
     }
 
-    /// The rows from a tick on, as of now.
+    /// Returns copies of the rows from a tick on.
     pub(crate) fn since(&self, tick: Tick) -> impl Iterator<Item = (Tick, Record)> {
         let since = self.open.iter().filter(move |(at, _)| *at >= tick);
         since.map(|(at, rows)| (*at, Record::Rows(rows.to_rows(&self.table))))
     }
 
-    /// Takes the rows of the first tick, if that is over.
+    /// Removes and returns the rows of the first tick, if it is closed.
     pub(crate) fn take_if(&mut self, is_over: impl Fn(Tick) -> bool) -> Option<(Tick, Record)> {
         let (tick, rows) = self.open.pop_front_if(|(tick, _)| is_over(*tick))?;
         Some((tick, Record::Rows(rows.into_rows(&self.table))))

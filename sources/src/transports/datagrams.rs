@@ -1,4 +1,4 @@
-//! Sockets of datagrams, and how many of these the system had no room for.
+//! Datagram sockets, and counts of the datagrams that the system dropped.
 
 use std::fmt::Debug;
 use std::io::IoSliceMut;
@@ -14,23 +14,23 @@ use crate::journal::Backlog;
 
 /// Time-out of a poll for datagrams.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// Datagrams taken in one go at most.
+/// Maximum number of datagrams in one call.
 const DATAGRAMS_AT_ONCE: usize = 256;
 const LARGEST_DATAGRAM: usize = 65_536;
-/// What the system keeps for us while we have no turn, as far as it allows: a second of 64 boards.
+/// Receive buffer of a socket, as far as the system allows: a second of 64 boards.
 const SOCKET_BYTES: usize = 8 * 1024 * 1024;
 
-/// A socket that datagrams come in at, with addresses of a kind.
+/// A socket that receives datagrams, with one kind of address.
 #[derive(Debug)]
 pub(super) struct Datagrams {
     socket: OwnedFd,
     buffer: Vec<u8>,
     control: Vec<u8>,
-    /// Datagrams that the system had no room for, as it counts them.
+    /// Datagrams that the system dropped for lack of room, by its own count.
     n_overrun: u32,
 }
 
-/// A datagram that came in.
+/// A received datagram.
 #[derive(Debug)]
 pub(super) struct Datagram<'a, A> {
     pub(super) payload: &'a [u8],
@@ -44,14 +44,14 @@ impl Datagrams {
         let patience = TimeVal::new(0, PATIENCE.subsec_micros().into());
         setsockopt(&socket, sockopt::ReceiveTimeout, &patience)?;
         setsockopt(&socket, sockopt::RxqOvfl, &1)?;
-        // Only some may ask for more than the system's bound.
+        // Only privileged processes may exceed the system's limit.
         setsockopt(&socket, sockopt::RcvBufForce, &SOCKET_BYTES)
             .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &SOCKET_BYTES))?;
         let (buffer, control) = (vec![0; LARGEST_DATAGRAM], cmsg_space!(u32));
         Ok(Self { socket, buffer, control, n_overrun: 0 })
     }
 
-    /// Passes on the datagrams that have arrived; waits for the first.
+    /// Passes datagrams that have arrived to `tell`, at most `DATAGRAMS_AT_ONCE`; waits for the first.
     pub(super) fn take<A: SockaddrLike + Copy>(
         &mut self,
         mut tell: impl FnMut(Datagram<'_, A>),

@@ -1,4 +1,4 @@
-//! Fingerprints of files, which distinguish a file from another one that replaced it.
+//! Fingerprints of files, which distinguish a file from one that replaced it.
 
 use std::fs::File;
 use std::io;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::journal::read_at;
 
-/// Bytes at the beginning of a file that tell it from others.
+/// Bytes at the beginning of a file that identify it.
 const HEAD_BYTES: u64 = 4096;
 
 /// The length of a file's beginning, and its checksum.
@@ -18,17 +18,17 @@ pub(super) struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// The fingerprint of a file.
+    /// Returns the fingerprint of a file, from its first 4096 bytes at most.
     pub(super) fn of(file: &File) -> io::Result<Self> {
         Self::of_head(file, HEAD_BYTES)
     }
 
-    /// True if a file has this fingerprint; more may have been added to it.
+    /// True if a file has this fingerprint; bytes may have been added since.
     pub(super) fn is_of(&self, file: &File) -> io::Result<bool> {
         Ok(Self::of_head(file, self.n_bytes)? == *self)
     }
 
-    /// True if what is added to the file does not change it.
+    /// True if added bytes do not change the fingerprint.
     pub(super) fn is_full(&self) -> bool {
         self.n_bytes == HEAD_BYTES
     }

@@ -1,5 +1,5 @@
-//! Files that something else still writes to: what is added is read as it comes, and its time is the time that
-//! it was read.
+//! Files that another process still writes to. Added bytes are read as they arrive, and their time is the
+//! time of reading.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
@@ -20,17 +20,17 @@ use crate::{Decoder, SourceError};
 const PATIENCE: Duration = Duration::from_millis(20);
 const READ_BYTES: usize = 64 * 1024;
 
-/// A file that grows.
+/// A growing file.
 pub(super) struct Follow {
     path: PathBuf,
     file: File,
-    /// Bytes that were read.
+    /// Number of bytes that were read.
     n_read: u64,
-    /// An earlier run has read everything up to here.
+    /// The offset up to which an earlier run has read.
     taken: u64,
     /// The journal's record of the file; none before its first bytes are read.
     followed: Option<Followed>,
-    /// What has taken its place, or itself if it was begun again.
+    /// The file that replaced this one, or the same file if it was truncated.
     next: Option<File>,
     framer: Framer,
     decoder: Box<dyn Decoder>,
@@ -38,8 +38,7 @@ pub(super) struct Follow {
 }
 
 impl Follow {
-    /// Reads the file of `path` from the end of the last record that the journal has of it, or from its
-    /// beginning.
+    /// Opens the file of `path` at the end of its last record in the journal, or at its beginning.
     pub(super) fn open(
         path: PathBuf,
         journal: &Writer,
@@ -49,7 +48,7 @@ impl Follow {
         let open = || {
             let mut file = File::open(&path)?;
             let taken = taken(&file, kept, journal)?;
-            // The beginning of a capture of a network tells how to read the rest.
+            // The beginning of a network capture determines how the rest is read.
             let from = if is_capture(&mut file)? { 0 } else { taken };
             let n_read = file.seek(SeekFrom::Start(from))?;
             Ok((file, n_read, taken))
@@ -70,8 +69,8 @@ impl Follow {
         Ok(Self { path, file, n_read, taken, followed, next: None, framer, decoder, buffer })
     }
 
-    /// Tells the journal which file it is, before it gets the first of it; and again when the file has grown,
-    /// until it cannot be taken for another one.
+    /// Records in the journal's folder which file this is, before the journal receives its first bytes.
+    /// Records it again as the file grows, until the fingerprint is complete.
     fn keep(&mut self, journal: &mut Writer) -> io::Result<()> {
         if self.followed.is_some_and(|followed| followed.file.is_full()) {
             return Ok(());
@@ -79,7 +78,7 @@ impl Follow {
         let from = self.followed.map_or(journal.end(), |followed| followed.from);
         let followed = Followed { file: Fingerprint::of(&self.file)?, from };
         if self.followed != Some(followed) {
-            // What comes of the file before this one is durable first: nobody reads it again.
+            // The records of the previous file become durable first, since that file is not read again.
             journal.sync()?;
             followed.keep(journal.folder())?;
             self.followed = Some(followed);
@@ -95,7 +94,7 @@ impl Follow {
                 return Ok(Backlog::More);
             }
             thread::sleep(PATIENCE);
-            // What was added to this one before the other came is read first.
+            // Bytes that were added to this file before the replacement are read first.
             self.next = self.replacement()?;
             return Ok(if self.next.is_some() { Backlog::More } else { Backlog::Empty });
         }
@@ -110,11 +109,11 @@ impl Follow {
         Ok(Backlog::More)
     }
 
-    /// The file that the path has, if it is another one by now, or the same one begun again.
+    /// Returns the file at the path, if it is another one by now, or the same file was truncated.
     fn replacement(&self) -> io::Result<Option<File>> {
         let ours = self.file.metadata()?;
         let file = match File::open(&self.path) {
-            // One may be gone before the next one comes.
+            // The old file may be removed before the new one exists.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             opened => opened?,
         };
@@ -124,7 +123,7 @@ impl Follow {
         Ok(is_replaced.then_some(file))
     }
 
-    /// Reads another file from its beginning; of this one nothing more comes.
+    /// Ends the current file, and reads another one from its beginning.
     fn begin(&mut self, file: File, journal: &mut Writer) {
         self.framer.end(&*self.decoder, |piece| {
             journal.append(Origin { sender: piece.sender, mark: 0 }, piece.bytes);
@@ -134,16 +133,16 @@ impl Follow {
     }
 }
 
-/// Up to where a journal has the records of a file.
+/// Returns the offset up to which a journal contains the records of a file.
 fn taken(file: &File, kept: Option<Followed>, journal: &Writer) -> io::Result<u64> {
     let Some(kept) = kept else { return Ok(0) };
     let taken = journal.last_mark().filter(|_| kept.from < journal.end()).unwrap_or_default();
-    // A shorter one was begun again.
+    // A shorter file was truncated.
     let is_same = kept.file.is_of(file)? && file.metadata()?.len() >= taken;
     Ok(if is_same { taken } else { 0 })
 }
 
-/// True if a file begins as a capture of a network does.
+/// True if a file begins like a network capture.
 fn is_capture(file: &mut File) -> io::Result<bool> {
     let mut bytes = Vec::new();
     file.take(network::MAGIC_BYTES as u64).read_to_end(&mut bytes)?;

@@ -1,5 +1,5 @@
-//! Which file the latest entries of a journal are from, so that another one that takes its place while nothing
-//! runs is not taken for it.
+//! Records which file the latest entries of a journal are from. So a file that replaces it while Fresnel is
+//! down is not mistaken for it.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::transports::fingerprint::Fingerprint;
 
-/// Its name in the folder of the journal.
+/// File name in the folder of the journal.
 const NAME: &str = "followed.json";
 
-/// A file, and the offset of the journal from which on entries are from it.
+/// A file, and the offset of the journal from which on entries are from this file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Followed {
     pub(super) file: Fingerprint,
@@ -20,7 +20,7 @@ pub(super) struct Followed {
 }
 
 impl Followed {
-    /// What was kept in a folder; none if nothing was.
+    /// Loads the record in a folder; none if there is none.
     pub(super) fn load(folder: &Path) -> io::Result<Option<Self>> {
         match fs::read(folder.join(NAME)) {
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
@@ -29,7 +29,7 @@ impl Followed {
         }
     }
 
-    /// Keeps it in a folder, as a whole or not at all.
+    /// Writes the record into a folder, as a whole or not at all.
     pub(super) fn keep(&self, folder: &Path) -> io::Result<()> {
         let new = folder.join("followed.new");
         let mut file = File::create(&new)?;

@@ -1,5 +1,6 @@
-//! Times that a host noted beside a capture: a file of the same name with `stp` behind it, as
-//! `capture.datstp` beside `capture.dat`, has seconds and microseconds of 32 bits each for every frame.
+//! Arrival times that a host recorded beside a capture. The file has the name of the capture followed by
+//! `stp`, such as `capture.datstp` for `capture.dat`. It contains seconds and microseconds of 32 bits each
+//! for every frame.
 //!
 //! Source: csiread, `readstp` for captures of Intel and Atheros cards.
 
@@ -10,16 +11,16 @@ use std::{fs, io};
 const ENTRY_BYTES: usize = 8;
 const US_PER_S: u32 = 1_000_000;
 
-/// When each frame of a capture came in.
+/// The arrival time of each frame of a capture.
 #[derive(Debug)]
 pub(super) struct HostTimes {
     bytes: Vec<u8>,
-    /// The encoding of a number.
+    /// Decodes a number in the host's byte order.
     number: fn([u8; 4]) -> u32,
 }
 
 impl HostTimes {
-    /// The times beside a capture, if there are any.
+    /// Loads the times beside a capture; none if there is no such file.
     pub(super) fn beside(capture: &Path) -> io::Result<Option<Self>> {
         let mut path = OsString::from(capture);
         path.push("stp");
@@ -30,15 +31,15 @@ impl HostTimes {
         }
     }
 
-    /// In the byte order of the host: that in which no entry has more microseconds than a second.
+    /// Detects the byte order of the host: in it, no entry has more microseconds than a second.
     fn of(bytes: Vec<u8>) -> Self {
         let little = Self { bytes, number: u32::from_le_bytes };
         let makes_sense = (0..little.len()).all(|nth| little.entry(nth).1 < US_PER_S);
         if makes_sense { little } else { Self { number: u32::from_be_bytes, ..little } }
     }
 
-    /// When a frame came in, in nanoseconds since the Unix epoch; those behind the last that was noted came
-    /// with it. None if nothing was noted.
+    /// Returns the arrival time of a frame, in nanoseconds since the Unix epoch. Frames after the last
+    /// recorded one have its time. None if no time was recorded.
     pub(super) fn at_ns(&self, frame: u64) -> Option<i64> {
         let last = self.len().checked_sub(1)?;
         let (seconds, us) =

@@ -1,5 +1,5 @@
-//! A network interface: takes in what is sent over it to a port, whoever it is sent to. That needs a
-//! capability, `CAP_NET_RAW`.
+//! A network interface: receives datagrams to a port, whatever host they are addressed to. This requires
+//! the capability `CAP_NET_RAW`.
 //!
 //! Source: packet(7).
 
@@ -15,16 +15,16 @@ use crate::journal::{Backlog, Origin, Writer};
 use crate::transports::datagrams::{Datagram, Datagrams};
 use crate::transports::push::PushTransport;
 
-/// What the system says of packets that leave by an interface.
+/// The system's type of packets that leave by an interface.
 const OUTGOING: u8 = 4;
 
-/// The address to listen on.
+/// The network interface and the port to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkInterface {
-    /// The interface, such as "wlan0".
+    /// Name of the interface, such as "wlan0".
     pub name: String,
-    /// The UDP port that datagrams are sent to; Nexmon's 5500 by default.
+    /// The UDP port that datagrams are sent to; 5500 by default, as Nexmon uses.
     #[serde(default = "default_port")]
     pub port: u16,
 }
@@ -33,7 +33,7 @@ fn default_port() -> u16 {
     5500
 }
 
-/// Everything that comes in, of which the datagrams to a port over one interface are taken.
+/// A socket that receives all packets. It records only datagrams to one port over one interface.
 #[derive(Debug)]
 pub(super) struct Interface {
     settings: NetworkInterface,
@@ -46,7 +46,7 @@ impl Interface {
         let open = || {
             let index = if_nametoindex(interface.name.as_str())? as usize;
             let (family, protocol) = (AddressFamily::Packet, SockProtocol::EthAll);
-            // Without the headers of links, so that a packet begins with what IP says.
+            // Without link-layer headers, so that a packet begins with its IP header.
             let socket = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, protocol)?;
             Ok(Self { settings: interface.clone(), index, packets: Datagrams::new(socket)? })
         };
@@ -61,7 +61,7 @@ fn failed(interface: &NetworkInterface, error: Errno) -> SourceError {
 impl PushTransport for Interface {
     fn take(&mut self, journal: &mut Writer) -> Result<Backlog, SourceError> {
         let (index, port) = (self.index, self.settings.port);
-        // What the system had no room for may have come over any interface: that is not told.
+        // Datagrams that the system dropped are not counted: they may be from any interface.
         let taken = self.packets.take(|Datagram { payload, from, .. }| {
             let is_ours = |from: LinkAddr| from.ifindex() == index && from.pkttype() != OUTGOING;
             let datagram = network::datagram(payload).filter(|it| it.to_port == port);

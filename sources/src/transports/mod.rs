@@ -1,4 +1,4 @@
-//! Transports: where bytes come from, whatever format they are in.
+//! Transports: read bytes of any format from files, networks, serial ports and brokers.
 
 mod datagrams;
 mod file;
@@ -14,6 +14,7 @@ mod serial;
 mod tcp;
 mod udp;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -40,51 +41,75 @@ pub use crate::transports::kafka::KafkaTopic;
 pub use crate::transports::mqtt::MqttTopic;
 pub use crate::transports::serial::SerialLine;
 
-/// Records in one batch of a recording that is read at full speed.
+/// Maximum number of records in one poll of a recording that is read at full speed.
 const RECORDS_PER_POLL: usize = 512;
 
 /// The transport of bytes.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
-    /// A capture file. A file of the same name with `stp` behind it tells when its frames came in, as
-    /// seconds and microseconds of 32 bits each.
+    /// A capture file. A file of the same name followed by `stp` contains the arrival times of its frames,
+    /// if it exists: seconds and microseconds of 32 bits each.
     File(PathBuf),
-    /// A capture file that something else still writes to. What is read is kept in a journal until it is
-    /// done with, with the time that it was read. A file that takes its place is read from its beginning.
+    /// A capture file that another process still writes to. A journal stores its records, with the time of
+    /// reading, until they are in every checkpoint that is kept. A file that replaces it is read from its
+    /// beginning.
     Follow(PathBuf),
-    /// Datagrams of whole records, sent to this address. They are kept in a journal until they are
-    /// done with, so that a restart loses none of them.
+    /// Datagrams of whole records, sent to this address. A journal stores them until they are in every
+    /// checkpoint that is kept, so a restart loses none of them.
     Udp(SocketAddr),
-    /// Datagrams that come in over a network interface, whoever they are sent to; Fresnel needs
-    /// `CAP_NET_RAW` then. They are kept in a journal until they are done with.
+    /// Datagrams that arrive over a network interface, whatever host they are addressed to. Fresnel then
+    /// needs the capability `CAP_NET_RAW`. A journal stores them until they are in every checkpoint that is
+    /// kept.
     Interface(NetworkInterface),
-    /// Devices connect to this address and send records. They are kept in a journal until they are done
-    /// with.
+    /// A TCP address that devices connect to and send records. A journal stores the records until they are
+    /// in every checkpoint that is kept.
     Tcp(SocketAddr),
-    /// A serial port. Records are kept in a journal until they are done with.
+    /// A serial port. A journal stores its records until they are in every checkpoint that is kept.
     Serial(SerialLine),
-    /// A folder that `fresnel record` has filled.
+    /// A folder that `fresnel record` has written.
     Journal(PathBuf),
-    /// Messages of whole records.
+    /// Messages of whole records from a Kafka topic.
     Kafka(KafkaTopic),
-    /// Messages of whole records from a broker of MQTT 5, which keeps them until they are in a
-    /// checkpoint; so does a journal.
+    /// Messages of whole records from an MQTT 5 broker. The broker and a journal store them until they are
+    /// in every checkpoint that is kept.
     Mqtt(MqttTopic),
 }
 
+impl fmt::Display for Transport {
+    /// The origin of the bytes, for messages.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) | Self::Follow(path) => write!(formatter, "file {}", path.display()),
+            Self::Udp(address) => write!(formatter, "UDP address {address}"),
+            Self::Interface(interface) => write!(
+                formatter,
+                "UDP port {} of network interface {}",
+                interface.port, interface.name
+            ),
+            Self::Tcp(address) => write!(formatter, "TCP address {address}"),
+            Self::Serial(line) => write!(formatter, "serial port {}", line.path.display()),
+            Self::Journal(folder) => write!(formatter, "recording {}", folder.display()),
+            Self::Kafka(topic) => write!(formatter, "topic {} at {}", topic.topic, topic.brokers),
+            Self::Mqtt(topic) => {
+                write!(formatter, "topic {} at {}:{}", topic.topic, topic.host, topic.port)
+            }
+        }
+    }
+}
+
 impl Transport {
-    /// True if bytes come without telling where a record ends.
+    /// True if the transport does not preserve the bounds of records.
     pub(crate) fn is_stream(&self) -> bool {
         matches!(self, Self::File(_) | Self::Follow(_) | Self::Tcp(_) | Self::Serial(_))
     }
 
-    /// True if it is known who sent what comes.
+    /// True if the transport reports the senders of messages.
     pub(crate) fn tells_senders(&self) -> bool {
         !matches!(self, Self::File(_) | Self::Serial(_) | Self::Kafka(_) | Self::Mqtt(_))
     }
 
-    /// What the position is like, of a source of some content.
+    /// Returns the shape of the position, for a source of this content.
     pub(crate) fn state_shape(&self, content: &str) -> String {
         match self {
             Self::File(path) => format!("file 6, {content} in {}", path.display()),
@@ -99,11 +124,11 @@ impl Transport {
         }
     }
 
-    /// Opens the file, binds the socket or asks for the topic.
+    /// Opens the file, binds the socket or requests the topic.
     ///
     /// # Errors
     ///
-    /// [`SourceError`] if that fails.
+    /// [`SourceError`] if the transport cannot be opened.
     pub(crate) fn open(&self, ingress: &Ingress<'_>) -> Result<Vec<Partition>, SourceError> {
         let SourceContext { directory, journal, site, name, .. } = *ingress.context;
         match self {
@@ -131,7 +156,7 @@ impl Transport {
         }
     }
 
-    /// Records the messages of a push transport in a folder.
+    /// Returns a receiver that records a push transport in a folder; none for a replayable transport.
     pub(crate) fn recorder(
         &self,
         name: &str,
@@ -139,14 +164,14 @@ impl Transport {
         decoder: Box<dyn Decoder>,
     ) -> Result<Option<Box<dyn Receiver>>, SourceError> {
         let (id, directory) = (client_id("record", name), Path::new(""));
-        // There are no checkpoints to wait for.
+        // A recording has no checkpoints to wait for.
         let reception = Reception { id, directory, most_waiting: 0, decoder };
         let filling = self.fill(folder, 0, reception)?;
         Ok(filling.map(|(filling, _)| Box::new(filling) as Box<dyn Receiver>))
     }
 
-    /// What fills the journal in a folder, and what reads it, behind the offset that earlier runs have
-    /// read; none for what can be asked again.
+    /// Opens the recorder and the reader of the journal in a folder. Entries begin at or after
+    /// `read_up_to`, the offset that earlier runs have read. None for a replayable transport.
     fn fill(
         &self,
         folder: &Path,
@@ -171,7 +196,7 @@ impl Transport {
     }
 }
 
-/// Fills the journal in a folder from what `open` opens.
+/// Opens the journal in a folder, and with `open` the transport that fills it.
 fn fill<I: PushTransport + 'static>(
     folder: &Path,
     read_up_to: u64,
@@ -185,22 +210,21 @@ fn fill<I: PushTransport + 'static>(
 
 /// The options of transports with a journal.
 struct Reception<'a> {
-    /// The client id.
+    /// The client id at a broker.
     id: String,
     /// The folder that relative paths are relative to.
     directory: &'a Path,
-    /// Messages of a broker that wait for a checkpoint at most.
+    /// Maximum number of a broker's messages that wait for a checkpoint.
     most_waiting: usize,
     /// Finds the ends of records in a stream of bytes.
     decoder: Box<dyn Decoder>,
 }
 
-/// The client id of a source.
 fn client_id(site: &str, name: &str) -> String {
     format!("fresnel-{site}-{name}")
 }
 
-/// A recording at a speed; `open` is told how many records to give at once.
+/// Opens a recording at a speed. The argument of `open` is the maximum number of records in one poll.
 fn paced<S: Source + 'static>(
     speed: Speed,
     open: impl FnOnce(usize) -> Result<S, SourceError>,

@@ -1,13 +1,13 @@
-//! Push transports: messages come once and cannot be read again, so they are recorded in a journal.
+//! Push transports: messages arrive once and cannot be read again, so they are recorded in a journal.
 
 use std::fmt;
 
 use crate::journal::{Backlog, Writer};
 use crate::{Receiver, SourceError};
 
-/// A transport whose peers send without being asked.
+/// A transport whose peers send without a request.
 pub(super) trait PushTransport: Send {
-    /// Appends what has come in since the last call to the journal; waits for it for a moment at most.
+    /// Appends the messages that have arrived since the last call to the journal. Waits a moment at most.
     fn take(&mut self, journal: &mut Writer) -> Result<Backlog, SourceError>;
 
     /// The name of the peer, for transports with one peer that may be unreachable.
@@ -30,9 +30,9 @@ impl JournalRecorder {
 
 impl Receiver for JournalRecorder {
     fn receive(&mut self) -> Result<(), SourceError> {
-        // Before the question whether more is there, so that all that came in by now is taken.
+        // Read before the transport, so that every message up to this time is recorded.
         let now_ns = self.journal.now_ns();
-        // While the disk is full nothing more is taken: whoever sends has to wait, or loses it.
+        // While the disk is full, the recorder reads no messages: senders must wait, or lose them.
         let backlog = if self.journal.is_behind() {
             Backlog::More
         } else {

@@ -1,4 +1,4 @@
-//! Serial ports: records come one behind the other; their time is the time that their end came in.
+//! Serial ports: a stream of records; the time of a record is the arrival time of its end.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_millis(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const READ_BYTES: usize = 64 * 1024;
 
-/// A port with a board at its other end.
+/// A serial port with a board at its other end.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SerialLine {
@@ -53,7 +53,7 @@ pub(super) struct Serial {
 }
 
 impl Serial {
-    /// Opens the port of a board that sends what `decoder` decodes.
+    /// Opens the port of a board whose records `decoder` can decode.
     pub(super) fn open(line: &SerialLine, decoder: Box<dyn Decoder>) -> Result<Self, SourceError> {
         let port = line
             .open()
@@ -70,7 +70,7 @@ impl Serial {
 }
 
 impl PushTransport for Serial {
-    /// An unplugged board is silent.
+    /// An unplugged board is idle, not an error.
     fn take(&mut self, journal: &mut Writer) -> Result<Backlog, SourceError> {
         let Some(port) = &mut self.port else {
             thread::sleep(LOOK_AGAIN);

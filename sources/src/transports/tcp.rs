@@ -1,5 +1,5 @@
-//! TCP: devices connect, and send records one behind the other, or what they capture of a network. Their
-//! time is the time that their end came in, and their receiver who sent them.
+//! TCP: devices connect, and send a stream of records or a capture of a network. The time of a record is
+//! the arrival time of its end, and its receiver is the sender's address.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -20,9 +20,9 @@ use crate::{Decoder, SourceError};
 const PATIENCE: Duration = Duration::from_millis(20);
 const READ_BYTES: usize = 64 * 1024;
 const EVENTS_AT_ONCE: usize = 256;
-/// Devices that may be connected at the same time.
+/// Maximum number of connected devices.
 const MOST_CONNECTIONS: usize = 512;
-/// After so many seconds of silence a device is asked whether it is still there.
+/// Seconds without data after which the system probes a connection.
 const ASK_AFTER_S: u32 = 60;
 const LISTENER: Token = Token(0);
 
@@ -47,7 +47,7 @@ struct Connection {
 }
 
 impl Tcp {
-    /// Listens on `address` for devices that send what `decoder` decodes.
+    /// Listens on `address` for devices whose records `decoder` can decode.
     pub(super) fn bind(
         address: SocketAddr,
         decoder: Box<dyn Decoder>,
@@ -71,7 +71,7 @@ impl Tcp {
         })
     }
 
-    /// Waits until there is something to read or somebody connects, unless there is more already.
+    /// Waits for data or a new connection, unless a connection may have more to read.
     fn wait(&mut self) -> io::Result<()> {
         let patience = if self.ready.is_empty() { PATIENCE } else { Duration::ZERO };
         match self.poll.poll(&mut self.events, Some(patience)) {
@@ -95,7 +95,7 @@ impl Tcp {
                 Ok((stream, address)) => self.connect(stream, address)?,
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return Ok(()),
-                    // It was gone before we came to it.
+                    // The connection was closed before it was accepted.
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
                     _ => return Err(error),
                 },

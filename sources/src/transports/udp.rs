@@ -1,5 +1,5 @@
-//! UDP: each datagram holds whole records; their time is the time they came in, and their receiver who sent
-//! them.
+//! UDP: each datagram contains whole records. Their time is the arrival time, and their receiver is the
+//! sender's address.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 

@@ -1,4 +1,4 @@
-//! Components that would be in each other's way: they use one file, or listen to one socket.
+//! Conflicts between components that use the same file, or listen to the same socket.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -13,21 +13,21 @@ use crate::{CheckpointConfig, Diagnostic, JOURNALS, Pipeline};
 /// Endings of the files of an `SQLite` database.
 const BESIDE_STORE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
-/// Reports each sink whose destination something else uses, and each source that cannot listen because
-/// something else does. Relative paths are relative to `directory`.
+/// Reports each sink with a path in use, and each source with a socket in use. Other users are components,
+/// the checkpoint store, journals and the API. Relative paths are relative to `directory`.
 pub(super) fn clashes(pipeline: &Pipeline, directory: &Path) -> Vec<Diagnostic> {
     let mut diagnostics = files(pipeline, directory);
     diagnostics.extend(sockets(pipeline));
     diagnostics
 }
 
-/// A file or folder that something uses.
+/// A file or folder in use.
 struct Use {
-    /// The people in a simulated scene.
+    /// The user and the kind of use, such as `sink "out" writes`.
     user: String,
-    /// As the pipeline has it.
+    /// The path in the pipeline file.
     path: PathBuf,
-    /// As it is compared.
+    /// The normalised path, for comparison.
     normalized: PathBuf,
 }
 
@@ -37,7 +37,7 @@ impl Use {
         Self { user: user.to_owned(), path, normalized }
     }
 
-    /// True if it is the same place as another one, or inside of it.
+    /// Returns true if the path is the path of `other`, or inside of it.
     fn is_in(&self, other: &Self) -> bool {
         self.normalized.starts_with(&other.normalized)
     }
@@ -49,8 +49,8 @@ impl fmt::Display for Use {
     }
 }
 
-/// A sink must not be where something else is. The other way round only sinks are in its way: a history
-/// leaves alone what is not a table.
+/// Reports sinks with a path in use. A sink's path must not be inside a path of another user. The reverse
+/// is an error only for two sinks: a history ignores files that are not tables.
 fn files(pipeline: &Pipeline, directory: &Path) -> Vec<Diagnostic> {
     let beside_sinks = beside_sinks(pipeline, directory);
     let mut written = Vec::<Use>::new();
@@ -74,7 +74,7 @@ fn files(pipeline: &Pipeline, directory: &Path) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// The files that are read, and those of checkpoints and journals.
+/// Returns the files that components read, and the files of checkpoints and journals.
 fn beside_sinks(pipeline: &Pipeline, directory: &Path) -> Vec<Use> {
     let mut taken = Vec::new();
     let mut take = |user: &str, path: PathBuf| taken.push(Use::new(user, path, directory));
@@ -94,7 +94,7 @@ fn beside_sinks(pipeline: &Pipeline, directory: &Path) -> Vec<Use> {
     taken
 }
 
-/// The files of a store, if it is one.
+/// Returns the files of the checkpoint store; none if the store is a server.
 fn of_store(checkpoint: &CheckpointConfig) -> Vec<PathBuf> {
     let Some(store) = checkpoint.store_file() else { return Vec::new() };
     let beside = BESIDE_STORE.map(|ending| {

@@ -1,7 +1,8 @@
-//! The plan: a pipeline whose names are resolved, whose streams fit, which has no cycle, and whose
-//! components are not in each other's way.
+//! The plan: a checked pipeline. Its names are resolved, its streams fit and have no cycle, and its
+//! components do not use the same files or sockets.
 
 mod clashes;
+pub(in crate::pipeline) mod inputs;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,26 +23,26 @@ use crate::{ApiConfig, CheckpointConfig, Diagnostic, Pipeline};
 
 /// A checked pipeline.
 ///
-/// - every input names a stream that an earlier source or operator gives
-/// - every operator gets the records it takes
+/// - every input names a stream of an earlier source or operator
+/// - every operator receives records of the kind that it accepts
 /// - names are unique among all components
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The pipeline's name.
     pub name: String,
-    /// The step of event time.
+    /// The length of a tick, in event time.
     pub tick_length: TickLength,
-    /// The most milliseconds of event time that a source may be ahead of the slowest sink.
+    /// Maximum lead of a source over the slowest sink in event time, in milliseconds.
     pub max_lead_ms: u64,
-    /// The most mebibytes of each partition that the slowest sink has not accepted.
+    /// Maximum size of the records of a partition that the slowest sink has not accepted, in mebibytes.
     pub max_in_flight_mib: NonZeroUsize,
-    /// When and where checkpoints are made.
+    /// The settings of checkpoints.
     pub checkpoint: CheckpointConfig,
     /// The address of the API, if it is served.
     pub api: Option<ApiConfig>,
     /// The sources.
     pub sources: Vec<PlannedSource>,
-    /// The operators, each behind all that it takes from.
+    /// The operators, each after the operators that it reads.
     pub operators: Vec<PlannedOperator>,
     /// The sinks.
     pub sinks: Vec<PlannedSink>,
@@ -61,11 +62,11 @@ pub struct PlannedSource {
 pub struct PlannedOperator {
     /// Its name.
     pub name: String,
-    /// The streams it takes from.
+    /// The input streams.
     pub inputs: Vec<StreamName>,
     /// Its settings.
     pub config: OperatorConfig,
-    /// The columns of the rows that it gives, if it gives rows.
+    /// The columns of the output rows; none if the operator sends other records.
     pub schema: Option<SchemaRef>,
 }
 
@@ -74,7 +75,7 @@ pub struct PlannedOperator {
 pub struct PlannedSink {
     /// Its name.
     pub name: String,
-    /// The streams it takes from.
+    /// The input streams.
     pub inputs: Vec<StreamName>,
     /// Its settings.
     pub config: SinkConfig,
@@ -83,9 +84,9 @@ pub struct PlannedSink {
 /// The name of a stream: a component and one of its ports, empty for the main one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamName {
-    /// The component that gives it.
+    /// The component that sends the stream.
     pub component: String,
-    /// The port it leaves from.
+    /// The component's output port.
     pub port: String,
 }
 
@@ -110,11 +111,11 @@ impl fmt::Display for StreamName {
     }
 }
 
-/// Every stream that a component of the pipeline gives.
+/// Every stream of the pipeline, with the kind of its records.
 type Streams = BTreeMap<StreamName, RecordKind>;
 
 impl Plan {
-    /// Checks a pipeline, whose relative paths are relative to `directory`.
+    /// Checks a pipeline. Relative paths are relative to `directory`.
     pub(in crate::pipeline) fn new(
         pipeline: Pipeline,
         directory: &Path,
@@ -142,6 +143,7 @@ impl Plan {
             check_inputs(&sink.name, None, &sink.inputs, &streams, &mut diagnostics);
         }
         diagnostics.extend(tables::diagnostics(&pipeline, &streams));
+        diagnostics.extend(inputs::without_view(&pipeline, &streams));
         diagnostics.extend(clashes::clashes(&pipeline, directory));
         if !diagnostics.is_empty() {
             return Err(diagnostics);
@@ -175,13 +177,13 @@ impl Plan {
         })
     }
 
-    /// The interval of checkpoints.
+    /// Returns the unit of checkpoints, a whole number of ticks.
     pub fn granule(&self) -> Granule {
         Granule::new(self.checkpoint.granule.0, self.tick_length)
     }
 
-    /// Every component with the shape of what it remembers, if it does: sources, operators, sinks. A
-    /// component's position here is its number in the dataflow.
+    /// Returns every component with the shape of its state, if it has state: sources, operators, sinks. The
+    /// index of a component is its number in the dataflow.
     pub fn components(&self) -> Vec<(&str, Option<String>)> {
         let sources =
             self.sources.iter().map(|source| (&*source.name, Some(source.config.state_shape())));
@@ -191,13 +193,13 @@ impl Plan {
         sources.chain(operators).chain(sinks).collect()
     }
 
-    /// The number of a component in the dataflow: its position among [`Plan::components`].
+    /// Returns the number of a component in the dataflow: its index in [`Plan::components`].
     pub(crate) fn number_of(&self, name: &str) -> u32 {
         let number = self.components().iter().position(|(component, _)| *component == name);
         number.expect("it is a component of the plan") as u32
     }
 
-    /// Every stream of the plan and what flows in it.
+    /// Returns every stream of the plan with the kind of its records.
     pub fn streams(&self) -> BTreeMap<StreamName, RecordKind> {
         let sources = self.sources.iter().map(|source| (&source.name, source.config.outputs()));
         let operators =
@@ -226,7 +228,7 @@ fn named_outputs<'a>(
     streams.collect()
 }
 
-/// A component whose name another one has already.
+/// Reports components whose name is also the name of an earlier component.
 fn duplicates(pipeline: &Pipeline) -> Vec<Diagnostic> {
     let sources = pipeline.sources.iter().map(|source| (&source.name, &source.name_at));
     let operators = pipeline.operators.iter().map(|operator| (&operator.name, &operator.name_at));
@@ -281,7 +283,7 @@ fn check_inputs(
     }
 }
 
-/// Puts operators behind what they take from (Kahn 1962).
+/// Sorts operators so that each is after its inputs (Kahn 1962). Reports operators in a cycle.
 fn in_order(
     mut operators: Vec<Component<OperatorConfig>>,
 ) -> Result<Vec<Component<OperatorConfig>>, Vec<Diagnostic>> {
@@ -305,7 +307,7 @@ fn in_order(
     Ok(ordered)
 }
 
-/// The columns of each stream of rows.
+/// Returns the columns of each stream of rows.
 fn columns(
     sources: &[Component<SourceConfig>],
     operators: &[Component<OperatorConfig>],
@@ -321,7 +323,7 @@ fn columns(
     for operator in operators {
         let OperatorConfig::Windows(config) = &operator.config else { continue };
         let inputs = stream_names(&operator.inputs);
-        // What is behind a diagnostic is not there, and told already.
+        // A stream without columns is the output of an invalid operator, which is already reported.
         let of_stream = |name: &StreamName| match streams[name] {
             RecordKind::Rows => columns.get(name).cloned(),
             kind => Some(kind.arrow_schema()),

@@ -1,4 +1,4 @@
-//! The tables of a history: each stream of rows has one of its own.
+//! The tables of a history: each stream of rows has its own table.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::pipeline::Component;
 use crate::pipeline::plan::{StreamName, Streams};
 use crate::{Diagnostic, Pipeline};
 
-/// Reports rows whose table is that of another kind of record, or of other rows.
+/// Reports streams of rows whose table belongs to another kind of record, or to another stream.
 pub(super) fn diagnostics(pipeline: &Pipeline, streams: &Streams) -> Vec<Diagnostic> {
     let keep_history =
         pipeline.sinks.iter().filter(|sink| matches!(sink.config, SinkConfig::Delta(_)));
@@ -38,7 +38,7 @@ fn of_sink(sink: &Component<SinkConfig>, streams: &Streams) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// True for the table of a kind of record, for what queries make of those, and for dead letters.
+/// Returns true for the table of a record kind, the view of persons, and the table of rejected records.
 fn is_built_in(table: &str) -> bool {
     let mut kinds = RecordKind::ALL.into_iter();
     [PERSONS, REJECTED_TABLE].contains(&table) || kinds.any(|kind| kind.table() == table)

@@ -1,4 +1,4 @@
-//! Mistakes as data: a pipeline file and what is said of it.
+//! Invalid pipeline files, with their expected diagnostics.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ inputs = ["motion", "clean"]
 path = "out.jsonl"
 "#;
 
-/// What is said of a pipeline that runs in `/flat`.
+/// Returns the diagnostics of a pipeline that runs in `/flat`, or `none`.
 fn diagnostics(text: &str) -> String {
     match Plan::parse_in(Path::new("flat.toml"), text, Path::new("/flat")) {
         Ok(_) => "none".to_owned(),
@@ -38,8 +38,7 @@ fn diagnostics(text: &str) -> String {
 #[test]
 fn a_good_file_becomes_a_plan() {
     let plan = Plan::parse(Path::new("flat.toml"), GOOD).expect("the file is good");
-    let expected = "living --csi--> clean\nclean --csi--> motion\nmotion --presence--> lines\n\
-                    clean --csi--> lines\n";
+    let expected = "living\n└─ csi → clean\n   ├─ csi → motion\n   │  └─ presence → lines\n   └─ csi → lines\n";
     assert_eq!(plan.graph_text(), expected);
     assert!(plan.graph_dot().contains("\"clean\" -> \"motion\" [label=\"csi\"];"));
 }
@@ -214,7 +213,7 @@ fn columns_are_followed_from_end_to_end() {
     }
 }
 
-/// A second sink of the pipeline, and where it writes.
+/// Returns the pipeline with a second sink that writes to `path`.
 fn with_sink(sink: &str, path: &str) -> String {
     format!("{GOOD}[sinks.more]\ntype = \"{sink}\"\ninputs = [\"clean\"]\npath = \"{path}\"\n")
 }
@@ -337,7 +336,7 @@ fn a_stream_of_rows_has_a_table_of_its_own() {
         let found = diagnostics(&renamed("minutes", to));
         assert!(found.contains(expected), "{found}");
         assert!(found.contains("help: rename the component"), "{found}");
-        // Files of lines have no tables.
+        // A `json_lines` sink has no tables.
         let lines = renamed("minutes", to).replace("type = \"delta\"", "type = \"json_lines\"");
         assert_eq!(diagnostics(&lines), "none");
     }
@@ -349,7 +348,7 @@ fn an_input_is_taken_once() {
     assert_eq!(found, "flat.toml:20:20: \"lines\" takes \"clean\" twice: name each input once");
 }
 
-/// Checks that the only diagnostic, or the first, is in a line and begins with these words.
+/// Checks that the first diagnostic is in `line` and begins with `expected`.
 fn assert_refused(text: &str, line: &str, expected: &str) {
     let found = diagnostics(text);
     let (place, said) = found.split_once(": ").expect("a place comes first");
@@ -451,4 +450,22 @@ fn settings_at_their_limits_are_taken() {
     }
     let sliding = "sliding = { length_s = 10, every_s = 0.001 }";
     assert_eq!(diagnostics(&ROWS.replace("tumbling = { length_s = 60 }", sliding)), "none");
+}
+
+#[test]
+fn missing_files_and_streams_without_a_view_are_reported() {
+    let text = "name = \"flat\"\n[sources.room]\ntype = \"simulate\"\nscene = \"nowhere.toml\"\n\
+                [operators.pose]\ntype = \"infer\"\ninputs = [\"room\"]\nmodel = \"nothing.safetensors\"\n\
+                [sinks.live]\ntype = \"live\"\ninputs = [\"room\", \"pose\"]\n";
+    let folder = tempfile::tempdir().expect("room");
+    let path = folder.path().join("flat.toml");
+    std::fs::write(&path, text).expect("room");
+    let error = Plan::validate(&path, folder.path()).expect_err("files are missing").to_string();
+    for words in [
+        "scene nowhere.toml not found",
+        "model nothing.safetensors not found",
+        "no live view shows csi",
+    ] {
+        assert!(error.contains(words), "{words}\n{error}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Numbers that look like chance and come from a seed.
+//! Pseudorandom numbers from a seed.
 
 /// A generator (`SplitMix64`).
 ///

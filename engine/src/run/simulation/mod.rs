@@ -1,8 +1,9 @@
-//! Runs in this process, with sources and sinks of memory and a store that fails, that are stopped, killed
-//! and failed as a seed says: the output must be that of one run without any of it.
+//! Simulated runs in this process, with in-memory sources and sinks and a store that fails. A seed
+//! determines when runs are stopped, killed or failed. The output must equal that of a run without
+//! faults.
 //!
-//! A seed gives everything that is left to chance, so that one that fails can be tried again:
-//! `FRESNEL_SEED=17`. `FRESNEL_SEEDS=10000` tries more than the usual number.
+//! A seed determines all random choices, so that `FRESNEL_SEED=17` repeats a failed seed.
+//! `FRESNEL_SEEDS=10000` tries more than the usual number.
 
 mod chance;
 mod sink;
@@ -30,9 +31,9 @@ use crate::{Plan, PlannedSink, PlannedSource};
 
 /// Seeds that every test run tries.
 const SEEDS: u64 = 200;
-/// Scripts of sources; each is read without any faults once.
+/// Scripts of sources. One run without faults reads each script.
 const SCRIPTS: u64 = 8;
-/// No seed needs as many runs as this until its sources have ended.
+/// Upper bound on the runs of a seed until its sources have ended.
 const MOST_RUNS: usize = 60;
 
 const PIPELINE: &str = r#"
@@ -76,7 +77,7 @@ inputs = ["windows", "sessions", "windows.late", "sessions.late"]
 path = "results"
 "#;
 
-/// A source that a pipeline gets while it is not new any more, and a sink for it.
+/// A source that is added to a pipeline with earlier runs, and a sink for it.
 const ADDED: &str = r#"
 [sources.c]
 type = "json"
@@ -90,7 +91,7 @@ inputs = ["c"]
 path = "added"
 "#;
 
-/// The world that outlives a run: scripts, disks and the folder of the store.
+/// The state that outlives a run: scripts, disks and the folder of the store.
 #[derive(Debug)]
 struct World {
     folder: TempDir,
@@ -98,7 +99,7 @@ struct World {
     disks: BTreeMap<String, Arc<Mutex<Disk>>>,
 }
 
-/// One run's sources and sinks, until it dies.
+/// The sources and sinks of one run.
 #[derive(Debug)]
 struct Life {
     scripts: BTreeMap<&'static str, Arc<Script>>,
@@ -112,15 +113,15 @@ struct Life {
 /// The end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// It goes on to the end of its sources.
-    Endpoints,
-    /// It is asked to stop at a commit of its sinks.
+    /// The run reads its sources to their end.
+    Ends,
+    /// The run is asked to stop at a commit of its sinks.
     Stops { commit: u64 },
-    /// It dies at a commit of its sinks, before or behind it.
+    /// The run dies at a commit of its sinks, before or after it is durable.
     Dies { commit: u64, committed: bool },
-    /// It dies at a checkpoint, before or behind its commit.
+    /// The run dies at a checkpoint, before or after its commit.
     DiesAtCheckpoint { commit: u64, committed: bool },
-    /// One of its sources fails at a poll.
+    /// A source fails at a poll.
     Fails { poll: u64 },
 }
 
@@ -134,7 +135,7 @@ impl World {
         Self { folder, scripts: scripts.collect(), disks: disks.into() }
     }
 
-    /// Runs once; true if it came to the end.
+    /// Runs the pipeline once. True if the pipeline has ended.
     fn run(&self, pipeline: &str, fate: Fate, seed: u64, n_workers: usize) -> bool {
         let plan = Plan::parse(Path::new("simulated.toml"), pipeline).expect("it is a pipeline");
         let stop = Arc::<AtomicBool>::default();
@@ -156,7 +157,7 @@ impl World {
         match run.wait() {
             Ok(ended) => drop(ended.release()),
             Err(error) => {
-                let expected = !matches!(fate, Fate::Endpoints | Fate::Stops { .. });
+                let expected = !matches!(fate, Fate::Ends | Fate::Stops { .. });
                 assert!(expected, "{fate:?}: {error:?}");
                 alive.store(false, Ordering::Release);
             }
@@ -164,8 +165,7 @@ impl World {
         self.bury()
     }
 
-    /// The process of a run that died would be gone, and its lease with it. True if the pipeline came to
-    /// its end.
+    /// Ends the lease, as the death of the run's process would. True if the pipeline has ended.
     fn bury(&self) -> bool {
         let store = Store::open(self.folder.path(), "fresnel.db").expect("it is there");
         store.lease("simulated").end().expect("it is there");
@@ -216,7 +216,7 @@ impl Connectors for Life {
 /// The output of one run without faults.
 fn reference(script: u64) -> [Vec<String>; 2] {
     let world = World::new(script);
-    assert!(world.run(PIPELINE, Fate::Endpoints, 0, 1));
+    assert!(world.run(PIPELINE, Fate::Ends, 0, 1));
     let output = [world.output("rows"), world.output("results")];
     assert!(output.iter().all(|lines| lines.len() > 50), "there is something to compare");
     output
@@ -231,12 +231,11 @@ fn fate(chance: &mut Chance) -> Fate {
             Fate::DiesAtCheckpoint { commit, committed }
         }
         5 => Fate::Fails { poll: chance.below(60) },
-        _ => Fate::Endpoints,
+        _ => Fate::Ends,
     }
 }
 
-/// Runs it again and again, with any number of workers, until it comes to its end. A source may be added
-/// on the way.
+/// Runs the pipeline repeatedly, with 1 to 3 workers, until it ends. A source may be added on the way.
 fn simulate(seed: u64, expected: &[Vec<String>; 2]) {
     let mut chance = Chance::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let world = World::new(seed % SCRIPTS);

@@ -1,5 +1,5 @@
-//! A sink of memory: what it commits outlives its run. It fails, loses replies, and has its run end at one
-//! of its commits.
+//! An in-memory sink whose commits outlive its run. It fails, loses replies, and ends its run at one of
+//! its commits.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use sinks::{Sink, SinkError};
 use crate::run::simulation::Fate;
 use crate::run::simulation::chance::Chance;
 
-/// The durable progress of a sink.
+/// The durable records of a sink, and its upper.
 #[derive(Debug, Default)]
 pub(super) struct Disk {
     records: Vec<(Tick, String)>,
@@ -25,7 +25,7 @@ impl Disk {
     }
 }
 
-/// One run's side of a disk.
+/// The sink of one run.
 pub(super) struct SimulatedSink {
     disk: Arc<Mutex<Disk>>,
     accepted: Vec<(Tick, String)>,
@@ -51,7 +51,7 @@ impl SimulatedSink {
         self.disk.lock().expect("nobody panicked")
     }
 
-    /// Makes what was accepted durable, unless that is so already.
+    /// Makes the accepted records durable, unless they are already.
     fn make_durable(&mut self, upper: Tick) {
         let accepted = self.accepted.clone();
         let mut disk = self.disk();
@@ -61,13 +61,13 @@ impl SimulatedSink {
         }
     }
 
-    /// True if the run ends at this commit.
+    /// True if the run dies at this commit.
     fn dies(&self) -> bool {
         matches!(self.fate, Fate::Dies { commit, .. } if commit == self.n_commits)
     }
 }
 
-/// The result of a dead process.
+/// The error of each call in a dead process.
 fn gone() -> SinkError {
     SinkError::Shorter { path: "gone".into(), found: 0, committed: 0 }
 }

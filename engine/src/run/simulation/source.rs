@@ -1,4 +1,4 @@
-//! A source of memory: the rows of a script, in polls of any size.
+//! An in-memory source: the rows of a script, in polls of random size.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::run::simulation::chance::Chance;
 const ROWS: i64 = 300;
 const DEVICES: [&str; 3] = ["x", "y", "z"];
 const NS_PER_MS: i64 = 1_000_000;
-/// An hour: what a source has missed that is added late.
+/// One hour: the lag of a source that is added late.
 const BEHIND_MS: i64 = 3_600_000;
 const STARTS_AT_MS: i64 = 1_767_225_600_000;
 
@@ -23,8 +23,8 @@ pub(super) struct Script {
 }
 
 impl Script {
-    /// Rows whose times mostly go on, and sometimes step back, leave a gap, or come of a clock that was
-    /// set.
+    /// Generates rows whose times mostly increase, and sometimes step back, leave a gap, or jump as
+    /// after a clock adjustment.
     pub(super) fn new(seed: u64, is_behind: bool) -> Self {
         let mut chance = Chance::new(seed);
         let mut now_ms = STARTS_AT_MS - if is_behind { BEHIND_MS } else { 0 };
@@ -32,7 +32,7 @@ impl Script {
             now_ms += match chance.below(20) {
                 0 => -(chance.below(120).cast_signed()),
                 1 => chance.below(400).cast_signed(),
-                // A clock that is set.
+                // A clock adjustment.
                 2 if chance.below(10) == 0 => -(chance.below(5000).cast_signed()),
                 3 if chance.below(10) == 0 => chance.below(5000).cast_signed(),
                 _ => chance.below(12).cast_signed(),

@@ -1,5 +1,5 @@
-//! The store of a simulated run: real, but at times it is away, or its replies are lost, or the run ends at
-//! one of its commits.
+//! The store of a simulated run: a real store that is at times unreachable, loses replies, or ends the
+//! run at one of its commits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,17 +11,17 @@ use crate::run::simulation::chance::Chance;
 use crate::store::{CommitLog, Session};
 use crate::{State, StoreError};
 
-/// Calls that fail in an outage at most.
+/// Maximum number of failed calls in an outage.
 const LONGEST_OUTAGE: u64 = 3;
 
-/// One run's side of the store.
+/// The store of one run.
 #[derive(Debug)]
 pub(super) struct SimulatedStore {
     session: Session,
     chance: Chance,
     fate: Fate,
     n_commits: u64,
-    /// Calls that are still to fail.
+    /// Calls that remain to fail.
     outage: u64,
     alive: Arc<AtomicBool>,
 }
@@ -37,12 +37,12 @@ impl SimulatedStore {
     }
 }
 
-/// A database that cannot be reached.
+/// The error of an unreachable database.
 fn away() -> StoreError {
     StoreError::Database(sqlx::Error::PoolTimedOut)
 }
 
-/// The result of a dead process.
+/// The error of each call in a dead process.
 fn gone() -> StoreError {
     StoreError::Damaged { pipeline: "gone".to_owned() }
 }
@@ -72,7 +72,7 @@ impl CommitLog for SimulatedStore {
                 Err(away())
             }
             1 => {
-                // It is durable, but the reply is lost.
+                // The commit is durable, but its reply is lost.
                 self.session.try_commit(progress, changes)?;
                 Err(away())
             }

@@ -1,5 +1,9 @@
 //! Which format some bytes are in: the one whose decoder makes the most of them.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
 use crate::formats::csi::CsiFormat;
 use crate::{Content, DecodeError, Decoded};
 
@@ -16,6 +20,17 @@ impl CsiFormat {
             (used.n_known > 0).then_some((used.n_bad_bytes, usize::MAX - used.n_known, format))
         });
         found.min_by_key(|(bad, known, _)| (*bad, *known)).map(|(.., format)| format)
+    }
+
+    /// Returns the format of the first bytes of a file; none if no decoder finds a frame.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's error if the file cannot be read.
+    pub fn detect_file(path: &Path) -> io::Result<Option<Self>> {
+        let mut sample = Vec::new();
+        File::open(path)?.take(SAMPLE_BYTES as u64).read_to_end(&mut sample)?;
+        Ok(Self::detect(&sample))
     }
 
     fn try_on(self, sample: &[u8]) -> Used {

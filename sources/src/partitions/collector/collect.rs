@@ -1,4 +1,4 @@
-//! Collects records in the batches of their ticks, which leave when the tick is complete.
+//! Collects records in batches by tick, and emits a batch when its tick is closed.
 
 use schemas::{EventType, Record, Tick};
 use serde::Serialize;
@@ -9,7 +9,7 @@ use crate::partitions::rows::OpenRows;
 use crate::{DeviceFrame, Dropped, Poll, PollState, Row};
 
 impl Collector {
-    /// Adds a frame.
+    /// Adds a frame, or counts it as too far ahead.
     pub fn push(&mut self, frame: &DeviceFrame<'_>) {
         let link = self.names.of(frame.receiver.or(self.sender.receiver()), frame.transmitter);
         let same = self.latest.is_some_and(|latest| is_of(self.records.get(latest), link));
@@ -39,7 +39,7 @@ impl Collector {
         self.n_records += usize::from(pushed.is_ok());
     }
 
-    /// The index of the batch for a frame of a tick.
+    /// Returns the index of an open batch for a frame of a tick; creates the batch if there is none.
     fn open_batch(&mut self, tick: Tick, frame: &DeviceFrame<'_>) -> usize {
         let Self { names, records, source_kind, sender, ticks, .. } = self;
         let link = names.of(frame.receiver.or(sender.receiver()), frame.transmitter);
@@ -57,7 +57,8 @@ impl Collector {
         batch_idx
     }
 
-    /// Reports one device that has become idle by a time, if there is one. The position is to be recorded then.
+    /// Adds a disconnect event for one device that is idle by a time. Returns true if there was one: the
+    /// caller then records the position.
     pub(crate) fn tell_silence(&mut self, now_ns: i64) -> bool {
         self.commit();
         let silent = self.presence.as_mut().and_then(|presence| presence.fall_silent(now_ns));
@@ -66,7 +67,7 @@ impl Collector {
         true
     }
 
-    /// Adds an event of a device.
+    /// Adds a connect or disconnect event of a device.
     fn tell(&mut self, event_type: EventType, router: &str, at_ns: i64) {
         let Some(presence) = &self.presence else { return };
         let (about, at) = ((self.names.site.as_str(), router), (self.tick_of(at_ns), at_ns));
@@ -74,7 +75,7 @@ impl Collector {
         self.insert(at_ns, Record::Event(event));
     }
 
-    /// Adds a record that is no frame.
+    /// Adds a record that is not a frame, or counts it as too far ahead.
     pub fn push_record(&mut self, captured_at_ns: i64, record: Record) {
         if captured_at_ns > self.latest_ns() {
             self.n_ahead += 1;
@@ -91,7 +92,7 @@ impl Collector {
         self.latest = None;
     }
 
-    /// Adds a row of the table.
+    /// Adds a row to the source's table, or counts it as too far ahead.
     pub(crate) fn push_row(&mut self, happened_at_ns: i64, row: Row<'_>) {
         if happened_at_ns > self.latest_ns() {
             self.n_ahead += 1;
@@ -104,27 +105,27 @@ impl Collector {
         }
     }
 
-    /// Counts a record that could not be used.
+    /// Counts a dropped record, and adds it to the error stream.
     pub fn drop_record(&mut self, reason: &'static str, offset: u64) {
         self.drop_records(reason, 1, offset);
     }
 
-    /// Counts records that are gone.
+    /// Counts dropped records, and adds one row for them to the error stream.
     pub(crate) fn drop_records(&mut self, reason: &'static str, n_records: u64, offset: u64) {
         self.dropped.push(Dropped { reason, n_records, offset });
-        // They take memory like records, and may be all that comes.
+        // Errors take memory like records do, and a partition may contain nothing else.
         self.advance(self.ticks.clock_with_room(ERROR_BYTES));
         self.ticks.count(self.clock(), ERROR_BYTES);
         let device = self.sender.name().unwrap_or_default();
         self.errors.push(self.clock(), device, (reason, n_records, offset), &self.records);
     }
 
-    /// Counts the message at an offset, which came in at a time that it cannot have come in at.
+    /// Drops the message at an offset because its arrival time is too far ahead.
     pub(crate) fn drop_ahead_message(&mut self, offset: u64) {
         self.drop_records(TOO_FAR_AHEAD, 1, offset);
     }
 
-    /// Counts the records of the message at an offset whose time is too far ahead.
+    /// Drops those records of the message at an offset whose time is too far ahead.
     pub(crate) fn drop_ahead(&mut self, offset: u64) {
         let n_ahead = std::mem::take(&mut self.n_ahead);
         if n_ahead > 0 {
@@ -132,19 +133,19 @@ impl Collector {
         }
     }
 
-    /// Takes out the records whose tick is over, and full batches of the current tick.
+    /// Returns the records of closed ticks, and full batches of the current tick.
     pub fn take(&mut self) -> Poll {
         let clock = self.clock();
         self.take_while(|tick| tick < clock)
     }
 
-    /// Takes out everything that came in, for readers to whom ticks do not matter.
+    /// Closes all ticks and returns all records, for readers that do not use ticks.
     pub fn drain(&mut self) -> Poll {
         self.ticks.close();
         self.take_while(|_| true)
     }
 
-    /// Takes out the records of the first ticks for which something is so.
+    /// Returns the records of the first ticks that satisfy `is_over`, and full batches of the current tick.
     fn take_while(&mut self, is_over: impl Fn(Tick) -> bool) -> Poll {
         self.latest = None;
         let n_records = std::mem::take(&mut self.n_records);
@@ -171,13 +172,14 @@ impl Collector {
         }
     }
 
-    /// Takes full batches out of the current tick. Those of later ticks stay: they may have to be in a position.
+    /// Removes full batches of the current tick. Batches of later ticks stay, since a position may have to
+    /// contain them.
     fn take_full(&mut self) -> impl Iterator<Item = (Tick, Record)> {
         let clock = self.clock();
         self.records.extract_if(.., move |(tick, record)| *tick == clock && is_full(record))
     }
 
-    /// Makes batches of the rows of ticks that are over.
+    /// Builds batches from the rows of closed ticks.
     fn close_rows(&mut self, is_over: impl Fn(Tick) -> bool) {
         for rows in self.rows.iter_mut().chain([&mut self.errors.rows]) {
             while let Some((tick, record)) = rows.take_if(&is_over) {
@@ -187,7 +189,8 @@ impl Collector {
         }
     }
 
-    /// Takes out everything at the end, which is at `place`. Panics as [`Collector::record_position`] does.
+    /// Ends the partition at `place`, and returns all records. Panics as [`Collector::record_position`]
+    /// does.
     pub fn finish(&mut self, place: &impl Serialize) -> Poll {
         self.commit();
         self.record_position(place);
@@ -200,13 +203,13 @@ impl Collector {
         Poll { state: PollState::End, ..self.drain() }
     }
 
-    /// The latest capture time that can be right: the clock must not follow one beyond it.
+    /// The latest plausible capture time. The clock does not follow a later one.
     fn latest_ns(&self) -> i64 {
         let known = self.arrived_at_ns.or(self.written_at_ns);
         known.map_or(i64::MAX, |it| it.saturating_add(self.max_ahead_ns))
     }
 
-    /// The tick of a record of so many bytes, which moves the clock.
+    /// Assigns the tick of a record of `n_bytes` bytes, and advances the clock.
     fn stamp(&mut self, captured_at_ns: i64, n_bytes: usize) -> Tick {
         let tick = self.tick_of(captured_at_ns);
         self.n_late += u64::from(tick < self.clock());
@@ -217,7 +220,8 @@ impl Collector {
         tick
     }
 
-    /// Where a record captured then takes the clock to: no further than the slowest of several devices.
+    /// Returns the clock after a record with this capture time. If device clocks are aligned, the slowest
+    /// device determines it.
     pub(super) fn clock_at(&self, captured_at_ns: i64) -> Tick {
         let now_ns = self.devices.slowest_ns(self.arrived_at_ns).unwrap_or(captured_at_ns);
         self.tick_of(now_ns.saturating_sub(self.max_delay_ns))

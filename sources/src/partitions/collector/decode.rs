@@ -1,4 +1,4 @@
-//! From bytes to records: what a decoder gives is collected.
+//! Decodes bytes, and collects their records.
 
 use schemas::Record;
 
@@ -6,8 +6,8 @@ use crate::partitions::collector::Collector;
 use crate::{Content, Decoded, Decoder, Step};
 
 impl Collector {
-    /// Collects the first record of some bytes, which are not empty, or all records of the packet that they
-    /// begin with. With `complete` no more bytes will follow.
+    /// Collects the first record of `bytes`, or all records of the packet at their start. `bytes` must not
+    /// be empty. With `complete`, no more bytes follow.
     pub fn decode(&mut self, decoder: &mut dyn Decoder, bytes: &[u8], complete: bool) -> Step {
         loop {
             match decoder.decode(bytes, complete) {

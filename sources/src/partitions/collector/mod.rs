@@ -1,7 +1,8 @@
 //! Collects the records of a partition: assigns their ticks, and batches frames.
 //!
-//! A record that comes late keeps its capture time and travels at the partition's tick. The records of a
-//! tick leave when the tick is over, full batches before: so batches are cut alike however a source was polled.
+//! A late record keeps its capture time, and its tick is the partition's clock. The records of a tick are
+//! emitted when the tick is closed, full batches earlier. So batches do not depend on how a source was
+//! polled.
 
 mod collect;
 mod decode;
@@ -21,18 +22,18 @@ use crate::partitions::peer_address::PeerAddress;
 use crate::partitions::rows::{OpenRows, Table};
 use crate::{Clock, Dropped, PartitionPosition, SourceContext};
 
-/// Why a record is not used whose time cannot be right.
+/// Drop reason of a record or message whose time cannot be right.
 const TOO_FAR_AHEAD: &str = "time too far ahead";
 
-/// About how many bytes the row of an error takes.
+/// Approximate size of an error row, in bytes.
 const ERROR_BYTES: usize = 160;
 
-/// Collects the records of one partition. Frames of a link and tick stay in order in one contiguous
-/// batch; a frame costs no allocation unless its batch is new.
+/// Collects the records of one partition. Frames of a link and tick stay in order in one contiguous batch.
+/// A frame costs no allocation unless its batch is new.
 ///
-/// With a delay, the clock is that far behind the newest record, and what is newer than the clock
-/// waits: so records that come out of order by less than the delay are not late. The same is so where each of
-/// several devices has a clock that is kept steady by the time of arrival: the slowest one counts.
+/// With a delay, the clock is that far behind the newest record, and newer records stay pending. So records
+/// that are out of order by less than the delay are not late. The same applies if several devices have
+/// clocks that are aligned with the arrival time: the slowest device determines the clock.
 #[derive(Debug)]
 pub struct Collector {
     names: LinkNames,
@@ -41,44 +42,45 @@ pub struct Collector {
     max_delay_ns: i64,
     max_ahead_ns: i64,
     arrived_at_ns: Option<i64>,
-    /// Nothing that comes can have been captured after this, if that is known.
+    /// The time by which all following records were written, if known.
     written_at_ns: Option<i64>,
-    /// Records that are further ahead of both than `max_ahead_ns`, since they were last counted.
+    /// Records ahead of their arrival or write time by more than `max_ahead_ns`, since the last count.
     n_ahead: u64,
     sender: PeerAddress,
-    /// Which devices are there, if that is to be told.
+    /// The devices that are present, if their events are reported.
     presence: Option<DevicePresence>,
-    /// True if frames are stamped with the time that they came in, if it is known.
+    /// True if the capture time of a frame is its arrival time, if that is known.
     arrival: bool,
     devices: Devices,
-    /// The batch that the latest frame went to: often the next one is of the same link.
+    /// The batch of the latest frame: the next frame often has the same link.
     latest: Option<usize>,
-    /// In the order of their ticks.
+    /// Ordered by tick.
     records: Vec<(Tick, Record)>,
     positions: Vec<PartitionPosition>,
-    /// The granule that the clock has just left.
+    /// The granule whose end the clock has just passed.
     left: Option<LeftGranule>,
     dropped: Vec<Dropped>,
     n_late: u64,
-    /// Records since the last [`Collector::take`], each frame and each row as one.
+    /// Records since the last [`Collector::take`]; each frame and each row counts as one.
     n_records: usize,
-    /// Frames of a batch, as the last [`Collector::take`] had them.
+    /// Average frames of a batch at the last [`Collector::take`].
     frames_per_batch: usize,
-    /// Frames that there is no room for yet, if there will be as many as it had.
+    /// Expected frames without reserved room: at first, the number of records of the last
+    /// [`Collector::take`].
     n_expected: usize,
-    /// Rows, if rows come.
+    /// Pending rows, if the source has a table.
     rows: Option<OpenRows>,
-    /// Undecodable records, as rows.
+    /// Dropped records, as rows of the error stream.
     errors: Errors,
 }
 
-/// What there was when the clock left a granule, before the record that made it so.
+/// The state at the end of the last granule, before the record that ended it.
 #[derive(Debug)]
 struct LeftGranule {
     end: Tick,
-    /// Records beyond the end.
+    /// Records at ticks from `end` on.
     waiting: Vec<(Tick, Record)>,
-    /// Bytes of each tick beyond it.
+    /// Bytes of each open tick from `end` on.
     open: Vec<(Tick, usize)>,
 }
 
@@ -89,14 +91,14 @@ impl LeftGranule {
 }
 
 impl Collector {
-    /// An empty collector, whose clock is at the first tick of the run.
+    /// An empty collector, whose clock is at the context's `begins_at`.
     pub fn new(names: LinkNames, source_kind: SourceKind, context: &SourceContext<'_>) -> Self {
         let SourceContext { name, tick_length, granule, begins_at, .. } = *context;
         let ticks = TickAssigner::new(tick_length, granule, begins_at);
         Self::empty(names, source_kind, ticks, Errors::new(name, ""))
     }
 
-    /// An empty collector for another partition, with the same clock.
+    /// An empty collector for another partition, with the same settings and clock.
     pub(crate) fn for_partition(&self, partition: &str) -> Self {
         let (ticks, errors) = (self.ticks.for_partition(), self.errors.for_partition(partition));
         Self {
@@ -145,7 +147,7 @@ impl Collector {
         }
     }
 
-    /// Names the part of the source that this is.
+    /// Sets the partition's name, for errors and positions.
     #[must_use]
     pub(crate) fn of_partition(self, context: &SourceContext<'_>, partition: &str) -> Self {
         Self { errors: Errors::new(context.name, partition), ..self }
@@ -157,19 +159,19 @@ impl Collector {
         Self { rows: Some(OpenRows::new(table)), ..self }
     }
 
-    /// Lets records come out of order by this much.
+    /// Sets by how much records may be out of order without being late.
     #[must_use]
     pub fn with_max_delay_ms(self, max_delay_ms: u32) -> Self {
         Self { max_delay_ns: i64::from(max_delay_ms) * 1_000_000, ..self }
     }
 
-    /// Refuses records that were captured later than they came in by more than this.
+    /// Drops records whose time is ahead of their arrival by more than this.
     #[must_use]
     pub(crate) fn with_max_ahead_ms(self, max_ahead_ms: u32) -> Self {
         Self { max_ahead_ns: i64::from(max_ahead_ms) * 1_000_000, ..self }
     }
 
-    /// Stamps frames by a clock; without it, by the device's.
+    /// Sets the clock of capture times; the device's clock by default.
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
         match clock {
@@ -180,62 +182,62 @@ impl Collector {
         self
     }
 
-    /// Names receivers by who sends, where frames do not tell.
+    /// With `by_sender`, names a receiver by the sender's address, unless frames contain the receiver.
     #[must_use]
     pub(crate) fn with_senders(self, by_sender: bool) -> Self {
         Self { sender: PeerAddress::new(by_sender), ..self }
     }
 
-    /// Reports which devices are connected; a device that is idle for `timeout_ms` is not.
+    /// Reports when devices connect and disconnect. A device that is idle for `timeout_ms` is disconnected.
     #[must_use]
     pub(crate) fn with_routers(self, context: &SourceContext<'_>, timeout_ms: u32) -> Self {
         let presence = DevicePresence::new(context.site, i64::from(timeout_ms) * 1_000_000);
         Self { presence: Some(presence), ..self }
     }
 
-    /// Sets the time of arrival of the frames that follow.
+    /// Sets the arrival time of the frames that follow, in nanoseconds since the Unix epoch.
     pub fn set_arrival(&mut self, arrived_at_ns: i64) {
         self.arrived_at_ns = Some(arrived_at_ns);
     }
 
-    /// Sets when what follows was written at the latest.
+    /// Sets the time by which all following records were written.
     pub(crate) fn set_written_at(&mut self, written_at_ns: i64) {
         self.written_at_ns = Some(written_at_ns);
     }
 
-    /// True if a message cannot have come in at a time, which something outside has told.
+    /// True if an arrival time from outside, such as a producer's, is too far ahead to be right.
     pub(crate) fn refuses_arrival(&self, arrived_at_ns: i64) -> bool {
         let latest = self.written_at_ns.map(|it| it.saturating_add(self.max_ahead_ns));
         latest.is_some_and(|latest_ns| arrived_at_ns > latest_ns)
     }
 
-    /// Sets the sender of the frames that follow, if it is known.
+    /// Sets the sender of the frames that follow, if known.
     pub(crate) fn set_sender(&mut self, sender: Option<IpAddr>) {
         self.sender.set(sender);
     }
 
-    /// Moves the clock: nothing captured before this can come any more, unless late.
+    /// Advances the clock to a time. Later records that were captured before it are late.
     pub fn advance_to(&mut self, now_ns: i64) {
         self.advance_to_tick(self.tick_of(now_ns));
     }
 
-    /// Moves the clock to a tick, as it was moved before.
+    /// Commits the state of devices, and advances the clock to a tick.
     pub(crate) fn advance_to_tick(&mut self, clock: Tick) {
         self.commit();
         self.advance(clock);
     }
 
-    /// The tick that a capture time falls into.
+    /// Returns the tick of a capture time.
     pub(crate) fn tick_of(&self, captured_at_ns: i64) -> Tick {
         self.ticks.tick_of(captured_at_ns)
     }
 
-    /// The tick behind the one that the clock is in.
+    /// Returns the tick after the clock.
     pub(crate) fn next_tick(&self) -> Tick {
         self.ticks.next_tick()
     }
 
-    /// Forgets what was remembered of devices.
+    /// Discards the state of all devices.
     pub(crate) fn forget_devices(&mut self) {
         self.devices = self.devices.for_partition();
     }
@@ -255,22 +257,22 @@ impl Collector {
         self.ticks.clock()
     }
 
-    /// True if records or errors wait for their tick to be over.
+    /// True if an open tick has records or errors.
     pub(crate) fn has_open(&self) -> bool {
         self.ticks.has_open()
     }
 
-    /// True if a record captured then takes the clock out of a granule.
+    /// True if a record with this capture time moves the clock past the end of its granule.
     pub fn leaves_granule(&self, captured_at_ns: i64) -> bool {
         self.clock_at(captured_at_ns) >= self.ticks.granule_end(self.clock())
     }
 
-    /// Records and bad ones since the last [`Collector::take`].
+    /// Number of records, dropped ones included, since the last [`Collector::take`].
     pub fn len(&self) -> usize {
         self.n_records + self.dropped.len()
     }
 
-    /// True when nothing came since the last [`Collector::take`].
+    /// True if no record arrived since the last [`Collector::take`].
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

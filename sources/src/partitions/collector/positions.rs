@@ -1,4 +1,4 @@
-//! Positions of a partition: recorded when its clock leaves a granule, and restored from there.
+//! Records the position of a partition when its clock passes the end of a granule, and restores it.
 
 use schemas::Tick;
 use serde::Serialize;
@@ -10,11 +10,12 @@ use crate::partitions::position::{self, Position};
 use crate::{PartitionPosition, SourceContext, SourceError};
 
 impl Collector {
-    /// The place to read on from in a partition, after a restart; what waited there waits again.
+    /// Restores the saved position of a partition, and returns the place to continue at. Its pending
+    /// records are pending again.
     ///
     /// # Errors
     ///
-    /// [`SourceError::Position`] if the notes are not this source's.
+    /// [`SourceError::Position`] if the saved position cannot be decoded.
     pub fn restore<P: DeserializeOwned>(
         &mut self,
         context: &SourceContext<'_>,
@@ -35,12 +36,12 @@ impl Collector {
         Ok(place)
     }
 
-    /// Notes the place that the latest record was read from, if it took the clock out of a granule.
-    /// To be called after each record. Gives the end of that granule.
+    /// Records `place`, from which the latest record was read, if that record ended a granule. Returns the
+    /// end of that granule. The caller calls this after each record.
     ///
     /// # Panics
     ///
-    /// If the place holds something that postcard cannot write, such as a sequence of unknown length.
+    /// If the place contains a value that postcard cannot encode, such as a sequence of unknown length.
     pub fn record_position(&mut self, place: &impl Serialize) -> Option<Tick> {
         let left = self.left.take();
         let marked = left.map(|left| {
@@ -57,8 +58,8 @@ impl Collector {
         marked
     }
 
-    /// Notes that the partition is no more, if the clock has left a granule and nothing waits. Gives the end
-    /// of that granule.
+    /// Records that the partition has ended, if the clock has passed the end of a granule and no records
+    /// are pending. Returns the end of that granule.
     pub(crate) fn leave(&mut self) -> Option<Tick> {
         let LeftGranule { end: tick, .. } = self.left.take_if(|left| left.waiting.is_empty())?;
         self.positions.push(PartitionPosition {
@@ -69,7 +70,7 @@ impl Collector {
         Some(tick)
     }
 
-    /// The position of the partition, when nothing was read since it was restored.
+    /// Returns the position of a partition that has read nothing since it was restored.
     pub(crate) fn position(&self, place: &impl Serialize) -> Vec<u8> {
         let (end, waiting) = (self.clock(), self.records.clone());
         let open = self.ticks.open_since(end);
@@ -88,7 +89,7 @@ impl Collector {
         })
     }
 
-    /// Commits the state of devices: the latest frames are before the next position.
+    /// Commits the state of devices: the next position includes the latest frames.
     pub(crate) fn commit(&mut self) {
         self.devices.commit();
         if let Some(presence) = &mut self.presence {

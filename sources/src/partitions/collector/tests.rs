@@ -31,7 +31,7 @@ fn push(collector: &mut Collector, transmitter: &str, n_subcarriers: i16, captur
     });
 }
 
-/// Tick, transmitter, subcarriers and frames of each batch.
+/// Tick, transmitter, number of subcarriers and number of frames of each batch.
 fn shape(poll: &Poll) -> Vec<(Tick, &str, usize, usize)> {
     let shape = poll.records.iter().map(|(tick, record)| {
         let Record::Csi(batch) = record else { panic!("only frames were pushed") };
@@ -109,9 +109,8 @@ fn with_a_delay_nothing_is_late_before_it() {
     assert_eq!(shape(&collector.finish(&())), [(60, "a", 1, 1)]);
 }
 
-/// Records at random times, read in one go and again from each position: the same ticks.
-/// What comes in later than frames of other devices is not late; a device that is gone holds the others back
-/// for no longer than a network delays frames.
+/// Frames that arrive later than frames of other devices are not late. A device that stops delays the
+/// others for no longer than a network delays frames.
 #[test]
 fn each_device_has_a_clock_of_its_own() {
     let mut collector = collector().with_senders(true).with_clock(Clock::Aligned);
@@ -123,7 +122,7 @@ fn each_device_has_a_clock_of_its_own() {
         assert_eq!(poll.n_late, 0, "device {device} at {arrived_at_ms} ms");
         poll.clock
     };
-    // Frames of the second one take 40 ms longer, but for the first.
+    // All frames of the second device but the first arrive 40 ms later.
     hear(1, 1000, 0);
     hear(2, 1000, 700_000);
     for nth in 5..50 {
@@ -131,7 +130,7 @@ fn each_device_has_a_clock_of_its_own() {
         let clock = hear(2, 1000 + nth * 10, 700_000 + (nth - 4) * 10);
         assert!(clock + 40 <= 1010 + nth as Tick * 10, "{clock}");
     }
-    // It is gone.
+    // The second device stops.
     for nth in 55..100 {
         let (clock, now) = (hear(1, 1000 + nth * 10, nth * 10), 1000 + nth as Tick * 10);
         assert!(clock + 200 >= now, "{clock} at {now}");
@@ -139,6 +138,7 @@ fn each_device_has_a_clock_of_its_own() {
     }
 }
 
+/// Reads records at random times at once, and again from each position: the ticks are the same.
 #[test]
 fn reading_on_from_a_mark_gives_the_same_records() {
     let mut seed = 7_u64;
@@ -165,7 +165,7 @@ fn reading_on_from_a_mark_gives_the_same_records() {
                     collector.set_arrival(arrived_at_ms * 1_000_000);
                     collector.set_sender(Some([10, 0, 0, device].into()));
                 }
-                // Each has a clock of its own.
+                // Each device has its own clock.
                 push(&mut collector, "a", 1, *captured_at_ms + i64::from(device) * 1_000_000);
                 collector.record_position(&nth);
                 let poll = collector.take();
@@ -201,8 +201,8 @@ fn frames(records: Vec<(Tick, Record)>) -> Vec<(Tick, i64)> {
     frames
 }
 
-/// A time far ahead of its arrival is an error, and the clock stays; so is a device that counts from when it
-/// was started.
+/// A time far ahead of its arrival is an error, and the clock does not follow it. A time far behind is
+/// late.
 #[test]
 fn the_clock_does_not_follow_a_time_far_ahead() {
     let mut collector = collector().with_max_ahead_ms(60_000);
@@ -219,7 +219,7 @@ fn the_clock_does_not_follow_a_time_far_ahead() {
     assert_eq!(poll.clock, now_ms.cast_unsigned() + 60_000);
 }
 
-/// Nothing but garbage moves the clock, too, before it takes too much memory.
+/// Errors alone advance the clock, too, before they take too much memory.
 #[test]
 fn garbage_is_bounded() {
     let mut collector = collector();
@@ -235,8 +235,8 @@ fn garbage_is_bounded() {
     assert!(n_left as u64 > n_dropped / 2, "{n_left} of {n_dropped} have left");
 }
 
-/// Large records of one moment, of which each sixteen or so are a tick: read on from any position, they have the
-/// ticks that they had.
+/// Large records with one capture time fill several ticks. A replay from any position assigns the same
+/// ticks.
 #[test]
 fn a_full_tick_is_over_at_the_same_record_after_a_restart() {
     let granule = schemas::Granule::new(10, schemas::TickLength::from_ms(10));

@@ -1,14 +1,14 @@
-//! Ticks: the clock of a partition, and what moves it.
+//! Ticks: the clock of a partition, and how records advance it.
 //!
-//! A record's tick is the largest tick seen so far, its own included. So ticks are a pure function of
-//! what came before, however it was polled.
+//! A record's tick is the largest tick so far, its own included. So ticks are a pure function of the
+//! earlier records, however the source was polled.
 
 use std::collections::BTreeMap;
 
 use schemas::{Granule, Record, Tick, TickLength};
 
-/// A tick that has more bytes is over: the clock goes on, and what follows is late. So a clock that stands
-/// still, such as behind a time far ahead, costs no more memory than this.
+/// Maximum bytes of open ticks. Beyond it, the clock advances, and later records of the closed ticks are
+/// late. So a clock that stands still, such as after a time far ahead, uses no more memory than this.
 const MAX_OPEN_BYTES: usize = 16 * 1024 * 1024;
 
 /// Assigns ticks to the records of one partition.
@@ -17,11 +17,11 @@ pub(crate) struct TickAssigner {
     tick_length: TickLength,
     granule: Granule,
     clock: Tick,
-    /// The ticks that are not over and have records.
+    /// The open ticks that have records.
     open: BTreeMap<Tick, OpenTick>,
 }
 
-/// The records of a tick that is not over.
+/// The size of an open tick.
 #[derive(Clone, Copy, Debug, Default)]
 struct OpenTick {
     n_bytes: usize,
@@ -29,17 +29,17 @@ struct OpenTick {
 }
 
 impl TickAssigner {
-    /// A clock that stands at `clock`.
+    /// An assigner whose clock is at `clock`.
     pub(crate) fn new(tick_length: TickLength, granule: Granule, clock: Tick) -> Self {
         Self { tick_length, granule, clock, open: BTreeMap::new() }
     }
 
-    /// The same lengths and clock, without any records.
+    /// An assigner with the same lengths and clock, without any records.
     pub(crate) fn for_partition(&self) -> Self {
         Self::new(self.tick_length, self.granule, self.clock)
     }
 
-    /// Continues at an earlier run's clock, with the bytes of ticks that were open, and the records that wait.
+    /// Restores an earlier run's clock, the bytes of its open ticks, and the frames of its pending records.
     pub(crate) fn restore(
         &mut self,
         clock: Tick,
@@ -61,12 +61,12 @@ impl TickAssigner {
         self.clock
     }
 
-    /// The tick that a capture time falls into.
+    /// Returns the tick of a capture time.
     pub(crate) fn tick_of(&self, captured_at_ns: i64) -> Tick {
         self.tick_length.tick_of(captured_at_ns)
     }
 
-    /// The tick behind the one that the clock is in.
+    /// Returns the tick after the clock.
     pub(crate) fn next_tick(&self) -> Tick {
         self.clock.saturating_add(self.tick_length.as_ms())
     }
@@ -76,7 +76,7 @@ impl TickAssigner {
         self.granule.end_of(tick)
     }
 
-    /// Moves the clock, never back.
+    /// Advances the clock, never back.
     pub(crate) fn advance(&mut self, clock: Tick) {
         if clock > self.clock {
             self.clock = clock;
@@ -84,8 +84,8 @@ impl TickAssigner {
         }
     }
 
-    /// The clock at which there is room for so many bytes more; later than now if the first tick that is
-    /// open has too many.
+    /// Returns the earliest clock with room for `n_bytes` more bytes. It is later than now if the open
+    /// ticks have too many bytes.
     pub(crate) fn clock_with_room(&self, n_bytes: usize) -> Tick {
         let mut open_bytes: usize = self.open.values().map(|open| open.n_bytes).sum();
         let mut clock = self.clock;
@@ -99,33 +99,33 @@ impl TickAssigner {
         clock
     }
 
-    /// Counts a record of a tick that is open.
+    /// Adds the bytes of a record to an open tick.
     pub(crate) fn count(&mut self, tick: Tick, n_bytes: usize) {
         let open = self.open.entry(tick).or_default();
         open.n_bytes = open.n_bytes.saturating_add(n_bytes);
     }
 
-    /// Counts a frame of a tick that is open.
+    /// Adds a frame to an open tick.
     pub(crate) fn count_frame(&mut self, tick: Tick) {
         self.open.entry(tick).or_default().n_frames += 1;
     }
 
-    /// The frames so far of a tick that is open.
+    /// Number of frames so far in an open tick.
     pub(crate) fn n_frames(&self, tick: Tick) -> u64 {
         self.open.get(&tick).map_or(0, |open| open.n_frames)
     }
 
-    /// True if a tick that is not over has records.
+    /// True if an open tick has records.
     pub(crate) fn has_open(&self) -> bool {
         !self.open.is_empty()
     }
 
-    /// Forgets the records of all ticks.
+    /// Closes all ticks.
     pub(crate) fn close(&mut self) {
         self.open.clear();
     }
 
-    /// The bytes of ticks from one on.
+    /// Returns the bytes of each open tick from `tick` on.
     pub(crate) fn open_since(&self, tick: Tick) -> Vec<(Tick, usize)> {
         self.open.range(tick..).map(|(tick, open)| (*tick, open.n_bytes)).collect()
     }
@@ -146,7 +146,7 @@ mod tests {
         }
         assert_eq!(ticks.clock(), 70, "16 of the first tick, 16 of the second");
         assert_eq!(ticks.open_since(0), [(70, 8 * megabyte)]);
-        // A record that is larger than that has a tick of its own.
+        // A record above the limit has its own tick.
         ticks.advance(ticks.clock_with_room(MAX_OPEN_BYTES + 1));
         assert_eq!(ticks.clock(), 80);
     }

@@ -1,5 +1,6 @@
-//! What counters tell of frames that did not come. A receiver has one, a transmitter several: by IEEE 802.11
-//! one for each receiver and traffic identifier of its quality-of-service data, and one for the rest.
+//! Counts missing frames by the counters of devices. A receiver has one counter. A transmitter has several:
+//! by IEEE 802.11, one for each receiver and traffic identifier of its quality-of-service data, and one for
+//! the rest.
 //!
 //! Source: IEEE 802.11-2020, 10.3.2.14.2: sequence number spaces of a transmitter.
 
@@ -7,22 +8,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Counter, SequenceSpace};
 
-/// Counters of a transmitter that are followed at once.
+/// Maximum number of counters of a transmitter.
 const MOST_COUNTERS: usize = 8;
-/// A counter that goes on by more has been restarted.
+/// A counter that advances by more was restarted.
 const LARGEST_GAP: u32 = 4096;
-/// Where a frame does not tell its counter, one that would have to go on by more is another one.
+/// If a frame does not name its counter, a larger step belongs to another counter.
 const LARGEST_UNKNOWN_STEP: u32 = 64;
-/// What a transmitter sends again is no further behind: an acknowledgement covers so many frames.
+/// A retransmission is no further behind, since an acknowledgement covers this many frames.
 const LARGEST_STEP_BACK: u32 = 64;
 
-/// The counters of a device, the one that was used last first.
+/// The counters of a device, most recently used first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Counters {
     followed: [Option<Followed>; MOST_COUNTERS],
 }
 
-/// A counter behind its latest frame.
+/// A counter at its latest frame.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Followed {
     space: SequenceSpace,
@@ -30,7 +31,7 @@ struct Followed {
 }
 
 impl Counters {
-    /// The number of a frame, and how many were skipped before it; none if the frame has no number.
+    /// Returns the number of a frame, and how many are missing before it; none if the frame has no number.
     pub(super) fn count(&mut self, counter: Counter) -> Option<(u32, u32)> {
         let (space, count, bits) = match counter {
             Counter::None => return None,
@@ -42,17 +43,18 @@ impl Counters {
         };
         let mask = u32::MAX >> (32 - bits.clamp(1, 32));
         let farthest = match counter {
-            // There is no other.
+            // A receiver has only one counter.
             Counter::OfReceiver { .. } => mask,
             _ if space == SequenceSpace::Unknown => LARGEST_UNKNOWN_STEP,
-            // What is further is behind.
+            // A larger step is a step back.
             _ => mask / 2,
         };
         let n_missed = self.step(space, (count, mask), farthest).saturating_sub(1);
         Some((count, if n_missed <= LARGEST_GAP { n_missed } else { 0 }))
     }
 
-    /// The advance of a counter, at most `farthest`, modulo its space.
+    /// Returns the step of a counter modulo its range, at most `farthest`. A retransmission returns 0, and
+    /// a restart or a new counter returns 1.
     fn step(&mut self, space: SequenceSpace, (count, mask): (u32, u32), farthest: u32) -> u32 {
         let of_space = self.followed.iter().enumerate().filter_map(|(idx, followed)| {
             let Followed { last, .. } = followed.filter(|it| it.space == space)?;
@@ -66,9 +68,9 @@ impl Counters {
         let (step, idx) = match nearest {
             Some((step, idx)) if step <= farthest => (step, idx),
             _ if sent_again => return 0,
-            // It has been restarted.
+            // The counter was restarted.
             Some((_, idx)) if space != SequenceSpace::Unknown => (1, idx),
-            // A new one, in place of the one that was not used for the longest time.
+            // A new counter replaces the least recently used one.
             _ => (1, MOST_COUNTERS - 1),
         };
         self.followed[..=idx].rotate_right(1);
@@ -91,7 +93,7 @@ mod tests {
         Counter::OfTransmitter { space, count, bits: 12 }
     }
 
-    /// Frames that are missing, in all, by these counters.
+    /// Total number of missing frames by these counters.
     fn n_missed(counters: impl IntoIterator<Item = Counter>) -> u32 {
         let mut followed = Counters::default();
         let missed = counters.into_iter().filter_map(|counter| followed.count(counter));
@@ -128,7 +130,7 @@ mod tests {
         let frames = (0..500_u32).flat_map(|nth| {
             [
                 of_transmitter(Baseline, nth & 0xFFF),
-                // One of each two does not come.
+                // Every second frame is missing.
                 of_transmitter(to(1, 0), (2000 + 2 * nth) & 0xFFF),
                 of_transmitter(to(1, 6), (nth * nth / 250) & 0xFFF),
                 of_transmitter(to(2, 0), (4000 + nth) & 0xFFF),
@@ -156,7 +158,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the numbers are, no more is missing than a gap may have.
+        /// For any numbers, no more frames are missing than a gap may have.
         #[test]
         fn any_numbers_are_counted(
             counts in prop::collection::vec((any::<u32>(), 0_u32..40, 0_u8..4), 0..200),

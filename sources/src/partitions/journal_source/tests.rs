@@ -1,5 +1,5 @@
-//! Devices are partitions: however a journal is polled, and from wherever it is read on, they give the
-//! same.
+//! Devices are partitions. Their records are the same however a journal is polled, and from whichever
+//! position it is replayed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -53,7 +53,7 @@ impl Decoder for Frames {
     fn recall(&mut self, _: DecoderMemory) {}
 }
 
-/// Numbers that look like chance.
+/// Pseudo-random numbers.
 struct Chance(u64);
 
 impl Chance {
@@ -67,7 +67,7 @@ fn address(nth: u64) -> IpAddr {
     [10, 0, (nth / 250) as u8, (nth % 250) as u8 + 1].into()
 }
 
-/// A journal of messages: when each came in, who sent it, and its frames.
+/// A journal of messages, each with its arrival time in milliseconds, its sender and its frames.
 fn journal(
     messages: impl IntoIterator<Item = (i64, Option<IpAddr>, Vec<[u32; 2]>)>,
 ) -> tempfile::TempDir {
@@ -81,13 +81,13 @@ fn journal(
     folder
 }
 
-/// Five devices, one of whom nobody knows the address; some are silent for a while. Their clocks began
-/// `apart_us` one behind the other.
+/// Five devices, one of them with an unknown address; each is idle for a while. Their clocks begin
+/// `apart_us` after each other.
 fn five_devices(apart_us: u32) -> tempfile::TempDir {
     let (mut chance, mut counts, mut now_ms) = (Chance(7), [0; 5], 0);
     journal((0..900).map(|nth| {
         now_ms += chance.below(14);
-        // One after the other is silent, each for 100 messages.
+        // The devices are idle in turn, each for 100 messages.
         let mut device = chance.below(5) as usize;
         if device == nth / 100 % 5 {
             device = (device + 1) % 5;
@@ -130,11 +130,11 @@ impl Case {
     }
 }
 
-/// Tick, device, and what was: a frame with its time, number and how many are missing before it, or an
-/// event.
+/// Tick, device, and content: an event, or a frame with its time, its number and the missing frames before
+/// it.
 type Seen = (Tick, String, String);
 
-/// What a journal gave.
+/// The output of a journal.
 #[derive(Default)]
 struct Given {
     seen: Vec<Seen>,
@@ -162,7 +162,7 @@ fn read(mut journaled: JournalSource) -> Given {
     read_on(&mut journaled)
 }
 
-/// Reads all there is, and sees that clocks are kept.
+/// Reads all records, and checks that the clock and the ticks never go back.
 fn read_on(journaled: &mut JournalSource) -> Given {
     let (mut given, mut clock, mut ended) = (Given::default(), 0, false);
     while !ended {
@@ -217,7 +217,7 @@ fn cases() -> impl Iterator<Item = Case> {
     clocks.into_iter().flat_map(|clock| [0, 30].map(|max_delay_ms| Case { clock, max_delay_ms }))
 }
 
-/// The part of it from a tick on.
+/// The part of `seen` from a tick on.
 fn since(tick: Tick, seen: &[Seen]) -> Vec<&Seen> {
     seen.iter().filter(|(at, ..)| *at >= tick).collect()
 }
@@ -254,7 +254,7 @@ fn it_gives_the_same_however_it_is_polled_and_from_wherever_it_is_read_on() {
     }
 }
 
-/// One that is quarantined is where it was, while the others go on; then it is read, and nothing else.
+/// A quarantined device stays at its position while the others continue. Later, only its messages are read.
 #[test]
 fn a_device_that_is_left_alone_is_read_later() {
     let (name, quarantine) = (address(2).to_string(), [format!("hall/{}", address(2))]);
@@ -262,7 +262,7 @@ fn a_device_that_is_left_alone_is_read_later() {
         let apart_us = if case.clock == Some(Clock::Device) { 0 } else { 1_000_000_000 };
         let (folder, context) = (five_devices(apart_us), context());
         let all = read(case.open(folder.path(), 256, &context));
-        // From the beginning on, and from a place where it was known.
+        // From the beginning, and from a tick at which the device is known.
         let (early, late) = (0, all.ticks().into_iter().nth(4).expect("there are more"));
         for from in [early, late] {
             let positions = all.positions(from);
@@ -297,7 +297,7 @@ fn a_device_that_is_left_alone_is_read_later() {
     }
 }
 
-/// Those that have fallen silent are no partitions any more; when there are too many, nothing is lost.
+/// Idle devices are not partitions any more. Beyond the limit of devices, no message is lost.
 #[test]
 fn devices_come_and_go() {
     const N_DEVICES: u64 = 3000;

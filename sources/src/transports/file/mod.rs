@@ -1,4 +1,4 @@
-//! Files: reads bytes in pieces and hands them to a decoder.
+//! Capture files: reads bytes in chunks, and passes them to a decoder.
 
 use std::fmt;
 use std::fs::File;
@@ -16,29 +16,29 @@ use crate::transports::fingerprint::Fingerprint;
 use crate::transports::host_times::HostTimes;
 use crate::{Collector, DecodeError, Decoder, DecoderMemory, Poll, Source, SourceError, Step};
 
-/// Read at once, and given as one poll: what becomes of it stays in the processor's caches.
+/// Bytes of one read. One poll returns their records, so that they stay in the processor's caches.
 const READ_BYTES: usize = 64 * 1024;
-/// When a piece is decoded that holds as many records as this, they are given before the next one is read.
+/// After a chunk with this many records, the poll returns them before the next chunk is read.
 const ENOUGH_RECORDS: usize = 16;
-/// No record of any format is longer; a decoder that asks for more has lost its way.
+/// Longest record of any format. A decoder that needs more bytes has lost the bounds of records.
 const LONGEST_RECORD: usize = 1024 * 1024;
 
-/// A capture file that is being read.
+/// An open capture file.
 pub(crate) struct Capture<R = File> {
     path: PathBuf,
     reader: R,
     decoder: Box<dyn Decoder>,
     collector: Collector,
-    /// When frames came in, if the host noted it.
+    /// Arrival times of frames, if the host recorded them.
     host_times: Option<HostTimes>,
     n_frames: u64,
-    /// The time of reading, for records without another time.
+    /// The clock at reading, for records without another time.
     arrival: Option<ArrivalClock>,
     fingerprint: Fingerprint,
     /// True if an earlier run read another file.
     replaced: bool,
     records_per_poll: usize,
-    /// Bytes that were read; those before `decoded` are done with.
+    /// Bytes that were read; those before `decoded` are decoded.
     buffer: Vec<u8>,
     decoded: usize,
     /// Offset of `buffer` in the file.
@@ -47,7 +47,7 @@ pub(crate) struct Capture<R = File> {
 }
 
 impl Capture {
-    /// Opens a capture.
+    /// Opens a capture at the saved position, or at its beginning if the file was replaced.
     pub(crate) fn open(
         path: PathBuf,
         ingress: &Ingress<'_>,
@@ -78,7 +78,7 @@ impl Capture {
             );
         }
         if ingress.calendar {
-            // A copy may have any time, but nothing is of a time that is still to come.
+            // A copy may have any modification time, but no record has a time in the future.
             let written_at_ns = metadata.modified().map(unix_ns).map_err(failed)?;
             let now_ns = ArrivalClock::after(i64::MIN).now_ns();
             collector.set_written_at(written_at_ns.max(now_ns));
@@ -98,7 +98,7 @@ impl Capture {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Place {
     offset: u64,
-    /// Before it.
+    /// Number of frames before the offset.
     n_frames: u64,
     memory: DecoderMemory,
     fingerprint: Fingerprint,
@@ -130,7 +130,7 @@ impl<R: Read> Capture<R> {
         }
     }
 
-    /// Reads the next piece of the file behind what is not decoded yet.
+    /// Reads the next chunk of the file, after the bytes that are not decoded yet.
     fn fill(&mut self) -> io::Result<()> {
         self.buffer.drain(..self.decoded);
         self.offset += self.decoded as u64;
@@ -140,14 +140,14 @@ impl<R: Read> Capture<R> {
         Ok(())
     }
 
-    /// The offset of the next record.
+    /// The place of the next record.
     fn place(&self) -> Place {
         let offset = self.offset + self.decoded as u64;
         let (n_frames, memory) = (self.n_frames, self.decoder.memory());
         Place { offset, n_frames, memory, fingerprint: self.fingerprint }
     }
 
-    /// Decodes one record; false when more bytes are needed.
+    /// Decodes one record; returns false if more bytes are needed.
     fn step(&mut self) -> bool {
         let place = self.place();
         let bytes = &self.buffer[self.decoded..];
@@ -170,7 +170,7 @@ impl<R: Read> Capture<R> {
                 self.decoded += used;
             }
             Step::NeedsMore => return false,
-            // Files have no registry that tells it.
+            // Files have no schema registry.
             Step::NeedsSchema(_) => {
                 self.collector.drop_record(DecodeError::Schema.reason(), place.offset);
                 self.decoded = self.buffer.len();

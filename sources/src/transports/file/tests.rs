@@ -55,7 +55,7 @@ fn every_line_is_a_frame_or_a_counted_drop() {
     assert_eq!(dropped, [Dropped { reason: "no list of values", n_records: 1, offset }]);
 }
 
-/// When frames came in, in milliseconds: a clock that goes on and steps both ways.
+/// Arrival times of frames in milliseconds, from a clock that advances and steps both ways.
 fn steps() -> impl Strategy<Value = Vec<u32>> {
     let step = prop_oneof![8 => 0..25_i64, 1 => -3000..0_i64, 1 => 25..3000_i64];
     let times = |steps: Vec<i64>| {
@@ -69,7 +69,7 @@ fn steps() -> impl Strategy<Value = Vec<u32>> {
     prop::collection::vec(step, 40).prop_map(times)
 }
 
-/// A capture in a folder, with the times that its frames came in beside it.
+/// Writes a capture into a folder, with a file of the arrival times of its frames.
 fn write(folder: &std::path::Path, case: &Case, times_ms: &[u32]) -> PathBuf {
     let path = folder.join("capture.dat");
     let capture = [case.header.clone(), case.record.repeat(times_ms.len())].concat();
@@ -80,7 +80,7 @@ fn write(folder: &std::path::Path, case: &Case, times_ms: &[u32]) -> PathBuf {
     path
 }
 
-/// All that a source gives, as bytes.
+/// All records of a source, as bytes.
 fn read_out(mut source: impl Source) -> Vec<u8> {
     let mut given: Vec<(Tick, Record)> = Vec::new();
     loop {
@@ -94,7 +94,7 @@ fn read_out(mut source: impl Source) -> Vec<u8> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
-    /// Polled for one, for seven or for all records at a time, at three speeds: the same bytes.
+    /// Polls of one, seven or all records, at three speeds, return the same bytes.
     #[test]
     fn it_gives_the_same_however_it_is_polled(times_ms in steps(), delayed in any::<bool>()) {
         let folder = tempfile::tempdir().expect("room");
@@ -128,7 +128,7 @@ proptest! {
     }
 }
 
-/// A file that was replaced is read from its beginning, behind what was read of the one before.
+/// A replaced file is read from its beginning, at ticks after those of the file before.
 #[test]
 fn a_replaced_file_is_read_from_its_beginning() {
     let folder = tempfile::tempdir().expect("room");

@@ -1,4 +1,4 @@
-//! Finds partitions that a topic gets while it is read.
+//! Finds partitions that are added to a topic while it is read.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use crate::transports::kafka::partition_reader::ANSWER_TIMEOUT;
 use crate::transports::kafka::{DISCOVERY_INTERVAL, KafkaTopic};
 use crate::{Share, SourceContext};
 
-/// The shortest pause after brokers did not answer: readers wait while they are asked.
+/// The shortest pause after a failed request to brokers, since readers wait during a request.
 const FAILURE_PAUSE: Duration = Duration::from_mins(1);
 
-/// Asks from time to time which partitions a topic has.
+/// Requests the partitions of a topic at an interval.
 pub(super) struct Discovery {
     topic: KafkaTopic,
     source: String,
@@ -21,13 +21,14 @@ pub(super) struct Discovery {
     interval: Duration,
     ask_at: Instant,
     known: Vec<i32>,
-    /// Behind all that sinks held when the run started.
+    /// The first tick of new partitions: after the last tick that sinks had committed when the run started.
     pub(super) begins_at: Tick,
 }
 
 impl Discovery {
-    /// For a topic whose partitions are `known`, as are those of an earlier run. None if the topic is read up to
-    /// its end, the client is not to ask, or there are other processes, which may have found what is new, too.
+    /// Finds partitions of a topic other than `known` and those of an earlier run. None if the topic is
+    /// read up to its end, if the client's interval disables discovery, or if there are other processes.
+    /// Another process might find the same partitions.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     pub(super) fn new(
         topic: &KafkaTopic,
@@ -50,8 +51,8 @@ impl Discovery {
         })
     }
 
-    /// Partitions that are new, each once, if it is time to ask for them. Brokers that do not answer are asked
-    /// again after a pause.
+    /// Returns new partitions, each once, if a request is due. After a failed request, the next one follows
+    /// after a pause.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     pub(super) fn find<C: ConsumerContext>(&mut self, consumer: &BaseConsumer<C>) -> Vec<i32> {
         if Instant::now() < self.ask_at {

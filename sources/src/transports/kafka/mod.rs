@@ -1,8 +1,8 @@
-//! Kafka: each message holds whole records; each partition of the topic has a clock of its own.
+//! Kafka: each message contains whole records; each partition of the topic has its own clock.
 //!
-//! What was read is known by its offset, so a restart reads the same messages again. The one thing
-//! that messages do not tell is for how long none came: when a partition is silent its clock goes on
-//! with the wall clock, and that is made durable before it takes effect, for the next run to repeat.
+//! A restart reads the same messages again, by their offsets. Only the time without messages cannot be
+//! derived from messages. When a partition is idle, its clock follows the wall clock. This decision is
+//! durable before it takes effect, and the next run repeats it.
 
 mod discovery;
 mod partition_reader;
@@ -24,38 +24,39 @@ use crate::transports::kafka::partition_reader::PartitionReader;
 use crate::transports::kafka::reader::Reader;
 use crate::{Partition, SourceError};
 
-/// Time-out of the question for all partitions, when a source is opened.
+/// Time-out of the request for all partitions, when a source is opened.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(15);
-/// The client's setting for how often it asks which partitions there are, in milliseconds.
+/// The client's setting for the interval of requests for partitions, in milliseconds.
 const DISCOVERY_INTERVAL: &str = "topic.metadata.refresh.interval.ms";
-/// Its default.
+/// The default of that setting.
 const DISCOVERY_INTERVAL_MS: &str = "60000";
 
-/// A topic, and how to reach it.
+/// A Kafka topic and its brokers.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaTopic {
-    /// Brokers to ask first, as `host:port` with commas between them.
+    /// Bootstrap brokers, as `host:port`, separated by commas.
     pub brokers: String,
-    /// The topic. All its partitions are read, from the first message that is there; so are partitions that
-    /// it gets later, by a run of one process, unless `stop_at_end` is set.
+    /// The topic. All its partitions are read, from the first available message. A run of one process also
+    /// reads partitions that are added later, unless `stop_at_end` is set.
     pub topic: String,
-    /// True to end when all messages are read; otherwise more are waited for.
+    /// True to end when all messages are read; false (default) to wait for more.
     #[serde(default)]
     pub stop_at_end: bool,
-    /// Further settings of the client, as librdkafka has them, such as "security.protocol". How often to
-    /// look for new partitions is "topic.metadata.refresh.interval.ms", one minute by default.
+    /// Further settings of the client, with the names of librdkafka, such as "security.protocol". The
+    /// interval of checks for new partitions is "topic.metadata.refresh.interval.ms", one minute by
+    /// default.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
 }
 
 impl KafkaTopic {
-    /// Opens the partitions that are to be opened here.
+    /// Opens the partitions of this process's share.
     pub(super) fn open(&self, ingress: &Ingress<'_>) -> Result<Vec<Partition>, SourceError> {
         let failed = |source| self.failed(source);
         let consumer: BaseConsumer = self.client().create().map_err(failed)?;
         let partitions = self.partitions(&consumer, METADATA_TIMEOUT).map_err(failed)?;
-        // Whoever reads the first partition reads those that come, until the next start.
+        // The reader of the first partition also reads new partitions, until the next start.
         let is_read = |partition: &&i32| !ingress.context.is_quarantined(&partition.to_string());
         let discovering = partitions.iter().find(is_read).copied();
         let share = ingress.context.share;
@@ -70,7 +71,7 @@ impl KafkaTopic {
         here.map(open).collect()
     }
 
-    /// The partitions that the topic has, in an order that all processes agree on.
+    /// Returns the partitions of the topic in ascending order, which is the same in all processes.
     fn partitions<C: ConsumerContext>(
         &self,
         consumer: &BaseConsumer<C>,
@@ -91,9 +92,9 @@ impl KafkaTopic {
     fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &self.brokers).set("client.id", "fresnel");
-        // Offsets are part of checkpoints; a group is only named because a client must have one.
+        // Offsets are part of checkpoints; the group is set only because a client must have one.
         client.set("group.id", "fresnel").set("enable.auto.commit", "false");
-        // Messages that are gone before they were read are an error.
+        // Messages that the broker removed before they were read are an error.
         client.set("auto.offset.reset", "error").set("enable.partition.eof", "true");
         client.set(DISCOVERY_INTERVAL, DISCOVERY_INTERVAL_MS);
         for (name, value) in &self.properties {

@@ -19,17 +19,17 @@ use crate::{Poll, SourceError};
 
 /// Time-out of a poll for messages.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// Messages taken in one poll at most.
+/// Maximum number of messages in one poll.
 const MESSAGES_PER_POLL: usize = 1024;
-/// Time-out of questions for the end of a partition, or for all partitions.
+/// Time-out of requests for the end of a partition, or for all partitions.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// The pause before brokers are asked again.
+/// The pause before the next request for the end of a partition.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The client's events other than messages.
 #[derive(Default)]
 pub(super) struct Events {
-    /// True from when no broker can be reached until one answers.
+    /// True from when no broker is reachable until one answers.
     away: AtomicBool,
 }
 
@@ -38,7 +38,7 @@ impl ClientContext for Events {
         if is_outage(&error) {
             self.away.store(true, Ordering::Relaxed);
         }
-        // The end of a partition comes with its messages.
+        // The client reports the end of a partition among its messages.
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
             tracing::warn!(%error, reason, "kafka");
         }
@@ -55,38 +55,38 @@ pub(super) struct PartitionReader {
     messages: PartitionDecoder,
     idleness: Idleness,
     end: Option<End>,
-    /// The end, as the client saw it.
+    /// The end, as the client reported it.
     seen_end: Option<u64>,
-    /// True once the client has seen anything.
+    /// True once the client has received a message or an end.
     heard: bool,
     clock: ArrivalClock,
     /// A message that is not decoded yet.
     taken: Option<Taken>,
-    /// Of the message that was taken last.
+    /// The payload of the latest message.
     payload: Vec<u8>,
 }
 
-/// A message that the client gave.
+/// A message from the client.
 #[derive(Clone, Copy)]
 struct Taken {
     offset: u64,
     arrived_at_ns: Option<i64>,
-    /// True if the time is the producer's, who may write any.
+    /// True if the time is the producer's, and so may be any time.
     is_producers: bool,
 }
 
 /// The result of a poll of the client.
 enum Given {
     Message(Taken),
-    /// There was nothing more when the brokers were asked.
+    /// The brokers had no more messages.
     End,
-    /// None came so far.
+    /// No message arrived within the time-out.
     Nothing,
-    /// Brokers cannot be reached.
+    /// The brokers are unreachable.
     Outage,
 }
 
-/// The end of a partition when the brokers were asked.
+/// The end of a partition, and the time of the request for it.
 #[derive(Clone, Copy)]
 struct End {
     offset: u64,
@@ -94,7 +94,7 @@ struct End {
 }
 
 impl PartitionReader {
-    /// Goes on where an earlier run was.
+    /// Continues at the position of an earlier run, or at the first available message.
     pub(super) fn open(
         topic: &KafkaTopic,
         partition: i32,
@@ -103,15 +103,15 @@ impl PartitionReader {
         let name = partition.to_string();
         let (messages, offset) = PartitionDecoder::open(ingress, SourceKind::Live, &name, false)?;
         let idleness = Idleness::new(ingress, &name);
-        // At zero nothing was read yet, and the first message that is there may be another one.
+        // At zero nothing was read yet, and the first available message may have a larger offset.
         let offset = offset.filter(|offset| *offset > 0);
         let from = offset.map_or(Offset::Beginning, |offset| Offset::Offset(offset.cast_signed()));
         Self::assign(topic, partition, from, messages, idleness)
     }
 
-    /// Begins with a partition that the topic has got meanwhile, where the clock of this one stands, and
-    /// behind all that sinks hold. That is durable first, as if it had been idle up to then: a replay begins there
-    /// too.
+    /// Opens a partition that was added to the topic. It begins at this partition's clock, and after the
+    /// last tick that sinks have committed. That is durable first, as if the partition had been idle up to
+    /// then: a replay begins there, too.
     pub(super) fn for_partition(
         &self,
         partition: i32,
@@ -142,7 +142,7 @@ impl PartitionReader {
             Ok(consumer)
         };
         let consumer = assign().map_err(|source| topic.failed(source))?;
-        // What was read before has come in by now, whatever the host's clock says.
+        // Messages that were read before have arrived by now, whatever the host's clock shows.
         let read_ms = i64::try_from(messages.collector.clock()).unwrap_or(i64::MAX);
         Ok(Self {
             topic: topic.clone(),
@@ -163,12 +163,11 @@ impl PartitionReader {
         self.messages.collector.clock()
     }
 
-    /// The client.
     pub(super) fn consumer(&self) -> &BaseConsumer<Events> {
         &self.consumer
     }
 
-    /// Decodes the message that was taken; again, if there was an outage.
+    /// Decodes the latest message from the client. After an outage, the next call repeats it.
     fn decode(&mut self, decoding: &mut Decoding) -> Result<(), SourceError> {
         let Some(taken) = self.taken else { return Ok(()) };
         let offset = taken.offset;
@@ -186,8 +185,8 @@ impl PartitionReader {
         Ok(())
     }
 
-    /// True if a producer wrote a time that is too far ahead of the host's clock. That is durable first: when the
-    /// message is read again, the host's clock is another one.
+    /// True if a producer wrote a time too far ahead of the host's clock. The decision is durable first,
+    /// since the host's clock is different when the message is read again.
     fn refuses(&self, taken: &Taken) -> Result<bool, SourceError> {
         let arrived_at_ns = taken.arrived_at_ns.filter(|_| taken.is_producers);
         let collector = &self.messages.collector;
@@ -198,8 +197,8 @@ impl PartitionReader {
         Ok(refuses)
     }
 
-    /// Moves the clock if nothing has come for long enough, and the brokers say so too: a client that
-    /// has lost them sees nothing either.
+    /// Advances the clock if no message has arrived for long enough, and the brokers confirm it. A client
+    /// that has lost its brokers receives no messages either.
     fn follow_wall_clock(&mut self) -> Result<(), SourceError> {
         let Some(due) = self.idleness.due(&self.messages) else { return Ok(()) };
         let is_so = match due {
@@ -209,7 +208,7 @@ impl PartitionReader {
         if is_so { self.idleness.keep(due, &mut self.messages) } else { Ok(()) }
     }
 
-    /// True if brokers cannot be reached, as far as the client knows; asks them if it says so.
+    /// True if the client reports that brokers are unreachable, and they do not answer a request.
     fn is_away(&self) -> bool {
         let away = &self.consumer.context().away;
         if away.load(Ordering::Relaxed) {
@@ -218,16 +217,16 @@ impl PartitionReader {
         away.load(Ordering::Relaxed)
     }
 
-    /// The end of the partition, if brokers answer.
+    /// Returns the end of the partition, if brokers answer.
     fn ask_end(&self) -> Option<i64> {
         let (topic, partition) = (&self.topic.topic, self.partition);
         let positions = self.consumer.fetch_watermarks(topic, partition, ANSWER_TIMEOUT);
         positions.ok().map(|(_, end)| end)
     }
 
-    /// True if brokers had no message beyond those that were read when they were asked, which was not before
-    /// a time. Behind these there may be markers of transactions: then the client must have seen the end, and
-    /// it must be where it was when it was last asked for.
+    /// True if brokers had no message after those that were read, in a request at `since` or later.
+    /// Transaction markers may follow these. Then the client must have reported the end, and the end must
+    /// be where it was in the request before.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     fn at_end(&mut self, since: Instant) -> bool {
         let offset = self.messages.offset();
@@ -249,13 +248,13 @@ impl PartitionReader {
         end.unsigned_abs() <= offset || (stays && self.seen_end == Some(offset))
     }
 
-    /// Takes what has come in since the last call.
+    /// Reads the messages that have arrived since the last call.
     pub(super) fn poll(&mut self, decoding: &mut Decoding) -> Result<Poll, SourceError> {
         self.messages.collector.set_written_at(self.clock.now_ns());
         self.decode(decoding)?;
         let mut n_taken = 0;
         while n_taken < MESSAGES_PER_POLL {
-            // The first message is waited for; the others are taken if they are there.
+            // The reader waits only for the first message.
             match self.take(if n_taken == 0 { PATIENCE } else { Duration::ZERO })? {
                 Given::Message(taken) => self.taken = Some(taken),
                 Given::End if self.topic.stop_at_end => return Ok(self.messages.finish()),
@@ -267,27 +266,27 @@ impl PartitionReader {
         if !self.is_away() {
             self.follow_wall_clock()?;
         } else if n_taken == 0 {
-            // What was read before leaves first.
+            // Records that were read before are emitted first.
             let peer = format!("kafka brokers at {}", self.topic.brokers);
             return Err(SourceError::Away { peer });
         }
         Ok(self.messages.collector.take())
     }
 
-    /// Takes a message from the client, and notes what that says about the partition.
+    /// Polls the client for a message, and updates the idle state of the partition.
     fn take(&mut self, patience: Duration) -> Result<Given, SourceError> {
         let given = self.ask_client(patience)?;
         match given {
             Given::Message(_) => {
                 self.heard = true;
-                // Brokers are there again, or it is another one that is away.
+                // Brokers are reachable again, or only another broker is unreachable.
                 self.consumer.context().away.store(false, Ordering::Relaxed);
             }
             Given::End => {
                 (self.heard, self.seen_end) = (true, Some(self.messages.offset()));
                 self.idleness.asked(&self.messages);
             }
-            // The client sees an end only if nothing comes for as long as a fetch lasts.
+            // The client reports an end only if no message arrives during a whole fetch.
             Given::Nothing if self.heard => self.idleness.asked(&self.messages),
             Given::Nothing | Given::Outage => {}
         }
@@ -312,13 +311,13 @@ impl PartitionReader {
         }))
     }
 
-    /// Reports how far it is to the partitions that wait for it.
+    /// Reports the partition's clock to the other partitions of the run.
     pub(super) fn publish_clock(&self) {
         self.idleness.publish(&self.messages);
     }
 }
 
-/// True for what the client gets over by itself when a broker is back.
+/// True for errors from which the client recovers by itself when a broker is back.
 fn is_outage(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{
         AllBrokersDown, BrokerNotAvailable, BrokerTransportFailure, LeaderNotAvailable,
@@ -337,7 +336,7 @@ fn is_outage(error: &KafkaError) -> bool {
                 | OperationTimedOut
                 | RequestTimedOut
                 | Resolve
-                // Not every broker knows at once what a topic has got.
+                // A new partition or topic is not known to every broker at once.
                 | UnknownPartition
                 | UnknownTopicOrPartition
         )

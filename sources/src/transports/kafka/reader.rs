@@ -1,4 +1,4 @@
-//! Reads a partition of a topic, and with it those that the topic gets later.
+//! Reads a partition of a topic, and partitions that are added to the topic later.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,20 +11,20 @@ use crate::transports::kafka::discovery::Discovery;
 use crate::transports::kafka::partition_reader::PartitionReader;
 use crate::{Poll, Source, SourceError};
 
-/// Reads a partition until the next start; where it discovers others, them too.
+/// Reads a partition. With discovery, it also reads new partitions until the next start.
 pub(super) struct Reader {
     decoding: Decoding,
-    /// The first is the one that it was opened for.
+    /// The first is the partition that the reader was opened for.
     partitions: Vec<Reading>,
     discovery: Option<Discovery>,
-    /// Partitions that are found and not begun.
+    /// Partitions that are found and not open yet.
     found: VecDeque<i32>,
 }
 
-/// A partition that is read.
+/// An open partition.
 struct Reading {
     reader: PartitionReader,
-    /// Records beyond the clock of a partition that is behind.
+    /// Records beyond the clock of the slowest partition.
     waiting: VecDeque<(Tick, Record)>,
 }
 
@@ -47,8 +47,8 @@ impl Reader {
         Self { decoding, partitions, discovery, found: VecDeque::new() }
     }
 
-    /// Begins with partitions that are new. As long as one of them cannot, nothing is read: whether its
-    /// beginning is durable is not known, and the others must not leave it behind.
+    /// Opens new partitions. If one of them cannot be opened, nothing is read: its start may or may not be
+    /// durable, and the clocks of the others must not pass it.
     fn discover(&mut self) -> Result<(), SourceError> {
         let Some(discovery) = &mut self.discovery else { return Ok(()) };
         if self.found.is_empty() {
@@ -64,9 +64,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Polls the partition that is the furthest behind, then the next one, until one has something. Records
-    /// wait until no other partition is behind them; a partition whose records wait is polled when they have
-    /// left.
+    /// Polls the slowest partition, then the next one, until one has something. Records wait until no other
+    /// partition is behind them. Except for the slowest, a partition is not polled while its records wait.
     fn poll_in_turn(&mut self) -> Result<Poll, SourceError> {
         let (mut polled, others) = self.slowest_first();
         let mut poll = self.partitions[polled].poll(&mut self.decoding)?;
@@ -90,7 +89,7 @@ impl Reader {
         Ok(poll)
     }
 
-    /// The slowest partition, and the others by their clocks.
+    /// Returns the slowest partition, and the others in the order of their clocks.
     fn slowest_first(&self) -> (usize, Vec<usize>) {
         let mut order: Vec<_> = (0..self.partitions.len()).collect();
         order.sort_by_key(|idx| self.partitions[*idx].reader.clock());
@@ -98,7 +97,7 @@ impl Reader {
         (order[0], others)
     }
 
-    /// The clock of the partition that is the furthest behind.
+    /// The clock of the slowest partition.
     fn clock(&self) -> Tick {
         let clocks = self.partitions.iter().map(|it| it.reader.clock());
         clocks.min().unwrap_or_default()

@@ -1,22 +1,22 @@
 //! Acknowledgements: a broker redelivers messages until they are acknowledged.
 //!
 //! A message is acknowledged when it is in every checkpoint that is kept. Until then the broker sends it
-//! again after each loss of the connection. Packet numbers are used again and messages say the same, so a
-//! message is known by its number, its topic and all that it says, and only as long as the broker can
-//! mean it.
+//! again after each loss of the connection. Packet numbers are reused, and messages may be equal. So a
+//! message is identified by its number, its topic and its content, and only as long as the broker can refer
+//! to it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use rumqttc::v5::mqttbytes::v5::{Publish, PublishProperties};
 use schemas::stable_hash_bytes;
 
-/// Messages that are known at most: fewer than packet numbers, so that one is forgotten before a broker
-/// that counts on uses its number again, and more than may wait.
+/// Maximum number of known messages. It is below the number of packet numbers, so a message is removed
+/// before a broker that counts on reuses its number. It is above the number of messages that may wait.
 const MOST_KEPT: usize = u16::MAX as usize / 4 * 3;
 /// Bits of a packet number.
 const PACKET_BITS: u32 = u16::BITS;
 
-/// A message that the journal has.
+/// A message in the journal.
 #[derive(Clone, Copy, Debug)]
 struct Kept {
     offset: u64,
@@ -25,8 +25,8 @@ struct Kept {
     acknowledged: bool,
 }
 
-/// What a message is known by in the journal: its packet number, and a hash of its topic and of all that
-/// stays the same when it is sent again.
+/// Returns the identity of a message in the journal: its packet number, and a hash of its topic and of the
+/// content that is the same in a redelivery.
 pub(super) fn identity(message: &Publish) -> u64 {
     let PublishProperties {
         response_topic, correlation_data, user_properties, content_type, ..
@@ -44,21 +44,22 @@ fn packet_of(identity: u64) -> u16 {
     (identity & u64::from(u16::MAX)) as u16
 }
 
-/// Messages of a session that the journal has.
+/// The messages of a session that are in the journal.
 #[derive(Debug)]
 pub(super) struct Acknowledgements {
-    /// The newest of each packet number.
+    /// The newest message of each packet number.
     kept: HashMap<u16, Kept>,
-    /// Offsets and packet numbers of what is kept, oldest first.
+    /// Offsets and packet numbers of known messages, oldest first.
     order: VecDeque<(u64, u16)>,
     /// The latest packets that were acknowledged over this connection.
     acknowledged: VecDeque<(u64, u16)>,
-    /// True until the broker has sent again what it waits for.
+    /// True until the broker has redelivered all messages without an acknowledgement.
     resuming: bool,
-    /// Offsets and packet numbers that the broker waits for, in the order in which it sent them.
+    /// Offsets and packet numbers of messages without an acknowledgement, in the order in which the broker
+    /// sent them.
     waiting: VecDeque<(u64, u16)>,
-    /// The broker stops sending when too many wait; so beyond these, it is told of the oldest as soon as
-    /// the journal is durable.
+    /// Maximum number of messages without an acknowledgement, since the broker stops sending if there are
+    /// too many. Beyond it, the oldest is acknowledged as soon as the journal is durable.
     most_waiting: usize,
 }
 
@@ -74,7 +75,7 @@ impl Acknowledgements {
         }
     }
 
-    /// Notes a message that the journal has at an offset.
+    /// Records a message that the journal has at an offset.
     pub(super) fn keep(&mut self, offset: u64, identity: u64) {
         let packet = packet_of(identity);
         if packet == 0 {
@@ -85,15 +86,15 @@ impl Acknowledgements {
         if self.order.len() > MOST_KEPT
             && let Some((offset, packet)) = self.order.pop_front()
         {
-            // Its number may have been used again since.
+            // Its number may have been reused since.
             if self.kept.get(&packet).is_some_and(|kept| kept.offset == offset) {
                 self.kept.remove(&packet);
             }
         }
     }
 
-    /// A connection has begun: the broker sends again what it waits for, or forgot all if the session is
-    /// not `resumed`.
+    /// Begins a connection. If the session is `resumed`, the broker redelivers messages without an
+    /// acknowledgement. Otherwise the broker has no state.
     pub(super) fn connected(&mut self, resumed: bool) {
         self.waiting.clear();
         self.resuming = resumed;
@@ -108,7 +109,7 @@ impl Acknowledgements {
         }
     }
 
-    /// True if the journal has a message already.
+    /// True if the journal already has a message.
     pub(super) fn has(&mut self, message: &Publish) -> bool {
         if !message.dup {
             self.resumed();
@@ -117,8 +118,8 @@ impl Acknowledgements {
         self.kept.get(&message.pkid).is_some_and(|kept| kept.identity == identity(message))
     }
 
-    /// The broker sends something new: it has sent again all that it waits for. What was acknowledged over
-    /// an earlier connection and did not come has its acknowledgement.
+    /// Ends the redelivery, when the broker sends a new message. The broker has received the
+    /// acknowledgements of messages that were acknowledged over an earlier connection and not redelivered.
     fn resumed(&mut self) {
         if std::mem::take(&mut self.resuming) {
             let waiting: HashSet<_> = self.waiting.iter().map(|(offset, _)| *offset).collect();
@@ -126,25 +127,25 @@ impl Acknowledgements {
         }
     }
 
-    /// Notes that the broker waits for a message that the journal has.
+    /// Records that the broker waits for the acknowledgement of a message in the journal.
     pub(super) fn wait(&mut self, packet: u16) {
         if let Some(kept) = self.kept.get(&packet) {
             self.waiting.push_back((kept.offset, packet));
         }
     }
 
-    /// True if messages are due that the journal may not have made durable.
+    /// True if acknowledgements are due for messages that may not be durable in the journal.
     pub(super) fn need_sync(&self) -> bool {
         self.waiting.len() > self.most_waiting
     }
 
-    /// The packet that is to be acknowledged next, if everything before `done` is in checkpoints.
+    /// The packet to acknowledge next, if everything before `done` is in checkpoints.
     pub(super) fn due(&self, done: u64) -> Option<u16> {
         let (offset, packet) = *self.waiting.front()?;
         (offset < done || self.need_sync()).then_some(packet)
     }
 
-    /// Notes that the next one was acknowledged.
+    /// Records that the next packet was acknowledged.
     pub(super) fn acknowledged(&mut self) {
         self.acknowledged.extend(self.waiting.pop_front());
         if self.acknowledged.len() > MOST_KEPT {

@@ -1,5 +1,5 @@
-//! MQTT 5: each message holds whole records. What the broker sends goes to the journal, and is
-//! acknowledged when it is in every checkpoint that is kept.
+//! MQTT 5: each message contains whole records. The receiver writes messages to the journal, and
+//! acknowledges them when they are in every checkpoint that is kept.
 
 mod acknowledgements;
 
@@ -22,36 +22,36 @@ use crate::transports::push::PushTransport;
 
 /// Time-out of a poll for messages.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// Messages taken in one go at most.
+/// Maximum number of messages in one call.
 const MESSAGES_AT_ONCE: usize = 256;
-/// Requests of ours that wait to be sent: acknowledgements of one go, and a subscription.
+/// Requests that wait to be sent: the acknowledgements of one call, and a subscription.
 const REQUESTS: usize = 2 * MESSAGES_AT_ONCE;
-/// The longest packet that a broker may send: it drops longer ones, and tells nobody.
+/// The largest packet that a broker may send, in bytes. The broker drops larger ones without notice.
 const LARGEST_PACKET: u32 = 256 * 1024 * 1024;
-/// Messages that a broker may send before we acknowledge one: as many as there are packet numbers.
+/// Messages that a broker may send before an acknowledgement: as many as there are packet numbers.
 const RECEIVE_MAXIMUM: u16 = u16::MAX;
-/// How many of them wait for a checkpoint at most, so that the broker never stops sending. Beyond, the
-/// journal has to do.
+/// Maximum number of them that wait for a checkpoint, so that the broker never stops sending. Beyond it, a
+/// message is acknowledged when it is durable in the journal.
 pub(super) const MOST_WAITING: usize = RECEIVE_MAXIMUM as usize / 2;
-/// A broker keeps what it has for us for ever.
+/// Session expiry interval: the broker keeps the session for ever.
 const SESSION_EXPIRY: u32 = u32::MAX;
-/// The pause before another connection.
+/// The pause before the next connection attempt.
 const CONNECT_AGAIN: Duration = Duration::from_millis(500);
 
-/// A broker, and what to subscribe to.
+/// An MQTT broker, and the topics to subscribe to.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MqttTopic {
     /// The broker's host.
     pub host: String,
-    /// Its port; 1883 by default.
+    /// The broker's port; 1883 by default.
     #[serde(default = "default_port")]
     pub port: u16,
     /// Topic filter, such as "home/+/csi".
     pub topic: String,
-    /// Name and password, where the broker asks for them.
+    /// User name, if the broker requires one. It is only used together with `password`.
     pub username: Option<String>,
-    /// Goes with the name.
+    /// Password. It is only used together with `username`.
     pub password: Option<String>,
 }
 
@@ -71,7 +71,7 @@ impl MqttTopic {
         options
     }
 
-    /// All messages, and of those that the broker retains, the ones that we have not seen.
+    /// The subscription: all messages. The broker sends retained messages only if the subscription is new.
     fn filter(&self) -> Filter {
         let retain_forward_rule = RetainForwardRule::OnNewSubscribe;
         Filter { retain_forward_rule, ..Filter::new(&self.topic, QoS::AtLeastOnce) }
@@ -87,8 +87,8 @@ pub(super) struct Mqtt {
 }
 
 impl Mqtt {
-    /// Subscribes as `id`, by which the broker knows what it has not sent yet. Of what it has sent,
-    /// `most_waiting` messages wait for a checkpoint at most.
+    /// Subscribes as client `id`, by which the broker identifies the session. At most `most_waiting`
+    /// messages wait for a checkpoint.
     pub(super) fn connect(
         topic: &MqttTopic,
         id: &str,
@@ -127,7 +127,7 @@ impl Mqtt {
             }
             Event::Incoming(Packet::ConnAck(ConnAck { session_present, .. })) => {
                 self.acknowledgements.connected(session_present);
-                // There is room: nothing else waits when a connection begins.
+                // The request queue has room: no other requests wait when a connection begins.
                 let _ = self.client.try_subscribe_many([self.topic.filter()]);
             }
             Event::Incoming(Packet::Publish(message)) => self.keep(&message, journal),
@@ -145,7 +145,8 @@ impl Mqtt {
         self.acknowledgements.wait(message.pkid);
     }
 
-    /// Puts a message into the journal; of one that is too long, that it is lost.
+    /// Appends a message to the journal. A message that is too long is counted as lost, and its entry is
+    /// empty.
     fn append(&self, origin: Origin, payload: &[u8], journal: &mut Writer) -> u64 {
         if payload.len() <= LONGEST_MESSAGE {
             return journal.append(origin, payload);
@@ -161,7 +162,7 @@ impl Mqtt {
         journal.append(origin, &[])
     }
 
-    /// Acknowledges messages to the broker.
+    /// Acknowledges messages that are in checkpoints, and those beyond the limit of waiting messages.
     fn acknowledge(&mut self, journal: &mut Writer) -> Result<(), SourceError> {
         if self.acknowledgements.need_sync() {
             journal.sync().map_err(|source| journal.failed(source))?;
@@ -170,7 +171,7 @@ impl Mqtt {
         while let Some(packet) = self.acknowledgements.due(done) {
             let message = Publish { pkid: packet, qos: QoS::AtLeastOnce, ..Publish::default() };
             if self.client.try_ack(&message).is_err() {
-                // So many wait to be sent that the rest has to wait as well.
+                // The request queue is full, so the other acknowledgements wait.
                 break;
             }
             self.acknowledgements.acknowledged();
@@ -192,7 +193,7 @@ impl Mqtt {
     }
 }
 
-/// True if from here on the broker keeps all messages for us. Behind a session that it goes on with, it may
+/// True if the broker keeps all messages for the session from this event on. In a resumed session, it may
 /// send any number of messages before it answers the subscription.
 fn is_subscribed(event: &Event) -> bool {
     match event {
@@ -213,7 +214,7 @@ impl PushTransport for Mqtt {
             let patience = if nth == 0 { PATIENCE } else { Duration::ZERO };
             match self.connection.recv_timeout(patience) {
                 Ok(Ok(event)) => self.hear(event, journal)?,
-                // It connects again when it is asked again.
+                // The client connects again in the next call.
                 Ok(Err(error)) => {
                     tracing::debug!(%error, host = self.topic.host, "no mqtt broker");
                     thread::sleep(CONNECT_AGAIN);

@@ -82,8 +82,11 @@ impl Format for Esp32 {
         let list_at = memchr(b'[', record);
         let before_list = &record[..list_at.unwrap_or(record.len())];
         let Some(marker_at) = LAST_MARKER.rfind(before_list) else {
-            // A boot message or an empty line.
-            return Ok(None);
+            return if record.trim_ascii().is_empty() {
+                Ok(None)
+            } else {
+                Err(DecodeError::Header)
+            };
         };
         let Some(list_at) = list_at else { return self.read_base64(&record[marker_at..]) };
         let list = &record[list_at + 1..];

@@ -69,7 +69,8 @@ fn counts_what_is_wrong() {
     let no_base64 = format!("{RADAR_COLUMNS},A*");
     let odd_base64 = format!("{RADAR_COLUMNS},Af4D");
     for (name, line, expected) in [
-        ("boot message", "I (560) wifi: mode : sta", None),
+        ("boot message", "I (560) wifi: mode : sta", Some(DecodeError::Header)),
+        ("empty line", "\r\n", None),
         ("header", "type,role,mac,rssi,len,CSI_DATA", None),
         ("longer header", "type,role,mac,rssi,len,CSI_DATA,real_time", None),
         ("two records glued", glued.as_str(), None),

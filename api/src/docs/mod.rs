@@ -1,0 +1,39 @@
+//! The book at `/docs`, with full-text search.
+
+mod html;
+mod pages;
+mod search;
+
+use axum::extract::Path;
+use axum::response::{Redirect, Response};
+use serde::Deserialize;
+
+use crate::docs::html::{layout, to_html};
+use crate::docs::pages::PAGES;
+use crate::error::RequestError;
+use crate::parameters::Parameters;
+
+/// The words of a search.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Search {
+    #[serde(default)]
+    q: String,
+}
+
+/// Redirects to the first page.
+pub(crate) async fn index() -> Redirect {
+    Redirect::permanent("/docs/introduction.md")
+}
+
+/// Returns a page of the book, or the results of a search with `q`.
+pub(crate) async fn page(
+    Path(name): Path<String>,
+    Parameters(Search { q }): Parameters<Search>,
+) -> Result<Response, RequestError> {
+    if name == "search" {
+        return Ok(layout("Search", &search::results(&q), &q));
+    }
+    let page = PAGES.iter().find(|page| page.name == name);
+    let page = page.ok_or_else(|| RequestError::NoSuchPath(format!("/docs/{name}")))?;
+    Ok(layout(page.title(), &to_html(page.text, page.folder()), ""))
+}

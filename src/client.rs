@@ -1,0 +1,72 @@
+//! A client of the API of a running pipeline.
+
+use std::io::Read;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// Requests resources of one pipeline.
+pub(crate) struct Client {
+    url: String,
+}
+
+impl Client {
+    /// Accepts `http://host:port`, `host:port`, and `:port` on this host.
+    pub(crate) fn new(address: &str) -> Self {
+        let address = address.trim_end_matches('/');
+        let url = match address {
+            url if url.contains("://") => url.to_owned(),
+            port if port.starts_with(':') => format!("http://127.0.0.1{port}"),
+            host => format!("http://{host}"),
+        };
+        Self { url }
+    }
+
+    /// Returns the body of a resource as a stream. The error contains the problem that the server reports.
+    pub(crate) fn get(&self, path: &str) -> Result<impl Read + use<>> {
+        let url = format!("{}{path}", self.url);
+        let request = ureq::get(&url).config().http_status_as_error(false).build();
+        let response = request.call().with_context(|| {
+            format!("could not reach {url}: expected a running pipeline that serves its API there")
+        })?;
+        let status = response.status();
+        let body = response.into_body();
+        if status.is_success() {
+            return Ok(body.into_reader());
+        }
+        let problem = body.into_with_config().read_json::<Value>().unwrap_or_default();
+        match problem["detail"].as_str() {
+            Some(detail) => bail!("{detail}"),
+            None => bail!("{url} answered {status}: expected the API of a pipeline"),
+        }
+    }
+}
+
+/// Parses an address to listen on: `host:port`, or `:port` on this host.
+pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let address = if text.starts_with(':') { format!("127.0.0.1{text}") } else { text.to_owned() };
+    let mut resolved = address.to_socket_addrs().map_err(|error| error.to_string())?;
+    resolved.next().ok_or_else(|| "expected an address such as 127.0.0.1:8080".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_can_be_short() {
+        for (address, url) in [
+            (":7801", "http://127.0.0.1:7801"),
+            ("localhost:7801", "http://localhost:7801"),
+            ("10.0.0.7:7801/", "http://10.0.0.7:7801"),
+            ("https://home.example/fresnel/", "https://home.example/fresnel"),
+        ] {
+            assert_eq!(Client::new(address).url, url);
+        }
+        assert_eq!(listen_address(":7801"), Ok(([127, 0, 0, 1], 7801).into()));
+        assert_eq!(listen_address("0.0.0.0:80"), Ok(([0, 0, 0, 0], 80).into()));
+        assert!(listen_address("localhost:0").is_ok_and(|address| address.ip().is_loopback()));
+        assert!(listen_address("7801").is_err());
+    }
+}

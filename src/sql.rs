@@ -1,0 +1,46 @@
+//! `fresnel sql`: queries a history without a running pipeline.
+
+use std::io::{IsTerminal, Write, stdout};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use queries::{Answer, Format, History, Limits, find_histories, is_history};
+use ratatui::crossterm::terminal;
+
+/// Prints the answer to a query.
+pub(crate) fn sql(history: PathBuf, format: Option<Format>, query: &str) -> Result<()> {
+    check_history(&history)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let answer = runtime.block_on(History::new(history, None).query(query, Limits::default()))?;
+    let text = match format {
+        Some(format) => answer.encode(format)?,
+        None => for_terminal(&answer)?,
+    };
+    Ok(stdout().write_all(&text)?)
+}
+
+/// Returns a table, or a line for each value if the terminal is too narrow for the table.
+fn for_terminal(answer: &Answer) -> Result<Vec<u8>> {
+    let table = answer.encode(Format::Pretty)?;
+    let Some((columns, _)) = terminal::size().ok().filter(|_| stdout().is_terminal()) else {
+        return Ok(table);
+    };
+    let width = str::from_utf8(&table)?.lines().next().map_or(0, |line| line.chars().count());
+    Ok(if width > columns.into() { answer.encode(Format::Expanded)? } else { table })
+}
+
+/// Rejects a folder without tables: each query on it would return no rows.
+fn check_history(history: &Path) -> Result<()> {
+    if is_history(history) {
+        return Ok(());
+    }
+    let found = find_histories(Path::new("."));
+    let found = found.iter().map(|history| history.strip_prefix(".").unwrap_or(history));
+    let found: Vec<_> = found.map(|history| format!("--history {}", history.display())).collect();
+    let hint = if found.is_empty() {
+        "expected a folder of tables that a `delta` sink has written".to_owned()
+    } else {
+        format!("try {}", found.join(" or "))
+    };
+    bail!("no history in \"{}\": {hint}", history.display())
+}
