@@ -1,11 +1,11 @@
-//! Records that wait until the frontier has passed their tick: then there will be no more of them.
+//! Records that wait until the frontier has passed their tick, so that the tick is complete.
 
 use std::collections::BTreeMap;
 
 use schemas::{Progress, Tick};
 use timely::dataflow::operators::{Capability, InputCapability};
 
-/// Records that wait for their tick to close, each tick with the capability `C` to answer it.
+/// Records of ticks that are not processed yet, with the capability `C` of each tick.
 #[derive(Debug)]
 pub struct ClosedTicks<R, C = Capability<Tick>> {
     pending: BTreeMap<Tick, (C, Vec<R>)>,
@@ -18,7 +18,7 @@ impl<R, C> Default for ClosedTicks<R, C> {
 }
 
 impl<R, C> ClosedTicks<R, C> {
-    /// Adds records of one tick; `retain` makes the capability when the tick is new.
+    /// Adds records of one tick; `retain` makes the capability of a new tick.
     pub fn insert<'a>(
         &mut self,
         time: &InputCapability<Tick>,
@@ -32,20 +32,20 @@ impl<R, C> ClosedTicks<R, C> {
         batches.for_each(|batch| records.append(batch));
     }
 
-    /// The earliest tick, if it is before what the frontier has reached.
+    /// Returns the earliest tick, if the frontier has passed it.
     pub fn closed(&self, reached: Progress) -> Option<Tick> {
         let tick = *self.pending.first_key_value()?.0;
         reached.is_past(tick).then_some(tick)
     }
 
-    /// Takes the earliest tick if it is closed, with its records in the order they came.
+    /// Removes and returns the earliest tick if it is closed, with its records in the order of arrival.
     pub fn pop(&mut self, reached: Progress) -> Option<(Tick, C, Vec<R>)> {
         self.closed(reached)?;
         let (tick, (capability, records)) = self.pending.pop_first()?;
         Some((tick, capability, records))
     }
 
-    /// Forgets what is not closed.
+    /// Drops all ticks, with their records and capabilities.
     pub fn clear(&mut self) {
         self.pending.clear();
     }

@@ -8,23 +8,23 @@ use crate::StateContext;
 /// Counts records that were dropped, by a short, fixed reason.
 pub type CountDropped = Arc<dyn Fn(&'static str, u64) + Send + Sync>;
 
-/// The surroundings of an operator.
+/// The context of an operator.
 #[derive(Clone, Debug)]
 pub struct Context<'scope> {
-    /// Who it is.
+    /// The identity of the operator.
     pub component: Component,
     /// The handle of its state.
     pub state: StateContext<'scope>,
 }
 
 impl Context<'_> {
-    /// The same, for a part of the operator that remembers nothing of its own.
+    /// Returns the same context without restored state, for a stateless part of the operator.
     #[must_use]
     pub(crate) fn stateless(&self) -> Self {
         Self { component: self.component.clone(), state: self.state.stateless() }
     }
 
-    /// A context that counts and saves nowhere, for examples and tests.
+    /// Returns a context that counts and saves nothing, for examples and tests.
     pub fn detached(name: &str) -> Self {
         Self { component: Component::detached(name), state: StateContext::nowhere() }
     }
@@ -35,7 +35,7 @@ impl Context<'_> {
 pub struct Component {
     /// The pipeline's name, part of every event's id.
     pub pipeline: Arc<str>,
-    /// The operator's name, the source of what it makes.
+    /// The operator's name, the source in its records.
     pub name: Arc<str>,
     /// Counts dropped records.
     pub dropped: CountDropped,

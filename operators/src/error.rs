@@ -1,16 +1,16 @@
-//! Why an operator cannot be made.
+//! Errors when an operator is prepared.
 
 use std::io;
 use std::path::PathBuf;
 
-/// A failure to prepare an operator; once it runs, there are only dropped records.
+/// A failure to prepare an operator. A running operator does not fail; it drops records.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OperatorError {
     /// A model's file could not be read.
     #[error("could not read model {path:?}")]
     Read {
-        /// The path as the pipeline has it.
+        /// The path in the pipeline.
         path: PathBuf,
         /// The operating system's error.
         source: io::Error,
@@ -18,15 +18,15 @@ pub enum OperatorError {
     /// A model's file could not be written.
     #[error("could not write model {path:?}")]
     Write {
-        /// The path as given.
+        /// The given path.
         path: PathBuf,
         /// The operating system's error.
         source: io::Error,
     },
-    /// A file is no model of this program.
+    /// A file is not a model of this program.
     #[error("cannot use model {path:?}: {reason}")]
     Model {
-        /// The path as the pipeline has it.
+        /// The path in the pipeline.
         path: PathBuf,
         /// The cause.
         reason: String,

@@ -1,9 +1,9 @@
-//! State by key: what an operator remembers, for how long, and what of it changed since it was saved.
+//! State by key, with limits, and with the changes since the last save.
 //!
-//! Keys such as addresses and sites come from outside, so that there can be any number of them. A key
-//! without a record is forgotten after a time to live, and the least recently used one where there are
-//! too many. Both depend on the input alone: time is that of closed ticks, and keys are counted by key
-//! group, which is on one worker whatever the number of workers.
+//! Keys such as addresses and sites are external, so their number is unbounded. A key expires after a time to
+//! live without a record. If there are too many keys, the least recently used ones are evicted. Both depend
+//! on the input alone: time is that of closed ticks, and the limit is per key group, which is on one worker
+//! for any number of workers.
 //!
 //! Source: P. Carbone et al., "State management in Apache Flink", VLDB 2017 (key groups).
 
@@ -26,47 +26,46 @@ pub(crate) const HOUR_MS: u64 = 60 * 60 * 1000;
 /// A day of event time.
 pub(crate) const DAY_MS: u64 = 24 * HOUR_MS;
 
-/// The key group that a route leads to.
+/// Returns the key group of a route.
 pub(crate) fn key_group(route: u64) -> usize {
     (route % N_KEY_GROUPS as u64) as usize
 }
 
 /// The key of state, on the worker that its records are routed to.
 pub trait StateKey: Clone + Ord + Hash + Serialize + DeserializeOwned + 'static {
-    /// The route of the key, the same as for its records.
+    /// Returns the route of the key, the same as for its records.
     fn route(&self) -> u64;
 }
 
 /// The limits of state: time to live without a record, and number of keys.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StateLimits {
-    /// Event time from a key's last record until it is forgotten; none where the operator itself
-    /// forgets.
+    /// Event time from a key's last record until it expires; None if the operator removes keys itself.
     pub(crate) time_to_live_ms: Option<u64>,
-    /// Keys of a key group; the least recently used ones beyond it are forgotten at the end of a tick.
+    /// The most keys of a key group. At the end of a tick, the least recently used keys above it are evicted.
     pub(crate) max_keys_per_group: usize,
 }
 
 impl StateLimits {
-    /// Of an operator without state.
+    /// The limits of an operator without state.
     pub(crate) const NO_STATE: Self = Self { time_to_live_ms: None, max_keys_per_group: 1 };
 }
 
-/// State by key, which knows when it was used and what of it changed.
+/// State by key, with the last use and the changes of each key.
 #[derive(Debug)]
 pub(crate) struct Keyed<K, S> {
     /// By key group.
     groups: Vec<KeyGroup<K, S>>,
-    /// Keys that were saved, and were removed since changes were taken last.
+    /// Saved keys that were removed since the last call of [`Keyed::take_changes`].
     removed: HashSet<K, RandomState>,
-    /// The tick that is acted on.
+    /// The current tick.
     now: Tick,
 }
 
 #[derive(Debug)]
 struct KeyGroup<K, S> {
     entries: HashMap<K, Entry<S>, RandomState>,
-    /// No entry was used before.
+    /// No entry was last used before this tick.
     oldest: Tick,
 }
 
@@ -74,9 +73,9 @@ struct KeyGroup<K, S> {
 struct Entry<S> {
     state: S,
     used_at: Tick,
-    /// True if it is not saved as it is.
+    /// True if the current state is not saved.
     changed: bool,
-    /// True if it is saved, though maybe not as it is.
+    /// True if the key is saved, possibly with an older state.
     saved: bool,
 }
 
@@ -96,12 +95,12 @@ impl<K, S> Default for Keyed<K, S> {
 }
 
 impl<K: StateKey, S> Keyed<K, S> {
-    /// Goes on to the tick that is acted on.
+    /// Sets the current tick.
     pub(crate) fn advance_to(&mut self, tick: Tick) {
         self.now = tick;
     }
 
-    /// The state of a key, which is used and about to change; made if there is none.
+    /// Returns the state of a key, and marks it as used and changed. Makes the state if there is none.
     pub(crate) fn change(&mut self, key: &K, make: impl FnOnce() -> S) -> &mut S {
         let now = self.now;
         let group = &mut self.groups[key_group(key.route())];
@@ -114,7 +113,7 @@ impl<K: StateKey, S> Keyed<K, S> {
         &mut entry.state
     }
 
-    /// Takes a key out.
+    /// Removes a key, and returns its state.
     pub(crate) fn remove(&mut self, key: &K) -> Option<S> {
         let entry = self.groups[key_group(key.route())].entries.remove(key)?;
         if entry.saved {
@@ -123,17 +122,17 @@ impl<K: StateKey, S> Keyed<K, S> {
         Some(entry.state)
     }
 
-    /// All keys and their states, in any order.
+    /// Returns all keys and their states, in any order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &S)> {
         self.groups.iter().flat_map(KeyGroup::iter)
     }
 
-    /// The keys of a route's group and their states, in any order.
+    /// Returns the keys of a route's group and their states, in any order.
     pub(crate) fn iter_group(&self, route: u64) -> impl Iterator<Item = (&K, &S)> {
         self.groups[key_group(route)].iter()
     }
 
-    /// Takes out the keys of some groups that were not used for so long.
+    /// Removes and returns the keys of `groups` that were not used for `time_to_live_ms`.
     pub(crate) fn expire(
         &mut self,
         time_to_live_ms: u64,
@@ -150,7 +149,7 @@ impl<K: StateKey, S> Keyed<K, S> {
         self.take(expired)
     }
 
-    /// Takes out the least recently used keys of groups that have more than so many.
+    /// Removes and returns the least recently used keys of groups with more than `max_keys_per_group`.
     pub(crate) fn evict(&mut self, max_keys_per_group: usize) -> Vec<(K, S)> {
         let crowded = self.groups.iter().filter(|group| group.entries.len() > max_keys_per_group);
         let evicted = crowded.flat_map(|group| group.excess(max_keys_per_group));
@@ -177,7 +176,8 @@ impl<K: StateKey, S> KeyGroup<K, S> {
         self.entries.iter().map(|(key, entry)| (key, &entry.state))
     }
 
-    /// The keys whose last use fits, the earliest first. Looks up what is the oldest of the others.
+    /// Returns the keys whose last use fits, the earliest first. Sets `oldest` to the earliest use of the
+    /// others.
     fn least_recent(&mut self, fits: impl Fn(Tick) -> bool) -> Vec<K> {
         let (fitting, others): (Vec<_>, Vec<_>) =
             self.entries.iter().map(by_use).partition(|(used_at, _)| fits(*used_at));
@@ -187,7 +187,7 @@ impl<K: StateKey, S> KeyGroup<K, S> {
         keys
     }
 
-    /// The least recently used keys beyond so many.
+    /// Returns the least recently used keys beyond `max_keys`.
     fn excess(&self, max_keys: usize) -> Vec<K> {
         let mut by_use: Vec<_> = self.entries.iter().map(by_use).collect();
         let n_excess = by_use.len().saturating_sub(max_keys);
@@ -203,14 +203,14 @@ fn by_use<'a, K, S>((key, entry): (&'a K, &'a Entry<S>)) -> (Tick, &'a K) {
     (entry.used_at, key)
 }
 
-/// By last use, and by key where that is the same.
+/// Sorts by last use, then by key.
 fn in_order<K: StateKey>(mut by_use: Vec<(Tick, &K)>) -> Vec<K> {
     by_use.sort_unstable();
     by_use.into_iter().map(|(_, key)| key.clone()).collect()
 }
 
 impl<K: StateKey, S: DeserializeOwned> Keyed<K, S> {
-    /// Puts a key back as it was saved.
+    /// Restores a saved key.
     ///
     /// # Panics
     ///
@@ -224,7 +224,7 @@ impl<K: StateKey, S: DeserializeOwned> Keyed<K, S> {
 }
 
 impl<K: StateKey, S: Serialize> Keyed<K, S> {
-    /// The changes since the last call, in any order, each key once.
+    /// Returns the changes since the last call, in any order, each key once.
     pub(crate) fn take_changes(&mut self, component: u32) -> Vec<Change> {
         let change = |key: &K, value| Change { component, key: encode(key), value };
         let Self { groups, removed, .. } = self;
@@ -259,7 +259,7 @@ mod tests {
         }
     }
 
-    /// Keys and what is saved of them, in order.
+    /// The changed keys and their saved states, in order.
     fn changes(state: &mut Keyed<Key, u8>) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         let changes = state.take_changes(0).into_iter();
         let mut changes: Vec<_> = changes.map(|change| (change.key, change.value)).collect();

@@ -22,6 +22,8 @@ use schemars::JsonSchema;
 use schemas::RecordKind;
 use serde::Deserialize;
 
+use crate::settings::Settings;
+
 pub use crate::activity::{Activities, ActivityConfig};
 pub use crate::closed_ticks::ClosedTicks;
 pub use crate::context::{Component, Context, CountDropped};
@@ -44,83 +46,63 @@ pub use crate::windows::{
 };
 pub use crate::zones::{Zone, ZoneConfig, ZoneDifference, Zones, ZonesConfig};
 
-/// The operators there are.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(tag = "type")]
-pub enum OperatorConfig {
+/// Lists the types of operators: their names in pipeline files are those of the variants in snake case.
+macro_rules! operators {
+    ($($(#[$doc:meta])* $operator:ident($settings:ty)),* $(,)?) => {
+        /// The type and the settings of an operator.
+        #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+        #[serde(rename_all = "snake_case")]
+        #[schemars(tag = "type")]
+        pub enum OperatorConfig {
+            $($(#[$doc])* $operator($settings)),*
+        }
+
+        impl OperatorConfig {
+            fn settings(&self) -> &dyn Settings {
+                match self {
+                    $(Self::$operator(settings) => settings),*
+                }
+            }
+        }
+    };
+}
+
+operators! {
     /// Removes the phase errors of unsynchronised clocks.
     SanitizePhase(SanitizePhaseConfig),
     /// Reports motion on links.
     Motion(MotionConfig),
-    /// Turns CSI into people.
+    /// Infers people from CSI.
     Infer(InferConfig),
     /// Assigns identities to people.
     Track(TrackConfig),
-    /// Follows who is in which zone.
+    /// Reports the people in each zone.
     Zones(ZonesConfig),
     /// Reports the activities of people.
     Activity(ActivityConfig),
-    /// Aggregates columns, by key and stretch of time.
+    /// Aggregates columns, by key and window of event time.
     Windows(WindowsConfig),
 }
 
 impl OperatorConfig {
-    /// The kind of records of all inputs; none for any.
+    /// Returns the kind of records of all inputs; None if the operator accepts any kind.
     pub fn input(&self) -> Option<RecordKind> {
-        match self {
-            Self::SanitizePhase(_) | Self::Motion(_) | Self::Infer(_) => Some(RecordKind::Csi),
-            Self::Track(_) | Self::Zones(_) | Self::Activity(_) => Some(RecordKind::Pose),
-            Self::Windows(_) => None,
-        }
+        self.settings().input()
     }
 
-    /// A problem of its settings: the name of a setting, and the expected values.
+    /// Returns an error in the settings, if there is one: the name of a setting, and the expected values.
     pub fn problem(&self) -> Option<String> {
-        match self {
-            Self::SanitizePhase(_) => None,
-            Self::Motion(config) => config.problem(),
-            Self::Infer(config) => config.problem(),
-            Self::Track(config) => config.problem(),
-            Self::Zones(config) => config.zones.iter().find_map(|(name, zone)| {
-                zone.problem().map(|problem| format!("zones: \"{name}\": {problem}"))
-            }),
-            Self::Activity(config) => config.problem(),
-            Self::Windows(config) => config.problem(),
-        }
+        self.settings().problem()
     }
 
-    /// What its state is like, if it has any: a number that grows when the state changes, and the
-    /// settings that it depends on. State of another shape cannot be used.
+    /// Returns the shape of the state, if the operator has any: a number that grows when the encoding
+    /// changes, and the settings that the state depends on. State of another shape cannot be restored.
     pub fn state_shape(&self) -> Option<String> {
-        match self {
-            Self::SanitizePhase(_) => None,
-            Self::Motion(config) => Some(format!("motion 2, {} frames", config.window_frames)),
-            Self::Infer(config) => Some(format!("infer 2, {}", config.model.display())),
-            Self::Track(_) => Some("track 2".to_owned()),
-            Self::Zones(_) => Some("zones 2".to_owned()),
-            Self::Activity(config) => Some(format!("activity 2, {} s", config.window_s)),
-            Self::Windows(config) => Some(config.state_shape()),
-        }
+        self.settings().state_shape()
     }
 
-    /// The streams it gives: the port's name, empty for the main one, and what flows there.
+    /// Returns the output ports with the kind of their records. The name of the main port is empty.
     pub fn outputs(&self) -> &'static [(&'static str, RecordKind)] {
-        match self {
-            Self::SanitizePhase(_) => &[("", RecordKind::Csi)],
-            Self::Motion(_) => &[("", RecordKind::Presence)],
-            Self::Infer(_) | Self::Track(_) => &[("", RecordKind::Pose)],
-            Self::Zones(_) => &[
-                ("", RecordKind::Occupancy),
-                ("people", RecordKind::Pose),
-                ("events", RecordKind::Event),
-            ],
-            Self::Activity(_) => &[
-                ("", RecordKind::Activity),
-                ("people", RecordKind::Pose),
-                ("events", RecordKind::Event),
-            ],
-            Self::Windows(_) => &[("", RecordKind::Rows), ("late", RecordKind::Rows)],
-        }
+        self.settings().outputs()
     }
 }

@@ -1,8 +1,9 @@
 //! Motion on a link: the moving variance of turbulence against a calibrated threshold.
 //!
-//! A body that moves changes how amplitudes differ between subcarriers; the receiver's gain changes
-//! all alike. So the spread over a few subcarriers (turbulence) is followed, and its variance over a
-//! window compared with what the quiet room showed. A still person is not seen: "still" is no "absent".
+//! A moving body changes the differences of amplitudes between subcarriers; the receiver's gain changes all
+//! amplitudes alike. So the operator measures the spread over a few subcarriers (turbulence), and compares
+//! its variance over a window with that of the quiet room. It does not detect a still person: "still" is not
+//! "absent".
 //!
 //! Source: F. Pace, `ESPectre`: moving variance segmentation, 2025.
 
@@ -11,40 +12,71 @@ use std::num::NonZeroUsize;
 
 use num_complex::Complex32;
 use schemars::JsonSchema;
-use schemas::{CsiBatch, Link, Motion, Presence, Tick, stable_hash};
+use schemas::{CsiBatch, Link, Motion, Presence, RecordKind, Tick, stable_hash};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
 use crate::keyed::{DAY_MS, StateLimits};
+use crate::settings::{DAY_S, Outputs, Settings, outside};
 use crate::stateful::{Stateful, Work, stateful};
 use crate::{Context, StateKey};
 
-/// Subcarriers that turbulence is taken over when none are named.
+/// The longest moving window in frames: minutes, at any rate of radios.
+const MAX_WINDOW_FRAMES: usize = 100_000;
+
+/// Default number of subcarriers for turbulence.
 const N_SUBCARRIERS: usize = 12;
-/// Share of the quiet room's values that lie below the threshold, before the margin.
+/// The percentile of the quiet room's values that is the threshold, before the margin.
 const QUIET_PERCENTILE: f64 = 95.0;
 const MARGIN: f32 = 1.1;
 const NS_PER_S: f64 = 1e9;
 
-/// Settings of `motion`.
+/// Settings of the `motion` operator.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MotionConfig {
-    /// Frames in the moving window; 75 by default.
+    /// Frames in the moving window, at most 100000; 75 by default.
     #[serde(default = "default_window")]
     pub window_frames: NonZeroUsize,
     /// Positions of the subcarriers to use, from 0; 12 evenly spaced ones by default.
     #[serde(default)]
     pub subcarriers: Vec<usize>,
-    /// Seconds from a link's first frame in which the room must be quiet; 10 by default. At most
-    /// 100000 frames count.
+    /// Length of the calibration in seconds, from a link's first frame; 10 by default. The room must be quiet
+    /// during this time. The calibration uses at most 100000 frames.
     #[serde(default = "default_calibration_s")]
     pub calibration_s: f64,
-    /// A threshold that is known already; without it, it is calibrated.
+    /// A known threshold. Without it, the operator calibrates one.
     pub threshold: Option<f32>,
-    /// Seconds between reports of a link that does not change; 1 by default.
+    /// Seconds between reports of a link without a change of motion; 1 by default.
     #[serde(default = "default_report_every_s")]
     pub report_every_s: f64,
+}
+
+impl Settings for MotionConfig {
+    fn input(&self) -> Option<RecordKind> {
+        Some(RecordKind::Csi)
+    }
+
+    fn outputs(&self) -> Outputs {
+        &[("", RecordKind::Presence)]
+    }
+
+    fn problem(&self) -> Option<String> {
+        if self.window_frames.get() > MAX_WINDOW_FRAMES {
+            let found = self.window_frames;
+            return Some(format!("window_frames must be at most {MAX_WINDOW_FRAMES}, not {found}"));
+        }
+        let threshold =
+            self.threshold.filter(|threshold| !(0.0..f32::INFINITY).contains(threshold));
+        threshold
+            .map(|threshold| format!("threshold must be 0 or a number above, not {threshold}"))
+            .or_else(|| outside("calibration_s", self.calibration_s, &(0.0..=DAY_S)))
+            .or_else(|| outside("report_every_s", self.report_every_s, &(0.0..=DAY_S)))
+    }
+
+    fn state_shape(&self) -> Option<String> {
+        Some(format!("motion 2, {} frames", self.window_frames))
+    }
 }
 
 fn default_window() -> NonZeroUsize {
@@ -59,15 +91,16 @@ fn default_report_every_s() -> f64 {
     1.0
 }
 
-/// Bound of what a link keeps for calibration.
+/// The most frames of a link for calibration.
 const MAX_CALIBRATION_FRAMES: usize = 100_000;
 
 /// Motion detection on streams of CSI.
 pub trait DetectMotion<'scope> {
-    /// Reports motion on each link when it changes, and regularly.
+    /// Reports motion on each link, at every change and regularly.
     ///
-    /// "Unknown" until the window is full and the threshold known. State: the window of each link,
-    /// on the worker that the link hashes to; a link without frames for a day is calibrated anew.
+    /// Motion is "unknown" until the window is full and the threshold is known. State: the window of each
+    /// link, on the worker that the link hashes to. A link without frames for a day expires, and is
+    /// calibrated again.
     fn detect_motion(
         self,
         config: MotionConfig,
@@ -95,7 +128,7 @@ impl Stateful for DetectsMotion {
     type Key = Link;
     type State = LinkState;
 
-    /// Transmitters make up addresses, so that links come and go. A calibration outlives a night.
+    /// Transmitters use random addresses, so links appear and disappear. A calibration survives a night.
     const LIMITS: StateLimits =
         StateLimits { time_to_live_ms: Some(DAY_MS), max_keys_per_group: 128 };
 
@@ -149,7 +182,7 @@ impl LinkState {
         let n_subcarriers = batch.layout.subcarriers.len().min(batch.layout.n_values());
         if self.chosen_for != n_subcarriers {
             (self.chosen, self.chosen_for) = (choose(config, n_subcarriers), n_subcarriers);
-            // Values of another layout do not compare.
+            // Values of different layouts are not comparable.
             self.window = MovingVariance::new(config.window_frames);
         }
         for frame_idx in 0..batch.len() {
@@ -176,7 +209,7 @@ impl LinkState {
         }
     }
 
-    /// Gathers the quiet room's values until its time is over.
+    /// Collects values of the quiet room until the calibration ends, then sets the threshold.
     fn calibrate(&mut self, captured_at_ns: i64, variance: Option<f32>, config: &MotionConfig) {
         if self.threshold.is_some() {
             return;
@@ -197,14 +230,14 @@ impl LinkState {
 
     fn due(&self, captured_at_ns: i64, motion: Motion, config: &MotionConfig) -> bool {
         self.reported.is_none_or(|(reported_at_ns, reported)| {
-            // A clock that was far ahead once must not silence the link.
+            // A clock that was once far ahead must not suppress reports of the link.
             let waited_ns = captured_at_ns.abs_diff(reported_at_ns) as f64;
             reported != motion || waited_ns >= config.report_every_s * NS_PER_S
         })
     }
 }
 
-/// The subcarriers of the config that exist, or evenly spaced ones.
+/// Returns the subcarriers of the config that exist; evenly spaced ones if there are none.
 fn choose(config: &MotionConfig, n_subcarriers: usize) -> Vec<usize> {
     let named = config.subcarriers.iter().copied().filter(|at| *at < n_subcarriers);
     let named: Vec<_> = named.collect();
@@ -216,7 +249,7 @@ fn choose(config: &MotionConfig, n_subcarriers: usize) -> Vec<usize> {
     }
 }
 
-/// The standard deviation of the amplitudes over the chosen subcarriers of the first antenna pair.
+/// Returns the standard deviation of the amplitudes over the chosen subcarriers of the first antenna pair.
 ///
 /// # Shapes
 ///
@@ -241,14 +274,14 @@ pub struct MovingVariance {
 }
 
 impl MovingVariance {
-    /// An empty window.
+    /// Returns an empty window.
     pub fn new(window_frames: NonZeroUsize) -> Self {
         let window_frames = window_frames.get();
-        // Grows with its values: a made-up link has one.
+        // The queue grows with its values: a link with a random address has only one.
         Self { window_frames, values: VecDeque::new() }
     }
 
-    /// Adds a value; gives the variance once the window is full.
+    /// Adds a value; returns the variance once the window is full.
     pub fn push(&mut self, value: f32) -> Option<f32> {
         if self.values.len() == self.window_frames {
             self.values.pop_front();
@@ -263,8 +296,8 @@ impl MovingVariance {
     }
 }
 
-/// The threshold that a quiet room's moving variances ask for: their 95th percentile and a margin.
-/// Sorts `quiet`; 0 when it is empty.
+/// Returns the threshold of a quiet room: the 95th percentile of its moving variances, with a margin. Sorts
+/// `quiet`; returns 0 if it is empty.
 pub fn threshold(quiet: &mut [f32]) -> f32 {
     quiet.sort_by(f32::total_cmp);
     let Some(last) = quiet.len().checked_sub(1) else { return 0.0 };
@@ -294,7 +327,7 @@ mod tests {
         }
     }
 
-    /// What is reported of a link whose subcarriers differ by `spreads`, ten frames a second.
+    /// The reports of a link whose subcarriers differ by `spreads`, at ten frames a second.
     fn reports(spreads: &[f32], config: &MotionConfig) -> Vec<(i64, Motion)> {
         let layout = CsiLayout { n_rx: 1, n_tx: 1, subcarriers: vec![-1, 1], ..Default::default() };
         let mut batch = CsiBatch::new(Link::default(), layout.into(), SourceKind::Simulated);
@@ -335,7 +368,7 @@ mod tests {
         let max_keys = DetectsMotion::LIMITS.max_keys_per_group * N_KEY_GROUPS;
         assert!(found.most_keys <= max_keys, "{} links are saved", found.most_keys);
         assert!(found.dropped["too many keys"] > 10_000, "{:?}", found.dropped);
-        // The one that is heard all the time is not among them, but for the silence at the end.
+        // The steady link is not among the dropped ones, except after the idle period at the end.
         assert_eq!(found.dropped.values().sum::<u64>(), N_TICKS * N_MADE_UP + 1);
         assert_eq!(found.n_keys, 1);
     }

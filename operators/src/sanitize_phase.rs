@@ -1,7 +1,7 @@
-//! Phase sanitisation: removes what unsynchronised clocks add to the phase.
+//! Phase sanitisation: removes the phase errors of unsynchronised clocks.
 //!
-//! A packet's phase is tilted over the subcarriers by the sampling-time offset and shifted by the
-//! carrier offset; neither has to do with the room. Each method takes away a part of it.
+//! The sampling-time offset tilts a packet's phase over the subcarriers, and the carrier offset shifts it.
+//! Neither depends on the room. Each method removes a part of these errors.
 //!
 //! Source: S. Sen et al., "You are facing the Mona Lisa", `MobiSys` 2012 (end points); M. Kotaru et
 //! al., "`SpotFi`", SIGCOMM 2015, algorithm 1; X. Li et al., "`IndoTrack`", IMWUT 1(3), 2017 (conjugate
@@ -11,7 +11,7 @@ use std::f32::consts::{PI, TAU};
 
 use num_complex::Complex32;
 use schemars::JsonSchema;
-use schemas::{CsiBatch, CsiLayout, Tick};
+use schemas::{CsiBatch, CsiLayout, RecordKind, Tick};
 use serde::Deserialize;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -19,8 +19,9 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
 
 use crate::Component;
+use crate::settings::{Outputs, Settings};
 
-/// Settings of `sanitize_phase`.
+/// Settings of the `sanitize_phase` operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SanitizePhaseConfig {
@@ -29,18 +30,29 @@ pub struct SanitizePhaseConfig {
     pub method: PhaseMethod,
 }
 
-/// Ways to sanitise.
+impl Settings for SanitizePhaseConfig {
+    fn input(&self) -> Option<RecordKind> {
+        Some(RecordKind::Csi)
+    }
+
+    fn outputs(&self) -> Outputs {
+        &[("", RecordKind::Csi)]
+    }
+}
+
+/// Methods of phase sanitisation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PhaseMethod {
-    /// Takes slope and mean of a least-squares line away, per antenna pair.
+    /// Subtracts slope and mean of a least-squares line, per antenna pair.
     #[default]
     LinearFit,
-    /// Takes the slope from the first to the last subcarrier and the mean away, per antenna pair.
+    /// Subtracts the slope from the first to the last subcarrier, and the mean, per antenna pair.
     EndPoints,
-    /// Takes one slope, common to all antennas, away, and keeps the phase between antennas.
+    /// Subtracts one slope, common to all antennas, and keeps the phase between antennas.
     Spotfi,
-    /// Multiplies each antenna by the conjugate of the first, which is lost: cancels every offset.
+    /// Multiplies each antenna by the conjugate of the first. This cancels every offset, and removes the
+    /// first antenna.
     ConjugateProduct,
 }
 
@@ -48,9 +60,9 @@ pub enum PhaseMethod {
 pub trait SanitizePhase {
     /// Sanitises each frame by the chosen method.
     ///
-    /// Amplitudes stay as they are, but for the conjugate product, which multiplies them and has one
-    /// antenna less; frames of one antenna are dropped then, and counted. Subcarriers without a
-    /// signal do not count for a fit. No state; nothing is held back.
+    /// The conjugate product multiplies amplitudes and has one antenna less; it drops and counts frames of
+    /// one antenna. The other methods keep the amplitudes. Fits ignore subcarriers without a signal. No
+    /// state; frames are not delayed.
     #[must_use]
     fn sanitize_phase(self, config: SanitizePhaseConfig, component: Component) -> Self;
 }
@@ -121,7 +133,7 @@ impl Sanitizer {
         }
     }
 
-    /// Takes a line of its own away from each antenna pair.
+    /// Subtracts a separate line from each antenna pair.
     fn remove_lines(&mut self, frame: &mut [Complex32], subcarriers: &[i16], method: PhaseMethod) {
         for values in frame.chunks_exact_mut(subcarriers.len()) {
             self.read_phase(values, subcarriers);
@@ -133,7 +145,7 @@ impl Sanitizer {
         }
     }
 
-    /// Takes one slope away from all antenna pairs.
+    /// Subtracts one slope from all antenna pairs.
     fn remove_common_slope(&mut self, frame: &mut [Complex32], subcarriers: &[i16]) {
         let mut sums = LineSums::default();
         for values in frame.chunks_exact(subcarriers.len()) {
@@ -146,7 +158,7 @@ impl Sanitizer {
         }
     }
 
-    /// Unwrapped phases and subcarriers, ascending, of the values that have a signal.
+    /// Reads the unwrapped phases and the subcarriers, ascending, of the values with a signal.
     fn read_phase(&mut self, values: &[Complex32], subcarriers: &[i16]) {
         let present = || self.order.iter().filter(|at| values[**at] != Complex32::ZERO);
         self.phase_rad.clear();
@@ -166,7 +178,7 @@ pub struct PhaseFit {
     pub intercept_rad: f32,
 }
 
-/// Takes `2 pi` away wherever the phase jumps by more than `pi`, in place.
+/// Removes jumps of more than `pi` by steps of `2 pi`, in place.
 ///
 /// # Shapes
 ///
@@ -186,7 +198,7 @@ pub fn unwrap_phase(phase_rad: &mut [f32]) {
     }
 }
 
-/// The line through the first and the last point, and the mean: exact when `index` is symmetric.
+/// Returns the line through the first and the last point, and the mean: exact if `index` is symmetric.
 ///
 /// # Shapes
 ///
@@ -202,7 +214,7 @@ pub fn fit_end_points(phase_rad: &[f32], index: &[f32]) -> PhaseFit {
     PhaseFit { slope_rad, intercept_rad: mean_rad }
 }
 
-/// The least-squares line; level when there are too few points.
+/// Returns the least-squares line; a level line if there are too few points.
 ///
 /// # Shapes
 ///
@@ -247,7 +259,7 @@ impl LineSums {
     }
 }
 
-/// Turns each value back by the line.
+/// Rotates each value back by the line.
 fn rotate(values: &mut [Complex32], subcarriers: &[i16], line: PhaseFit) {
     for (value, subcarrier) in values.iter_mut().zip(subcarriers) {
         let turn = line.slope_rad * f32::from(*subcarrier) + line.intercept_rad;
@@ -255,8 +267,8 @@ fn rotate(values: &mut [Complex32], subcarriers: &[i16], line: PhaseFit) {
     }
 }
 
-/// Each antenna times the conjugate of the first, `[n, n_rx - 1, n_tx, n_subcarriers]`; `None` for
-/// one antenna.
+/// Multiplies each antenna by the conjugate of the first, `[n, n_rx - 1, n_tx, n_subcarriers]`; returns
+/// `None` for one antenna.
 pub fn conjugate_product(batch: &CsiBatch) -> Option<CsiBatch> {
     let n_rx = batch.layout.n_rx.checked_sub(1).filter(|n_rx| *n_rx > 0)?;
     let n_per_antenna = usize::from(batch.layout.n_tx) * batch.layout.subcarriers.len();
@@ -299,7 +311,7 @@ mod tests {
     }
 
     proptest! {
-        /// Clocks do not matter: a frame with offsets becomes the same as one without.
+        /// A frame with clock offsets becomes the same as one without.
         #[test]
         fn offsets_vanish(slope in -0.7_f32..0.7, shift in -3.0_f32..3.0) {
             let shape = |antenna: u16, index: f32| 0.1 * (index * f32::from(antenna + 1)).sin();
@@ -316,7 +328,7 @@ mod tests {
             }
         }
 
-        /// SpotFi keeps what lies between the antennas.
+        /// SpotFi keeps the phase between the antennas.
         #[test]
         fn spotfi_keeps_the_angle(slope in -0.7_f32..0.7, between in -1.0_f32..1.0) {
             let tilted = batch(|rx, index| slope * index + between * f32::from(rx));

@@ -14,15 +14,15 @@ use timely::progress::frontier::MutableAntichain;
 use crate::StateKey;
 use crate::keyed::{Keyed, key_group};
 
-/// A change of a component's state. Its time is the end of a granule: once the frontier is beyond it, all
-/// changes of the granule are there.
+/// A change of a component's state. Its timestamp is the end of a granule: once the frontier has passed it,
+/// all changes of the granule have arrived.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The component's position in the plan.
     pub component: u32,
     /// The key, as postcard.
     pub key: Vec<u8>,
-    /// The state from now on, as postcard; none if it was removed.
+    /// The new state, as postcard; None if the key was removed.
     pub value: Option<Vec<u8>>,
 }
 
@@ -33,26 +33,26 @@ pub struct StateContext<'scope> {
     pub component: u32,
     /// The granule of saved changes.
     pub granule: Granule,
-    /// The first tick of the run: every checkpoint has everything before.
+    /// The first tick of the run; every checkpoint contains everything before it.
     pub starts_at: Tick,
     /// Keys and states at that tick, of all workers.
     pub restored: Arc<Vec<(Vec<u8>, Vec<u8>)>>,
     /// Receives the stream of changes.
     pub changes: Changes<'scope>,
-    /// The tick at which the run stops before its end: open state stays open.
+    /// The tick of a stop before the end of the input; open state stays open there.
     pub stop_point: StopPoint,
 }
 
 /// The streams of changes of a dataflow.
 pub type Changes<'scope> = Rc<RefCell<Vec<StreamVec<'scope, Tick, Change>>>>;
 
-/// The tick at which the input stops before its end, if it does. A frontier cannot distinguish the two: it is
-/// empty once sources have dropped their capabilities.
+/// The tick at which the input stops before its end, if it does. A frontier cannot distinguish a stop from
+/// the end: it is empty once sources have dropped their capabilities.
 #[derive(Clone, Debug, Default)]
 pub struct StopPoint(Rc<Cell<Option<Tick>>>);
 
 impl StopPoint {
-    /// Sets the tick; to be called before a source drops its capabilities.
+    /// Sets the tick. The call must precede the drop of a source's capabilities.
     pub fn set(&self, tick: Tick) {
         self.0.set(Some(tick));
     }
@@ -62,7 +62,7 @@ impl StopPoint {
         self.0.get().is_some_and(|tick| !frontier.less_than(&tick))
     }
 
-    /// The progress of a frontier, at most to the tick.
+    /// Returns the progress of a frontier, at most to the tick.
     pub fn reached(&self, frontier: &MutableAntichain<Tick>) -> Progress {
         let first = frontier.frontier().first().copied();
         let reached = first.map_or(Progress::Ended, Progress::Reached);
@@ -71,7 +71,7 @@ impl StopPoint {
 }
 
 impl StateContext<'_> {
-    /// Saves nothing and starts without state.
+    /// Returns a handle that saves nothing and starts without state.
     pub fn nowhere() -> Self {
         Self {
             component: 0,
@@ -83,13 +83,13 @@ impl StateContext<'_> {
         }
     }
 
-    /// The same, without restored state.
+    /// Returns the same handle without restored state.
     #[must_use]
     pub(crate) fn stateless(&self) -> Self {
         Self { restored: Arc::default(), ..self.clone() }
     }
 
-    /// The restored state of the keys that are routed to this worker.
+    /// Returns the restored state of the keys that are routed to this worker.
     ///
     /// # Panics
     ///

@@ -20,15 +20,15 @@ pub(crate) fn any_time_ns() -> impl Strategy<Value = i64> {
 /// The state of an operator.
 #[derive(Debug, Default)]
 pub(crate) struct Remembered {
-    /// Keys that are saved.
+    /// Saved keys.
     pub(crate) n_keys: usize,
-    /// The most keys that were saved at once.
+    /// The most saved keys at once.
     pub(crate) most_keys: usize,
     /// Dropped records, by reason.
     pub(crate) dropped: BTreeMap<&'static str, u64>,
 }
 
-/// The state of an operator after records, which come at their ticks.
+/// Runs an operator on records at their ticks, and returns its saved state.
 pub(crate) fn remember<I, O>(
     inputs: impl IntoIterator<Item = (Tick, Vec<I>)> + Send + Sync + 'static,
     operate: impl for<'scope> FnOnce(

@@ -1,7 +1,7 @@
-//! Activities: what each person does, in windows of event time.
+//! Activities of each person, in windows of event time.
 //!
-//! A person's height in the view tells upright from seated from lying, and their way over the plan
-//! tells walking from standing. A fall is a short way down from upright to lying.
+//! A person's height in the view distinguishes upright, seated and lying people. Their movement on the plan
+//! distinguishes walking from standing. A fall is a fast change from upright to lying.
 
 mod posture;
 
@@ -9,37 +9,59 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use schemas::{
-    Activity, ActivityWindow, Event, EventId, EventType, Person, PoseFrame, Record, SourceKind,
-    Tick, stable_hash,
+    Activity, ActivityWindow, Event, EventId, EventType, Person, PoseFrame, Record, RecordKind,
+    SourceKind, Tick, stable_hash,
 };
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
 use crate::activity::posture::Posture;
 use crate::keyed::StateLimits;
+use crate::settings::{DAY_S, MAX_S, Outputs, Settings, outside};
 use crate::stateful::{Stateful, Work, stateful};
 use crate::{Component, Context, StateKey};
 
 const NS_PER_MS: i64 = 1_000_000;
 
-/// Settings of `activity`. Its outputs are the windows, `people` (the frames, with the activity of each person in
-/// the last window), and `events` when an activity changes or a person falls.
+/// Settings of the `activity` operator. Its main output is the windows. `people` contains the frames, with
+/// the activity of each person in the last window. `events` contains changes of activity and falls.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ActivityConfig {
-    /// Seconds of event time in a window; 2 by default, at least 0.1.
+    /// Length of a window in seconds of event time, at least 0.1; 2 by default.
     #[serde(default = "default_window_s")]
     pub window_s: f64,
-    /// Height of a standing person as a share of the view; 0.64 by default, as for 1.65 m from
-    /// head to ankle in a room of 2.6 m.
+    /// Height of a standing person as a share of the view; 0.64 by default, which is 1.65 m from head to
+    /// ankle in a room of 2.6 m.
     #[serde(default = "default_standing_height")]
     pub standing_height: f32,
-    /// Speed above which an upright person walks, in metres a second; 0.35 by default.
+    /// Speed above which an upright person counts as walking, in metres a second; 0.35 by default.
     #[serde(default = "default_walking_m_s")]
     pub walking_m_s: f32,
-    /// Longest way down of a fall, in seconds; 1.5 by default.
+    /// Longest duration of a fall, from upright to lying, in seconds; 1.5 by default.
     #[serde(default = "default_falling_s")]
     pub falling_s: f64,
+}
+
+impl Settings for ActivityConfig {
+    fn input(&self) -> Option<RecordKind> {
+        Some(RecordKind::Pose)
+    }
+
+    fn outputs(&self) -> Outputs {
+        &[("", RecordKind::Activity), ("people", RecordKind::Pose), ("events", RecordKind::Event)]
+    }
+
+    fn problem(&self) -> Option<String> {
+        outside("window_s", self.window_s, &(0.1..=MAX_S))
+            .or_else(|| outside("standing_height", self.standing_height, &(0.01..=1.0)))
+            .or_else(|| outside("walking_m_s", self.walking_m_s, &(0.0..=100.0)))
+            .or_else(|| outside("falling_s", self.falling_s, &(0.0..=DAY_S)))
+    }
+
+    fn state_shape(&self) -> Option<String> {
+        Some(format!("activity 2, {} s", self.window_s))
+    }
 }
 
 fn default_window_s() -> f64 {
@@ -63,7 +85,7 @@ impl ActivityConfig {
         (self.window_s.max(0.1) * 1e3) as u64
     }
 
-    /// The end of the window that a tick is in.
+    /// Returns the end of the window that contains `tick`.
     fn window_end(&self, tick: Tick) -> Tick {
         (tick / self.window_ms() * self.window_ms()).saturating_add(self.window_ms())
     }
@@ -71,11 +93,11 @@ impl ActivityConfig {
 
 /// Activities on streams of poses.
 pub trait Activities<'scope> {
-    /// Sends the activity of each person for each window, when the window is over.
+    /// Sends the activity of each person for each window, at the end of the window.
     ///
-    /// Windows are aligned to the Unix epoch; a frame belongs to the window of its tick. State: a few
-    /// seconds of each person, on the worker that the site hashes to; a person who is not seen for two
-    /// windows is forgotten.
+    /// Windows are aligned to the Unix epoch; a frame belongs to the window of its tick. State: a few seconds
+    /// of each person, on the worker that the site hashes to. The state of a person is removed after two
+    /// windows without a frame of the person.
     fn activities(
         self,
         config: ActivityConfig,
@@ -105,7 +127,7 @@ impl Stateful for TellsActivities {
     type Key = PersonKey;
     type State = PersonState;
 
-    /// A person is forgotten with the windows. All people of a site are in one key group.
+    /// Persons expire with their windows. All people of a site are in one key group.
     const LIMITS: StateLimits = StateLimits { time_to_live_ms: None, max_keys_per_group: 1024 };
 
     fn route(frame: &PoseFrame) -> u64 {
@@ -129,7 +151,7 @@ impl Stateful for TellsActivities {
         }
     }
 
-    /// A window is over.
+    /// Closes the open windows, and removes persons without a frame for two windows.
     fn on_timer(&mut self, end: Tick, work: &mut Work<'_, Self>) {
         let two_windows_ms = self.config.window_ms().saturating_mul(2);
         let is_gone = |state: &PersonState| state.last_end.saturating_add(two_windows_ms) <= end;
@@ -152,7 +174,7 @@ impl Stateful for TellsActivities {
 }
 
 impl TellsActivities {
-    /// While anyone is remembered, each window has an end.
+    /// Sets a timer at the next end of a window, while any person has state.
     fn set_next_timer(&self, tick: Tick, work: &mut Work<'_, Self>) {
         if work.state.iter().next().is_some() {
             work.set_timer(self.config.window_end(tick));
@@ -177,24 +199,24 @@ impl StateKey for PersonKey {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct PersonState {
     posture: Posture,
-    /// Activity of the last window, and when it ended.
+    /// Activity of the last window, and its end.
     last: Activity,
     last_end: Tick,
-    /// The window that is open, if the person was seen in it.
+    /// The open window, if it contains a frame of the person.
     window: Option<Window>,
 }
 
 /// One person's window.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Window {
-    /// Frames in which the person did each thing.
+    /// Number of frames by activity.
     n_frames: BTreeMap<Activity, u32>,
     zone: Option<String>,
     source_kind: SourceKind,
 }
 
 impl PersonState {
-    /// The activity of the last window; none before its end.
+    /// Returns the activity of the last window; None before the first window ends.
     fn last_activity(&self) -> Option<Activity> {
         (self.last_end > 0).then_some(self.last)
     }
@@ -208,7 +230,7 @@ impl PersonState {
         window.source_kind = frame.source_kind;
     }
 
-    /// The window and the event, if the activity changed, at the end of a window.
+    /// Appends the window, and an event if the activity changed.
     fn close(
         &mut self,
         key: &PersonKey,
@@ -252,7 +274,7 @@ impl PersonState {
 }
 
 impl Window {
-    /// What the person did for most of it, and the share of frames that say so. A fall wins.
+    /// Returns the most frequent activity, and its share of the frames. A fall takes precedence.
     fn verdict(&self) -> (Activity, f32) {
         let n_frames: u32 = self.n_frames.values().sum();
         let most =

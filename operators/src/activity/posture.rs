@@ -9,12 +9,12 @@ use crate::ActivityConfig;
 
 /// Time over which heights are smoothed.
 const SMOOTH_NS: i64 = 500_000_000;
-/// Time over which speed is taken.
+/// Time over which speed is measured.
 const SPEED_NS: i64 = 1_000_000_000;
 /// Shares of the standing height above which a person is upright, and below which lying.
 const UPRIGHT: f32 = 0.82;
 const LYING: f32 = 0.42;
-/// Bound of what is kept of a person.
+/// The most moments of a person; older ones are dropped.
 const MAX_MOMENTS: usize = 256;
 
 /// The recent moments of one person.
@@ -22,7 +22,7 @@ const MAX_MOMENTS: usize = 256;
 pub(super) struct Posture {
     moments: VecDeque<Moment>,
     upright_at_ns: Option<i64>,
-    /// Whether the person came down fast, while lying.
+    /// True if the person fell, while lying.
     fell: bool,
     lying: bool,
 }
@@ -36,7 +36,7 @@ struct Moment {
 }
 
 impl Posture {
-    /// Takes a frame of the person in; they come in capture order.
+    /// Adds a frame of the person, in capture order. Returns the activity.
     pub(super) fn observe(
         &mut self,
         at_ns: i64,
@@ -69,7 +69,7 @@ impl Posture {
         }
     }
 
-    /// The median height of the last half second.
+    /// Returns the median height of the last half second.
     fn smooth_height(&self, at_ns: i64) -> f32 {
         let since_ns = at_ns.saturating_sub(SMOOTH_NS);
         let recent = self.moments.iter().filter(|moment| moment.at_ns >= since_ns);
@@ -78,7 +78,8 @@ impl Posture {
         heights.get(heights.len() / 2).copied().unwrap_or_default()
     }
 
-    /// Distance from the first to the last place of the last second, over its time.
+    /// Returns the distance from the first to the last place of the last second, over its time. Below 0.3 s
+    /// it is 0.
     fn speed_m_s(&self) -> f32 {
         let placed =
             || self.moments.iter().filter_map(|moment| Some((moment.at_ns, moment.place_m?)));

@@ -1,4 +1,4 @@
-//! People do things: the windows and events are what one would note by hand.
+//! Windows and events of moving people, against lists that are written by hand.
 
 use proptest::prelude::*;
 use schemas::{BoundingBox, Person, SitePosition};
@@ -12,7 +12,7 @@ use crate::testing::{any_time_ns, remember};
 const CONFIG: ActivityConfig =
     ActivityConfig { window_s: 1.0, standing_height: 0.6, walking_m_s: 0.35, falling_s: 1.5 };
 
-/// Ten frames a second: the height of the box and the place along x of each.
+/// Runs ten frames a second, each with the height of the box and the place along x.
 fn told(moments: Vec<(f32, f32)>) -> Vec<String> {
     let captured = timely::example(move |scope| {
         let frames = moments.into_iter().zip(0_i64..).map(|((height, x_m), nth)| {
@@ -109,7 +109,7 @@ fn made_up_people_are_forgotten() {
         (nth * 1000, vec![PoseFrame { persons, ..PoseFrame::default() }])
     };
     let inputs: Vec<_> = (0..6).map(of_tick).collect();
-    // Longer than that, so that they are saved before their windows are over.
+    // The windows are longer than the test, so that state is saved before they end.
     let config = ActivityConfig { window_s: 100.0, ..CONFIG };
     let found = remember(inputs, move |frames, context| frames.activities(config, context));
     let max_keys = TellsActivities::LIMITS.max_keys_per_group;

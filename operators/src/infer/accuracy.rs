@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 use crate::infer::decode::Detection;
 use crate::infer::subject::Subject;
 
-/// Torso from this shoulder to that hip, in COCO's order.
+/// The torso is from this shoulder to that hip, by COCO index.
 const SHOULDER: usize = 5;
 const HIP: usize = 11;
-/// A lying torso is short in the elevation; a shorter one would make the measure meaningless.
+/// The shortest torso: a lying torso is short in the elevation, and would make the measure meaningless.
 const MIN_TORSO_M: f32 = 0.3;
-/// A person farther than this from anyone was missed.
+/// A person farther than this from every detection counts as missed.
 const MAX_MATCH_M: f32 = 2.0;
 
-/// Measured on samples that a model has not seen.
+/// The accuracy of a model on samples that are not in its training data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Accuracy {
-    /// Samples it was measured on.
+    /// Number of samples.
     pub n_samples: usize,
     /// Mean distance on the plan of matched people, in metres.
     pub position_error_m: f32,
@@ -45,7 +45,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Compares what was found with who was there; pairs are matched nearest first.
+    /// Compares the detections with the true people; matches pairs nearest first.
     pub(super) fn add(&mut self, found: &[Detection], there: &[Subject]) {
         self.n_samples += 1;
         self.n_right_counts += usize::from(found.len() == there.len());
@@ -90,7 +90,7 @@ fn distance_m(found: &Detection, there: &Subject) -> f32 {
     x.hypot(y)
 }
 
-/// Keypoints within a share of the torso, in the elevation.
+/// Counts the keypoints within a share of the torso, in the elevation.
 fn n_within(share: f32, found: &Detection, there: &Subject) -> usize {
     let joint =
         |keypoint: [f32; 2], position_m: [f32; 2]| [position_m[0] + keypoint[0], keypoint[1]];

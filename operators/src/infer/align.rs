@@ -1,11 +1,11 @@
-//! Alignment: undoes what a receiver's clocks and gain do to a frame, against a reference frame.
+//! Alignment: removes the effect of a receiver's clocks and gain on a frame, by a reference frame.
 //!
-//! All antennas of a receiver share its clocks. So one delay, one phase and one gain take a frame to
-//! the reference, but for what moved in the room.
+//! All antennas of a receiver share its clocks. So one delay, one phase and one gain map a frame to the
+//! reference, except for motion in the room.
 
 use num_complex::Complex32;
 
-/// Turns and scales `frame` to be like `reference`, in place.
+/// Rotates and scales `frame` to match `reference`, in place.
 ///
 /// # Shapes
 ///
@@ -17,7 +17,7 @@ pub(super) fn align(frame: &mut [Complex32], reference: &[Complex32], subcarrier
         let antennas = frame.iter().zip(reference).skip(subcarrier).step_by(n_subcarriers);
         antennas.map(|(value, reference)| value * reference.conj()).sum::<Complex32>()
     };
-    // The turn from one subcarrier to the next; steps of other widths would tell another slope.
+    // The phase step from one subcarrier to the next. Steps of another width would have another slope.
     let step = most_common_step(subcarriers);
     let mut turn = Complex32::ZERO;
     let mut last: Option<Complex32> = None;
@@ -49,7 +49,7 @@ pub(super) fn align(frame: &mut [Complex32], reference: &[Complex32], subcarrier
     }
 }
 
-/// From the subcarrier before `to` to it.
+/// Returns the step from the subcarrier before `to` to `to`.
 fn step_to(subcarriers: &[i16], to: usize) -> i16 {
     subcarriers[to].saturating_sub(subcarriers[to - 1])
 }
@@ -57,7 +57,7 @@ fn step_to(subcarriers: &[i16], to: usize) -> i16 {
 fn most_common_step(subcarriers: &[i16]) -> i16 {
     let mut steps: Vec<_> = (1..subcarriers.len()).map(|to| step_to(subcarriers, to)).collect();
     steps.sort_unstable();
-    // Gaps are few, so that the middle one is an ordinary step.
+    // Gaps are few, so the median is an ordinary step.
     steps.get(steps.len() / 2).copied().unwrap_or(1)
 }
 
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whatever the clocks and the gain were, the frame comes back.
+        /// Alignment restores the frame, for any clocks and gain.
         #[test]
         fn undoes_clocks_and_gain(
             slope in -0.3_f32..0.3,

@@ -1,20 +1,20 @@
-//! From the network's output to people, and back for training.
+//! Conversion of the network's output to people, and back for training.
 
 use schemas::{BoundingBox, KEYPOINT_NAMES, Keypoint, N_KEYPOINTS, Person, SitePosition};
 
 use crate::infer::features::InputLayout;
 use crate::infer::network::OUTPUTS;
 
-/// Presence above which a cell holds a person.
+/// The least presence of a cell that contains a person.
 const MIN_PRESENCE: f32 = 0.35;
 /// Two peaks nearer than this are one person.
 const MIN_DISTANCE_M: f32 = 0.7;
-/// Bound of the people in one frame.
+/// The most people in one frame.
 const MAX_PERSONS: usize = 16;
 /// Lengths are rounded, so that they do not depend on how a processor sums.
 const ROUNDING: f32 = 1e3;
 
-/// A person as the network says it.
+/// A person in the network's output.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Detection {
     pub(super) presence: f32,
@@ -23,7 +23,7 @@ pub(super) struct Detection {
     pub(super) keypoints_m: [[f32; 2]; N_KEYPOINTS],
 }
 
-/// The people in one output, `[outputs, rows, columns]`, strongest first.
+/// Returns the people in one output, `[outputs, rows, columns]`, strongest first.
 pub(super) fn decode(layout: &InputLayout, output: &[f32]) -> Vec<Detection> {
     let n_cells = layout.n_cells();
     let presence = &output[..n_cells.min(output.len())];
@@ -46,7 +46,7 @@ pub(super) fn decode(layout: &InputLayout, output: &[f32]) -> Vec<Detection> {
     detections
 }
 
-/// True if no neighbour has more presence; of equal ones the first counts.
+/// True if no neighbour has more presence; the first of equal cells is the peak.
 fn is_peak(layout: &InputLayout, presence: &[f32], cell: usize) -> bool {
     let (column, row) = (cell % layout.columns, cell / layout.columns);
     let around = |at: usize, end: usize| at.saturating_sub(1)..=(at + 1).min(end - 1);
@@ -67,7 +67,7 @@ fn read_cell(layout: &InputLayout, output: &[f32], presence: f32, cell: usize) -
 }
 
 impl Detection {
-    /// The person in the room's elevation.
+    /// Converts the detection to a person in the room's elevation.
     pub(super) fn person(&self, index: usize, layout: &InputLayout) -> Person {
         let geometry = &layout.geometry;
         let [x_m, y_m] = self.position_m;
@@ -105,15 +105,14 @@ fn sigmoid(logit: f32) -> f32 {
     1.0 / (1.0 + (-logit).exp())
 }
 
-/// What the network should say: the output, and how much each value of it matters, both
-/// `[outputs, rows, columns]`.
+/// Returns the expected output of the network, and the weight of each value, both `[outputs, rows, columns]`.
 pub(super) fn encode(
     layout: &InputLayout,
     persons: &[crate::infer::subject::Subject],
 ) -> (Vec<f32>, Vec<f32>) {
     /// Spread of a person's presence over cells.
     const SPREAD_M: f32 = 0.35;
-    /// Cells this near to a person learn their place and pose.
+    /// Cells within this distance of a person learn the person's place and pose.
     const LEARN_M: f32 = 0.65;
     let n_cells = layout.n_cells();
     let (mut target, mut weight) = (vec![0.0; OUTPUTS * n_cells], vec![0.0; OUTPUTS * n_cells]);

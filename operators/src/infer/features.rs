@@ -1,10 +1,10 @@
-//! Features: for each receiver, how much the channel moves as seen from every cell of the floor.
+//! Features: for each receiver, the motion of the channel as seen from every cell of the floor.
 //!
-//! A person scatters with a path length that the cell and the geometry tell. The part of the channel
-//! that moves is multiplied by the conjugate of what a scatterer in the cell would give, and summed
-//! over antennas and subcarriers (a matched filter, or Bartlett beamformer); its power says how much
-//! moves there. Motion is taken twice: slow, against the mean of two seconds, which even breathing
-//! shows in; and fast, from frame to frame of half a second.
+//! A person scatters with a path length that follows from the cell and the geometry. The moving part of the
+//! channel is multiplied by the conjugate response of a scatterer in the cell, and summed over antennas and
+//! subcarriers (a matched filter, or Bartlett beamformer). The power of the sum measures the motion in the
+//! cell. Features contain motion twice: slow, against the mean of two seconds, which shows even breathing;
+//! and fast, from frame to frame of half a second.
 //!
 //! Source: M. S. Bartlett, "Smoothing periodograms from time series", Nature 161, 1948; H. Krim and
 //! M. Viberg, "Two decades of array signal processing research", IEEE SPM 13(4), 1996.
@@ -22,11 +22,11 @@ use crate::infer::align::align;
 const SCATTER_HEIGHT_M: f32 = 0.95;
 pub(super) const SLOW_NS: i64 = 2_000_000_000;
 const FAST_NS: i64 = 500_000_000;
-/// Frames that one picture is made from at most, spread over its time.
+/// The most frames of one picture, spread over its time.
 const FRAMES_PER_PICTURE: usize = 24;
-/// Fewer frames in the slow window make no picture.
+/// The fewest frames in the slow window for a picture.
 const MIN_FRAMES: usize = 12;
-/// Bound of the frames that are kept of a receiver.
+/// The most frames of a receiver; older ones are dropped.
 const MAX_FRAMES: usize = 512;
 /// Pictures of each receiver: slow and fast.
 pub(super) const PICTURES: usize = 2;
@@ -45,24 +45,24 @@ pub struct InputLayout {
 }
 
 impl InputLayout {
-    /// A grid over the whole plan.
+    /// Returns a grid over the whole plan.
     pub fn new(geometry: SiteGeometry, cell_m: f32) -> Self {
         let cells = |extent_m: f32| (extent_m / cell_m).ceil().max(1.0) as usize;
         let (columns, rows) = (cells(geometry.width_m), cells(geometry.depth_m));
         Self { geometry, cell_m, columns, rows }
     }
 
-    /// Cells of the grid.
+    /// Returns the number of cells of the grid.
     pub fn n_cells(&self) -> usize {
         self.columns * self.rows
     }
 
-    /// Pictures of all receivers.
+    /// Returns the number of pictures of all receivers.
     pub fn n_channels(&self) -> usize {
         PICTURES * self.geometry.receivers.len()
     }
 
-    /// The middle of a cell, in metres on the plan.
+    /// Returns the middle of a cell, in metres on the plan.
     pub(super) fn cell_centre_m(&self, column: usize, row: usize) -> [f32; 2] {
         [(column as f32 + 0.5) * self.cell_m, (row as f32 + 0.5) * self.cell_m]
     }
@@ -80,9 +80,9 @@ pub struct Features {
 struct Receiver {
     name: String,
     n_rx: usize,
-    /// The direct ray alone, `[n_rx, n_subcarriers]`: what frames are aligned to.
+    /// The direct ray alone, `[n_rx, n_subcarriers]`: the reference of the alignment.
     direct: Vec<Complex32>,
-    /// What a scatterer in each cell would give, `[n_rx * n_subcarriers, n_cells]`, conjugated.
+    /// The conjugate response of a scatterer in each cell, `[n_rx * n_subcarriers, n_cells]`.
     steering_re: Vec<f32>,
     steering_im: Vec<f32>,
 }
@@ -101,24 +101,24 @@ struct RecentFrame {
 }
 
 impl Features {
-    /// The features of a layout.
+    /// Returns the features of a layout.
     pub fn new(layout: InputLayout) -> Self {
         let receivers = layout.geometry.receivers.iter();
         let receivers = receivers.map(|receiver| Receiver::new(receiver, &layout)).collect();
         Self { layout, receivers }
     }
 
-    /// No frames yet.
+    /// Returns an empty list of frames for each receiver.
     pub fn no_frames(&self) -> RecentFrames {
         RecentFrames(self.receivers.iter().map(|_| VecDeque::new()).collect())
     }
 
-    /// True if the layout knows such frames.
+    /// True if the layout contains the batch's receiver, with its antennas and subcarriers.
     pub(super) fn knows(&self, batch: &CsiBatch) -> bool {
         self.receiver_idx(batch).is_some()
     }
 
-    /// The place of a batch's receiver, if the layout knows such frames.
+    /// Returns the index of a batch's receiver, if the layout contains such frames.
     fn receiver_idx(&self, batch: &CsiBatch) -> Option<usize> {
         let named = |known: &Receiver| known.name == batch.link.receiver;
         let receiver_idx = self.receivers.iter().position(named)?;
@@ -128,7 +128,7 @@ impl Features {
         fits.then_some(receiver_idx)
     }
 
-    /// Takes the frames of a batch in; false if the layout does not know such frames.
+    /// Adds the frames of a batch. Returns false if the layout does not contain such frames.
     pub fn push(&self, batch: &CsiBatch, recent: &mut RecentFrames) -> bool {
         let Some(receiver_idx) = self.receiver_idx(batch) else { return false };
         let receiver = &self.receivers[receiver_idx];
@@ -141,7 +141,7 @@ impl Features {
         true
     }
 
-    /// The pictures as of `now_ns`, `[n_channels, rows, columns]`, on a logarithmic scale around 0;
+    /// Returns the pictures at `now_ns`, `[n_channels, rows, columns]`, on a logarithmic scale around 0;
     /// `None` while a receiver has too few frames.
     pub fn pictures(&self, now_ns: i64, recent: &RecentFrames) -> Option<Vec<f32>> {
         let n_cells = self.layout.n_cells();
@@ -203,7 +203,7 @@ impl Receiver {
             |frame: &RecentFrame| frame.captured_at_ns < captured_at_ns.saturating_sub(SLOW_NS);
         let mut aligned = Vec::new();
         while frames.len() >= MAX_FRAMES || frames.front().is_some_and(too_old) {
-            // What is forgotten makes room for what comes.
+            // The new frame reuses the memory of a dropped one.
             aligned = frames.pop_front().map(|frame| frame.values).unwrap_or_default();
         }
         aligned.clear();
@@ -212,7 +212,7 @@ impl Receiver {
         frames.push_back(RecentFrame { captured_at_ns, values: aligned });
     }
 
-    /// Draws the slow and the fast picture, `[2, n_cells]`.
+    /// Draws the slow and the fast picture, `[2, n_cells]`. None with too few frames.
     fn draw(
         &self,
         now_ns: i64,
@@ -230,7 +230,7 @@ impl Receiver {
             return None;
         }
         let mean = mean(since(SLOW_NS), self.direct.len());
-        // Aligned once more, to what the room is like rather than to the direct ray alone.
+        // Aligns again, to the mean of the room instead of the direct ray alone.
         let realigned = |values: &Vec<Complex32>| {
             let mut values = values.clone();
             align(&mut values, &mean, subcarriers);
@@ -250,7 +250,7 @@ impl Receiver {
         Some(())
     }
 
-    /// Mean power that each cell would have to scatter to explain what moves, relative to `power`.
+    /// Computes the mean power that each cell must scatter to explain the motion, relative to `power`.
     fn focus(&self, moves: impl Iterator<Item = Vec<Complex32>>, power: f32, picture: &mut [f32]) {
         let n_cells = picture.len();
         picture.fill(0.0);
@@ -274,7 +274,7 @@ impl Receiver {
         let scale =
             f32::from(n_moves.max(1)) * power.max(f32::MIN_POSITIVE) * self.direct.len() as f32;
         for cell in picture {
-            // From about 1e-6 (noise) to 1e-1 (someone near): around 0 with a spread of 1.
+            // From about 1e-6 (noise) to 1e-1 (a person nearby): around 0 with a spread of 1.
             *cell = (*cell / scale + 1e-7).log10().mul_add(0.7, 2.8);
         }
     }

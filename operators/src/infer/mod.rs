@@ -1,7 +1,7 @@
-//! Pose inference: CSI of several receivers becomes people, by a model whose weights are a file.
+//! Pose inference: a model with weights in a file converts the CSI of several receivers to people.
 //!
-//! The radio's geometry is used where it is known: each receiver's moving part of the channel is
-//! focused on every cell of the floor, and a small convolutional network reads people off the picture.
+//! The features use the known geometry of the radios: they focus the moving part of each receiver's channel
+//! on every cell of the floor. A small convolutional network then finds people in these pictures.
 
 mod accuracy;
 mod align;
@@ -16,7 +16,10 @@ mod train;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
+use schemas::RecordKind;
 use serde::Deserialize;
+
+use crate::settings::{DAY_S, MIN_S, Outputs, Settings, outside};
 
 pub use crate::infer::accuracy::Accuracy;
 pub use crate::infer::features::{Features, InputLayout, RecentFrames};
@@ -25,15 +28,33 @@ pub use crate::infer::operator::InferPoses;
 pub use crate::infer::subject::Subject;
 pub use crate::infer::train::{Epoch, Sample, TrainOptions, train};
 
-/// Settings of `infer`.
+/// Settings of the `infer` operator.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InferConfig {
-    /// The model: a safetensors file that `fresnel train` wrote.
+    /// Path of the model: a safetensors file that `fresnel train` has written.
     pub model: PathBuf,
-    /// Seconds of event time from one frame of people to the next; 0.1 by default.
+    /// Seconds of event time between frames of people, from 0.001 to 86400; 0.1 by default.
     #[serde(default = "default_every_s")]
     pub every_s: f64,
+}
+
+impl Settings for InferConfig {
+    fn input(&self) -> Option<RecordKind> {
+        Some(RecordKind::Csi)
+    }
+
+    fn outputs(&self) -> Outputs {
+        &[("", RecordKind::Pose)]
+    }
+
+    fn problem(&self) -> Option<String> {
+        outside("every_s", self.every_s, &(MIN_S..=DAY_S))
+    }
+
+    fn state_shape(&self) -> Option<String> {
+        Some(format!("infer 2, {}", self.model.display()))
+    }
 }
 
 fn default_every_s() -> f64 {

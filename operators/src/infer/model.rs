@@ -1,4 +1,4 @@
-//! Models as files: safetensors weights under a header that says what they are.
+//! Models as files: safetensors weights, with a header that describes them.
 
 use std::fs;
 use std::path::Path;
@@ -15,9 +15,9 @@ use crate::infer::decode::{Detection, decode};
 use crate::infer::features::InputLayout;
 use crate::infer::network::Network;
 
-/// The key of the header that holds the card.
+/// The header key of the card.
 const CARD: &str = "fresnel";
-/// The version of the network and its input; a model of another one cannot be used.
+/// The version of the network and its input; models of another version are refused.
 const VERSION: u32 = 1;
 
 /// The description of a model in its file.
@@ -27,17 +27,17 @@ pub struct ModelCard {
     pub version: u32,
     /// The model's name.
     pub name: String,
-    /// The geometry of its input.
+    /// The geometry of the model's input.
     pub layout: InputLayout,
     /// A description of the training data.
     pub trained_on: String,
-    /// Accuracy on scenes that it was not trained on.
+    /// Accuracy on scenes that are not in the training data.
     pub accuracy: Accuracy,
     /// Accuracy of a constant pose in the middle of the room on the same scenes.
     pub baseline: Accuracy,
 }
 
-/// A model that can be used.
+/// A loaded model.
 #[derive(Clone, Debug)]
 pub struct Model {
     card: ModelCard,
@@ -51,7 +51,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`OperatorError::Read`] if it cannot be read, [`OperatorError::Model`] if it is no model.
+    /// [`OperatorError::Read`] if it cannot be read, [`OperatorError::Model`] if it is not a model.
     pub fn load(path: &Path) -> Result<Self, OperatorError> {
         let bytes = fs::read(path)
             .map_err(|source| OperatorError::Read { path: path.to_owned(), source })?;
@@ -79,7 +79,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`OperatorError`] if that fails.
+    /// [`OperatorError`] if the file cannot be written.
     pub(super) fn save(
         network: &Network,
         card: &ModelCard,
@@ -94,18 +94,18 @@ impl Model {
             .map_err(|source| OperatorError::Write { path: path.to_owned(), source })
     }
 
-    /// The description of the model.
+    /// Returns the description of the model.
     pub fn card(&self) -> &ModelCard {
         &self.card
     }
 
-    /// The pose source of this model's poses.
+    /// Returns the estimator of this model's poses.
     pub(super) fn estimator(&self) -> Estimator {
         let (name, hash) = (self.card.name.clone(), Some(self.hash.clone()));
         Estimator { kind: EstimatorKind::Model, name, hash }
     }
 
-    /// The people in one set of pictures, `[n_channels, rows, columns]`.
+    /// Returns the people in one set of pictures, `[n_channels, rows, columns]`.
     pub(super) fn detect(&self, pictures: Vec<f32>) -> Vec<Detection> {
         let layout = &self.card.layout;
         detect(&self.network, layout, pictures, &self.device)

@@ -11,7 +11,7 @@ const WIDTH: usize = 40;
 /// Channels of the output: presence, offset along x and y, then along x and up for each keypoint.
 pub(super) const OUTPUTS: usize = 3 + 2 * N_KEYPOINTS;
 
-/// Reads, for each cell of the floor, whether a person is in it, where in it, and how they are posed.
+/// Predicts, for each cell of the floor, the presence, position and pose of a person.
 #[derive(Module, Debug)]
 pub(super) struct Network {
     first: Conv2d,
@@ -23,8 +23,8 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// A network with random weights for pictures of `n_channels`, to which two channels with each
-    /// cell's place are added.
+    /// Returns a network with random weights, for pictures of `n_channels`. It adds two channels with the
+    /// place of each cell.
     pub(super) fn new(n_channels: usize, device: &Device) -> Self {
         let conv = |channels_in, dilation: usize| {
             Conv2dConfig::new([channels_in, WIDTH], [3, 3])
@@ -57,7 +57,7 @@ impl Network {
     }
 }
 
-/// Each cell's column and row from -1 to 1, `[batch, 2, rows, columns]`.
+/// Returns each cell's column and row from -1 to 1, `[batch, 2, rows, columns]`.
 fn places(pictures: &Tensor<4>) -> Tensor<4> {
     let ([batch, _, rows, columns], device) = (pictures.dims(), pictures.device());
     let ramp = |n: usize| -> Vec<f32> {

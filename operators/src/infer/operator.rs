@@ -1,4 +1,4 @@
-//! The operator: gathers the CSI of a site and looks for people at regular times.
+//! The operator: it collects the CSI of a site, and infers people at regular intervals.
 
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ const NS_PER_S: f64 = 1e9;
 
 /// Pose inference on streams of CSI.
 pub trait InferPoses<'scope> {
-    /// Looks for people every `every_s` of event time.
+    /// Infers people every `every_s` seconds of event time.
     ///
-    /// Frames of receivers or layouts that the model does not know are dropped and counted. Nothing
-    /// comes until every receiver of the model has a window of frames. State: two seconds of frames of
-    /// each receiver, on the worker that the site hashes to; a site without frames for an hour is
-    /// forgotten. People have no identity yet.
+    /// The operator drops and counts frames of receivers or layouts that are not in the model. It sends
+    /// nothing until every receiver of the model has a window of frames. State: two seconds of frames of each
+    /// receiver, on the worker that the site hashes to. A site expires after an hour without frames. People
+    /// have no identity yet.
     fn infer_poses(
         self,
         model: Arc<Model>,
@@ -76,7 +76,7 @@ impl Stateful for Infers {
     type Key = SiteName;
     type State = Site;
 
-    /// Two seconds of frames count, and are large. A model is of few sites.
+    /// Only two seconds of frames matter, and they are large. A model covers few sites.
     const LIMITS: StateLimits =
         StateLimits { time_to_live_ms: Some(HOUR_MS), max_keys_per_group: 8 };
 
@@ -85,7 +85,7 @@ impl Stateful for Infers {
     }
 
     fn on_tick(&mut self, _tick: Tick, mut batches: Vec<CsiBatch>, work: &mut Work<'_, Self>) {
-        // Nothing is remembered of sites that only have frames which are not used.
+        // A site without usable frames has no state.
         batches.retain(|batch| self.knows(batch));
         // Stable, so that the batches of a site stay in order.
         batches.sort_by(|a, b| a.link.site.cmp(&b.link.site));
@@ -103,7 +103,7 @@ impl Stateful for Infers {
 }
 
 impl Infers {
-    /// True if the model can use a batch; counts it otherwise.
+    /// True if the model can use a batch; counts it as dropped otherwise.
     fn knows(&self, batch: &CsiBatch) -> bool {
         let knows = self.features.knows(batch);
         if !knows {
@@ -112,7 +112,7 @@ impl Infers {
         knows
     }
 
-    /// Takes the batches of a tick in, and looks if it is time.
+    /// Adds the batches of a tick, and infers people if that is due.
     fn observe(&self, batches: &[CsiBatch], site: &mut Site) -> Option<PoseFrame> {
         let mut newest_ns = None;
         for batch in batches {
@@ -143,8 +143,8 @@ impl Infers {
         Some(frame)
     }
 
-    /// True if people are not to be looked for yet. A time that is due later than it could be was set by
-    /// a clock that has stepped back since.
+    /// True if the next inference is not due yet. A due time too far in the future does not count: the clock
+    /// has stepped back since.
     fn is_early(&self, now_ns: i64, due_ns: i64) -> bool {
         let latest_ns = now_ns.saturating_add(self.every_ns).saturating_add(SLOW_NS);
         now_ns < due_ns && due_ns <= latest_ns

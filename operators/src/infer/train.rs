@@ -22,12 +22,12 @@ const BATCH: usize = 32;
 /// The weights of positions and poses in the loss, relative to presence.
 const LENGTH_WEIGHT: f32 = 0.5;
 
-/// One moment: what the radios showed, and who was there.
+/// One moment: the pictures of the radios, and the people in the room.
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// `[n_channels, rows, columns]`, from [`crate::Features::pictures`].
     pub pictures: Vec<f32>,
-    /// Everyone in the room.
+    /// The people in the room.
     pub subjects: Vec<Subject>,
 }
 
@@ -47,7 +47,7 @@ pub struct TrainOptions<'a> {
 /// The result of a round.
 #[derive(Clone, Copy, Debug)]
 pub struct Epoch {
-    /// Which round it was, from 1.
+    /// Number of the round, from 1.
     pub number: usize,
     /// Mean loss.
     pub loss: f32,
@@ -97,7 +97,7 @@ pub fn train(
     Ok(card)
 }
 
-/// Up for the first twentieth, then down along a cosine.
+/// Returns the learning rate: it rises over the first twentieth, then falls along a cosine.
 fn learning_rate(done: f64) -> f64 {
     const HIGHEST: f64 = 3e-3;
     const RISE: f64 = 0.05;
@@ -109,8 +109,8 @@ fn learning_rate(done: f64) -> f64 {
     }
 }
 
-/// Cross-entropy of presence, where empty cells that are easy count little, and the absolute error of
-/// lengths near people.
+/// Returns the cross-entropy of presence, in which easy empty cells have little weight, plus the absolute
+/// error of lengths near people.
 fn loss(network: &Network, layout: &InputLayout, batch: &[&Sample], device: &Device) -> Tensor<1> {
     let n_cells = layout.n_cells();
     let tensor = |values: Vec<f32>, channels: usize| {
@@ -144,7 +144,7 @@ fn measure(samples: &[Sample], detect: impl Fn(&[f32]) -> Vec<Detection>) -> Acc
     tally.accuracy()
 }
 
-/// The baseline: as many people as most often, all in the middle of everyone's places, in the mean pose.
+/// Returns the baseline: the most frequent number of people, all at the mean position, in the mean pose.
 fn constant(layout: &InputLayout, samples: &[Sample]) -> Vec<Detection> {
     let mut counts = std::collections::BTreeMap::<usize, usize>::new();
     for sample in samples {

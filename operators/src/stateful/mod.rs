@@ -1,7 +1,6 @@
-//! The order of things: a stateful operator acts on a tick when the frontier has passed it, on its
-//! records sorted; so its results do not depend on batching or on the number of workers. What it
-//! remembers leaves as a stream of changes, a granule at a time, and comes back after a restart. It is
-//! forgotten key by key, as the operator's limits say.
+//! Stateful operators. An operator processes a tick once the frontier has passed it, with its records sorted.
+//! So its results do not depend on batching or on the number of workers. Changes of state are sent as a
+//! stream, a granule at a time, and restored after a restart. Keys expire by the operator's limits.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,17 +33,17 @@ pub(crate) trait Stateful: 'static {
 
     /// The limits of state: time to live and number of keys.
     const LIMITS: StateLimits;
-    /// True if [`Stateful::on_evict`] sends something. Keys then expire with a record of their key group,
-    /// whose tick is the same with any number of workers; other keys expire with any record.
+    /// True if [`Stateful::on_evict`] sends output. Keys then expire with a record of their key group, whose
+    /// tick is the same with any number of workers; other keys expire with any record.
     const EMITS_ON_EVICT: bool = false;
 
-    /// The route of a record: to the state of its key.
+    /// Returns the route of a record, which is the route of its key.
     fn route(input: &Self::Input) -> u64;
 
-    /// Acts on the records of a closed tick, which are in order. Outputs leave at that tick.
+    /// Processes the records of a closed tick, which are sorted. Outputs are sent at that tick.
     fn on_tick(&mut self, tick: Tick, inputs: Vec<Self::Input>, work: &mut Work<'_, Self>);
 
-    /// Acts at a tick that was asked for, before its records. Everything earlier was acted on.
+    /// Acts on a timer, before the records of its tick. All earlier records and timers have been processed.
     fn on_timer(&mut self, _tick: Tick, _work: &mut Work<'_, Self>) {}
 
     /// Acts on an evicted key and its last state: cancels its timers, and retracts its output.
@@ -57,14 +56,14 @@ pub(crate) trait Stateful: 'static {
     ) {
     }
 
-    /// Acts on restored state at the last tick before time starts: sets its timers, or fills
-    /// collections that are kept elsewhere.
+    /// Acts on restored state at the last tick before the start: sets its timers, or fills collections
+    /// outside the state.
     fn on_restore(&mut self, _tick: Tick, _work: &mut Work<'_, Self>) {}
 }
 
 /// An order within a tick that does not depend on batches.
 pub(crate) trait Ordered {
-    /// Compares two of one tick.
+    /// Compares two records of one tick.
     fn compare(&self, other: &Self) -> Ordering;
 }
 
@@ -85,18 +84,18 @@ pub(crate) struct Work<'a, O: Stateful + ?Sized> {
 }
 
 impl<O: Stateful + ?Sized> Work<'_, O> {
-    /// Asks for [`Stateful::on_timer`] at a tick that is not over.
+    /// Sets a timer: [`Stateful::on_timer`] runs at this tick, which must not be over.
     pub(crate) fn set_timer(&mut self, tick: Tick) {
         self.timers.entry(tick).or_insert_with(|| self.capabilities.delayed(tick));
     }
 
-    /// Takes back what was asked for at a tick.
+    /// Cancels the timer of a tick.
     pub(crate) fn cancel_timer(&mut self, tick: Tick) {
         self.timers.remove(&tick);
     }
 }
 
-/// The right to speak at a tick: of results and of changes.
+/// The capabilities of a tick, for results and for changes.
 struct Capabilities {
     outputs: Capability<Tick>,
     changes: Capability<Tick>,
@@ -108,10 +107,10 @@ impl Capabilities {
     }
 }
 
-/// A tick to act at, and its records, or none for a timer.
+/// A tick to process, with its records; None for a timer.
 type Turn<R> = (Tick, Capabilities, Option<Vec<R>>);
 
-/// Runs an operator on a stream. Its results before the start of time are known already and dropped.
+/// Runs an operator on a stream. Results before the start of the run are already known, and are dropped.
 pub(crate) fn stateful<'scope, O: Stateful>(
     stream: StreamVec<'scope, Tick, O::Input>,
     context: &Context<'scope>,
@@ -165,12 +164,12 @@ pub(crate) fn stateful<'scope, O: Stateful>(
     output_stream
 }
 
-/// The route of a record: all of a key group go to one worker.
+/// Returns the route of a record; all records of a key group have the same worker.
 fn exchange<O: Stateful>(input: &O::Input) -> u64 {
     key_group(O::route(input)) as u64
 }
 
-/// An operator on one worker, with all that it waits for.
+/// An operator on one worker, with its ticks and timers.
 struct Instance<O: Stateful> {
     operator: O,
     state: Keyed<O::Key, O::State>,
@@ -202,7 +201,7 @@ impl<O: Stateful> Instance<O> {
         }
     }
 
-    /// The operator, and what it works on at a tick.
+    /// Returns the operator, and its work at a tick.
     fn work<'a>(
         &'a mut self,
         tick: Tick,
@@ -213,7 +212,7 @@ impl<O: Stateful> Instance<O> {
         (&mut self.operator, Work { state, outputs, timers, capabilities })
     }
 
-    /// Lets the operator act on what was restored.
+    /// Lets the operator act on the restored state.
     fn restore(&mut self, capabilities: &Capabilities) -> Drain<'_, O::Output> {
         let tick = *capabilities.outputs.time();
         let (operator, mut work) = self.work(tick, capabilities);
@@ -221,10 +220,10 @@ impl<O: Stateful> Instance<O> {
         self.results.drain(..)
     }
 
-    /// The next timer or closed tick, a timer first; the records of a tick.
+    /// Returns the next timer or closed tick, a timer first, and the records of a tick.
     fn next(&mut self, reached: Progress) -> Option<Turn<O::Input>> {
         let closed = self.ticks.closed(reached);
-        // All before a timer is closed when the frontier has reached it.
+        // Everything before a timer is closed once the frontier has reached the timer.
         let due = self.timers.first_key_value().map(|(tick, _)| *tick);
         let due = due
             .filter(|due| *due <= reached.first_open() && closed.is_none_or(|tick| *due <= tick));
@@ -263,7 +262,7 @@ impl<O: Stateful> Instance<O> {
         self.results.drain(..)
     }
 
-    /// Takes out the keys that have not been used for their time to live.
+    /// Removes and returns the keys that were not used for their time to live.
     fn expire(&mut self, tick: Tick, records: &[O::Input]) -> Vec<(O::Key, O::State)> {
         let Some(time_to_live_ms) = O::LIMITS.time_to_live_ms else { return Vec::new() };
         self.state.advance_to(tick);
@@ -275,7 +274,7 @@ impl<O: Stateful> Instance<O> {
         }
     }
 
-    /// Counts keys that were taken out, and lets the operator act on them.
+    /// Counts removed keys, and lets the operator act on them.
     fn evict(
         &mut self,
         reason: &'static str,
@@ -293,13 +292,13 @@ impl<O: Stateful> Instance<O> {
         }
     }
 
-    /// The changes of the granule that ends by `tick`, if one does.
+    /// Returns the changes of the granule that ends by `tick`, if one does.
     fn take_changes(&mut self, tick: Tick) -> Option<(Capability<Tick>, Vec<Change>)> {
         let end = self.granule_end.take_if(|end| *end.time() <= tick)?;
         Some((end, self.state.take_changes(self.component)))
     }
 
-    /// Leaves what is open to the next run, so that it holds nothing in this one.
+    /// Drops open ticks and timers with their capabilities; the next run continues them.
     fn leave_open(&mut self) {
         self.ticks.clear();
         self.timers.clear();

@@ -1,4 +1,4 @@
-//! Neither workers nor the order of arrival change what an operator gives and remembers.
+//! The output and the state of an operator depend neither on workers nor on the order of arrival.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,10 +42,10 @@ impl Ordered for Device {
     }
 }
 
-/// A device's number of records, 0 when it is forgotten.
+/// A device's number of records; 0 when it is evicted.
 type Count = (Tick, Device, u32);
 
-/// Counts the records of each device; tells what it forgets if it is `LOUD`.
+/// Counts the records of each device; also sends evicted devices if it is `LOUD`.
 struct Counts<const LOUD: bool>;
 
 impl<const LOUD: bool> Stateful for Counts<LOUD> {
@@ -77,7 +77,7 @@ impl<const LOUD: bool> Stateful for Counts<LOUD> {
     }
 }
 
-/// A few devices that are heard all the time among many that are not, and silences.
+/// A few frequent devices among many rare ones, and idle periods.
 fn inputs() -> Vec<(Tick, Device)> {
     let (mut seed, mut tick) = (7_u64, 0);
     let inputs = (0..20_000_u64).map(|nth| {
@@ -93,7 +93,7 @@ fn inputs() -> Vec<(Tick, Device)> {
     inputs.collect()
 }
 
-/// What `Counts` gives, in order, by the rules as they are written down.
+/// The output of `Counts` in order, by a direct implementation of the rules.
 fn expected(inputs: &[(Tick, Device)], loud: bool) -> Vec<Count> {
     let group = |device: &Device| key_group(device.route());
     let mut known = BTreeMap::<Device, (Tick, u32)>::new();
@@ -132,10 +132,10 @@ fn expected(inputs: &[(Tick, Device)], loud: bool) -> Vec<Count> {
     counts
 }
 
-/// Keys and what is saved of them.
+/// Keys and their saved states.
 type SavedState = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// What `Counts` gives from nothing on, in order, and what is saved at the end.
+/// The output of `Counts` without earlier state, in order, and the saved state at the end.
 fn counted<const LOUD: bool>(
     inputs: &[(Tick, Device)],
     n_workers: usize,
@@ -143,7 +143,7 @@ fn counted<const LOUD: bool>(
     counted_from::<LOUD>(0, SavedState::new(), inputs, n_workers)
 }
 
-/// What `Counts` gives of inputs from a tick on, at which this was saved.
+/// The output of `Counts` for inputs from a tick on, with the saved state of that tick.
 fn counted_from<const LOUD: bool>(
     starts_at: Tick,
     restored: SavedState,
@@ -212,7 +212,7 @@ fn what_is_forgotten_does_not_depend_on_workers() {
     }
 }
 
-/// A run that begins with what another one has saved goes on as one that was never ended.
+/// A run from saved state continues as if the earlier run had not ended.
 #[test]
 fn what_is_forgotten_does_not_depend_on_restarts() {
     fn restarted<const LOUD: bool>(inputs: &[(Tick, Device)]) -> Vec<Count> {
@@ -228,7 +228,7 @@ fn what_is_forgotten_does_not_depend_on_restarts() {
     assert!(restarted::<true>(&inputs) == expected(&inputs, true));
 }
 
-/// Passes presences on in their order.
+/// Passes presences on in order.
 struct Collects;
 
 impl Stateful for Collects {
@@ -260,8 +260,8 @@ fn frame(tick: Tick, site: &str) -> CsiBatch {
     batch
 }
 
-/// What two operators that differ in their settings report, in the order of one collector; `turned` is
-/// another order of arrival.
+/// The reports of two operators with different settings, in the order of one collector; `turned` is another
+/// order of arrival.
 fn reported(n_workers: usize, turned: bool) -> Vec<Presence> {
     let reports = Shared::default();
     let to = Arc::clone(&reports);

@@ -3,13 +3,14 @@
 //! Source: H. W. Kuhn, "The Hungarian method for the assignment problem", 1955, in the shortest
 //! augmenting path form of R. Jonker and A. Volgenant, Computing 38, 1987.
 
-/// The column of each row, or none where all that fit cost more than `max_cost`.
+/// Returns the column of each row; None for a row that stays unassigned, because no assignment costs more
+/// than `max_cost`.
 ///
 /// # Shapes
 ///
 /// - `costs`: `[n_rows][n_columns]`
 pub(super) fn assign(costs: &[Vec<f32>], n_columns: usize, max_cost: f32) -> Vec<Option<usize>> {
-    // A square of both, whose added cells cost as much as an assignment that is not made.
+    // A square of both, whose added cells cost as much as a missing assignment.
     let n = costs.len() + n_columns;
     let cost = |row: usize, column: usize| {
         let cost = costs.get(row).and_then(|row| row.get(column)).copied();
@@ -78,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    /// The least total cost by trying everything; what is not assigned costs `max_cost`.
+    /// The least total cost by exhaustive search; an unassigned row costs `max_cost`.
     fn least(costs: &[Vec<f32>], used: &mut Vec<bool>, max_cost: f32) -> f32 {
         let Some((row, rest)) = costs.split_first() else { return 0.0 };
         let mut best = max_cost + least(rest, used, max_cost);

@@ -24,7 +24,7 @@ pub(super) struct Kalman {
 }
 
 impl Kalman {
-    /// Someone at a place, moving in an unknown way.
+    /// Returns the state of a person at a place, with unknown velocity.
     pub(super) fn at(position_m: [f32; 2]) -> Self {
         let covariance = [MEASUREMENT, 0.0, UNKNOWN_VELOCITY];
         Self { position_m, velocity_m_s: [0.0; 2], covariance }
@@ -34,7 +34,7 @@ impl Kalman {
         self.position_m
     }
 
-    /// Goes on by `elapsed_s`.
+    /// Advances the state by `elapsed_s` seconds.
     pub(super) fn predict(&mut self, elapsed_s: f64) {
         let dt = elapsed_s as f32;
         let left = VELOCITY_LEFT.powf(dt);
@@ -50,7 +50,7 @@ impl Kalman {
         ];
     }
 
-    /// Takes a measured position in.
+    /// Corrects the state by a measured position.
     pub(super) fn update(&mut self, measured_m: [f32; 2]) {
         let [p, c, v] = self.covariance;
         let [gain_p, gain_v] = [p, c].map(|covariance| covariance / (p + MEASUREMENT));

@@ -1,8 +1,8 @@
-//! Tracking: gives people an identity that lasts from frame to frame.
+//! Tracking: assigns people an identity that persists from frame to frame.
 //!
-//! A constant-velocity Kalman filter for each track says where its person should be; the assignment
-//! of tracks to people with the least total distance says who is who. A track is shown once it was seen
-//! a few times, and for a while after it was seen last.
+//! A constant-velocity Kalman filter for each track predicts the position of its person. The assignment of
+//! tracks to people with the least total distance identifies the people. A track is shown after a few frames
+//! with its person, and for a while after the last one.
 //!
 //! Source: R. E. Kalman, "A new approach to linear filtering and prediction problems", 1960; A. Bewley
 //! et al., "Simple online and realtime tracking", ICIP 2016.
@@ -11,39 +11,60 @@ mod assignment;
 mod kalman;
 
 use schemars::JsonSchema;
-use schemas::{BoundingBox, Person, PoseFrame, SitePosition, Tick, stable_hash};
+use schemas::{BoundingBox, Person, PoseFrame, RecordKind, SitePosition, Tick, stable_hash};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
 use crate::keyed::{DAY_MS, StateLimits};
+use crate::settings::{DAY_S, Outputs, Settings, outside};
 use crate::stateful::{Stateful, Work, stateful};
 use crate::track::assignment::assign;
 use crate::track::kalman::Kalman;
 use crate::{Component, Context, StateKey};
 
 const NS_PER_S: f64 = 1e9;
-/// Share of the newest keypoints in the ones that are shown.
+/// Weight of the newest keypoints in the shown ones.
 const KEYPOINT_GAIN: f32 = 0.5;
-/// Share of the confidence that is left after each frame in which a person was not seen.
+/// Share of the confidence that is left after each frame without the person.
 const CONFIDENCE_LEFT: f32 = 0.9;
 /// Lengths are rounded, so that they do not depend on how a processor sums.
 const ROUNDING: f32 = 1e3;
-/// Bound of the tracks of a source and of the people in a frame; those beyond it are not tracked.
+/// The most tracks of a source, and people in a frame; further ones are not tracked.
 const MAX_TRACKS: usize = 256;
 
-/// Settings of `track`.
+/// Settings of the `track` operator.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrackConfig {
-    /// Farthest that a person may be from where the track expects them, in metres; 1.2 by default.
+    /// Largest distance of a person from the position that the track predicts, in metres; 1.2 by default.
     #[serde(default = "default_max_distance_m")]
     pub max_distance_m: f32,
-    /// Frames that a person must be seen in to be shown; 3 by default.
+    /// Number of frames with a person before the person is shown; 3 by default.
     #[serde(default = "default_confirm_frames")]
     pub confirm_frames: u32,
-    /// Seconds that a person is shown after being seen last; 1 by default.
+    /// Seconds that a person is shown after the last frame with the person; 1 by default.
     #[serde(default = "default_max_age_s")]
     pub max_age_s: f64,
+}
+
+impl Settings for TrackConfig {
+    fn input(&self) -> Option<RecordKind> {
+        Some(RecordKind::Pose)
+    }
+
+    fn outputs(&self) -> Outputs {
+        &[("", RecordKind::Pose)]
+    }
+
+    fn problem(&self) -> Option<String> {
+        // Centimetres are below the accuracy of positions, kilometres beyond a site.
+        outside("max_distance_m", self.max_distance_m, &(0.01..=1000.0))
+            .or_else(|| outside("max_age_s", self.max_age_s, &(0.0..=DAY_S)))
+    }
+
+    fn state_shape(&self) -> Option<String> {
+        Some("track 2".to_owned())
+    }
 }
 
 fn default_max_distance_m() -> f32 {
@@ -62,9 +83,9 @@ fn default_max_age_s() -> f64 {
 pub trait Track<'scope> {
     /// Replaces the people of each frame by tracks with an id of their own.
     ///
-    /// Ids count from 1 within a site and source. People without a position are not tracked, and
-    /// counted as dropped. State: the tracks of each site and source, on the worker they hash to; ids
-    /// start anew where there was no frame for a day.
+    /// Ids count from 1 within a site and source. People without a position are not tracked, and count as
+    /// dropped. State: the tracks of each site and source, on the worker they hash to. Ids start again at 1
+    /// after a day without frames.
     #[must_use]
     fn track(self, config: TrackConfig, context: Context<'scope>) -> Self;
 }
@@ -87,8 +108,8 @@ impl Stateful for Tracks {
     type Key = FrameSource;
     type State = Tracker;
 
-    /// Ids count on over a night, so that they do not name others in the morning. A tracker holds more
-    /// than a link does, and there are fewer.
+    /// Ids continue over a night, so that they do not identify other people in the morning. A tracker is
+    /// larger than the state of a link, and there are fewer trackers.
     const LIMITS: StateLimits =
         StateLimits { time_to_live_ms: Some(DAY_MS), max_keys_per_group: 32 };
 
@@ -149,14 +170,14 @@ struct Tracker {
 #[derive(Debug, Serialize, Deserialize)]
 struct Tracked {
     kalman: Kalman,
-    /// As last shown.
+    /// The person as last shown.
     person: Person,
     n_seen: u32,
     seen_at_ns: i64,
 }
 
 impl Tracker {
-    /// The people to show at `now_ns`, ordered by age.
+    /// Returns the people to show at `now_ns`, ordered by age.
     fn update(&mut self, now_ns: i64, found: Vec<Person>, config: &TrackConfig) -> Vec<Person> {
         let elapsed_ns = now_ns.saturating_sub(self.updated_at_ns.unwrap_or(now_ns)).max(0);
         self.updated_at_ns = Some(now_ns);
@@ -186,11 +207,11 @@ impl Tracker {
             }
         }
         self.tracks.retain(|track| {
-            // A track of a clock that was far ahead once is as old as one of long ago.
+            // A track with a time far in the future is as old as one far in the past.
             let unseen_s = now_ns.abs_diff(track.seen_at_ns) as f64 / NS_PER_S;
             let missed = track.seen_at_ns < now_ns || unseen_s > config.max_age_s;
             let confirmed = track.n_seen >= config.confirm_frames;
-            // What was a glimpse goes at once; what was a person stays for a while.
+            // An unconfirmed track is removed at once; a confirmed one stays for a while.
             !missed || (confirmed && unseen_s <= config.max_age_s)
         });
         let shown = self.tracks.iter().filter(|track| track.n_seen >= config.confirm_frames);
@@ -206,7 +227,7 @@ impl Tracked {
         Self { kalman, person, n_seen: 1, seen_at_ns: now_ns }
     }
 
-    /// Takes in where the person was seen, and smooths how.
+    /// Updates the track with the position of the person, and smooths the keypoints.
     fn see(&mut self, now_ns: i64, seen: Person) {
         let at = seen.position.unwrap_or_default();
         self.kalman.update([at.x_m, at.y_m]);
@@ -245,7 +266,7 @@ mod tests {
     const CONFIG: TrackConfig =
         TrackConfig { max_distance_m: 1.0, confirm_frames: 2, max_age_s: 0.5 };
 
-    /// The ids shown at each moment, ten moments a second, given where people are seen.
+    /// The ids shown at each moment, ten moments a second, for the positions of people.
     fn ids(moments: &[&[[f32; 2]]]) -> Vec<Vec<String>> {
         let mut tracker = Tracker::default();
         let moments = moments.iter().zip(0_i64..).map(|(places, nth)| {

@@ -12,7 +12,7 @@ use sketches_ddsketch::{Config, DDSketch};
 use crate::windows::WindowsError;
 use crate::windows::columns::find;
 
-/// Percentiles are right to one percent of their value.
+/// Percentiles are accurate to one percent of their value.
 const SKETCH_ERROR: f64 = 0.01;
 const SKETCH_BINS: u32 = 2048;
 const SMALLEST: f64 = 1e-9;
@@ -21,7 +21,7 @@ const SMALLEST: f64 = 1e-9;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aggregate {
     pub(super) function: Function,
-    /// None where rows are counted.
+    /// None for a count of rows.
     pub(super) column: Option<String>,
 }
 
@@ -37,7 +37,7 @@ pub(super) enum Function {
 }
 
 impl Aggregate {
-    /// Reads "count", or a function of a column such as "p95(x)".
+    /// Parses "count", or a function of a column such as "p95(x)".
     fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         if text == "count" {
@@ -58,7 +58,7 @@ impl Aggregate {
         Some(Self { function, column: Some(column) })
     }
 
-    /// The type of the result, over rows of these columns.
+    /// Returns the type of the result, over rows of these columns.
     pub(super) fn data_type(&self, input: &Schema) -> Result<DataType, WindowsError> {
         let Some(name) = &self.column else { return Ok(DataType::Int64) };
         let column = find(input, name)?;
@@ -70,7 +70,7 @@ impl Aggregate {
         Ok(if whole { DataType::Int64 } else { DataType::Float64 })
     }
 
-    /// An accumulator without values; `whole` for a column of whole numbers.
+    /// Returns an accumulator without values; `whole` for a column of whole numbers.
     pub(super) fn start(&self, whole: bool) -> Accumulator {
         match (self.function, whole) {
             (Function::Count, _) => Accumulator::Count(0),
@@ -148,7 +148,7 @@ pub(super) enum Accumulator {
     Sketch { rank: f64, sketch: Box<DDSketch> },
 }
 
-/// The value of an aggregate; none without values.
+/// The value of an aggregate; None if there were no values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum AggregateValue {
     Int(Option<i64>),
@@ -188,7 +188,7 @@ impl Accumulator {
         }
     }
 
-    /// Adds what was gathered elsewhere, of the same function.
+    /// Adds another accumulator of the same function.
     pub(super) fn merge(&mut self, other: &Self) {
         match (self, other) {
             (Self::Count(n), Self::Count(more)) => *n += more,
@@ -226,13 +226,14 @@ impl Accumulator {
     }
 }
 
-/// The nearest rank: the smallest value that at least so many percent are no larger than.
+/// Returns the value of the nearest rank: the smallest value that at least `rank` percent of the values do
+/// not exceed.
 fn percentile(sketch: &DDSketch, rank: f64) -> Option<f64> {
     let n = sketch.count();
     let last = n.checked_sub(1)?;
     let nth = (rank / 100.0 * n as f64).ceil() as usize;
     let nth = nth.saturating_sub(1).min(last);
-    // A sketch counts ranks from 0 to 1, and takes the value below.
+    // A sketch has ranks from 0 to 1, and returns the value below.
     let share = match nth {
         0 => 0.0,
         nth if nth == last => 1.0,

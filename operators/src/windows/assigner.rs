@@ -8,34 +8,34 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 const NS_PER_S: f64 = 1e9;
 const NS_PER_MS: i64 = 1_000_000;
-/// Windows that a row may be in: each costs an update for every row, and memory for every key. Ten
-/// thousand are a day's windows every nine seconds.
+/// The most windows of a row: each costs an update for every row, and memory for every key. Ten thousand are
+/// windows of a day every nine seconds.
 const MAX_WINDOWS: f64 = 10_000.0;
 
-/// The windows that a row belongs to, by its time.
+/// The windows of a row, by the row's time.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum WindowAssigner {
-    /// One after the other, aligned to the Unix epoch.
+    /// Windows one after the other, aligned to the Unix epoch.
     Tumbling {
-        /// Their length.
+        /// Length of a window in seconds.
         length_s: Seconds,
     },
-    /// Overlapping, aligned to the Unix epoch.
+    /// Overlapping windows, aligned to the Unix epoch. A row is in at most 10000 of them.
     Sliding {
-        /// Their length.
+        /// Length of a window in seconds.
         length_s: Seconds,
-        /// Time from the beginning of one to that of the next.
+        /// Seconds from the start of one window to the start of the next.
         every_s: Seconds,
     },
-    /// One for each sequence of rows of a key that are less than a gap apart.
+    /// One window for each sequence of rows of a key that are less than `gap_s` apart.
     Session {
-        /// Time without a row after which a session is over.
+        /// Seconds without a row after which a session ends.
         gap_s: Seconds,
     },
 }
 
-/// A length of time above zero.
+/// A length of time in seconds, from 0.001 to 1e9.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Seconds(f64);
 
@@ -73,7 +73,7 @@ impl fmt::Display for WindowAssigner {
     }
 }
 
-/// A window: from `start_ns`, up to but without `end_ns`, since the Unix epoch.
+/// A window, with `start_ns` and without `end_ns`, in nanoseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct Window {
     pub(super) start_ns: i64,
@@ -81,7 +81,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// The tick from which rows of the window are late.
+    /// Returns the tick from which rows of the window are late.
     pub(super) fn over_at(self) -> Tick {
         let end_ms = self.end_ns.div_euclid(NS_PER_MS);
         let whole = end_ms + i64::from(self.end_ns.rem_euclid(NS_PER_MS) > 0);
@@ -90,7 +90,7 @@ impl Window {
 }
 
 impl WindowAssigner {
-    /// An error in the lengths.
+    /// Returns an error in the lengths, if there is one.
     pub(super) fn problem(&self) -> Option<String> {
         let Self::Sliding { length_s, every_s } = self else { return None };
         let n_windows = (length_s.0 / every_s.0).ceil();
@@ -103,12 +103,12 @@ impl WindowAssigner {
         })
     }
 
-    /// True if windows grow together when they touch.
+    /// True if windows merge when they touch.
     pub(super) fn merges(&self) -> bool {
         matches!(self, Self::Session { .. })
     }
 
-    /// Calls `visit` with each window that a moment belongs to, the latest first.
+    /// Calls `visit` with each window that contains a time, the latest first.
     pub(super) fn windows_of(&self, time_ns: i64, mut visit: impl FnMut(Window)) {
         match self {
             Self::Tumbling { length_s } => {
@@ -153,7 +153,7 @@ mod tests {
                 WindowAssigner::Session { gap_s: length_s },
             ] {
                 assigner.windows_of(time_ns, |window| {
-                    // The last window of all has the last moment in it.
+                    // The last window of all includes its end.
                     assert!((window.start_ns..=window.end_ns).contains(&time_ns), "{window:?}");
                     let over_at_ns = i128::from(window.over_at()) * i128::from(NS_PER_MS);
                     assert!(over_at_ns >= window.end_ns.into(), "{window:?}");

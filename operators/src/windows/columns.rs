@@ -1,4 +1,4 @@
-//! Columns by their names, and those within others.
+//! Columns by name, including nested ones.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema};
 
 use crate::windows::WindowsError;
 
-/// The type of a column.
+/// Returns the type of a column.
 pub(super) fn find<'a>(schema: &'a Schema, name: &str) -> Result<&'a DataType, WindowsError> {
     let mut fields = schema.fields();
     let mut partials = name.split('.').peekable();
@@ -32,7 +32,7 @@ fn names(prefix: &str, fields: &Fields) -> Vec<String> {
     names.collect()
 }
 
-/// A column's values as `data_type`; none if it is not there, or cannot be that.
+/// Returns a column's values as `data_type`; None if the column is missing or not convertible.
 pub(super) fn column(batch: &RecordBatch, name: &str, data_type: &DataType) -> Option<ArrayRef> {
     let mut partials = name.split('.');
     let mut array = batch.column_by_name(partials.next()?)?.clone();

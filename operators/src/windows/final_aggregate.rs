@@ -17,7 +17,7 @@ use crate::windows::assigner::Window;
 use crate::windows::key::{Key, decode};
 use crate::windows::pre_aggregate::PartialAggregate;
 
-/// A window that is open.
+/// An open window.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Open {
     window: Window,
@@ -28,9 +28,9 @@ pub(super) struct FinalAggregate {
     stream: String,
     schema: SchemaRef,
     n_key_columns: usize,
-    /// True if windows grow together when they touch.
+    /// True if windows merge when they touch.
     merges: bool,
-    /// Keys that have windows which are over at a tick.
+    /// Keys with windows that end at a tick.
     due: BTreeMap<Tick, BTreeSet<Key>>,
 }
 
@@ -81,7 +81,7 @@ impl FinalAggregate {
         work.set_timer(over_at);
     }
 
-    /// Takes back that the key has windows which are over at a tick.
+    /// Removes a key from the keys with windows that end at a tick.
     fn clear_due(&mut self, key: &Key, over_at: Tick, work: &mut Work<'_, Self>) {
         let Some(keys) = self.due.get_mut(&over_at) else { return };
         keys.remove(key);
@@ -91,7 +91,7 @@ impl FinalAggregate {
         }
     }
 
-    /// The windows that leave in one batch.
+    /// Returns the finished windows of one bucket as rows.
     fn rows(&self, bucket: u64, fired: &[(Key, Open)]) -> Rows {
         let keys: Vec<_> = fired.iter().map(|(key, _)| key).collect();
         let types: Vec<_> = self.schema.fields().iter().map(|it| it.data_type().clone()).collect();
@@ -144,7 +144,7 @@ impl Stateful for FinalAggregate {
     type Key = Key;
     type State = Vec<Open>;
 
-    /// A window is forgotten when it is over. Keys have 32 routes only, and many are wanted at once.
+    /// A window is removed at its end. Keys have only 32 routes, so a group needs many keys.
     const LIMITS: StateLimits = StateLimits { time_to_live_ms: None, max_keys_per_group: 4096 };
 
     fn route(partial: &PartialAggregate) -> u64 {
@@ -184,7 +184,7 @@ impl Stateful for FinalAggregate {
         }
     }
 
-    /// Windows of a forgotten key do not leave.
+    /// Clears the timers of an evicted key; its windows are dropped.
     fn on_evict(&mut self, _tick: Tick, key: &Key, open: &Vec<Open>, work: &mut Work<'_, Self>) {
         for open in open {
             self.clear_due(key, open.window.over_at(), work);

@@ -1,4 +1,4 @@
-//! Keys as bytes: values of some columns, one behind the other.
+//! Keys as bytes: the values of some columns, concatenated.
 
 use std::sync::Arc;
 
@@ -9,17 +9,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::StateKey;
 
-/// Windows of a tick leave in so many batches, by key, whatever the number of workers.
+/// The number of batches with windows of a tick, by key, for any number of workers.
 const N_BUCKETS: u64 = 32;
 const NULL: u8 = 0;
 const THERE: u8 = 1;
 
-/// The values that a window is about.
+/// The values of the key columns.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct Key(pub(super) Vec<u8>);
 
 impl Key {
-    /// The batch that its windows leave in.
+    /// Returns the batch that contains the windows of the key.
     pub(super) fn bucket(&self) -> u64 {
         stable_hash_bytes(&self.0) % N_BUCKETS
     }
@@ -31,7 +31,7 @@ impl StateKey for Key {
     }
 }
 
-/// The type that a key column of some type is kept as; none if it cannot be one.
+/// Returns the type in which a key stores a column of some type; None if the column cannot be a key.
 pub(super) fn canonical(data_type: &DataType) -> Option<DataType> {
     match data_type {
         DataType::Utf8 | DataType::Boolean => Some(data_type.clone()),
@@ -64,7 +64,7 @@ pub(super) fn encode(column: &dyn Array, row: usize, key: &mut Vec<u8>) {
     }
 }
 
-/// A value of a key, and what is behind it.
+/// Returns the first value of a key, and the rest after it.
 fn split<'a>(key: &'a [u8], data_type: &DataType) -> (Option<&'a [u8]>, &'a [u8]) {
     let Some((&THERE, rest)) = key.split_first() else {
         return (None, key.get(1..).unwrap_or_default());
@@ -81,7 +81,7 @@ fn split<'a>(key: &'a [u8], data_type: &DataType) -> (Option<&'a [u8]>, &'a [u8]
     (value, rest.get(start + length..).unwrap_or_default())
 }
 
-/// The columns of some keys, of canonical types.
+/// Decodes keys to columns of canonical types.
 pub(super) fn decode(keys: &[&Key], types: &[DataType]) -> Vec<ArrayRef> {
     let mut rests: Vec<&[u8]> = keys.iter().map(|key| key.0.as_slice()).collect();
     let columns = types.iter().map(|data_type| {

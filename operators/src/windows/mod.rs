@@ -1,8 +1,8 @@
 //! Windows: aggregates of columns, by key and event time.
 //!
-//! Rows are aggregated in two phases: first the rows of each partition and tick, on the worker where they
-//! are; then the partial aggregates of each key, on the worker of the key. So few values are exchanged, and
-//! sums are made in the same order with any number of workers.
+//! Aggregation has two phases: first over the rows of each partition and tick, on the worker that has them;
+//! then over the partial aggregates of each key, on the worker of the key. So workers exchange few values,
+//! and sums have the same order with any number of workers.
 //!
 //! Source: T. Akidau et al., "The Dataflow Model", VLDB 2015.
 
@@ -18,11 +18,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use schemars::JsonSchema;
-use schemas::{RecordType, Rows, Tick, to_batch};
+use schemas::{RecordKind, RecordType, Rows, Tick, to_batch};
 use serde::Deserialize;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::vec::{Filter, Map};
 
+use crate::settings::{Outputs, Settings};
 pub use crate::windows::aggregate::Aggregate;
 pub use crate::windows::assigner::WindowAssigner;
 use crate::windows::columns::find;
@@ -30,32 +31,32 @@ use crate::windows::final_aggregate::FinalAggregate;
 use crate::windows::pre_aggregate::{PreAggregate, PreAggregated};
 use crate::{Component, Context, stateful::stateful};
 
-/// Settings of `windows`. Its outputs are the windows, and `late`: rows that came after all of their windows
-/// were over.
+/// Settings of the `windows` operator. Its main output is the windows. `late` contains late rows: rows that
+/// arrived after the end of all their windows.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WindowsConfig {
-    /// Columns whose values have windows of their own; none for windows over everything. A column
-    /// within another one is named with a dot, such as "link.receiver".
+    /// Key columns: each combination of their values has windows of its own. By default there are none, and
+    /// the windows contain all rows. A nested column has a dot in its name, such as "link.receiver".
     #[serde(default)]
     pub key: Vec<String>,
-    /// The windows of rows.
+    /// The type and length of the windows.
     pub window: WindowAssigner,
-    /// What to compute, by the name of its column: "count", or "sum", "mean", "min", "max" or a
+    /// The aggregates, by the name of the output column: "count", or "sum", "mean", "min", "max" or a
     /// percentile such as "p95" of a column, as in "mean(confidence)".
     pub aggregates: BTreeMap<String, Aggregate>,
 }
 
-/// Why windows cannot be made over some columns.
+/// An error in the columns of windows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WindowsError {
-    /// A column is not there.
+    /// A column is missing.
     #[error("no column {name:?}: expected one of {}", there.join(", "))]
     NoColumn {
         /// Its name.
         name: String,
-        /// Those that are there.
+        /// The existing columns.
         there: Vec<String>,
     },
     /// A column cannot be a key.
@@ -79,12 +80,12 @@ pub enum WindowsError {
 }
 
 impl WindowsConfig {
-    /// The columns of the windows over rows of these columns: the key, `window_start_ns` and
+    /// Returns the columns of the windows over rows of these columns: the key, `window_start_ns` and
     /// `window_end_ns`, the aggregates.
     ///
     /// # Errors
     ///
-    /// [`WindowsError`] if a column is not there, or of a type that does not fit.
+    /// [`WindowsError`] if a column is missing or has an unsuitable type.
     pub fn schema(&self, input: &Schema) -> Result<SchemaRef, WindowsError> {
         let mut fields = Vec::new();
         for name in &self.key {
@@ -105,28 +106,37 @@ impl WindowsConfig {
         }
         Ok(Arc::new(Schema::new(fields)))
     }
+}
 
-    /// An error in the settings that are valid one by one.
-    pub(crate) fn problem(&self) -> Option<String> {
+impl Settings for WindowsConfig {
+    fn input(&self) -> Option<RecordKind> {
+        None
+    }
+
+    fn outputs(&self) -> Outputs {
+        &[("", RecordKind::Rows), ("late", RecordKind::Rows)]
+    }
+
+    fn problem(&self) -> Option<String> {
         self.window.problem().map(|problem| format!("window: {problem}"))
     }
 
-    /// The shape of the state: open windows of another shape cannot be restored.
-    pub(crate) fn state_shape(&self) -> String {
+    /// Open windows of another shape cannot be restored.
+    fn state_shape(&self) -> Option<String> {
         let aggregates = self.aggregates.iter().map(|(name, it)| format!("{name} = {it}"));
         let aggregates = aggregates.collect::<Vec<_>>().join(", ");
-        format!("windows 2, {} by {}: {aggregates}", self.window, self.key.join(", "))
+        Some(format!("windows 2, {} by {}: {aggregates}", self.window, self.key.join(", ")))
     }
 }
 
 /// Windows on streams of rows.
 pub trait Windows<'scope> {
-    /// Sends each window when it is over, and late rows at once.
+    /// Sends each window at its end, and late rows at once.
     ///
-    /// `output` has the columns of [`WindowsConfig::schema`]. Windows leave at the tick of their end, in the
-    /// order of their keys. State: the accumulators of each open window, on the worker that the key hashes
-    /// to. If one of 32 buckets has more than 4096 keys, the windows of the keys that were idle longest are
-    /// dropped and counted.
+    /// `output` has the columns of [`WindowsConfig::schema`]. Windows are sent at the tick of their end, in
+    /// the order of their keys. State: the accumulators of each open window, on the worker that the key
+    /// hashes to. If one of 32 buckets has more than 4096 keys, the windows of the keys that were idle
+    /// longest are dropped and counted.
     fn windows(
         self,
         config: &WindowsConfig,

@@ -1,4 +1,5 @@
-//! The first phase: aggregates the rows of each partition by tick, window and key, where they are.
+//! The first phase: aggregates the rows of each partition by tick, window and key, on the worker that has
+//! them.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -32,7 +33,7 @@ pub(super) struct PartialAggregate {
 impl Ordered for PartialAggregate {
     fn compare(&self, other: &Self) -> Ordering {
         let order = |partial: &Self| (partial.origin, partial.window);
-        // Two partitions may hash alike: then what they add decides.
+        // Two partitions may have the same hash: then the accumulators decide.
         let content =
             |partial: &Self| postcard::to_allocvec(&partial.accumulators).unwrap_or_default();
         order(self)
@@ -46,7 +47,7 @@ impl Ordered for PartialAggregate {
 #[derive(Clone)]
 pub(super) enum PreAggregated {
     Partial(PartialAggregate),
-    /// Rows that came after all of their windows were over.
+    /// Rows that arrived after the end of all their windows.
     Late(Rows),
 }
 
@@ -77,16 +78,16 @@ pub(super) struct PreAggregate {
     groups: Groups,
 }
 
-/// The windows that a partition's rows of a tick belong to.
+/// The windows of a partition's rows in a tick.
 #[derive(Default)]
 struct Groups {
-    /// Window and key, as bytes, to a position in `windows`.
+    /// Positions in `windows`, by window and key as bytes.
     positions: HashMap<Vec<u8>, usize, RandomState>,
     windows: Vec<(Key, Window)>,
-    /// Those of each window, one behind the other.
+    /// The accumulators of all windows, concatenated.
     accumulators: Vec<Accumulator>,
     scratch: Vec<u8>,
-    /// Rows and the windows that they belong to.
+    /// Rows, and the positions of their windows.
     members: Vec<(usize, usize)>,
 }
 
@@ -95,7 +96,7 @@ impl PreAggregate {
         Self { config: config.clone(), late_stream, component, groups: Groups::default() }
     }
 
-    /// Adds rows to the windows of their partition and returns the late ones, by their number.
+    /// Adds rows to the windows of their partition, and returns the numbers of the late rows.
     fn pre_aggregate(&mut self, tick: Tick, rows: &Rows) -> Vec<u64> {
         let keys: Vec<_> = self.config.key.iter().map(|name| key_column(rows, name)).collect();
         let aggregates: Vec<_> = self.config.aggregates.values().collect();
@@ -132,7 +133,7 @@ impl PreAggregate {
 }
 
 impl Groups {
-    /// Notes that a row belongs to a window of its key.
+    /// Records that a row belongs to a window of its key.
     fn add(
         &mut self,
         row: usize,
@@ -160,7 +161,7 @@ impl Groups {
         self.members.push((row, position));
     }
 
-    /// Adds a column's values to the `nth` of so many accumulators of each window.
+    /// Adds a column's values to the `nth` of `n_aggregates` accumulators of each window.
     fn accumulate(&mut self, nth: usize, n_aggregates: usize, values: Option<&Numbers>) {
         let accumulators = &mut self.accumulators;
         let members =
@@ -233,7 +234,7 @@ impl Stateful for PreAggregate {
     }
 }
 
-/// Some of the rows, as rows of another stream.
+/// Returns the picked rows as rows of another stream.
 fn pick(rows: &Rows, picked: Vec<u64>, stream: &str) -> Option<Rows> {
     let times_ns = picked.iter().map(|row| rows.times_ns[*row as usize]).collect();
     let sequence = rows.sequence.saturating_add(picked.first().copied().unwrap_or(0));
@@ -242,7 +243,7 @@ fn pick(rows: &Rows, picked: Vec<u64>, stream: &str) -> Option<Rows> {
     Some(Rows { stream, partition, sequence, times_ns, batch })
 }
 
-/// A key's column as it is encoded; the plan has checked that it is there.
+/// Returns a key column in its canonical type; the plan has checked that the column exists.
 fn key_column(rows: &Rows, name: &str) -> Option<ArrayRef> {
     let found = find(&rows.batch.schema(), name).ok().cloned();
     column(&rows.batch, name, &canonical(&found?)?)

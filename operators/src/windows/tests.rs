@@ -1,4 +1,4 @@
-//! Windows over streams of rows, whatever the batches and the number of workers.
+//! Windows over streams of rows, for any batches and any number of workers.
 
 use std::sync::{Arc, Mutex};
 
@@ -41,7 +41,7 @@ fn config(window: &str) -> WindowsConfig {
     serde_json::from_str(&text).expect("these are settings")
 }
 
-/// What leaves, in order, as lines; each input row at the tick that is told for it.
+/// Runs windows over rows, each at its tick, and returns the output in order, as lines.
 fn run(config: &WindowsConfig, inputs: &[(Tick, Row)], per_batch: usize, workers: usize) -> String {
     let found = Arc::new(Mutex::new(Vec::new()));
     let (to, inputs, config) = (Arc::clone(&found), inputs.to_vec(), config.clone());
@@ -162,7 +162,7 @@ fn neither_batches_nor_workers_change_a_bit() {
     }
 }
 
-/// Keys that fall into one bucket.
+/// Keys of one bucket.
 fn keys_of_a_bucket(n_keys: usize) -> Vec<&'static str> {
     let bucket = |name: &str| {
         let (column, mut key) = (StringArray::from(vec![name]), Vec::new());
@@ -179,7 +179,7 @@ fn the_keys_that_were_idle_longest_are_forgotten() {
     let max_keys = FinalAggregate::LIMITS.max_keys_per_group;
     let keys = keys_of_a_bucket(max_keys + MORE);
     let config = config(r#"{ "tumbling": { "length_s": 100.0 } }"#);
-    // The first key is seen again after all others, and the next ones have to go.
+    // The first key is used again after all others, so the next keys are evicted.
     let inputs: Vec<_> = keys
         .iter()
         .chain(&keys[..1])

@@ -17,13 +17,13 @@ const NS_PER_MS: i64 = 1_000_000;
 /// A frame, or a difference of one of the collections.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Update {
-    /// Someone entered (+1) or left (-1) a zone.
+    /// A person entered (+1) or left (-1) a zone.
     Member { site: String, zone: String, person: String, diff: isize },
-    /// The people in a zone are no longer (-1), or are now (+1), these.
+    /// These people are now (+1), or are no longer (-1), the people in a zone.
     Occupied { site: String, zone: String, persons: Vec<String>, diff: isize },
     /// A frame.
     Frame(PoseFrame),
-    /// Nothing is known any more of where the people of a site are.
+    /// The positions of a site's people were dropped.
     Evicted { site: String },
 }
 
@@ -48,7 +48,7 @@ impl Update {
 }
 
 impl Ordered for Update {
-    /// By site; then who left before who entered, before the counts, before the frames.
+    /// Orders by site; then people who left, people who entered, occupancies, frames and evictions.
     fn compare(&self, other: &Self) -> Ordering {
         self.site().cmp(other.site()).then_with(|| match (self, other) {
             (Self::Frame(a), Self::Frame(b)) => a.compare(b),
@@ -57,11 +57,11 @@ impl Ordered for Update {
     }
 }
 
-/// Who is in which zone of each site. It remembers nothing of its own: after a restart, the
-/// collections tell everything again.
+/// The members of the zones of each site. They are not saved: after a restart, the collections send
+/// everything again.
 pub(super) struct Memberships {
     component: Component,
-    /// Sites of which positions are known.
+    /// Sites with known positions.
     sites: HashMap<String, Membership>,
 }
 
@@ -75,7 +75,7 @@ impl Memberships {
         self.sites.len()
     }
 
-    /// Turns the updates of one tick, in their order, into records.
+    /// Converts the updates of one tick, in their order, to records.
     pub(super) fn update(&mut self, tick: Tick, updates: &[Update], records: &mut Vec<Record>) {
         for of_site in updates.chunk_by(|a, b| a.site() == b.site()) {
             let name = of_site[0].site();
@@ -89,7 +89,7 @@ impl Memberships {
     }
 }
 
-/// There is no state, so that there is nothing that it could belong to.
+/// The key of an operator without state; it has no values.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) enum NoKey {}
 
@@ -119,13 +119,13 @@ impl Stateful for Memberships {
 /// The members of each zone of one site.
 #[derive(Debug, Default)]
 struct Membership {
-    /// The zones each person is in.
+    /// The zones of each person.
     zones_of: BTreeMap<String, BTreeSet<String>>,
     source_kind: SourceKind,
 }
 
 impl Membership {
-    /// Turns the updates of one tick, in their order, into records.
+    /// Converts the updates of one tick, in their order, to records.
     fn update(
         &mut self,
         tick: Tick,
@@ -155,7 +155,7 @@ impl Membership {
                         component,
                     )));
                 }
-                // A zone whose people are no longer these, and are not others, is empty.
+                // A zone is empty if its people are removed, and no later update has other people.
                 Update::Occupied { zone, diff: ..0, .. } => {
                     occupied.insert(zone, &[]);
                 }
@@ -171,7 +171,7 @@ impl Membership {
             Record::Occupancy(ZoneOccupancy {
                 site: site.to_owned(),
                 zone: zone.to_owned(),
-                // No site has so many people.
+                // No site has that many people.
                 count: u32::try_from(persons.len()).unwrap_or(u32::MAX),
                 persons: persons.to_vec(),
                 since_ns: since_ns(tick),
@@ -215,7 +215,7 @@ impl Membership {
         }
     }
 
-    /// The frame with its people's zones.
+    /// Returns the frame with the zones of its people.
     fn place(&self, frame: &PoseFrame, component: &Component) -> PoseFrame {
         let mut frame = frame.clone();
         frame.source = component.name.to_string();

@@ -1,7 +1,7 @@
-//! Zones: who is where, as collections that differential dataflow keeps up to date.
+//! Zones: the people in each zone, as collections that differential dataflow maintains.
 //!
-//! People's positions are joined with the zones; what changes in the join is who enters and who leaves,
-//! and its count by zone is the occupancy. A zone that changes does the same to both as people who move.
+//! The operator joins the positions of people with the zones. Changes of the join are people who enter or
+//! leave, and its count by zone is the occupancy. A change of a zone has the same effect as people who move.
 //!
 //! Source: F. `McSherry` et al., "Differential dataflow", CIDR 2013.
 
@@ -12,13 +12,14 @@ use std::collections::BTreeMap;
 
 use differential_dataflow::{AsCollection, VecCollection};
 use schemars::JsonSchema;
-use schemas::{PoseFrame, Record, Tick, stable_hash};
+use schemas::{PoseFrame, Record, RecordKind, Tick, stable_hash};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::{Delay, Map};
 
 use crate::keyed::{HOUR_MS, StateLimits};
+use crate::settings::{Outputs, Settings};
 use crate::stateful::{Stateful, Work, stateful};
 use crate::zones::membership::{Memberships, Update};
 use crate::zones::polygon::contains;
@@ -27,28 +28,49 @@ use crate::{Context, StateKey};
 /// Positions are compared in whole millimetres, which have an order.
 const MM_PER_M: f32 = 1000.0;
 
-/// Settings of `zones`. Its outputs are the occupancy, `people` with their zones, and `events`.
+/// Settings of the `zones` operator. Its main output is the occupancy. `people` contains the frames with the
+/// zones of people, and `events` contains people who enter or leave.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ZonesConfig {
-    /// The zones by name, until they are changed while the pipeline runs.
+    /// The zones at the start, by name; they can change while the pipeline runs.
     #[serde(default)]
     pub zones: BTreeMap<String, ZoneConfig>,
+}
+
+impl Settings for ZonesConfig {
+    fn input(&self) -> Option<RecordKind> {
+        Some(RecordKind::Pose)
+    }
+
+    fn outputs(&self) -> Outputs {
+        &[("", RecordKind::Occupancy), ("people", RecordKind::Pose), ("events", RecordKind::Event)]
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.zones.iter().find_map(|(name, zone)| {
+            zone.problem().map(|problem| format!("zones: \"{name}\": {problem}"))
+        })
+    }
+
+    fn state_shape(&self) -> Option<String> {
+        Some("zones 2".to_owned())
+    }
 }
 
 /// A zone on the site plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ZoneConfig {
-    /// Corners of a polygon on the plan, in metres.
+    /// Corners of a polygon on the plan, in metres; three or more.
     pub coordinates: Vec<[f32; 2]>,
-    /// The site it is in; every site by default.
+    /// The site of the zone; every site by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site: Option<String>,
 }
 
 impl ZoneConfig {
-    /// The problem, if there is one.
+    /// Returns an error in the settings, if there is one.
     pub fn problem(&self) -> Option<&'static str> {
         if self.coordinates.len() < 3 {
             return Some("a zone has three corners or more");
@@ -58,7 +80,7 @@ impl ZoneConfig {
     }
 }
 
-/// A zone as data: its name, where it is, and nothing that has no order.
+/// A zone as ordered data: its name, its site, and its corners in millimetres.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Zone {
     name: String,
@@ -67,25 +89,25 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// The zone that a configuration describes.
+    /// Returns the zone of a configuration.
     pub fn new(name: &str, config: &ZoneConfig) -> Self {
         let corners = config.coordinates.iter().copied().map(to_mm).collect();
         Self { name: name.to_owned(), site: config.site.clone(), corners }
     }
 }
 
-/// A zone that is added (+1) or taken away (-1) at a tick.
+/// A zone that is added (+1) or removed (-1) at a tick.
 pub type ZoneDifference = (Zone, Tick, isize);
 
 /// Zones on streams of poses.
 pub trait Zones<'scope> {
-    /// Follows who is in which zone; a zone that changes changes who is in it at once.
+    /// Reports the people in each zone; a change of a zone takes effect at once.
     ///
-    /// Gives, in one stream: each frame with its people's zones, an event whenever one enters or
-    /// leaves, and the occupancy of a zone whenever it changes. In overlapping zones, a person's zone
-    /// is the first by name. State: positions, from which the rest is computed anew, on the worker
-    /// that the site hashes to. The people of a source without frames for an hour leave, with the next
-    /// frame of the site at the latest.
+    /// The output stream contains each frame with the zones of its people, an event for each person who
+    /// enters or leaves a zone, and the occupancy of a zone at each change. In overlapping zones, a person's
+    /// zone is the first by name. State: positions, on the worker that the site hashes to; the operator
+    /// computes everything else from them. The people of a source leave after an hour without its frames,
+    /// with the next frame of the site at the latest.
     fn zones(
         self,
         zones: StreamVec<'scope, Tick, ZoneDifference>,
@@ -119,7 +141,7 @@ impl<'scope> Zones<'scope> for StreamVec<'scope, Tick, PoseFrame> {
     }
 }
 
-/// The differences of a collection, each at its own tick: they can be sent ahead of it.
+/// Returns the differences of a collection, each at its own tick: the collection can send them earlier.
 fn at_their_ticks<D: Clone + 'static>(
     collection: VecCollection<'_, Tick, D, isize>,
 ) -> StreamVec<'_, Tick, (D, Tick, isize)> {
@@ -133,11 +155,11 @@ type Positions<'scope> = VecCollection<'scope, Tick, (String, (String, Place)), 
 type Place = [i32; 2];
 
 fn to_mm(place_m: [f32; 2]) -> Place {
-    // Saturates where it does not fit; a plan is not that large.
+    // The cast saturates; no plan is that large.
     place_m.map(|at_m| (at_m * MM_PER_M).round() as i32)
 }
 
-/// Follows where everyone is: each frame moves the people of its source.
+/// Maintains the positions of all people: each frame moves the people of its source.
 struct Moves;
 
 /// A difference of [`Positions`].
@@ -146,9 +168,9 @@ type PositionDifference = ((String, (String, Place)), Tick, isize);
 /// The output of [`Moves`].
 #[derive(Clone)]
 enum Move {
-    /// Someone is at a place of a site from a tick on (+1), or no longer (-1).
+    /// A person is at a place of a site from a tick on (+1), or no longer (-1).
     Difference(PositionDifference),
-    /// Nothing is known any more of a site.
+    /// The last source of a site was evicted.
     Evicted(String),
 }
 
@@ -161,7 +183,7 @@ impl Move {
         if let Self::Evicted(site) = self { Some(site) } else { None }
     }
 
-    /// All people of a source come (+1) or go (-1).
+    /// Adds (+1) or removes (-1) all people of a source.
     fn all(
         key: &SiteSource,
         places: &Places,
@@ -174,10 +196,10 @@ impl Move {
     }
 }
 
-/// The people that a source sees, by id.
+/// The places of a source's people, by id.
 type Places = BTreeMap<String, Place>;
 
-/// A site and a source of frames; all sources of a site are in one place.
+/// A site and a source of frames; all sources of a site are on one worker.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct SiteSource {
     site: String,
@@ -196,8 +218,7 @@ impl Stateful for Moves {
     type Key = SiteSource;
     type State = Places;
 
-    /// People of a source that has failed are not there for ever. All sources of a site are in one key
-    /// group.
+    /// The people of a failed source expire. All sources of a site are in one key group.
     const LIMITS: StateLimits =
         StateLimits { time_to_live_ms: Some(HOUR_MS), max_keys_per_group: 256 };
     const EMITS_ON_EVICT: bool = true;
@@ -225,13 +246,13 @@ impl Stateful for Moves {
         }
     }
 
-    /// The collection is not saved, but made again from where everyone was.
+    /// Rebuilds the collection, which is not saved, from the restored positions.
     fn on_restore(&mut self, tick: Tick, work: &mut Work<'_, Self>) {
         let everyone = work.state.iter().flat_map(|(key, places)| Move::all(key, places, tick, 1));
         work.outputs.extend(everyone);
     }
 
-    /// The people of the source go, and the site with its last source.
+    /// Removes the people of the source, and the site with its last source.
     fn on_evict(
         &mut self,
         tick: Tick,
@@ -246,12 +267,12 @@ impl Stateful for Moves {
     }
 }
 
-/// The members of each zone of each site.
+/// Returns the members of each zone of each site.
 fn inside<'scope>(
     positions: Positions<'scope>,
     zones: VecCollection<'scope, Tick, Zone, isize>,
 ) -> VecCollection<'scope, Tick, ((String, String), String), isize> {
-    // The zones of each site that has people, so that the join spreads by site.
+    // The zones of each site with people, so that the join is distributed by site.
     let sites = positions.clone().map(|(site, _)| ((), site)).distinct();
     let by_site =
         sites.join_map(zones.map(|zone| ((), zone)), |(), site, zone| (site.clone(), zone.clone()));

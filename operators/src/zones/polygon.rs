@@ -1,9 +1,9 @@
-//! Is a point in a polygon?
+//! The test whether a point is in a polygon.
 //!
 //! Source: M. Shimrat, "Algorithm 112: position of point relative to polygon", CACM 5(8), 1962.
 
-/// True if `point` is inside, by the number of edges to its right; with less than three corners,
-/// nothing is. Points on an edge belong to one of two polygons that share it.
+/// True if `point` is inside, by the number of edges to its right. With less than three corners, no point is
+/// inside. Points on an edge belong to one of two polygons that share it.
 pub(super) fn contains(corners: &[[i32; 2]], point: [i32; 2]) -> bool {
     // The product of two distances does not fit in 64 bits.
     let [x, y] = point.map(i128::from);
@@ -13,7 +13,8 @@ pub(super) fn contains(corners: &[[i32; 2]], point: [i32; 2]) -> bool {
         let ([x1, y1], [x2, y2]) =
             (last.unwrap_or(*corner).map(i128::from), corner.map(i128::from));
         if (y1 > y) != (y2 > y) {
-            // Which side of the edge the point is on; zero is on it, and to the right of neither.
+            // The side of the edge that the point is on; a point on the edge has zero, and is to the right of
+            // neither.
             let side = (x - x1) * (y2 - y1) - (y - y1) * (x2 - x1);
             inside ^= if y2 > y1 { side < 0 } else { side > 0 };
         }
@@ -48,7 +49,7 @@ mod tests {
     }
 
     proptest! {
-        /// No corner and no point is too far.
+        /// Corners and points may be at any distance.
         #[test]
         fn any_place_will_do(
             corners in prop::collection::vec(any::<[i32; 2]>(), 0..9),

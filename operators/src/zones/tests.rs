@@ -1,4 +1,4 @@
-//! People walk through zones: the records are what one would note by hand.
+//! People walk through zones: the records match lists that are written by hand.
 
 use std::sync::{Arc, Mutex};
 
@@ -34,8 +34,8 @@ fn since_ns(tick: Tick) -> i64 {
     i64::try_from(tick).expect("small") * 1_000_000
 }
 
-/// What the operator says of some frames in two rooms, side by side, a line a record; each change adds
-/// (+1) or takes away (-1) a zone at a tick.
+/// Runs the operator on frames in two rooms, side by side, and returns a line per record. Each change adds
+/// (+1) or removes (-1) a zone at a tick.
 fn told(
     n_workers: usize,
     frames: Vec<PoseFrame>,
@@ -141,7 +141,7 @@ fn zones_change_around_people() {
         frame(50, &[("a", 0.5)]),
     ];
     let changes = vec![
-        // The hall moves away, and a bed comes in where it was; then nothing is left there.
+        // The hall moves away and a bed replaces it; then no zone is left there.
         (20, room("hall", 0.0), -1),
         (20, room("hall", 5.0), 1),
         (20, room("bed", 0.0), 1),
