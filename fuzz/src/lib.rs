@@ -1,9 +1,9 @@
-//! What holds for every decoder and any bytes: each step goes forward and stays within them, and what comes
-//! out is no more than what went in.
+//! Properties of every decoder, for any bytes: each step advances and stays within the bytes, and the size of
+//! the output is bounded by that of the input.
 
 use sources::{CsiFormat, Collector, LinkNames, SourceContext, Step};
 
-/// Decodes some bytes as a capture, and as what has come of one so far.
+/// Decodes bytes as a complete capture, and as the beginning of one.
 pub fn decode(format: CsiFormat, bytes: &[u8]) {
     for complete in [true, false] {
         let context = SourceContext::detached("fuzz");
@@ -25,7 +25,7 @@ pub fn decode(format: CsiFormat, bytes: &[u8]) {
         }
         let records = collector.drain().records;
         let n_bytes: usize = records.iter().map(|(_, record)| record.size_bytes()).sum();
-        // A value is two bytes at least, and becomes eight; scalars and names are beside them.
+        // A value has at least two bytes and becomes eight; scalars and names are extra.
         assert!(n_bytes <= 64 * bytes.len() + 4096);
     }
 }

@@ -22,7 +22,7 @@ use crate::SourceKind;
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Activity {
-    /// Not enough was seen to say.
+    /// Too few frames to decide.
     #[default]
     Unknown,
     /// Upright and in place.
@@ -31,14 +31,14 @@ pub enum Activity {
     Walking,
     /// Seated.
     Sitting,
-    /// Lying, and lay down slowly.
+    /// Lying, after lying down slowly.
     Lying,
-    /// Came down fast and is lying.
+    /// Lying, after a fast fall.
     Fall,
 }
 
 impl Activity {
-    /// The name in records and queries.
+    /// Returns the name in records and queries.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
@@ -54,7 +54,7 @@ impl Activity {
 /// The activity of one person over one window of event time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ActivityWindow {
-    /// The place that was watched.
+    /// The observed place.
     pub site: String,
     /// The person's id.
     pub subject: String,
@@ -62,11 +62,11 @@ pub struct ActivityWindow {
     pub starts_at_ns: i64,
     /// End of the window, exclusive, in nanoseconds since the Unix epoch.
     pub ends_at_ns: i64,
-    /// What the person did for most of it; a fall wins over all else.
+    /// The person's main activity in the window; a fall takes precedence over all others.
     pub activity: Activity,
     /// Share of the window's frames that agree, from 0 to 1.
     pub confidence: f32,
-    /// The zone the person was last in.
+    /// The last zone of the person.
     pub zone: Option<String>,
     /// The kind of source of the measurements.
     pub source_kind: SourceKind,

@@ -10,11 +10,11 @@ use crate::SourceKind;
 /// A radio path between two devices; its antennas are in the [`CsiLayout`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Link {
-    /// The place that the devices watch, such as a flat.
+    /// The place that the devices observe, such as a flat.
     pub site: String,
-    /// The device that measures.
+    /// The receiving device.
     pub receiver: String,
-    /// The device that sends; a MAC address where the format tells one.
+    /// The sending device; a MAC address if the format contains one.
     pub transmitter: String,
 }
 
@@ -25,17 +25,17 @@ pub struct CsiLayout {
     pub n_rx: u16,
     /// Transmit antennas or spatial streams.
     pub n_tx: u16,
-    /// The antenna of each row, counted from 0; empty where the format does not tell.
+    /// The antenna of each row, counted from 0; empty if unknown.
     #[serde(default)]
     pub rx_antennas: Vec<u8>,
-    /// The spatial stream of each column, counted from 0; empty where the format does not tell.
+    /// The spatial stream of each column, counted from 0; empty if unknown.
     #[serde(default)]
     pub tx_streams: Vec<u8>,
     /// The 802.11 index of each subcarrier, in the order of the data.
     pub subcarriers: Vec<i16>,
     /// Channel bandwidth in MHz.
     pub bandwidth_mhz: u16,
-    /// Centre frequency in MHz; 0 where the format does not tell.
+    /// Centre frequency in MHz; 0 if unknown.
     pub centre_mhz: u16,
 }
 
@@ -45,13 +45,13 @@ impl CsiLayout {
         (&self.rx_antennas, &self.tx_streams) == (&other.rx_antennas, &other.tx_streams)
     }
 
-    /// Complex values of one frame.
+    /// Returns the number of complex values of one frame.
     pub fn n_values(&self) -> usize {
         usize::from(self.n_rx) * usize::from(self.n_tx) * self.subcarriers.len()
     }
 }
 
-/// The scalars of one frame, beside its complex values.
+/// The scalar values of one frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CsiFrame {
     /// Capture time in nanoseconds since the Unix epoch (or the device's start, for device clocks).
@@ -60,14 +60,14 @@ pub struct CsiFrame {
     pub sequence: u32,
     /// Received signal strength in dBm, over all antennas.
     pub rssi_dbm: f32,
-    /// Noise floor in dBm; 0 where the format does not tell.
+    /// Noise floor in dBm; 0 if unknown.
     pub noise_dbm: f32,
-    /// Automatic gain in dB; 0 where the format does not tell.
+    /// Automatic gain in dB; 0 if unknown.
     pub agc_db: f32,
-    /// What makes the values physical: times this, they are channel gains as the format defines them,
-    /// independent of the automatic gain; 1 where the format does not tell.
+    /// The factor that converts the values to channel gains as the format defines them, independent of the
+    /// automatic gain; 1 if unknown.
     pub scale: f32,
-    /// Frames that the device has counted before this one and that did not come.
+    /// Frames before this one that the device has counted but that did not arrive.
     pub n_missed: u32,
 }
 
@@ -97,8 +97,7 @@ pub struct CsiBatch {
     pub layout: Arc<CsiLayout>,
     /// The kind of source of the frames.
     pub source_kind: SourceKind,
-    /// Frames of the same tick that its partition gave before this batch began: the order of batches
-    /// within a tick.
+    /// Number of frames of the same tick and partition before this batch. It orders the batches of a tick.
     #[serde(default)]
     pub n_before: u64,
     /// Capture times in nanoseconds since the Unix epoch, `[n]`.
@@ -111,14 +110,14 @@ pub struct CsiBatch {
     pub noise_dbm: Vec<f32>,
     /// Automatic gains in dB, `[n]`.
     pub agc_db: Vec<f32>,
-    /// Factors that make the values physical, `[n]`.
+    /// Factors that convert the values to physical ones, `[n]`.
     #[serde(default)]
     pub scale: Vec<f32>,
-    /// Frames that are missing before each, by the device's counter, `[n]`.
+    /// Missing frames before each frame, by the device's counter, `[n]`.
     #[serde(default)]
     pub n_missed: Vec<u32>,
-    /// Complex channel gains, `[n, n_rx, n_tx, n_subcarriers]`; real and imaginary part in turn when
-    /// written.
+    /// Complex channel gains, `[n, n_rx, n_tx, n_subcarriers]`; serialized as real and imaginary part in
+    /// turn.
     #[serde(with = "flat_complex")]
     pub iq: Vec<Complex32>,
 }
@@ -127,25 +126,25 @@ pub struct CsiBatch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a frame of this layout has {expected} values, not {found}")]
 pub struct LayoutMismatch {
-    /// Values that the layout asks for.
+    /// Values of the layout.
     pub expected: usize,
-    /// Values that came.
+    /// Values of the frame.
     pub found: usize,
 }
 
 impl CsiBatch {
-    /// An empty batch.
+    /// Returns an empty batch.
     pub fn new(link: Link, layout: Arc<CsiLayout>, source_kind: SourceKind) -> Self {
         Self { link, layout, source_kind, ..Self::default() }
     }
 
-    /// The same batch behind so many frames of its partition and tick.
+    /// Sets the number of earlier frames of the same partition and tick.
     #[must_use]
     pub fn behind(self, n_before: u64) -> Self {
         Self { n_before, ..self }
     }
 
-    /// Makes room for frames that are to come.
+    /// Reserves room for further frames.
     pub fn reserve(&mut self, n_frames: usize) {
         self.captured_at_ns.reserve(n_frames);
         self.sequence.reserve(n_frames);
@@ -157,28 +156,28 @@ impl CsiBatch {
         self.iq.reserve(n_frames * self.layout.n_values());
     }
 
-    /// Number of frames.
+    /// Returns the number of frames.
     pub fn len(&self) -> usize {
         self.captured_at_ns.len()
     }
 
-    /// True when there is no frame.
+    /// True if there is no frame.
     pub fn is_empty(&self) -> bool {
         self.captured_at_ns.is_empty()
     }
 
-    /// Bytes that the frames and the link's names take, for flow control.
+    /// Returns the bytes of the frames and the link's names, for back-pressure.
     pub fn size_bytes(&self) -> usize {
         let Link { site, receiver, transmitter } = &self.link;
         let names = site.len() + receiver.len() + transmitter.len();
         size_of_val(self.iq.as_slice()) + self.len() * size_of::<CsiFrame>() + names
     }
 
-    /// Appends a frame whose values, `[n_rx, n_tx, n_subcarriers]`, the caller has put into `iq`.
+    /// Appends a frame. The caller has appended its values, `[n_rx, n_tx, n_subcarriers]`, to `iq`.
     ///
     /// # Errors
     ///
-    /// [`LayoutMismatch`] if `iq` does not hold exactly one frame more; it is cut back then.
+    /// [`LayoutMismatch`] if `iq` does not contain exactly one frame more; `iq` is then truncated.
     pub fn push_scalars(&mut self, frame: CsiFrame) -> Result<(), LayoutMismatch> {
         let filled = self.len() * self.layout.n_values();
         let (expected, found) = (self.layout.n_values(), self.iq.len().saturating_sub(filled));
@@ -196,7 +195,7 @@ impl CsiBatch {
         Ok(())
     }
 
-    /// The scalars of the frame at `frame_idx`.
+    /// Returns the scalars of the frame at `frame_idx`.
     ///
     /// # Panics
     ///
@@ -213,7 +212,7 @@ impl CsiBatch {
         }
     }
 
-    /// The values of the frame at `frame_idx`, `[n_rx, n_tx, n_subcarriers]`.
+    /// Returns the values of the frame at `frame_idx`, `[n_rx, n_tx, n_subcarriers]`.
     ///
     /// # Panics
     ///
@@ -249,7 +248,7 @@ impl CsiBatch {
     }
 }
 
-/// Complex numbers as a flat list of real and imaginary parts: what Arrow and JSON can carry. For
+/// Complex numbers as a flat list of real and imaginary parts, which Arrow and JSON support. For
 /// `#[serde(with = "schemas::flat_complex")]`.
 pub mod flat_complex {
     use num_complex::Complex32;

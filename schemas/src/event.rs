@@ -1,18 +1,18 @@
-//! Things that happen once: someone enters, leaves or falls.
+//! Events: a person enters, leaves or falls, or a device connects or disconnects.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{SourceKind, Tick, stable_hash};
 
-/// Sixteen hexadecimal digits, the same whenever the same input is replayed.
+/// Sixteen hexadecimal digits; a replay of the same input produces the same id.
 #[derive(
     Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
 )]
 pub struct EventId(pub String);
 
 impl EventId {
-    /// Derives the id from what the event is, never from when it was handled.
+    /// Derives the id from the content of the event, never from the time of processing.
     pub fn derive(pipeline: &str, tick: Tick, event_type: EventType, subject: &str) -> Self {
         let tick = tick.to_string();
         let hash = stable_hash(&[pipeline, &tick, event_type.as_str(), subject]);
@@ -20,10 +20,10 @@ impl EventId {
     }
 }
 
-/// The type of an [`Event`], as webhooks and topics name it.
+/// The type of an [`Event`], as in webhooks and topics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub enum EventType {
-    /// A person came into a zone.
+    /// A person entered a zone.
     #[default]
     #[serde(rename = "person.entered_zone")]
     EnteredZone,
@@ -36,16 +36,16 @@ pub enum EventType {
     /// A person's activity changed.
     #[serde(rename = "person.activity_detected")]
     ActivityDetected,
-    /// A device that measures was heard, for the first time or after a silence.
+    /// A measuring device has sent data, for the first time or after it was idle.
     #[serde(rename = "router.connected")]
     RouterConnected,
-    /// A device that measures has fallen silent.
+    /// A measuring device has become idle.
     #[serde(rename = "router.disconnected")]
     RouterDisconnected,
 }
 
 impl EventType {
-    /// The name in records and queries.
+    /// Returns the name in records and queries.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::EnteredZone => "person.entered_zone",
@@ -58,21 +58,21 @@ impl EventType {
     }
 }
 
-/// Something that happened to a person, or to a device.
+/// An event of a person or of a device.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
-    /// Stable under replay, so that a consumer can drop doubles.
+    /// The id is stable under replay, so that a consumer can drop duplicates.
     pub id: EventId,
     /// The type of the event.
     #[serde(rename = "type")]
     pub event_type: EventType,
-    /// The place that was watched.
+    /// The observed place.
     pub site: String,
-    /// When, in nanoseconds since the Unix epoch.
+    /// Time of the event in nanoseconds since the Unix epoch.
     pub occurred_at_ns: i64,
     /// The person's id, or the device's name.
     pub subject: String,
-    /// The zone it happened in.
+    /// The zone of the event.
     pub zone: Option<String>,
     /// The activity of the person, for activity events.
     pub activity: Option<crate::Activity>,

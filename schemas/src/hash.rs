@@ -6,12 +6,12 @@ const FNV_PRIME: u64 = 0x0100_0000_01b3;
 /// Hashes texts (FNV-1a), for routes by key and derived ids.
 pub fn stable_hash(parts: &[&str]) -> u64 {
     parts.iter().fold(FNV_OFFSET, |hash, part| {
-        // The length keeps "ab", "c" apart from "a", "bc".
+        // The length distinguishes "ab", "c" from "a", "bc".
         fnv(fnv(hash, &(part.len() as u64).to_le_bytes()), part.as_bytes())
     })
 }
 
-/// Hashes bytes, likewise.
+/// Hashes bytes (FNV-1a).
 pub fn stable_hash_bytes(bytes: &[u8]) -> u64 {
     fnv(FNV_OFFSET, bytes)
 }

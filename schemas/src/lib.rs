@@ -1,7 +1,7 @@
 //! The records that flow through Fresnel, their units and spaces, and their Arrow and JSON forms.
 //!
-//! Every other crate speaks in these types. A record keeps its exact capture time in nanoseconds
-//! since the Unix epoch; the dataflow's own [`Tick`] is derived from it by the sources.
+//! All other crates use these types. A record keeps its exact capture time in nanoseconds since the Unix
+//! epoch; the sources derive the dataflow's own [`Tick`] from it.
 
 mod activity;
 mod csi;

@@ -1,4 +1,4 @@
-//! Occupancy of a zone, for each change.
+//! Occupancy of a zone, one record per change.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,15 +8,15 @@ use crate::SourceKind;
 /// The people in one zone from one tick on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ZoneOccupancy {
-    /// The place that was watched.
+    /// The observed place.
     pub site: String,
     /// The zone's name.
     pub zone: String,
     /// People in the zone.
     pub count: u32,
-    /// Their ids, sorted.
+    /// The ids of the people, sorted.
     pub persons: Vec<String>,
-    /// Since when, in nanoseconds since the Unix epoch, to the tick.
+    /// Start of this occupancy in nanoseconds since the Unix epoch, with the precision of a tick.
     pub since_ns: i64,
     /// The kind of source of the measurements.
     pub source_kind: SourceKind,

@@ -29,20 +29,21 @@ pub const KEYPOINT_NAMES: [&str; N_KEYPOINTS] = [
     "right_ankle",
 ];
 
-/// The people that one estimator saw at one moment.
+/// The people that one estimator detected at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PoseFrame {
-    /// The place that was watched.
+    /// The observed place.
     pub site: String,
-    /// The component that made the frame.
+    /// The component that produced the frame.
     pub source: String,
-    /// Capture time of the newest measurement behind the frame, in nanoseconds since the Unix epoch.
+    /// Capture time of the newest measurement of the frame, in nanoseconds since the Unix epoch.
     pub captured_at_ns: i64,
-    /// Counts the frames of a source from 0.
+    /// Number of the frame within its source, from 0.
     pub frame_id: u64,
-    /// Everyone seen, ordered by id.
+    /// The detected people, ordered by id.
     pub persons: Vec<Person>,
-    /// Time from capture to the live hub in milliseconds; absent in history, which must replay alike.
+    /// Time from capture to the live hub in milliseconds; absent in history, so that a replay produces equal
+    /// records.
     pub processing_time_ms: Option<f32>,
     /// The kind of source of the measurements.
     pub source_kind: SourceKind,
@@ -55,7 +56,7 @@ pub struct PoseFrame {
 pub struct Estimator {
     /// The kind of method.
     pub kind: EstimatorKind,
-    /// Its name.
+    /// The name of the method.
     pub name: String,
     /// Hash of the weights, for a model.
     pub hash: Option<String>,
@@ -65,19 +66,19 @@ pub struct Estimator {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EstimatorKind {
-    /// Learned weights.
+    /// A model with learned weights.
     Model,
-    /// Rules.
+    /// Fixed rules.
     #[default]
     Heuristic,
-    /// The simulator's own knowledge.
+    /// The exact poses of the simulator.
     GroundTruth,
 }
 
 /// One person.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Person {
-    /// Stable over the life of a track; before tracking, the index in the frame.
+    /// The id is stable over the life of a track; before tracking, it is the index in the frame.
     pub id: String,
     /// The COCO keypoints, in the order of [`KEYPOINT_NAMES`].
     pub keypoints: Vec<Keypoint>,
@@ -85,16 +86,16 @@ pub struct Person {
     pub bounding_box: BoundingBox,
     /// Confidence from 0 to 1.
     pub confidence: f32,
-    /// The position of the person on the site plan, if it is known.
+    /// The position of the person on the site plan, if known.
     pub position: Option<SitePosition>,
-    /// The zone the person is in.
+    /// The zone of the person.
     pub zone: Option<String>,
     /// The activity of the person.
     pub activity: Option<Activity>,
 }
 
 impl PoseFrame {
-    /// Bytes that the persons and all text take.
+    /// Returns the bytes of the persons and of all text.
     pub fn size_bytes(&self) -> usize {
         let Estimator { name, hash, .. } = &self.estimator;
         let estimator = name.len() + hash.as_ref().map_or(0, String::len);
@@ -143,7 +144,7 @@ pub struct BoundingBox {
 }
 
 impl BoundingBox {
-    /// The smallest box around `keypoints`; empty at the origin when there are none.
+    /// Returns the smallest box around `keypoints`; an empty box at the origin if there are none.
     pub fn around(keypoints: &[Keypoint]) -> Self {
         let bounds = |values: &mut dyn Iterator<Item = f32>| {
             values.fold(None, |bounds: Option<(f32, f32)>, value| {

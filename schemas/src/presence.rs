@@ -1,35 +1,35 @@
-//! Motion on a link, with "unknown" as an honest answer.
+//! Motion on a link; the result can be "unknown".
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::SourceKind;
 
-/// Whether something moves.
+/// The state of motion on a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Motion {
     /// Not calibrated yet, or not enough frames.
     #[default]
     Unknown,
-    /// Nothing moves more than in the quiet room; a still person is not ruled out.
+    /// No more motion than in the quiet room; a person may be present without moving.
     Still,
-    /// Something moves.
+    /// More motion than in the quiet room.
     Moving,
 }
 
 /// Motion on one link at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Presence {
-    /// The place that was watched.
+    /// The observed place.
     pub site: String,
     /// The link, `receiver/transmitter`.
     pub link: String,
-    /// Capture time of the newest frame behind it, in nanoseconds since the Unix epoch.
+    /// Capture time of the newest frame of the result, in nanoseconds since the Unix epoch.
     pub captured_at_ns: i64,
     /// The result.
     pub motion: Motion,
-    /// Moving variance of the turbulence; absent until a whole window was seen.
+    /// Moving variance of the turbulence; absent until the window is full.
     pub moving_variance: Option<f32>,
     /// The threshold; absent before calibration.
     pub threshold: Option<f32>,

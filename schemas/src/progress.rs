@@ -9,21 +9,22 @@ use crate::Tick;
 /// The progress of a component in event time. `Ended` and `Failed` compare as later than every tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Progress {
-    /// Everything before this tick is done with.
+    /// Everything before this tick is processed.
     Reached(Tick),
-    /// Everything is done with: there is no more.
+    /// Everything is processed: the input has ended.
     Ended,
-    /// It failed or gave up: nothing more comes of it, and nobody waits for it.
+    /// The component has failed or given up: it produces nothing more, and other components do not wait for
+    /// it.
     Failed,
 }
 
 impl Progress {
-    /// True if a tick is not waited for any more.
+    /// True if `tick` is complete.
     pub fn is_past(self, tick: Tick) -> bool {
         tick < self.first_open()
     }
 
-    /// The first tick that is not done with; the last one there is if none will ever be open.
+    /// Returns the first tick that is not complete; the largest tick after the end or a failure.
     pub fn first_open(self) -> Tick {
         match self {
             Self::Reached(tick) => tick,
@@ -33,7 +34,7 @@ impl Progress {
 }
 
 impl Default for Progress {
-    /// The first tick of the run.
+    /// Progress at the first tick.
     fn default() -> Self {
         Self::Reached(0)
     }

@@ -1,4 +1,4 @@
-//! The closed list of what can flow into a sink.
+//! The closed list of record types.
 
 use std::cmp::Ordering;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{ActivityWindow, CsiBatch, Event, Link, PoseFrame, Presence, Rows, ZoneOccupancy};
 
-/// Any record; written with its kind as `"record"`, or as a number where people do not read it.
+/// Any record. Readable formats contain its kind as `"record"`, compact formats as a number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self", tag = "record", rename_all = "snake_case")]
 pub enum Record {
@@ -21,7 +21,7 @@ pub enum Record {
     Occupancy(ZoneOccupancy),
     /// One window of one person.
     Activity(ActivityWindow),
-    /// Something that happened.
+    /// An event of a person or of a device.
     Event(Event),
     /// Rows with columns of their own.
     Rows(Rows),
@@ -60,7 +60,7 @@ impl<'de> Deserialize<'de> for Record {
     }
 }
 
-/// The type of a stream: which [`Record`] it carries.
+/// The type of a stream: the kind of its [`Record`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordKind {
     /// [`CsiBatch`].
@@ -80,11 +80,11 @@ pub enum RecordKind {
 }
 
 impl RecordKind {
-    /// Every kind that has a table of its own, in the order of the tables.
+    /// Every kind with a table of its own, in the order of the tables.
     pub const ALL: [Self; 6] =
         [Self::Csi, Self::Pose, Self::Presence, Self::Occupancy, Self::Activity, Self::Event];
 
-    /// Its name in messages.
+    /// Returns the name in messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Csi => "csi",
@@ -105,7 +105,7 @@ impl std::fmt::Display for RecordKind {
 }
 
 impl Record {
-    /// Which record it is.
+    /// Returns the kind of the record.
     pub fn kind(&self) -> RecordKind {
         match self {
             Self::Csi(_) => RecordKind::Csi,
@@ -118,7 +118,7 @@ impl Record {
         }
     }
 
-    /// Number of frames or rows; one for other records.
+    /// Returns the number of frames or rows; 1 for other records.
     pub fn len(&self) -> usize {
         match self {
             Self::Csi(batch) => batch.len(),
@@ -127,7 +127,7 @@ impl Record {
         }
     }
 
-    /// About how many bytes it takes, with its text: queues are bounded by it.
+    /// Returns the approximate size in bytes, including text. Queues are bounded by it.
     pub fn size_bytes(&self) -> usize {
         let text = |texts: &[&str]| texts.iter().map(|text| text.len()).sum::<usize>();
         let optional = |text: Option<&str>| text.map_or(0, str::len);
@@ -150,16 +150,16 @@ impl Record {
         size_of::<Self>() + more
     }
 
-    /// True if it tells nothing.
+    /// True if it has no frames or rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Writes it as a line of JSON; each of [`Rows`] has its own.
+    /// Appends a line of JSON; [`Rows`] append one line per row.
     ///
     /// # Errors
     ///
-    /// [`serde_json::Error`] if it has no form in JSON; half a line may be there then.
+    /// [`serde_json::Error`] if JSON cannot represent it; `lines` may then contain part of a line.
     pub fn write_json_lines(&self, lines: &mut Vec<u8>) -> serde_json::Result<()> {
         if let Self::Rows(rows) = self {
             return rows.write_json_lines(lines).map_err(serde::ser::Error::custom);
@@ -169,14 +169,14 @@ impl Record {
         Ok(())
     }
 
-    /// Orders the records of one tick whatever the order of their arrival, as
-    /// [`RecordType::total_cmp`] does, by kind between the key and the content.
+    /// Orders the records of one tick independently of their order of arrival, as [`RecordType::total_cmp`]
+    /// does: by key, then by kind, then by content.
     pub fn total_cmp(&self, other: &Self) -> Ordering {
         let by_key = self.order_key().cmp(&other.order_key());
         by_key.then_with(|| content(self).cmp(&content(other)))
     }
 
-    /// [`RecordType::order_key`], and the kind between records that are alike in it.
+    /// Returns [`RecordType::order_key`], and the kind for records with the same key.
     pub fn order_key(&self) -> (OrderKey<'_>, RecordKind) {
         let key = match self {
             Self::Csi(batch) => batch.order_key(),
@@ -191,36 +191,35 @@ impl Record {
     }
 }
 
-/// When something was captured, who or what it is about, where, and its number among what is alike
-/// in that.
+/// The key of the order: a time or position, up to three names of the subject, and a number.
 pub type OrderKey<'a> = (i64, &'a str, &'a str, &'a str, u64);
 
-/// All that a record holds, to compare by.
+/// Encodes the content of a record, for comparisons.
 fn content(record: &impl Serialize) -> Vec<u8> {
-    // Rows that have no form as bytes are alike.
+    // Rows that cannot be encoded compare as equal.
     postcard::to_allocvec(record).unwrap_or_default()
 }
 
-/// A type of record: its place among the kinds, and the order of its records.
+/// A type of record, with its kind and the order of its records.
 pub trait RecordType: Serialize + DeserializeOwned + Clone + Send + 'static {
-    /// Which record it is.
+    /// The kind of the records.
     const KIND: RecordKind;
 
-    /// The first key of order of the records of one tick. Records of two operators may tie in it.
+    /// Returns the first key of the order within a tick. Records of two operators may have the same key.
     fn order_key(&self) -> OrderKey<'_>;
 
-    /// Orders the records of one tick whatever their batches and the order of their arrival: by
-    /// [`RecordType::order_key`], then by content. Only records that are the same are equal.
+    /// Orders the records of one tick independently of their batches and order of arrival: by
+    /// [`RecordType::order_key`], then by content. Only identical records are equal.
     fn total_cmp(&self, other: &Self) -> Ordering {
-        // The content takes an allocation, so that it is looked at for ties only.
+        // The content needs an allocation, so only ties compare it.
         let by_key = self.order_key().cmp(&other.order_key());
         by_key.then_with(|| content(self).cmp(&content(other)))
     }
 
-    /// Takes a record of this type out of a [`Record`].
+    /// Extracts a record of this type; None for other types.
     fn from_record(record: Record) -> Option<Self>;
 
-    /// Makes it a [`Record`].
+    /// Converts it to a [`Record`].
     fn into_record(self) -> Record;
 }
 
@@ -244,7 +243,7 @@ macro_rules! record_type {
     };
 }
 
-// In the order of their partition, which capture times need not follow.
+// In the order of the partition, from which capture times may differ.
 record_type!(Csi, CsiBatch, self => {
     let n_before = i64::try_from(self.n_before).unwrap_or(i64::MAX);
     let sequence = self.sequence.first().copied().unwrap_or_default();
@@ -262,7 +261,7 @@ record_type!(Activity, ActivityWindow, self => {
 record_type!(Event, Event, self => {
     (self.occurred_at_ns, &self.subject, &self.id.0, &self.site, 0)
 });
-// Batches may be cut anywhere: only their place in their partition orders them.
+// Batch boundaries are arbitrary: only the position in the partition orders batches.
 record_type!(Rows, Rows, self => (0, &self.stream, &self.partition, "", self.sequence));
 
 #[cfg(test)]
@@ -356,7 +355,7 @@ mod tests {
         }
     }
 
-    /// Whatever text comes from outside counts.
+    /// All text from outside counts.
     #[test]
     fn text_takes_bytes() {
         let text = || "x".repeat(1000);

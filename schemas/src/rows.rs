@@ -1,4 +1,4 @@
-//! Rows with columns of their own: what a pipeline declares for a source, and what windows give.
+//! Rows with columns of their own: declared for a source in a pipeline, or produced by windows.
 
 use std::io::Cursor;
 
@@ -18,36 +18,36 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// - all rows of a partition are in their order, within and between its batches
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rows {
-    /// The stream that they are of, which names their table.
+    /// The stream of the rows, which names their table.
     pub stream: String,
-    /// The part of the stream that has an order.
+    /// The partition of the stream; its rows have an order.
     pub partition: String,
-    /// Rows of the same tick and partition that come before these.
+    /// Number of earlier rows of the same tick and partition.
     pub sequence: u64,
-    /// When each row happened, in nanoseconds since the Unix epoch.
+    /// The time of each row, in nanoseconds since the Unix epoch.
     pub times_ns: Vec<i64>,
     /// The columns.
     pub batch: RecordBatch,
 }
 
 impl Rows {
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.batch.num_rows()
     }
 
-    /// Bytes that their values and names take.
+    /// Returns the bytes of the values and names.
     pub fn size_bytes(&self) -> usize {
         let names = self.stream.len() + self.partition.len();
         self.batch.get_array_memory_size() + size_of_val(self.times_ns.as_slice()) + names
     }
 
-    /// True if there are none.
+    /// True if there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Their columns' names and types.
+    /// Returns the names and types of the columns.
     pub fn schema(&self) -> SchemaRef {
         self.batch.schema()
     }
@@ -56,7 +56,7 @@ impl Rows {
     ///
     /// # Errors
     ///
-    /// [`ArrowError`] if a column has no form in JSON.
+    /// [`ArrowError`] if JSON cannot represent a column.
     pub fn write_json_lines(&self, lines: &mut Vec<u8>) -> Result<(), ArrowError> {
         let mut writer = LineDelimitedWriter::new(lines);
         writer.write(&self.batch)?;
@@ -113,7 +113,7 @@ impl Serialize for Rows {
 }
 
 impl<'de> Deserialize<'de> for Rows {
-    /// From the compact form only: JSON does not tell the types of columns.
+    /// Reads the compact form only: JSON has no column types.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let packed = Packed::deserialize(deserializer)?;
         let Packed { stream, partition, sequence, times_ns, batch } = packed;

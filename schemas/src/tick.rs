@@ -10,39 +10,39 @@ const NS_PER_MS: i64 = 1_000_000;
 pub struct TickLength(u64);
 
 impl TickLength {
-    /// A tick of `length_ms` milliseconds; zero counts as one.
+    /// Returns a length of `length_ms` milliseconds; zero counts as one.
     pub fn from_ms(length_ms: u64) -> Self {
         Self(length_ms.max(1))
     }
 
-    /// The length in milliseconds.
+    /// Returns the length in milliseconds.
     pub fn as_ms(self) -> u64 {
         self.0
     }
 
-    /// The tick that a capture time falls into; times before the epoch fall into tick 0.
+    /// Returns the tick of a capture time; times before the epoch are in tick 0.
     pub fn tick_of(self, captured_at_ns: i64) -> Tick {
         let captured_at_ms = (captured_at_ns / NS_PER_MS).max(0).unsigned_abs();
         captured_at_ms / self.0 * self.0
     }
 }
 
-/// A stretch of event time at whose end state is saved: at least one tick, and a whole number of them.
+/// The unit of checkpoints: a period of event time of one or more whole ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Granule(u64);
 
 impl Granule {
-    /// A granule of about `length_ms`, rounded up to whole ticks.
+    /// Returns a granule of about `length_ms`, rounded up to whole ticks.
     pub fn new(length_ms: u64, tick_length: TickLength) -> Self {
         Self(length_ms.max(1).next_multiple_of(tick_length.as_ms()))
     }
 
-    /// The end of the granule that `tick` is in.
+    /// Returns the end of the granule that contains `tick`.
     pub fn end_of(self, tick: Tick) -> Tick {
         self.start_of(tick).saturating_add(self.0)
     }
 
-    /// The start of the granule that `tick` is in.
+    /// Returns the start of the granule that contains `tick`.
     pub fn start_of(self, tick: Tick) -> Tick {
         tick / self.0 * self.0
     }

@@ -1,5 +1,5 @@
-//! CSI with a row for each frame, as `NumPy`, Polars and `DuckDB` users want it. The table `csi` of a history
-//! has a row for each batch instead.
+//! CSI with a row for each frame, for `NumPy`, Polars and `DuckDB`. The table `csi` of a history has a row
+//! for each batch instead.
 
 use std::iter::repeat_n;
 use std::sync::{Arc, LazyLock};
@@ -17,15 +17,16 @@ use crate::CsiBatch;
 /// The beginning of the year 2000.
 const YEAR_2000_NS: i64 = 946_684_800_000_000_000;
 
-/// The columns of frames.
+/// Returns the columns of frames.
 ///
 /// - `captured_at`: the capture time in UTC; NULL for times on a clock that counts from the device's start
 /// - `captured_at_ns`: nanoseconds since the Unix epoch, or since the device's start
 /// - `receiver`, `transmitter`: names or MAC addresses
-/// - `sequence`, `n_missed`: the device's counter, and frames that it has skipped before this one
+/// - `sequence`, `n_missed`: the device's counter, and the missing frames before this one
 /// - `rssi_dbm`, `noise_dbm`: NULL if unknown; `agc_db`: 0 if unknown
-/// - `scale`: the factor that makes the values physical
-/// - `n_rx`, `n_tx`, `rx_antennas`, `tx_streams`, `subcarriers`, `bandwidth_mhz`, `centre_mhz`: the layout; the centre is NULL if unknown
+/// - `scale`: the factor that converts the values to physical ones
+/// - `n_rx`, `n_tx`, `rx_antennas`, `tx_streams`, `subcarriers`, `bandwidth_mhz`, `centre_mhz`: the layout;
+///   the centre is NULL if unknown
 /// - `iq`: real and imaginary parts in turn, `[n_rx, n_tx, n_subcarriers, 2]`
 pub fn frames_schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -65,7 +66,7 @@ fn element_of(element: DataType) -> Arc<Field> {
     Arc::new(Field::new("element", element, false))
 }
 
-/// The frames of a batch, a row each, with the columns of [`frames_schema`].
+/// Converts the frames of a batch to rows with the columns of [`frames_schema`].
 ///
 /// # Errors
 ///
@@ -108,19 +109,20 @@ pub fn frames_to_batch(batch: &CsiBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new_with_options(frames_schema(), columns, &options)
 }
 
-/// Capture times in UTC; NULL for those before the year 2000, which count from the start of a device.
+/// Converts capture times to UTC; NULL for those before the year 2000, which count from the start of a
+/// device.
 fn timestamps(captured_at_ns: &[i64]) -> ArrayRef {
     let times = captured_at_ns.iter().map(|ns| (*ns >= YEAR_2000_NS).then_some(*ns));
     Arc::new(times.collect::<TimestampNanosecondArray>().with_timezone("UTC"))
 }
 
-/// Strengths in dBm; NULL for 0 and -128, which formats have for unknown ones.
+/// Converts strengths in dBm; NULL for 0 and -128, which formats use for unknown ones.
 fn strengths(values: &[f32]) -> ArrayRef {
     let known = values.iter().map(|dbm| (*dbm != 0.0 && *dbm > -128.0).then_some(*dbm));
     Arc::new(known.collect::<Float32Array>())
 }
 
-/// `n` lists of the same length.
+/// Returns `n` lists of the same length.
 fn lists(elements: ArrayRef, length: usize, n: usize) -> Result<ArrayRef, ArrowError> {
     let field = element_of(elements.data_type().clone());
     let offsets = OffsetBuffer::from_lengths(repeat_n(length, n));

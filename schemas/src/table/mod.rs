@@ -65,14 +65,13 @@ pub fn from_batch<R: RecordType>(batch: &RecordBatch) -> Result<Vec<R>, TableErr
     rows.collect::<Result<_, _>>().map_err(|source| TableError::Row { table, source })
 }
 
-/// The name of the table that holds the rows of a stream; streams such as `a.late` and `a_late` have
-/// the same.
+/// Returns the table name of a stream of rows. Streams such as `a.late` and `a_late` have the same table.
 pub fn table_of_stream(stream: &str) -> String {
     stream.replace('.', "_")
 }
 
 impl Record {
-    /// The name of the table that holds it: its kind's, or its stream's for rows.
+    /// Returns the name of the record's table: that of its kind, or of its stream for rows.
     pub fn table(&self) -> Cow<'_, str> {
         match self {
             Self::Rows(rows) => table_of_stream(&rows.stream).into(),
@@ -80,8 +79,8 @@ impl Record {
         }
     }
 
-    /// The value of it that its table has no room for, if there is one: no table could be made of
-    /// records with such a value. Columns have no unsigned numbers of 64 bits.
+    /// Returns a description of a value that does not fit its column, if there is one. Records with such a
+    /// value cannot become a table: columns have no unsigned 64-bit numbers.
     pub fn misfit(&self) -> Option<String> {
         let Self::Pose(PoseFrame { frame_id, .. }) = self else { return None };
         let fits = i64::try_from(*frame_id).is_ok();
@@ -92,8 +91,8 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// [`TableError::Arrow`] if a value does not fit its column ([`Record::misfit`]), as those of other
-    /// tables do not.
+    /// [`TableError::Arrow`] if a value does not fit its column ([`Record::misfit`]), or if records belong to
+    /// different tables.
     pub fn to_batch(records: &[Self]) -> Result<RecordBatch, TableError> {
         let Some(Self::Rows(first)) = records.first() else {
             let kind = records.first().map_or(RecordKind::Rows, Self::kind);
@@ -109,7 +108,7 @@ impl Record {
 }
 
 impl RecordKind {
-    /// The name of the table that holds these records.
+    /// Returns the name of the table of these records.
     pub fn table(self) -> &'static str {
         match self {
             Self::Csi => "csi",
@@ -122,7 +121,8 @@ impl RecordKind {
         }
     }
 
-    /// The columns of the table; none for [`RecordKind::Rows`], where each stream has its own.
+    /// Returns the columns of the table; none for [`RecordKind::Rows`], because each stream of rows has its
+    /// own.
     pub fn arrow_schema(self) -> SchemaRef {
         static SCHEMAS: LazyLock<[SchemaRef; RecordKind::ALL.len()]> =
             LazyLock::new(|| RecordKind::ALL.map(|kind| Arc::new(Schema::new(kind.columns()))));
@@ -133,7 +133,7 @@ impl RecordKind {
     ///
     /// # Errors
     ///
-    /// [`TableError::Arrow`] if a value does not fit its column, as those of other kinds do not.
+    /// [`TableError::Arrow`] if a value does not fit its column, or if a record is of another kind.
     pub fn to_batch(self, rows: &[Record]) -> Result<RecordBatch, TableError> {
         self.encode(rows)
     }

@@ -201,7 +201,7 @@ proptest! {
 }
 
 proptest! {
-    /// Whatever the numbers are, a record fits its table or says why not.
+    /// A record with any numbers fits its table, or `misfit` reports the reason.
     #[test]
     fn a_record_that_does_not_fit_says_so(
         captured_at_ns: i64,

@@ -11,60 +11,60 @@ use crate::framing::network::NetworkCapture;
 
 /// Bytes in, records out: no I/O, no clock, no panic on any input.
 pub trait Decoder: Send {
-    /// Where the first record of `bytes`, which are not empty, ends. With `complete` no more bytes will
+    /// Finds the end of the first record of `bytes`, which are not empty. If `complete`, no more bytes
     /// follow.
     fn split(&self, bytes: &[u8], complete: bool) -> Split;
 
-    /// Decodes the first record of `bytes`, which are not empty. With `complete` no more bytes will follow.
+    /// Decodes the first record of `bytes`, which are not empty. If `complete`, no more bytes follow.
     fn decode<'a>(&'a mut self, bytes: &'a [u8], complete: bool) -> Decoded<'a>;
 
-    /// Learns a schema that it has asked for.
+    /// Adds a schema that the decoder has requested by [`Decoded::NeedsSchema`].
     ///
     /// # Errors
     ///
-    /// [`DecodeError::Schema`] if it is none.
+    /// [`DecodeError::Schema`] if the text is not a usable schema.
     fn learn(&mut self, _number: u32, _schema: &str) -> Result<(), DecodeError> {
         Err(DecodeError::Schema)
     }
 
-    /// The state after the records so far.
+    /// Returns the state after the latest record.
     fn memory(&self) -> DecoderMemory;
 
-    /// Goes on as if it had decoded what led to this memory.
+    /// Restores a state of [`Decoder::memory`].
     fn recall(&mut self, memory: DecoderMemory);
 }
 
 /// The state of a decoder between records.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct DecoderMemory {
-    /// The format of the network capture that it reads, if it does.
+    /// The format of the network capture, if the input is one.
     pub(crate) network: Option<NetworkCapture>,
 }
 
-/// What some bytes begin with. As long as no bytes are used, the same ones are to be decoded again: a packet
-/// may hold several records.
+/// The first item of some bytes. If it uses no bytes, the caller decodes the same bytes again: a packet may
+/// contain several records.
 #[derive(Debug)]
 pub enum Decoded<'a> {
     /// A packet, whose records follow.
     Packet(PacketHeader),
-    /// A record, and how many bytes were used.
+    /// A record, and the number of used bytes.
     Record(usize, Content<'a>),
-    /// Something that could not be decoded, and how many bytes were used.
+    /// An undecodable item, and the number of used bytes.
     Bad(usize, DecodeError),
-    /// A record that is not all here.
+    /// An incomplete record.
     NeedsMore,
-    /// A record that can be decoded when the schema of this number is known.
+    /// A record that needs the schema of this number.
     NeedsSchema(u32),
 }
 
 /// The content of a record.
 #[derive(Debug)]
 pub enum Content<'a> {
-    /// Nothing that is used.
+    /// No usable content.
     Nothing,
     /// A frame of channel state.
     Frame(DeviceFrame<'a>),
-    /// A row, and when it happened, in nanoseconds since the Unix epoch.
+    /// A row, and its time in nanoseconds since the Unix epoch.
     Row(i64, Row<'a>),
     /// Poses.
     Poses(Vec<PoseFrame>),
@@ -73,22 +73,22 @@ pub enum Content<'a> {
 /// The origin of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PacketHeader {
-    /// When it was captured, if its capture tells.
+    /// Capture time in nanoseconds since the Unix epoch, if the capture contains it.
     pub captured_at_ns: Option<i64>,
-    /// The sender, if it is known.
+    /// The sender's address, if known.
     pub sender: Option<IpAddr>,
 }
 
-/// The result of decoding the first record of some bytes, or all records of the packet that they begin with.
+/// The result of decoding the first record of some bytes, or all records of the packet at their start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// It was a record, or something that carries none, and took this many bytes.
+    /// A record, or bytes without one, of this length.
     Used(usize),
-    /// It could not be decoded; go on after this many bytes.
+    /// An undecodable record; decoding continues after this many bytes.
     Bad(usize, DecodeError),
-    /// It is not all here.
+    /// An incomplete record.
     NeedsMore,
-    /// It can be decoded when the schema of this number is known.
+    /// A record that needs the schema of this number.
     NeedsSchema(u32),
 }
 
@@ -97,21 +97,21 @@ pub enum Step {
 pub enum Split {
     /// A record of this many bytes.
     Record(usize),
-    /// So many bytes that carry no record.
+    /// This many bytes without a record.
     Other(usize),
-    /// No record; the next one may be behind this many bytes.
+    /// Not a record; the next one may begin after this many bytes.
     Bad(usize, DecodeError),
-    /// Perhaps a record that is not all here.
+    /// Possibly an incomplete record.
     NeedsMore,
 }
 
 impl Split {
-    /// The behaviour when the end of a record is missing.
+    /// Returns the result for a record without its end.
     pub(crate) fn missing(bytes: &[u8], complete: bool) -> Self {
         if complete { Self::Bad(bytes.len(), DecodeError::Truncated) } else { Self::NeedsMore }
     }
 
-    /// A line of text with its end.
+    /// Finds a line of text, including its line break.
     pub(crate) fn line(bytes: &[u8], complete: bool) -> Self {
         match memchr::memchr(b'\n', bytes) {
             Some(end) => Self::Record(end + 1),
@@ -120,8 +120,8 @@ impl Split {
         }
     }
 
-    /// What to do when there is no record: goes on where one `begins`, if that is in sight. Of the
-    /// last `margin` bytes nobody can tell.
+    /// Skips bytes that are not a record, up to the next place where a record `begins`. Unless `complete`,
+    /// the last `margin` bytes remain undecided.
     pub(crate) fn resume(
         bytes: &[u8],
         complete: bool,
@@ -135,65 +135,65 @@ impl Split {
     }
 }
 
-/// Why a record could not be decoded. The text is fixed, to count by.
+/// The reason why a record could not be decoded. The text is fixed, for counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The bytes end within a record.
     #[error("truncated record")]
     Truncated,
-    /// The record's length cannot be right.
+    /// The record's length is impossible.
     #[error("impossible length")]
     Length,
-    /// There is no record of the format.
+    /// The bytes are not a record of the format.
     #[error("no record of this format")]
     Header,
-    /// The radio is not known.
+    /// The radio is unknown.
     #[error("unknown chip")]
     Chip,
-    /// The antenna counts cannot be right.
+    /// The antenna counts are impossible.
     #[error("impossible antenna count")]
     Antennas,
     /// The line has no list of values.
     #[error("no list of values")]
     NoValues,
-    /// The number of columns is of no known variant.
+    /// No known variant has this number of columns.
     #[error("unknown column layout")]
     Columns,
-    /// A number cannot be read.
+    /// A number is unreadable.
     #[error("unreadable number")]
     Number,
     /// The values do not pair up to complex numbers.
     #[error("odd number of values")]
     OddValues,
-    /// The line is no JSON object.
+    /// The line is not a JSON object.
     #[error("no json object")]
     Json,
-    /// The object does not tell when it happened.
+    /// The object has no time.
     #[error("no time")]
     NoTime,
-    /// The line is no pose frame.
+    /// The line is not a pose frame.
     #[error("no pose frame")]
     NoPose,
     /// The line is not text.
     #[error("not text")]
     NotText,
-    /// The schema that it is written by cannot be used.
+    /// The schema of the record is unusable.
     #[error("unusable schema")]
     Schema,
-    /// The registry has no schema of the number that it names.
+    /// The registry has no schema of the record's schema number.
     #[error("schema unknown to the registry")]
     UnknownSchema,
-    /// The recording kept the amplitudes alone: they are no channel state.
+    /// The recording contains amplitudes only, which are not channel state.
     #[error("amplitudes without phases")]
     NoPhases,
-    /// The first extractor of Nexmon (`MobiSys` 2018) did not write down which value is of which subcarrier,
-    /// and sent one too few for 80 MHz.
+    /// The first extractor of Nexmon (`MobiSys` 2018) does not record the subcarriers of its values, and
+    /// sends one value too few for 80 MHz.
     #[error("nexmon extractor of 2018: subcarriers unknown")]
     NoSubcarriers,
 }
 
 impl DecodeError {
-    /// The text, for counters.
+    /// Returns the text, for counters.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Truncated => "truncated record",

@@ -1,4 +1,4 @@
-//! A frame as its format has it: by the clock and the counter of a device.
+//! A frame in the terms of its format: with the clock and the counter of a device.
 
 use std::sync::Arc;
 
@@ -6,57 +6,57 @@ use num_complex::Complex32;
 use schemas::CsiLayout;
 use serde::{Deserialize, Serialize};
 
-/// A frame as a device tells it.
+/// A frame as a device reports it.
 #[derive(Clone, Copy, Debug)]
 pub struct DeviceFrame<'a> {
-    /// The device that measured, if the frame tells.
+    /// The receiving device, if the frame contains it.
     pub receiver: Option<&'a str>,
-    /// The device that sent, if the frame tells.
+    /// The sending device, if the frame contains it.
     pub transmitter: Option<&'a str>,
     /// The shape of `values`.
     pub layout: &'a Arc<CsiLayout>,
-    /// When it was measured.
+    /// The time of measurement.
     pub time: DeviceTime,
-    /// Which frame it is.
+    /// The number of the frame.
     pub counter: Counter,
-    /// Received signal strength in dBm, over all antennas; 0 if the frame does not tell.
+    /// Received signal strength in dBm, over all antennas; 0 if unknown.
     pub rssi_dbm: f32,
-    /// Noise floor in dBm; 0 if the frame does not tell.
+    /// Noise floor in dBm; 0 if unknown.
     pub noise_dbm: f32,
-    /// Automatic gain in dB; 0 if the frame does not tell.
+    /// Automatic gain in dB; 0 if unknown.
     pub agc_db: f32,
-    /// The factor that makes the values physical; 1 if the frame does not tell.
+    /// The factor that converts the values to physical ones; 1 if unknown.
     pub scale: f32,
-    /// `[n_rx, n_tx, n_subcarriers]`, which must fill `layout`.
+    /// `[n_rx, n_tx, n_subcarriers]`, with as many values as `layout` has.
     pub values: &'a [Complex32],
 }
 
-/// When a frame was measured.
+/// The time at which a device measured a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceTime {
-    /// The frame does not tell: when it came in.
+    /// The frame has no time: the time of arrival applies.
     Unknown,
-    /// By a clock of 32 bits.
+    /// Microseconds of a 32-bit clock, which wraps.
     WrappingUs(u32),
-    /// Nanoseconds since anything.
+    /// Nanoseconds since any start.
     Ns(i64),
 }
 
-/// Which frame it is.
+/// The number of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counter {
-    /// The frame does not tell; then it is counted here.
+    /// The frame has no number: the source counts the frames.
     None,
-    /// The receiver counts what it receives from anyone.
+    /// The receiver counts all frames that it receives, from any transmitter.
     OfReceiver {
         /// The number.
         count: u32,
         /// Bits of the counter.
         bits: u32,
     },
-    /// The transmitter counts what it sends; several frames may have one number.
+    /// The transmitter counts its frames; several frames may share a number.
     OfTransmitter {
-        /// Which of its counters that is.
+        /// The transmitter's counter.
         space: SequenceSpace,
         /// The number.
         count: u32,
@@ -65,20 +65,20 @@ pub enum Counter {
     },
 }
 
-/// Which of a transmitter's counters a frame is numbered by.
+/// The transmitter's counter that a frame's number belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SequenceSpace {
-    /// The frame does not tell: numbers that follow each other closely are those of one counter.
+    /// The frame does not contain the counter: numbers close to each other belong to one counter.
     Unknown,
     /// The counter of all frames but quality-of-service data for one receiver.
     Baseline,
     /// The counter of quality-of-service data for a receiver.
     QosData {
-        /// Its address.
+        /// The receiver's address.
         receiver: [u8; 6],
         /// The traffic identifier.
         tid: u8,
     },
-    /// None: the number of such a frame means nothing.
+    /// No counter: the number of such a frame has no meaning.
     Unnumbered,
 }

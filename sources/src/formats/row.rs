@@ -1,9 +1,9 @@
-//! A row as its format has it.
+//! A row in the terms of its format.
 
-/// A value of a column; text is somewhere in the row's own.
+/// A value of a column; texts are ranges of the row's text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value {
-    /// None.
+    /// No value.
     Null,
     /// A whole number.
     Int(i64),
@@ -11,7 +11,7 @@ pub enum Value {
     Float(f64),
     /// True or false.
     Bool(bool),
-    /// Its range in [`Row::text`].
+    /// The range of a text in [`Row::text`].
     Text(usize, usize),
 }
 
@@ -20,12 +20,12 @@ pub enum Value {
 pub struct Row<'a> {
     /// One for each column.
     pub values: &'a [Value],
-    /// The texts of the row, one behind the other.
+    /// The texts of the row, concatenated.
     pub text: &'a str,
 }
 
 impl Row<'_> {
-    /// About how many bytes it takes.
+    /// Returns the approximate size in bytes.
     pub fn size_bytes(&self) -> usize {
         size_of::<i64>() * (1 + self.values.len()) + self.text.len()
     }

@@ -1,35 +1,35 @@
-//! Streams of bytes, cut into records before they go to a journal; of the capture of a network, the
-//! datagrams in it.
+//! Splits streams of bytes into records before the journal stores them. In a network capture, the records are
+//! its datagrams.
 
 use std::net::IpAddr;
 
 use crate::framing::network::{self, NetworkCapture};
 use crate::{Decoder, Split};
 
-/// What is longer is cut, whatever it is: no record of a device is.
+/// The longest record; longer ones are cut, because no device sends them.
 const LONGEST_RECORD: usize = 512 * 1024;
 
-/// Cuts one stream.
+/// Splits one stream.
 #[derive(Debug, Default)]
 pub(crate) struct Framer {
-    /// The beginning of a record.
+    /// The beginning of an incomplete record.
     begun: Vec<u8>,
-    /// Set while packets of a capture come.
+    /// Set within a network capture.
     network: Option<NetworkCapture>,
 }
 
-/// A record, or what is between records.
+/// A record, or the bytes between records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FramedRecord<'a> {
     pub(crate) bytes: &'a [u8],
-    /// The sender, if the capture has it.
+    /// The sender's address, if the capture contains it.
     pub(crate) sender: Option<IpAddr>,
-    /// Its end in the stream, counted from the end of the bytes that have come.
+    /// The distance of its end from the end of the received bytes.
     pub(crate) behind: u64,
 }
 
 impl Framer {
-    /// Takes the bytes that come next, and passes on each whole record.
+    /// Adds the next bytes of the stream, and passes each complete record to `tell`.
     pub(crate) fn take(
         &mut self,
         decoder: &dyn Decoder,
@@ -40,7 +40,7 @@ impl Framer {
         self.cut(decoder, false, tell);
     }
 
-    /// Passes on the record that has begun, when no more bytes come.
+    /// Passes the incomplete record to `tell`, at the end of the stream.
     pub(crate) fn end(&mut self, decoder: &dyn Decoder, tell: impl FnMut(FramedRecord<'_>)) {
         self.cut(decoder, true, tell);
     }
@@ -64,8 +64,8 @@ impl Framer {
 /// The message, and its sender.
 type Message<'a> = (&'a [u8], Option<IpAddr>);
 
-/// How many bytes the first record or packet has, or what is before it, and what there is to tell of it;
-/// none if it is not all here.
+/// Returns the length of the first record or packet, or of the bytes before it, and its message. None if it
+/// is incomplete.
 fn first<'a>(
     bytes: &'a [u8],
     complete: bool,
@@ -91,7 +91,7 @@ fn first<'a>(
         Split::NeedsMore => return None,
     };
     let message = match (network, split) {
-        // A packet may hold no datagram.
+        // A packet may contain no datagram.
         (Some(network), Split::Record(_)) => {
             let packet = network.packet(&bytes[..n_bytes]);
             packet.and_then(|packet| Some((packet.payload?, packet.sender)))

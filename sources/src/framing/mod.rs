@@ -1,4 +1,4 @@
-//! Framing: records out of streams of bytes, and datagrams out of captures of a network.
+//! Framing: splits streams of bytes into records, and network captures into datagrams.
 
 pub(crate) mod framer;
 pub(crate) mod network;

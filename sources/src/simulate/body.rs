@@ -23,7 +23,7 @@ pub(super) struct BodyState {
     pub(super) height_m: f32,
     pub(super) from: Posture,
     pub(super) to: Posture,
-    /// Share of the change between the postures that is done.
+    /// Completed share of the change between the postures, from 0 to 1.
     pub(super) changed: f32,
     pub(super) gait_cycles: f32,
     pub(super) time_s: f64,
@@ -32,7 +32,7 @@ pub(super) struct BodyState {
 /// Joints in the body's own frame (forward, left, up), in shares of its height.
 type Joints = [[f32; 3]; N_KEYPOINTS];
 
-/// Mirrors the joints that come in pairs: nose alone, then left and right in turn.
+/// Mirrors the paired joints: the nose alone, then left and right in turn.
 const fn mirrored(nose: [f32; 3], left: [[f32; 3]; 8]) -> Joints {
     let mut joints = [nose; N_KEYPOINTS];
     let mut pair = 0;
@@ -95,7 +95,7 @@ const BREATH_M: f32 = 0.005;
 const CHEST: [usize; 3] = [0, 5, 6];
 
 impl BodyState {
-    /// The joints in site coordinates, in metres, in the order of the COCO keypoints.
+    /// Returns the joints in site coordinates, in metres, in the order of the COCO keypoints.
     pub(super) fn joints_m(&self) -> Joints {
         let (from, to) = (self.posture(self.from), self.posture(self.to));
         // Starts and ends gently.

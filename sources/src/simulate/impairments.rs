@@ -43,7 +43,7 @@ impl Default for Impairments {
 const SUBCARRIER_CYCLES_NS: f32 = (SUBCARRIER_HZ * 1e-9) as f32;
 
 impl Impairments {
-    /// True if every size makes sense.
+    /// True if every size is in its valid range.
     pub(super) fn valid(&self) -> bool {
         let sizes = [self.sto_ns, self.sfo_ns_s, self.cfo_hz, self.agc_step_db, self.packet_loss];
         self.snr_db.is_finite()
@@ -83,7 +83,7 @@ impl Impairments {
     }
 }
 
-/// A complex number of two independent standard normals (Box and Muller 1958).
+/// Draws a complex number of two independent standard normals (Box and Muller 1958).
 fn gaussian(random: &mut ChaCha8Rng) -> Complex32 {
     let uniform = 1.0 - random.random::<f32>();
     Complex32::from_polar((-2.0 * uniform.ln()).sqrt(), TAU * random.random::<f32>())

@@ -1,6 +1,6 @@
 //! The simulator: a room, radios and people, as CSI with real impairments and as ground truth.
 //!
-//! Everything it makes says that it is simulated. The same scene and seed give the same records.
+//! All its records are marked as simulated. The same scene and seed produce the same records.
 
 mod body;
 mod impairments;
@@ -25,21 +25,22 @@ pub use crate::simulate::simulator::Simulator;
 /// Time steps in one poll at full speed.
 const STEPS_PER_POLL: usize = 32;
 
-/// Settings of the `simulate` source. Its output is the CSI; `NAME.truth` is where people really are.
+/// Settings of the `simulate` source. Its main output is CSI; `NAME.truth` contains the true poses of the
+/// people.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SimulateConfig {
-    /// The scene file.
+    /// Path of the scene file.
     pub scene: PathBuf,
     /// Speed of the simulation: "full" (default), "recorded" for real time, or a factor.
     #[serde(default)]
     pub speed: Speed,
-    /// Seconds of event time after which it ends; without it, it goes on for ever.
+    /// Length of the simulation in seconds of event time; unlimited by default.
     pub duration_s: Option<f64>,
-    /// Event time of the start in seconds since the Unix epoch; now by default, and then a restart
-    /// starts anew.
+    /// Event time of the start, in seconds since the Unix epoch. By default it is the current time, and each
+    /// restart starts the simulation anew.
     pub starts_at_s: Option<i64>,
-    /// Seed of the noise; the scene's own by default.
+    /// Seed of the noise; the seed of the scene by default.
     pub seed: Option<u64>,
 }
 
@@ -48,7 +49,7 @@ impl SimulateConfig {
     ///
     /// # Errors
     ///
-    /// [`SourceError`] if it cannot be read or is no scene.
+    /// [`SourceError`] if it cannot be read or is not a scene.
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
     pub(crate) fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
         let mut scene = Scene::load(&context.directory.join(&self.scene))?;
@@ -60,7 +61,7 @@ impl SimulateConfig {
         let simulator = |steps_per_poll| {
             let simulator =
                 Simulator::new(&scene, context, starts_at_ns, self.duration_s, steps_per_poll);
-            // A room that is simulated as of now does not go back to where it was.
+            // A simulation that starts at the current time does not resume an earlier position.
             if self.starts_at_s.is_some() { simulator.resume(context) } else { Ok(simulator) }
         };
         Ok(vec![match self.speed {

@@ -1,8 +1,8 @@
 //! The radio channel of a room by ray geometry.
 //!
-//! A ray arrives directly, off each wall (image method, first order), and off each joint of each body.
-//! A ray of length `d` adds `a / d * exp(-j 2 pi f d / c)`; a scattered one `a / (d1 d2)`. A body near
-//! the direct line takes some of it away.
+//! A ray arrives directly, off each wall (image method, first order), and off each joint of each body. A ray
+//! of length `d` adds `a / d * exp(-j 2 pi f d / c)`; a scattered one `a / (d1 d2)`. A body near the direct
+//! line attenuates the direct ray.
 //!
 //! Source: A. Goldsmith, "Wireless Communications", 2005, chapter 2 (ray tracing).
 
@@ -15,12 +15,12 @@ use crate::simulate::scene::Scene;
 
 /// Amplitude that a whole body scatters at one metre.
 const BODY_SCATTER_M: f32 = 0.35;
-/// Each joint's share of it: what is large scatters more.
+/// Each joint's share of it: larger parts scatter more.
 const JOINT_SHARE: [f32; N_KEYPOINTS] = [
     0.10, 0.01, 0.01, 0.01, 0.01, 0.15, 0.15, 0.05, 0.05, 0.03, 0.03, 0.15, 0.15, 0.07, 0.07, 0.03,
     0.03,
 ];
-/// Share of the direct ray that a body on the line takes away, and how wide it is.
+/// Share of the direct ray that a body on the line blocks, and the width of the shadow.
 const SHADOW: f32 = 0.6;
 const SHADOW_WIDTH_M: f32 = 0.3;
 
@@ -67,14 +67,14 @@ impl Channel {
         Self { direct, walls, ..channel }
     }
 
-    /// Mean amplitude of the empty room, to size noise by.
+    /// Returns the mean amplitude of the empty room, the reference of the noise.
     pub(super) fn mean_amplitude(&self) -> f32 {
         let sum: f32 =
             self.direct.iter().zip(&self.walls).map(|(direct, wall)| (direct + wall).norm()).sum();
         sum / self.direct.len() as f32
     }
 
-    /// The channel with these bodies in the room, `[n_rx, n_subcarriers]`, into `response`.
+    /// Writes the channel with these bodies in the room, `[n_rx, n_subcarriers]`, to `response`.
     pub(super) fn respond(&self, bodies: &[[Point; N_KEYPOINTS]], response: &mut Vec<Complex32>) {
         let open = bodies.iter().map(|body| self.unshadowed(body)).product::<f32>();
         response.clear();
@@ -90,7 +90,7 @@ impl Channel {
         }
     }
 
-    /// Share of the direct ray that passes a body.
+    /// Returns the share of the direct ray that passes a body.
     fn unshadowed(&self, body: &[Point; N_KEYPOINTS]) -> f32 {
         let [left_hip, right_hip] = [body[11], body[12]];
         let middle = [0, 1].map(|axis| f32::midpoint(left_hip[axis], right_hip[axis]));
@@ -103,7 +103,7 @@ impl Channel {
         1.0 - SHADOW * (-(off_m / SHADOW_WIDTH_M).powi(2)).exp()
     }
 
-    /// Adds one ray per antenna; `ray` gives its length in metres and its amplitude.
+    /// Adds one ray per antenna; `ray` returns its length in metres and its amplitude.
     fn add_rays(&self, response: &mut [Complex32], ray: impl Fn(Point) -> (f32, f32)) {
         let n_subcarriers = self.subcarriers.len();
         for (values, antenna_m) in response.chunks_exact_mut(n_subcarriers).zip(&self.antennas_m) {
@@ -132,7 +132,7 @@ impl Channel {
     }
 }
 
-/// The transmitter mirrored at each of the four walls.
+/// Returns the transmitter, mirrored at each of the four walls.
 fn images([x, y, z]: Point, scene: &Scene) -> [Point; 4] {
     let (width_m, depth_m) = (scene.room.width_m, scene.room.depth_m);
     [[-x, y, z], [2.0 * width_m - x, y, z], [x, -y, z], [x, 2.0 * depth_m - y, z]]
@@ -142,7 +142,7 @@ fn distance(a: Point, b: Point) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt()
 }
 
-/// Distance on the plan from a point to the line between two others.
+/// Returns the distance on the plan from a point to the line between two others.
 fn distance_to_line([x, y]: [f32; 2], from: Point, to: Point) -> f32 {
     let (dx, dy) = (to[0] - from[0], to[1] - from[1]);
     let length_squared = (dx * dx + dy * dy).max(1e-6);

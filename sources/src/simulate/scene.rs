@@ -1,4 +1,4 @@
-//! Scene files: a room, its radios, and what the people in it do.
+//! Scene files: a room, its radios, and the scripts of the people in it.
 
 use std::f32::consts::TAU;
 use std::fs;
@@ -20,7 +20,7 @@ use crate::simulate::script::{Person, Step};
 pub struct Scene {
     /// Name of the place.
     pub site: String,
-    /// Seed of all that is random.
+    /// Seed of all random numbers.
     #[serde(default)]
     pub seed: u64,
     /// Frames a second on each link.
@@ -73,7 +73,7 @@ pub(super) struct Receiver {
     pub(super) n_rx: u16,
 }
 
-/// Largest rate and sizes that make sense; larger ones are errors of the scene.
+/// The largest valid rate and sizes; larger ones are errors of the scene.
 const MAX_RATE_HZ: f64 = 10_000.0;
 const MAX_EXTENT_M: f32 = 1_000.0;
 const MAX_ANTENNAS: u16 = 16;
@@ -86,7 +86,7 @@ impl Scene {
     ///
     /// # Errors
     ///
-    /// [`SourceError::Read`] if it cannot be read, [`SourceError::Scene`] if it is no scene.
+    /// [`SourceError::Read`] if it cannot be read, [`SourceError::Scene`] if it is not a scene.
     pub fn load(path: &Path) -> Result<Self, SourceError> {
         let text = fs::read_to_string(path)
             .map_err(|source| SourceError::Read { path: path.to_owned(), source })?;
@@ -138,7 +138,7 @@ impl Scene {
         }
     }
 
-    /// The same room with `n_people` others in it, who do something at random.
+    /// Returns the same room with `n_people` other people, who follow random scripts.
     #[must_use]
     pub fn with_random_people(&self, seed: u64, n_people: usize) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -171,7 +171,7 @@ impl Scene {
         Person { starts_at_m, height_m, speed_m_s, script }
     }
 
-    /// The positions of the radios, for models that use them.
+    /// Returns the positions of the radios, for models that use them.
     pub fn geometry(&self) -> SiteGeometry {
         let receivers = self.receivers.iter().map(|receiver| ReceiverGeometry {
             name: receiver.name.clone(),
@@ -188,7 +188,7 @@ impl Scene {
         }
     }
 
-    /// The antennas of a receiver, `[n_rx]`, in site coordinates.
+    /// Returns the antennas of a receiver, `[n_rx]`, in site coordinates.
     fn antennas_m(&self, receiver: &Receiver) -> Vec<[f32; 3]> {
         let wavelength_m = SPEED_OF_LIGHT_M_S / (f64::from(self.radio.centre_mhz) * 1e6);
         let spacing_m = wavelength_m as f32 / 2.0;
@@ -199,7 +199,7 @@ impl Scene {
         offsets.map(|offset_m| [x - sin * offset_m, y + cos * offset_m, z]).collect()
     }
 
-    /// Occupied subcarriers of an 802.11ac channel of this bandwidth, every `subcarrier_step`-th.
+    /// Returns every `subcarrier_step`-th occupied subcarrier of an 802.11ac channel of this bandwidth.
     pub(super) fn subcarriers(&self) -> Vec<i16> {
         let edge: i16 = match self.radio.bandwidth_mhz {
             ..40 => 28,

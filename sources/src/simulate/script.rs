@@ -6,7 +6,7 @@ use crate::simulate::body::{BodyState, Posture};
 
 /// Seconds to sit down or get up.
 const SITTING_DOWN_S: f32 = 1.5;
-/// Seconds to lie down in order.
+/// Seconds to lie down slowly.
 const LYING_DOWN_S: f32 = 2.5;
 /// Seconds to fall.
 const FALLING_S: f32 = 0.6;
@@ -34,7 +34,7 @@ fn default_speed_m_s() -> f32 {
     1.0
 }
 
-/// One thing to do. Times do not count the change of posture before it.
+/// One action. Its time does not include the change of posture before it.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Step {
@@ -51,7 +51,7 @@ pub(super) enum Step {
 }
 
 impl Person {
-    /// True if every number makes sense and one round of the script takes time.
+    /// True if every number is valid and one round of the script takes time.
     pub(super) fn valid(&self) -> bool {
         let steps = self.script.iter().all(|step| match *step {
             Step::WalkTo(place_m) => place_m.iter().all(|at_m| at_m.is_finite()),
@@ -68,8 +68,7 @@ impl Person {
     }
 }
 
-/// A stretch of time in which the posture changes from one to another and the place from one to
-/// another.
+/// A period in which the posture and the place change from one value to another.
 #[derive(Clone, Copy, Debug)]
 struct Segment {
     starts_s: f32,
@@ -154,7 +153,7 @@ impl Timeline {
         self.length_s += length_s;
     }
 
-    /// The body at a time since the start, in seconds.
+    /// Returns the body at a time since the start, in seconds.
     pub(super) fn at(&self, time_s: f64) -> BodyState {
         let in_round_s = (time_s % f64::from(self.length_s)) as f32;
         let next = self.segments.partition_point(|segment| segment.starts_s <= in_round_s);

@@ -1,4 +1,4 @@
-//! The simulator as a source: steps through time and gives CSI and ground truth.
+//! The simulator as a source: it steps through time, and sends CSI and ground truth.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::{
 };
 
 const NS_PER_S: f64 = 1e9;
-/// The ground truth comes at every n-th frame, so that it is about ten times a second.
+/// The approximate rate of the ground truth, which is sent with every n-th frame.
 const TRUTH_RATE_HZ: f64 = 10.0;
 /// Signal strength of an amplitude of one.
 const RSSI_AT_ONE_DBM: f32 = -40.0;
@@ -64,7 +64,7 @@ struct Receiver {
 }
 
 impl Simulator {
-    /// A simulator of `scene` whose time starts at `starts_at_ns`; it ends after `duration_s`.
+    /// Returns a simulator of `scene`. Its time starts at `starts_at_ns`; it ends after `duration_s`.
     pub fn new(
         scene: &Scene,
         context: &SourceContext<'_>,
@@ -118,11 +118,11 @@ impl Simulator {
         }
     }
 
-    /// Goes on where an earlier run was.
+    /// Continues at the position of an earlier run.
     ///
     /// # Errors
     ///
-    /// [`SourceError::Position`] if the notes are not a simulator's.
+    /// [`SourceError::Position`] if the saved position is not a simulator's.
     pub fn resume(mut self, context: &SourceContext<'_>) -> Result<Self, SourceError> {
         if let Some(place) = self.collector.restore::<Place>(context, "")? {
             self.next_step = place.next_step;
@@ -133,7 +133,7 @@ impl Simulator {
         Ok(self)
     }
 
-    /// The next step.
+    /// Returns the position of the next step.
     fn place(&self) -> Place {
         let random_words = self.receivers.iter().map(|receiver| receiver.random.get_word_pos());
         Place { next_step: self.next_step, random_words: random_words.collect() }
@@ -205,7 +205,7 @@ impl Simulator {
 }
 
 impl Room {
-    /// A person in the room's elevation.
+    /// Projects a person onto the room's elevation.
     fn person(&self, id: String, [x_m, y_m]: [f32; 2], joints_m: &[[f32; 3]]) -> Person {
         let keypoints =
             (0_u8..).zip(KEYPOINT_NAMES).zip(joints_m).map(|((id, name), joint_m)| Keypoint {
@@ -253,13 +253,13 @@ mod tests {
 
     const SCENE: &str = include_str!("../../../pipelines/scenes/flat.toml");
 
-    /// What a scene gives in two seconds.
+    /// The records of a scene in two seconds.
     fn records(scene: &Scene) -> Vec<Record> {
         let (records, _) = read_on(scene, &SourceContext::detached("room"));
         records.into_iter().map(|(_, record)| record).collect()
     }
 
-    /// What a scene gives from a position on, with its positions.
+    /// The records of a scene from a position on, with their positions.
     fn read_on(
         scene: &Scene,
         context: &SourceContext<'_>,

@@ -1,7 +1,7 @@
-//! Atheros: the log of the Atheros CSI Tool, in the byte order of whoever captured it.
+//! Atheros: the log of the Atheros CSI Tool, in the byte order of the host that captured it.
 //!
-//! Records are a length, a header of 25 bytes, the CSI and the received frame. CSI is a stream of bits
-//! in ten-bit numbers, the imaginary part first, by subcarrier, transmitting and then receiving antenna.
+//! A record is a length, a header of 25 bytes, the CSI and the received frame. CSI is a stream of ten-bit
+//! numbers, the imaginary part first, by subcarrier, transmitting and then receiving antenna.
 //!
 //! Source: Y. Xie et al., "Precise power delay profiling with commodity Wi-Fi", MobiCom 2015, and the
 //! tool's `read_log_file` and `read_csi`.
@@ -22,7 +22,7 @@ const MAX_ANTENNAS: u8 = 3;
 /// The reference of signal strengths, in dBm.
 const NOISE_DBM: f32 = -95.0;
 
-/// The log of a card. Capture times are its 64-bit microsecond clock.
+/// Decodes the log of a card. Capture times are its 64-bit microsecond clock.
 #[derive(Debug, Default)]
 pub(crate) struct Atheros {
     layouts: Layouts<LayoutOf>,
@@ -30,7 +30,7 @@ pub(crate) struct Atheros {
     values: Vec<Complex32>,
 }
 
-/// What a layout is made for: rows, columns, tones, bandwidth and carrier.
+/// The key of a layout: receiving and transmitting antennas, tones, bandwidth and carrier.
 type LayoutOf = (u8, u8, u8, u8, u16);
 
 /// The fields of a record that are used.
@@ -48,7 +48,7 @@ struct Header {
 }
 
 impl Header {
-    /// The header that some bytes begin with, if it makes sense in one of the byte orders.
+    /// Parses the header at the start of `bytes`. None if it is not plausible in either byte order.
     fn parse(bytes: &[u8]) -> Option<Self> {
         let [little, big] = [u16::from_le_bytes, u16::from_be_bytes];
         [(little, u64::from_le_bytes as fn([u8; 8]) -> u64), (big, u64::from_be_bytes)]
@@ -78,7 +78,7 @@ impl Header {
             && antennas.contains(&self.n_rx)
             && antennas.contains(&self.n_tx)
             && self.csi_bytes == ten_bits_bytes(self.n_values());
-        // A frame without CSI is logged as well.
+        // The tool also logs frames without CSI.
         let all = HEADER_BYTES + self.csi_bytes + self.payload_bytes;
         (has_csi || self.csi_bytes == 0)
             && self.bandwidth <= 1
@@ -121,7 +121,7 @@ impl Format for Atheros {
             receiver: None,
             transmitter: None,
             layout: self.layouts.get(layout_of, layout),
-            // A clock that is beyond the year 2262 is damaged.
+            // A time after the year 2262 is damaged.
             time: DeviceTime::Ns(
                 i64::try_from(header.timestamp_us).unwrap_or(0).saturating_mul(1000),
             ),

@@ -1,6 +1,6 @@
-//! Numbers within bytes.
+//! Little-endian numbers and MAC addresses in byte slices.
 
-/// `N` bytes from a place on; zeros where there are none.
+/// Returns the `N` bytes at offset `at`; all zeros if `bytes` is too short.
 pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
 }
@@ -17,12 +17,12 @@ pub(crate) fn u64_le(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array(bytes, at))
 }
 
-/// A MAC address as text, in a place that is used again.
+/// A MAC address as text, in a reused buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MacText([u8; 17]);
 
 impl MacText {
-    /// The text of an address.
+    /// Stores an address and returns its text, with colons and lower-case digits.
     pub(crate) fn set(&mut self, address: [u8; 6]) -> &str {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         self.0 = [b':'; 17];

@@ -1,4 +1,4 @@
-//! Which format some bytes are in: the one whose decoder makes the most of them.
+//! Format detection: the best format has the fewest undecodable bytes, then the most frames.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,12 +7,12 @@ use std::path::Path;
 use crate::formats::csi::CsiFormat;
 use crate::{Content, DecodeError, Decoded};
 
-/// So many bytes tell it.
+/// Bytes of a capture that the detection reads.
 const SAMPLE_BYTES: usize = 256 * 1024;
 
 impl CsiFormat {
-    /// The format that some bytes are in, which may end within a record; none if no decoder finds a frame, or
-    /// a record that it knows for one that it cannot read.
+    /// Returns the format of `sample`, which may end within a record. None if no decoder finds a frame, or a
+    /// record that it recognises but cannot decode.
     pub fn detect(sample: &[u8]) -> Option<Self> {
         let sample = &sample[..sample.len().min(SAMPLE_BYTES)];
         let found = Self::ALL.into_iter().filter_map(|format| {
@@ -50,7 +50,7 @@ impl CsiFormat {
                     used.n_bad_bytes += if is_known { 0 } else { n_bytes };
                     rest = &rest[n_bytes..];
                 }
-                // Records of some formats have no end but that of all bytes.
+                // In some formats only the end of the input ends a record.
                 Decoded::NeedsMore if rest.len() == sample.len() && !complete => complete = true,
                 Decoded::NeedsMore | Decoded::NeedsSchema(_) => break,
             }
@@ -62,7 +62,7 @@ impl CsiFormat {
 /// The result of decoding some bytes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Used {
-    /// Frames, and records of which the decoder knows why it cannot read them.
+    /// Frames, and recognised records that cannot be decoded.
     n_known: usize,
     n_bad_bytes: usize,
 }

@@ -1,7 +1,7 @@
 //! FeitCSI: frames of Intel AX200 and AX210 cards.
 //!
-//! A frame is a header of 272 bytes and pairs of 16-bit numbers, by receiving antenna, stream and tone;
-//! a file has one behind the other, a datagram has one.
+//! A frame is a header of 272 bytes and pairs of 16-bit numbers, by receiving antenna, stream and tone. A
+//! file is a sequence of frames; a datagram contains one.
 //!
 //! Source: M. Kolář et al., FeitCSI documentation, "CSI format"; Intel's `iwlwifi` for the bits of the
 //! rate.
@@ -22,7 +22,8 @@ const MAX_ANTENNAS: usize = 4;
 const MAX_TONES: usize = 4096;
 const VALUE_BYTES: usize = 4;
 
-/// Frames of a card. Capture times are its 32-bit microsecond clock, or the host's where it is told.
+/// Decodes the frames of a card. Capture times are its 32-bit microsecond clock, or the host's clock if the
+/// frame contains it.
 #[derive(Debug, Default)]
 pub(crate) struct FeitCsi {
     layouts: Layouts<LayoutOf>,
@@ -30,10 +31,10 @@ pub(crate) struct FeitCsi {
     transmitter: MacText,
 }
 
-/// What a layout is made for: rows, columns, tones, bandwidth and format.
+/// The key of a layout: receiving and transmitting antennas, tones, bandwidth and format.
 type LayoutOf = (usize, usize, usize, u16, Phy);
 
-/// What an AX200 or AX210 says of a frame; Intel's own header, which other tools pass on as well.
+/// The header of an AX200 or AX210 frame. It is Intel's own header, which other tools pass on as well.
 pub(crate) struct Header {
     data_bytes: usize,
     timestamp_us: u64,
@@ -55,7 +56,7 @@ impl Header {
             n_rx: n_rx.into(),
             n_tx: n_tx.into(),
             n_tones: u32_le(bytes, 52) as usize,
-            // Told as positive numbers; none is that weak.
+            // The header has positive numbers; no signal is weaker than -255 dBm.
             rssi_dbm: [60, 64].map(|at| -(u32_le(bytes, at).min(255) as f32)),
             transmitter: array(bytes, 68),
             clock_us: u32_le(bytes, 88),
@@ -71,7 +72,7 @@ impl Header {
             && self.data_bytes == VALUE_BYTES * self.n_rx * self.n_tx * self.n_tones
     }
 
-    /// Power over the antennas, in dBm.
+    /// Returns the total power over the antennas, in dBm; 0 if unknown.
     pub(crate) fn rssi_dbm(&self) -> f32 {
         let present = self.rssi_dbm.iter().take(self.n_rx).filter(|dbm| **dbm < 0.0);
         let total: f32 = present.map(|dbm| 10_f32.powf(dbm / 10.0)).sum();
@@ -162,7 +163,7 @@ pub(crate) mod tests {
         bytes
     }
 
-    /// A frame as a card would give it.
+    /// A frame as a card would send it.
     pub(crate) fn sample() -> Vec<u8> {
         frame(2, 56, 0x200)
     }

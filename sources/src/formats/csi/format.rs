@@ -1,23 +1,23 @@
-//! The interface of a CSI format: where its records end, and their content.
+//! The interface of a CSI format: the ends of its records, and their content.
 
 use crate::framing::network::{self, NetworkCapture, Packet};
 use crate::{
     Content, DecodeError, Decoded, Decoder, DecoderMemory, DeviceFrame, PacketHeader, Split,
 };
 
-/// A format: pure functions of bytes, but for buffers that are used again.
+/// A format: pure functions of bytes, except for reused buffers.
 pub(crate) trait Format: Send {
-    /// The end of the first record of some bytes. With `complete` no more bytes will follow.
+    /// Finds the end of the first record of `bytes`. If `complete`, no more bytes follow.
     fn split(&self, bytes: &[u8], complete: bool) -> Split;
 
-    /// Decodes a record, as [`Format::split`] has cut it. None if it carries no frame.
+    /// Decodes a record that [`Format::split`] has found. None if it contains no frame.
     fn read<'a>(&'a mut self, record: &'a [u8]) -> Result<Option<DeviceFrame<'a>>, DecodeError>;
 }
 
-/// A decoder of a format, whether bare or in captures of a network.
+/// A decoder of a format, bare or in network captures.
 pub(crate) struct Framed<F> {
     format: F,
-    /// Set while packets of a capture come.
+    /// Set within a network capture.
     network: Option<NetworkCapture>,
     /// Set from the header of a packet to its last record.
     in_packet: Option<InPacket>,
@@ -26,9 +26,9 @@ pub(crate) struct Framed<F> {
 /// The progress of decoding a packet.
 #[derive(Default)]
 struct InPacket {
-    /// Bytes of its payload that are done with.
+    /// Decoded bytes of its payload.
     n_decoded: usize,
-    /// Of its latest record that has one.
+    /// The error of its latest bad record.
     error: Option<DecodeError>,
 }
 
@@ -51,8 +51,8 @@ impl<F: Format> Framed<F> {
         }
     }
 
-    /// Decodes the header of a packet, or its next record. The packet takes `used` bytes, which are used
-    /// with the last one.
+    /// Decodes the header of a packet, or its next record. The last record consumes the packet's `used`
+    /// bytes.
     fn decode_packet<'a>(&'a mut self, packet: &Packet<'a>, used: usize) -> Decoded<'a> {
         let Some(in_packet) = &mut self.in_packet else {
             self.in_packet = Some(InPacket::default());

@@ -1,9 +1,8 @@
 //! Intel 5300: the log of the Linux 802.11n CSI Tool.
 //!
-//! Records are a big-endian length, a code and a body; code 0xBB carries CSI for 30 groups of
-//! subcarriers as signed bytes that are not aligned to bytes. Values are kept as measured, after the
-//! antenna permutation that the header tells; the scale of a frame makes them channel gains in units of
-//! the noise.
+//! A record is a big-endian length, a code and a body. Code 0xBB marks CSI: signed bytes for 30 groups of
+//! subcarriers, not aligned to byte boundaries. Values are as measured, with the header's antenna permutation
+//! applied. The scale of a frame converts them to channel gains in units of the noise.
 //!
 //! Source: D. Halperin et al., "Tool release: gathering 802.11n traces with channel state
 //! information", CCR 41(1), 2011, and its `read_bf_file`, `read_bfee` and `get_scaled_csi`.
@@ -27,15 +26,15 @@ const OTHER_CODES: [u8; 6] = [0xC0, 0xC1, 0xD0, 0xE0, 0xE1, 0xE2];
 const FRAMING_BYTES: usize = 3;
 const HEADER_BYTES: usize = 20;
 const MAX_ANTENNAS: usize = 3;
-/// Bit of the rate field that says 40 MHz.
+/// Bit of the rate field for 40 MHz.
 const RATE_40_MHZ: u16 = 0x800;
 /// dBm at an RSSI of zero and no gain.
 const RSSI_OFFSET_DB: i32 = 44;
-/// What the card says when it has not measured the noise, and what is assumed then, in dBm.
+/// The card's value for unmeasured noise in dBm, and the assumed noise in that case.
 const NO_NOISE_DBM: i8 = -127;
 const USUAL_NOISE_DBM: i8 = -92;
 
-/// The power of whole dB, from -255 on.
+/// Powers of whole decibels, from -255 to 255 dB.
 static POWERS: LazyLock<[f32; 511]> =
     LazyLock::new(|| std::array::from_fn(|idx| 10_f32.powf((idx as f32 - 255.0) / 10.0)));
 
@@ -43,14 +42,14 @@ fn power(level_db: i32) -> f32 {
     POWERS[(level_db.clamp(-255, 255) + 255) as usize]
 }
 
-/// The log of a card. Capture times are its 32-bit microsecond clock.
+/// Decodes the log of a card. Capture times are its 32-bit microsecond clock.
 #[derive(Debug, Default)]
 pub(crate) struct Intel5300 {
     layouts: Layouts<LayoutOf>,
     values: Vec<Complex32>,
 }
 
-/// What a layout is made for: rows, columns, bandwidth and the selection of antennas.
+/// The key of a layout: receiving and transmitting antennas, bandwidth and antenna selection.
 type LayoutOf = (usize, usize, u16, u8);
 
 impl Format for Intel5300 {
@@ -58,10 +57,10 @@ impl Format for Intel5300 {
         let Some([high, low, code]) = bytes.first_chunk::<FRAMING_BYTES>() else {
             return Split::missing(bytes, complete);
         };
-        // The length counts the code.
+        // The length includes the code.
         let used = 2 + usize::from(u16::from_be_bytes([*high, *low]));
         let Some(record) = bytes.get(..used.max(FRAMING_BYTES)) else {
-            // What is damaged may ask for more than will ever come.
+            // A damaged length may exceed the rest of the input.
             let whole = if *code == CODE_CSI { begins(bytes) } else { is_known(bytes) };
             if whole {
                 return Split::missing(bytes, complete);
@@ -112,7 +111,7 @@ fn layout((n_rx, n_tx, bandwidth_mhz, antenna_selection): LayoutOf) -> CsiLayout
     let mut antennas = antennas(antenna_selection)[..n_rx].to_vec();
     antennas.sort_unstable();
     CsiLayout {
-        // At most three: the record begins as one does.
+        // At most three: `begins` has checked it.
         n_rx: n_rx as u16,
         n_tx: n_tx as u16,
         rx_antennas: antennas,
@@ -123,12 +122,12 @@ fn layout((n_rx, n_tx, bandwidth_mhz, antenna_selection): LayoutOf) -> CsiLayout
     }
 }
 
-/// The antenna of each received stream.
+/// Returns the antenna of each received stream.
 fn antennas(selection: u8) -> [u8; MAX_ANTENNAS] {
     [0, 2, 4].map(|shift| selection >> shift & 3)
 }
 
-/// True if CSI begins here, as far as can be seen: lengths and antennas agree.
+/// True if `bytes` begin with CSI, as far as they reach: lengths and antennas agree.
 fn begins(bytes: &[u8]) -> bool {
     if bytes.len() < FRAMING_BYTES {
         return true;
@@ -145,7 +144,7 @@ fn begins(bytes: &[u8]) -> bool {
         && n_body == HEADER_BYTES + header.payload_bytes
 }
 
-/// True if a record begins here that a driver could have told, as far as its code says.
+/// True if `bytes` begin with a record of a known code, or end before the code.
 fn is_known(bytes: &[u8]) -> bool {
     let code = bytes.get(FRAMING_BYTES - 1);
     code.is_none_or(|code| *code == CODE_CSI || OTHER_CODES.contains(code))
@@ -183,17 +182,17 @@ impl Header {
         }
     }
 
-    /// True for as many antennas as a card can have.
+    /// True if a card can have these numbers of antennas.
     fn has_antennas(&self) -> bool {
         let antennas = 1..=MAX_ANTENNAS;
         antennas.contains(&self.n_rx) && antennas.contains(&self.n_tx)
     }
 
-    /// Total power over the antennas that report one, before gain and offset are taken off.
+    /// Returns the total power over the antennas that report one, with gain and offset still included.
     fn rssi_power(&self) -> f32 {
         let present = self.rssi_db.iter().filter(|rssi_db| **rssi_db != 0);
         let total: f32 = present.map(|rssi_db| power(i32::from(*rssi_db))).sum();
-        // No antenna reports: the weakest signal there is rather than minus infinity.
+        // If no antenna reports, the weakest signal replaces minus infinity.
         total.max(1.0)
     }
 
@@ -201,7 +200,8 @@ impl Header {
         10.0 * self.rssi_power().log10() - (RSSI_OFFSET_DB + i32::from(self.agc_db)) as f32
     }
 
-    /// What makes values of this sum of squares channel gains in units of the noise's amplitude.
+    /// Returns the factor that converts values with this sum of squares to channel gains, in units of the
+    /// noise amplitude.
     fn scale(&self, sum_of_squares: u32) -> f32 {
         if sum_of_squares == 0 {
             return 1.0;
@@ -212,7 +212,7 @@ impl Header {
             if self.noise_dbm == NO_NOISE_DBM { USUAL_NOISE_DBM } else { self.noise_dbm };
         let quantisation = scale * (self.n_rx * self.n_tx) as f32;
         let noise = power(thermal_dbm.into()) + quantisation;
-        // Each stream is sent with its share of the power; the card takes 4.5 dB for a third.
+        // Each stream has a share of the power; the card approximates a third by 4.5 dB.
         let streams = [1.0, 2.0, power(9).sqrt()][self.n_tx - 1];
         (scale / noise * streams).sqrt()
     }
@@ -222,8 +222,8 @@ impl Header {
         (self.n_rx, self.n_tx, bandwidth_mhz, self.antenna_selection)
     }
 
-    /// Row of each received stream: by the antenna that it was selected from, lowest first. Streams
-    /// that claim the same antenna stay in the order they were received in.
+    /// Returns the row of each received stream, by its antenna, lowest first. Streams of the same antenna
+    /// keep their order.
     fn rows(&self) -> [usize; MAX_ANTENNAS] {
         let antennas = antennas(self.antenna_selection);
         std::array::from_fn(|stream| {

@@ -1,17 +1,17 @@
-//! Layouts that were made before: in many captures a few of them take turns.
+//! A cache of layouts: in many captures a few layouts alternate.
 
 use std::sync::Arc;
 
 use schemas::CsiLayout;
 
-/// More than these take turns in no capture.
+/// The most cached layouts, more than alternate in any capture. A full cache is cleared.
 const MAX_LAYOUTS: usize = 32;
 
-/// Layouts, by what they were made for.
+/// Layouts by key.
 #[derive(Debug)]
 pub(crate) struct Layouts<K> {
     known: Vec<(K, Arc<CsiLayout>)>,
-    /// The one that was asked for last.
+    /// Index of the latest returned layout.
     last: usize,
 }
 
@@ -22,7 +22,7 @@ impl<K> Default for Layouts<K> {
 }
 
 impl<K: Clone + PartialEq> Layouts<K> {
-    /// The layout for a key, which is made if it is not known.
+    /// Returns the layout of a key; makes it if it is new.
     pub(crate) fn get(&mut self, key: K, make: impl FnOnce(K) -> CsiLayout) -> &Arc<CsiLayout> {
         if self.known.get(self.last).is_none_or(|(known, _)| *known != key) {
             let known = self.known.iter().position(|(known, _)| *known == key);

@@ -1,4 +1,4 @@
-//! The numbers of received frames, and which of the transmitter's counters they are of.
+//! The sequence numbers of received frames, and the transmitter's counters that they belong to.
 //!
 //! Source: IEEE 802.11-2020, 9.2.4.1 (frame control), 9.2.4.4 (sequence control), 9.2.4.5 (quality-of-service
 //! control) and 10.3.2.14.2 (sequence number spaces).
@@ -6,16 +6,16 @@
 use crate::formats::csi::bytes::{array, u16_le};
 use crate::{Counter, SequenceSpace};
 
-/// The header of a frame up to its number.
+/// The header of a frame up to its sequence number.
 pub(crate) const HEADER_BYTES: usize = 24;
 const MANAGEMENT: u8 = 0;
 const DATA: u8 = 2;
-/// Among the flags: from one distribution system to another. Such frames have an address more.
+/// Flags of a frame between two distribution systems, which has one address more.
 const BETWEEN_SYSTEMS: u8 = 3;
-/// In the first byte of an address: that of a group.
+/// The group bit in the first byte of an address.
 const GROUP: u8 = 1;
 
-/// The number of a frame whose header is all there.
+/// Returns the sequence number of a frame with a complete header.
 pub(crate) fn counter(frame: &[u8]) -> Counter {
     let [control, flags] = array(frame, 0);
     let space = match space(control) {
@@ -25,23 +25,23 @@ pub(crate) fn counter(frame: &[u8]) -> Counter {
     numbered(space, u16_le(frame, 22))
 }
 
-/// A number as headers have it: twelve bits behind the number of the fragment.
+/// Returns the sequence number in a header field: twelve bits above the fragment number.
 pub(crate) fn numbered(space: SequenceSpace, sequence_control: u16) -> Counter {
     Counter::OfTransmitter { space, count: (sequence_control >> 4).into(), bits: 12 }
 }
 
-/// The counter of a frame, by its first byte.
+/// Returns the counter of a frame by its first byte.
 pub(crate) fn space(control: u8) -> SequenceSpace {
     match (control >> 2 & 3, control >> 4) {
         (MANAGEMENT, _) | (DATA, 0..=7) => SequenceSpace::Baseline,
-        // The receiver and the traffic identifier tell which.
+        // The counter depends on the receiver and the traffic identifier.
         (DATA, 8..=11) => SequenceSpace::Unknown,
-        // Control frames have no number, quality-of-service frames without data any.
+        // Control frames have no number; quality-of-service frames without data have an arbitrary one.
         _ => SequenceSpace::Unnumbered,
     }
 }
 
-/// The counter of quality-of-service data.
+/// Returns the counter of quality-of-service data.
 fn qos_space(frame: &[u8], flags: u8) -> SequenceSpace {
     let receiver: [u8; 6] = array(frame, 4);
     if receiver[0] & GROUP != 0 {

@@ -1,4 +1,4 @@
-//! CSI: the formats that frames are written in.
+//! CSI: the formats of files, lines and datagrams with frames.
 
 mod atheros;
 mod bytes;
@@ -34,7 +34,7 @@ use crate::formats::csi::ruview::Ruview;
 
 pub use crate::formats::csi::nexmon::NexmonChip;
 
-/// The formats that can be read.
+/// The supported CSI formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CsiFormat {
@@ -42,20 +42,20 @@ pub enum CsiFormat {
     Intel5300,
     /// The Atheros CSI Tool's log, in either byte order.
     Atheros,
-    /// Nexmon's datagrams of Broadcom chips.
+    /// Nexmon's UDP datagrams of Broadcom chips.
     Nexmon,
     /// Lines of the ESP32-CSI-Tool, of Espressif's esp-csi, version 1 or 2, or of esp-radar.
     Esp32,
     /// Recordings of PicoScenes.
     Picoscenes,
-    /// Frames of FeitCSI.
+    /// Frames of FeitCSI, from Intel AX200 and AX210 cards.
     Feitcsi,
     /// Datagrams of RuView's nodes (ADR-018) and recordings of its server.
     Ruview,
 }
 
 impl CsiFormat {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Self; 7] = [
         Self::Intel5300,
         Self::Atheros,
@@ -66,7 +66,7 @@ impl CsiFormat {
         Self::Ruview,
     ];
 
-    /// Its name in pipeline files.
+    /// Returns the name in pipeline files.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Intel5300 => "intel5300",
@@ -79,12 +79,13 @@ impl CsiFormat {
         }
     }
 
-    /// A decoder of this format, bare or in a capture of a network.
+    /// Returns a decoder of this format, bare or in network captures.
     pub fn decoder(self) -> Box<dyn Decoder> {
         self.decoder_for(None)
     }
 
-    /// A decoder of this format that takes Nexmon's datagrams for those of a chip, whatever they say.
+    /// Returns a decoder of this format. With `chip`, it decodes all Nexmon datagrams as those of that chip,
+    /// regardless of the chip number in them.
     pub fn decoder_for(self, chip: Option<NexmonChip>) -> Box<dyn Decoder> {
         match self {
             Self::Intel5300 => Box::new(Framed::new(Intel5300::default())),

@@ -1,11 +1,11 @@
 //! Nexmon: CSI of Broadcom chips, a UDP datagram for each core and spatial stream.
 //!
 //! A datagram is a header of 18 bytes and 32-bit values in the order of the Fourier transform, subcarrier
-//! zero first. Some chips give pairs of 16-bit numbers, others floating point of their own. Each datagram
-//! is a frame of one antenna and one stream, which its layout names.
+//! zero first. Some chips send pairs of 16-bit numbers, others a floating-point format of their own. Each
+//! datagram is a frame of one antenna and one stream, which its layout names.
 //!
-//! The extractor before it (2018) sends 255 values behind a header that tells neither channel nor core; its own
-//! reader calls the format of 80 MHz unknown. Such datagrams are counted under their name.
+//! The earlier extractor (2018) sends 255 values after a header without channel and core. Its own reader
+//! calls the format of 80 MHz unknown. The decoder counts such datagrams under a separate reason.
 //!
 //! Source: M. Schulz et al., "Shadow Wi-Fi", MobiSys 2018, and its `csi_extraction.c` and `readcsi.m`;
 //! `nexmon_csi`, README and `csi_extractor.c`.
@@ -25,7 +25,7 @@ use crate::{DecodeError, DeviceFrame, DeviceTime, SequenceSpace, Split};
 
 const HEADER_BYTES: usize = 18;
 const MAGIC: u16 = 0x1111;
-/// The header of old firmware, which tells no signal strength.
+/// The header of old firmware, which has no signal strength.
 const OLD_MAGIC: [u8; 4] = [0x11; 4];
 /// The first bytes of datagrams of the extractor of 2018, and their length.
 const MAGICS_OF_2018: [[u8; 4]; 2] = [OLD_MAGIC, *b"CSIS"];
@@ -35,10 +35,10 @@ const N_BINS: [u16; 4] = [512, 256, 128, 64];
 /// Some datagrams have a few bytes more than their values.
 const MAX_PADDING_BYTES: usize = 16;
 const VALUE_BYTES: usize = 4;
-/// The core and the stream have three bits each; what is larger has its bytes swapped.
+/// The core and the stream have three bits each; a larger number has its bytes swapped.
 const LARGEST_CORE_AND_STREAM: u16 = 0x3F;
 
-/// A chip whose values can be read.
+/// A Broadcom chip with a supported value format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum NexmonChip {
     /// Nexus 5 and others: 16-bit numbers.
@@ -56,7 +56,7 @@ pub enum NexmonChip {
 }
 
 impl NexmonChip {
-    /// The chip of a number that was seen in datagrams.
+    /// Returns the chip of a chip number in datagrams.
     fn of(number: u16) -> Option<Self> {
         match number {
             0x0001 => Some(Self::Bcm4339),
@@ -76,17 +76,17 @@ impl NexmonChip {
     }
 }
 
-/// Datagrams of a chip. The time is the time that they came in.
+/// Decodes the datagrams of a chip. Capture times are the times of arrival.
 #[derive(Debug, Default)]
 pub(crate) struct Nexmon {
-    /// What the datagrams come from, whatever they say.
+    /// The chip of all datagrams; it overrides the chip number in them.
     chip: Option<NexmonChip>,
     layouts: Layouts<LayoutOf>,
     values: Vec<Complex32>,
     transmitter: MacText,
 }
 
-/// What a layout is made for: subcarriers, core and stream, and channel.
+/// The key of a layout: subcarriers, core and stream, and channel.
 type LayoutOf = (u16, u16, u16);
 
 impl Nexmon {
@@ -100,14 +100,14 @@ impl Format for Nexmon {
         match bytes.first_chunk() {
             None => Split::missing(bytes, complete),
             Some(magic) if u16::from_le_bytes(*magic) != MAGIC && !is_of_2018(bytes) => {
-                // Something else on the same port.
+                // Another protocol on the same port.
                 if complete {
                     Split::Bad(bytes.len(), DecodeError::Header)
                 } else {
                     Split::NeedsMore
                 }
             }
-            // Only the end of the datagram tells where the record ends.
+            // A record ends at the end of its datagram.
             Some(_) if complete => Split::Record(bytes.len()),
             Some(_) => Split::NeedsMore,
         }
@@ -133,7 +133,7 @@ impl Format for Nexmon {
         }
         let layout_of = (n_bins, core_and_stream(record), u16_le(record, 14));
         let is_old = record.starts_with(&OLD_MAGIC);
-        // Old firmware does not tell what kind of frame it was.
+        // Old firmware does not report the type of the frame.
         let space = if is_old { SequenceSpace::Unknown } else { mac::space(record[3]) };
         Ok(Some(DeviceFrame {
             receiver: None,
@@ -150,7 +150,7 @@ impl Format for Nexmon {
     }
 }
 
-/// The bits that tell core and stream, in whatever order their bytes are.
+/// Returns the bits of core and stream, in either byte order.
 fn core_and_stream(record: &[u8]) -> u16 {
     let bits = u16_le(record, 12);
     if bits > LARGEST_CORE_AND_STREAM { bits.swap_bytes() } else { bits }
@@ -252,7 +252,7 @@ pub(crate) mod tests {
 
     #[test]
     fn counters_of_one_transmitter_are_told_apart() {
-        // Beacons, of which one does not come, and quality-of-service data with a counter of its own.
+        // Beacons, of which one is lost, and quality-of-service data with a counter of its own.
         for (old, beacon, qos) in [(false, 0x80, 0x88), (true, 0x11, 0x11)] {
             let mut n_missed = 0;
             let mut collector = collector();

@@ -1,5 +1,5 @@
-//! Every format, cut off at every byte and with every bit turned over: nothing panics, what is whole is read,
-//! and behind damage it goes on.
+//! Every format, cut off at every byte and with every bit flipped. No decoder panics, complete records are
+//! read, and decoding continues after damage.
 
 use schemas::Record;
 
@@ -10,7 +10,7 @@ use crate::{DecodeError, Step};
 
 const N_RECORDS: usize = 4;
 
-/// A format, what begins its captures, a record, and how many good ones a turned bit may cost.
+/// A format, the header of its captures, and a record.
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) format: CsiFormat,
@@ -37,7 +37,7 @@ pub(crate) fn cases() -> Vec<Case> {
         });
         let (header, record) = (Vec::new(), sample);
         let bare = Case { name: format!("{format:?}"), format, header, record };
-        // Only the end of its datagram tells where a record of Nexmon ends.
+        // A record of Nexmon ends at the end of its datagram.
         let bare = (format != CsiFormat::Nexmon).then_some(bare);
         bare.into_iter().chain(captured)
     });
@@ -49,7 +49,7 @@ impl Case {
         [self.header.clone(), self.record.repeat(N_RECORDS)].concat()
     }
 
-    /// The frames and the errors in some bytes that come in pieces.
+    /// Counts the frames in bytes that arrive in pieces, and returns the errors.
     fn read(&self, bytes: &[u8], piece_bytes: usize) -> (usize, Vec<DecodeError>) {
         let (mut decoder, mut collector) = (self.format.decoder(), collector());
         let (mut at, mut there) = (0, 0);
@@ -76,7 +76,7 @@ impl Case {
                 _ => 0,
             })
             .sum();
-        // A value takes two bytes at least.
+        // A value has at least two bytes.
         assert!(2 * n_values <= bytes.len(), "{}: more values than bytes", self.name);
         let n_frames = records.iter().map(|(_, record)| match record {
             Record::Csi(batch) => batch.len(),
@@ -105,7 +105,7 @@ fn captures_may_be_cut_off_anywhere() {
             let (n_frames, errors) = case.read(&capture[..n_bytes], capture.len());
             let whole = n_bytes.saturating_sub(case.header.len()) / case.record.len();
             let text = case.format == CsiFormat::Esp32;
-            // A line may lack its end, and a packet what is behind its datagram.
+            // A line may lack its line break, and a packet the bytes after its datagram.
             assert!(
                 n_frames == whole || (text && n_frames == whole + 1),
                 "{} at {n_bytes}",
@@ -120,7 +120,7 @@ fn captures_may_be_cut_off_anywhere() {
 fn captures_may_have_any_bit_turned() {
     for case in cases() {
         let capture = case.capture();
-        // In the second record, so that there is one before and two behind.
+        // In the second record, with one record before it and two after it.
         let from = case.header.len() + case.record.len();
         for bit in 8 * from..8 * (from + case.record.len()) {
             let mut damaged = capture.clone();
@@ -137,7 +137,7 @@ fn captures_may_have_any_bit_turned() {
     }
 }
 
-/// Lengths and counts may be less than any record has.
+/// Lengths and counts may be smaller than in any record.
 #[test]
 fn every_number_may_be_small() {
     for case in cases() {

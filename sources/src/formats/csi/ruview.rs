@@ -1,8 +1,8 @@
-//! RuView: what its ESP32 nodes send over UDP (ADR-018), and the recordings of its server.
+//! RuView: the datagrams that its ESP32 nodes send over UDP (ADR-018), and the recordings of its server.
 //!
-//! A datagram is a header of 20 bytes and signed bytes as the chip gives them, the imaginary part first.
-//! A recording has a line of JSON for each, with the bytes in hexadecimal digits. Datagrams with other
-//! magic numbers (vital signs, features) carry no CSI.
+//! A datagram is a header of 20 bytes and signed bytes in the order of the chip, the imaginary part first. A
+//! recording has a line of JSON for each datagram, with the bytes in hexadecimal digits. Datagrams with other
+//! magic numbers (vital signs, features) contain no CSI.
 //!
 //! Source: RuView, `firmware/esp32-csi-node/main/csi_collector.c`; the ESP-IDF Programming Guide,
 //! "Wi-Fi Channel State Information".
@@ -25,17 +25,17 @@ use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Split};
 
 const MAGIC: u32 = 0xC511_0001;
 const HEADER_BYTES: usize = 20;
-/// Of the header, what tells the shape of the values.
+/// The part of the header up to the shape of the values.
 const SHAPE_BYTES: usize = 8;
-/// Among the flags: the transmission has 40 MHz.
+/// Flag of a 40 MHz transmission.
 const WIDE: u8 = 1;
 const MAX_ANTENNAS: usize = 4;
 const MAX_SUBCARRIERS: usize = 512;
-/// Magic numbers of other datagrams, with their upper bytes.
+/// The upper three bytes of the magic numbers of other datagrams.
 const FAMILIES: [u32; 3] = [0xC511_0000, 0xC511_A100, 0xC511_8100];
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// Datagrams and recordings of nodes. The time is the time that they came in.
+/// Decodes the datagrams and recordings of nodes. Capture times are the times of arrival.
 #[derive(Debug, Default)]
 pub(crate) struct Ruview {
     layouts: Layouts<LayoutOf>,
@@ -45,7 +45,7 @@ pub(crate) struct Ruview {
     names: BTreeMap<u8, String>,
 }
 
-/// What a layout is made for: antennas, subcarriers, bandwidth and carrier.
+/// The key of a layout: antennas, subcarriers, bandwidth and carrier.
 type LayoutOf = (usize, usize, u16, u16);
 
 /// The header of a frame.
@@ -72,7 +72,7 @@ impl Format for Ruview {
         }
         let magic = u32_le(bytes, 0);
         if magic != MAGIC {
-            // Nothing tells where such a datagram ends, but the next one or its own end.
+            // Such a datagram has no length: it ends at the next frame or at the end of the input.
             return match FAMILIES.contains(&(magic & 0xFFFF_FF00)) {
                 true if !complete => Split::NeedsMore,
                 true => Split::Other(next_frame(bytes)),
@@ -90,7 +90,7 @@ impl Format for Ruview {
         }
         let used = HEADER_BYTES + 2 * n_antennas * n_subcarriers;
         match bytes.len() < used {
-            // What is damaged may ask for more than will ever come.
+            // A damaged length may exceed the rest of the input.
             true if complete => Self::resume(bytes, complete, DecodeError::Truncated),
             true => Split::NeedsMore,
             false => Split::Record(used),
@@ -108,7 +108,7 @@ impl Format for Ruview {
     }
 }
 
-/// A line of a recording.
+/// Finds the end of a line of a recording.
 fn line(bytes: &[u8], complete: bool) -> Split {
     match memchr::memchr(b'\n', bytes) {
         Some(end) => Split::Record(end + 1),
@@ -118,7 +118,7 @@ fn line(bytes: &[u8], complete: bool) -> Split {
     }
 }
 
-/// The offset of the next frame, or the end.
+/// Returns the offset of the next frame, or of the end.
 fn next_frame(bytes: &[u8]) -> usize {
     memchr::memmem::find(bytes, &MAGIC.to_le_bytes()).unwrap_or(bytes.len())
 }
@@ -171,7 +171,7 @@ impl Ruview {
 }
 
 impl Frame {
-    /// What a header tells behind the shape of the values, which is antennas and subcarriers.
+    /// Parses the header after the shape of the values, which is the numbers of antennas and subcarriers.
     fn of_header(node: u8, (n_antennas, n_subcarriers): (usize, usize), header: &[u8]) -> Self {
         let [rssi_dbm, noise_dbm] = array(header, 8).map(|byte: u8| f32::from(byte.cast_signed()));
         Self {
@@ -188,8 +188,8 @@ impl Frame {
     }
 }
 
-/// The bandwidth by the kind of transmission and the flags; nodes that tell neither are known by how many
-/// values a chip's buffer has.
+/// Returns the bandwidth by the kind of transmission and the flags. If a node reports neither, the number of
+/// values in the chip's buffer decides.
 fn bandwidth_mhz([kind, flags]: [u8; 2], n_values: usize) -> u16 {
     match (kind, n_values) {
         _ if flags & WIDE != 0 => 40,
@@ -256,7 +256,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// The line that an early version of the script makes of a datagram.
+    /// The line that an early version of the script writes for a datagram.
     fn early_line(datagram: &[u8]) -> String {
         let mut digits = String::new();
         for byte in &datagram[SHAPE_BYTES..] {

@@ -9,7 +9,7 @@ pub(crate) fn collector() -> Collector {
     Collector::new(LinkNames::default(), SourceKind::Replay, &SourceContext::detached("test"))
 }
 
-/// The steps of decoding some bytes.
+/// Decodes `bytes` and returns the steps.
 pub(crate) fn steps(format: CsiFormat, bytes: &[u8], collector: &mut Collector) -> Vec<Step> {
     let mut decoder = format.decoder();
     let (mut steps, mut rest) = (Vec::new(), bytes);
@@ -23,7 +23,7 @@ pub(crate) fn steps(format: CsiFormat, bytes: &[u8], collector: &mut Collector) 
     steps
 }
 
-/// The frames of some bytes, which must all be good.
+/// Returns the frames of `bytes`, which contain only good records.
 pub(crate) fn batches(format: CsiFormat, bytes: &[u8]) -> Vec<CsiBatch> {
     let mut collector = collector();
     let steps = steps(format, bytes, &mut collector);

@@ -1,4 +1,4 @@
-//! Which subcarriers a frame has.
+//! The subcarriers of a frame.
 //!
 //! Source: IEEE 802.11-2020 clauses 17, 19 and 21, IEEE 802.11ax-2021 clause 27: the occupied tones of
 //! each format and bandwidth.
@@ -12,8 +12,8 @@ pub(crate) enum Phy {
     Narrow,
 }
 
-/// The subcarriers of `n_tones` tones from the lowest to the highest; counted from 0 where no format has
-/// so many.
+/// Returns the subcarriers of `n_tones` tones, lowest first. They are numbered from 0 if no format has that
+/// many.
 pub(crate) fn occupied(phy: Phy, bandwidth_mhz: u16, n_tones: usize) -> Vec<i16> {
     let halves: &[(i16, i16)] = match (phy, bandwidth_mhz, n_tones) {
         (_, _, 52) => &[(1, 26)],
@@ -31,13 +31,13 @@ pub(crate) fn occupied(phy: Phy, bandwidth_mhz: u16, n_tones: usize) -> Vec<i16>
     below.chain(above).collect()
 }
 
-/// The subcarriers of a Fourier transform of `n_bins`, zero first.
+/// Returns the subcarriers of a Fourier transform of `n_bins`, zero first.
 pub(crate) fn transform(n_bins: u16) -> Vec<i16> {
     let half = (n_bins / 2).cast_signed();
     (0..half).chain(-half..0).collect()
 }
 
-/// The subcarriers of the 30 groups of an Intel 5300 (IEEE 802.11n-2009, grouping of 2 and of 4).
+/// Returns the subcarriers of the 30 groups of an Intel 5300 (IEEE 802.11n-2009, grouping of 2 and of 4).
 pub(crate) fn groups(bandwidth_mhz: u16) -> Vec<i16> {
     if bandwidth_mhz == 40 {
         return (-58..=58).step_by(4).collect();
@@ -46,7 +46,7 @@ pub(crate) fn groups(bandwidth_mhz: u16) -> Vec<i16> {
     below.chain((1..=27).step_by(2)).chain([28]).collect()
 }
 
-/// Centre in MHz of a channel by its number; 0 for a number that is no channel.
+/// Returns the centre of a channel in MHz, by its number; 0 for an unknown number.
 pub(crate) fn centre_mhz(channel: u16) -> u16 {
     match channel {
         1..=13 => 2407 + 5 * channel,

@@ -1,4 +1,4 @@
-//! The kernels: packed numbers to complex values, `[n_rx, n_tx, n_subcarriers]`.
+//! The kernels convert packed numbers to complex values, `[n_rx, n_tx, n_subcarriers]`.
 
 use std::ops::Range;
 
@@ -7,18 +7,18 @@ use num_complex::Complex32;
 /// Groups of subcarriers that an Intel 5300 reports.
 pub(crate) const N_GROUPS: usize = 30;
 
-/// Antenna pairs that an Intel 5300 reports at most.
+/// The most antenna pairs that an Intel 5300 reports.
 pub(crate) const MAX_PAIRS: usize = 9;
-/// Pairs of bytes that eight bytes hold, wherever they begin in the first.
+/// Pairs of bytes that fit in eight bytes, at any bit offset in the first byte.
 const PAIRS_PER_WINDOW: usize = 3;
 
-/// Bytes of `n_pairs` antenna pairs from an Intel 5300.
+/// Returns the bytes of `n_pairs` antenna pairs from an Intel 5300.
 pub(crate) fn groups_bytes(n_pairs: usize) -> usize {
     (N_GROUPS * (3 + 16 * n_pairs)).div_ceil(8)
 }
 
-/// Reads 30 groups, each three bits and then `[n_rx, n_tx]` pairs of signed bytes that are not aligned to
-/// bytes. `rows` tells the row of each received stream. Gives the sum of the squares.
+/// Reads 30 groups: each is three bits and then `[n_rx, n_tx]` pairs of signed bytes, not aligned to byte
+/// boundaries. `rows` contains the row of each received stream. Returns the sum of the squares.
 ///
 /// `payload` has at least [`groups_bytes`] bytes, of at most nine pairs.
 pub(crate) fn from_groups(
@@ -28,7 +28,7 @@ pub(crate) fn from_groups(
     values: &mut Vec<Complex32>,
 ) -> u32 {
     let n_pairs = rows.len() * n_tx;
-    // First each pair to its row, then all at once to numbers.
+    // First copies each pair to its row, then converts all at once.
     let mut pairs = [[[0; 2]; N_GROUPS]; MAX_PAIRS];
     let row = |pair: usize| rows[pair / n_tx] * n_tx + pair % n_tx;
     for first in (0..n_pairs).step_by(PAIRS_PER_WINDOW) {
@@ -47,7 +47,7 @@ pub(crate) fn from_groups(
     squares.sum::<i32>().cast_unsigned()
 }
 
-/// Puts the pairs of all groups from the `first` one on into `rows`, which differ.
+/// Copies the pairs of all groups, from the `first` pair on, to `rows`, which must differ.
 fn spread<const N: usize>(
     payload: &[u8],
     n_pairs: usize,
@@ -66,7 +66,7 @@ fn spread<const N: usize>(
     }
 }
 
-/// Eight bytes from a place on; zeros behind the end.
+/// Returns the eight bytes at `at`; zeros after the end.
 fn window(bytes: &[u8], at: usize) -> u64 {
     if let Some(window) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
         return u64::from_le_bytes(*window);
@@ -77,16 +77,16 @@ fn window(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(window)
 }
 
-/// Values of twenty bits that eight bytes hold, at whichever half of a byte they begin.
+/// Values of twenty bits that fit in eight bytes, at either half of the first byte.
 const VALUES_PER_WINDOW: usize = 3;
 
-/// Bytes of `n_values` complex values of twice ten bits.
+/// Returns the bytes of `n_values` complex values of twice ten bits.
 pub(crate) fn ten_bits_bytes(n_values: usize) -> usize {
     (n_values * 20).div_ceil(8)
 }
 
-/// Reads `[n_subcarriers, n_tx, n_rx]` values of ten bits for each part, the imaginary one first.
-/// `words` is room that is used again.
+/// Reads `[n_subcarriers, n_tx, n_rx]` values of ten bits for each part, the imaginary one first. `words` is
+/// reused scratch space.
 ///
 /// `payload` has at least [`ten_bits_bytes`] bytes.
 pub(crate) fn from_ten_bits(
@@ -96,7 +96,7 @@ pub(crate) fn from_ten_bits(
     values: &mut Vec<Complex32>,
 ) {
     let n_pairs = n_rx * n_tx;
-    // First each value to its row, then all at once to numbers.
+    // First copies each value to its row, then converts all at once.
     words.resize(n_pairs * n_subcarriers, 0);
     let row = |pair: usize| {
         let start = (pair % n_rx * n_tx + pair / n_rx) * n_subcarriers;
@@ -119,13 +119,13 @@ pub(crate) fn from_ten_bits(
     }
 }
 
-/// The signed number in the highest ten bits.
+/// Returns the signed number in the highest ten bits.
 fn highest_ten_bits(word: u32) -> f32 {
     (word.cast_signed() >> 22) as f32
 }
 
-/// Puts the values of all subcarriers from the `first` pair on into `rows`, which differ: the real part
-/// into the lowest ten bits and the imaginary one into the highest.
+/// Copies the values of all subcarriers, from the `first` pair on, to `rows`, which must differ. The lowest
+/// ten bits are the real part, the highest ten the imaginary part.
 fn spread_words<const N: usize>(
     payload: &[u8],
     n_pairs: usize,
@@ -164,13 +164,13 @@ pub(crate) fn from_bytes(payload: &[u8], values: &mut Vec<Complex32>) {
     );
 }
 
-/// How a chip packs a complex value into 32 bits: sign and magnitude of the real part, then of the
-/// imaginary one, then an exponent that both share.
+/// The packing of a complex value in 32 bits by a chip: sign and magnitude of the real part, then of the
+/// imaginary part, then a shared exponent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Float {
-    /// Bits of a part with its sign.
+    /// Bits of a part, including its sign.
     pub(crate) mantissa_bits: u32,
-    /// Bits of the exponent with its sign.
+    /// Bits of the exponent, including its sign.
     pub(crate) exponent_bits: u32,
 }
 
@@ -178,8 +178,8 @@ pub(crate) struct Float {
 const BLOCK_BITS: i32 = 10;
 
 impl Float {
-    /// Reads packed values, scaled together so that the largest one fits into ten bits; what is smaller
-    /// than one then is cut off, as the chip's tools do.
+    /// Reads packed values, and scales them together so that the largest part has ten bits. Fractions are cut
+    /// off, as in the chip's tools.
     pub(crate) fn read(self, payload: &[u8], values: &mut Vec<Complex32>) {
         let (words, _) = payload.as_chunks::<4>();
         let words = || words.iter().map(|word| u32::from_le_bytes(*word));
@@ -202,13 +202,13 @@ impl Float {
         }));
     }
 
-    /// How far to the left the sign of each part has to go.
+    /// Returns the left shifts that move the sign of each part to the highest bit.
     fn sign_shifts(self) -> (u32, u32) {
         let im = 32 - self.exponent_bits - self.mantissa_bits;
         (im - self.mantissa_bits, im)
     }
 
-    /// Magnitudes and exponent of a value.
+    /// Returns the magnitudes and the exponent of a value.
     fn split(self, word: u32) -> (u32, u32, i32) {
         let Self { mantissa_bits, exponent_bits } = self;
         let magnitude = (1 << (mantissa_bits - 1)) - 1;
@@ -219,27 +219,27 @@ impl Float {
 }
 
 const SIGN: u32 = 1 << 31;
-/// The exponent of single precision (IEEE 754).
+/// The exponent bias of single precision (IEEE 754).
 const EXPONENT_BIAS: i32 = 127;
 const FRACTION_BITS: u32 = 23;
 
-/// The highest bit that is set; far below any if none is.
+/// Returns the index of the highest set bit; a large negative number for 0.
 fn top_bit(magnitude: u32) -> i32 {
     let exponent = (magnitude.cast_signed() as f32).to_bits() >> FRACTION_BITS;
     exponent.cast_signed() - EXPONENT_BIAS
 }
 
-/// What is before the point of a number from 0 to 2047 with twelve significant bits: just less than a half
-/// is taken off, then it is rounded by adding what leaves no room for fractions. Unlike a cast it
-/// vectorises, because it needs no care for what does not fit.
+/// Returns the whole part of a number from 0 to 2047 with twelve significant bits. It subtracts just under
+/// one half, then rounds by adding a number that is too large for fractions. Unlike a cast it vectorises,
+/// because it has no check for values that do not fit.
 fn whole(number: f32) -> f32 {
     const NEARLY_HALF: f32 = 0.5 - 1.0 / 8192.0;
-    // In the middle of where single precision has whole numbers only.
+    // In the middle of the range where single precision has whole numbers only.
     const NO_FRACTIONS: f32 = (3 << (FRACTION_BITS - 1)) as f32;
     (number - NEARLY_HALF + NO_FRACTIONS) - NO_FRACTIONS
 }
 
-/// Two to a power that single precision has.
+/// Returns two to a power within the range of single precision.
 fn power_of_two(power: i32) -> f32 {
     f32::from_bits((power + EXPONENT_BIAS).cast_unsigned() << FRACTION_BITS)
 }

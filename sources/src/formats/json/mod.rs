@@ -11,9 +11,9 @@ pub(crate) use crate::formats::json::row_decoder::RowDecoder;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldType {
-    /// Whole numbers of 64 bits.
+    /// Signed whole numbers of 64 bits.
     Int,
-    /// Numbers.
+    /// Floating-point numbers of 64 bits.
     Float,
     /// True or false.
     Bool,
@@ -25,9 +25,9 @@ pub enum FieldType {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimeField {
-    /// One of the fields, which must hold numbers.
+    /// Name of the field with the time; the field must contain numbers.
     pub field: String,
-    /// The unit of time since the Unix epoch; "ms" by default.
+    /// The unit of the time since the Unix epoch; "ms" by default.
     #[serde(default)]
     pub unit: TimeUnit,
 }
@@ -58,7 +58,7 @@ impl TimeUnit {
     }
 }
 
-/// The first line of `bytes`, and how many bytes it and its end take. None if its end is not there.
+/// Returns the first line of `bytes` without its end, and its length with it. None if its end is missing.
 pub(crate) fn line(bytes: &[u8], complete: bool) -> Option<(&[u8], usize)> {
     match memchr::memchr(b'\n', bytes) {
         Some(end) => Some((&bytes[..end], end + 1)),

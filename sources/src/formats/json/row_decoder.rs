@@ -1,4 +1,4 @@
-//! Rows from JSON objects: only the declared fields are taken, and nothing is allocated for a row.
+//! Rows from JSON objects. The decoder reads only the declared fields, and does not allocate per row.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visito
 use crate::formats::json::{TimeField, line};
 use crate::{Content, DecodeError, Decoded, Decoder, DecoderMemory, Row, Split, Value};
 
-/// Keys that are remembered of an object.
+/// The most remembered keys of an object.
 const MAX_KEYS: usize = 64;
 
-/// Reads objects, one a line or several in a message; remembers nothing that matters.
+/// Reads objects, one per line or several in a message. Its cache does not affect the rows.
 #[derive(Debug)]
 pub(crate) struct RowDecoder {
     names: Vec<String>,
-    /// The keys of the latest objects in their order, with the field that each is: those of the next
-    /// one are likely the same.
+    /// The keys of the latest objects in order, each with its field. The next object probably has the same
+    /// keys.
     keys: Vec<(String, Option<usize>)>,
     time: usize,
     time_ns: i64,
@@ -41,7 +41,7 @@ impl RowDecoder {
     fn read(&mut self, line: &[u8]) -> Result<i64, DecodeError> {
         self.values.fill(Value::Null);
         self.text.clear();
-        // Once for all of the line, rather than for each text in it.
+        // Checks the line once, instead of each text in it.
         let line = str::from_utf8(line).map_err(|_| DecodeError::Json)?;
         let mut json = serde_json::Deserializer::from_str(line);
         let Self { names, keys, values, text, .. } = self;
@@ -82,7 +82,7 @@ impl Decoder for RowDecoder {
     fn recall(&mut self, _: DecoderMemory) {}
 }
 
-/// Takes the declared fields of an object.
+/// Reads the declared fields of an object.
 struct Object<'a> {
     names: &'a [String],
     keys: &'a mut Vec<(String, Option<usize>)>,
@@ -149,7 +149,7 @@ impl Visitor<'_> for Name<'_> {
     }
 }
 
-/// Takes a value that a column can hold; anything else is none.
+/// Reads a value that fits a column; other values become null.
 struct Scalar<'a>(&'a mut String);
 
 impl<'de> DeserializeSeed<'de> for Scalar<'_> {

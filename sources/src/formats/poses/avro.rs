@@ -1,4 +1,4 @@
-//! Pose frames as Avro, each behind a zero byte and the number of its schema.
+//! Pose frames as Avro, each after a zero byte and the number of its schema.
 //!
 //! Source: Confluent Schema Registry, wire format.
 
@@ -13,7 +13,7 @@ use crate::{Content, DecodeError, Decoded, Decoder, DecoderMemory, Split};
 /// Zero byte and number.
 const PREFIX_BYTES: usize = 5;
 
-/// Reads frames, one a message. What it remembers are schemas, which can be asked for again.
+/// Reads frames, one per message. Its only state is schemas, which it can request again.
 #[derive(Debug, Default)]
 pub(crate) struct AvroPoses {
     /// Schemas and their readers, by number.
@@ -21,7 +21,7 @@ pub(crate) struct AvroPoses {
 }
 
 impl AvroPoses {
-    /// The frames of a message whose schema is known; none if there is something else in it.
+    /// Reads the frames of a message whose schema is known. None if the message contains anything else.
     fn read(reader: &mut Reader, message: &[u8]) -> Option<Vec<PoseFrame>> {
         let used = reader.decode(message).ok()?;
         let batch = reader.flush().ok()??;
@@ -42,7 +42,7 @@ impl Decoder for AvroPoses {
             return Decoded::NeedsSchema(number);
         };
         let Some(frames) = Self::read(reader, bytes) else {
-            // A reader that stopped in the middle would go on there.
+            // A reader that stopped within a message would continue there, so it is replaced.
             let schema = schema.clone();
             return self.learn(number, &schema).map_or(Decoded::NeedsSchema(number), |()| bad);
         };
@@ -119,7 +119,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes behind a number that is known, it is used or bad, and nothing panics.
+        /// Any bytes after a known schema number are used or bad, and nothing panics.
         #[test]
         fn survives_garbage(garbage in prop::collection::vec(any::<u8>(), 0..300)) {
             let (mut message, schema) = message();

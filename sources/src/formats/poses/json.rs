@@ -5,7 +5,7 @@ use schemas::PoseFrame;
 use crate::formats::json::line;
 use crate::{Content, DecodeError, Decoded, Decoder, DecoderMemory, Split};
 
-/// Reads frames; remembers nothing.
+/// Reads frames; it has no state.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct JsonPoses;
 

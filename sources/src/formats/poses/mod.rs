@@ -1,4 +1,4 @@
-//! Pose frames that something else has made.
+//! Pose frames from other programs.
 
 mod avro;
 mod json;
@@ -13,12 +13,12 @@ pub(crate) use crate::formats::poses::json::JsonPoses;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PoseFormat {
-    /// As JSON.
+    /// JSON, one frame per line.
     #[default]
     Json,
-    /// As Avro, each in a message of its own, behind a zero byte and the number of its schema.
+    /// Avro, one frame per message, after a zero byte and the number of its schema.
     Avro {
-        /// URL of the schema registry, which speaks Confluent's API.
+        /// URL of the schema registry, which must support Confluent's API.
         registry: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Numbers in the byte order of whoever captured.
+//! Numbers in the byte order of the host that captured them.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,14 +10,14 @@ pub(super) enum ByteOrder {
 }
 
 impl ByteOrder {
-    /// The order in which a number of 32 bits says one of these, and which.
+    /// Returns the byte order in which `bytes` are one of `numbers`, and that number.
     pub(super) fn of(bytes: [u8; 4], numbers: &[u32]) -> Option<(Self, u32)> {
         [(Self::Little, u32::from_le_bytes(bytes)), (Self::Big, u32::from_be_bytes(bytes))]
             .into_iter()
             .find(|(_, number)| numbers.contains(number))
     }
 
-    /// The number of 32 bits at a place; 0 where there is none.
+    /// Returns the 32-bit number at an offset; 0 after the end.
     pub(super) fn long(self, bytes: &[u8], at: usize) -> u32 {
         let bytes = bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
         match self {
@@ -26,7 +26,7 @@ impl ByteOrder {
         }
     }
 
-    /// The number of 16 bits at a place; 0 where there is none.
+    /// Returns the 16-bit number at an offset; 0 after the end.
     pub(super) fn short(self, bytes: &[u8], at: usize) -> u16 {
         let bytes = bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
         match self {

@@ -1,4 +1,4 @@
-//! Captures of a network: the datagrams in a file, with the time and the device they came from.
+//! Network captures: the datagrams in a file, with their times and senders.
 
 mod byte_order;
 mod packet;
@@ -13,7 +13,7 @@ use crate::framing::network::pcapng::Pcapng;
 
 pub(crate) use crate::framing::network::packet::{Packet, datagram};
 
-/// So many bytes tell whether a capture begins.
+/// The number of bytes that suffice to recognise a capture.
 pub(crate) const MAGIC_BYTES: usize = pcap::FILE_HEADER_BYTES;
 
 /// The format of a network capture.
@@ -23,21 +23,22 @@ pub(crate) enum NetworkCapture {
     Pcapng(Pcapng),
 }
 
-/// The format of a capture that begins here, if one does, and the bytes of its signature.
+/// Returns the format of a capture that starts with `bytes`, and the bytes of its file header. None if no
+/// capture starts here.
 pub(crate) fn begins(bytes: &[u8]) -> Option<(NetworkCapture, usize)> {
     let pcap = pcap::begins(bytes).map(|it| (NetworkCapture::Pcap(it), pcap::FILE_HEADER_BYTES));
-    // The block that says it is one like the others.
+    // The first block, which identifies pcapng, is a block like the others.
     pcap.or_else(|| Some((NetworkCapture::Pcapng(pcapng::begins(bytes)?), 0)))
 }
 
-/// True if some bytes are too few to tell whether a capture begins, as far as they go.
+/// True if `bytes` may start a capture but are too short to decide.
 pub(crate) fn may_begin(bytes: &[u8]) -> bool {
     let begin = |magic: [u8; 4]| bytes.iter().zip(magic).all(|(byte, of_magic)| *byte == of_magic);
     bytes.len() < MAGIC_BYTES && pcap::magics().chain([pcapng::MAGIC]).any(begin)
 }
 
 impl NetworkCapture {
-    /// The end of the first packet, or another result.
+    /// Finds the end of the first packet.
     pub(crate) fn split(&self, bytes: &[u8], complete: bool) -> Split {
         match self {
             Self::Pcap(pcap) => pcap.split(bytes, complete),
@@ -45,7 +46,7 @@ impl NetworkCapture {
         }
     }
 
-    /// Reads what [`NetworkCapture::split`] has cut: a packet, if it is one.
+    /// Reads a record that [`NetworkCapture::split`] has found. None if it is not a packet.
     pub(crate) fn packet<'a>(&mut self, record: &'a [u8]) -> Option<Packet<'a>> {
         match self {
             Self::Pcap(pcap) => Some(pcap.packet(record)),

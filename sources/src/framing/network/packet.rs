@@ -1,4 +1,4 @@
-//! The datagrams in what was captured.
+//! The datagrams in captured packets.
 //!
 //! Source: tcpdump.org "Link-layer header types", RFC 791, RFC 8200, RFC 768.
 
@@ -13,16 +13,16 @@ const ETHER_VLAN: [u16; 2] = [0x8100, 0x88A8];
 /// A packet of a capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Packet<'a> {
-    /// Nanoseconds since the Unix epoch, if the capture tells.
+    /// Nanoseconds since the Unix epoch, if the capture contains it.
     pub(crate) captured_at_ns: Option<i64>,
     /// The sender of a datagram.
     pub(crate) sender: Option<IpAddr>,
-    /// Its payload, if it is a datagram.
+    /// The payload, if the packet is a datagram.
     pub(crate) payload: Option<&'a [u8]>,
 }
 
 impl<'a> Packet<'a> {
-    /// The packet in a frame of a link.
+    /// Reads the packet in a link-layer frame.
     pub(super) fn new(captured_at_ns: Option<i64>, link_type: u32, frame: &'a [u8]) -> Self {
         let datagram = ip_packet(link_type, frame).and_then(datagram);
         let (sender, payload) = datagram.map(|it| (it.sender, it.payload)).unzip();
@@ -30,7 +30,7 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// The IP packet in a frame of a link.
+/// Returns the IP packet in a link-layer frame, if there is one.
 fn ip_packet(link_type: u32, frame: &[u8]) -> Option<&[u8]> {
     let (mut protocol_at, mut packet_at) = match link_type {
         // Ethernet.
@@ -58,7 +58,7 @@ pub(crate) struct Datagram<'a> {
     pub(crate) payload: &'a [u8],
 }
 
-/// The UDP datagram that an IP packet is, if it is a whole one.
+/// Returns the UDP datagram in an IP packet, if there is a whole one.
 pub(crate) fn datagram(packet: &[u8]) -> Option<Datagram<'_>> {
     let (protocol, sender, header_bytes): (u8, IpAddr, usize) = match packet.first()? >> 4 {
         4 => {

@@ -20,36 +20,36 @@ const MAGIC_NS: u32 = 0xA1B2_3C4D;
 pub(crate) struct Pcap {
     order: ByteOrder,
     ns_per_fraction: u32,
-    /// Packets that are longer are cut to this.
+    /// Longer packets are cut to this length.
     longest: u32,
     link_type: u32,
 }
 
-/// The first bytes of captures.
+/// Returns the possible first bytes of captures.
 pub(super) fn magics() -> impl Iterator<Item = [u8; 4]> {
     [MAGIC_US, MAGIC_NS].into_iter().flat_map(|magic| [magic.to_le_bytes(), magic.to_be_bytes()])
 }
 
-/// The format of a capture that begins here, if one does.
+/// Returns the format of a capture that starts with `bytes`, if one does.
 pub(super) fn begins(bytes: &[u8]) -> Option<Pcap> {
     let magic = *bytes.first_chunk()?;
     let (order, magic) = ByteOrder::of(magic, &[MAGIC_US, MAGIC_NS])?;
     let ns_per_fraction = if magic == MAGIC_NS { 1 } else { 1000 };
     let header: &[u8; FILE_HEADER_BYTES] = bytes.first_chunk()?;
     let longest = order.long(header, 16);
-    // The upper bits tell of checksums at the end of frames.
+    // The upper bits describe checksums at the end of frames.
     let link_type = order.long(header, 20) & 0xFFFF;
     Some(Pcap { order, ns_per_fraction, longest, link_type })
 }
 
 impl Pcap {
-    /// The end of the first packet.
+    /// Finds the end of the first packet.
     pub(super) fn split(&self, bytes: &[u8], complete: bool) -> Split {
         let Some(header) = bytes.first_chunk::<PACKET_HEADER_BYTES>() else {
             return Split::missing(bytes, complete);
         };
         let n_bytes = PACKET_HEADER_BYTES + self.order.long(header, 8) as usize;
-        // What is damaged may ask for more than will ever come.
+        // A damaged length may exceed the rest of the input.
         let too_long = complete && bytes.len() < n_bytes;
         if !self.is_plausible(header) || too_long {
             let (margin, error) = (PACKET_HEADER_BYTES, DecodeError::Length);
@@ -58,7 +58,7 @@ impl Pcap {
         if bytes.len() < n_bytes { Split::missing(bytes, complete) } else { Split::Record(n_bytes) }
     }
 
-    /// True if a packet begins here, as far as can be seen: another one is behind it, or nothing.
+    /// True if a packet seems to begin here: after it another packet begins, or the input ends.
     fn begins(&self, bytes: &[u8]) -> bool {
         let header = bytes.first_chunk().filter(|header| self.is_plausible(header));
         let Some(header) = header else { return false };
@@ -69,7 +69,7 @@ impl Pcap {
         })
     }
 
-    /// True for a time that can be, and a packet that is as long as what was sent.
+    /// True if the time is valid, and the packet is as long as the sent one or cut to the limit.
     fn is_plausible(&self, header: &[u8; PACKET_HEADER_BYTES]) -> bool {
         let [fraction, captured, sent] = [4, 8, 12].map(|at| self.order.long(header, at));
         let fractions = 1_000_000_000 / self.ns_per_fraction;
@@ -77,7 +77,7 @@ impl Pcap {
         fraction < fractions && captured > 0 && whole && sent as usize <= LONGEST_PACKET
     }
 
-    /// A packet, as [`Pcap::split`] has cut it.
+    /// Reads a packet that [`Pcap::split`] has found.
     pub(super) fn packet<'a>(&self, record: &'a [u8]) -> Packet<'a> {
         let seconds = i64::from(self.order.long(record, 0));
         let fraction = i64::from(self.order.long(record, 4));
@@ -143,7 +143,7 @@ pub(crate) mod tests {
         packet
     }
 
-    /// The header of a capture, and the bytes before and after each payload in it.
+    /// The header of a capture, and a packet in it with this payload.
     pub(crate) fn sample(payload: &[u8]) -> (Vec<u8>, Vec<u8>) {
         let bytes = capture(false, MAGIC_US, 7, 101, &packet(payload));
         (bytes[..FILE_HEADER_BYTES].to_vec(), bytes[FILE_HEADER_BYTES..].to_vec())

@@ -1,4 +1,4 @@
-//! The newer file format, pcapng: blocks, of which some tell how others are to be read.
+//! The newer file format, pcapng: blocks, some of which describe others.
 //!
 //! Source: IETF draft-ietf-opsawg-pcapng.
 
@@ -8,7 +8,7 @@ use crate::framing::network::byte_order::ByteOrder;
 use crate::framing::network::packet::Packet;
 use crate::{DecodeError, Split};
 
-/// Type and length; the length is told again behind the body.
+/// Type and length; the length repeats after the body.
 const BLOCK_HEADER_BYTES: usize = 8;
 const SMALLEST_BLOCK_BYTES: usize = 12;
 /// No packet is longer; a larger length is damage.
@@ -21,10 +21,10 @@ const INTERFACE: u32 = 1;
 const OLD_PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
 const PACKET: u32 = 6;
-/// The option that tells in which units an interface counts time.
+/// The option with the time unit of an interface.
 const RESOLUTION: u16 = 9;
 const MICROSECONDS: u8 = 6;
-/// Interfaces of a section that are known.
+/// The most interfaces of a section; packets of further ones are ignored.
 const MOST_INTERFACES: usize = 8;
 
 /// The byte order of a section, and its interfaces.
@@ -38,11 +38,11 @@ pub(crate) struct Pcapng {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Interface {
     link_type: u16,
-    /// A power of ten, or with the highest bit one of two, that a second is divided by.
+    /// Exponent of the time units in a second: of ten, or of two if the highest bit is set.
     resolution: u8,
 }
 
-/// The byte order of a section that begins here, if one does.
+/// Returns the format of a section that starts with `bytes`, if one does.
 pub(super) fn begins(bytes: &[u8]) -> Option<Pcapng> {
     let magic = *bytes.get(8..)?.first_chunk()?;
     let (order, _) = ByteOrder::of(magic, &[BYTE_ORDER])?;
@@ -52,7 +52,7 @@ pub(super) fn begins(bytes: &[u8]) -> Option<Pcapng> {
 }
 
 impl Pcapng {
-    /// The end of the first block.
+    /// Finds the end of the first block.
     pub(super) fn split(&self, bytes: &[u8], complete: bool) -> Split {
         if bytes.len() < BLOCK_HEADER_BYTES {
             return Split::missing(bytes, complete);
@@ -72,12 +72,12 @@ impl Pcapng {
         bytes.get(..self.order.long(bytes, 4) as usize).is_some_and(|block| self.is_block(block))
     }
 
-    /// True if a block says the same length at both ends.
+    /// True if a block has the same length at both ends.
     fn is_block(&self, block: &[u8]) -> bool {
         may_be(block.len()) && self.order.long(block, block.len() - 4) as usize == block.len()
     }
 
-    /// Reads a block, as [`Pcapng::split`] has cut it: a packet, if it is one.
+    /// Reads a block that [`Pcapng::split`] has found. None if it is not a packet.
     pub(super) fn packet<'a>(&mut self, block: &'a [u8]) -> Option<Packet<'a>> {
         let body = block.get(BLOCK_HEADER_BYTES..block.len().checked_sub(4)?)?;
         match self.order.long(block, 0) {
@@ -104,7 +104,7 @@ impl Pcapng {
         }
     }
 
-    /// The time resolution of an interface, by its options.
+    /// Returns the time resolution of an interface, by its options; microseconds by default.
     fn resolution(&self, body: &[u8]) -> u8 {
         let mut options = body.get(8..).unwrap_or_default();
         while options.len() > 4 {
@@ -121,7 +121,7 @@ impl Pcapng {
         self.interfaces[..self.n_interfaces].get(number).copied()
     }
 
-    /// A packet that tells its interface and its time.
+    /// Reads a packet with an interface and a time.
     fn timed<'a>(&self, interface: usize, body: &'a [u8]) -> Option<Packet<'a>> {
         let interface = self.interface(interface)?;
         let time = u64::from(self.order.long(body, 4)) << 32 | u64::from(self.order.long(body, 8));
@@ -136,7 +136,7 @@ fn may_be(n_bytes: usize) -> bool {
 }
 
 impl Interface {
-    /// Nanoseconds since the Unix epoch; none for a time that is beyond all calendars.
+    /// Converts a time to nanoseconds since the Unix epoch; None if it is out of range.
     fn as_ns(self, time: u64) -> Option<i64> {
         let exponent = u32::from(self.resolution & 0x7F);
         let base: u128 = if self.resolution & 0x80 == 0 { 10 } else { 2 };
@@ -191,7 +191,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// The header of a capture, and the bytes before and after each payload in it.
+    /// The header of a capture, and a packet in it with this payload.
     pub(crate) fn sample(payload: &[u8]) -> (Vec<u8>, Vec<u8>) {
         let order = Order { big_endian: false };
         (order.header(), order.packet(&pcap::tests::packet(payload)))

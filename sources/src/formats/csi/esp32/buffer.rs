@@ -1,4 +1,4 @@
-//! Which subcarriers the values of a chip's buffer belong to.
+//! The subcarriers of the values in a chip's buffer.
 //!
 //! Source: ESP-IDF Programming Guide, "Wi-Fi Channel State Information", the tables of each chip.
 
@@ -11,7 +11,7 @@ pub(crate) enum Secondary {
     Below,
 }
 
-/// The chips whose buffers are alike.
+/// Groups of chips with the same buffer layout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Chips {
     /// ESP32, S2, S3 and C3: the legacy training field, then one or two HT fields.
@@ -21,8 +21,8 @@ pub(crate) enum Chips {
     Recent,
 }
 
-/// The subcarrier of each value; a length that only one kind of chips has tells the kind. Lengths that no
-/// table has are counted from 0.
+/// Returns the subcarrier of each value. A length that only one group of chips has overrides `chips`. Values
+/// of an unknown length are numbered from 0.
 pub(crate) fn subcarriers(n_values: usize, secondary: Secondary, chips: Chips) -> Vec<i16> {
     use Secondary::{Above, Below, None};
     let around = |above: i16, below: i16| (0..above).chain(-below..0);
@@ -47,7 +47,7 @@ pub(crate) fn subcarriers(n_values: usize, secondary: Secondary, chips: Chips) -
         Above => (-64..0).collect(),
     };
     let wide = || around(64, 64).collect::<Vec<_>>();
-    // With space-time coding, edges of the HT fields are left out.
+    // With space-time coding, the buffer omits edges of the HT fields.
     let parts: Vec<Vec<i16>> = match (n_values, secondary) {
         (64, _) => vec![legacy],
         (128, _) => vec![legacy.clone(), legacy],

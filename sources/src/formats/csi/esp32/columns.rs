@@ -5,7 +5,7 @@ use crate::formats::csi::esp32::buffer::Chips;
 
 /// More columns than any variant has.
 pub(super) const MAX_COLUMNS: usize = 32;
-/// Of a line of esp-radar, which may have its values in base64: without the gain, and with it.
+/// Columns of an esp-radar line, whose values may be in base64: without the gain, and with it.
 pub(super) const ESP_RADAR_COLUMNS: [usize; 2] = [27, 29];
 
 /// Columns of a variant, counted from `CSI_DATA`.
@@ -48,7 +48,7 @@ const ESP_CSI_V2: Columns = Columns {
     timestamp: 9,
     chips: Chips::Recent,
 };
-/// Of chips that do not tell their gain.
+/// For chips that do not report their gain.
 const ESP_CSI_V2_WITHOUT_GAIN: Columns =
     Columns { gains: None, channel: 6, timestamp: 7, ..ESP_CSI_V2 };
 const ESP_RADAR_WITHOUT_GAIN: Columns = Columns { gains: None, ..ESP_RADAR };
@@ -66,19 +66,20 @@ const ESP_RADAR: Columns = Columns {
 };
 
 impl Columns {
-    /// Columns of a line before its values.
+    /// Counts the columns of a line before its values.
     pub(super) fn count(columns: &[u8]) -> usize {
         1 + memchr::memchr_iter(b',', columns).count()
     }
 
-    /// Parts a line into its fields, with the blanks around them, and finds its variant by their number.
+    /// Splits a line into fields, which keep the blanks around them. Returns the variant with that number of
+    /// fields.
     pub(super) fn read<'a>(
         columns: &'a str,
         fields: &mut [&'a str; MAX_COLUMNS],
     ) -> Result<&'static Self, DecodeError> {
         let mut n_columns = 0;
         let mut start = 0;
-        // Fields are so short that looking at each byte is the fastest.
+        // Fields are short, so a byte-by-byte search is the fastest.
         let ends = (0..columns.len()).filter(|at| columns.as_bytes()[*at] == b',');
         for end in ends.chain([columns.len()]) {
             let field = fields.get_mut(n_columns).ok_or(DecodeError::Columns)?;

@@ -1,10 +1,10 @@
 //! ESP32: the text lines of the ESP32-CSI-Tool (Hernandez), of Espressif's esp-csi, v1 and v2, and of the
 //! console of esp-radar.
 //!
-//! A line is `CSI_DATA`, columns, and a bracketed list of numbers: the imaginary and the real part of
-//! each subcarrier in turn; or the bytes of the list in base64. Logs hold headers, other output and lines
-//! glued together; a record starts at the last `CSI_DATA` before its list. Every number of the list is
-//! kept, in its order.
+//! A line is `CSI_DATA`, columns, and a bracketed list of numbers: the imaginary and the real part of each
+//! subcarrier in turn. Some lines have the bytes of the list in base64 instead. Logs also contain headers,
+//! other output, and lines without a line break between them. A record starts at the last `CSI_DATA` before
+//! its list. The decoder keeps every number of the list, in order.
 //!
 //! Source: ESP32-CSI-Tool `_components/csi_component.h`; esp-csi `csi_recv/main/app_main.c` and
 //! `esp-radar/console_test/main/app_main.c`; ESP-IDF Programming Guide, "Wi-Fi Channel State
@@ -33,29 +33,29 @@ use crate::formats::csi::values::from_bytes;
 use crate::{Counter, DecodeError, DeviceFrame, DeviceTime, Split};
 
 const MARKER: &[u8] = b"CSI_DATA,";
-/// Finds the last one.
+/// Finds the last marker.
 static LAST_MARKER: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(MARKER));
 /// The beginning of a header line.
 const HEADER: &[u8] = b"type,";
-/// A longer line is no record: the longest known list has 612 numbers.
+/// A longer line is not a record: the longest known list has 612 numbers.
 const LONGEST_LINE: usize = 16 * 1024;
-/// Values of a frame at most; the longest known list has 306.
+/// The most values of a frame; the longest known list has 306.
 const MAX_VALUES: usize = 1024;
-/// Steps of the gain that the Fourier transform adds, in a dB.
+/// Steps per dB of the gain that the Fourier transform adds.
 const FFT_STEPS_PER_DB: f32 = 4.0;
 
-/// Lines of a board. Capture times are the chip's 32-bit microsecond clock.
+/// Decodes the lines of a board. Capture times are the chip's 32-bit microsecond clock.
 #[derive(Debug, Default)]
 pub(crate) struct Esp32 {
     layouts: Layouts<LayoutOf>,
     values: Vec<Complex32>,
     numbers: Vec<i16>,
-    /// Room to read numbers in.
+    /// Scratch space of the number parser, reused.
     digits: Vec<u32>,
     bytes: Vec<u8>,
 }
 
-/// What a layout is made for: values, secondary channel, chips, bandwidth and channel.
+/// The key of a layout: values, secondary channel, chips, bandwidth and channel.
 type LayoutOf = (usize, Secondary, Chips, u16, u16);
 
 impl Format for Esp32 {
@@ -68,7 +68,7 @@ impl Format for Esp32 {
             }
             None => return Split::NeedsMore,
         };
-        // Another record may be glued to the list of the first.
+        // The next record may follow the list without a line break.
         let line = &bytes[..used];
         let list_end = memchr(b']', line).map_or(used, |at| at + 1);
         let glued = line[list_end..].windows(MARKER.len()).position(|text| text == MARKER);
@@ -92,7 +92,7 @@ impl Format for Esp32 {
         let list = &record[list_at + 1..];
         let list_bytes = memchr(b']', list).ok_or(DecodeError::Truncated)?;
         self.read_list(&list[..list_bytes])?;
-        // What follows the last comma opens the list.
+        // The last comma separates the columns from the start of the list.
         let columns = &record[marker_at..list_at];
         let end = memchr::memrchr(b',', columns).unwrap_or(0);
         self.frame(&columns[..end])
@@ -100,7 +100,7 @@ impl Format for Esp32 {
 }
 
 impl Esp32 {
-    /// Reads numbers that blanks and commas part, as (imaginary, real) pairs.
+    /// Reads (imaginary, real) pairs of numbers, separated by blanks and commas.
     fn read_list(&mut self, list: &[u8]) -> Result<(), DecodeError> {
         numbers::read(list, &mut self.digits, &mut self.numbers)?;
         let (pairs, rest) = self.numbers.as_chunks::<2>();
@@ -187,18 +187,18 @@ fn layout((n_values, secondary, chips, bandwidth_mhz, channel): LayoutOf) -> Csi
     }
 }
 
-/// The gain in dB, and what makes values independent of it.
+/// Returns the automatic gain in dB, and the factor that removes both gains from the values.
 fn gain((agc_db, fft_steps): (f32, f32)) -> (f32, f32) {
     let gain_db = agc_db + signed_byte(fft_steps) / FFT_STEPS_PER_DB;
     (agc_db, 10_f32.powf(gain_db / -20.0))
 }
 
-/// What some boards print as if it had no sign.
+/// Converts a signed byte that some boards print as an unsigned one.
 fn signed_byte(printed: f32) -> f32 {
     if printed > i8::MAX.into() { printed - 256.0 } else { printed }
 }
 
-/// A number of 32 bits, which some boards print as if it had a sign.
+/// Parses an unsigned 32-bit number, which some boards print as a signed one.
 fn wrapping(field: &str) -> Result<u32, DecodeError> {
     number(field).or_else(|_| number(field).map(i32::cast_unsigned))
 }

@@ -1,27 +1,27 @@
-//! Lists of numbers, the inner loop of text: first all places where numbers part, eight bytes at a time,
-//! then each number from its last four digits. So no step waits for the one before it.
+//! Lists of numbers, the inner loop of the text decoder. It first finds all separators, eight bytes at a
+//! time, then reads each number from its last four digits. So no step depends on the step before it.
 
 use crate::DecodeError;
 
 const MAX_DIGITS: usize = 4;
-/// The last bytes of four, by their number.
+/// Masks for the last `n` of four bytes, by `n`.
 const OF_LAST: [u32; 8] = [0, 0xFF00_0000, 0xFFFF_0000, 0xFFFF_FF00, 0xFFFF_FFFF, 0, 0, 0];
 /// '0' in each byte.
 const ZEROS: u32 = 0x3030_3030;
-/// Added to a digit it does not reach the highest bit; added to anything larger it does.
+/// Added to a digit, it does not reach the highest bit; added to any larger byte, it does.
 const ABOVE_NINE: u32 = 0x7676_7676;
 const HIGHEST_BITS: u32 = 0x8080_8080;
 const BLANKS: u64 = 0x2020_2020_2020_2020;
 const COMMAS: u64 = 0x2C2C_2C2C_2C2C_2C2C;
 const LOWER_BITS: u64 = 0x7F7F_7F7F_7F7F_7F7F;
 const WORD_BYTES: usize = 8;
-/// Times the lowest bits of eight bytes, it has them all in the highest byte.
+/// Multiplied by the lowest bits of eight bytes, it collects them in the highest byte.
 const TO_HIGHEST_BYTE: u64 = 0x0102_0408_1020_4080;
 const BLOCK_BYTES: usize = 64;
-/// About as many numbers as a block has.
+/// The approximate number count of a block.
 const AT_ONCE: usize = 16;
 
-/// Reads numbers that blanks and commas part. `room` is used again.
+/// Reads numbers separated by blanks and commas. `room` is reused scratch space.
 pub(super) fn read(
     list: &[u8],
     room: &mut Vec<u32>,
@@ -36,7 +36,7 @@ pub(super) fn read(
     Ok(())
 }
 
-/// Boards that multiply by their gain may print longer numbers, seldom.
+/// Reads longer numbers, which boards that multiply by their gain print in rare cases.
 #[cold]
 fn read_slowly(list: &[u8], numbers: &mut Vec<i16>) -> Result<(), DecodeError> {
     let texts = list.split(|byte| b" ,".contains(byte)).filter(|text| !text.is_empty());
@@ -48,8 +48,8 @@ fn read_slowly(list: &[u8], numbers: &mut Vec<i16>) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// Puts the digits of each number in the place of its end. Gives how many there are; none if one of them is
-/// no number of up to four digits.
+/// Replaces each end by the digits of its number, and returns the count. None if one of them is not a number
+/// of up to four digits.
 fn find_digits(list: &[u8], ends: &mut [u32]) -> Option<usize> {
     let (mut n_numbers, mut start, mut longest, mut high) = (0, 0, 0, 0);
     for idx in 0..ends.len() {
@@ -57,7 +57,7 @@ fn find_digits(list: &[u8], ends: &mut [u32]) -> Option<usize> {
         if end > start {
             let negative = list[start] == b'-';
             let n_digits = end - start - usize::from(negative);
-            // None at all is the most.
+            // No digits at all wrap around to the largest length.
             longest = longest.max(n_digits.wrapping_sub(1));
             let digits = (last_bytes(list, end) ^ ZEROS) & OF_LAST[n_digits % OF_LAST.len()];
             high |= digits.wrapping_add(ABOVE_NINE) | digits;
@@ -70,7 +70,7 @@ fn find_digits(list: &[u8], ends: &mut [u32]) -> Option<usize> {
     good.then_some(n_numbers)
 }
 
-/// The place of each blank and comma, and the end.
+/// Finds the offset of each blank and comma, and of the end.
 fn find_ends(list: &[u8], ends: &mut Vec<u32>) {
     ends.clear();
     let (blocks, rest) = list.as_chunks::<BLOCK_BYTES>();
@@ -83,7 +83,7 @@ fn find_ends(list: &[u8], ends: &mut Vec<u32>) {
     ends.push(list.len() as u32);
 }
 
-/// A bit for each blank and comma.
+/// Returns a bit mask of the blanks and commas.
 fn parts(block: &[u8; BLOCK_BYTES]) -> u64 {
     let (words, _) = block.as_chunks::<WORD_BYTES>();
     words.iter().rev().fold(0, |bits, word| {
@@ -97,8 +97,8 @@ fn nonzero(word: u64) -> u64 {
     ((word & LOWER_BITS) + LOWER_BITS) | word
 }
 
-/// Appends the places of the bits that are set. Several at once, whether there are so many or not: so
-/// it hardly ever depends on what comes.
+/// Appends the places of the set bits. The loop writes a fixed number at once and truncates the surplus, so
+/// its branches rarely depend on the data.
 fn push_places(mut bits: u64, at: u32, places: &mut Vec<u32>) {
     let (n_before, n_places) = (places.len(), bits.count_ones() as usize);
     while bits != 0 {
@@ -112,7 +112,7 @@ fn push_places(mut bits: u64, at: u32, places: &mut Vec<u32>) {
     places.truncate(n_before + n_places);
 }
 
-/// The number that has these digits, and its sign in the highest bit of the first.
+/// Converts four digits, the first in the lowest byte, to a number. Bit 7 is its sign.
 fn number(digits: u32) -> i16 {
     let sign = -((digits >> 7) as i16 & 1);
     let pairs = (digits & 0x000F_000F) * 10 + (digits >> 8 & 0x000F_000F);
@@ -120,7 +120,7 @@ fn number(digits: u32) -> i16 {
     (value ^ sign) - sign
 }
 
-/// The four bytes before a place, the last in the highest byte; zeros before the first.
+/// Returns the four bytes before `end`, the last in the highest byte. Bytes before the list are zero.
 fn last_bytes(list: &[u8], end: usize) -> u32 {
     if let Some(bytes) = list[..end].last_chunk() {
         return u32::from_le_bytes(*bytes);

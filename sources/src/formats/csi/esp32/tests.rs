@@ -47,7 +47,7 @@ fn reads_every_variant() {
     }
 }
 
-/// Boards print numbers of 32 bits as if they had a sign, and bytes as if they had none.
+/// Boards print 32-bit numbers as signed, and bytes as unsigned.
 #[test]
 fn signs_are_undone() {
     let v1 = V1_LINE.replace(",17,", ",-2,").replace("2751923", "-1000");
@@ -111,7 +111,7 @@ fn waits_for_the_end_of_a_line() {
 }
 
 proptest! {
-    /// Whatever comes, nothing panics, and whatever is said to be used is there.
+    /// Any input decodes without a panic, and the reported lengths are within the input.
     #[test]
     fn survives_garbage(line in "(CSI_DATA,)?[0-9a-f,\\[\\] -]{0,80}\n?") {
         steps(CsiFormat::Esp32, line.as_bytes(), &mut collector());

@@ -19,7 +19,7 @@ pub(super) fn read(csi: &Csi<'_>, values: &mut Vec<Complex32>) -> Result<Vec<i16
     let data = body(matrix, n_values)?;
     let (numbers, _) = data.as_chunks::<VALUE_BYTES>();
     values.clear();
-    // Tones change fastest, then streams, then antennas: the columns come first.
+    // Tones vary fastest, then streams, then antennas: column-major order.
     values.extend(numbers.iter().map(|number| {
         let part = |at: usize| f64::from_le_bytes(array(number, at)) as f32;
         Complex32::new(part(0), part(8))
@@ -27,7 +27,7 @@ pub(super) fn read(csi: &Csi<'_>, values: &mut Vec<Complex32>) -> Result<Vec<i16
     Ok(indices.iter().map(|index| i16::from_le_bytes(*index)).collect())
 }
 
-/// The numbers of a matrix of so many complex values.
+/// Returns the bytes of a matrix of `n_values` complex values.
 fn body(matrix: &[u8], n_values: usize) -> Result<&[u8], DecodeError> {
     let [b'B', b'B', b'v', version, n_dimensions] = array(matrix, 0) else {
         return Err(DecodeError::Header);
@@ -41,7 +41,7 @@ fn body(matrix: &[u8], n_values: usize) -> Result<&[u8], DecodeError> {
     let product = (0..n_dimensions.min(MAX_DIMENSIONS))
         .try_fold(1_u64, |product, nth| product.checked_mul(dimension(nth)));
     let tail = 5 + n_dimensions * dimension_bytes;
-    // Complex, double, of 64 bits; columns first.
+    // Complex, double, 64 bits, column-major.
     let [complex, element, bits, order] = array(matrix, tail);
     let known = complex == b'C' && element == b'D' && bits == 64 && order == b'C';
     if n_dimensions > MAX_DIMENSIONS || product != Some(n_values as u64) || !known {

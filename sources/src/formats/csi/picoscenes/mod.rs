@@ -1,11 +1,11 @@
 //! PicoScenes: frames of many radios, each in its own packing, in segments with names and versions.
 //!
-//! A frame is a header, segments and the received frame. Of the segments, `CSI` and `RxSBasic` are used,
-//! and `MVMExtra` for the clock of AX200 and AX210 cards; others are left out.
+//! A frame is a header, segments and the received frame. The decoder uses the segments `CSI` and `RxSBasic`,
+//! and `MVMExtra` for the clock of AX200 and AX210 cards. It skips all others.
 //!
-//! Source: Z. Jiang et al., "Eliminating the barriers: demystifying Wi-Fi baseband design and introducing
-//! the PicoScenes Wi-Fi sensing platform", IEEE Internet of Things Journal 2022; the structures that csiread lists in
-//! `_picoscenes.h`, and those of `RxSBasicSegment` in RXS-Parsing-Core.
+//! Source: Z. Jiang et al., "Eliminating the barriers: demystifying Wi-Fi baseband design and introducing the
+//! PicoScenes Wi-Fi sensing platform", IEEE Internet of Things Journal 2022; the structures that csiread
+//! lists in `_picoscenes.h`, and those of `RxSBasicSegment` in RXS-Parsing-Core.
 
 mod matrix;
 mod segments;
@@ -40,10 +40,10 @@ const QCA_9300: u16 = 0x9300;
 const INTEL_AX: [u16; 2] = [0x2000, 0x2100];
 const SOFTWARE_DEFINED: [u16; 2] = [0x1234, 0x1000];
 
-/// Tones that some firmware adds in the middle of 160 MHz: how many come with them, and where they are.
+/// Tones that some firmware adds in the middle of 160 MHz: the number of tones with them, and their range.
 const JUNK: [(usize, std::ops::Range<usize>); 2] = [(498, 242..256), (2020, 996..1024)];
 
-/// A recording. Capture times are those of the radio.
+/// Decodes a recording. Capture times are those of the radio.
 #[derive(Debug, Default)]
 pub(crate) struct Picoscenes {
     layouts: Layouts<LayoutOf>,
@@ -63,9 +63,9 @@ struct LayoutOf {
     n_tx: usize,
     n_rx: usize,
     antenna_selection: u8,
-    /// The subcarriers, if the frame tells.
+    /// The subcarriers, if the frame contains them.
     indices: Option<Vec<i16>>,
-    /// Their offset from the usual ones, otherwise.
+    /// The offset from the usual subcarriers, if the frame does not contain its own.
     subcarrier_offset: i16,
 }
 
@@ -81,7 +81,7 @@ impl Format for Picoscenes {
         if bytes.len() >= used {
             return Split::Record(used);
         }
-        // What is damaged may ask for more than will ever come.
+        // A damaged length may exceed the rest of the input.
         let next = memchr::memmem::find(&bytes[HEADER_BYTES..], &MAGIC.to_le_bytes());
         match next.filter(|_| complete) {
             Some(at) => Split::Bad(HEADER_BYTES + at - LENGTH_BYTES, DecodeError::Truncated),
@@ -124,14 +124,14 @@ impl Format for Picoscenes {
     }
 }
 
-/// True if a frame begins here.
+/// True if `bytes` begin with a frame.
 fn begins(bytes: &[u8]) -> bool {
     let lengths = HEADER_BYTES - LENGTH_BYTES..LONGEST_FRAME;
     bytes.len() >= 8 && u32_le(bytes, 4) == MAGIC && lengths.contains(&(u32_le(bytes, 0) as usize))
 }
 
-/// When the radio measured, by one clock for all frames of a recording. Cards with a clock of 32 bits leave
-/// the timestamp out of many frames: where that clock stands still, the host's is used instead.
+/// Returns the capture time, by one clock for all frames of a recording. Cards with a 32-bit clock omit the
+/// timestamp in many frames. If that clock is missing or 0, the host's clock replaces it.
 fn time(device: u16, basic: Basic, clock_us: Option<u32>) -> DeviceTime {
     let ns = |units: u64, ns_per_unit: i64| {
         let units = i64::try_from(units).ok().filter(|units| *units > 0)?;
@@ -150,14 +150,14 @@ fn time(device: u16, basic: Basic, clock_us: Option<u32>) -> DeviceTime {
 }
 
 impl Picoscenes {
-    /// Reads the values; gives what their layout is made for.
+    /// Reads the values; returns the key of their layout.
     fn read_csi(&mut self, mut csi: Csi<'_>) -> Result<LayoutOf, DecodeError> {
         let antennas = 1..=MAX_ANTENNAS;
         if !antennas.contains(&csi.n_rx) || !(1..=MAX_TONES).contains(&csi.n_tones) {
             return Err(DecodeError::Antennas);
         }
         if csi.device == INTEL_5300 {
-            // Streams of the sounding may be more than are told.
+            // The sounding may have more streams than the header reports.
             csi.n_tx = csi.data.len().saturating_sub(12) / 60 / csi.n_rx;
             csi.n_tones = N_GROUPS;
             if csi.n_rx * csi.n_tx > MAX_PAIRS {

@@ -1,4 +1,4 @@
-//! The segments of a PicoScenes frame that are used, in all their versions.
+//! The decoded segments of a PicoScenes frame, in all their versions.
 
 use crate::formats::csi::bytes::{array, u16_le, u32_le, u64_le};
 
@@ -10,11 +10,11 @@ pub(super) struct Segment<'a> {
     pub(super) body: &'a [u8],
 }
 
-/// Length of a segment, and of its name.
+/// The length field of a segment.
 const LENGTH_BYTES: usize = 4;
 
 impl<'a> Segment<'a> {
-    /// The segment that some bytes begin with, and what is behind it.
+    /// Returns the first segment of `bytes`, and the rest after it.
     pub(super) fn take(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let n_bytes = u32_le(bytes, 0) as usize;
         let rest = bytes.get(LENGTH_BYTES..)?;
@@ -30,20 +30,20 @@ impl<'a> Segment<'a> {
 /// The radio's header of a frame.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Basic {
-    /// By the radio's clock; 0 where it has not told.
+    /// By the radio's clock; 0 if unknown.
     pub(super) timestamp: u64,
-    /// By the host's clock, in nanoseconds since the Unix epoch; 0 where it has not told.
+    /// By the host's clock, in nanoseconds since the Unix epoch; 0 if unknown.
     pub(super) system_ns: u64,
     pub(super) noise_dbm: f32,
     pub(super) rssi_dbm: f32,
 }
 
 impl Basic {
-    /// Each version has fields more than the one before; the sixth has levels of floating point.
+    /// Parses any version. Each version adds fields to the one before; the sixth has floating-point levels.
     pub(super) fn parse(segment: Segment<'_>) -> Self {
         let Segment { version, body, .. } = segment;
         let bytes_at = |at: usize| array::<2>(body, at).map(|byte| f32::from(byte.cast_signed()));
-        // Signal strength is told against the noise in early versions.
+        // In early versions, signal strength is relative to the noise.
         let above_noise = |[noise, rssi]: [f32; 2]| [noise, noise + rssi];
         let [noise_dbm, rssi_dbm] = match version {
             1 => above_noise(bytes_at(21)),
@@ -84,7 +84,7 @@ pub(super) struct Csi<'a> {
 impl<'a> Csi<'a> {
     pub(super) fn parse(segment: Segment<'a>) -> Option<Self> {
         let Segment { version, body, .. } = segment;
-        // Fields that later versions have before the others, and between them.
+        // Fields that later versions add before the others, and between them.
         let firmware_bytes = usize::from(version >= 4);
         let count_bytes = if version >= 3 { 2 } else { 0 };
         let offset_bytes = if version >= 2 { 2 } else { 0 };

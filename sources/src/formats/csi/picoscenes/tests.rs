@@ -14,7 +14,7 @@ fn segment(name: &str, version: u16, body: &[u8]) -> Vec<u8> {
     [u32::try_from(bytes.len()).expect("short").to_le_bytes().as_slice(), &bytes].concat()
 }
 
-/// A frame of 40 dB over noise at -90 dBm, from a transmitter that counts 5.
+/// A frame of 40 dB over noise at -90 dBm, with sequence number 5 of its transmitter.
 fn frame(segments: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = MAGIC.to_le_bytes().to_vec();
     bytes.extend([1, 0, u8::try_from(segments.len()).expect("few")]);
@@ -24,7 +24,7 @@ fn frame(segments: &[Vec<u8>]) -> Vec<u8> {
     [u32::try_from(bytes.len()).expect("short").to_le_bytes().as_slice(), &bytes].concat()
 }
 
-/// What the radio and the host say of a frame, by version: the radio's clock at 7, the host's at 8.
+/// The radio's header of a frame, by version, with the radio's clock at 7 and the host's at 8.
 fn basic(version: u16) -> Vec<u8> {
     let n_before = match version {
         1 => 21,
@@ -204,7 +204,7 @@ fn subcarriers_may_be_beside_the_middle() {
         (i16::MAX, (20, 52), i16::MAX - 26, i16::MAX),
     ] {
         let mut segment = csi(4, 0x2000, 0, tones, (1, 1), &[0; 4 * 114]);
-        // Behind the length, name, version and body up to the selection of antennas.
+        // After the length, name, version and body up to the selection of antennas.
         let offset_at = 4 + 1 + 4 + 2 + 34;
         segment[offset_at..offset_at + 2].copy_from_slice(&offset.to_le_bytes());
         let batches = batches(CsiFormat::Picoscenes, &frame(&[basic(4), segment]));

@@ -1,13 +1,13 @@
-//! Times as recordings have them in text.
+//! Times as text in recordings.
 //!
 //! Source: RFC 3339; H. Hinnant, "chrono-compatible low-level date algorithms", for days of the calendar.
 
 const NS_PER_S: i64 = 1_000_000_000;
-/// Nanoseconds since the Unix epoch reach from this year to this year, in whole years.
+/// The years of valid times; 2261 is the last whole year in 64-bit nanoseconds since the Unix epoch.
 const YEARS: std::ops::RangeInclusive<i64> = 1970..=2261;
 
-/// Nanoseconds since the Unix epoch of a text such as `2026-03-02T17:36:09.092Z`; UTC unless it has an offset.
-/// What is finer than nanoseconds is left out.
+/// Parses a text such as `2026-03-02T17:36:09.092Z` to nanoseconds since the Unix epoch. The time is in UTC
+/// unless the text has an offset. Digits finer than nanoseconds are cut off.
 pub(super) fn as_ns(text: &str) -> Option<i64> {
     let (date, time) = text.split_once(['T', 't', ' '])?;
     let (time, zone) = time.split_at(time.find(['Z', 'z', '+', '-']).unwrap_or(time.len()));
@@ -15,7 +15,7 @@ pub(super) fn as_ns(text: &str) -> Option<i64> {
     let [year, month, day] = numbers(date, '-')?;
     let [hour, minute, second] = numbers(time, ':')?;
     let is_date = YEARS.contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
-    // A minute may have a second more.
+    // A minute may have a leap second.
     let is_time = hour < 24 && minute < 60 && second <= 60;
     if !is_date || !is_time {
         return None;
@@ -24,22 +24,22 @@ pub(super) fn as_ns(text: &str) -> Option<i64> {
     Some((minutes * 60 + second) * NS_PER_S + fraction_ns(fraction)?)
 }
 
-/// Three numbers that a character parts.
+/// Parses three numbers with a separator between them.
 fn numbers(text: &str, separator: char) -> Option<[i64; 3]> {
     let mut numbers = text.split(separator).map(|digits| digits.parse::<u16>().ok());
     let three = [numbers.next()??, numbers.next()??, numbers.next()??].map(i64::from);
     numbers.next().is_none().then_some(three)
 }
 
-/// Days since the Unix epoch, of a year within [`YEARS`].
+/// Returns the days since the Unix epoch, for a year within [`YEARS`].
 fn days(year: i64, month: i64, day: i64) -> i64 {
-    // Years begin in March, so that the day that some lack is the last.
+    // Years begin in March here, so that the leap day is the last day.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let of_year = (153 * month + 2) / 5 + day - 1;
     year * 365 + year / 4 - year / 100 + year / 400 + of_year - 719_468
 }
 
-/// The offset of a time zone from UTC, in minutes.
+/// Returns the offset of a time zone from UTC, in minutes.
 fn offset_minutes(zone: &str) -> Option<i64> {
     let number = |tens: u8, ones: u8| {
         let digits = tens.is_ascii_digit() && ones.is_ascii_digit();
@@ -55,7 +55,7 @@ fn offset_minutes(zone: &str) -> Option<i64> {
     }
 }
 
-/// The nanoseconds that digits behind a point are.
+/// Converts the digits after a decimal point to nanoseconds.
 fn fraction_ns(digits: &str) -> Option<i64> {
     let digits = digits.get(..digits.len().min(9))?;
     let number: u32 = if digits.is_empty() { 0 } else { digits.parse().ok()? };

@@ -1,8 +1,8 @@
-//! Lines of recordings: of the server, and of the script that records datagrams.
+//! Lines of recordings, from the server and from the script that records datagrams.
 //!
-//! Early versions of the script took what is behind the eighth byte of a datagram for values, and the number of
-//! subcarriers for a signal strength and a channel: the rest of the header is then before the values.
-//! Lines that have only amplitudes hold no channel state, since the phases are lost.
+//! Early versions of the script recorded all bytes after the eighth byte of a datagram as values, and the
+//! number of subcarriers as a signal strength and a channel. So the rest of the header is before the values.
+//! Lines with amplitudes only are not channel state, because they lack the phases.
 //!
 //! Source: RuView, `scripts/record-csi-udp.py`, at and before the version that reads 20 bytes of header.
 
@@ -18,7 +18,7 @@ const CSI: &str = "raw_csi";
 /// Bytes of the header that early recordings have before the values.
 const EARLY_HEADER_BYTES: usize = 12;
 
-/// A line of a recording, as far as it is used. Fields that only some versions have may be anything.
+/// The used fields of a line. Fields that only some versions have accept any JSON value.
 #[derive(Deserialize)]
 pub(super) struct Line<'a> {
     #[serde(rename = "type")]
@@ -37,7 +37,7 @@ pub(super) struct Line<'a> {
     iq_hex: Option<&'a str>,
 }
 
-/// What lines may have that have no values.
+/// Fields of lines without values.
 #[derive(Deserialize)]
 struct Amplitudes {
     subcarriers: Option<Value>,
@@ -45,7 +45,7 @@ struct Amplitudes {
 }
 
 impl<'a> Line<'a> {
-    /// Reads a line, and the digits of its values; none if it holds vital signs or features.
+    /// Parses a line, and returns the digits of its values. None if it contains vital signs or features.
     pub(super) fn parse(text: &'a [u8]) -> Result<Option<(Self, &'a str)>, DecodeError> {
         let line: Self = serde_json::from_slice(text).map_err(|_| DecodeError::Json)?;
         if line.content.is_some_and(|content| content != CSI) {
@@ -58,7 +58,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// The frame, and the range of its values in the line.
+    /// Returns the frame and the bytes of its values.
     pub(super) fn frame<'b>(&self, bytes: &'b [u8]) -> Result<(Frame, &'b [u8]), DecodeError> {
         let (time, node) = (self.time()?, self.node_id.unwrap_or_default());
         if let Some((header, values)) = bytes.split_at_checked(EARLY_HEADER_BYTES)
@@ -88,7 +88,7 @@ impl<'a> Line<'a> {
         Ok((frame, bytes))
     }
 
-    /// When it came in, if the line tells.
+    /// Returns the time of arrival, if the line contains it.
     fn time(&self) -> Result<DeviceTime, DecodeError> {
         let at_ns = match (self.ts_ns.as_ref().and_then(Value::as_i64), &self.timestamp) {
             (Some(at_ns), _) => Some(at_ns),
@@ -102,8 +102,8 @@ impl<'a> Line<'a> {
         at_ns.map(DeviceTime::Ns).ok_or(DecodeError::NoTime)
     }
 
-    /// Antennas and subcarriers of a frame that an early version recorded, if it did: they make as many
-    /// `values` as there are.
+    /// Returns the antennas and subcarriers of a frame that an early version recorded. None unless they match
+    /// the length of `values`.
     fn shape_of_early(&self, values: &[u8]) -> Option<(usize, usize)> {
         let rssi = self.rssi.filter(|_| self.seq.is_none())?;
         let channel = u8::try_from(number(self.channel.as_ref())?).ok()?;
@@ -115,7 +115,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// A whole number, if it is one.
+/// Returns a whole number; None for other values.
 fn number(value: Option<&Value>) -> Option<u64> {
     value?.as_u64()
 }
