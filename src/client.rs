@@ -2,9 +2,13 @@
 
 use std::io::Read;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+
+/// Time-out of a connection, and of the header of a response.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Requests resources of one pipeline.
 pub(crate) struct Client {
@@ -26,7 +30,12 @@ impl Client {
     /// Returns the body of a resource as a stream. The error contains the problem that the server reports.
     pub(crate) fn get(&self, path: &str) -> Result<impl Read + use<>> {
         let url = format!("{}{path}", self.url);
-        let request = ureq::get(&url).config().http_status_as_error(false).build();
+        let request = ureq::get(&url)
+            .config()
+            .http_status_as_error(false)
+            .timeout_connect(Some(TIMEOUT))
+            .timeout_recv_response(Some(TIMEOUT))
+            .build();
         let response = request.call().with_context(|| {
             format!("could not reach {url}: expected a running pipeline that serves its API there")
         })?;
@@ -36,7 +45,7 @@ impl Client {
             return Ok(body.into_reader());
         }
         let problem = body.into_with_config().read_json::<Value>().unwrap_or_default();
-        match problem["detail"].as_str() {
+        match problem["detail"].as_str().or(problem["error"].as_str()) {
             Some(detail) => bail!("{detail}"),
             None => bail!("{url} answered {status}: expected the API of a pipeline"),
         }

@@ -418,9 +418,11 @@ fn manual(folder: &Path) -> Result<()> {
 }
 
 fn health(address: &str) -> Result<()> {
+    let health = Client::new(address).get("/api/v1/system/health")?;
     let health: Value =
-        serde_json::from_reader(Client::new(address).get("/api/v1/system/health")?)?;
-    print(&format!("{}\n", health["status"].as_str().unwrap_or("unknown")))
+        serde_json::from_reader(health).context("expected the API of a pipeline")?;
+    let status = health["status"].as_str().context("expected the API of a pipeline")?;
+    print(&format!("{status}\n"))
 }
 
 fn record(pipeline: &Path, source: &str, folder: &Path) -> Result<()> {

@@ -29,6 +29,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// `EX_CONFIG` of `sysexits.h`: the pipeline file has errors.
 const EXIT_CONFIG: u8 = 78;
+/// `EX_NOINPUT`: the sources ended without any record.
+const EXIT_NO_INPUT: u8 = 66;
 /// `EX_TEMPFAIL`: another process runs the pipeline.
 const EXIT_ELSEWHERE: u8 = 75;
 /// `EX_SOFTWARE`: a panic.
@@ -54,6 +56,8 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         EXIT_CONFIG
     } else if matches!(error.downcast_ref::<RunError>(), Some(RunError::Alive { .. })) {
         EXIT_ELSEWHERE
+    } else if error.is::<run::NoRecords>() {
+        EXIT_NO_INPUT
     } else {
         1
     }

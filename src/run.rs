@@ -1,11 +1,12 @@
 //! `fresnel run`: runs a pipeline and serves its API until the end of the run.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use api::Server;
 use chrono::DateTime;
 use engine::{ApiConfig, Plan, Progress, RunBuilder, RunOptions, Summary};
@@ -63,11 +64,29 @@ pub(crate) fn run(
     })
 }
 
-/// Fails if the sources have ended without any record.
+/// The sources have ended without any record.
+#[derive(Debug)]
+pub(crate) struct NoRecords {
+    /// The sources with the probable causes.
+    sources: Vec<(String, String)>,
+}
+
+impl fmt::Display for NoRecords {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let causes = self.sources.iter().map(|(source, cause)| format!("{source}: {cause}"));
+        let causes = causes.collect::<Vec<_>>().join("; ");
+        write!(formatter, "no source has read a record: {causes}; run it again with --fresh")
+    }
+}
+
+impl std::error::Error for NoRecords {}
+
+/// Fails if the sources have ended without any record, and the sinks have accepted none, such as errors.
 fn check_records(summary: &Summary) -> Result<()> {
-    let Some(sources) = summary.nothing_read() else { return Ok(()) };
-    let causes = sources.iter().map(|(source, cause)| format!("{source}: {cause}"));
-    bail!("no source has read a record: {}", causes.collect::<Vec<_>>().join("; "))
+    match summary.nothing_read() {
+        Some(sources) => Err(NoRecords { sources: sources.to_owned() }.into()),
+        None => Ok(()),
+    }
 }
 
 /// Prints where the run starts; only the first process of a run has the checkpoint.

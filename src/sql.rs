@@ -30,7 +30,7 @@ fn for_terminal(answer: &Answer) -> Result<Vec<u8>> {
 }
 
 /// Rejects a folder without tables: each query on it would return no rows.
-fn check_history(history: &Path) -> Result<()> {
+pub(crate) fn check_history(history: &Path) -> Result<()> {
     if is_history(history) {
         return Ok(());
     }

@@ -22,13 +22,25 @@ pub(crate) fn format(headers: &HeaderMap) -> Result<Format, RequestError> {
         let names = Format::ALL.map(essence);
         RequestError::NotAcceptable(names.join(", "))
     };
-    let accept = Accept::from_str(&accept.join(", ")).map_err(|_| unacceptable())?;
+    let accept = Accept::from_str(&ranges(&accept.join(","))).map_err(|_| unacceptable())?;
     let available =
         Format::ALL.map(|format| MediaType::parse(essence(format)).expect("a constant"));
     let chosen = accept.negotiate(&available).ok_or_else(unacceptable)?;
     let chosen =
         Format::ALL.into_iter().zip(&available).find(|(_, available)| *available == chosen);
     Ok(chosen.map_or_else(Format::default, |(format, _)| format))
+}
+
+/// Returns the media ranges with their quality: without other parameters, and without invalid ones.
+fn ranges(accept: &str) -> String {
+    let ranges = accept.split(',').filter_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let media_type = parts.next().filter(|it| MediaType::parse(it).is_ok())?;
+        let quality = parts.find(|part| part.starts_with("q=")).unwrap_or("q=1");
+        Some(format!("{media_type};{quality}"))
+    });
+    let ranges: Vec<_> = ranges.collect();
+    if ranges.is_empty() { "*/*".to_owned() } else { ranges.join(", ") }
 }
 
 /// Returns the media type without parameters.
@@ -60,7 +72,9 @@ mod tests {
             ("application/vnd.apache.parquet", Some(Format::Parquet)),
             ("image/png", None),
             ("application/json;q=0", None),
-            ("no media type", None),
+            ("text/csv; charset=utf-8", Some(Format::Csv)),
+            ("text/html, image/gif, *; q=.2, */*; q=0.2", Some(Format::Json)),
+            ("", Some(Format::Json)),
         ] {
             assert_eq!(accepted(value), expected, "{value}");
         }

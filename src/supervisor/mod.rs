@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::supervisor::child_guard::ChildGuard;
-use crate::{EXIT_CONFIG, EXIT_ELSEWHERE, EXIT_SOFTWARE};
+use crate::{EXIT_CONFIG, EXIT_ELSEWHERE, EXIT_NO_INPUT, EXIT_SOFTWARE};
 
 pub(crate) use crate::supervisor::fault_isolator::FaultIsolator;
 
@@ -44,7 +44,7 @@ pub(crate) fn supervise(
         let started = Instant::now();
         let quarantined = isolator.as_ref().map_or_else(Vec::new, FaultIsolator::quarantined);
         let status = run(&arguments, &quarantined, &guard)?;
-        let for_good = [0, EXIT_CONFIG, EXIT_ELSEWHERE].map(i32::from);
+        let for_good = [0, EXIT_CONFIG, EXIT_ELSEWHERE, EXIT_NO_INPUT].map(i32::from);
         let is_over = status.code().is_some_and(|code| for_good.contains(&code));
         if is_over || guard.stopping() {
             return Ok(end(status, &quarantined));

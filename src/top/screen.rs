@@ -32,7 +32,7 @@ impl Screen {
         let until = Instant::now() + interval;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if !event::poll(left)? {
+            if left.is_zero() || !event::poll(left)? {
                 return Ok(false);
             }
             let Event::Key(key) = event::read()? else { continue };

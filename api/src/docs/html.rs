@@ -60,7 +60,8 @@ pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::new();
     // Writing to a string does not fail.
     let _ = pulldown_cmark_escape::escape_html(&mut escaped, text);
-    escaped
+    // Braces would be placeholders of the layout.
+    escaped.replace('{', "&#123;")
 }
 
 #[cfg(test)]

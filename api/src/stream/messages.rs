@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use schemas::{PoseFrame, Record};
+use schemas::{ActivityWindow, Event, PoseFrame, Presence, Record, Rows, ZoneOccupancy};
 use serde::{Deserialize, Serialize};
 
 use crate::wall_clock::now;
@@ -91,7 +91,19 @@ pub(super) struct Update<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     topic: Topic,
-    data: Cow<'a, Record>,
+    data: Data<'a>,
+}
+
+/// The content of a record, without its kind: the update has that.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Data<'a> {
+    Pose(Cow<'a, PoseFrame>),
+    Event(&'a Event),
+    Occupancy(&'a ZoneOccupancy),
+    Presence(&'a Presence),
+    Activity(&'a ActivityWindow),
+    Rows(&'a Rows),
 }
 
 /// The subscriptions of a client.
@@ -120,57 +132,54 @@ impl Subscriptions {
 
     /// Returns the update for a record, if the client has subscribed to it.
     pub(super) fn update<'a>(&self, record: &'a Record) -> Option<Update<'a>> {
-        let (topic, kind) = match record {
-            Record::Pose(_) => (Topic::PoseUpdates, "pose_update"),
-            Record::Event(_) => (Topic::ZoneEvents, "event"),
-            Record::Occupancy(_) => (Topic::ZoneEvents, "occupancy"),
-            Record::Presence(_) => (Topic::Presence, "presence"),
-            Record::Activity(_) => (Topic::Activities, "activity"),
-            Record::Rows(_) => (Topic::Rows, "rows"),
+        let (topic, kind, data) = match record {
+            Record::Pose(frame) => {
+                let filters = self.filters.get(&Topic::PoseUpdates)?;
+                (Topic::PoseUpdates, "pose_update", Data::Pose(filters.apply_to_persons(frame)?))
+            }
+            Record::Event(event) => (Topic::ZoneEvents, "event", Data::Event(event)),
+            Record::Occupancy(zone) => (Topic::ZoneEvents, "occupancy", Data::Occupancy(zone)),
+            Record::Presence(presence) => (Topic::Presence, "presence", Data::Presence(presence)),
+            Record::Activity(window) => (Topic::Activities, "activity", Data::Activity(window)),
+            Record::Rows(rows) => (Topic::Rows, "rows", Data::Rows(rows)),
             Record::Csi(_) => return None,
         };
-        let data = self.filters.get(&topic)?.apply(record)?;
+        self.filters.get(&topic).filter(|filters| filters.pass(record))?;
         Some(Update { kind, topic, data })
     }
 }
 
 impl Filters {
     /// Returns the part of a record that passes the filters; none if the record does not pass.
-    fn apply<'a>(&self, record: &'a Record) -> Option<Cow<'a, Record>> {
-        let passes = match record {
-            Record::Pose(frame) => return self.apply_to_persons(frame, record),
+    fn pass(&self, record: &Record) -> bool {
+        match record {
+            Record::Pose(_) => true,
             Record::Event(event) => {
                 self.allows_zone(event.zone.as_deref())
                     && self.allows_person(Some(&event.subject))
                     && self.allows_confidence(Some(event.confidence))
-                    && self.source.is_none()
             }
             Record::Occupancy(occupancy) => {
+                let persons = &occupancy.persons;
+                let has_person = |id: &String| persons.contains(id);
                 self.allows_zone(Some(&occupancy.zone))
-                    && self.allows_person(None)
-                    && self.source.is_none()
+                    && self.person_id.as_ref().is_none_or(has_person)
             }
             Record::Activity(window) => {
                 self.allows_zone(window.zone.as_deref())
                     && self.allows_person(Some(&window.subject))
                     && self.allows_confidence(Some(window.confidence))
-                    && self.source.is_none()
             }
             Record::Rows(rows) => {
                 self.is_bare() && self.source.as_ref().is_none_or(|stream| *stream == rows.stream)
             }
-            Record::Presence(_) | Record::Csi(_) => self.is_bare() && self.source.is_none(),
-        };
-        passes.then_some(Cow::Borrowed(record))
+            Record::Presence(_) | Record::Csi(_) => self.is_bare(),
+        }
     }
 
     /// Keeps the persons of a frame that pass. A frame without such persons passes if the filters name
     /// neither a zone nor a person.
-    fn apply_to_persons<'a>(
-        &self,
-        frame: &PoseFrame,
-        record: &'a Record,
-    ) -> Option<Cow<'a, Record>> {
+    fn apply_to_persons<'a>(&self, frame: &'a PoseFrame) -> Option<Cow<'a, PoseFrame>> {
         if self.source.as_ref().is_some_and(|source| *source != frame.source) {
             return None;
         }
@@ -184,9 +193,9 @@ impl Filters {
             return None;
         }
         if persons.len() == frame.persons.len() {
-            return Some(Cow::Borrowed(record));
+            return Some(Cow::Borrowed(frame));
         }
-        Some(Cow::Owned(Record::Pose(PoseFrame { persons, ..frame.clone() })))
+        Some(Cow::Owned(PoseFrame { persons, ..frame.clone() }))
     }
 
     /// Returns true if the filters set neither zone, person nor confidence.
@@ -209,7 +218,7 @@ impl Filters {
 
 #[cfg(test)]
 mod tests {
-    use schemas::{Event, Person, Presence, ZoneOccupancy};
+    use schemas::Person;
     use serde_json::{Value, json};
 
     use super::*;

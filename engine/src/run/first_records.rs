@@ -7,25 +7,67 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::run::control::Control;
-use crate::{Counters, Counts, Plan, PlannedSource};
+use crate::{Counters, Counts, PlannedSource, RunOptions, Shared};
 
 /// Time from the start of a run until a source without a record is reported.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The interval at which the run is checked for its end.
 const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Sources that have read no record, with the probable cause.
-pub(super) fn without_records(
-    plan: &Plan,
-    counters: &Counters,
-    directory: &Path,
-) -> Vec<(String, String)> {
-    let counts = counters.snapshot();
-    let sources = plan.sources.iter().filter_map(|source| {
-        let counts = counts.get(&source.name).cloned().unwrap_or_default();
-        (counts.records == 0).then(|| (source.name.clone(), cause(source, &counts, directory)))
-    });
-    sources.collect()
+/// The sources of a process, with their counts.
+#[derive(Clone, Debug)]
+pub(super) struct FirstRecords {
+    sources: Vec<PlannedSource>,
+    counters: Arc<Counters>,
+    directory: PathBuf,
+}
+
+impl FirstRecords {
+    /// Watches all sources without a quarantined partition.
+    pub(super) fn new(shared: &Shared, options: &RunOptions) -> Self {
+        let is_read = |source: &&PlannedSource| {
+            let mut quarantined = options.quarantine.iter();
+            quarantined.all(|name| name.split('/').next() != Some(source.name.as_str()))
+        };
+        let sources = shared.plan.sources.iter().filter(is_read).cloned().collect();
+        let (counters, directory) = (Arc::clone(&shared.counters), options.directory.clone());
+        Self { sources, counters, directory }
+    }
+
+    /// Returns the sources that have read no record, with the probable cause.
+    fn missing(&self) -> Vec<(String, String)> {
+        let counts = self.counters.snapshot();
+        let sources = self.sources.iter().filter_map(|source| {
+            let counts = counts.get(&source.name).cloned().unwrap_or_default();
+            let cause = || (source.name.clone(), cause(source, &counts, &self.directory));
+            (counts.records == 0).then(cause)
+        });
+        sources.collect()
+    }
+
+    /// Returns the sources with the probable causes if none of them has read a record.
+    pub(super) fn all_missing(&self) -> Option<Vec<(String, String)>> {
+        let missing = self.missing();
+        (!missing.is_empty() && missing.len() == self.sources.len()).then_some(missing)
+    }
+
+    /// Warns once of the sources without a record some seconds after the start.
+    #[expect(clippy::disallowed_methods, reason = "sources are live")]
+    pub(super) fn warn_later(&self, control: &Arc<Control>) {
+        let (this, control) = (self.clone(), Arc::clone(control));
+        thread::spawn(move || {
+            let until = Instant::now() + PATIENCE;
+            while Instant::now() < until {
+                if control.stopping() {
+                    return;
+                }
+                thread::sleep(STOP_CHECK_INTERVAL);
+            }
+            for (source, cause) in this.missing() {
+                tracing::warn!(source, "no record in {} s: {cause}", PATIENCE.as_secs());
+            }
+        });
+    }
 }
 
 fn cause(source: &PlannedSource, counts: &Counts, directory: &Path) -> String {
@@ -40,27 +82,4 @@ fn cause(source: &PlannedSource, counts: &Counts, directory: &Path) -> String {
         let _ = write!(cause, "; it looks like the format \"{}\"", format.as_str());
     }
     cause
-}
-
-/// Warns once of the sources of this process that have no record some seconds after the start.
-#[expect(clippy::disallowed_methods, reason = "sources are live")]
-pub(super) fn warn_later(
-    plan: &Plan,
-    counters: &Arc<Counters>,
-    control: &Arc<Control>,
-    directory: PathBuf,
-) {
-    let (plan, counters, control) = (plan.clone(), Arc::clone(counters), Arc::clone(control));
-    thread::spawn(move || {
-        let until = Instant::now() + PATIENCE;
-        while Instant::now() < until {
-            if control.stopping() {
-                return;
-            }
-            thread::sleep(STOP_CHECK_INTERVAL);
-        }
-        for (source, cause) in without_records(&plan, &counters, &directory) {
-            tracing::warn!(source, "no record in {} s: {cause}", PATIENCE.as_secs());
-        }
-    });
 }

@@ -45,6 +45,7 @@ use sinks::Hub;
 use crate::run::connectors::{Connectors, PlannedConnectors};
 use crate::run::context::RunContext;
 use crate::run::control::Control;
+use crate::run::first_records::FirstRecords;
 use crate::run::lease::HeldLease;
 use crate::run::opener::{RunOpener, StartedRun};
 use crate::run::resume::{Resumed, resume};
@@ -270,8 +271,7 @@ impl RunBuilder {
         let (leased, loaded) =
             first.map(|First { leased, session, resumed }| (leased, (session, resumed))).unzip();
         let generation = leased.as_ref().map(|leased: &LeasedStore| leased.lease.generation());
-        let directory = options.directory.clone();
-        let is_alone = !options.cluster.has_others();
+        let start_options = options.clone();
         let context = RunContext { plan, options, connectors, control: Arc::clone(&control) };
         let opening = RunOpener {
             context,
@@ -281,15 +281,11 @@ impl RunBuilder {
         };
         match workers::start(opening, &control) {
             Ok((workers, StartedRun { shared, store })) => {
-                if is_alone {
-                    first_records::warn_later(
-                        &shared.plan,
-                        &shared.counters,
-                        &control,
-                        directory.clone(),
-                    );
+                let first_records = FirstRecords::new(&shared, &start_options);
+                if !start_options.cluster.has_others() {
+                    first_records.warn_later(&control);
                 }
-                Ok(Run { shared, control, workers, leased, store, directory })
+                Ok(Run { shared, control, workers, leased, store, first_records })
             }
             Err(error) => {
                 // A failed component keeps its resources until this process ends, and so does the
@@ -319,7 +315,7 @@ pub struct Run {
     leased: Option<LeasedStore>,
     /// None in the first process.
     store: Option<Store>,
-    directory: PathBuf,
+    first_records: FirstRecords,
 }
 
 impl Run {
@@ -334,7 +330,7 @@ impl Run {
     ///
     /// The [`RunError`] of the component that failed first.
     pub fn wait(self) -> Result<Ended, RunError> {
-        let Self { shared, control, workers, leased, store, directory } = self;
+        let Self { shared, control, workers, leased, store, first_records } = self;
         if let Some(failure) = control.wait() {
             // The next run repeats all work that is not durable. Threads may still use resources that
             // the next run needs, so the lease ends with this process.
@@ -349,9 +345,8 @@ impl Run {
         let sources = plan.sources.iter().map(|source| source.name.clone());
         let ends = sources.chain(plan.sinks.iter().map(|sink| sink.name.clone())).collect();
         let (counters, asked_by) = (Arc::clone(&shared.counters), control.asked_by());
-        let without_records = first_records::without_records(plan, &counters, &directory);
-        let all_sources = without_records.len() == plan.sources.len();
-        let nothing_read = all_sources.then_some(without_records);
+        let is_empty = shared.counters.snapshot().values().all(|counts| counts.records == 0);
+        let nothing_read = first_records.all_missing().filter(|_| is_empty);
         let asked_by = asked_by.map(str::to_owned);
         let summary = Summary { counters, ends, asked_by, nothing_read };
         Ok(Ended { summary, leased, store })

@@ -116,9 +116,9 @@ fn timestamps(captured_at_ns: &[i64]) -> ArrayRef {
     Arc::new(times.collect::<TimestampNanosecondArray>().with_timezone("UTC"))
 }
 
-/// Converts strengths in dBm; NULL for 0 and -128, which formats use for unknown ones.
+/// Converts strengths in dBm; NULL for 0, -127 and -128, which formats use for unknown ones.
 fn strengths(values: &[f32]) -> ArrayRef {
-    let known = values.iter().map(|dbm| (*dbm != 0.0 && *dbm > -128.0).then_some(*dbm));
+    let known = values.iter().map(|dbm| (*dbm != 0.0 && *dbm > -127.0).then_some(*dbm));
     Arc::new(known.collect::<Float32Array>())
 }
 

@@ -28,7 +28,7 @@ impl LinkNames {
 
 /// A batch with this many bytes of values is full. A larger one exceeds the processor's cache and grows by
 /// copies.
-const FULL_BATCH_BYTES: usize = 128 * 1024;
+pub(crate) const FULL_BATCH_BYTES: usize = 128 * 1024;
 
 /// Returns the index of the batch of this tick, link and layout in `records`, which are ordered by tick. A
 /// new layout of the same antennas and streams ends the batch before. A new batch follows `n_before` frames
@@ -40,7 +40,9 @@ pub(crate) fn open_batch(
     (receiver, transmitter): (&str, &str),
     layout: &Arc<CsiLayout>,
     source_kind: SourceKind,
+    full_bytes: usize,
 ) -> usize {
+    let is_batch_full = |batch: &CsiBatch| is_batch_full(batch, full_bytes);
     let behind = records.len() - records.iter().rev().take_while(|(at, _)| *at > tick).count();
     let of_tick = records[..behind].iter().rev().take_while(|(at, _)| *at == tick);
     let latest = of_tick.zip(1..).find_map(|((_, record), from_end)| match record {
@@ -85,18 +87,42 @@ pub(crate) fn is_open(
     record: Option<&(Tick, Record)>,
     tick: Tick,
     layout: &Arc<CsiLayout>,
+    full_bytes: usize,
 ) -> bool {
     let Some((at, Record::Csi(batch))) = record else { return false };
-    *at == tick && Arc::ptr_eq(&batch.layout, layout) && !is_batch_full(batch)
+    *at == tick && Arc::ptr_eq(&batch.layout, layout) && !is_batch_full(batch, full_bytes)
 }
 
-fn is_batch_full(batch: &CsiBatch) -> bool {
-    size_of_val(batch.iq.as_slice()) >= FULL_BATCH_BYTES
+fn is_batch_full(batch: &CsiBatch, full_bytes: usize) -> bool {
+    size_of_val(batch.iq.as_slice()) >= full_bytes
 }
 
-/// True if a record is a full batch, to which no more frames are added.
-pub(crate) fn is_full(record: &Record) -> bool {
-    matches!(record, Record::Csi(batch) if is_batch_full(batch))
+/// Removes the full batches of a tick, and the batches before them of the same link, antennas and streams: no more
+/// frames are added to those.
+pub(crate) fn take_full(
+    records: &mut Vec<(Tick, Record)>,
+    tick: Tick,
+    full_bytes: usize,
+) -> Vec<(Tick, Record)> {
+    let is_full =
+        |record: &Record| matches!(record, Record::Csi(it) if is_batch_full(it, full_bytes));
+    if !records.iter().any(|(at, record)| *at == tick && is_full(record)) {
+        return Vec::new();
+    }
+    let mut full = Vec::<(Link, Arc<CsiLayout>)>::new();
+    let mut leaves = vec![false; records.len()];
+    for (leaves, (at, record)) in leaves.iter_mut().zip(records.iter()).rev() {
+        let Record::Csi(batch) = record else { continue };
+        let is_same = |(link, layout): &(Link, Arc<CsiLayout>)| {
+            *link == batch.link && layout.is_of_same_ends(&batch.layout)
+        };
+        *leaves = *at == tick && (is_full(record) || full.iter().any(is_same));
+        if *leaves {
+            full.push((batch.link.clone(), Arc::clone(&batch.layout)));
+        }
+    }
+    let mut leaves = leaves.into_iter();
+    records.extract_if(.., |_| leaves.next().unwrap_or(false)).collect()
 }
 
 /// Compares the contents of layouts only if they are not the same object.

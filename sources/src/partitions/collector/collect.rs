@@ -4,7 +4,7 @@ use schemas::{EventType, Record, Tick};
 use serde::Serialize;
 
 use crate::partitions::collector::{Collector, ERROR_BYTES, LeftGranule, TOO_FAR_AHEAD};
-use crate::partitions::frames::{is_full, is_of, is_open, open_batch, sort_frames};
+use crate::partitions::frames::{is_of, is_open, open_batch, sort_frames, take_full};
 use crate::partitions::rows::OpenRows;
 use crate::{DeviceFrame, Dropped, Poll, PollState, Row};
 
@@ -28,7 +28,8 @@ impl Collector {
         }
         let tick = self.stamp(scalars.captured_at_ns, size_of_val(frame.values));
         let latest = self.latest.filter(|_| same);
-        let open = latest.filter(|idx| is_open(self.records.get(*idx), tick, frame.layout));
+        let open = latest
+            .filter(|idx| is_open(self.records.get(*idx), tick, frame.layout, self.full_bytes));
         let batch_idx = open.unwrap_or_else(|| self.open_batch(tick, frame));
         self.latest = Some(batch_idx);
         let Record::Csi(batch) = &mut self.records[batch_idx].1 else { return };
@@ -41,12 +42,19 @@ impl Collector {
 
     /// Returns the index of an open batch for a frame of a tick; creates the batch if there is none.
     fn open_batch(&mut self, tick: Tick, frame: &DeviceFrame<'_>) -> usize {
-        let Self { names, records, source_kind, sender, ticks, .. } = self;
+        let Self { names, records, source_kind, sender, ticks, full_bytes, .. } = self;
         let link = names.of(frame.receiver.or(sender.receiver()), frame.transmitter);
         let n_before = ticks.n_frames(tick);
         let site = names.site.as_str();
-        let batch_idx =
-            open_batch(records, (tick, n_before), site, link, frame.layout, *source_kind);
+        let batch_idx = open_batch(
+            records,
+            (tick, n_before),
+            site,
+            link,
+            frame.layout,
+            *source_kind,
+            *full_bytes,
+        );
         if let Some((_, Record::Csi(batch))) = records.get_mut(batch_idx)
             && batch.is_empty()
         {
@@ -155,7 +163,8 @@ impl Collector {
         let waiting = self.records.partition_point(|(tick, _)| is_over(*tick));
         let waiting = self.records.split_off(waiting);
         let mut records = std::mem::replace(&mut self.records, waiting);
-        records.extend(self.take_full());
+        // Batches of later ticks stay, since a position may have to contain them.
+        records.extend(take_full(&mut self.records, self.ticks.clock(), self.full_bytes));
         if self.max_delay_ns > 0 {
             for (_, record) in &mut records {
                 sort_frames(record);
@@ -170,13 +179,6 @@ impl Collector {
             clock: self.clock(),
             state: PollState::Ready,
         }
-    }
-
-    /// Removes full batches of the current tick. Batches of later ticks stay, since a position may have to
-    /// contain them.
-    fn take_full(&mut self) -> impl Iterator<Item = (Tick, Record)> {
-        let clock = self.clock();
-        self.records.extract_if(.., move |(tick, record)| *tick == clock && is_full(record))
     }
 
     /// Builds batches from the rows of closed ticks.

@@ -17,7 +17,7 @@ use crate::partitions::collector::ticks::TickAssigner;
 use crate::partitions::device_presence::DevicePresence;
 use crate::partitions::devices::Devices;
 use crate::partitions::errors::Errors;
-use crate::partitions::frames::LinkNames;
+use crate::partitions::frames::{FULL_BATCH_BYTES, LinkNames};
 use crate::partitions::peer_address::PeerAddress;
 use crate::partitions::rows::{OpenRows, Table};
 use crate::{Clock, Dropped, PartitionPosition, SourceContext};
@@ -40,6 +40,9 @@ pub struct Collector {
     source_kind: SourceKind,
     ticks: TickAssigner,
     max_delay_ns: i64,
+    /// A batch with this many bytes is full. Without a limit if frames may be out of order: a batch is sorted as a
+    /// whole.
+    full_bytes: usize,
     max_ahead_ns: i64,
     arrived_at_ns: Option<i64>,
     /// The time by which all following records were written, if known.
@@ -103,6 +106,7 @@ impl Collector {
         let (ticks, errors) = (self.ticks.for_partition(), self.errors.for_partition(partition));
         Self {
             max_delay_ns: self.max_delay_ns,
+            full_bytes: self.full_bytes,
             max_ahead_ns: self.max_ahead_ns,
             written_at_ns: self.written_at_ns,
             sender: self.sender.for_partition(),
@@ -125,6 +129,7 @@ impl Collector {
             source_kind,
             ticks,
             max_delay_ns: 0,
+            full_bytes: FULL_BATCH_BYTES,
             max_ahead_ns: i64::MAX,
             arrived_at_ns: None,
             written_at_ns: None,
@@ -162,7 +167,8 @@ impl Collector {
     /// Sets by how much records may be out of order without being late.
     #[must_use]
     pub fn with_max_delay_ms(self, max_delay_ms: u32) -> Self {
-        Self { max_delay_ns: i64::from(max_delay_ms) * 1_000_000, ..self }
+        let full_bytes = if max_delay_ms > 0 { usize::MAX } else { FULL_BATCH_BYTES };
+        Self { max_delay_ns: i64::from(max_delay_ms) * 1_000_000, full_bytes, ..self }
     }
 
     /// Drops records whose time is ahead of their arrival by more than this.

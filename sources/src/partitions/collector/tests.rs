@@ -61,10 +61,10 @@ fn a_batch_has_one_tick_one_link_and_one_layout() {
 #[test]
 fn a_full_batch_leaves_before_its_tick_is_over_wherever_polls_are() {
     let batches = |frames_per_poll: usize| {
-        let mut collector = collector().with_max_delay_ms(5);
+        let mut collector = collector();
         let mut records = Vec::new();
         for nth in 0..20 {
-            push(&mut collector, "a", 2048, (nth * 7) % 10);
+            push(&mut collector, "a", 2048, nth % 10);
             if (nth as usize + 1).is_multiple_of(frames_per_poll) {
                 records.extend(collector.take().records);
             }
@@ -83,6 +83,43 @@ fn a_full_batch_leaves_before_its_tick_is_over_wherever_polls_are() {
     for frames_per_poll in [3, 8, 20, 100] {
         assert_eq!(batches(frames_per_poll).1, one_by_one, "polls of {frames_per_poll}");
     }
+}
+
+/// A link whose layout changes: a batch of the first layout does not continue behind a full one of the second.
+#[test]
+fn batches_are_the_same_wherever_polls_are_when_layouts_change() {
+    let layouts = [vec![64; 5], vec![2048; 8], vec![64; 3], vec![2048; 2]].concat();
+    let batches = |frames_per_poll: usize| {
+        let mut collector = collector();
+        let mut records = Vec::new();
+        for (nth, n_subcarriers) in layouts.iter().enumerate() {
+            push(&mut collector, "a", *n_subcarriers, 1);
+            if (nth + 1).is_multiple_of(frames_per_poll) {
+                records.extend(collector.take().records);
+            }
+        }
+        records.extend(collector.drain().records);
+        records
+    };
+    let whole = batches(100);
+    assert_eq!(whole.len(), 4);
+    for frames_per_poll in [1, 2, 5, 13] {
+        assert_eq!(batches(frames_per_poll), whole, "polls of {frames_per_poll}");
+    }
+}
+
+/// With a delay, all frames of a link and tick are sorted, however many there are.
+#[test]
+fn with_a_delay_a_batch_has_no_limit() {
+    let mut collector = collector().with_max_delay_ms(20);
+    for nth in 0..20 {
+        push(&mut collector, "a", 2048, (nth * 7) % 10);
+        assert!(collector.take().records.is_empty(), "the tick is open");
+    }
+    let poll = collector.drain();
+    assert_eq!(shape(&poll), [(0, "a", 2048, 20)]);
+    let Record::Csi(batch) = &poll.records[0].1 else { panic!("frames") };
+    assert!(batch.captured_at_ns.is_sorted());
 }
 
 #[test]
