@@ -37,7 +37,7 @@ time = { field = "ts_ms" }
 type = "windows"
 inputs = ["events"]
 key = ["device_id"]
-window = { tumbling = { length_s = LENGTH } }
+window = { tumbling = { length = "LENGTH" } }
 aggregates = { count = "count", mean = "mean(confidence)" }
 
 [sinks.lines]
@@ -58,7 +58,7 @@ transport = { udp = "ADDRESS" }
 [operators.motion]
 type = "motion"
 inputs = ["hall"]
-report_every_s = 0.01
+report_every = "10ms"
 
 [sinks.live]
 type = "live"
@@ -70,7 +70,7 @@ fn main() {
     let path = folder.path();
     write_events(&path.join("events.jsonl"), N_EVENTS, 64);
     let throughput = |input: &str, interval: &str| {
-        write_pipeline(path, input, interval, "1.0");
+        write_pipeline(path, input, interval, "1s");
         let started = Instant::now();
         let status = run(path, &["events.toml", "--fresh"]).wait();
         assert!(status.expect("it ends").success());
@@ -95,9 +95,9 @@ fn median(mut rounds: Vec<f64>) -> f64 {
     rounds[rounds.len() / 2]
 }
 
-fn write_pipeline(folder: &Path, input: &str, interval: &str, length_s: &str) {
+fn write_pipeline(folder: &Path, input: &str, interval: &str, length: &str) {
     let text = EVENTS.replace("INPUT", input).replace("INTERVAL", interval);
-    fs::write(folder.join("events.toml"), text.replace("LENGTH", length_s)).expect("room");
+    fs::write(folder.join("events.toml"), text.replace("LENGTH", length)).expect("room");
 }
 
 /// Writes events, one millisecond apart.
@@ -142,7 +142,7 @@ fn metrics(address: &str) -> String {
 /// Kills a run with state for many keys, and measures the time until the next run reads again.
 fn restart(folder: &Path) {
     write_events(&folder.join("events.jsonl"), N_EVENTS / 2, N_KEYS);
-    write_pipeline(folder, "windows", "100ms", "1e6");
+    write_pipeline(folder, "windows", "100ms", "1000000s");
     let arguments = ["events.toml", "--listen", "127.0.0.1:0"];
     let mut first = run(folder, &[&arguments[..], &["--fresh"]].concat());
     let address = serving(&mut first);

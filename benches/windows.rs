@@ -24,7 +24,7 @@ max_lead = "60s"
 [sources.events]
 type = "json"
 transport = { file = "events.jsonl" }
-max_delay_ms = 200
+max_delay = "200ms"
 fields = { ts_ms = "int", device_id = "text", confidence = "float" }
 time = { field = "ts_ms" }
 
@@ -32,7 +32,7 @@ time = { field = "ts_ms" }
 type = "windows"
 inputs = ["events"]
 key = ["device_id"]
-window = { tumbling = { length_s = 1 } }
+window = { tumbling = { length = "1s" } }
 aggregates = { count = "count", mean = "mean(confidence)" }
 
 [sinks.lines]

@@ -127,14 +127,14 @@ pub(crate) fn a_small_lead_stalls_nothing() {
         format!(
             "[sources.{name}]\ntype = \"json\"\ntransport = {{ file = \"{name}.jsonl\" }}\n\
              fields = {{ at_ms = \"int\", nth = \"int\" }}\ntime = {{ field = \"at_ms\" }}\n\
-             max_delay_ms = 3000\n"
+             max_delay = \"3s\"\n"
         )
     };
     let rest = r#"
 [operators.seconds]
 type = "windows"
 inputs = ["a", "b"]
-window = { sliding = { length_s = 2, every_s = 1 } }
+window = { sliding = { length = "2s", every = "1s" } }
 aggregates = { n = "count", most = "max(nth)" }
 
 [sinks.lines]
@@ -311,7 +311,7 @@ time = { field = "at_ms" }
 type = "windows"
 inputs = ["letters.errors"]
 key = ["reason"]
-window = { tumbling = { length_s = 1 } }
+window = { tumbling = { length = "1s" } }
 aggregates = { n = "sum(n_records)" }
 
 [sinks.good]
@@ -345,7 +345,7 @@ pub(crate) fn what_cannot_be_opened_is_told() {
     let address = taken.local_addr().expect("bound").to_string();
     let udp = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let udp = format!("{{ udp = \"{}\" }}", udp.local_addr().expect("bound"));
-    let delta = "type = \"delta\"\ncommit_interval_ms = 1000";
+    let delta = "type = \"delta\"\ncommit_interval = \"1s\"";
     for (change, to, expected) in [
         (
             "name = \"flat\"",

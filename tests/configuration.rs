@@ -20,7 +20,7 @@ api = { listen = "127.0.0.1:0" }
 type = "simulate"
 scene = "pipelines/scenes/flat.toml"
 starts_at_s = 1767225600
-duration_s = 16.0
+duration = "16s"
 speed = SPEED
 
 [operators.zones]

@@ -16,7 +16,7 @@ use crate::support::{capture, cluster, process};
 
 /// 2026-01-01.
 const STARTS_AT_S: i64 = 1_767_225_600;
-const DURATION_S: f64 = 25.0;
+const DURATION: &str = "25s";
 
 pub(crate) fn worker_counts_do_not_matter() {
     let pipelines = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
@@ -140,7 +140,7 @@ pub(crate) fn rewrite(mut pipeline: Table) -> Table {
             source.insert("transport".into(), Table::from_iter([("file".to_owned(), file)]).into());
         } else {
             source.insert("starts_at_s".into(), STARTS_AT_S.into());
-            source.insert("duration_s".into(), DURATION_S.into());
+            source.insert("duration".into(), DURATION.into());
         }
     }
     let sinks = pipeline["sinks"].as_table().expect("sinks").values();

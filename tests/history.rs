@@ -73,7 +73,7 @@ fn often_committed() -> (TempDir, process::Server) {
         .expect("a link");
     let pipeline = "name = \"truth\"\n\
         sources.room = { type = \"simulate\", scene = \"pipelines/scenes/flat.toml\", speed = 4.0 }\n\
-        sinks.history = { type = \"delta\", inputs = [\"room.truth\"], path = \"history\", commit_interval_ms = 20 }\n";
+        sinks.history = { type = \"delta\", inputs = [\"room.truth\"], path = \"history\", commit_interval = \"20ms\" }\n";
     fs::write(directory.path().join("truth.toml"), pipeline).expect("room");
     let arguments = ["run", "truth.toml", "--listen", "127.0.0.1:0"];
     let server = process::Server::start(directory.path(), &arguments);
@@ -170,7 +170,7 @@ pub(crate) fn a_person_can_be_forgotten_meanwhile() {
     let path = directory.path();
     let pipeline = "name = \"truth\"\n\
         sources.room = { type = \"simulate\", scene = \"pipelines/scenes/flat.toml\", speed = 4.0 }\n\
-        sinks.history = { type = \"delta\", inputs = [\"room.truth\"], path = \"history\", commit_interval_ms = 20 }\n";
+        sinks.history = { type = \"delta\", inputs = [\"room.truth\"], path = \"history\", commit_interval = \"20ms\" }\n";
     fs::write(path.join("truth.toml"), pipeline).expect("room");
     let arguments = ["run", "truth.toml", "--listen", "127.0.0.1:0"];
     let mut server = process::Server::start(path, &arguments);
@@ -225,13 +225,13 @@ type = "json"
 transport = { file = "poses.jsonl" }
 fields = { at_ms = "int", device = "text", confidence = "float" }
 time = { field = "at_ms" }
-max_delay_ms = 200
+max_delay = "200ms"
 
 [operators.seconds]
 type = "windows"
 inputs = ["seen"]
 key = ["device"]
-window = { tumbling = { length_s = 1 } }
+window = { tumbling = { length = "1s" } }
 aggregates = { n = "count", most = "max(confidence)" }
 
 [sinks.history]

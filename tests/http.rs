@@ -110,7 +110,7 @@ pub(crate) fn the_book_is_served() {
     assert!(page.contains("<h1>Introduction</h1>"), "{page}");
     let (status, page) = get("/docs/reference/sinks.md");
     assert!(
-        status == 200 && page.contains("<table>") && page.contains("commit_interval_ms"),
+        status == 200 && page.contains("<table>") && page.contains("commit_interval"),
         "{page}"
     );
     let (status, page) = get("/docs/search?q=exactly%20once");

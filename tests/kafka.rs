@@ -36,14 +36,14 @@ transport = { kafka = { brokers = "BROKERS", topic = "boards", stop_at_end = tru
 [operators.motion]
 type = "motion"
 inputs = ["laptop", "boards"]
-report_every_s = 0.05
+report_every = "50ms"
 
 [sinks.topics]
 type = "kafka"
 inputs = ["motion"]
 brokers = "BROKERS"
 prefix = "PREFIX"
-commit_interval_ms = 30
+commit_interval = "30ms"
 
 [sinks.lines]
 type = "json_lines"
@@ -54,7 +54,7 @@ path = "out.jsonl"
 type = "delta"
 inputs = ["motion"]
 path = "history"
-commit_interval_ms = 50
+commit_interval = "50ms"
 "#;
 
 /// Returns a folder with the pipeline and its capture.
@@ -94,7 +94,7 @@ checkpoint = { interval = "20ms", granule = "50ms" }
 type = "csi"
 format = "esp32"
 transport = { kafka = { brokers = "BROKERS", topic = "boards" } }
-idle_timeout_ms = 100
+idle_timeout = "100ms"
 
 [sinks.lines]
 type = "json_lines"
@@ -544,9 +544,9 @@ pub(crate) fn a_message_from_the_future_stays_refused() {
     let directory = tempfile::tempdir().expect("room");
     let path = directory.path();
     let pipeline = SILENT.replace("BROKERS", &kafka.brokers());
-    let write = |idle_timeout_ms: u32| {
-        let settings = format!("idle_timeout_ms = {idle_timeout_ms}\nmax_ahead_ms = 1000");
-        let pipeline = pipeline.replace("idle_timeout_ms = 100", &settings);
+    let write = |idle_timeout: &str| {
+        let settings = format!("idle_timeout = \"{idle_timeout}\"\nmax_ahead = \"1s\"");
+        let pipeline = pipeline.replace("idle_timeout = \"100ms\"", &settings);
         fs::write(path.join("silent.toml"), pipeline).expect("room");
     };
     let future_ms = now_ms() + 6000;
@@ -560,11 +560,11 @@ pub(crate) fn a_message_from_the_future_stays_refused() {
     }
     producer.flush(Duration::from_secs(30)).expect("it takes them");
     // The timeout is so long that the first decision is about the message, not about an idle partition.
-    write(60_000);
+    write("1m");
     let point = "after decision/boards:1";
     let died = process::fresnel_failing(path, &["run", "silent.toml"], point);
     assert_eq!(died.status.signal(), Some(6), "{point}");
-    write(100);
+    write("100ms");
     wait::until("it is not ahead any more", || now_ms() > future_ms);
     let mut server =
         process::Server::start(path, &["run", "silent.toml", "--listen", "127.0.0.1:0"]);
@@ -589,7 +589,7 @@ type = "json"
 transport = { kafka = { brokers = "BROKERS", topic = "nonsense" } }
 fields = { at_ms = "int" }
 time = { field = "at_ms" }
-idle_timeout_ms = 500
+idle_timeout = "500ms"
 
 [sinks.errors]
 type = "json_lines"

@@ -94,7 +94,7 @@ pub(crate) fn a_clock_that_was_ahead_stops_nobody() {
     let directory = tempfile::tempdir().expect("room");
     let path = directory.path();
     let address = format!("127.0.0.1:{}", port::free());
-    let transport = format!("{{ udp = \"{address}\" }}\nmax_ahead_ms = 7200000");
+    let transport = format!("{{ udp = \"{address}\" }}\nmax_ahead = \"2h\"");
     write(path, &ROWS.replace("TRANSPORT", &transport));
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let mut n_sent = 0;
@@ -123,7 +123,7 @@ pub(crate) fn a_clock_that_was_ahead_stops_nobody() {
 /// A field that is declared later becomes a column of an existing history table.
 pub(crate) fn a_field_that_is_added_is_a_column() {
     const HISTORY: &str = "[sinks.history]\ntype = \"delta\"\ninputs = [\"things\"]\n\
-                           path = \"history\"\ncommit_interval_ms = 20\n";
+                           path = \"history\"\ncommit_interval = \"20ms\"\n";
     let directory = tempfile::tempdir().expect("room");
     let path = directory.path();
     let address = format!("127.0.0.1:{}", port::free());

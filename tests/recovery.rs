@@ -31,7 +31,7 @@ inputs = ["laptop"]
 [operators.motion]
 type = "motion"
 inputs = ["clean"]
-report_every_s = 0.05
+report_every = "50ms"
 
 [sinks.lines]
 type = "json_lines"
@@ -42,7 +42,7 @@ path = "out.jsonl"
 type = "delta"
 inputs = ["motion", "clean"]
 path = "history"
-commit_interval_ms = 50
+commit_interval = "50ms"
 "#;
 
 /// Windows of three kinds over lines of JSON: killed at any moment, the output is that of one uninterrupted
@@ -520,7 +520,7 @@ pub(crate) fn state_that_does_not_fit_is_refused() {
     let listed = process::succeed(path, &["checkpoint", "ls"]);
     assert!(listed.lines().count() > 1 && listed.contains("flat"), "{listed}");
     let changed = fs::read_to_string(path.join("flat.toml")).expect("it is there");
-    let changed = changed.replace("report_every_s", "window_frames = 50\nreport_every_s");
+    let changed = changed.replace("report_every", "window_frames = 50\nreport_every");
     fs::write(path.join("flat.toml"), changed.replace("SPEED", "\"full\"")).expect("room");
     let said = process::fail(path, &["run", "flat.toml"], 1);
     let expected = "\"motion\" saved \"motion 2, 75 frames\" and needs \"motion 2, 50 frames\"";

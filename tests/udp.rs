@@ -192,7 +192,10 @@ pub(crate) fn boards_are_discovered() {
     let directory = tempfile::tempdir().expect("room");
     let address = format!("127.0.0.1:{}", port::free());
     let mut boards = ["127.0.0.2", "127.0.0.3"].map(|host| Board::at(host, &address));
-    write_pipeline(directory.path(), &format!("{{ udp = \"{address}\" }}\nidle_timeout_ms = 400"));
+    write_pipeline(
+        directory.path(),
+        &format!("{{ udp = \"{address}\" }}\nidle_timeout = \"400ms\""),
+    );
     keep_stream(directory.path(), "events");
     keep_stream(directory.path(), "errors");
     let events = || -> Vec<(String, String)> {
@@ -410,7 +413,7 @@ type = "json"
 fields = { at_ms = "int" }
 time = { field = "at_ms" }
 transport = { udp = "MUTE" }
-idle_timeout_ms = 100
+idle_timeout = "100ms"
 
 [sinks.lines]
 type = "json_lines"

@@ -8,6 +8,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use queries::{Format, Limits};
+use schemas::TimeSpan;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -25,8 +26,20 @@ pub(crate) struct SqlQuery {
     /// default the media type of the `Accept` header, or `json`.
     #[schema(value_type = Option<String>)]
     format: Option<Format>,
-    /// Time-out in milliseconds; 30000 by default and at most.
+    /// Time-out, such as `10s`; `30s` by default and at most.
+    #[schema(value_type = Option<String>)]
+    timeout: Option<TimeSpan>,
+    /// Time-out in milliseconds: the old form of `timeout`.
+    #[schema(deprecated)]
     timeout_ms: Option<u64>,
+}
+
+impl SqlQuery {
+    fn timeout(&self) -> Duration {
+        let longest = Limits::default().timeout;
+        let timeout = self.timeout.or(self.timeout_ms.map(TimeSpan::from_ms));
+        timeout.map_or(longest, Duration::from).min(longest)
+    }
 }
 
 /// Answers a read-only SQL query over the history, including rows that are not committed yet.
@@ -54,9 +67,8 @@ pub(crate) async fn query(
     let Json(query) = query.map_err(|error| RequestError::BadRequest(error.body_text()))?;
     let format = query.format.map_or_else(|| accept::format(&headers), Ok)?;
     let history = app.shared.history.as_ref().ok_or(RequestError::NoHistory)?;
-    let longest = Limits::default().timeout;
-    let timeout = query.timeout_ms.map_or(longest, Duration::from_millis).min(longest);
-    let answer = history.query(&query.q, Limits { timeout, ..Limits::default() }).await?;
+    let limits = Limits { timeout: query.timeout(), ..Limits::default() };
+    let answer = history.query(&query.q, limits).await?;
     let body = answer.encode(format)?;
     Ok(([(header::CONTENT_TYPE, format.media_type())], body).into_response())
 }

@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use operators::{
     Epoch, Features, InputLayout, ModelCard, OperatorError, Sample, Subject, TrainOptions, train,
 };
-use schemas::Record;
+use schemas::{Record, TimeSpan};
 use sources::simulate::{Scene, Simulator};
 use sources::{PollState, Source, SourceContext, SourceError};
 
 /// Side of a cell of the model's grid.
 const CELL_M: f32 = 0.4;
-/// Seconds that a scene lasts.
-const SCENE_S: f64 = 40.0;
+/// Length of a scene.
+const SCENE: TimeSpan = TimeSpan::from_s(40);
 /// Ground truths between two samples: half a second, so that samples differ.
 const TRUTHS_PER_SAMPLE: usize = 5;
 /// Maximum number of people in a scene. Consecutive seeds have 0 people up to this number, in turn.
@@ -100,7 +100,7 @@ fn samples(scene: &Scene, seed: u64, layout: &InputLayout) -> Vec<Sample> {
     let n_persons = usize::try_from(seed).unwrap_or_default() % (MAX_PERSONS + 1);
     let scene = scene.with_random_people(seed, n_persons);
     let context = SourceContext { site: &scene.site, ..SourceContext::detached("train") };
-    let mut simulator = Simulator::new(&scene, &context, 0, Some(SCENE_S), 1);
+    let mut simulator = Simulator::new(&scene, &context, 0, Some(SCENE), 1);
     let features = Features::new(layout.clone());
     let (mut frames, mut samples, mut n_truths) = (features.no_frames(), Vec::new(), 0);
     loop {

@@ -12,12 +12,12 @@ use std::num::NonZeroUsize;
 
 use num_complex::Complex32;
 use schemars::JsonSchema;
-use schemas::{CsiBatch, Link, Motion, Presence, RecordKind, Tick, stable_hash};
+use schemas::{CsiBatch, Link, Motion, Presence, RecordKind, Tick, TimeSpan, stable_hash};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
 use crate::keyed::{DAY_MS, StateLimits};
-use crate::settings::{DAY_S, Outputs, Settings, outside};
+use crate::settings::{DAY, Outputs, Settings, outside};
 use crate::stateful::{Stateful, Work, stateful};
 use crate::{Context, StateKey};
 
@@ -29,7 +29,6 @@ const N_SUBCARRIERS: usize = 12;
 /// The percentile of the quiet room's values that is the threshold, before the margin.
 const QUIET_PERCENTILE: f64 = 95.0;
 const MARGIN: f32 = 1.1;
-const NS_PER_S: f64 = 1e9;
 
 /// Settings of the `motion` operator.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -41,15 +40,15 @@ pub struct MotionConfig {
     /// Positions of the subcarriers to use, from 0; 12 evenly spaced ones by default.
     #[serde(default)]
     pub subcarriers: Vec<usize>,
-    /// Length of the calibration in seconds, from a link's first frame; 10 by default. The room must be quiet
-    /// during this time. The calibration uses at most 100000 frames.
-    #[serde(default = "default_calibration_s")]
-    pub calibration_s: f64,
+    /// Length of the calibration, from a link's first frame; "10s" by default. The room must be quiet during
+    /// this time. The calibration uses at most 100000 frames.
+    #[serde(default = "default_calibration")]
+    pub calibration: TimeSpan,
     /// A known threshold. Without it, the operator calibrates one.
     pub threshold: Option<f32>,
-    /// Seconds between reports of a link without a change of motion; 1 by default.
-    #[serde(default = "default_report_every_s")]
-    pub report_every_s: f64,
+    /// Time between reports of a link without a change of motion; "1s" by default.
+    #[serde(default = "default_report_every")]
+    pub report_every: TimeSpan,
 }
 
 impl Settings for MotionConfig {
@@ -70,8 +69,8 @@ impl Settings for MotionConfig {
             self.threshold.filter(|threshold| !(0.0..f32::INFINITY).contains(threshold));
         threshold
             .map(|threshold| format!("threshold must be 0 or a number above, not {threshold}"))
-            .or_else(|| outside("calibration_s", self.calibration_s, &(0.0..=DAY_S)))
-            .or_else(|| outside("report_every_s", self.report_every_s, &(0.0..=DAY_S)))
+            .or_else(|| outside("calibration", self.calibration, &(TimeSpan::ZERO..=DAY)))
+            .or_else(|| outside("report_every", self.report_every, &(TimeSpan::ZERO..=DAY)))
     }
 
     fn state_shape(&self) -> Option<String> {
@@ -83,12 +82,12 @@ fn default_window() -> NonZeroUsize {
     NonZeroUsize::new(75).expect("75 is not zero")
 }
 
-fn default_calibration_s() -> f64 {
-    10.0
+fn default_calibration() -> TimeSpan {
+    TimeSpan::from_s(10)
 }
 
-fn default_report_every_s() -> f64 {
-    1.0
+fn default_report_every() -> TimeSpan {
+    TimeSpan::from_s(1)
 }
 
 /// The most frames of a link for calibration.
@@ -218,7 +217,7 @@ impl LinkState {
             self.threshold = config.threshold;
             return;
         }
-        let quiet_ns = (config.calibration_s * NS_PER_S) as i64;
+        let quiet_ns = config.calibration.as_ns();
         let until_ns = *self.quiet_until_ns.get_or_insert(captured_at_ns.saturating_add(quiet_ns));
         let full = self.quiet.len() >= MAX_CALIBRATION_FRAMES;
         if (captured_at_ns >= until_ns || full) && !self.quiet.is_empty() {
@@ -231,8 +230,8 @@ impl LinkState {
     fn due(&self, captured_at_ns: i64, motion: Motion, config: &MotionConfig) -> bool {
         self.reported.is_none_or(|(reported_at_ns, reported)| {
             // A clock that was once far ahead must not suppress reports of the link.
-            let waited_ns = captured_at_ns.abs_diff(reported_at_ns) as f64;
-            reported != motion || waited_ns >= config.report_every_s * NS_PER_S
+            let waited_ns = captured_at_ns.abs_diff(reported_at_ns);
+            reported != motion || waited_ns >= config.report_every.as_ns().unsigned_abs()
         })
     }
 }
@@ -321,9 +320,9 @@ mod tests {
         MotionConfig {
             window_frames: NonZeroUsize::new(4).expect("not zero"),
             subcarriers: vec![0, 1],
-            calibration_s: 1.0,
+            calibration: TimeSpan::from_s(1),
             threshold: None,
-            report_every_s: 10.0,
+            report_every: TimeSpan::from_s(10),
         }
     }
 

@@ -3,14 +3,12 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use schemas::RecordKind;
+use schemas::{RecordKind, TimeSpan};
 
-/// The shortest interval of results in seconds: the shortest tick.
-pub(crate) const MIN_S: f64 = 1e-3;
-/// The longest duration of most settings, in seconds.
-pub(crate) const DAY_S: f64 = 86_400.0;
-/// The longest window in seconds; its nanoseconds fit in 64 bits.
-pub(crate) const MAX_S: f64 = 1e9;
+/// The shortest interval of results: the shortest tick.
+pub(crate) const SHORTEST: TimeSpan = TimeSpan::from_ms(1);
+/// The longest duration of most settings.
+pub(crate) const DAY: TimeSpan = TimeSpan::from_s(24 * 3600);
 
 /// Output ports with the kind of their records. The name of the main port is empty.
 pub(crate) type Outputs = &'static [(&'static str, RecordKind)];
@@ -36,12 +34,12 @@ pub(crate) trait Settings {
 }
 
 /// Returns an error if a number is not in its range, or is not a number.
-pub(crate) fn outside(
+pub(crate) fn outside<T: Display + PartialOrd>(
     setting: &str,
-    value: impl Copy + Display + Into<f64>,
-    range: &RangeInclusive<f64>,
+    value: T,
+    range: &RangeInclusive<T>,
 ) -> Option<String> {
     let (least, most) = (range.start(), range.end());
     let error = || format!("{setting} must be from {least} to {most}, not {value}");
-    (!range.contains(&value.into())).then(error)
+    (!range.contains(&value)).then(error)
 }

@@ -17,6 +17,7 @@ mod rows;
 mod source_kind;
 mod table;
 mod tick;
+mod time_span;
 
 pub use crate::activity::{Activity, ActivityWindow};
 pub use crate::csi::{CsiBatch, CsiFrame, CsiLayout, LayoutMismatch, Link, flat_complex};
@@ -37,3 +38,4 @@ pub use crate::table::{
     TableError, frames_schema, frames_to_batch, from_batch, table_of_stream, to_batch,
 };
 pub use crate::tick::{Granule, Tick, TickLength};
+pub use crate::time_span::TimeSpan;

@@ -3,10 +3,12 @@
 
 use std::path::Path;
 
+use schemas::TimeSpan;
+
 use crate::{DeltaConfig, JsonLinesConfig, KafkaConfig, SinkConfig};
 
-/// One hour: checkpoints wait for commits, and journals for checkpoints.
-const MAX_COMMIT_INTERVAL_MS: u32 = 3_600_000;
+/// Checkpoints wait for commits, and journals for checkpoints.
+const MAX_COMMIT_INTERVAL: TimeSpan = TimeSpan::from_s(3600);
 /// The longest name that brokers accept.
 const MAX_TOPIC_BYTES: usize = 249;
 
@@ -14,8 +16,8 @@ impl SinkConfig {
     /// Returns a problem of the settings: the name of a setting, and the expected values.
     pub fn problem(&self) -> Option<String> {
         match self {
-            Self::Delta(DeltaConfig { path, commit_interval_ms }) => {
-                path_mistake(path).or_else(|| interval_mistake(*commit_interval_ms))
+            Self::Delta(DeltaConfig { path, commit_interval }) => {
+                path_mistake(path).or_else(|| interval_mistake(*commit_interval))
             }
             Self::JsonLines(JsonLinesConfig { path }) => path_mistake(path),
             Self::Kafka(config) => config.problem(),
@@ -39,7 +41,7 @@ impl KafkaConfig {
             }
             name_mistake("topic", topic)
         };
-        of_prefix.or_else(of_topic).or_else(|| interval_mistake(self.commit_interval_ms))
+        of_prefix.or_else(of_topic).or_else(|| interval_mistake(self.commit_interval))
     }
 }
 
@@ -47,10 +49,10 @@ fn path_mistake(path: &Path) -> Option<String> {
     path.as_os_str().is_empty().then(|| "path must not be empty".to_owned())
 }
 
-fn interval_mistake(commit_interval_ms: u32) -> Option<String> {
-    (commit_interval_ms > MAX_COMMIT_INTERVAL_MS).then(|| {
+fn interval_mistake(commit_interval: TimeSpan) -> Option<String> {
+    (commit_interval > MAX_COMMIT_INTERVAL).then(|| {
         format!(
-            "commit_interval_ms must be at most {MAX_COMMIT_INTERVAL_MS}, not {commit_interval_ms}: a \
+            "commit_interval must be at most {MAX_COMMIT_INTERVAL}, not {commit_interval}: a \
              checkpoint waits for commits"
         )
     })
@@ -79,9 +81,9 @@ mod tests {
             ("delta", r#""path": "a""#, r#""path": """#, "path"),
             (
                 "delta",
-                r#""path": "a", "commit_interval_ms": 0"#,
-                r#""path": "a", "commit_interval_ms": 3600001"#,
-                "commit_interval_ms",
+                r#""path": "a", "commit_interval": "0s""#,
+                r#""path": "a", "commit_interval": "61m""#,
+                "commit_interval",
             ),
             ("kafka", r#""brokers": "a:1""#, r#""brokers": " ""#, "brokers"),
             (

@@ -267,7 +267,7 @@ impl<'scope> Edges<'scope> {
             }
             OperatorConfig::Infer(config) => {
                 let model = Arc::clone(&parts.models[&operator.name]);
-                into_records(edge::csi(scope, inputs).infer_poses(model, config.every_s, context))
+                into_records(edge::csi(scope, inputs).infer_poses(model, config.every, context))
             }
             OperatorConfig::Track(config) => {
                 into_records(edge::pose(scope, inputs).track(*config, context))

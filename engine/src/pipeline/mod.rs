@@ -1,10 +1,10 @@
 //! Pipeline files: their syntax, their checks, and the resulting plan.
 
 mod diagnostic;
-mod duration;
 mod graph;
 mod parse;
 mod plan;
+mod renamed;
 mod schema;
 mod tagged;
 
@@ -15,19 +15,19 @@ use std::ops::Range;
 
 use operators::OperatorConfig;
 use schemars::JsonSchema;
-use schemas::TickLength;
+use schemas::{TickLength, TimeSpan};
 use serde::Deserialize;
 use sinks::SinkConfig;
 use sources::SourceConfig;
 
 pub use crate::pipeline::diagnostic::{Diagnostic, PipelineError};
-pub use crate::pipeline::duration::Milliseconds;
 pub use crate::pipeline::plan::{Plan, PlannedOperator, PlannedSink, PlannedSource, StreamName};
 pub use crate::pipeline::schema::json_schema;
 
 /// The schemes of stores that are not files.
 const SERVERS: [&str; 2] = ["postgres://", "postgresql://"];
-const MAX_CHECKPOINT: Milliseconds = Milliseconds(24 * 3_600_000);
+const MIN_CHECKPOINT: TimeSpan = TimeSpan::from_ms(1);
+const MAX_CHECKPOINT: TimeSpan = TimeSpan::from_s(24 * 3600);
 const MAX_RETENTION: usize = 1000;
 
 /// A pipeline file that was read; its names are not resolved yet.
@@ -37,8 +37,8 @@ pub struct Pipeline {
     pub name: String,
     /// The length of a tick, in event time.
     pub tick_length: TickLength,
-    /// Maximum lead of a source over the slowest sink in event time, in milliseconds.
-    pub max_lead_ms: u64,
+    /// Maximum lead of a source over the slowest sink in event time.
+    pub max_lead: TimeSpan,
     /// Maximum size of the records of a partition that the slowest sink has not accepted, in mebibytes.
     pub max_in_flight_mib: NonZeroUsize,
     /// The settings of checkpoints.
@@ -56,10 +56,10 @@ pub struct Pipeline {
 pub struct CheckpointConfig {
     /// The store: a file (`"fresnel.db"` by default), or a URL such as `"postgres://user@host/name"`.
     pub store: String,
-    /// Time between two checkpoints; `"1s"` by default, at most `"24h"`.
-    pub interval: Milliseconds,
-    /// Event time between two points from which a run can resume; `"1s"` by default, at most `"24h"`.
-    pub granule: Milliseconds,
+    /// Time between two checkpoints; `"1s"` by default, at most `"1day"`.
+    pub interval: TimeSpan,
+    /// Event time between two points from which a run can resume; `"1s"` by default, at most `"1day"`.
+    pub granule: TimeSpan,
     /// Number of checkpoints to keep, in case the newest is damaged; 3 by default, at most 1000.
     pub retention: NonZeroUsize,
 }
@@ -74,14 +74,14 @@ impl CheckpointConfig {
     /// Returns the problem of the first invalid setting, with the expected values. The text begins with the
     /// name of the setting.
     fn problem(&self) -> Option<String> {
-        let too_long = [
+        let lengths = [
             ("interval", self.interval, "output is not durable before a checkpoint"),
             ("granule", self.granule, "a run goes on from the end of a granule only"),
         ];
-        for (name, length, why) in too_long {
-            if length > MAX_CHECKPOINT {
+        for (name, length, why) in lengths {
+            if !(MIN_CHECKPOINT..=MAX_CHECKPOINT).contains(&length) {
                 return Some(format!(
-                    "{name} must be at most {MAX_CHECKPOINT}, not {length}: {why}"
+                    "{name} must be from {MIN_CHECKPOINT} to {MAX_CHECKPOINT}, not {length}: {why}"
                 ));
             }
         }
@@ -99,8 +99,8 @@ impl Default for CheckpointConfig {
     fn default() -> Self {
         Self {
             store: "fresnel.db".to_owned(),
-            interval: Milliseconds(1000),
-            granule: Milliseconds(1000),
+            interval: TimeSpan::from_s(1),
+            granule: TimeSpan::from_s(1),
             retention: const { NonZeroUsize::new(3).expect("3 is not zero") },
         }
     }

@@ -6,13 +6,13 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use schemas::TickLength;
+use schemas::{TickLength, TimeSpan};
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use crate::pipeline::duration::Milliseconds;
 use crate::pipeline::plan::inputs;
+use crate::pipeline::renamed::rename_settings;
 use crate::pipeline::tagged::Tagged;
 use crate::{Diagnostic, Pipeline, PipelineError, Plan};
 
@@ -29,10 +29,11 @@ const TOP_LEVEL: [&str; 9] = [
     "operators",
     "sinks",
 ];
-const DEFAULT_TICK: Milliseconds = Milliseconds(10);
-const DEFAULT_MAX_LEAD: Milliseconds = Milliseconds(2_000);
+const DEFAULT_TICK: TimeSpan = TimeSpan::from_ms(10);
+const MIN_TICK: TimeSpan = TimeSpan::from_ms(1);
+const DEFAULT_MAX_LEAD: TimeSpan = TimeSpan::from_s(2);
 /// Maximum length of a tick: all its records wait in memory for its end.
-const MAX_TICK: Milliseconds = Milliseconds(3_600_000);
+const MAX_TICK: TimeSpan = TimeSpan::from_s(3600);
 const DEFAULT_MAX_IN_FLIGHT_MIB: NonZeroUsize = NonZeroUsize::new(64).expect("it is not zero");
 
 impl Plan {
@@ -136,9 +137,9 @@ impl Reader {
         }
         let name = self.name(table.remove("name"));
         let tick = table.remove("tick").and_then(|tick| self.tick(tick));
-        let tick_length = TickLength::from_ms(tick.unwrap_or(DEFAULT_TICK).0);
+        let tick_length = TickLength::from_ms(tick.unwrap_or(DEFAULT_TICK).as_ms());
         let max_lead = table.remove("max_lead").and_then(|lead| self.deserialize(lead));
-        let max_lead_ms = max_lead.unwrap_or(DEFAULT_MAX_LEAD).0;
+        let max_lead = max_lead.unwrap_or(DEFAULT_MAX_LEAD);
         let max_in_flight_mib =
             table.remove("max_in_flight_mib").and_then(|size| self.deserialize(size));
         let max_in_flight_mib = max_in_flight_mib.unwrap_or(DEFAULT_MAX_IN_FLIGHT_MIB);
@@ -151,7 +152,7 @@ impl Reader {
         Pipeline {
             name,
             tick_length,
-            max_lead_ms,
+            max_lead,
             max_in_flight_mib,
             checkpoint,
             api,
@@ -161,12 +162,12 @@ impl Reader {
         }
     }
 
-    fn tick(&mut self, value: Spanned<DeValue<'_>>) -> Option<Milliseconds> {
+    fn tick(&mut self, value: Spanned<DeValue<'_>>) -> Option<TimeSpan> {
         let at = value.span();
-        let tick = self.deserialize::<Milliseconds>(value)?;
-        if tick > MAX_TICK {
+        let tick = self.deserialize::<TimeSpan>(value)?;
+        if !(MIN_TICK..=MAX_TICK).contains(&tick) {
             let message = format!(
-                "tick must be at most {MAX_TICK}, not {tick}: its records wait in memory for its end"
+                "tick must be from {MIN_TICK} to {MAX_TICK}, not {tick}: its records wait in memory for its end"
             );
             self.diagnostics.push(Diagnostic::new(at, message));
         }
@@ -239,6 +240,7 @@ impl Reader {
                 .push(Diagnostic::new(span, format!("expected a table [{kind}s.{name}]")));
             return None;
         };
+        rename_settings(&mut table);
         let tag = table.remove("type");
         let inputs = if takes_inputs {
             self.inputs(kind, &name, &name_at, table.remove("inputs"))

@@ -3,17 +3,18 @@
 use operators::OperatorConfig;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
+use schemas::TimeSpan;
 use serde_json::{Map, Value, json};
 use sinks::SinkConfig;
 use sources::SourceConfig;
 
-use super::{ApiConfig, CheckpointConfig, Milliseconds};
+use super::{ApiConfig, CheckpointConfig};
 
 /// Returns the JSON Schema of pipeline files.
 pub fn json_schema() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let mut duration = |description: &str| {
-        let mut schema = generator.subschema_for::<Milliseconds>().to_value();
+        let mut schema = generator.subschema_for::<TimeSpan>().to_value();
         schema["description"] = description.into();
         schema
     };

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use schemas::Progress;
@@ -32,7 +31,7 @@ pub(super) fn spawn(
         commits,
         committed: committed.clone(),
         oldest: Arc::clone(&oldest),
-        interval: Duration::from_millis(plan.checkpoint.interval.0),
+        interval: plan.checkpoint.interval.into(),
     };
     let components = plan.components().into_iter();
     let components =

@@ -10,27 +10,28 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use schemas::{
     Activity, ActivityWindow, Event, EventId, EventType, Person, PoseFrame, Record, RecordKind,
-    SourceKind, Tick, stable_hash,
+    SourceKind, Tick, TimeSpan, stable_hash,
 };
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
 use crate::activity::posture::Posture;
 use crate::keyed::StateLimits;
-use crate::settings::{DAY_S, MAX_S, Outputs, Settings, outside};
+use crate::settings::{DAY, Outputs, Settings, outside};
 use crate::stateful::{Stateful, Work, stateful};
 use crate::{Component, Context, StateKey};
 
 const NS_PER_MS: i64 = 1_000_000;
+const SHORTEST_WINDOW: TimeSpan = TimeSpan::from_ms(100);
 
 /// Settings of the `activity` operator. Its main output is the windows. `people` contains the frames, with
 /// the activity of each person in the last window. `events` contains changes of activity and falls.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ActivityConfig {
-    /// Length of a window in seconds of event time, at least 0.1; 2 by default.
-    #[serde(default = "default_window_s")]
-    pub window_s: f64,
+    /// Length of a window in event time, at least "100ms"; "2s" by default.
+    #[serde(default = "default_window")]
+    pub window: TimeSpan,
     /// Height of a standing person as a share of the view; 0.64 by default, which is 1.65 m from head to
     /// ankle in a room of 2.6 m.
     #[serde(default = "default_standing_height")]
@@ -38,9 +39,9 @@ pub struct ActivityConfig {
     /// Speed above which an upright person counts as walking, in metres a second; 0.35 by default.
     #[serde(default = "default_walking_m_s")]
     pub walking_m_s: f32,
-    /// Longest duration of a fall, from upright to lying, in seconds; 1.5 by default.
-    #[serde(default = "default_falling_s")]
-    pub falling_s: f64,
+    /// Longest duration of a fall, from upright to lying; "1.5s" by default.
+    #[serde(default = "default_max_fall")]
+    pub max_fall: TimeSpan,
 }
 
 impl Settings for ActivityConfig {
@@ -53,19 +54,19 @@ impl Settings for ActivityConfig {
     }
 
     fn problem(&self) -> Option<String> {
-        outside("window_s", self.window_s, &(0.1..=MAX_S))
+        outside("window", self.window, &(SHORTEST_WINDOW..=TimeSpan::MAX))
             .or_else(|| outside("standing_height", self.standing_height, &(0.01..=1.0)))
             .or_else(|| outside("walking_m_s", self.walking_m_s, &(0.0..=100.0)))
-            .or_else(|| outside("falling_s", self.falling_s, &(0.0..=DAY_S)))
+            .or_else(|| outside("max_fall", self.max_fall, &(TimeSpan::ZERO..=DAY)))
     }
 
     fn state_shape(&self) -> Option<String> {
-        Some(format!("activity 2, {} s", self.window_s))
+        Some(format!("activity 2, {} s", self.window.as_s()))
     }
 }
 
-fn default_window_s() -> f64 {
-    2.0
+fn default_window() -> TimeSpan {
+    TimeSpan::from_s(2)
 }
 
 fn default_standing_height() -> f32 {
@@ -76,13 +77,13 @@ fn default_walking_m_s() -> f32 {
     0.35
 }
 
-fn default_falling_s() -> f64 {
-    1.5
+fn default_max_fall() -> TimeSpan {
+    TimeSpan::from_ms(1500)
 }
 
 impl ActivityConfig {
     fn window_ms(&self) -> u64 {
-        (self.window_s.max(0.1) * 1e3) as u64
+        self.window.max(SHORTEST_WINDOW).as_ms()
     }
 
     /// Returns the end of the window that contains `tick`.

@@ -56,9 +56,8 @@ impl Posture {
         }
         let was_lying = std::mem::replace(&mut self.lying, height < LYING);
         if self.lying && !was_lying {
-            let longest_ns = config.falling_s * 1e9;
-            self.fell =
-                self.upright_at_ns.is_some_and(|ns| at_ns.abs_diff(ns) as f64 <= longest_ns);
+            let longest_ns = config.max_fall.as_ns().unsigned_abs();
+            self.fell = self.upright_at_ns.is_some_and(|ns| at_ns.abs_diff(ns) <= longest_ns);
         }
         match (self.lying, self.fell, height >= UPRIGHT) {
             (true, true, _) => Activity::Fall,

@@ -9,8 +9,12 @@ use timely::dataflow::operators::{Capture, Operator, ToStream};
 use super::*;
 use crate::testing::{any_time_ns, remember};
 
-const CONFIG: ActivityConfig =
-    ActivityConfig { window_s: 1.0, standing_height: 0.6, walking_m_s: 0.35, falling_s: 1.5 };
+const CONFIG: ActivityConfig = ActivityConfig {
+    window: TimeSpan::from_s(1),
+    standing_height: 0.6,
+    walking_m_s: 0.35,
+    max_fall: TimeSpan::from_ms(1500),
+};
 
 /// Runs ten frames a second, each with the height of the box and the place along x.
 fn told(moments: Vec<(f32, f32)>) -> Vec<String> {
@@ -110,7 +114,7 @@ fn made_up_people_are_forgotten() {
     };
     let inputs: Vec<_> = (0..6).map(of_tick).collect();
     // The windows are longer than the test, so that state is saved before they end.
-    let config = ActivityConfig { window_s: 100.0, ..CONFIG };
+    let config = ActivityConfig { window: TimeSpan::from_s(100), ..CONFIG };
     let found = remember(inputs, move |frames, context| frames.activities(config, context));
     let max_keys = TellsActivities::LIMITS.max_keys_per_group;
     assert_eq!(found.most_keys, max_keys, "a site is one key group");
@@ -123,9 +127,9 @@ proptest! {
     fn any_time_will_do(
         times_ns in prop::collection::vec(any_time_ns(), 1..20),
         end in any::<Tick>(),
-        window_s in any::<f64>(),
+        window_ms in any::<u64>(),
     ) {
-        let config = ActivityConfig { window_s, ..CONFIG };
+        let config = ActivityConfig { window: TimeSpan::from_ms(window_ms), ..CONFIG };
         let mut state = PersonState::default();
         for captured_at_ns in times_ns {
             let frame = PoseFrame { captured_at_ns, ..PoseFrame::default() };

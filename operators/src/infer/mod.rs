@@ -16,10 +16,10 @@ mod train;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use schemas::RecordKind;
+use schemas::{RecordKind, TimeSpan};
 use serde::Deserialize;
 
-use crate::settings::{DAY_S, MIN_S, Outputs, Settings, outside};
+use crate::settings::{DAY, Outputs, SHORTEST, Settings, outside};
 
 pub use crate::infer::accuracy::Accuracy;
 pub use crate::infer::features::{Features, InputLayout, RecentFrames};
@@ -34,9 +34,9 @@ pub use crate::infer::train::{Epoch, Sample, TrainOptions, train};
 pub struct InferConfig {
     /// Path of the model: a safetensors file that `fresnel train` has written.
     pub model: PathBuf,
-    /// Seconds of event time between frames of people, from 0.001 to 86400; 0.1 by default.
-    #[serde(default = "default_every_s")]
-    pub every_s: f64,
+    /// Event time between frames of people, from "1ms" to "1day"; "100ms" by default.
+    #[serde(default = "default_every")]
+    pub every: TimeSpan,
 }
 
 impl Settings for InferConfig {
@@ -49,7 +49,7 @@ impl Settings for InferConfig {
     }
 
     fn problem(&self) -> Option<String> {
-        outside("every_s", self.every_s, &(MIN_S..=DAY_S))
+        outside("every", self.every, &(SHORTEST..=DAY))
     }
 
     fn state_shape(&self) -> Option<String> {
@@ -57,6 +57,6 @@ impl Settings for InferConfig {
     }
 }
 
-fn default_every_s() -> f64 {
-    0.1
+fn default_every() -> TimeSpan {
+    TimeSpan::from_ms(100)
 }

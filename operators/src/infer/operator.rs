@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use schemas::{CsiBatch, PoseFrame, SourceKind, Tick, stable_hash};
+use schemas::{CsiBatch, PoseFrame, SourceKind, Tick, TimeSpan, stable_hash};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
@@ -12,11 +12,9 @@ use crate::keyed::{HOUR_MS, StateLimits};
 use crate::stateful::{Stateful, Work, stateful};
 use crate::{Component, Context, StateKey};
 
-const NS_PER_S: f64 = 1e9;
-
 /// Pose inference on streams of CSI.
 pub trait InferPoses<'scope> {
-    /// Infers people every `every_s` seconds of event time.
+    /// Infers people at the end of every period `every` of event time.
     ///
     /// The operator drops and counts frames of receivers or layouts that are not in the model. It sends
     /// nothing until every receiver of the model has a window of frames. State: two seconds of frames of each
@@ -25,7 +23,7 @@ pub trait InferPoses<'scope> {
     fn infer_poses(
         self,
         model: Arc<Model>,
-        every_s: f64,
+        every: TimeSpan,
         context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, PoseFrame>;
 }
@@ -34,12 +32,12 @@ impl<'scope> InferPoses<'scope> for StreamVec<'scope, Tick, CsiBatch> {
     fn infer_poses(
         self,
         model: Arc<Model>,
-        every_s: f64,
+        every: TimeSpan,
         context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, PoseFrame> {
         let component = context.component.clone();
         let features = Features::new(model.card().layout.clone());
-        let every_ns = (every_s * NS_PER_S) as i64;
+        let every_ns = every.as_ns();
         stateful(self, &context, Infers { model, features, every_ns, component })
     }
 }
@@ -204,7 +202,9 @@ mod tests {
         };
         let inputs: Vec<_> = (0..20).map(of_tick).collect();
         let model = Arc::clone(&model);
-        let found = remember(inputs, |batches, context| batches.infer_poses(model, 0.1, context));
+        let found = remember(inputs, |batches, context| {
+            batches.infer_poses(model, TimeSpan::from_ms(100), context)
+        });
         let max_keys = Infers::LIMITS.max_keys_per_group * N_KEY_GROUPS;
         assert!(found.most_keys <= max_keys, "{} sites are saved", found.most_keys);
         assert_eq!(found.dropped["not the model's layout"], 20);

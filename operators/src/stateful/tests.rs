@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use num_complex::Complex32;
 use schemas::{
-    CsiBatch, CsiFrame, CsiLayout, Link, Presence, SourceKind, stable_hash, stable_hash_bytes,
+    CsiBatch, CsiFrame, CsiLayout, Link, Presence, SourceKind, TimeSpan, stable_hash,
+    stable_hash_bytes,
 };
 use serde::Deserialize;
 use timely::dataflow::operators::{Concat, Input, Inspect};
@@ -273,9 +274,9 @@ fn reported(n_workers: usize, turned: bool) -> Vec<Presence> {
                 let config = MotionConfig {
                     window_frames: NonZeroUsize::MIN,
                     subcarriers: vec![0, 1],
-                    calibration_s: 0.0,
+                    calibration: TimeSpan::ZERO,
                     threshold: Some(threshold),
-                    report_every_s: 0.0,
+                    report_every: TimeSpan::ZERO,
                 };
                 frames.clone().detect_motion(config, Context::detached("motion"))
             });

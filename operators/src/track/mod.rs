@@ -11,12 +11,14 @@ mod assignment;
 mod kalman;
 
 use schemars::JsonSchema;
-use schemas::{BoundingBox, Person, PoseFrame, RecordKind, SitePosition, Tick, stable_hash};
+use schemas::{
+    BoundingBox, Person, PoseFrame, RecordKind, SitePosition, Tick, TimeSpan, stable_hash,
+};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
 use crate::keyed::{DAY_MS, StateLimits};
-use crate::settings::{DAY_S, Outputs, Settings, outside};
+use crate::settings::{DAY, Outputs, Settings, outside};
 use crate::stateful::{Stateful, Work, stateful};
 use crate::track::assignment::assign;
 use crate::track::kalman::Kalman;
@@ -42,9 +44,9 @@ pub struct TrackConfig {
     /// Number of frames with a person before the person is shown; 3 by default.
     #[serde(default = "default_confirm_frames")]
     pub confirm_frames: u32,
-    /// Seconds that a person is shown after the last frame with the person; 1 by default.
-    #[serde(default = "default_max_age_s")]
-    pub max_age_s: f64,
+    /// How long a person is shown after the last frame with the person; "1s" by default.
+    #[serde(default = "default_max_age")]
+    pub max_age: TimeSpan,
 }
 
 impl Settings for TrackConfig {
@@ -59,7 +61,7 @@ impl Settings for TrackConfig {
     fn problem(&self) -> Option<String> {
         // Centimetres are below the accuracy of positions, kilometres beyond a site.
         outside("max_distance_m", self.max_distance_m, &(0.01..=1000.0))
-            .or_else(|| outside("max_age_s", self.max_age_s, &(0.0..=DAY_S)))
+            .or_else(|| outside("max_age", self.max_age, &(TimeSpan::ZERO..=DAY)))
     }
 
     fn state_shape(&self) -> Option<String> {
@@ -75,8 +77,8 @@ fn default_confirm_frames() -> u32 {
     3
 }
 
-fn default_max_age_s() -> f64 {
-    1.0
+fn default_max_age() -> TimeSpan {
+    TimeSpan::from_s(1)
 }
 
 /// Tracking on streams of poses.
@@ -206,13 +208,14 @@ impl Tracker {
                 self.tracks.push(Tracked::new(self.n_tracks, now_ns, person));
             }
         }
+        let max_age_ns = config.max_age.as_ns().unsigned_abs();
         self.tracks.retain(|track| {
             // A track with a time far in the future is as old as one far in the past.
-            let unseen_s = now_ns.abs_diff(track.seen_at_ns) as f64 / NS_PER_S;
-            let missed = track.seen_at_ns < now_ns || unseen_s > config.max_age_s;
+            let unseen_ns = now_ns.abs_diff(track.seen_at_ns);
+            let missed = track.seen_at_ns < now_ns || unseen_ns > max_age_ns;
             let confirmed = track.n_seen >= config.confirm_frames;
             // An unconfirmed track is removed at once; a confirmed one stays for a while.
-            !missed || (confirmed && unseen_s <= config.max_age_s)
+            !missed || (confirmed && unseen_ns <= max_age_ns)
         });
         let shown = self.tracks.iter().filter(|track| track.n_seen >= config.confirm_frames);
         shown.map(|track| track.person.clone()).collect()
@@ -264,7 +267,7 @@ mod tests {
     use crate::testing::{any_time_ns, remember};
 
     const CONFIG: TrackConfig =
-        TrackConfig { max_distance_m: 1.0, confirm_frames: 2, max_age_s: 0.5 };
+        TrackConfig { max_distance_m: 1.0, confirm_frames: 2, max_age: TimeSpan::from_ms(500) };
 
     /// The ids shown at each moment, ten moments a second, for the positions of people.
     fn ids(moments: &[&[[f32; 2]]]) -> Vec<Vec<String>> {

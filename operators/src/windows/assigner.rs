@@ -3,14 +3,15 @@
 use std::fmt;
 
 use schemars::JsonSchema;
-use schemas::Tick;
-use serde::{Deserialize, Deserializer, Serialize};
+use schemas::{Tick, TimeSpan};
+use serde::{Deserialize, Serialize};
 
-const NS_PER_S: f64 = 1e9;
+use crate::settings::{SHORTEST, outside};
+
 const NS_PER_MS: i64 = 1_000_000;
 /// The most windows of a row: each costs an update for every row, and memory for every key. Ten thousand are
 /// windows of a day every nine seconds.
-const MAX_WINDOWS: f64 = 10_000.0;
+const MAX_WINDOWS: u64 = 10_000;
 
 /// The windows of a row, by the row's time.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -18,57 +19,31 @@ const MAX_WINDOWS: f64 = 10_000.0;
 pub enum WindowAssigner {
     /// Windows one after the other, aligned to the Unix epoch.
     Tumbling {
-        /// Length of a window in seconds.
-        length_s: Seconds,
+        /// Length of a window.
+        length: TimeSpan,
     },
     /// Overlapping windows, aligned to the Unix epoch. A row is in at most 10000 of them.
     Sliding {
-        /// Length of a window in seconds.
-        length_s: Seconds,
-        /// Seconds from the start of one window to the start of the next.
-        every_s: Seconds,
+        /// Length of a window.
+        length: TimeSpan,
+        /// Time from the start of one window to the start of the next.
+        every: TimeSpan,
     },
-    /// One window for each sequence of rows of a key that are less than `gap_s` apart.
+    /// One window for each sequence of rows of a key that are less than `gap` apart.
     Session {
-        /// Seconds without a row after which a session ends.
-        gap_s: Seconds,
+        /// Time without a row after which a session ends.
+        gap: TimeSpan,
     },
-}
-
-/// A length of time in seconds, from 0.001 to 1e9.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Seconds(f64);
-
-impl<'de> Deserialize<'de> for Seconds {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let seconds = f64::deserialize(deserializer)?;
-        if (1e-3..1e9).contains(&seconds) {
-            return Ok(Self(seconds));
-        }
-        let unexpected = serde::de::Unexpected::Float(seconds);
-        Err(serde::de::Error::invalid_value(unexpected, &"seconds from 0.001 to 1e9"))
-    }
-}
-
-impl Seconds {
-    #[cfg(test)]
-    pub(super) fn new(seconds: f64) -> Self {
-        Self(seconds)
-    }
-
-    fn as_ns(self) -> i64 {
-        (self.0 * NS_PER_S) as i64
-    }
 }
 
 impl fmt::Display for WindowAssigner {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tumbling { length_s } => write!(formatter, "{} s", length_s.0),
-            Self::Sliding { length_s, every_s } => {
-                write!(formatter, "{} s every {} s", length_s.0, every_s.0)
+            Self::Tumbling { length } => write!(formatter, "{} s", length.as_s()),
+            Self::Sliding { length, every } => {
+                write!(formatter, "{} s every {} s", length.as_s(), every.as_s())
             }
-            Self::Session { gap_s } => write!(formatter, "sessions {} s apart", gap_s.0),
+            Self::Session { gap } => write!(formatter, "sessions {} s apart", gap.as_s()),
         }
     }
 }
@@ -92,15 +67,14 @@ impl Window {
 impl WindowAssigner {
     /// Returns an error in the lengths, if there is one.
     pub(super) fn problem(&self) -> Option<String> {
-        let Self::Sliding { length_s, every_s } = self else { return None };
-        let n_windows = (length_s.0 / every_s.0).ceil();
-        (n_windows > MAX_WINDOWS).then(|| {
-            let least_s = length_s.0 / MAX_WINDOWS;
-            format!(
-                "each row would be in {n_windows} windows, at most {MAX_WINDOWS} work: every_s must be \
-                 at least {least_s}, or length_s less"
-            )
-        })
+        let checked = |setting, length| outside(setting, length, &(SHORTEST..=TimeSpan::MAX));
+        match *self {
+            Self::Tumbling { length } => checked("length", length),
+            Self::Session { gap } => checked("gap", gap),
+            Self::Sliding { length, every } => checked("length", length)
+                .or_else(|| checked("every", every))
+                .or_else(|| too_many_windows(length, every)),
+        }
     }
 
     /// True if windows merge when they touch.
@@ -111,13 +85,13 @@ impl WindowAssigner {
     /// Calls `visit` with each window that contains a time, the latest first.
     pub(super) fn windows_of(&self, time_ns: i64, mut visit: impl FnMut(Window)) {
         match self {
-            Self::Tumbling { length_s } => {
-                let length_ns = length_s.as_ns();
+            Self::Tumbling { length } => {
+                let length_ns = length.as_ns();
                 let start_ns = time_ns.div_euclid(length_ns).saturating_mul(length_ns);
                 visit(Window { start_ns, end_ns: start_ns.saturating_add(length_ns) });
             }
-            Self::Sliding { length_s, every_s } => {
-                let (length_ns, every_ns) = (length_s.as_ns(), every_s.as_ns());
+            Self::Sliding { length, every } => {
+                let (length_ns, every_ns) = (length.as_ns(), every.as_ns());
                 let mut start_ns = time_ns.div_euclid(every_ns).saturating_mul(every_ns);
                 while start_ns.saturating_add(length_ns) > time_ns {
                     visit(Window { start_ns, end_ns: start_ns.saturating_add(length_ns) });
@@ -125,11 +99,23 @@ impl WindowAssigner {
                     start_ns = earlier;
                 }
             }
-            Self::Session { gap_s } => {
-                visit(Window { start_ns: time_ns, end_ns: time_ns.saturating_add(gap_s.as_ns()) });
+            Self::Session { gap } => {
+                visit(Window { start_ns: time_ns, end_ns: time_ns.saturating_add(gap.as_ns()) });
             }
         }
     }
+}
+
+/// Returns an error if a row would be in more windows than [`MAX_WINDOWS`].
+fn too_many_windows(length: TimeSpan, every: TimeSpan) -> Option<String> {
+    let n_windows = length.as_ns().unsigned_abs().div_ceil(every.as_ns().unsigned_abs());
+    (n_windows > MAX_WINDOWS).then(|| {
+        let least = TimeSpan::from_ms(length.as_ms().div_ceil(MAX_WINDOWS));
+        format!(
+            "each row would be in {n_windows} windows, at most {MAX_WINDOWS} work: every must be at least \
+             {least}, or length less"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -143,14 +129,15 @@ mod tests {
         #[test]
         fn any_time_will_do(
             time_ns in any_time_ns(),
-            length_s in 0.001_f64..1e9,
-            every_s in 0.1_f64..1.0,
+            length_ms in 1_u64..1_000_000_000_000,
+            n_windows in 1_u64..10,
         ) {
-            let (length_s, every_s) = (Seconds(length_s), Seconds(every_s * length_s));
+            let length = TimeSpan::from_ms(length_ms);
+            let every = TimeSpan::from_ms(length_ms.div_ceil(n_windows));
             for assigner in [
-                WindowAssigner::Tumbling { length_s },
-                WindowAssigner::Sliding { length_s, every_s },
-                WindowAssigner::Session { gap_s: length_s },
+                WindowAssigner::Tumbling { length },
+                WindowAssigner::Sliding { length, every },
+                WindowAssigner::Session { gap: length },
             ] {
                 assigner.windows_of(time_ns, |window| {
                     // The last window of all includes its end.
@@ -171,32 +158,40 @@ mod tests {
             });
             starts
         };
-        let s = Seconds::new;
-        let tumbling = WindowAssigner::Tumbling { length_s: s(1.0) };
+        let ms = TimeSpan::from_ms;
+        let tumbling = WindowAssigner::Tumbling { length: ms(1000) };
         assert_eq!(starts(tumbling, 0), [(0, 1000)]);
         assert_eq!(starts(tumbling, 1999), [(1000, 2000)]);
         assert_eq!(starts(tumbling, -1), [(-1000, 0)]);
-        let sliding = WindowAssigner::Sliding { length_s: s(2.5), every_s: s(1.0) };
+        let sliding = WindowAssigner::Sliding { length: ms(2500), every: ms(1000) };
         assert_eq!(starts(sliding, 3200), [(3000, 5500), (2000, 4500), (1000, 3500)]);
         assert_eq!(starts(sliding, 3500), [(3000, 5500), (2000, 4500)]);
-        let gaps = WindowAssigner::Sliding { length_s: s(0.5), every_s: s(1.0) };
+        let gaps = WindowAssigner::Sliding { length: ms(500), every: ms(1000) };
         assert_eq!(starts(gaps, 700), [], "between two");
-        assert_eq!(starts(WindowAssigner::Session { gap_s: s(5.0) }, 100), [(100, 5100)]);
+        assert_eq!(starts(WindowAssigner::Session { gap: ms(5000) }, 100), [(100, 5100)]);
     }
 
     #[test]
     fn a_row_is_in_so_many_windows_at_most() {
-        let s = Seconds::new;
-        let sliding = |length_s, every_s| {
-            WindowAssigner::Sliding { length_s: s(length_s), every_s: s(every_s) }.problem()
+        let ms = TimeSpan::from_ms;
+        let sliding = |length_ms, every_ms| {
+            WindowAssigner::Sliding { length: ms(length_ms), every: ms(every_ms) }.problem()
         };
-        assert_eq!(sliding(86_400.0, 60.0), None);
-        assert_eq!(sliding(10_000.0, 1.0), None);
-        let expected = "each row would be in 100000 windows, at most 10000 work: every_s must be at \
-                        least 10, or length_s less";
-        assert_eq!(sliding(1e5, 1.0).as_deref(), Some(expected));
-        assert!(sliding(999_999_999.0, 0.001).is_some());
-        assert_eq!(WindowAssigner::Tumbling { length_s: s(999_999_999.0) }.problem(), None);
+        assert_eq!(sliding(86_400_000, 60_000), None);
+        assert_eq!(sliding(10_000_000, 1000), None);
+        let expected = "each row would be in 100000 windows, at most 10000 work: every must be at least \
+                        \"10s\", or length less";
+        assert_eq!(sliding(100_000_000, 1000).as_deref(), Some(expected));
+        assert!(sliding(999_999_999_000, 1).is_some());
+        assert_eq!(WindowAssigner::Tumbling { length: TimeSpan::MAX }.problem(), None);
+    }
+
+    #[test]
+    fn a_window_takes_time() {
+        let tumbling = |length| WindowAssigner::Tumbling { length }.problem();
+        assert_eq!(tumbling(TimeSpan::from_ms(1)), None);
+        let problem = tumbling(TimeSpan::ZERO).expect("no window");
+        assert!(problem.starts_with("length must be from \"1ms\""), "{problem}");
     }
 
     #[test]

@@ -89,7 +89,7 @@ fn run(config: &WindowsConfig, inputs: &[(Tick, Row)], per_batch: usize, workers
 
 #[test]
 fn tumbling_windows_leave_at_their_end() {
-    let config = config(r#"{ "tumbling": { "length_s": 1.0 } }"#);
+    let config = config(r#"{ "tumbling": { "length": "1s" } }"#);
     let inputs = [(0, ("a", 5, 1.0)), (10, ("a", 10, 2.0)), (1200, ("a", 1200, 4.0))];
     let expected = "at 1000 counts\n\
         {\"key\":\"a\",\"window_start_ns\":0,\"window_end_ns\":1000000000,\"n\":2,\"sum\":3.0}\n\
@@ -100,7 +100,7 @@ fn tumbling_windows_leave_at_their_end() {
 
 #[test]
 fn a_late_row_is_shown_and_not_counted() {
-    let config = config(r#"{ "tumbling": { "length_s": 1.0 } }"#);
+    let config = config(r#"{ "tumbling": { "length": "1s" } }"#);
     let inputs = [(0, ("a", 5, 1.0)), (1200, ("a", 999, 2.0)), (1200, ("a", 1100, 4.0))];
     let found = run(&config, &inputs, 9, 1);
     assert!(found.contains("at 1200 counts.late\n{\"key\":\"a\",\"x\":2.0}\n"), "{found}");
@@ -112,7 +112,7 @@ fn a_late_row_is_shown_and_not_counted() {
 
 #[test]
 fn sessions_grow_together() {
-    let config = config(r#"{ "session": { "gap_s": 1.0 } }"#);
+    let config = config(r#"{ "session": { "gap": "1s" } }"#);
     let inputs = [
         (0, ("a", 0, 1.0)),
         (100, ("a", 100, 2.0)),
@@ -148,9 +148,9 @@ fn neither_batches_nor_workers_change_a_bit() {
         })
         .collect();
     for window in [
-        r#"{ "tumbling": { "length_s": 0.5 } }"#,
-        r#"{ "sliding": { "length_s": 1.0, "every_s": 0.25 } }"#,
-        r#"{ "session": { "gap_s": 0.04 } }"#,
+        r#"{ "tumbling": { "length": "500ms" } }"#,
+        r#"{ "sliding": { "length": "1s", "every": "250ms" } }"#,
+        r#"{ "session": { "gap": "40ms" } }"#,
     ] {
         let config = config(window);
         let expected = run(&config, &inputs, 1, 1);
@@ -178,7 +178,7 @@ fn the_keys_that_were_idle_longest_are_forgotten() {
     const MORE: usize = 500;
     let max_keys = FinalAggregate::LIMITS.max_keys_per_group;
     let keys = keys_of_a_bucket(max_keys + MORE);
-    let config = config(r#"{ "tumbling": { "length_s": 100.0 } }"#);
+    let config = config(r#"{ "tumbling": { "length": "100s" } }"#);
     // The first key is used again after all others, so the next keys are evicted.
     let inputs: Vec<_> = keys
         .iter()
@@ -198,7 +198,7 @@ fn the_keys_that_were_idle_longest_are_forgotten() {
 #[test]
 fn a_forgotten_key_is_counted_and_not_saved() {
     let keys = keys_of_a_bucket(FinalAggregate::LIMITS.max_keys_per_group + 500);
-    let config = config(r#"{ "session": { "gap_s": 100.0 } }"#);
+    let config = config(r#"{ "session": { "gap": "100s" } }"#);
     let output = config.schema(&schema()).expect("the columns are there");
     let inputs = keys.chunks(100).zip(0_i64..).map(|(keys, time_ms)| {
         let of_tick: Vec<_> = keys.iter().map(|key| (*key, time_ms, 1.0)).collect();
@@ -217,7 +217,7 @@ fn mistakes_are_told() {
         let config: WindowsConfig = serde_json::from_str(settings).expect("these are settings");
         config.schema(&schema()).expect_err("something is wrong").to_string()
     };
-    let window = r#""window": { "tumbling": { "length_s": 1.0 } }"#;
+    let window = r#""window": { "tumbling": { "length": "1s" } }"#;
     let told = problem(&format!(r#"{{ "key": ["kex"], {window}, "aggregates": {{}} }}"#));
     assert_eq!(told, "no column \"kex\": expected one of key, x");
     let told = problem(&format!(r#"{{ {window}, "aggregates": {{ "m": "max(key)" }} }}"#));
@@ -225,6 +225,9 @@ fn mistakes_are_told() {
     let told =
         problem(&format!(r#"{{ "key": ["x"], {window}, "aggregates": {{ "x": "count" }} }}"#));
     assert_eq!(told, "there would be two columns \"x\"");
-    let zero = r#"{ "window": { "tumbling": { "length_s": 0 } }, "aggregates": {} }"#;
-    assert!(serde_json::from_str::<WindowsConfig>(zero).is_err());
+    let zero = r#"{ "window": { "tumbling": { "length": "0s" } }, "aggregates": {} }"#;
+    let zero: WindowsConfig = serde_json::from_str(zero).expect("these are settings");
+    assert!(
+        zero.problem().is_some_and(|problem| problem.starts_with("window: length must be from"))
+    );
 }

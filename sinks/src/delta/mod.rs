@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use schemars::JsonSchema;
-use schemas::{Record, TableError, Tick};
+use schemas::{Record, TableError, Tick, TimeSpan};
 use serde::Deserialize;
 use tokio::runtime::Runtime;
 
@@ -50,14 +50,14 @@ const BLOCKING_THREADS: usize = 8;
 pub struct DeltaConfig {
     /// Folder of the history, with a Delta table for each kind of record.
     pub path: PathBuf,
-    /// Maximum time between commits, in milliseconds; 5000 by default. Queries see rows before their
+    /// Maximum time between commits; "5s" by default. Queries see rows before their
     /// commit, but a checkpoint waits for the commit.
-    #[serde(default = "default_commit_interval_ms")]
-    pub commit_interval_ms: u32,
+    #[serde(default = "default_commit_interval")]
+    pub commit_interval: TimeSpan,
 }
 
-fn default_commit_interval_ms() -> u32 {
-    5000
+fn default_commit_interval() -> TimeSpan {
+    TimeSpan::from_s(5)
 }
 
 impl DeltaConfig {
@@ -80,7 +80,7 @@ impl DeltaConfig {
         let (folder, runtime) =
             open().map_err(|source| SinkError::Open { path: folder.clone(), source })?;
         let uppers = runtime.block_on(uppers(&folder, &context.writer()))?;
-        let commit_interval = Duration::from_millis(self.commit_interval_ms.into());
+        let commit_interval = self.commit_interval.into();
         let tail = DeltaTail::new(context.writer());
         let maintenance = Maintenance::new(runtime.handle().clone());
         Ok(Delta {

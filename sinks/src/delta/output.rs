@@ -77,7 +77,7 @@ fn writers(table: &Path) -> io::Result<BTreeSet<String>> {
 
 #[cfg(test)]
 mod tests {
-    use schemas::{Presence, Record};
+    use schemas::{Presence, Record, TimeSpan};
 
     use super::*;
     use crate::{Sink, SinkContext};
@@ -101,7 +101,7 @@ mod tests {
     fn only_tables_that_the_sink_wrote_are_its_output() {
         let folder = tempfile::tempdir().expect("room");
         let folder = folder.path();
-        let config = DeltaConfig { path: "history".into(), commit_interval_ms: 5000 };
+        let config = DeltaConfig { path: "history".into(), commit_interval: TimeSpan::from_s(5) };
         let output = |writer: &str| config.output(writer, folder);
         assert_eq!(config.leftovers(folder), None);
         assert_eq!(output("flat/out/").expect("nothing is there"), Vec::<PathBuf>::new());

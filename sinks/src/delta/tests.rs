@@ -25,7 +25,7 @@ fn open(folder: &Path) -> Delta {
         directory: folder,
         hub: &hub,
     };
-    let config = DeltaConfig { path: "history".into(), commit_interval_ms: 0 };
+    let config = DeltaConfig { path: "history".into(), commit_interval: TimeSpan::ZERO };
     config.open(&context).expect("the folder can be written")
 }
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult};
 use schemars::JsonSchema;
-use schemas::{Record, Tick};
+use schemas::{Record, Tick, TimeSpan};
 use serde::Deserialize;
 
 use crate::kafka::message::{Envelope, Message, TOO_LARGE};
@@ -60,9 +60,9 @@ pub struct KafkaConfig {
     /// `{ avro = { registry = "http://host:8081" } }`.
     #[serde(default)]
     pub values: ValueFormat,
-    /// Maximum time between transactions, in milliseconds; 100 by default.
-    #[serde(default = "default_commit_interval_ms")]
-    pub commit_interval_ms: u32,
+    /// Maximum time between transactions; "100ms" by default.
+    #[serde(default = "default_commit_interval")]
+    pub commit_interval: TimeSpan,
     /// Further settings of the Kafka client, with librdkafka's names, such as "compression.type".
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
@@ -72,8 +72,8 @@ fn default_prefix() -> String {
     "fresnel".to_owned()
 }
 
-fn default_commit_interval_ms() -> u32 {
-    100
+fn default_commit_interval() -> TimeSpan {
+    TimeSpan::from_ms(100)
 }
 
 impl KafkaConfig {
@@ -88,7 +88,7 @@ impl KafkaConfig {
             brokers: self.brokers.clone(),
             topics: Topics::new(self.topic.clone(), &self.prefix, context.inputs),
             envelope: Envelope::new(context, Values::new(&self.values)),
-            commit_interval: Duration::from_millis(self.commit_interval_ms.into()),
+            commit_interval: self.commit_interval.into(),
             max_bytes: self.max_bytes(),
             run: Run {
                 sink: format!("{}/{}", context.pipeline, context.name),

@@ -1,24 +1,25 @@
 //! Checks of settings. An error text begins with the name of the setting, and contains the expected values.
 
+use schemas::TimeSpan;
+
 use crate::{CsiConfig, JsonConfig, PosesConfig, SimulateConfig, SourceConfig, Speed};
 
-/// One day: delayed records stay in memory and in checkpoints.
-const MAX_DELAY_MS: u32 = 24 * 3_600_000;
+/// Delayed records stay in memory and in checkpoints.
+const MAX_DELAY: TimeSpan = TimeSpan::from_s(24 * 3600);
+const MIN_IDLE_TIMEOUT: TimeSpan = TimeSpan::from_ms(1);
 /// A slower recording would take longer than a clock can represent.
 const MIN_SPEED: f64 = 1e-3;
 /// Within the range of nanoseconds since the Unix epoch in 64 bits.
 const MAX_START_S: i64 = 8_000_000_000;
-const MAX_DURATION_S: f64 = 1e9;
 
 impl SourceConfig {
     /// Returns a problem of the settings that all sources have, if there is one.
     pub(crate) fn mistake_in_common(&self) -> Option<String> {
         match self {
-            Self::Csi(CsiConfig { max_delay_ms, idle_timeout_ms, speed, .. })
-            | Self::Json(JsonConfig { max_delay_ms, idle_timeout_ms, speed, .. })
-            | Self::Poses(PosesConfig { max_delay_ms, idle_timeout_ms, speed, .. }) => {
-                let in_time =
-                    delay_mistake(*max_delay_ms).or_else(|| idle_mistake(*idle_timeout_ms));
+            Self::Csi(CsiConfig { max_delay, idle_timeout, speed, .. })
+            | Self::Json(JsonConfig { max_delay, idle_timeout, speed, .. })
+            | Self::Poses(PosesConfig { max_delay, idle_timeout, speed, .. }) => {
+                let in_time = delay_mistake(*max_delay).or_else(|| idle_mistake(*idle_timeout));
                 in_time.or_else(|| speed_mistake(*speed))
             }
             Self::Simulate(config) => speed_mistake(config.speed),
@@ -26,19 +27,22 @@ impl SourceConfig {
     }
 }
 
-fn delay_mistake(max_delay_ms: u32) -> Option<String> {
-    (max_delay_ms > MAX_DELAY_MS).then(|| {
+fn delay_mistake(max_delay: TimeSpan) -> Option<String> {
+    (max_delay > MAX_DELAY).then(|| {
         format!(
-            "max_delay_ms must be at most {MAX_DELAY_MS}, not {max_delay_ms}: records wait as long in \
+            "max_delay must be at most {MAX_DELAY}, not {max_delay}: records wait as long in \
              memory"
         )
     })
 }
 
-fn idle_mistake(idle_timeout_ms: u32) -> Option<String> {
-    let problem =
-        "idle_timeout_ms must be at least 1, not 0: no partition would ever be waited for";
-    (idle_timeout_ms == 0).then(|| problem.to_owned())
+fn idle_mistake(idle_timeout: TimeSpan) -> Option<String> {
+    (idle_timeout < MIN_IDLE_TIMEOUT).then(|| {
+        format!(
+            "idle_timeout must be at least {MIN_IDLE_TIMEOUT}, not {idle_timeout}: no partition would \
+             ever be waited for"
+        )
+    })
 }
 
 fn speed_mistake(speed: Speed) -> Option<String> {
@@ -52,12 +56,7 @@ impl SimulateConfig {
     /// Returns a problem of the settings, if there is one.
     pub(crate) fn problem(&self) -> Option<String> {
         let start_s = self.starts_at_s.filter(|start_s| !(0..=MAX_START_S).contains(start_s));
-        if let Some(start_s) = start_s {
-            return Some(format!("starts_at_s must be from 0 to {MAX_START_S}, not {start_s}"));
-        }
-        let lasts_s = self.duration_s.filter(|lasts_s| !(0.0..=MAX_DURATION_S).contains(lasts_s));
-        lasts_s
-            .map(|lasts_s| format!("duration_s must be from 0 to {MAX_DURATION_S}, not {lasts_s}"))
+        start_s.map(|start_s| format!("starts_at_s must be from 0 to {MAX_START_S}, not {start_s}"))
     }
 }
 
@@ -72,13 +71,11 @@ mod tests {
             r#""fields": { "t": "int" }, "time": { "field": "t" }, "transport": { "file": "t" }"#;
         let room = r#""scene": "flat.toml""#;
         for (source, settings, setting, expected) in [
-            ("csi", csi, r#""max_delay_ms": 86400001"#, "max_delay_ms must be at most 86400000"),
-            ("csi", csi, r#""idle_timeout_ms": 0"#, "idle_timeout_ms must be at least 1"),
+            ("csi", csi, r#""max_delay": "25h""#, r#"max_delay must be at most "1day""#),
+            ("csi", csi, r#""idle_timeout": "0s""#, r#"idle_timeout must be at least "1ms""#),
             ("csi", csi, r#""speed": 1e-300"#, "speed must be"),
-            ("json", rows, r#""idle_timeout_ms": 0"#, "idle_timeout_ms must be at least 1"),
+            ("json", rows, r#""idle_timeout": "0s""#, r#"idle_timeout must be at least "1ms""#),
             ("simulate", room, r#""speed": 0.0001"#, "speed must be"),
-            ("simulate", room, r#""duration_s": -1"#, "duration_s must be from 0 to"),
-            ("simulate", room, r#""duration_s": 1e300"#, "duration_s must be from 0 to"),
             ("simulate", room, r#""starts_at_s": -1"#, "starts_at_s must be from 0 to"),
             ("simulate", room, r#""starts_at_s": 9223372036854775807"#, "starts_at_s must be"),
         ] {

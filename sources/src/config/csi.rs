@@ -1,9 +1,10 @@
 //! The `csi` source.
 
 use schemars::JsonSchema;
+use schemas::TimeSpan;
 use serde::Deserialize;
 
-use crate::config::{default_idle_timeout_ms, default_max_ahead_ms};
+use crate::config::{default_idle_timeout, default_max_ahead};
 use crate::formats::csi::{CsiFormat, NexmonChip};
 use crate::partitions::ingress::Ingress;
 use crate::{Clock, Decoder, LinkNames, Partition, SourceContext, SourceError, Speed, Transport};
@@ -22,19 +23,19 @@ pub struct CsiConfig {
     /// Clock of the capture times: "device" (default for `file`), "arrival" (default otherwise) or
     /// "aligned".
     pub clock: Option<Clock>,
-    /// Milliseconds by which frames may be out of order without being late; 0 by default.
+    /// How far frames may be out of order without being late; "0s" by default.
     #[serde(default)]
-    pub max_delay_ms: u32,
-    /// Milliseconds by which a frame's time may be ahead of its arrival; 60000 by default. A frame that is
+    pub max_delay: TimeSpan,
+    /// How far a frame's time may be ahead of its arrival; "1m" by default. A frame that is
     /// further ahead is an error, and the clock does not follow it.
-    #[serde(default = "default_max_ahead_ms")]
-    pub max_ahead_ms: u32,
-    /// Milliseconds without a message after which a partition of a topic, or a socket, is idle; 30000 by
+    #[serde(default = "default_max_ahead")]
+    pub max_ahead: TimeSpan,
+    /// Time without a message after which a partition of a topic, or a socket, is idle; "30s" by
     /// default. The clock of an idle partition follows the wall clock at this distance, so it does not
     /// delay the watermark. With the clock "arrival" or "aligned", the clock of a socket needs no such
     /// time-out. A board is then reported as disconnected after this time.
-    #[serde(default = "default_idle_timeout_ms")]
-    pub idle_timeout_ms: u32,
+    #[serde(default = "default_idle_timeout")]
+    pub idle_timeout: TimeSpan,
     /// Name of the observed place; the pipeline's name by default.
     pub site: Option<String>,
     /// The chip that sends Nexmon's datagrams; by default, the chip that the datagrams name.
@@ -74,10 +75,10 @@ impl CsiConfig {
             schema: None,
             speed: self.speed,
             clock: self.clock,
-            max_delay_ms: self.max_delay_ms,
-            max_ahead_ms: self.max_ahead_ms,
+            max_delay: self.max_delay,
+            max_ahead: self.max_ahead,
             calendar: false,
-            idle_timeout_ms: self.idle_timeout_ms,
+            idle_timeout: self.idle_timeout,
             registry: None,
             decoder: &|| self.decoder(),
         })

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use schemars::JsonSchema;
+use schemas::TimeSpan;
 use serde::Deserialize;
 
-use crate::config::{default_idle_timeout_ms, default_max_ahead_ms};
+use crate::config::{default_idle_timeout, default_max_ahead};
 use crate::formats::json::{FieldType, RowDecoder, TimeField};
 use crate::partitions::ingress::Ingress;
 use crate::{Clock, Decoder, LinkNames, Partition, SourceContext, SourceError, Speed, Transport};
@@ -23,18 +24,18 @@ pub struct JsonConfig {
     pub fields: BTreeMap<String, FieldType>,
     /// The field that contains the time of a row. A row without it is dropped.
     pub time: TimeField,
-    /// Milliseconds by which rows may be out of order without being late; 0 by default.
+    /// How far rows may be out of order without being late; "0s" by default.
     #[serde(default)]
-    pub max_delay_ms: u32,
-    /// Milliseconds by which a record's time may be ahead of its arrival, or of the opening of its file;
-    /// 60000 by default. A record that is further ahead is an error, and the clock does not follow it.
-    #[serde(default = "default_max_ahead_ms")]
-    pub max_ahead_ms: u32,
-    /// Milliseconds without a message after which a partition of a topic, or a socket, is idle; 30000 by
+    pub max_delay: TimeSpan,
+    /// How far a record's time may be ahead of its arrival, or of the opening of its file;
+    /// "1m" by default. A record that is further ahead is an error, and the clock does not follow it.
+    #[serde(default = "default_max_ahead")]
+    pub max_ahead: TimeSpan,
+    /// Time without a message after which a partition of a topic, or a socket, is idle; "30s" by
     /// default. The clock of an idle partition follows the wall clock at this distance, so it does not
     /// delay the watermark.
-    #[serde(default = "default_idle_timeout_ms")]
-    pub idle_timeout_ms: u32,
+    #[serde(default = "default_idle_timeout")]
+    pub idle_timeout: TimeSpan,
     /// Speed of reading a file: "full" (default), "recorded", or a factor.
     #[serde(default)]
     pub speed: Speed,
@@ -77,10 +78,10 @@ impl JsonConfig {
             schema: Some(self.schema()),
             speed: self.speed,
             clock: Some(Clock::Device),
-            max_delay_ms: self.max_delay_ms,
-            max_ahead_ms: self.max_ahead_ms,
+            max_delay: self.max_delay,
+            max_ahead: self.max_ahead,
             calendar: true,
-            idle_timeout_ms: self.idle_timeout_ms,
+            idle_timeout: self.idle_timeout,
             registry: None,
             decoder: &|| self.decoder(),
         })

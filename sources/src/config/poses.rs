@@ -1,9 +1,10 @@
 //! The `poses` source.
 
 use schemars::JsonSchema;
+use schemas::TimeSpan;
 use serde::Deserialize;
 
-use crate::config::{default_idle_timeout_ms, default_max_ahead_ms};
+use crate::config::{default_idle_timeout, default_max_ahead};
 use crate::formats::poses::{AvroPoses, JsonPoses, PoseFormat};
 use crate::partitions::ingress::Ingress;
 use crate::{Clock, Decoder, LinkNames, Partition, SourceContext, SourceError, Speed, Transport};
@@ -17,18 +18,18 @@ pub struct PosesConfig {
     /// The encoding: "json" (default), or `{ avro = { registry = "http://host:8081" } }`.
     #[serde(default)]
     pub format: PoseFormat,
-    /// Milliseconds by which frames may be out of order without being late; 0 by default.
+    /// How far frames may be out of order without being late; "0s" by default.
     #[serde(default)]
-    pub max_delay_ms: u32,
-    /// Milliseconds by which a record's time may be ahead of its arrival, or of the opening of its file;
-    /// 60000 by default. A record that is further ahead is an error, and the clock does not follow it.
-    #[serde(default = "default_max_ahead_ms")]
-    pub max_ahead_ms: u32,
-    /// Milliseconds without a message after which a partition of a topic, or a socket, is idle; 30000 by
+    pub max_delay: TimeSpan,
+    /// How far a record's time may be ahead of its arrival, or of the opening of its file;
+    /// "1m" by default. A record that is further ahead is an error, and the clock does not follow it.
+    #[serde(default = "default_max_ahead")]
+    pub max_ahead: TimeSpan,
+    /// Time without a message after which a partition of a topic, or a socket, is idle; "30s" by
     /// default. The clock of an idle partition follows the wall clock at this distance, so it does not
     /// delay the watermark.
-    #[serde(default = "default_idle_timeout_ms")]
-    pub idle_timeout_ms: u32,
+    #[serde(default = "default_idle_timeout")]
+    pub idle_timeout: TimeSpan,
     /// Speed of reading a file: "full" (default), "recorded", or a factor.
     #[serde(default)]
     pub speed: Speed,
@@ -60,10 +61,10 @@ impl PosesConfig {
             schema: None,
             speed: self.speed,
             clock: Some(Clock::Device),
-            max_delay_ms: self.max_delay_ms,
-            max_ahead_ms: self.max_ahead_ms,
+            max_delay: self.max_delay,
+            max_ahead: self.max_ahead,
             calendar: true,
-            idle_timeout_ms: self.idle_timeout_ms,
+            idle_timeout: self.idle_timeout,
             registry: self.registry(),
             decoder: &|| self.decoder(),
         })

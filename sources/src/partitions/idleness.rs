@@ -71,7 +71,7 @@ impl Idleness {
         let context = ingress.context;
         Self {
             decisions: PartitionDecisions::new(context, partition),
-            timeout: Duration::from_millis(ingress.idle_timeout_ms.into()),
+            timeout: ingress.idle_timeout.into(),
             clock: ArrivalClock::after(i64::MIN),
             furthest: Arc::clone(context.furthest),
             idle: None,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use schemars::JsonSchema;
-use schemas::SourceKind;
+use schemas::{SourceKind, TimeSpan};
 use serde::Deserialize;
 
 use crate::partitions::rows::Table;
@@ -33,11 +33,11 @@ pub(crate) struct Ingress<'a> {
     pub(crate) schema: Option<SchemaRef>,
     pub(crate) speed: Speed,
     pub(crate) clock: Option<Clock>,
-    pub(crate) max_delay_ms: u32,
-    pub(crate) max_ahead_ms: u32,
+    pub(crate) max_delay: TimeSpan,
+    pub(crate) max_ahead: TimeSpan,
     /// True if records have calendar times, rather than times of a device's clock.
     pub(crate) calendar: bool,
-    pub(crate) idle_timeout_ms: u32,
+    pub(crate) idle_timeout: TimeSpan,
     /// URL of the schema registry, if messages refer to schemas.
     pub(crate) registry: Option<&'a str>,
     /// Creates a decoder; each partition has its own.
@@ -49,8 +49,8 @@ impl Ingress<'_> {
     pub(crate) fn collector(&self, kind: SourceKind, partition: &str, clock: Clock) -> Collector {
         let collector = Collector::new(self.names.clone(), kind, self.context);
         let collector = collector.of_partition(self.context, partition);
-        let collector = collector.with_max_delay_ms(self.max_delay_ms);
-        let collector = collector.with_max_ahead_ms(self.max_ahead_ms);
+        let collector = collector.with_max_delay(self.max_delay);
+        let collector = collector.with_max_ahead(self.max_ahead);
         let collector =
             collector.with_clock(self.clock.unwrap_or(clock)).with_senders(self.by_sender);
         let Some(schema) = &self.schema else { return collector };

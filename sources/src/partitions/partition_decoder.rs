@@ -73,12 +73,12 @@ impl PartitionDecoder {
         let starts_at = ingress.context.starts_at;
         let mut collector = ingress.collector(kind, partition, Clock::Arrival);
         if presence {
-            collector = collector.with_routers(ingress.context, ingress.idle_timeout_ms);
+            collector = collector.with_routers(ingress.context, ingress.idle_timeout);
         }
         let place: Option<Place> = collector.restore(ingress.context, partition)?;
         let offset = place.map(|place| place.offset);
         let marked = offset.map(|offset| (starts_at, offset)).into_iter().collect();
-        let timeout_ns = i64::from(ingress.idle_timeout_ms) * 1_000_000;
+        let timeout_ns = ingress.idle_timeout.as_ns();
         Ok((Self { collector, timeout_ns, place: place.unwrap_or_default(), marked }, offset))
     }
 

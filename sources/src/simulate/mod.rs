@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use schemars::JsonSchema;
+use schemas::TimeSpan;
 use serde::Deserialize;
 
 use crate::arrival_clock::unix_ns;
@@ -35,8 +36,8 @@ pub struct SimulateConfig {
     /// Speed of the simulation: "full" (default), "recorded" for real time, or a factor.
     #[serde(default)]
     pub speed: Speed,
-    /// Length of the simulation in seconds of event time; unlimited by default.
-    pub duration_s: Option<f64>,
+    /// Length of the simulation in event time; unlimited by default.
+    pub duration: Option<TimeSpan>,
     /// Event time of the start, in seconds since the Unix epoch. By default it is the current time, and each
     /// restart starts the simulation anew.
     pub starts_at_s: Option<i64>,
@@ -60,7 +61,7 @@ impl SimulateConfig {
         };
         let simulator = |steps_per_poll| {
             let simulator =
-                Simulator::new(&scene, context, starts_at_ns, self.duration_s, steps_per_poll);
+                Simulator::new(&scene, context, starts_at_ns, self.duration, steps_per_poll);
             // A simulation that starts at the current time does not resume an earlier position.
             if self.starts_at_s.is_some() { simulator.resume(context) } else { Ok(simulator) }
         };

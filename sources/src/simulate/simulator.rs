@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use schemas::{
     BoundingBox, CsiLayout, Estimator, EstimatorKind, KEYPOINT_NAMES, Keypoint, Person, PoseFrame,
-    Record, SitePosition, SourceKind,
+    Record, SitePosition, SourceKind, TimeSpan,
 };
 use serde::{Deserialize, Serialize};
 
@@ -64,12 +64,12 @@ struct Receiver {
 }
 
 impl Simulator {
-    /// Returns a simulator of `scene`. Its time starts at `starts_at_ns`; it ends after `duration_s`.
+    /// Returns a simulator of `scene`. Its time starts at `starts_at_ns`; it ends after `duration`.
     pub fn new(
         scene: &Scene,
         context: &SourceContext<'_>,
         starts_at_ns: i64,
-        duration_s: Option<f64>,
+        duration: Option<TimeSpan>,
         steps_per_poll: usize,
     ) -> Self {
         let geometry = scene.geometry();
@@ -107,7 +107,7 @@ impl Simulator {
             room: scene.room,
             rate_hz: scene.rate_hz,
             starts_at_ns,
-            n_steps: duration_s.map_or(u64::MAX, |duration_s| (duration_s * scene.rate_hz) as u64),
+            n_steps: duration.map_or(u64::MAX, |it| (it.as_s() * scene.rate_hz) as u64),
             next_step: 0,
             steps_per_poll,
             steps_per_truth: (scene.rate_hz / TRUTH_RATE_HZ).round().max(1.0) as u64,
@@ -264,7 +264,7 @@ mod tests {
         scene: &Scene,
         context: &SourceContext<'_>,
     ) -> (Vec<(Tick, Record)>, Vec<PartitionPosition>) {
-        let simulator = Simulator::new(scene, context, 0, Some(2.0), 7);
+        let simulator = Simulator::new(scene, context, 0, Some(TimeSpan::from_s(2)), 7);
         let mut simulator = simulator.resume(context).expect("its own position");
         let (mut records, mut positions, mut ended) = (Vec::new(), Vec::new(), false);
         while !ended {

@@ -159,7 +159,7 @@ impl Plan {
         Ok(Self {
             name: pipeline.name,
             tick_length: pipeline.tick_length,
-            max_lead_ms: pipeline.max_lead_ms,
+            max_lead_ms: pipeline.max_lead.as_ms(),
             max_in_flight_mib: pipeline.max_in_flight_mib,
             checkpoint: pipeline.checkpoint,
             api: pipeline.api,
@@ -179,7 +179,7 @@ impl Plan {
 
     /// Returns the unit of checkpoints, a whole number of ticks.
     pub fn granule(&self) -> Granule {
-        Granule::new(self.checkpoint.granule.0, self.tick_length)
+        Granule::new(self.checkpoint.granule.as_ms(), self.tick_length)
     }
 
     /// Returns every component with the shape of its state, if it has state: sources, operators, sinks. The

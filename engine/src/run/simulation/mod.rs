@@ -56,14 +56,14 @@ time = { field = "n" }
 type = "windows"
 inputs = ["a", "b"]
 key = ["device"]
-window = { sliding = { length_s = 0.4, every_s = 0.1 } }
+window = { sliding = { length = "400ms", every = "100ms" } }
 aggregates = { n = "count", sum = "sum(n)" }
 
 [operators.sessions]
 type = "windows"
 inputs = ["a"]
 key = ["device"]
-window = { session = { gap_s = 0.15 } }
+window = { session = { gap = "150ms" } }
 aggregates = { n = "count", least = "min(n)" }
 
 [sinks.rows]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use schemas::{Record, Rows, SourceKind};
+use schemas::{Record, Rows, SourceKind, TimeSpan};
 use sources::{Collector, LinkNames, Poll, Source, SourceContext, SourceError};
 
 use crate::run::simulation::chance::Chance;
@@ -63,7 +63,7 @@ impl SimulatedSource {
         fails_at: Option<u64>,
     ) -> Result<Self, SourceError> {
         let mut collector = Collector::new(LinkNames::default(), SourceKind::Simulated, context)
-            .with_max_delay_ms(if context.name == "b" { 30 } else { 0 });
+            .with_max_delay(TimeSpan::from_ms(if context.name == "b" { 30 } else { 0 }));
         let next: u64 = collector.restore(context, "")?.unwrap_or_default();
         let (stream, n_polls) = (context.name.to_owned(), 0);
         Ok(Self { script, stream, collector, next: next as usize, chance, n_polls, fails_at })

@@ -11,7 +11,7 @@ mod ticks;
 
 use std::net::IpAddr;
 
-use schemas::{Record, SourceKind, Tick};
+use schemas::{Record, SourceKind, Tick, TimeSpan};
 
 use crate::partitions::collector::ticks::TickAssigner;
 use crate::partitions::device_presence::DevicePresence;
@@ -166,15 +166,15 @@ impl Collector {
 
     /// Sets by how much records may be out of order without being late.
     #[must_use]
-    pub fn with_max_delay_ms(self, max_delay_ms: u32) -> Self {
-        let full_bytes = if max_delay_ms > 0 { usize::MAX } else { FULL_BATCH_BYTES };
-        Self { max_delay_ns: i64::from(max_delay_ms) * 1_000_000, full_bytes, ..self }
+    pub fn with_max_delay(self, max_delay: TimeSpan) -> Self {
+        let full_bytes = if max_delay > TimeSpan::ZERO { usize::MAX } else { FULL_BATCH_BYTES };
+        Self { max_delay_ns: max_delay.as_ns(), full_bytes, ..self }
     }
 
     /// Drops records whose time is ahead of their arrival by more than this.
     #[must_use]
-    pub(crate) fn with_max_ahead_ms(self, max_ahead_ms: u32) -> Self {
-        Self { max_ahead_ns: i64::from(max_ahead_ms) * 1_000_000, ..self }
+    pub(crate) fn with_max_ahead(self, max_ahead: TimeSpan) -> Self {
+        Self { max_ahead_ns: max_ahead.as_ns(), ..self }
     }
 
     /// Sets the clock of capture times; the device's clock by default.
@@ -194,10 +194,10 @@ impl Collector {
         Self { sender: PeerAddress::new(by_sender), ..self }
     }
 
-    /// Reports when devices connect and disconnect. A device that is idle for `timeout_ms` is disconnected.
+    /// Reports when devices connect and disconnect. A device that is idle for `timeout` is disconnected.
     #[must_use]
-    pub(crate) fn with_routers(self, context: &SourceContext<'_>, timeout_ms: u32) -> Self {
-        let presence = DevicePresence::new(context.site, i64::from(timeout_ms) * 1_000_000);
+    pub(crate) fn with_routers(self, context: &SourceContext<'_>, timeout: TimeSpan) -> Self {
+        let presence = DevicePresence::new(context.site, timeout.as_ns());
         Self { presence: Some(presence), ..self }
     }
 

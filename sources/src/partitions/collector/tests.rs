@@ -111,7 +111,7 @@ fn batches_are_the_same_wherever_polls_are_when_layouts_change() {
 /// With a delay, all frames of a link and tick are sorted, however many there are.
 #[test]
 fn with_a_delay_a_batch_has_no_limit() {
-    let mut collector = collector().with_max_delay_ms(20);
+    let mut collector = collector().with_max_delay(TimeSpan::from_ms(20));
     for nth in 0..20 {
         push(&mut collector, "a", 2048, (nth * 7) % 10);
         assert!(collector.take().records.is_empty(), "the tick is open");
@@ -134,7 +134,7 @@ fn late_frames_travel_at_the_clock() {
 }
 #[test]
 fn with_a_delay_nothing_is_late_before_it() {
-    let mut collector = collector().with_max_delay_ms(20);
+    let mut collector = collector().with_max_delay(TimeSpan::from_ms(20));
     for captured_at_ms in [0, 30, 12, 11, 5, 60] {
         push(&mut collector, "a", 1, captured_at_ms);
     }
@@ -187,10 +187,10 @@ fn reading_on_from_a_mark_gives_the_same_records() {
         .collect();
     let clocks = [(Clock::Device, 1), (Clock::Aligned, 1), (Clock::Aligned, 3)];
     let cases = [0, 30].into_iter().flat_map(|it| clocks.map(|(clock, n)| (it, clock, n)));
-    for (max_delay_ms, clock, n_devices) in cases {
+    for (max_delay, clock, n_devices) in cases {
         let read = |context: &SourceContext<'_>| {
             let mut collector = Collector::new(LinkNames::default(), SourceKind::Replay, context)
-                .with_max_delay_ms(max_delay_ms)
+                .with_max_delay(TimeSpan::from_ms(max_delay))
                 .with_senders(true)
                 .with_clock(clock);
             let from: usize = collector.restore(context, "").expect("its own").unwrap_or(0);
@@ -221,7 +221,7 @@ fn reading_on_from_a_mark_gives_the_same_records() {
             let positions = [(Vec::new(), position.expect("it is there"))];
             let again = read(&SourceContext { positions: &positions, ..context });
             let expected: Vec<_> = all.iter().filter(|(at, _)| *at >= tick).copied().collect();
-            let case = (max_delay_ms, clock, n_devices);
+            let case = (max_delay, clock, n_devices);
             assert_eq!(again.0, expected, "from {tick} with {case:?}");
         }
     }
@@ -242,7 +242,7 @@ fn frames(records: Vec<(Tick, Record)>) -> Vec<(Tick, i64)> {
 /// late.
 #[test]
 fn the_clock_does_not_follow_a_time_far_ahead() {
-    let mut collector = collector().with_max_ahead_ms(60_000);
+    let mut collector = collector().with_max_ahead(TimeSpan::from_s(60));
     let now_ms = 1_767_225_600_000;
     collector.set_arrival(now_ms * 1_000_000);
     for captured_at_ms in [now_ms, now_ms + 60_000, now_ms + 60_001, i64::MAX / 1_000_000, 5] {

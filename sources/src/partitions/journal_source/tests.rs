@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use num_complex::Complex32;
-use schemas::{CsiLayout, Record, TickLength};
+use schemas::{CsiLayout, Record, TickLength, TimeSpan};
 
 use super::*;
 use crate::Clock;
@@ -107,7 +107,7 @@ fn five_devices(apart_us: u32) -> tempfile::TempDir {
 #[derive(Clone, Copy, Debug)]
 struct Case {
     clock: Option<Clock>,
-    max_delay_ms: u32,
+    max_delay: TimeSpan,
 }
 
 impl Case {
@@ -119,10 +119,10 @@ impl Case {
             schema: None,
             speed: Speed::Full,
             clock: self.clock,
-            max_delay_ms: self.max_delay_ms,
-            max_ahead_ms: 60_000,
+            max_delay: self.max_delay,
+            max_ahead: TimeSpan::from_s(60),
             calendar: false,
-            idle_timeout_ms: 300,
+            idle_timeout: TimeSpan::from_ms(300),
             registry: None,
             decoder: &|| Box::new(Frames),
         };
@@ -214,7 +214,9 @@ fn context() -> SourceContext<'static> {
 
 fn cases() -> impl Iterator<Item = Case> {
     let clocks = [None, Some(Clock::Device), Some(Clock::Aligned)];
-    clocks.into_iter().flat_map(|clock| [0, 30].map(|max_delay_ms| Case { clock, max_delay_ms }))
+    clocks
+        .into_iter()
+        .flat_map(|clock| [0, 30].map(TimeSpan::from_ms).map(|max_delay| Case { clock, max_delay }))
 }
 
 /// The part of `seen` from a tick on.
@@ -305,7 +307,7 @@ fn devices_come_and_go() {
     let many = (0..N_DEVICES).map(|nth| one(nth, nth / 10));
     let few = (0..50).map(|nth| one(nth % 2, N_DEVICES / 10 + nth * 100));
     let folder = journal(many.chain(few));
-    let case = Case { clock: None, max_delay_ms: 0 };
+    let case = Case { clock: None, max_delay: TimeSpan::ZERO };
     let given = read(case.open(folder.path(), 64, &context()));
     let frames: Vec<_> = given.seen.iter().filter(|(.., what)| what.ends_with(" 7 0")).collect();
     assert_eq!(frames.len() as u64, N_DEVICES + 50);

@@ -3,7 +3,7 @@
 use std::fs;
 
 use proptest::prelude::*;
-use schemas::{Record, Tick};
+use schemas::{Record, Tick, TimeSpan};
 
 use super::*;
 use crate::formats::csi::robustness::{Case, cases};
@@ -108,10 +108,10 @@ proptest! {
                 schema: None,
                 speed: Speed::Full,
                 clock: Some(Clock::Arrival),
-                max_delay_ms: if delayed { 40 } else { 0 },
-                max_ahead_ms: 60_000,
+                max_delay: TimeSpan::from_ms(if delayed { 40 } else { 0 }),
+                max_ahead: TimeSpan::from_s(60),
                 calendar: false,
-                idle_timeout_ms: 1000,
+                idle_timeout: TimeSpan::from_s(1),
                 registry: None,
                 decoder: &|| case.format.decoder(),
             };
@@ -144,10 +144,10 @@ fn a_replaced_file_is_read_from_its_beginning() {
             schema: None,
             speed: Speed::Full,
             clock: None,
-            max_delay_ms: 0,
-            max_ahead_ms: 60_000,
+            max_delay: TimeSpan::ZERO,
+            max_ahead: TimeSpan::from_s(60),
             calendar: false,
-            idle_timeout_ms: 1000,
+            idle_timeout: TimeSpan::from_s(1),
             registry: None,
             decoder: &|| CsiFormat::Esp32.decoder(),
         };
