@@ -71,3 +71,11 @@ pub struct ActivityWindow {
     /// The kind of source of the measurements.
     pub source_kind: SourceKind,
 }
+
+impl ActivityWindow {
+    /// Returns the bytes of its text.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let zone = self.zone.as_ref().map_or(0, String::len);
+        self.site.len() + self.subject.len() + zone
+    }
+}

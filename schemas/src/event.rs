@@ -81,3 +81,11 @@ pub struct Event {
     /// The kind of source of the measurements.
     pub source_kind: SourceKind,
 }
+
+impl Event {
+    /// Returns the bytes of its text.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let zone = self.zone.as_ref().map_or(0, String::len);
+        self.id.0.len() + self.site.len() + self.subject.len() + zone
+    }
+}

@@ -21,3 +21,11 @@ pub struct ZoneOccupancy {
     /// The kind of source of the measurements.
     pub source_kind: SourceKind,
 }
+
+impl ZoneOccupancy {
+    /// Returns the bytes of its lists and text.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let persons = self.persons.iter().map(|id| size_of::<String>() + id.len());
+        self.site.len() + self.zone.len() + persons.sum::<usize>()
+    }
+}

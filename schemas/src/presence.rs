@@ -36,3 +36,10 @@ pub struct Presence {
     /// The kind of source of the measurements.
     pub source_kind: SourceKind,
 }
+
+impl Presence {
+    /// Returns the bytes of its text.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.site.len() + self.link.len()
+    }
+}

@@ -2,43 +2,137 @@
 
 use std::cmp::Ordering;
 
+use arrow::datatypes::Field;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::table::columns::Columns;
 use crate::{ActivityWindow, CsiBatch, Event, Link, PoseFrame, Presence, Rows, ZoneOccupancy};
 
-/// Any record. Readable formats contain its kind as `"record"`, compact formats as a number.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self", tag = "record", rename_all = "snake_case")]
-pub enum Record {
-    /// Frames of one link.
-    Csi(CsiBatch),
-    /// People at one moment.
-    Pose(PoseFrame),
-    /// Motion on a link.
-    Presence(Presence),
-    /// The people in a zone.
-    Occupancy(ZoneOccupancy),
-    /// One window of one person.
-    Activity(ActivityWindow),
-    /// An event of a person or of a device.
-    Event(Event),
-    /// Rows with columns of their own.
-    Rows(Rows),
+/// Calls the macro `$list` with the kinds of records that have a table of their own, in the order of the
+/// tables: the variant, the type, the name in messages, the name of the table, and the name in topics and in
+/// the types of events.
+///
+/// [`Rows`] are the remaining kind: a table and a topic of rows have the name of their stream.
+#[macro_export]
+macro_rules! record_kinds {
+    ($list:ident) => {
+        $list! {
+            /// Frames of one link.
+            Csi($crate::CsiBatch) => "csi", "csi", "csi.frames";
+            /// People at one moment.
+            Pose($crate::PoseFrame) => "pose", "poses", "pose.frames";
+            /// Motion on a link.
+            Presence($crate::Presence) => "presence", "presence", "presence";
+            /// The people in a zone.
+            Occupancy($crate::ZoneOccupancy) => "occupancy", "occupancy", "zones.occupancy";
+            /// One window of one person.
+            Activity($crate::ActivityWindow) => "activity", "activities", "activity.windows";
+            /// An event of a person or of a device.
+            Event($crate::Event) => "event", "events", "events";
+        }
+    };
 }
 
-/// The form of a [`Record`] between processes: compact formats cannot look ahead for a tag.
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Record")]
-enum Numbered {
-    Csi(CsiBatch),
-    Pose(PoseFrame),
-    Presence(Presence),
-    Occupancy(ZoneOccupancy),
-    Activity(ActivityWindow),
-    Event(Event),
-    Rows(Rows),
+macro_rules! define_records {
+    ($(
+        $(#[$doc:meta])*
+        $kind:ident($record:ty) => $name:literal, $table:literal, $topic:literal;
+    )*) => {
+        /// Any record. Readable formats contain its kind as `"record"`, compact formats as a number.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(remote = "Self", tag = "record", rename_all = "snake_case")]
+        pub enum Record {
+            $($(#[$doc])* $kind($record),)*
+            /// Rows with columns of their own.
+            Rows(Rows),
+        }
+
+        /// The form of a [`Record`] between processes: compact formats cannot look ahead for a tag.
+        #[derive(Serialize, Deserialize)]
+        #[serde(remote = "Record")]
+        enum Numbered {
+            $($kind($record),)*
+            Rows(Rows),
+        }
+
+        /// The type of a stream: the kind of its [`Record`]s.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum RecordKind {
+            $($(#[$doc])* $kind,)*
+            /// Rows with columns of their own.
+            Rows,
+        }
+
+        impl RecordKind {
+            /// Every kind with a table of its own, in the order of the tables.
+            pub const ALL: [Self; [$($table),*].len()] = [$(Self::$kind),*];
+
+            /// Returns the name in messages.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                    Self::Rows => "rows",
+                }
+            }
+
+            /// Returns the name of the table of these records.
+            pub fn table(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $table,)*
+                    Self::Rows => "rows",
+                }
+            }
+
+            /// Returns the name in topics and in the types of events; None for rows, which have the name of
+            /// their stream.
+            pub fn topic(self) -> Option<&'static str> {
+                match self {
+                    $(Self::$kind => Some($topic),)*
+                    Self::Rows => None,
+                }
+            }
+
+            /// Returns the columns of the table; none for rows, because each stream has its own.
+            pub(crate) fn columns(self) -> Vec<Field> {
+                match self {
+                    $(Self::$kind => <$record>::columns(),)*
+                    Self::Rows => Vec::new(),
+                }
+            }
+        }
+
+        impl Record {
+            /// Returns the kind of the record.
+            pub fn kind(&self) -> RecordKind {
+                match self {
+                    $(Self::$kind(_) => RecordKind::$kind,)*
+                    Self::Rows(_) => RecordKind::Rows,
+                }
+            }
+
+            /// Returns the approximate size in bytes, including text. Queues are bounded by it.
+            pub fn size_bytes(&self) -> usize {
+                let more = match self {
+                    $(Self::$kind(record) => record.size_bytes(),)*
+                    Self::Rows(rows) => rows.size_bytes(),
+                };
+                size_of::<Self>() + more
+            }
+
+            /// Returns [`RecordType::order_key`], and the kind for records with the same key.
+            pub fn order_key(&self) -> (OrderKey<'_>, RecordKind) {
+                let key = match self {
+                    $(Self::$kind(record) => record.order_key(),)*
+                    Self::Rows(rows) => rows.order_key(),
+                };
+                (key, self.kind())
+            }
+        }
+    };
 }
+
+record_kinds!(define_records);
 
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -60,44 +154,6 @@ impl<'de> Deserialize<'de> for Record {
     }
 }
 
-/// The type of a stream: the kind of its [`Record`]s.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RecordKind {
-    /// [`CsiBatch`].
-    Csi,
-    /// [`PoseFrame`].
-    Pose,
-    /// [`Presence`].
-    Presence,
-    /// [`ZoneOccupancy`].
-    Occupancy,
-    /// [`ActivityWindow`].
-    Activity,
-    /// [`Event`].
-    Event,
-    /// [`Rows`], whose columns are the stream's own.
-    Rows,
-}
-
-impl RecordKind {
-    /// Every kind with a table of its own, in the order of the tables.
-    pub const ALL: [Self; 6] =
-        [Self::Csi, Self::Pose, Self::Presence, Self::Occupancy, Self::Activity, Self::Event];
-
-    /// Returns the name in messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Csi => "csi",
-            Self::Pose => "pose",
-            Self::Presence => "presence",
-            Self::Occupancy => "occupancy",
-            Self::Activity => "activity",
-            Self::Event => "event",
-            Self::Rows => "rows",
-        }
-    }
-}
-
 impl std::fmt::Display for RecordKind {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(self.as_str())
@@ -105,19 +161,6 @@ impl std::fmt::Display for RecordKind {
 }
 
 impl Record {
-    /// Returns the kind of the record.
-    pub fn kind(&self) -> RecordKind {
-        match self {
-            Self::Csi(_) => RecordKind::Csi,
-            Self::Pose(_) => RecordKind::Pose,
-            Self::Presence(_) => RecordKind::Presence,
-            Self::Occupancy(_) => RecordKind::Occupancy,
-            Self::Activity(_) => RecordKind::Activity,
-            Self::Event(_) => RecordKind::Event,
-            Self::Rows(_) => RecordKind::Rows,
-        }
-    }
-
     /// Returns the number of frames or rows; 1 for other records.
     pub fn len(&self) -> usize {
         match self {
@@ -125,29 +168,6 @@ impl Record {
             Self::Rows(rows) => rows.len(),
             _ => 1,
         }
-    }
-
-    /// Returns the approximate size in bytes, including text. Queues are bounded by it.
-    pub fn size_bytes(&self) -> usize {
-        let text = |texts: &[&str]| texts.iter().map(|text| text.len()).sum::<usize>();
-        let optional = |text: Option<&str>| text.map_or(0, str::len);
-        let more = match self {
-            Self::Csi(batch) => batch.size_bytes(),
-            Self::Pose(frame) => frame.size_bytes(),
-            Self::Rows(rows) => rows.size_bytes(),
-            Self::Presence(presence) => text(&[&presence.site, &presence.link]),
-            Self::Occupancy(occupancy) => {
-                let persons = occupancy.persons.iter().map(|id| size_of::<String>() + id.len());
-                text(&[&occupancy.site, &occupancy.zone]) + persons.sum::<usize>()
-            }
-            Self::Activity(window) => {
-                text(&[&window.site, &window.subject]) + optional(window.zone.as_deref())
-            }
-            Self::Event(event) => {
-                text(&[&event.id.0, &event.site, &event.subject]) + optional(event.zone.as_deref())
-            }
-        };
-        size_of::<Self>() + more
     }
 
     /// True if it has no frames or rows.
@@ -174,20 +194,6 @@ impl Record {
     pub fn total_cmp(&self, other: &Self) -> Ordering {
         let by_key = self.order_key().cmp(&other.order_key());
         by_key.then_with(|| content(self).cmp(&content(other)))
-    }
-
-    /// Returns [`RecordType::order_key`], and the kind for records with the same key.
-    pub fn order_key(&self) -> (OrderKey<'_>, RecordKind) {
-        let key = match self {
-            Self::Csi(batch) => batch.order_key(),
-            Self::Pose(frame) => frame.order_key(),
-            Self::Presence(presence) => presence.order_key(),
-            Self::Occupancy(occupancy) => occupancy.order_key(),
-            Self::Activity(window) => window.order_key(),
-            Self::Event(event) => event.order_key(),
-            Self::Rows(rows) => rows.order_key(),
-        };
-        (key, self.kind())
     }
 }
 

@@ -1,38 +1,43 @@
 //! Edges: a stream of one of the record types.
 
 use operators::{Component, into_records, into_rows};
-use schemas::{
-    ActivityWindow, CsiBatch, Event, PoseFrame, Presence, Record, Rows, Tick, ZoneOccupancy,
-};
+use schemas::{CsiBatch, PoseFrame, Record, Rows, Tick, record_kinds};
 use timely::dataflow::operators::Concatenate;
 use timely::dataflow::{Scope, StreamVec};
 
-/// A typed stream.
-#[derive(Clone)]
-pub(super) enum Edge<'scope> {
-    Csi(StreamVec<'scope, Tick, CsiBatch>),
-    Pose(StreamVec<'scope, Tick, PoseFrame>),
-    Presence(StreamVec<'scope, Tick, Presence>),
-    Occupancy(StreamVec<'scope, Tick, ZoneOccupancy>),
-    Activity(StreamVec<'scope, Tick, ActivityWindow>),
-    Event(StreamVec<'scope, Tick, Event>),
-    Rows(StreamVec<'scope, Tick, Rows>),
+macro_rules! define_edges {
+    ($(
+        $(#[$doc:meta])*
+        $kind:ident($record:ty) => $($names:literal),*;
+    )*) => {
+        /// A typed stream.
+        #[derive(Clone)]
+        pub(super) enum Edge<'scope> {
+            $($kind(StreamVec<'scope, Tick, $record>),)*
+            Rows(StreamVec<'scope, Tick, Rows>),
+        }
+
+        impl<'scope> Edge<'scope> {
+            /// Converts the stream to records of any type, for sinks.
+            pub(super) fn into_records(self) -> StreamVec<'scope, Tick, Record> {
+                match self {
+                    $(Self::$kind(stream) => into_records(stream),)*
+                    Self::Rows(stream) => into_records(stream),
+                }
+            }
+
+            /// Converts the records to rows of their tables.
+            fn into_rows(self, component: &Component) -> StreamVec<'scope, Tick, Rows> {
+                match self {
+                    $(Self::$kind(stream) => into_rows(stream, component),)*
+                    Self::Rows(stream) => stream,
+                }
+            }
+        }
+    };
 }
 
-impl<'scope> Edge<'scope> {
-    /// Converts the stream to records of any type, for sinks.
-    pub(super) fn into_records(self) -> StreamVec<'scope, Tick, Record> {
-        match self {
-            Self::Csi(stream) => into_records(stream),
-            Self::Pose(stream) => into_records(stream),
-            Self::Presence(stream) => into_records(stream),
-            Self::Occupancy(stream) => into_records(stream),
-            Self::Activity(stream) => into_records(stream),
-            Self::Event(stream) => into_records(stream),
-            Self::Rows(stream) => into_records(stream),
-        }
-    }
-}
+record_kinds!(define_edges);
 
 /// Joins all inputs to one stream of CSI; the plan has checked their types.
 pub(super) fn csi<'scope>(
@@ -62,13 +67,5 @@ pub(super) fn rows<'scope>(
     inputs: Vec<Edge<'scope>>,
     component: &Component,
 ) -> StreamVec<'scope, Tick, Rows> {
-    scope.concatenate(inputs.into_iter().map(|input| match input {
-        Edge::Csi(stream) => into_rows(stream, component),
-        Edge::Pose(stream) => into_rows(stream, component),
-        Edge::Presence(stream) => into_rows(stream, component),
-        Edge::Occupancy(stream) => into_rows(stream, component),
-        Edge::Activity(stream) => into_rows(stream, component),
-        Edge::Event(stream) => into_rows(stream, component),
-        Edge::Rows(stream) => stream,
-    }))
+    scope.concatenate(inputs.into_iter().map(|input| input.into_rows(component)))
 }

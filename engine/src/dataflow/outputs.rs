@@ -1,6 +1,6 @@
 //! The outputs of a component: each record is moved, not copied, to the stream that it belongs to.
 
-use schemas::{Record, RecordKind, RecordType, Tick};
+use schemas::{Record, RecordKind, RecordType, Tick, record_kinds};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
@@ -37,21 +37,25 @@ pub(super) fn route<'scope>(
     edges
 }
 
-fn open<'scope>(
-    builder: &mut OperatorBuilder<'scope, Tick>,
-    name: &StreamName,
-    kind: RecordKind,
-) -> (Box<dyn Port>, Edge<'scope>) {
-    match kind {
-        RecordKind::Csi => typed(builder, name, Edge::Csi),
-        RecordKind::Pose => typed(builder, name, Edge::Pose),
-        RecordKind::Presence => typed(builder, name, Edge::Presence),
-        RecordKind::Occupancy => typed(builder, name, Edge::Occupancy),
-        RecordKind::Activity => typed(builder, name, Edge::Activity),
-        RecordKind::Event => typed(builder, name, Edge::Event),
-        RecordKind::Rows => typed(builder, name, Edge::Rows),
-    }
+macro_rules! define_open {
+    ($(
+        $(#[$doc:meta])*
+        $kind:ident($record:ty) => $($names:literal),*;
+    )*) => {
+        fn open<'scope>(
+            builder: &mut OperatorBuilder<'scope, Tick>,
+            name: &StreamName,
+            kind: RecordKind,
+        ) -> (Box<dyn Port>, Edge<'scope>) {
+            match kind {
+                $(RecordKind::$kind => typed(builder, name, Edge::$kind),)*
+                RecordKind::Rows => typed(builder, name, Edge::Rows),
+            }
+        }
+    };
 }
+
+record_kinds!(define_open);
 
 fn typed<'scope, R: RecordType>(
     builder: &mut OperatorBuilder<'scope, Tick>,
