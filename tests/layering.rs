@@ -8,11 +8,12 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crates of the workspace that each crate may use.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("schemas", &[]),
-    ("sources", &["schemas"]),
+    ("registry", &[]),
+    ("sources", &["schemas", "registry"]),
     ("operators", &["schemas"]),
-    ("sinks", &["schemas"]),
+    ("sinks", &["schemas", "registry"]),
     ("queries", &["schemas"]),
     ("offline", &["schemas", "sources", "operators"]),
     ("engine", &["schemas", "sources", "operators", "sinks", "queries"]),

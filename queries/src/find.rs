@@ -3,12 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use schemas::history::is_table;
+
 /// Levels below a folder that are searched.
 const DEPTH: usize = 3;
 
 /// Returns true if the folder contains a Delta table.
 pub fn is_history(folder: &Path) -> bool {
-    folders(folder).any(|table| table.join("_delta_log").is_dir())
+    folders(folder).any(|table| is_table(&table))
 }
 
 /// Returns the histories in a folder and in its subfolders, at most three levels deep.

@@ -11,6 +11,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{cast, ident, lit, when};
 use datafusion::prelude::SessionContext;
 use deltalake::{DeltaTable, DeltaTableError, ensure_table_uri};
+use schemas::history::{log_of, tables_in};
 use schemas::{Record, RecordKind};
 
 use crate::LiveTail;
@@ -71,7 +72,7 @@ impl HistorySchema {
     /// Opens the Delta table, if it exists.
     async fn committed(&self, name: &str) -> Result<Option<DeltaTable>> {
         let folder = self.folder.join(name);
-        if !fs::exists(folder.join("_delta_log"))? {
+        if !fs::exists(log_of(&folder))? {
             return Ok(None);
         }
         let uri = ensure_table_uri(folder.to_string_lossy()).map_err(external)?;
@@ -85,10 +86,8 @@ impl HistorySchema {
     /// Returns the tables on disk and of the tail. They include tables of rows, whose names and columns the
     /// pipeline defines.
     fn tables_of_rows(&self) -> Vec<String> {
-        let folders = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let tables = folders.filter(|folder| folder.path().join("_delta_log").is_dir());
-        let tables = tables.map(|folder| folder.file_name().to_string_lossy().into_owned());
-        tables.chain(self.tail.iter().flat_map(|tail| tail.tables())).collect()
+        let committed = tables_in(&self.folder).unwrap_or_default();
+        committed.into_iter().chain(self.tail.iter().flat_map(|tail| tail.tables())).collect()
     }
 
     /// Returns the table's upper: the table contains all records of this run before this tick.

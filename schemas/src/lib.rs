@@ -8,6 +8,7 @@ mod csi;
 mod event;
 mod geometry;
 mod hash;
+pub mod history;
 mod occupancy;
 mod pose;
 mod presence;

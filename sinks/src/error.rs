@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use arrow::error::ArrowError;
 use deltalake::DeltaTableError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use registry::RegistryError;
 use schemas::TableError;
 
-use crate::kafka::RegistryError;
 use crate::rejected::{NO_COLUMN, NO_FORM};
 
 /// A failure of a sink. `Display` describes only this error; its cause is `source()`.

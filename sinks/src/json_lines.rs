@@ -11,7 +11,8 @@ use serde::Deserialize;
 
 use crate::line_file::{LineFile, Truncate};
 use crate::rejected::{DeadLetter, NO_FORM, Rejected};
-use crate::{Sink, SinkContext, SinkError};
+use crate::settings::{SinkSettings, path_mistake};
+use crate::{OpenSink, OutputError, Sink, SinkContext, SinkError};
 
 /// Bytes of accepted lines that make a commit due at once.
 const FULL_BYTES: usize = 4 * 1024 * 1024;
@@ -51,6 +52,32 @@ impl JsonLinesConfig {
             sink.dead_letters = Some(LineFile::open(dead_letters, &sink.writer)?);
         }
         Ok(sink)
+    }
+}
+
+impl SinkSettings for JsonLinesConfig {
+    fn problem(&self) -> Option<String> {
+        path_mistake(&self.path)
+    }
+
+    fn state_shape(&self) -> Option<String> {
+        Some(format!("json_lines 1, {}", self.path.display()))
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.files()
+    }
+
+    fn leftovers(&self, directory: &Path) -> Option<String> {
+        self.leftovers(directory)
+    }
+
+    fn output(&self, writer: &str, directory: &Path) -> Result<Vec<PathBuf>, OutputError> {
+        self.output(writer, directory)
+    }
+
+    fn open_sink(&self, context: &SinkContext<'_>) -> Result<OpenSink, SinkError> {
+        Ok(OpenSink::new(self.open(context)?))
     }
 }
 

@@ -8,33 +8,52 @@ mod json_lines;
 mod kafka;
 mod line_file;
 mod live;
+mod message;
 mod output;
 mod rejected;
 mod settings;
 mod sink;
 mod upper_file;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use schemas::RecordKind;
 use serde::Deserialize;
 
+use crate::settings::SinkSettings;
+
 pub use crate::delta::{DeltaConfig, DeltaTail, forget};
 pub use crate::error::SinkError;
 pub use crate::json_lines::JsonLinesConfig;
-pub use crate::kafka::{KafkaConfig, RegistryError, ValueFormat};
+pub use crate::kafka::{KafkaConfig, ValueFormat};
 pub use crate::live::{Hub, LiveConfig};
 pub use crate::output::OutputError;
 pub use crate::rejected::{REJECTED_TABLE, Rejected};
 pub use crate::sink::Sink;
 
-/// The types of sinks. Each accepts records of any kind.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(tag = "type")]
-pub enum SinkConfig {
+macro_rules! sinks {
+    ($($(#[$doc:meta])* $sink:ident($settings:ty)),* $(,)?) => {
+        /// The types of sinks. Each accepts records of any kind.
+        #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+        #[serde(rename_all = "snake_case")]
+        #[schemars(tag = "type")]
+        pub enum SinkConfig {
+            $($(#[$doc])* $sink($settings)),*
+        }
+
+        impl SinkConfig {
+            fn settings(&self) -> &dyn SinkSettings {
+                match self {
+                    $(Self::$sink(settings) => settings),*
+                }
+            }
+        }
+    };
+}
+
+sinks! {
     /// The history: a folder with a Delta table for each kind of record.
     Delta(DeltaConfig),
     /// A file with one JSON record a line.
@@ -79,23 +98,48 @@ pub struct OpenSink {
     pub tail: Option<DeltaTail>,
 }
 
+impl OpenSink {
+    /// A sink without a history.
+    fn new(sink: impl Sink + 'static) -> Self {
+        Self { sink: Box::new(sink), tail: None }
+    }
+}
+
 impl SinkConfig {
-    /// Returns the location of its upper; none for sinks without an upper.
+    /// Returns a problem of the settings: the name of a setting, and the expected values.
+    pub fn problem(&self) -> Option<String> {
+        self.settings().problem()
+    }
+
+    /// Returns the location of the sink's upper; none for sinks without an upper.
     pub fn state_shape(&self) -> Option<String> {
-        match self {
-            Self::Delta(config) => Some(format!("delta 1, {}", config.path.display())),
-            Self::JsonLines(config) => Some(format!("json_lines 1, {}", config.path.display())),
-            Self::Kafka(config) => Some(config.state_shape()),
-            Self::Live(_) => None,
-        }
+        self.settings().state_shape()
     }
 
     /// Returns true if the API reads what the sink stores.
     pub fn is_served(&self) -> bool {
-        match self {
-            Self::Delta(_) | Self::Live(_) => true,
-            Self::JsonLines(_) | Self::Kafka(_) => false,
-        }
+        self.settings().is_served()
+    }
+
+    /// Returns the files and folders that the sink writes, as in the pipeline file. Devices are left
+    /// out: they store nothing, so several sinks can write to one.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.settings().files()
+    }
+
+    /// Returns a warning of the output of earlier runs before a fresh start; none without output.
+    pub fn leftovers(&self, directory: &Path) -> Option<String> {
+        self.settings().leftovers(directory)
+    }
+
+    /// Returns the files and folders with output of a sink's earlier runs, whose writer names begin
+    /// with `writer`. Relative paths are relative to `directory`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutputError`] if another writer has written there as well, or may have.
+    pub fn output(&self, writer: &str, directory: &Path) -> Result<Vec<PathBuf>, OutputError> {
+        self.settings().output(writer, directory)
     }
 
     /// Opens the sink.
@@ -104,18 +148,7 @@ impl SinkConfig {
     ///
     /// [`SinkError`] if a file or folder cannot be written, or a broker cannot be reached.
     pub fn open(&self, context: &SinkContext<'_>) -> Result<OpenSink, SinkError> {
-        Ok(match self {
-            Self::Delta(config) => {
-                let sink = config.open(context)?;
-                let tail = Some(sink.tail());
-                OpenSink { sink: Box::new(sink), tail }
-            }
-            Self::JsonLines(config) => {
-                OpenSink { sink: Box::new(config.open(context)?), tail: None }
-            }
-            Self::Kafka(config) => OpenSink { sink: Box::new(config.open(context)?), tail: None },
-            Self::Live(config) => OpenSink { sink: Box::new(config.open(context)), tail: None },
-        })
+        self.settings().open_sink(context)
     }
 }
 

@@ -11,7 +11,8 @@ use schemas::{PoseFrame, Record, Tick};
 use serde::Deserialize;
 use tokio::sync::broadcast;
 
-use crate::{Sink, SinkContext, SinkError};
+use crate::settings::SinkSettings;
+use crate::{OpenSink, Sink, SinkContext, SinkError};
 
 /// Maximum lag of a slow view, in records, before it misses some.
 const HUB_RECORDS: usize = 1024;
@@ -23,11 +24,14 @@ const LONGEST_DELAY_MS: f32 = 3_600_000.0;
 #[serde(deny_unknown_fields)]
 pub struct LiveConfig {}
 
-impl LiveConfig {
+impl SinkSettings for LiveConfig {
+    fn is_served(&self) -> bool {
+        true
+    }
+
     /// Opens a sink that publishes to the hub of the run.
-    #[expect(clippy::unused_self, reason = "the settings are empty for now")]
-    pub(crate) fn open(self, context: &SinkContext<'_>) -> Live {
-        Live { hub: Arc::clone(context.hub) }
+    fn open_sink(&self, context: &SinkContext<'_>) -> Result<OpenSink, SinkError> {
+        Ok(OpenSink::new(Live { hub: Arc::clone(context.hub) }))
     }
 }
 

@@ -4,8 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::JsonLinesConfig;
 use crate::upper_file::UpperFile;
-use crate::{JsonLinesConfig, SinkConfig};
 
 /// Endings of the files that belong to a JSON Lines file: its upper, its replacement, and its dead
 /// letters.
@@ -41,53 +41,25 @@ pub enum OutputError {
     },
 }
 
-impl SinkConfig {
-    /// Returns the files and folders that the sink writes, as in the pipeline file. Devices are left
-    /// out: they store nothing, so several sinks can write to one.
-    pub fn files(&self) -> Vec<PathBuf> {
-        match self {
-            Self::Delta(config) => vec![config.path.clone()],
-            Self::JsonLines(config) if is_device(&config.path) => Vec::new(),
-            Self::JsonLines(config) => BESIDE.map(|ending| beside(&config.path, ending)).into(),
-            Self::Kafka(_) | Self::Live(_) => Vec::new(),
-        }
-    }
-
-    /// Returns a warning of the output of earlier runs before a fresh start; none without output.
-    pub fn leftovers(&self, directory: &Path) -> Option<String> {
-        match self {
-            Self::Delta(config) => config.leftovers(directory),
-            Self::JsonLines(config) => config.leftovers(directory),
-            Self::Kafka(_) => {
-                Some("topics keep what earlier runs sent; new messages follow it".to_owned())
-            }
-            Self::Live(_) => None,
-        }
-    }
-
-    /// Returns the files and folders with output of a sink's earlier runs, whose writer names begin
-    /// with `writer`. Relative paths are relative to `directory`.
-    ///
-    /// # Errors
-    ///
-    /// [`OutputError`] if another writer has written there as well, or may have.
-    pub fn output(&self, writer: &str, directory: &Path) -> Result<Vec<PathBuf>, OutputError> {
-        match self {
-            Self::Delta(config) => config.output(writer, directory),
-            Self::JsonLines(config) => config.output(writer, directory),
-            Self::Kafka(_) | Self::Live(_) => Ok(Vec::new()),
-        }
-    }
-}
-
 impl JsonLinesConfig {
-    fn leftovers(&self, directory: &Path) -> Option<String> {
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        if is_device(&self.path) {
+            return Vec::new();
+        }
+        BESIDE.map(|ending| beside(&self.path, ending)).into()
+    }
+
+    pub(crate) fn leftovers(&self, directory: &Path) -> Option<String> {
         let n_bytes = file_bytes(&directory.join(&self.path)).filter(|n_bytes| *n_bytes > 0)?;
         let path = self.path.display();
         Some(format!("\"{path}\" has {n_bytes} bytes, which this run replaces"))
     }
 
-    fn output(&self, writer: &str, directory: &Path) -> Result<Vec<PathBuf>, OutputError> {
+    pub(crate) fn output(
+        &self,
+        writer: &str,
+        directory: &Path,
+    ) -> Result<Vec<PathBuf>, OutputError> {
         let path = directory.join(&self.path);
         let Some(n_bytes) = file_bytes(&path) else { return Ok(Vec::new()) };
         let commits = UpperFile::commits(&path);
@@ -174,8 +146,7 @@ mod tests {
 
     #[test]
     fn a_device_is_written_by_anybody() {
-        let files =
-            |path: &str| SinkConfig::JsonLines(JsonLinesConfig { path: path.into() }).files();
+        let files = |path: &str| JsonLinesConfig { path: path.into() }.files();
         assert!(files("/dev/stdout").is_empty());
         assert_eq!(files("out.jsonl").len(), BESIDE.len());
         assert_eq!(files("/dev/shm/out.jsonl").len(), BESIDE.len());

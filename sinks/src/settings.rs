@@ -1,55 +1,67 @@
-//! Checks of settings. Each message begins with the name of the setting, and describes the accepted
-//! values.
+//! The interface between the settings of a sink and the engine, and checks of settings.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use schemas::TimeSpan;
 
-use crate::{DeltaConfig, JsonLinesConfig, KafkaConfig, SinkConfig};
+use crate::{OpenSink, OutputError, SinkContext, SinkError};
 
 /// Checkpoints wait for commits, and journals for checkpoints.
 const MAX_COMMIT_INTERVAL: TimeSpan = TimeSpan::from_s(3600);
-/// The longest name that brokers accept.
-const MAX_TOPIC_BYTES: usize = 249;
 
-impl SinkConfig {
+/// What the engine asks the settings of a sink, and how the sink is opened.
+pub(crate) trait SinkSettings {
     /// Returns a problem of the settings: the name of a setting, and the expected values.
-    pub fn problem(&self) -> Option<String> {
-        match self {
-            Self::Delta(DeltaConfig { path, commit_interval }) => {
-                path_mistake(path).or_else(|| interval_mistake(*commit_interval))
-            }
-            Self::JsonLines(JsonLinesConfig { path }) => path_mistake(path),
-            Self::Kafka(config) => config.problem(),
-            Self::Live(_) => None,
-        }
-    }
-}
-
-impl KafkaConfig {
     fn problem(&self) -> Option<String> {
-        if self.brokers.trim().is_empty() {
-            return Some("brokers must name one, as in \"localhost:9092\"".to_owned());
-        }
-        let of_prefix = name_mistake("prefix", &self.prefix);
-        let of_topic = || {
-            let topic = self.topic.as_ref()?;
-            if *topic == format!("{}.progress", self.prefix) {
-                return Some(format!(
-                    "topic must be another one than \"{topic}\": that is not for records"
-                ));
-            }
-            name_mistake("topic", topic)
-        };
-        of_prefix.or_else(of_topic).or_else(|| interval_mistake(self.commit_interval))
+        None
     }
+
+    /// Returns the location of the sink's upper; none for sinks without an upper.
+    fn state_shape(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns true if the API reads what the sink stores.
+    fn is_served(&self) -> bool {
+        false
+    }
+
+    /// Returns the files and folders that the sink writes, as in the pipeline file. Devices are left
+    /// out: they store nothing, so several sinks can write to one.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// Returns a warning of the output of earlier runs before a fresh start; none without output.
+    fn leftovers(&self, _directory: &Path) -> Option<String> {
+        None
+    }
+
+    /// Returns the files and folders with output of a sink's earlier runs, whose writer names begin
+    /// with `writer`. Relative paths are relative to `directory`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutputError`] if another writer has written there as well, or may have.
+    fn output(&self, _writer: &str, _directory: &Path) -> Result<Vec<PathBuf>, OutputError> {
+        Ok(Vec::new())
+    }
+
+    /// Opens the sink.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError`] if a file or folder cannot be written, or a broker cannot be reached.
+    fn open_sink(&self, context: &SinkContext<'_>) -> Result<OpenSink, SinkError>;
 }
 
-fn path_mistake(path: &Path) -> Option<String> {
+/// Rejects an empty path.
+pub(crate) fn path_mistake(path: &Path) -> Option<String> {
     path.as_os_str().is_empty().then(|| "path must not be empty".to_owned())
 }
 
-fn interval_mistake(commit_interval: TimeSpan) -> Option<String> {
+/// Rejects intervals that checkpoints would wait for too long.
+pub(crate) fn interval_mistake(commit_interval: TimeSpan) -> Option<String> {
     (commit_interval > MAX_COMMIT_INTERVAL).then(|| {
         format!(
             "commit_interval must be at most {MAX_COMMIT_INTERVAL}, not {commit_interval}: a \
@@ -58,21 +70,9 @@ fn interval_mistake(commit_interval: TimeSpan) -> Option<String> {
     })
 }
 
-/// Rejects names that brokers do not accept as a topic, or as part of one.
-fn name_mistake(setting: &str, name: &str) -> Option<String> {
-    let allowed = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
-    let is_name = (1..=MAX_TOPIC_BYTES).contains(&name.len()) && name.chars().all(allowed);
-    (!is_name || [".", ".."].contains(&name)).then(|| {
-        format!(
-            "{setting} must be 1 to {MAX_TOPIC_BYTES} letters, digits, \".\", \"_\" and \"-\", not \
-             \"{name}\""
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::SinkConfig;
 
     #[test]
     fn settings_that_cannot_work_are_named() {

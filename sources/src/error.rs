@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use rdkafka::error::KafkaError;
+use registry::RegistryError;
 use rumqttc::v5::ConnectionError;
 
 /// A failure of a source. `Display` describes this error alone; `source()` returns its cause.
@@ -106,14 +107,10 @@ pub enum SourceError {
         source: io::Error,
     },
     /// A schema registry does not answer.
-    #[error("could not ask the schema registry at {url} for schema {number}")]
+    #[error("could not read the schema of a message")]
     Registry {
-        /// The registry as the pipeline has it.
-        url: String,
-        /// The schema's number.
-        number: u32,
         /// The failure.
-        source: Box<ureq::Error>,
+        source: RegistryError,
     },
     /// A replayable transport needs no recording.
     #[error("{name:?} cannot be recorded: only sources with a journal can")]

@@ -11,7 +11,6 @@ mod formats;
 mod framing;
 mod journal;
 mod partitions;
-mod registry;
 mod resources;
 pub mod simulate;
 mod source;

@@ -21,6 +21,7 @@ use deltalake::logstore::object_store::{
     UploadPart,
 };
 use futures::stream::BoxStream;
+use schemas::history::log_of;
 
 use crate::upper_file::sync_folder;
 
@@ -172,7 +173,7 @@ fn stage(path: &FilePath) -> io::Result<(File, PathBuf)> {
 
 /// Removes temporary files that killed writers left in a table.
 pub(super) fn remove_abandoned(table: &FilePath) -> io::Result<()> {
-    for folder in [table, &table.join("_delta_log")] {
+    for folder in [table, &log_of(table)] {
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
             if is_staged(&path) && is_abandoned(&path) {
@@ -214,7 +215,7 @@ pub(super) fn make_folder(folder: &FilePath) -> io::Result<()> {
 
 /// Makes the current names in a table durable: a process may have died before its sync.
 pub(super) fn sync_names(table: &FilePath) -> io::Result<()> {
-    File::open(table.join("_delta_log"))?.sync_all()?;
+    File::open(log_of(table))?.sync_all()?;
     File::open(table)?.sync_all()?;
     sync_folder(table)
 }
@@ -235,7 +236,7 @@ mod tests {
     fn files_of_killed_writers_are_removed() {
         let table = tempfile::tempdir().expect("room");
         let path = |name| table.path().join(name);
-        fs::create_dir(path("_delta_log")).expect("room");
+        fs::create_dir(log_of(table.path())).expect("room");
         let abandoned = ["1.parquet#1", "_delta_log/2.json#12"];
         let kept = ["1.parquet", "_delta_log/2.json", "a#b", "3#"];
         for name in abandoned.into_iter().chain(kept) {

@@ -17,6 +17,7 @@ use deltalake::datafusion::prelude::{col, lit};
 use deltalake::kernel::transaction::TransactionError;
 use deltalake::{DeltaTable, DeltaTableError};
 use schemas::RecordKind;
+use schemas::history::is_table;
 
 use crate::delta::durable_store::sync_names;
 use crate::delta::table::{failed, open};
@@ -53,7 +54,7 @@ pub fn forget(history: &Path, person: &str) -> Result<(), SinkError> {
     let tables = KINDS.map(|kind| (kind, history.join(kind.table())));
     let tables = tables.into_iter().map(|(kind, path)| (Some(kind), path));
     let rejected = (None, history.join(REJECTED_TABLE));
-    let tables = tables.chain([rejected]).filter(|(_, path)| path.join("_delta_log").is_dir());
+    let tables = tables.chain([rejected]).filter(|(_, path)| is_table(path));
     for (kind, path) in tables {
         let forgotten = runtime.block_on(forget_in(&path, kind, person));
         forgotten.map_err(|source| failed(&path, source))?;

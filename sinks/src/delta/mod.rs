@@ -33,7 +33,8 @@ use crate::delta::maintenance::Maintenance;
 use crate::delta::rejected::to_batch;
 use crate::delta::table::{append, uppers};
 use crate::rejected::{DeadLetter, NO_COLUMN};
-use crate::{REJECTED_TABLE, Rejected, Sink, SinkContext, SinkError};
+use crate::settings::{SinkSettings, interval_mistake, path_mistake};
+use crate::{OpenSink, OutputError, REJECTED_TABLE, Rejected, Sink, SinkContext, SinkError};
 
 pub use crate::delta::forget::forget;
 pub use crate::delta::tail::DeltaTail;
@@ -94,6 +95,38 @@ impl DeltaConfig {
             rejected: Rejected::new(),
             maintenance,
         })
+    }
+}
+
+impl SinkSettings for DeltaConfig {
+    fn problem(&self) -> Option<String> {
+        path_mistake(&self.path).or_else(|| interval_mistake(self.commit_interval))
+    }
+
+    fn state_shape(&self) -> Option<String> {
+        Some(format!("delta 1, {}", self.path.display()))
+    }
+
+    fn is_served(&self) -> bool {
+        true
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        vec![self.path.clone()]
+    }
+
+    fn leftovers(&self, directory: &Path) -> Option<String> {
+        self.leftovers(directory)
+    }
+
+    fn output(&self, writer: &str, directory: &Path) -> Result<Vec<PathBuf>, OutputError> {
+        self.output(writer, directory)
+    }
+
+    fn open_sink(&self, context: &SinkContext<'_>) -> Result<OpenSink, SinkError> {
+        let sink = self.open(context)?;
+        let tail = Some(sink.tail());
+        Ok(OpenSink { sink: Box::new(sink), tail })
     }
 }
 

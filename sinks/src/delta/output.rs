@@ -5,17 +5,17 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use schemas::history::{log_of, tables_in};
 use serde_json::Value;
 
 use crate::delta::DeltaConfig;
-use crate::delta::table::tables;
 use crate::output::OutputError;
 
 impl DeltaConfig {
     /// Returns a warning of existing tables before a fresh start.
     pub(crate) fn leftovers(&self, directory: &Path) -> Option<String> {
         // A folder that cannot be read is reported when it is opened.
-        let mut tables = tables(&directory.join(&self.path)).unwrap_or_default();
+        let mut tables = tables_in(&directory.join(&self.path)).unwrap_or_default();
         tables.sort();
         let (path, names) = (self.path.display(), tables.join(", "));
         (!tables.is_empty()).then(|| {
@@ -37,7 +37,7 @@ impl DeltaConfig {
             return Ok(Vec::new());
         }
         let mut output = Vec::new();
-        for table in tables(&folder).map_err(|source| failed(&folder, source))? {
+        for table in tables_in(&folder).map_err(|source| failed(&folder, source))? {
             let path = folder.join(table);
             let writers = writers(&path).map_err(|source| failed(&path, source))?;
             let (ours, others): (Vec<_>, Vec<_>) =
@@ -61,7 +61,7 @@ fn failed(path: &Path, source: io::Error) -> OutputError {
 /// Source: Delta Lake transaction protocol, "Transaction Identifiers".
 fn writers(table: &Path) -> io::Result<BTreeSet<String>> {
     let mut writers = BTreeSet::new();
-    for commit in fs::read_dir(table.join("_delta_log"))? {
+    for commit in fs::read_dir(log_of(table))? {
         let commit = commit?.path();
         if commit.extension().is_some_and(|ending| ending == "json") {
             let actions = fs::read_to_string(commit)?;

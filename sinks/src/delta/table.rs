@@ -1,8 +1,6 @@
 //! One Delta table: its upper, and rows that are appended together with it.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +9,7 @@ use deltalake::kernel::transaction::CommitProperties;
 use deltalake::operations::write::SchemaMode;
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError, ensure_table_uri};
 use schemas::Tick;
+use schemas::history::tables_in;
 
 use crate::SinkError;
 use crate::delta::durable_store::{DurableStore, make_folder, sync_names};
@@ -37,7 +36,9 @@ pub(super) async fn uppers(
     writer: &str,
 ) -> Result<BTreeMap<String, Tick>, SinkError> {
     let mut uppers = BTreeMap::new();
-    for table in tables(folder).map_err(|source| SinkError::Open { path: folder.into(), source })? {
+    for table in
+        tables_in(folder).map_err(|source| SinkError::Open { path: folder.into(), source })?
+    {
         let path = folder.join(&table);
         sync_names(&path).map_err(|source| SinkError::Open { path: path.clone(), source })?;
         let upper = async { upper(&open(&path).await?, writer).await };
@@ -45,18 +46,6 @@ pub(super) async fn uppers(
         uppers.extend(upper.map(|upper| (table, upper)));
     }
     Ok(uppers)
-}
-
-/// The names of the tables in a folder.
-pub(super) fn tables(folder: &Path) -> io::Result<Vec<String>> {
-    let mut tables = Vec::new();
-    for table in fs::read_dir(folder)? {
-        let table = table?;
-        if table.path().join("_delta_log").is_dir() {
-            tables.push(table.file_name().to_string_lossy().into_owned());
-        }
-    }
-    Ok(tables)
 }
 
 /// Opens the table at `path`, which may not exist yet.

@@ -9,10 +9,10 @@ use arrow_avro::schema::{
 };
 use arrow_avro::writer::format::AvroSoeFormat;
 use arrow_avro::writer::{Encoder, WriterBuilder};
+use registry::{Registry, SchemaType};
 use schemas::Record;
 
 use crate::SinkError;
-use crate::kafka::registry::{Registry, SchemaType};
 
 /// The prefix of the names of schemas.
 const NAMESPACE: &str = "dev.fresnel";

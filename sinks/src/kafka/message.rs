@@ -1,12 +1,12 @@
-//! A record as a message: its key, its value, and `CloudEvents` headers.
+//! Records as messages of Kafka, and dead letters.
 
-use chrono::{DateTime, SecondsFormat};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 use schemas::{Record, Tick};
 
-use crate::kafka::topics::{Topics, stem_of};
+use crate::kafka::topics::Topics;
 use crate::kafka::values::Values;
+use crate::message::{CloudEvents, key, n_records, times_ns};
 use crate::rejected::{self, chain};
 use crate::{SinkContext, SinkError};
 
@@ -88,15 +88,14 @@ impl Message {
 }
 
 /// Converts the records of a sink to messages.
-pub(super) struct Envelope {
-    /// Pipeline and sink; event ids are unique within it.
-    source: String,
+pub(super) struct Encoder {
+    events: CloudEvents,
     values: Values,
 }
 
-impl Envelope {
+impl Encoder {
     pub(super) fn new(context: &SinkContext<'_>, values: Values) -> Self {
-        Self { source: format!("/fresnel/{}/{}", context.pipeline, context.name), values }
+        Self { events: CloudEvents::new(context), values }
     }
 
     /// Converts the records of a tick, in their order, to messages. A record that cannot be encoded
@@ -105,7 +104,7 @@ impl Envelope {
     /// # Errors
     ///
     /// [`SinkError`] if the schema of a record cannot be registered.
-    pub(super) fn wrap(
+    pub(super) fn encode(
         &mut self,
         tick: Tick,
         records: &[Record],
@@ -116,7 +115,7 @@ impl Envelope {
             let topic = topics.of(record);
             match self.values.of(tick, &topic, record) {
                 Ok(values) => {
-                    for (value, happened_at_ns) in values.into_iter().zip(times(record)) {
+                    for (value, happened_at_ns) in values.into_iter().zip(times_ns(record)) {
                         let headers = self.headers(tick, messages.len(), record, happened_at_ns);
                         messages.push(Message {
                             topic: topic.clone(),
@@ -143,20 +142,16 @@ impl Envelope {
         Ok(messages)
     }
 
-    /// The attributes of the event. A replay of the same input produces the same id.
+    /// The attributes of the event as headers, as `CloudEvents` binds them to Kafka.
     fn headers(&self, tick: Tick, nth: usize, record: &Record, happened_at_ns: i64) -> Headers {
-        let id = match record {
-            Record::Event(event) => event.id.0.clone(),
-            _ => format!("{tick}-{nth}"),
-        };
-        let time = DateTime::from_timestamp_nanos(happened_at_ns);
+        let event = self.events.attributes(tick, nth, record, happened_at_ns);
         vec![
             ("content-type", self.values.content_type().to_owned()),
             ("ce_specversion", "1.0".to_owned()),
-            ("ce_id", id),
-            ("ce_source", self.source.clone()),
-            ("ce_type", format!("dev.fresnel.{}.v1", stem_of(record))),
-            ("ce_time", time.to_rfc3339_opts(SecondsFormat::Nanos, true)),
+            ("ce_id", event.id),
+            ("ce_source", event.source),
+            ("ce_type", event.event_type),
+            ("ce_time", event.time),
         ]
     }
 }
@@ -186,32 +181,6 @@ fn halve(bytes: &mut Vec<u8>) {
     let is_within = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
     let n_left = (0..=bytes.len() / 2).rev().find(|at| !is_within(*at)).unwrap_or(0);
     bytes.truncate(n_left);
-}
-
-/// Number of frames or rows in each message of a record.
-fn n_records(record: &Record) -> usize {
-    if matches!(record, Record::Rows(_)) { 1 } else { record.len() }
-}
-
-/// Messages about the same subject have the same key, so that they stay in order.
-fn key(record: &Record) -> String {
-    match record {
-        Record::Csi(batch) => format!("{}/{}", batch.link.receiver, batch.link.transmitter),
-        Record::Pose(frame) => frame.source.clone(),
-        Record::Presence(presence) => presence.link.clone(),
-        Record::Occupancy(occupancy) => occupancy.zone.clone(),
-        Record::Activity(window) => window.subject.clone(),
-        Record::Event(event) => event.subject.clone(),
-        Record::Rows(rows) => rows.partition.clone(),
-    }
-}
-
-/// The event times of a record in nanoseconds, one for each of its messages.
-fn times(record: &Record) -> Vec<i64> {
-    match record {
-        Record::Rows(rows) => rows.times_ns.clone(),
-        record => vec![record.order_key().0.0],
-    }
 }
 
 #[cfg(test)]

@@ -12,12 +12,12 @@ mod avro;
 mod message;
 mod progress;
 mod protobuf;
-mod registry;
 mod topics;
 mod transactions;
 mod values;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -26,14 +26,14 @@ use schemars::JsonSchema;
 use schemas::{Record, Tick, TimeSpan};
 use serde::Deserialize;
 
-use crate::kafka::message::{Envelope, Message, TOO_LARGE};
+use crate::kafka::message::{Encoder, Message, TOO_LARGE};
 use crate::kafka::progress::{ProgressRecord, Run};
-use crate::kafka::topics::Topics;
+use crate::kafka::topics::{Topics, name_mistake};
 use crate::kafka::transactions::{Transactions, Unsent};
 use crate::kafka::values::Values;
-use crate::{Rejected, Sink, SinkContext, SinkError};
+use crate::settings::{SinkSettings, interval_mistake};
+use crate::{OpenSink, Rejected, Sink, SinkContext, SinkError};
 
-pub use crate::kafka::registry::RegistryError;
 pub use crate::kafka::values::ValueFormat;
 
 /// Bytes of accepted messages that make a commit due at once.
@@ -87,7 +87,7 @@ impl KafkaConfig {
             client: self.client(),
             brokers: self.brokers.clone(),
             topics: Topics::new(self.topic.clone(), &self.prefix, context.inputs),
-            envelope: Envelope::new(context, Values::new(&self.values)),
+            encoder: Encoder::new(context, Values::new(&self.values)),
             commit_interval: self.commit_interval.into(),
             max_bytes: self.max_bytes(),
             run: Run {
@@ -112,11 +112,6 @@ impl KafkaConfig {
         Ok(sink)
     }
 
-    /// Returns the location of its upper.
-    pub(crate) fn state_shape(&self) -> String {
-        format!("kafka 1, {}.progress", self.prefix)
-    }
-
     /// Maximum size of a message without framing, in bytes.
     fn max_bytes(&self) -> usize {
         let (name, default) = MAX_BYTES;
@@ -134,12 +129,43 @@ impl KafkaConfig {
     }
 }
 
+impl SinkSettings for KafkaConfig {
+    fn problem(&self) -> Option<String> {
+        if self.brokers.trim().is_empty() {
+            return Some("brokers must name one, as in \"localhost:9092\"".to_owned());
+        }
+        let of_prefix = name_mistake("prefix", &self.prefix);
+        let of_topic = || {
+            let topic = self.topic.as_ref()?;
+            if *topic == format!("{}.progress", self.prefix) {
+                return Some(format!(
+                    "topic must be another one than \"{topic}\": that is not for records"
+                ));
+            }
+            name_mistake("topic", topic)
+        };
+        of_prefix.or_else(of_topic).or_else(|| interval_mistake(self.commit_interval))
+    }
+
+    fn state_shape(&self) -> Option<String> {
+        Some(format!("kafka 1, {}.progress", self.prefix))
+    }
+
+    fn leftovers(&self, _directory: &Path) -> Option<String> {
+        Some("topics keep what earlier runs sent; new messages follow it".to_owned())
+    }
+
+    fn open_sink(&self, context: &SinkContext<'_>) -> Result<OpenSink, SinkError> {
+        Ok(OpenSink::new(self.open(context)?))
+    }
+}
+
 /// A transactional producer, and the messages to send next.
 pub(crate) struct Kafka {
     client: ClientConfig,
     brokers: String,
     topics: Topics,
-    envelope: Envelope,
+    encoder: Encoder,
     commit_interval: Duration,
     /// Maximum size of a message, in bytes.
     max_bytes: usize,
@@ -260,7 +286,7 @@ impl Sink for Kafka {
         if tick < self.upper {
             return Ok(0);
         }
-        let messages = self.envelope.wrap(tick, records, &self.topics)?;
+        let messages = self.encoder.encode(tick, records, &self.topics)?;
         Ok(messages.into_iter().map(|message| self.accept(tick, message)).sum())
     }
 

@@ -9,8 +9,12 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use schemas::{Record, RecordKind};
 
+use crate::message::{self, name_of};
+
 /// The broker's default.
 const BROKER_DEFAULT: i32 = -1;
+/// The longest name that brokers accept.
+const MAX_TOPIC_BYTES: usize = 249;
 const CREATE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The names of a sink's topics.
@@ -34,7 +38,7 @@ impl Topics {
         let (prefix, progress) = (prefix.to_owned(), format!("{prefix}.progress"));
         let rejected = format!("{}.rejected", topic.as_ref().unwrap_or(&prefix));
         let mut topics = Self { topic, prefix, progress, rejected, needed: BTreeSet::new() };
-        let names = inputs.iter().map(|(stream, kind)| topics.name(stem(*kind, stream)));
+        let names = inputs.iter().map(|(stream, kind)| topics.name(name_of(*kind, stream)));
         topics.needed = names.collect();
         topics
     }
@@ -51,11 +55,11 @@ impl Topics {
 
     /// The topic of a record.
     pub(super) fn of(&self, record: &Record) -> String {
-        self.name(stem_of(record))
+        self.name(message::name(record))
     }
 
-    fn name(&self, stem: &str) -> String {
-        self.topic.clone().unwrap_or_else(|| format!("{}.{stem}.v1", self.prefix))
+    fn name(&self, name: &str) -> String {
+        self.topic.clone().unwrap_or_else(|| format!("{}.{name}.v1", self.prefix))
     }
 
     /// Creates missing topics.
@@ -80,23 +84,14 @@ impl Topics {
     }
 }
 
-/// The name of a record in topics and in the types of events.
-pub(super) fn stem_of(record: &Record) -> &str {
-    match record {
-        Record::Rows(rows) => &rows.stream,
-        record => stem(record.kind(), ""),
-    }
-}
-
-/// The name of a kind of record; rows have the name of their stream.
-fn stem(kind: RecordKind, stream: &str) -> &str {
-    match kind {
-        RecordKind::Csi => "csi.frames",
-        RecordKind::Pose => "pose.frames",
-        RecordKind::Presence => "presence",
-        RecordKind::Occupancy => "zones.occupancy",
-        RecordKind::Activity => "activity.windows",
-        RecordKind::Event => "events",
-        RecordKind::Rows => stream,
-    }
+/// Rejects names that brokers do not accept as a topic, or as part of one.
+pub(super) fn name_mistake(setting: &str, name: &str) -> Option<String> {
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    let is_name = (1..=MAX_TOPIC_BYTES).contains(&name.len()) && name.chars().all(allowed);
+    (!is_name || [".", ".."].contains(&name)).then(|| {
+        format!(
+            "{setting} must be 1 to {MAX_TOPIC_BYTES} letters, digits, \".\", \"_\" and \"-\", not \
+             \"{name}\""
+        )
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use registry::{Registry, SchemaType};
 use schemars::JsonSchema;
 use schemas::{Record, Tick};
 use serde::Deserialize;
@@ -9,7 +10,6 @@ use serde::Deserialize;
 use crate::SinkError;
 use crate::kafka::avro::Avro;
 use crate::kafka::protobuf::MessageType;
-use crate::kafka::registry::{Registry, SchemaType};
 
 /// The encoding of values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
+use registry::{Registry, Schema};
 use schemas::{SourceKind, Tick};
 use serde::{Deserialize, Serialize};
 
 use crate::Clock;
 use crate::partitions::ingress::Ingress;
 use crate::partitions::position::place_of;
-use crate::registry::{Registry, Schema};
 use crate::{
     Collector, DecodeError, Decoder, DecoderMemory, Poll, SourceContext, SourceError, Step,
 };
@@ -173,7 +173,8 @@ impl PartitionDecoder {
         offset: u64,
         n_bytes: usize,
     ) -> Result<usize, SourceError> {
-        let schema = registry.as_ref().map(|registry| registry.schema(number)).transpose()?;
+        let schema = registry.as_ref().map(|registry| registry.schema(number)).transpose();
+        let schema = schema.map_err(|source| SourceError::Registry { source })?;
         let learnt = match schema {
             Some(Schema::Known(schema)) => decoder.learn(number, &schema),
             Some(Schema::Unknown) | None => Err(DecodeError::UnknownSchema),
