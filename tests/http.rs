@@ -55,7 +55,13 @@ pub(crate) fn errors_are_problem_details() {
         ("GET", "/api/v1/pose/history", 400, "start_time"),
         ("GET", "/api/v1/pose/current?min_confidence=high", 400, "min_confidence"),
         ("GET", "/api/v1/streams/nowhere/tap", 404, "zones.events"),
-        ("GET", "/ws/v1/stream", 400, "upgrade"),
+        (
+            "GET",
+            "/api/v1/pose/current?zone_ids=kitchen",
+            400,
+            "parameter `zone_ids`, expected one of `zone_id`",
+        ),
+        ("GET", "/ws/v1/stream", 400, "WebSocket handshake"),
         ("POST", "/api/v1/sql", 400, "JSON"),
     ] {
         let mut response = request(&server, (method, path), any, "");
@@ -107,7 +113,7 @@ pub(crate) fn the_book_is_served() {
     let get = |path: &str| server.get(path);
     let (status, page) = get("/docs");
     assert_eq!(status, 200, "redirected to the first page");
-    assert!(page.contains("<h1>Introduction</h1>"), "{page}");
+    assert!(page.contains("<h1 id=\"introduction\">Introduction</h1>"), "{page}");
     let (status, page) = get("/docs/reference/sinks.md");
     assert!(
         status == 200 && page.contains("<table>") && page.contains("commit_interval"),
@@ -115,5 +121,8 @@ pub(crate) fn the_book_is_served() {
     );
     let (status, page) = get("/docs/search?q=exactly%20once");
     assert!(status == 200 && page.contains("href=\"/docs/"), "{page}");
+    for path in ["/docs/", "/docs/people", "/docs/people.html", "/docs/pipeline.schema.json"] {
+        assert_eq!(get(path).0, 200, "{path}");
+    }
     assert_eq!(get("/docs/nowhere.md").0, 404);
 }

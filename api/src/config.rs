@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use engine::{Configuration, ZoneConfig};
 use serde::{Deserialize, Serialize};
@@ -11,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::error::{Problem, RequestError};
-use crate::parameters::Parameters;
+use crate::parameters::{JsonBody, Parameters};
 
 /// A zone on the site plan.
 #[derive(Debug, Serialize, ToSchema)]
@@ -48,6 +47,8 @@ impl From<Shape> for ZoneConfig {
 
 /// The operator of a zone.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Owner {
     /// The operator that the zone belongs to; required only if several operators have zones.
     operator: Option<String>,
@@ -98,9 +99,8 @@ pub(crate) async fn set_zone(
     State(app): State<App>,
     Path(name): Path<String>,
     Parameters(owner): Parameters<Owner>,
-    shape: Result<Json<Shape>, JsonRejection>,
+    JsonBody(shape): JsonBody<Shape>,
 ) -> Result<Json<Kept>, RequestError> {
-    let Json(shape) = shape.map_err(|error| RequestError::BadRequest(error.body_text()))?;
     change(&app, owner, name, Some(shape.into())).await
 }
 

@@ -108,7 +108,9 @@ impl RequestError {
                 format!("no resource has the path {path}: /api/v1/openapi.json lists all of them")
             }
             Self::NoSuchMethod(method) => {
-                format!("the resource does not support {method}: see the header `allow`")
+                format!(
+                    "the resource does not support {method}; the header `allow` lists its methods"
+                )
             }
             Self::NotAcceptable(available) => {
                 format!("no accepted media type is available: expected one of {available}")

@@ -1,7 +1,10 @@
-//! Query parameters whose errors are problem details.
+//! Query parameters and JSON bodies whose errors are problem details in plain words.
 
-use axum::extract::{FromRequestParts, Query};
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
+use engine::plain_words;
 use serde::de::DeserializeOwned;
 
 use crate::error::RequestError;
@@ -15,8 +18,29 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, RequestError> {
         let parameters = Query::from_request_parts(parts, state).await;
-        let Query(parameters) =
-            parameters.map_err(|rejection| RequestError::BadRequest(rejection.body_text()))?;
+        let Query(parameters) = parameters.map_err(|rejection| {
+            let problem = plain_words(&rejection.body_text()).replace(" field `", " parameter `");
+            RequestError::BadRequest(problem)
+        })?;
         Ok(Self(parameters))
+    }
+}
+
+/// The JSON body of a request.
+#[derive(Debug)]
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = RequestError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, RequestError> {
+        match Json::from_request(request, state).await {
+            Ok(Json(body)) => Ok(Self(body)),
+            Err(JsonRejection::MissingJsonContentType(_)) => Err(RequestError::BadRequest(
+                "send the header `Content-Type: application/json`; with curl, `--json` does"
+                    .to_owned(),
+            )),
+            Err(rejection) => Err(RequestError::BadRequest(plain_words(&rejection.body_text()))),
+        }
     }
 }

@@ -19,6 +19,7 @@ const MAX_SKIP: u32 = 10_000;
 
 /// Filters of the newest frame.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct CurrentQuery {
     /// Only people in this zone.
@@ -61,6 +62,7 @@ pub(crate) async fn current(
 
 /// Time span and filters of earlier frames.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct HistoryQuery {
     /// Start of the time span, inclusive, such as 2026-01-01T00:00:00Z.

@@ -48,6 +48,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/v1/openapi.json", get(move || async move { Json(document) }))
         .route("/", get(page::index))
         .route("/docs", get(docs::index))
+        .route("/docs/", get(docs::index))
         .route("/docs/{*name}", get(docs::page))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

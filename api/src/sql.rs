@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use queries::{Format, Limits};
@@ -15,6 +13,7 @@ use utoipa::ToSchema;
 use crate::accept;
 use crate::app::App;
 use crate::error::{Problem, RequestError};
+use crate::parameters::JsonBody;
 
 /// A query, and the format of its answer.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -62,9 +61,8 @@ impl SqlQuery {
 pub(crate) async fn query(
     State(app): State<App>,
     headers: HeaderMap,
-    query: Result<Json<SqlQuery>, JsonRejection>,
+    JsonBody(query): JsonBody<SqlQuery>,
 ) -> Result<Response, RequestError> {
-    let Json(query) = query.map_err(|error| RequestError::BadRequest(error.body_text()))?;
     let format = query.format.map_or_else(|| accept::format(&headers), Ok)?;
     let history = app.shared.history.as_ref().ok_or(RequestError::NoHistory)?;
     let limits = Limits { timeout: query.timeout(), ..Limits::default() };

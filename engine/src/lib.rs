@@ -12,6 +12,7 @@ mod latencies;
 mod metrics;
 mod paths;
 mod pipeline;
+mod plain_words;
 mod record;
 mod run;
 mod store;
@@ -26,6 +27,7 @@ pub use crate::pipeline::{
     ApiConfig, CheckpointConfig, Diagnostic, Pipeline, PipelineError, Plan, PlannedOperator,
     PlannedSink, PlannedSource, StreamName, json_schema,
 };
+pub use crate::plain_words::plain_words;
 pub use crate::record::record;
 pub(crate) use crate::run::Placement;
 pub use crate::run::{

@@ -34,7 +34,7 @@ pub(crate) trait Settings {
 }
 
 /// Returns an error if a number is not in its range, or is not a number.
-pub(crate) fn outside<T: Display + PartialOrd>(
+pub(crate) fn outside<T: Copy + Display + PartialOrd>(
     setting: &str,
     value: T,
     range: &RangeInclusive<T>,

@@ -2,7 +2,7 @@
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use pulldown_cmark::{Event, Options, Parser, Tag, html};
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd, html};
 
 use crate::docs::pages::SUMMARY;
 
@@ -13,7 +13,9 @@ const LAYOUT: &str = include_str!("layout.html");
 
 /// Converts Markdown; links to pages are relative to `folder`.
 pub(super) fn to_html(markdown: &str, folder: &str) -> String {
-    let events = Parser::new_ext(markdown, Options::ENABLE_TABLES).map(|event| match event {
+    let mut events: Vec<_> = Parser::new_ext(markdown, Options::ENABLE_TABLES).collect();
+    name_headings(&mut events);
+    let events = events.into_iter().map(|event| match event {
         Event::Start(Tag::Link { link_type, dest_url, title, id }) => {
             let dest_url = link(&dest_url, folder).into();
             Event::Start(Tag::Link { link_type, dest_url, title, id })
@@ -27,6 +29,34 @@ pub(super) fn to_html(markdown: &str, folder: &str) -> String {
     text
 }
 
+/// Gives each heading an id, so that links lead to it: its words in lower case, joined by hyphens.
+fn name_headings(events: &mut [Event<'_>]) {
+    for nth in 0..events.len() {
+        if !matches!(events[nth], Event::Start(Tag::Heading { .. })) {
+            continue;
+        }
+        let words =
+            events[nth..].iter().take_while(|it| !matches!(it, Event::End(TagEnd::Heading(_))));
+        let words: String = words.filter_map(text_of).collect();
+        if let Event::Start(Tag::Heading { id, .. }) = &mut events[nth] {
+            *id = Some(anchor(&words).into());
+        }
+    }
+}
+
+fn text_of<'a>(event: &'a Event<'_>) -> Option<&'a str> {
+    match event {
+        Event::Text(text) | Event::Code(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn anchor(heading: &str) -> String {
+    let letters = heading.to_lowercase();
+    let letters = letters.chars().filter(|it| it.is_alphanumeric() || " -_".contains(*it));
+    letters.map(|letter| if letter == ' ' { '-' } else { letter }).collect()
+}
+
 /// Returns the path on the server of a link on a page in `folder`.
 fn link(link: &str, folder: &str) -> String {
     match link {
@@ -34,6 +64,7 @@ fn link(link: &str, folder: &str) -> String {
             external.to_owned()
         }
         "../openapi.json" => "/api/v1/openapi.json".to_owned(),
+        "../pipeline.schema.json" => "/docs/pipeline.schema.json".to_owned(),
         page => match page.strip_prefix("../") {
             Some(page) => format!("/docs/{page}"),
             None => format!("/docs/{folder}{page}"),
@@ -67,6 +98,14 @@ pub(super) fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn headings_can_be_linked_to() {
+        let html = to_html("# Rows\n\n## `csi`\n\nText.\n\n## One run at a time\n", "");
+        for id in ["<h1 id=\"rows\">", "<h2 id=\"csi\">", "<h2 id=\"one-run-at-a-time\">"] {
+            assert!(html.contains(id), "{id}: {html}");
+        }
+    }
 
     #[test]
     fn links_lead_to_pages() {

@@ -4,8 +4,9 @@ mod html;
 mod pages;
 mod search;
 
+use axum::Json;
 use axum::extract::Path;
-use axum::response::{Redirect, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use crate::docs::html::{layout, to_html};
@@ -33,7 +34,11 @@ pub(crate) async fn page(
     if name == "search" {
         return Ok(layout("Search", &search::results(&q), &q));
     }
-    let page = PAGES.iter().find(|page| page.name == name);
+    if name == "pipeline.schema.json" {
+        return Ok(Json(engine::json_schema()).into_response());
+    }
+    let stem = name.strip_suffix(".html").or(name.strip_suffix(".md")).unwrap_or(&name);
+    let page = PAGES.iter().find(|page| page.name.strip_suffix(".md") == Some(stem));
     let page = page.ok_or_else(|| RequestError::NoSuchPath(format!("/docs/{name}")))?;
     Ok(layout(page.title(), &to_html(page.text, page.folder()), ""))
 }

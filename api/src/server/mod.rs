@@ -38,7 +38,7 @@ const GRACE: Duration = Duration::from_secs(5);
 #[non_exhaustive]
 pub enum ApiError {
     /// The server cannot listen on the address.
-    #[error("could not listen on {address}")]
+    #[error("could not listen on {address}; --listen chooses another address")]
     Bind {
         /// The address, as the pipeline sets it.
         address: SocketAddr,

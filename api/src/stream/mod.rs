@@ -57,7 +57,11 @@ pub(crate) async fn stream(
     State(app): State<App>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, RequestError> {
-    let upgrade = upgrade.map_err(|error| RequestError::BadRequest(error.body_text()))?;
+    let upgrade = upgrade.map_err(|_| {
+        RequestError::BadRequest(
+            "expected a WebSocket handshake: use a WebSocket client".to_owned(),
+        )
+    })?;
     let session = app.server.connections.session(SessionKind::WebSocket);
     let session = session.ok_or(RequestError::TooManySessions)?;
     let records = app.shared.hub.subscribe();

@@ -5,6 +5,8 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use crate::plain_words;
+
 /// An error in a pipeline file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -42,7 +44,7 @@ impl From<toml::de::Error> for Diagnostic {
     /// Keeps the span and the message. The message for an unknown name lists the known names in backticks;
     /// the most similar of them is suggested.
     fn from(error: toml::de::Error) -> Self {
-        let message = error.message().trim_end().replace('\n', ", ");
+        let message = plain_words(&error.message().trim_end().replace('\n', ", "));
         let diagnostic = Self::new(error.span().unwrap_or(0..0), message.clone());
         let mut names = message.split('`').skip(1).step_by(2);
         match names.next() {

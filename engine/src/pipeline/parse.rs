@@ -265,7 +265,7 @@ impl Reader {
                 if in_tag {
                     diagnostic.at = tag_at;
                     diagnostic.message =
-                        diagnostic.message.replace("variant", &format!("{kind} type"));
+                        diagnostic.message.replace("value", &format!("{kind} type"));
                 } else if diagnostic.at == (0..0) {
                     diagnostic.at = name_at;
                 }
@@ -283,8 +283,13 @@ impl Reader {
         name_at: &Range<usize>,
         value: Option<Spanned<DeValue<'_>>>,
     ) -> Vec<(String, Range<usize>)> {
-        let inputs = value.and_then(|value| self.deserialize::<Vec<Spanned<String>>>(value));
-        let inputs = inputs.unwrap_or_default();
+        let inputs = match value {
+            Some(value) => match self.deserialize::<Vec<Spanned<String>>>(value) {
+                Some(inputs) => inputs,
+                None => return Vec::new(),
+            },
+            None => Vec::new(),
+        };
         if inputs.is_empty() {
             let message = format!("{kind} \"{name}\" has no inputs: expected inputs = [\"...\"]");
             self.diagnostics.push(Diagnostic::new(name_at.clone(), message));

@@ -62,7 +62,7 @@ fn every_mistake_tells_its_place_and_what_would_fit() {
         (
             "path = \"out.jsonl\"",
             "path = 5",
-            "flat.toml:21:8: sink \"lines\": invalid type: integer `5`, expected path string",
+            "flat.toml:21:8: sink \"lines\": invalid type: number `5`, expected a path in quotes",
         ),
         ("path = \"out.jsonl\"", "", "flat.toml:18:1: sink \"lines\": missing field `path`"),
         (
@@ -85,7 +85,7 @@ fn every_mistake_tells_its_place_and_what_would_fit() {
         (
             "tick = \"10ms\"",
             "tick = 10",
-            "flat.toml:3:8: invalid type: integer `10`, expected a length of time such as \"10ms\", \"2s\" or \"1m\"",
+            "flat.toml:3:8: invalid type: number `10`, expected a length of time such as \"10ms\", \"2s\" or \"1m\"",
         ),
         (
             "tick =",
@@ -111,7 +111,7 @@ fn every_mistake_tells_its_place_and_what_would_fit() {
         (
             "format = \"intel5300\"",
             "format = \"intel530\"",
-            "flat.toml:7:10: source \"living\": unknown variant `intel530`, expected one of `intel5300`, \
+            "flat.toml:7:10: source \"living\": unknown value `intel530`, expected one of `intel5300`, \
              `atheros`, `nexmon`, `esp32`, `picoscenes`, `feitcsi`, `ruview`\n  help: did you mean \"intel5300\"?",
         ),
     ] {
@@ -203,7 +203,7 @@ fn columns_are_followed_from_end_to_end() {
         (
             "max(n)",
             "maximum of n",
-            "flat.toml:21:23: operator \"minutes\": invalid value: string \"maximum of n\", expected \
+            "flat.toml:21:23: operator \"minutes\": invalid value: text \"maximum of n\", expected \
              \"count\", or sum, mean, min, max or a percentile such as p95 of a column, as in \
              \"mean(confidence)\"",
         ),
@@ -400,9 +400,21 @@ fn settings_of_operators_that_cannot_work_are_refused() {
             "calibration = \"2 days\"",
             "calibration must be from \"0s\" to \"1day\", not \"2days\"",
         ),
-        ("motion", "calibration = nan", "invalid type: floating point `NaN`"),
+        ("motion", "calibration = nan", "invalid type: number `NaN`"),
         ("motion", "report_every = \"2 days\"", "report_every must be"),
         ("motion", "threshold = nan", "threshold must be"),
+        ("motion", "threshold = \"high\"", "invalid type: text \"high\", expected a number"),
+        (
+            "motion",
+            "window_frames = 0",
+            "invalid value: number `0`, expected a whole number from 1",
+        ),
+        (
+            "windows",
+            "window = { tumbling = 60 }",
+            "invalid type: number `60`, expected a table of settings",
+        ),
+        ("windows", "window = \"tumbling\"", "invalid type: name without settings"),
         ("motion", "threshold = -0.5", "threshold must be"),
         ("motion", "window_frames = 100001", "window_frames must be at most 100000"),
         ("infer", "every = \"0s\"", "every must be from \"1ms\" to \"1day\", not \"0s\""),
@@ -450,10 +462,10 @@ fn old_names_of_durations_are_accepted() {
     assert_eq!(diagnostics(&old), "none");
     for (settings, expected) in [
         ("calibration_s = 100000", "calibration must be from \"0s\" to \"1day\", not \"1day 3h"),
-        ("calibration_s = -1", "invalid type: integer `-1`, expected a length of time"),
-        ("report_every_s = nan", "invalid type: floating point `NaN`, expected a length of time"),
+        ("calibration_s = -1", "invalid type: number `-1`, expected a length of time"),
+        ("report_every_s = nan", "invalid type: number `NaN`, expected a length of time"),
         ("calibration_s = 1\ncalibration = \"1s\"", "unknown field `calibration_s`"),
-        ("calibration = 1", "invalid type: integer `1`, expected a length of time such as"),
+        ("calibration = 1", "invalid type: number `1`, expected a length of time such as"),
     ] {
         let text =
             format!("{GOOD}[operators.odd]\ntype = \"motion\"\ninputs = [\"clean\"]\n{settings}\n");
