@@ -12,6 +12,15 @@ const MAX_DISTANCE: usize = 3;
 
 /// Prefixes of messages that name a phase of planning.
 const PHASES: [&str; 3] = ["Error during planning: ", "Internal error: ", "Execution error: "];
+/// Words of the engine, and what they mean to somebody who writes SQL.
+const WORDS: [(&str, &str); 6] = [
+    ("The context currently only supports a single SQL statement", "expected one statement"),
+    ("Cannot coerce arithmetic expression ", "cannot calculate "),
+    (" to valid types", ""),
+    ("Cannot access field at argument 1", "a list has no fields, unnest() makes rows of it"),
+    ("Utf8", "text"),
+    ("Int64", "integer"),
+];
 
 /// A failure of a query.
 #[derive(Debug, thiserror::Error)]
@@ -68,17 +77,53 @@ fn reason(error: &DataFusionError) -> String {
     }
 }
 
-/// Returns the first line; the other lines contain backtraces and internal plans.
-/// The message without the names of planning phases, the tried signatures of a function, and a backtrace.
+/// Returns the first line without the names of planning phases and the tried signatures of a function; the
+/// other lines contain backtraces and internal plans.
 fn plain(message: &str) -> String {
+    if let Some(message) = of_function(message) {
+        return message;
+    }
+    if message.contains("must appear in the GROUP BY")
+        && let Some(column) = between(message, "column \"", "\"")
+    {
+        return format!("column `{column}` must be in GROUP BY or in an aggregate function");
+    }
     let line = message.lines().next().unwrap_or_default();
     let line = line.split(", errors: ").next().unwrap_or(line);
-    PHASES.iter().fold(line.to_owned(), |line, phase| line.replace(phase, ""))
+    let line = line.split(": type ").next().unwrap_or(line);
+    let line = PHASES.iter().fold(line.to_owned(), |line, phase| line.replace(phase, ""));
+    WORDS.iter().fold(line, |line, (word, plain)| line.replace(word, plain))
+}
+
+/// The message of a call that cannot be made, without the signatures of the function.
+fn of_function(message: &str) -> Option<String> {
+    if let Some(function) = between(message, "Invalid function '", "'") {
+        let nearest = between(message, "Did you mean '", "'");
+        let nearest = nearest.map(|name| format!(": did you mean `{name}`?")).unwrap_or_default();
+        return Some(format!("function `{function}` not found{nearest}"));
+    }
+    let refused = ["Function '", "Failed to coerce arguments to satisfy a call to '"];
+    let function = refused.iter().find_map(|start| between(message, start, "'"))?;
+    let example = match function {
+        "date_bin" => {
+            ", expected an interval and a time, as in (INTERVAL '5 minutes', captured_at)"
+        }
+        _ => "",
+    };
+    Some(format!("function `{function}` does not accept arguments of these types{example}"))
+}
+
+/// Returns the text between two others.
+fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(start)?;
+    rest.split_once(end).map(|(found, _)| found)
 }
 
 fn syntax_error(error: &ParserError) -> String {
     match error {
-        ParserError::TokenizerError(message) | ParserError::ParserError(message) => message.clone(),
+        ParserError::TokenizerError(message) | ParserError::ParserError(message) => {
+            message.replace("found: EOF", "found: the end of the query")
+        }
         ParserError::RecursionLimitExceeded => "too deeply nested".to_owned(),
     }
 }
@@ -87,7 +132,8 @@ fn schema_error(error: &SchemaError) -> String {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
             let columns: Vec<_> = valid_fields.iter().map(|field| field.name.clone()).collect();
-            format!("column `{}` not found: {}", field.name, choices(&field.name, &columns))
+            let choices = choices(&field.name, &columns);
+            format!("column `{}` not found: {choices} (text is in 'single quotes')", field.name)
         }
         SchemaError::AmbiguousReference { field } => {
             format!(

@@ -4,6 +4,8 @@
 //! memory applies. So the size of the text is checked before it is parsed.
 
 use datafusion::execution::context::SQLOptions;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
@@ -17,6 +19,24 @@ const MAX_OPERATORS: usize = 150;
 /// Returns options that allow only statements that read.
 pub(crate) fn read_only() -> SQLOptions {
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
+}
+
+/// Refuses statements that do more than read.
+pub(crate) fn check_reads(statement: &Statement) -> Result<(), QueryError> {
+    let reads = match statement {
+        Statement::Explain(_) => true,
+        Statement::Statement(statement) => {
+            matches!(
+                **statement,
+                SqlStatement::Query(_)
+                    | SqlStatement::Explain { .. }
+                    | SqlStatement::ExplainTable { .. }
+            ) || statement.to_string().starts_with("SHOW")
+        }
+        _ => false,
+    };
+    let refusal = "queries are read-only: expected SELECT, WITH, EXPLAIN, SHOW or DESCRIBE";
+    if reads { Ok(()) } else { Err(QueryError::Refused(refusal.to_owned())) }
 }
 
 /// Refuses a text that is too large to plan.
