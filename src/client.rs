@@ -16,12 +16,13 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Accepts `http://host:port`, `host:port`, and `:port` on this host.
+    /// Accepts `http://host:port`, `host:port`, and `:port` or `port` on this host.
     pub(crate) fn new(address: &str) -> Self {
         let address = address.trim_end_matches('/');
         let url = match address {
             url if url.contains("://") => url.to_owned(),
             port if port.starts_with(':') => format!("http://127.0.0.1{port}"),
+            port if port.parse::<u16>().is_ok() => format!("http://127.0.0.1:{port}"),
             host => format!("http://{host}"),
         };
         Self { url }
@@ -37,7 +38,10 @@ impl Client {
             .timeout_recv_response(Some(TIMEOUT))
             .build();
         let response = request.call().with_context(|| {
-            format!("could not reach {url}: expected a running pipeline that serves its API there")
+            format!(
+                "could not reach {url}: expected a running pipeline that serves its API there, with \
+                 [api] in its file or --listen; another address is the last argument"
+            )
         })?;
         let status = response.status();
         let body = response.into_body();
@@ -52,11 +56,15 @@ impl Client {
     }
 }
 
-/// Parses an address to listen on: `host:port`, or `:port` on this host.
+/// Parses an address to listen on: `host:port`, or `:port` or `port` on this host.
 pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    let address = if text.starts_with(':') { format!("127.0.0.1{text}") } else { text.to_owned() };
-    let mut resolved = address.to_socket_addrs().map_err(|error| error.to_string())?;
-    resolved.next().ok_or_else(|| "expected an address such as 127.0.0.1:8080".to_owned())
+    let address = match text {
+        port if port.starts_with(':') => format!("127.0.0.1{port}"),
+        port if port.parse::<u16>().is_ok() => format!("127.0.0.1:{port}"),
+        address => address.to_owned(),
+    };
+    let resolved = address.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    resolved.ok_or_else(|| "expected HOST:PORT or :PORT, with a port up to 65535".to_owned())
 }
 
 #[cfg(test)]
@@ -67,6 +75,7 @@ mod tests {
     fn addresses_can_be_short() {
         for (address, url) in [
             (":7801", "http://127.0.0.1:7801"),
+            ("7801", "http://127.0.0.1:7801"),
             ("localhost:7801", "http://localhost:7801"),
             ("10.0.0.7:7801/", "http://10.0.0.7:7801"),
             ("https://home.example/fresnel/", "https://home.example/fresnel"),
@@ -76,6 +85,7 @@ mod tests {
         assert_eq!(listen_address(":7801"), Ok(([127, 0, 0, 1], 7801).into()));
         assert_eq!(listen_address("0.0.0.0:80"), Ok(([0, 0, 0, 0], 80).into()));
         assert!(listen_address("localhost:0").is_ok_and(|address| address.ip().is_loopback()));
-        assert!(listen_address("7801").is_err());
+        assert_eq!(listen_address("7801"), Ok(([127, 0, 0, 1], 7801).into()));
+        assert!(listen_address("localhost").is_err() && listen_address(":99999").is_err());
     }
 }

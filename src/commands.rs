@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use engine::{Cluster, CsiFormat, Plan, RunOptions, WhenAlive};
@@ -72,8 +73,8 @@ enum Command {
         /// Drops the saved state of this component; a source is read from its beginning.
         #[arg(long, value_name = "NAME")]
         drop_state: Vec<String>,
-        /// Takes the pipeline over from a run that is alive. That run stops in order, with exit code 75; this
-        /// run continues at its checkpoint.
+        /// Takes the pipeline over from a run that is alive. That run stops after its last commit, with exit
+        /// code 75; this run continues from there.
         #[arg(long, conflicts_with = "standby")]
         take_over: bool,
         /// Waits until no other run of the pipeline is alive, then starts.
@@ -94,6 +95,12 @@ enum Command {
         /// Worker threads.
         #[arg(short, long, default_value_t = 1)]
         workers: usize,
+        /// Takes the demo over from a run that is alive.
+        #[arg(long, conflicts_with = "standby")]
+        take_over: bool,
+        /// Waits until no other run of the demo is alive, then starts.
+        #[arg(long)]
+        standby: bool,
     },
     /// Checks pipeline files and reports every error.
     Validate {
@@ -128,7 +135,7 @@ enum Command {
         /// The capture, or a recording of `fresnel record`.
         capture: PathBuf,
         /// Format of the capture; by default it is recognised by its first bytes.
-        #[arg(short, long, value_parser = csi_format)]
+        #[arg(short, long, value_parser = csi_formats())]
         format: Option<CsiFormat>,
         /// Prints JSON.
         #[arg(long)]
@@ -144,7 +151,7 @@ enum Command {
         /// The table: a file name that ends with .parquet or .arrow.
         table: PathBuf,
         /// Format of the capture; by default it is recognised by its first bytes.
-        #[arg(short, long, value_parser = csi_format)]
+        #[arg(short, long, value_parser = csi_formats())]
         format: Option<CsiFormat>,
     },
     /// Runs a read-only SQL query on a history.
@@ -152,9 +159,8 @@ enum Command {
         /// Folder of the history.
         #[arg(long, default_value = "history")]
         history: PathBuf,
-        /// Output format: pretty, expanded, json, `json_lines`, csv, arrow (a file), `arrow_stream` or
-        /// parquet. By default pretty, or expanded if the rows are wider than the terminal.
-        #[arg(short, long, value_parser = format)]
+        /// Output format; by default pretty, or expanded if the rows are wider than the terminal.
+        #[arg(short, long, value_parser = formats())]
         format: Option<Format>,
         /// The query.
         query: String,
@@ -263,17 +269,27 @@ enum GraphFormat {
     Mermaid,
 }
 
-fn format(name: &str) -> Result<Format, String> {
-    Format::ALL.into_iter().find(|format| format.as_str() == name).ok_or_else(|| {
-        let names = Format::ALL.map(Format::as_str).join(", ");
-        format!("expected one of {names}")
+fn when_alive(take_over: bool, standby: bool) -> WhenAlive {
+    match (take_over, standby) {
+        (true, _) => WhenAlive::TakeOver,
+        (_, true) => WhenAlive::StandBy,
+        _ => WhenAlive::Refuse,
+    }
+}
+
+/// Parses one of the formats of answers, which completions then list.
+fn formats() -> impl TypedValueParser<Value = Format> {
+    let names = Format::ALL.map(Format::as_str);
+    PossibleValuesParser::new(names).try_map(|name| {
+        Format::ALL.into_iter().find(|format| format.as_str() == name).ok_or("no such format")
     })
 }
 
-fn csi_format(name: &str) -> Result<CsiFormat, String> {
-    CsiFormat::ALL.into_iter().find(|format| format.as_str() == name).ok_or_else(|| {
-        let names = CsiFormat::ALL.map(CsiFormat::as_str).join(", ");
-        format!("expected one of {names}")
+/// Parses one of the formats of captures.
+fn csi_formats() -> impl TypedValueParser<Value = CsiFormat> {
+    let names = CsiFormat::ALL.map(CsiFormat::as_str);
+    PossibleValuesParser::new(names).try_map(|name| {
+        CsiFormat::ALL.into_iter().find(|format| format.as_str() == name).ok_or("no such format")
     })
 }
 
@@ -310,15 +326,14 @@ impl Command {
                 standby,
                 ..
             } => {
+                if !directory.is_dir() {
+                    bail!("folder {} not found", directory.display());
+                }
                 let stop = stop_on_signal()?;
                 supervisor::listen(&stop);
                 let cluster = hosts.map(|hosts| Cluster::of_hosts(process, &hosts)).transpose()?;
                 let cluster = cluster.unwrap_or_default();
-                let when_alive = match (take_over, standby) {
-                    (true, _) => WhenAlive::TakeOver,
-                    (_, true) => WhenAlive::StandBy,
-                    _ => WhenAlive::Refuse,
-                };
+                let when_alive = when_alive(take_over, standby);
                 let options = RunOptions {
                     directory,
                     workers,
@@ -332,7 +347,9 @@ impl Command {
                 let plan = Plan::load_in(&pipeline, &options.directory)?;
                 run(plan, options, listen, clear)
             }
-            Command::Demo { directory, listen, workers } => demo(directory, listen, workers),
+            Command::Demo { directory, listen, workers, take_over, standby } => {
+                demo(directory, listen, workers, when_alive(take_over, standby))
+            }
             tool => tool.run_tool().map(|()| ExitCode::SUCCESS),
         }
     }

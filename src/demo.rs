@@ -18,9 +18,18 @@ const DEMO_FILES: [(&str, &[u8]); 3] = [
     ("models/flat.safetensors", include_bytes!("../models/flat.safetensors")),
 ];
 
-pub(crate) fn demo(directory: PathBuf, listen: SocketAddr, workers: usize) -> Result<ExitCode> {
+pub(crate) fn demo(
+    directory: PathBuf,
+    listen: SocketAddr,
+    workers: usize,
+    when_alive: WhenAlive,
+) -> Result<ExitCode> {
     for (name, content) in DEMO_FILES {
         let path = directory.join(name);
+        if fs::read(&path).is_ok_and(|existing| existing != content) {
+            eprintln!("using {} with its changes; remove it to restore it", path.display());
+            continue;
+        }
         let folder = path.parent().unwrap_or(&directory);
         fs::create_dir_all(folder)
             .and_then(|()| fs::write(&path, content))
@@ -35,7 +44,6 @@ pub(crate) fn demo(directory: PathBuf, listen: SocketAddr, workers: usize) -> Re
     let plan = Plan::load(&directory.join("pipelines/demo.toml"))?;
     let (cluster, stop) = (Cluster::default(), stop_on_signal()?);
     let (fresh, quarantine, drop_state) = (false, Vec::new(), Vec::new());
-    let when_alive = WhenAlive::Refuse;
     let options =
         RunOptions { directory, workers, cluster, fresh, quarantine, drop_state, when_alive, stop };
     run(plan, options, Some(listen), false)

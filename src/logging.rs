@@ -34,7 +34,8 @@ impl Logging {
         let filter =
             EnvFilter::try_from_env("FRESNEL_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
         let ansi = std::io::stderr().is_terminal();
-        let logs = tracing_subscriber::fmt::layer().with_ansi(ansi).with_writer(std::io::stderr);
+        let logs = tracing_subscriber::fmt::layer().with_ansi(ansi).with_target(false);
+        let logs = logs.with_writer(std::io::stderr);
         let collected = ENDPOINTS.iter().any(|endpoint| std::env::var_os(endpoint).is_some());
         let provider = collected.then(provider).flatten();
         let traces = provider.as_ref().map(|provider| {

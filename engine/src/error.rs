@@ -53,12 +53,12 @@ pub enum RunError {
         source: SinkError,
     },
     /// A checkpoint could not be read or written.
-    #[error("no checkpoint")]
+    #[error("could not use the checkpoints")]
     Store(#[source] StoreError),
     /// Another run of the pipeline is alive.
     #[error(
-        "pipeline {pipeline:?} is alive: {holder} runs it; --take-over stops that run in order and \
-         goes on where it stopped, --standby waits until it has ended"
+        "pipeline {pipeline:?} is running already, as {holder}: --take-over stops that run after its \
+         last commit and continues from there, --standby waits until it has ended"
     )]
     Alive {
         /// The pipeline.
@@ -82,8 +82,9 @@ pub enum RunError {
     },
     /// The saved state does not fit the pipeline.
     #[error(
-        "the saved state of {} does not fit: {}; --drop-state NAME forgets it, --fresh forgets all",
-        names(.0), mismatches(.0)
+        "the saved state of {} does not fit: {}; {} forgets it and continues, --fresh starts the pipeline \
+         anew (with --clear also without its earlier output)",
+        names(.0), mismatches(.0), flags(.0)
     )]
     State(Vec<Mismatch>),
     /// The upper of a sink is behind its upper in the checkpoint: the sink has lost committed records.
@@ -101,8 +102,8 @@ pub enum RunError {
     },
     /// The pipeline has ended, and a source has new records.
     #[error(
-        "source {name:?} has new records, but the pipeline has ended and its sinks accept no more: use --fresh to \
-         start it again"
+        "source {name:?} has new records, but the pipeline has ended and its sinks accept no more: --fresh \
+         starts it anew and adds to its earlier output, --fresh --clear replaces that output"
     )]
     Ended {
         /// The source's name.
@@ -138,6 +139,11 @@ pub struct Mismatch {
 fn names(mismatches: &[Mismatch]) -> String {
     let names = mismatches.iter().map(|mismatch| format!("\"{}\"", mismatch.name));
     names.collect::<Vec<_>>().join(", ")
+}
+
+fn flags(mismatches: &[Mismatch]) -> String {
+    let flags = mismatches.iter().map(|mismatch| format!("--drop-state {}", mismatch.name));
+    flags.collect::<Vec<_>>().join(" ")
 }
 
 fn mismatches(mismatches: &[Mismatch]) -> String {
