@@ -179,6 +179,10 @@ fn settings(schema: &Value, object: &Value) -> String {
         let default = match &setting["default"] {
             _ if required.contains(&name.as_str()) => "required".to_owned(),
             Value::Null => String::new(),
+            Value::Number(number) if number.is_f64() => {
+                // As it is written in the program, in single precision.
+                format!("`{}`", number.as_f64().unwrap_or_default() as f32)
+            }
             default => format!("`{default}`"),
         };
         let kind = kind(schema, setting);
@@ -210,7 +214,9 @@ fn kind(schema: &Value, setting: &Value) -> String {
         name => name.as_str().unwrap_or_default(),
     };
     match (name, setting["pattern"].as_str(), setting["minimum"].as_f64()) {
-        ("string", Some(_), _) => "duration, such as `\"10ms\"` or `\"1s\"`".to_owned(),
+        ("string", Some(pattern), _) if pattern.contains('µ') => {
+            "duration, such as `\"10ms\"` or `\"1s\"`".to_owned()
+        }
         ("object", ..) => "table".to_owned(),
         ("array", ..) => format!("list of {}", kind(schema, &setting["items"])),
         (name, _, Some(minimum)) if minimum > 0.0 => format!("{name}, at least {minimum}"),
@@ -239,8 +245,9 @@ fn tables() -> String {
         let _ =
             write!(text, "\n## `{}`\n\n| column | type | NULL |\n|---|---|---|\n", kind.table());
         for field in kind.arrow_schema().fields() {
-            let data_type =
-                field.data_type().to_string().replace("non-null ", "").replace('|', "\\|");
+            let data_type = [("non-null ", ""), (", field: 'element'", ""), ("Utf8", "text")]
+                .iter()
+                .fold(field.data_type().to_string(), |it, (from, to)| it.replace(from, to));
             let null = if field.is_nullable() { "yes" } else { "" };
             let _ = writeln!(text, "| `{}` | {data_type} | {null} |", field.name());
         }
