@@ -27,6 +27,7 @@ mod power;
 mod recovery;
 mod reference;
 mod serial;
+mod sinks;
 mod streams;
 mod support;
 mod traces;
@@ -68,6 +69,10 @@ fn main() {
         trial!(http::the_accept_header_chooses_the_format),
         trial!(http::bodies_are_compressed),
         trial!(http::the_book_is_served),
+        trial!(sinks::json_lines_keep_the_contract),
+        trial!(sinks::a_history_keeps_the_contract),
+        trial!(sinks::topics_keep_the_contract, needs broker),
+        trial!(sinks::live_views_count_records),
         trial!(golden::worker_counts_do_not_matter),
         trial!(golden::records_that_tie_have_an_order),
         trial!(history::a_capture_becomes_rows),
