@@ -28,6 +28,7 @@ mod recovery;
 mod reference;
 mod serial;
 mod sinks;
+mod sources;
 mod streams;
 mod support;
 mod traces;
@@ -73,6 +74,11 @@ fn main() {
         trial!(sinks::a_history_keeps_the_contract),
         trial!(sinks::topics_keep_the_contract, needs broker),
         trial!(sinks::live_views_count_records),
+        trial!(sources::a_simulation_keeps_the_contract),
+        trial!(sources::files_keep_the_contract),
+        trial!(sources::journals_keep_the_contract),
+        trial!(sources::topics_keep_the_contract, needs broker),
+        trial!(sources::idle_sources_do_not_end),
         trial!(golden::worker_counts_do_not_matter),
         trial!(golden::records_that_tie_have_an_order),
         trial!(history::a_capture_becomes_rows),

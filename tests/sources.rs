@@ -1,0 +1,233 @@
+//! The contract of sources, which each of them keeps: a replay from any position gives the same records at the
+//! same ticks.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::path::Path;
+
+use ::sources::{Partition, PartitionPosition, PollState, SourceConfig, SourceContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use schemas::Tick;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::kafka::Kafka;
+use crate::support::{capture, port, wait};
+
+/// Rows of [`rows`], and the ticks of ten milliseconds that they are in.
+const N_ROWS: usize = 400;
+
+/// A source under test.
+struct Origin {
+    folder: TempDir,
+    config: SourceConfig,
+    /// Records after which an unbounded source has given all of its closed ticks; None if the source ends.
+    n_records: Option<usize>,
+}
+
+/// What a source gave: its records, each with its tick, and its positions.
+#[derive(Default)]
+struct Given {
+    records: Vec<(Tick, String)>,
+    positions: Vec<PartitionPosition>,
+}
+
+/// The positions of all partitions at a tick.
+#[derive(Debug, Default)]
+struct Checkpoint {
+    tick: Tick,
+    positions: Vec<PartitionPosition>,
+}
+
+impl Given {
+    /// The checkpoints at which no partition has ended.
+    fn checkpoints(&self) -> Vec<Checkpoint> {
+        let mut ticks: Vec<_> = self.positions.iter().map(|it| it.tick).collect();
+        ticks.dedup();
+        let at = |tick: Tick| {
+            let positions = self.positions.iter().filter(|it| it.tick == tick).cloned().collect();
+            Checkpoint { tick, positions }
+        };
+        let checkpoints = ticks.into_iter().map(at);
+        checkpoints.filter(|it| it.positions.iter().all(|it| it.position.is_some())).collect()
+    }
+}
+
+impl Origin {
+    fn new(settings: &Value, n_records: Option<usize>) -> Self {
+        let config = serde_json::from_value(settings.clone()).expect("these are settings");
+        Self { folder: tempfile::tempdir().expect("room"), config, n_records }
+    }
+
+    /// Opens the source at the positions of a tick.
+    fn open(&self, from: &Checkpoint) -> Vec<Partition> {
+        let positions = from
+            .positions
+            .iter()
+            .filter_map(|it| Some((it.partition.clone().into_bytes(), it.position.clone()?)));
+        let positions: Vec<_> = positions.collect();
+        let journal = self.folder.path().join("journal");
+        let context = SourceContext {
+            directory: self.folder.path(),
+            journal: &journal,
+            positions: &positions,
+            starts_at: from.tick,
+            ..SourceContext::detached("rows")
+        };
+        self.config.open(&context).expect("it is there")
+    }
+
+    /// Reads everything from a position on; receivers get what `send` sends.
+    fn read(&self, from: &Checkpoint, send: impl FnOnce()) -> Given {
+        let mut partitions = self.open(from);
+        let mut given = Given::default();
+        send();
+        let n_wanted = self.n_records.unwrap_or(usize::MAX);
+        let n_before = self.n_before(from.tick);
+        wait::until("all records are given", || {
+            let mut has_ended = true;
+            for partition in &mut partitions {
+                if let Some(receiver) = &mut partition.receiver {
+                    receiver.receive().expect("the transport works");
+                }
+                has_ended &= poll(partition, &mut given) == PollState::End;
+            }
+            match self.n_records {
+                None => has_ended,
+                Some(_) => given.records.len() + n_before >= n_wanted,
+            }
+        });
+        if self.n_records.is_none() {
+            for partition in &mut partitions {
+                let n_records = given.records.len();
+                assert_eq!(poll(partition, &mut given), PollState::End, "an end is an end");
+                assert_eq!(given.records.len(), n_records, "nothing follows");
+            }
+        }
+        given
+    }
+
+    /// Rows before a tick: one in each tick.
+    fn n_before(&self, tick: Tick) -> usize {
+        self.n_records
+            .map_or(0, |n_records| n_records.min(usize::try_from(tick / 10).expect("few")))
+    }
+}
+
+/// Polls once. Ticks never go back, and no record is beyond the clock.
+fn poll(partition: &mut Partition, given: &mut Given) -> PollState {
+    let polled = partition.source.poll().expect("it can be read");
+    for (tick, record) in polled.records {
+        let last = given.records.last().map_or(0, |(last, _)| *last);
+        assert!(last <= tick && tick <= polled.clock, "{last} {tick} {}", polled.clock);
+        let mut lines = Vec::new();
+        record.write_json_lines(&mut lines).expect("records have a form");
+        let lines = String::from_utf8(lines).expect("JSON is text");
+        given.records.extend(lines.lines().map(|line| (tick, line.to_owned())));
+    }
+    given.positions.extend(polled.positions);
+    polled.state
+}
+
+/// Reads the source, then again from each of some positions, and from the last one after everything before it was
+/// released.
+fn keeps_the_contract(origin: &Origin, send: impl FnOnce()) {
+    let all = origin.read(&Checkpoint::default(), send);
+    assert!(all.records.len() > 10, "there is something to read");
+    let checkpoints = all.checkpoints();
+    assert!(checkpoints.len() > 1, "there are positions");
+    let after =
+        |tick: Tick| all.records.iter().filter(move |(at, _)| *at >= tick).collect::<Vec<_>>();
+    for checkpoint in checkpoints.iter().step_by(checkpoints.len().div_ceil(5)) {
+        let again = origin.read(checkpoint, || {});
+        assert_eq!(
+            again.records.iter().collect::<Vec<_>>(),
+            after(checkpoint.tick),
+            "{checkpoint:?}"
+        );
+    }
+    let last = &checkpoints[checkpoints.len() / 2];
+    for partition in &mut origin.open(last) {
+        partition.source.checkpointed_through(last.tick).expect("it can be removed");
+    }
+    let again = origin.read(last, || {});
+    assert_eq!(again.records.iter().collect::<Vec<_>>(), after(last.tick), "{last:?}");
+}
+
+/// Rows with a time each, ten milliseconds apart.
+fn rows() -> Vec<String> {
+    (0..N_ROWS).map(|nth| json!({ "at": nth * 10, "n": nth }).to_string()).collect()
+}
+
+fn json_source(transport: &Value) -> Value {
+    json!({ "json": {
+        "transport": transport,
+        "fields": { "at": "int", "n": "int" },
+        "time": { "field": "at" },
+    } })
+}
+
+fn write_rows(folder: &Path) {
+    fs::write(folder.join("rows.jsonl"), rows().join("\n") + "\n").expect("room");
+}
+
+pub(crate) fn a_simulation_keeps_the_contract() {
+    let scene = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/scenes/flat.toml");
+    let settings = json!({ "simulate": { "scene": scene, "starts_at_s": 5, "duration": "5s" } });
+    keeps_the_contract(&Origin::new(&settings, None), || {});
+}
+
+pub(crate) fn files_keep_the_contract() {
+    let origin = Origin::new(&json_source(&json!({ "file": "rows.jsonl" })), None);
+    write_rows(origin.folder.path());
+    keeps_the_contract(&origin, || {});
+    let settings =
+        json!({ "csi": { "format": "intel5300", "transport": { "file": "capture.dat" } } });
+    let origin = Origin::new(&settings, None);
+    fs::write(origin.folder.path().join("capture.dat"), capture::intel5300()).expect("room");
+    keeps_the_contract(&origin, || {});
+}
+
+pub(crate) fn journals_keep_the_contract() {
+    let growing = Origin::new(&json_source(&json!({ "follow": "rows.jsonl" })), Some(N_ROWS - 1));
+    write_rows(growing.folder.path());
+    keeps_the_contract(&growing, || {});
+    let address = format!("127.0.0.1:{}", port::free());
+    let udp = Origin::new(&json_source(&json!({ "udp": address })), Some(N_ROWS - 1));
+    keeps_the_contract(&udp, || {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        for row in rows() {
+            socket.send_to(row.as_bytes(), &address).expect("it listens");
+        }
+    });
+}
+
+pub(crate) fn topics_keep_the_contract() {
+    let kafka = Kafka::start();
+    kafka.create("rows", 1);
+    let producer: BaseProducer = kafka.client().create().expect("a producer");
+    for row in rows() {
+        let record = BaseRecord::<(), _>::to("rows").payload(&row);
+        producer.send(record).expect("the queue has room");
+    }
+    producer.flush(std::time::Duration::from_secs(30)).expect("the broker is there");
+    let transport = json!({ "kafka": { "brokers": kafka.brokers(), "topic": "rows" } });
+    keeps_the_contract(&Origin::new(&json_source(&transport), Some(N_ROWS - 1)), || {});
+}
+
+/// A source without data gives nothing, and does not end.
+pub(crate) fn idle_sources_do_not_end() {
+    let address = format!("127.0.0.1:{}", port::free());
+    for transport in [json!({ "udp": address }), json!({ "follow": "rows.jsonl" })] {
+        let origin = Origin::new(&json_source(&transport), Some(1));
+        fs::write(origin.folder.path().join("rows.jsonl"), "").expect("room");
+        let mut partitions = origin.open(&Checkpoint::default());
+        for partition in &mut partitions {
+            let mut given = Given::default();
+            for _ in 0..3 {
+                assert_eq!(poll(partition, &mut given), PollState::Ready);
+            }
+            assert!(given.records.is_empty());
+        }
+    }
+}
