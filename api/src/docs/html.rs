@@ -6,9 +6,8 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd, html};
 
 use crate::docs::pages::SUMMARY;
 
-/// The pages have no scripts, and load nothing.
-const POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'";
+/// The pages have no scripts, and load only pictures of the book.
+const POLICY: &str = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'";
 const LAYOUT: &str = include_str!("layout.html");
 
 /// Converts Markdown; links to pages are relative to `folder`.
@@ -19,6 +18,10 @@ pub(super) fn to_html(markdown: &str, folder: &str) -> String {
         Event::Start(Tag::Link { link_type, dest_url, title, id }) => {
             let dest_url = link(&dest_url, folder).into();
             Event::Start(Tag::Link { link_type, dest_url, title, id })
+        }
+        Event::Start(Tag::Image { link_type, dest_url, title, id }) => {
+            let dest_url = link(&dest_url, folder).into();
+            Event::Start(Tag::Image { link_type, dest_url, title, id })
         }
         // The book is trusted, but its pages do not use HTML.
         Event::Html(text) | Event::InlineHtml(text) => Event::Text(text),

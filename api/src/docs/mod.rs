@@ -6,6 +6,7 @@ mod search;
 
 use axum::Json;
 use axum::extract::Path;
+use axum::http::header;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
@@ -13,6 +14,9 @@ use crate::docs::html::{layout, to_html};
 use crate::docs::pages::PAGES;
 use crate::error::RequestError;
 use crate::parameters::Parameters;
+
+/// The page of the demo.
+const PICTURE: &[u8] = include_bytes!("../../../docs/src/people.png");
 
 /// The words of a search.
 #[derive(Debug, Deserialize)]
@@ -33,6 +37,9 @@ pub(crate) async fn page(
 ) -> Result<Response, RequestError> {
     if name == "search" {
         return Ok(layout("Search", &search::results(&q), &q));
+    }
+    if name == "people.png" {
+        return Ok(([(header::CONTENT_TYPE, "image/png")], PICTURE).into_response());
     }
     if name == "pipeline.schema.json" {
         return Ok(Json(engine::json_schema()).into_response());
