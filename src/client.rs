@@ -63,8 +63,12 @@ pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
         port if port.parse::<u16>().is_ok() => format!("127.0.0.1:{port}"),
         address => address.to_owned(),
     };
-    let resolved = address.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
-    resolved.ok_or_else(|| "expected HOST:PORT or :PORT, with a port up to 65535".to_owned())
+    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    let (Some(_), addresses) = (port, address.to_socket_addrs()) else {
+        return Err("expected HOST:PORT or :PORT, with a port up to 65535".to_owned());
+    };
+    let mut addresses = addresses.map_err(|error| error.to_string())?;
+    addresses.next().ok_or_else(|| "the host has no address".to_owned())
 }
 
 #[cfg(test)]

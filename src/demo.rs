@@ -26,8 +26,10 @@ pub(crate) fn demo(
 ) -> Result<ExitCode> {
     for (name, content) in DEMO_FILES {
         let path = directory.join(name);
-        if fs::read(&path).is_ok_and(|existing| existing != content) {
-            eprintln!("using {} with its changes; remove it to restore it", path.display());
+        let is_text = path.extension().is_some_and(|ending| ending == "toml");
+        let differs = |existing: Vec<u8>| !existing.is_empty() && existing != content;
+        if is_text && fs::read(&path).is_ok_and(differs) {
+            eprintln!("using {}, which was changed; remove it to restore it", path.display());
             continue;
         }
         let folder = path.parent().unwrap_or(&directory);

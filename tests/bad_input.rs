@@ -171,7 +171,7 @@ pub(crate) fn garbage_is_counted() {
         ("truncated", truncated, n_frames - 1, "truncated record: 1"),
         ("damaged", &damaged, n_frames - 1, "impossible antenna count: 1"),
         ("garbage", &garbage, 0, "truncated record"),
-        ("empty", &[], 0, "nothing has arrived from file capture.dat"),
+        ("empty", &[], 0, "file capture.dat is empty"),
     ] {
         let directory = directory(PIPELINE, bytes);
         let output = process::fresnel(directory.path(), &["run", "flat.toml"]);

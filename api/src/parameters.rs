@@ -40,7 +40,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
                 "send the header `Content-Type: application/json`; with curl, `--json` does"
                     .to_owned(),
             )),
-            Err(rejection) => Err(RequestError::BadRequest(plain_words(&rejection.body_text()))),
+            Err(rejection) => {
+                let problem = plain_words(&rejection.body_text());
+                let problem = problem.replace("expected a table of settings", "expected an object");
+                Err(RequestError::BadRequest(problem))
+            }
         }
     }
 }

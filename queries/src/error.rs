@@ -13,13 +13,10 @@ const MAX_DISTANCE: usize = 3;
 /// Prefixes of messages that name a phase of planning.
 const PHASES: [&str; 3] = ["Error during planning: ", "Internal error: ", "Execution error: "];
 /// Words of the engine, and what they mean to somebody who writes SQL.
-const WORDS: [(&str, &str); 6] = [
+const WORDS: [(&str, &str); 3] = [
     ("The context currently only supports a single SQL statement", "expected one statement"),
     ("Cannot coerce arithmetic expression ", "cannot calculate "),
     (" to valid types", ""),
-    ("Cannot access field at argument 1", "a list has no fields, unnest() makes rows of it"),
-    ("Utf8", "text"),
-    ("Int64", "integer"),
 ];
 
 /// A failure of a query.
@@ -90,7 +87,9 @@ fn plain(message: &str) -> String {
     }
     let line = message.lines().next().unwrap_or_default();
     let line = line.split(", errors: ").next().unwrap_or(line);
-    let line = line.split(": type ").next().unwrap_or(line);
+    if line.contains("Cannot access field at argument") {
+        return "a list has no fields: unnest() makes rows of it".to_owned();
+    }
     let line = PHASES.iter().fold(line.to_owned(), |line, phase| line.replace(phase, ""));
     WORDS.iter().fold(line, |line, (word, plain)| line.replace(word, plain))
 }
@@ -102,8 +101,8 @@ fn of_function(message: &str) -> Option<String> {
         let nearest = nearest.map(|name| format!(": did you mean `{name}`?")).unwrap_or_default();
         return Some(format!("function `{function}` not found{nearest}"));
     }
-    let refused = ["Function '", "Failed to coerce arguments to satisfy a call to '"];
-    let function = refused.iter().find_map(|start| between(message, start, "'"))?;
+    let function = between(message, "Failed to coerce arguments to satisfy a call to '", "'")
+        .or_else(|| between(message, "Function '", "' failed to match any signature"))?;
     let example = match function {
         "date_bin" => {
             ", expected an interval and a time, as in (INTERVAL '5 minutes', captured_at)"

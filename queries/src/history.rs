@@ -207,6 +207,7 @@ mod tests {
             ("SELECT zone, count(*) FROM persons", "column `persons.zone` must be in GROUP BY"),
             ("SELECT * FROM persons WHERE zone = kitchen", "column `kitchen` not found"),
             ("SELECT * FROM persons WHERE zone = kitchen", "text is in 'single quotes'"),
+            ("SELECT sqrt(1, 2)", "sqrt"),
             ("DELETE FROM poses", "queries are read-only"),
             ("INSERT INTO poses VALUES (1)", "queries are read-only"),
             ("CREATE TABLE x AS SELECT 1", "queries are read-only"),
@@ -214,7 +215,7 @@ mod tests {
             ("COPY poses TO 'x'", "queries are read-only"),
             ("SELECT 1; SELECT 2", "expected one statement"),
             ("SELECT * FROM poses WHERE", "found: the end of the query"),
-            ("SELECT zone + 1 FROM persons", "cannot calculate text + integer"),
+            ("SELECT zone + 1 FROM persons", "cannot calculate Utf8 + Int64"),
             ("SELECT persons.x FROM poses", "a list has no fields"),
         ] {
             let error = error(sql);

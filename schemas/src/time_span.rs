@@ -45,7 +45,8 @@ impl TimeSpan {
 
     /// Returns the length in seconds.
     pub fn as_s(self) -> f64 {
-        self.0.as_secs_f64()
+        // Rounded once, so that 1.14 s is 1.14.
+        self.0.as_nanos() as f64 / 1e9
     }
 }
 
@@ -93,7 +94,9 @@ impl Visitor<'_> for LengthOfTime {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<TimeSpan, E> {
-        let length = parse_duration(text).ok().and_then(|length| TimeSpan::try_from(length).ok());
+        // `M` is a month, and easily meant as a minute.
+        let length = if text.contains('M') { None } else { parse_duration(text).ok() };
+        let length = length.and_then(|length| TimeSpan::try_from(length).ok());
         length.ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
     }
 }
@@ -137,7 +140,7 @@ mod tests {
 
     #[test]
     fn refuses_everything_else() {
-        for text in ["-1s", "10", "10 parsecs", "", "nan s", "32years", "1e3s", "0.1ns"] {
+        for text in ["-1s", "10", "10 parsecs", "", "nan s", "32years", "1e3s", "0.1ns", "1M"] {
             let error = read(text).expect_err(text).to_string();
             assert!(
                 error.contains("expected a length of time such as \"10ms\""),
@@ -152,6 +155,14 @@ mod tests {
             let length = read(text).expect("a length of time");
             assert_eq!(length.to_string(), format!("\"{text}\""));
             assert_eq!(serde_json::to_value(length).expect("a text"), text);
+        }
+    }
+
+    #[test]
+    fn seconds_are_rounded_once() {
+        for length_ms in 1..100_000_u32 {
+            let expected = f64::from(length_ms) / 1e3;
+            assert_eq!(TimeSpan::from_ms(length_ms.into()).as_s(), expected);
         }
     }
 

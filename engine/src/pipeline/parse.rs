@@ -138,7 +138,7 @@ impl Reader {
         let name = self.name(table.remove("name"));
         let tick = table.remove("tick").and_then(|tick| self.tick(tick));
         let tick_length = TickLength::from_ms(tick.unwrap_or(DEFAULT_TICK).as_ms());
-        let max_lead = table.remove("max_lead").and_then(|lead| self.deserialize(lead));
+        let max_lead = table.remove("max_lead").and_then(|lead| self.max_lead(lead));
         let max_lead = max_lead.unwrap_or(DEFAULT_MAX_LEAD);
         let max_in_flight_mib =
             table.remove("max_in_flight_mib").and_then(|size| self.deserialize(size));
@@ -172,6 +172,16 @@ impl Reader {
             self.diagnostics.push(Diagnostic::new(at, message));
         }
         Some(tick)
+    }
+
+    fn max_lead(&mut self, value: Spanned<DeValue<'_>>) -> Option<TimeSpan> {
+        let at = value.span();
+        let max_lead = self.deserialize::<TimeSpan>(value)?;
+        if max_lead < MIN_TICK {
+            let message = format!("max_lead must be at least {MIN_TICK}, not {max_lead}");
+            self.diagnostics.push(Diagnostic::new(at, message));
+        }
+        Some(max_lead)
     }
 
     fn checkpoint(&mut self, value: Spanned<DeValue<'_>>) -> CheckpointConfig {
@@ -264,8 +274,8 @@ impl Reader {
                 let mut diagnostic = Diagnostic::from(error);
                 if in_tag {
                     diagnostic.at = tag_at;
-                    diagnostic.message =
-                        diagnostic.message.replace("value", &format!("{kind} type"));
+                    let unknown = format!("unknown {kind} type");
+                    diagnostic.message = diagnostic.message.replacen("unknown value", &unknown, 1);
                 } else if diagnostic.at == (0..0) {
                     diagnostic.at = name_at;
                 }

@@ -50,7 +50,10 @@ pub(super) fn rename_settings(table: &mut DeTable<'_>) {
 
 fn number(value: &DeValue<'_>) -> Option<f64> {
     match value {
-        DeValue::Integer(integer) => integer.as_str().parse().ok(),
+        DeValue::Integer(integer) => {
+            let integer = i64::from_str_radix(integer.as_str(), integer.radix());
+            integer.ok().map(|integer| integer as f64)
+        }
         DeValue::Float(float) => float.as_str().parse().ok(),
         _ => None,
     }

@@ -1,6 +1,7 @@
 //! Reports sources that have not read a record: the address, the format or the device may be wrong.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -64,7 +65,10 @@ impl FirstRecords {
                 thread::sleep(STOP_CHECK_INTERVAL);
             }
             for (source, cause) in this.missing() {
-                tracing::warn!(source, "no record in {} s: {cause}", PATIENCE.as_secs());
+                tracing::warn!(
+                    "source \"{source}\": no record in {} s: {cause}",
+                    PATIENCE.as_secs()
+                );
             }
         });
     }
@@ -73,6 +77,11 @@ impl FirstRecords {
 fn cause(source: &PlannedSource, counts: &Counts, directory: &Path) -> String {
     let origin = source.config.origin();
     if counts.dropped.is_empty() {
+        let file = source.config.input_file().map(|(_, path)| directory.join(path));
+        let length = file.and_then(|file| fs::metadata(file).ok()).filter(fs::Metadata::is_file);
+        if length.is_some_and(|metadata| metadata.len() == 0) {
+            return format!("{origin} is empty");
+        }
         return format!("nothing has arrived from {origin}");
     }
     let reasons = counts.dropped.iter().map(|(reason, n)| format!("{reason}: {n}"));

@@ -366,6 +366,7 @@ fn settings_that_cannot_work_are_refused_where_they_are() {
     for (text, line, expected) in [
         (in_head("tick = \"2h\""), "3", "tick must be from \"1ms\" to \"1h\", not \"2h\""),
         (in_head("tick = \"0ms\""), "3", "tick must be from \"1ms\" to \"1h\", not \"0s\""),
+        (in_head("max_lead = \"0s\""), "3", "max_lead must be at least \"1ms\", not \"0s\""),
         (in_head("checkpoint = { granule = \"25h\" }"), "3", "checkpoint: granule must be from"),
         (in_head("checkpoint = { interval = \"25h\" }"), "3", "checkpoint: interval must be from"),
         (
@@ -460,6 +461,8 @@ fn old_names_of_durations_are_accepted() {
     let old = old.replace("time = {", "max_delay_ms = 20.5\ntime = {");
     assert_ne!(old, ROWS);
     assert_eq!(diagnostics(&old), "none");
+    let octal = old.replace("max_delay_ms = 20.5", "max_delay_ms = 0o777777777777");
+    assert!(diagnostics(&octal).contains("max_delay must be at most \"1day\", not \"2years"));
     for (settings, expected) in [
         ("calibration_s = 100000", "calibration must be from \"0s\" to \"1day\", not \"1day 3h"),
         ("calibration_s = -1", "invalid type: number `-1`, expected a length of time"),
