@@ -1,4 +1,4 @@
-//! The contract of sinks, which each of them keeps: what is committed is there once, whatever run wrote it.
+//! Contract tests of sinks: a destination contains each committed record exactly once, whichever run wrote it.
 
 use std::fs;
 use std::path::Path;

@@ -1,10 +1,8 @@
-//! The contract of sources, which each of them keeps: a replay from any position gives the same records at the
-//! same ticks.
+//! Contract tests of sources: a replay from a position returns the same records at the same ticks.
 
 use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
 use ::sources::{Partition, PartitionPosition, PollState, SourceConfig, SourceContext};
@@ -16,7 +14,7 @@ use tempfile::TempDir;
 use crate::support::kafka::Kafka;
 use crate::support::{capture, port, wait};
 
-/// Rows of [`rows`], and the ticks of ten milliseconds that they are in.
+/// Number of rows of [`rows`], each in a tick of its own.
 const N_ROWS: usize = 400;
 
 /// A source under test.
@@ -79,15 +77,15 @@ impl Origin {
         self.config.open(&context).expect("it is there")
     }
 
-    /// Reads everything from a position on; receivers get what `send` sends.
-    fn read(&self, from: &Checkpoint, send: impl FnOnce()) -> Given {
+    /// Reads everything from a checkpoint on; `send` sends some messages before each poll.
+    fn read(&self, from: &Checkpoint, mut send: impl FnMut()) -> Given {
         let mut partitions = self.open(from);
         let mut given = Given::default();
-        send();
         let n_wanted = self.n_records.unwrap_or(usize::MAX);
         let n_before = self.n_before(from.tick);
         wait::until("all records are given", || {
             let mut has_ended = true;
+            send();
             for partition in &mut partitions {
                 if let Some(receiver) = &mut partition.receiver {
                     receiver.receive().expect("the transport works");
@@ -133,7 +131,7 @@ fn poll(partition: &mut Partition, given: &mut Given) -> PollState {
 
 /// Reads the source, then again from some of its checkpoints, and from one of them after the source may have removed
 /// everything before it.
-fn keeps_the_contract(origin: &Origin, send: impl FnOnce()) {
+fn keeps_the_contract(origin: &Origin, send: impl FnMut()) {
     let all = origin.read(&Checkpoint::default(), send);
     assert!(all.records.len() > 10, "there is something to read");
     let checkpoints = all.checkpoints();
@@ -196,16 +194,14 @@ pub(crate) fn journals_keep_the_contract() {
     keeps_the_contract(&growing, || {});
     let address = format!("127.0.0.1:{}", port::free());
     let udp = Origin::new(&json_source(&json!({ "udp": address })), Some(N_ROWS - 1));
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let rows = rows();
+    // The buffer of a socket may be small.
+    let mut unsent = rows.chunks(20);
     keeps_the_contract(&udp, || {
-        let address = address.clone();
-        thread::spawn(move || {
-            let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-            for row in rows() {
-                socket.send_to(row.as_bytes(), &address).expect("it listens");
-                // Slower than the receiver, whose buffer may be small.
-                thread::sleep(Duration::from_millis(1));
-            }
-        });
+        for row in unsent.next().into_iter().flatten() {
+            socket.send_to(row.as_bytes(), &address).expect("it listens");
+        }
     });
 }
 

@@ -161,7 +161,7 @@ impl CsiBatch {
         self.captured_at_ns.len()
     }
 
-    /// True if there is no frame.
+    /// True if the batch has no frames.
     pub fn is_empty(&self) -> bool {
         self.captured_at_ns.is_empty()
     }

@@ -94,7 +94,7 @@ pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::new();
     // Writing to a string does not fail.
     let _ = pulldown_cmark_escape::escape_html(&mut escaped, text);
-    // Braces would be placeholders of the layout.
+    // The layout is filled in at its words in braces: a page must not contain such a word.
     escaped.replace('{', "&#123;")
 }
 

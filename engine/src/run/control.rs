@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use crate::RunError;
 use crate::run::health::Health;
@@ -97,6 +98,12 @@ impl Control {
     pub(super) fn wait(&self) -> Option<RunError> {
         let end = self.ended.wait_while(self.lock(), |end| !end.over);
         end.unwrap_or_else(PoisonError::into_inner).failure.take()
+    }
+
+    /// Waits until the run ends, but not longer than `timeout`. Returns true if it has ended.
+    pub(super) fn ends_within(&self, timeout: Duration) -> bool {
+        let end = self.ended.wait_timeout_while(self.lock(), timeout, |end| !end.over);
+        end.unwrap_or_else(PoisonError::into_inner).0.over
     }
 
     fn lock(&self) -> MutexGuard<'_, End> {

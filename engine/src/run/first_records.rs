@@ -5,15 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::run::control::Control;
 use crate::{Counters, Counts, PlannedSource, RunOptions, Shared};
 
 /// Time from the start of a run until a source without a record is reported.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The interval at which the run is checked for its end.
-const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The sources of a process, with their counts.
 #[derive(Clone, Debug)]
@@ -53,16 +51,11 @@ impl FirstRecords {
     }
 
     /// Warns once of the sources without a record some seconds after the start.
-    #[expect(clippy::disallowed_methods, reason = "sources are live")]
     pub(super) fn warn_later(&self, control: &Arc<Control>) {
         let (this, control) = (self.clone(), Arc::clone(control));
         thread::spawn(move || {
-            let until = Instant::now() + PATIENCE;
-            while Instant::now() < until {
-                if control.stopping() {
-                    return;
-                }
-                thread::sleep(STOP_CHECK_INTERVAL);
+            if control.ends_within(PATIENCE) || control.stopping() {
+                return;
             }
             for (source, cause) in this.missing() {
                 tracing::warn!(
