@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use engine::RunError;
 use mimalloc::MiMalloc;
+use schemas::plain;
 
 use crate::commands::Arguments;
 use crate::logging::Logging;
@@ -80,10 +81,10 @@ fn exit_on_panic() {
 
 /// Prints an error to standard error, one cause a line.
 fn print_chain(error: &anyhow::Error) {
-    eprintln!("error: {error}");
+    eprintln!("error: {}", plain(error.as_ref()));
     let mut cause = error.source();
     while let Some(error) = cause {
-        eprintln!("  caused by: {error}");
+        eprintln!("  caused by: {}", plain(error));
         cause = error.source();
     }
 }

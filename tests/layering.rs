@@ -18,7 +18,7 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("offline", &["schemas", "sources", "operators"]),
     ("engine", &["schemas", "sources", "operators", "sinks", "queries"]),
     ("api", &["schemas", "queries", "engine"]),
-    ("fresnel", &["api", "engine", "offline", "queries"]),
+    ("fresnel", &["api", "engine", "offline", "queries", "schemas"]),
 ];
 
 /// Crates that may use a heavy dependency.

@@ -34,21 +34,47 @@ mod support;
 mod traces;
 mod udp;
 
-use libtest_mimic::{Arguments, Trial};
+use std::any::Any;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::support::{data, kafka as broker, mosquitto, postgres, python, registry};
+
+/// The longest time of a test; the longest of them takes three minutes.
+const LIMIT: Duration = Duration::from_mins(15);
 
 /// A test by its function.
 macro_rules! trial {
     ($module:ident :: $test:ident) => {
         Trial::test(concat!(stringify!($module), "::", stringify!($test)), || {
-            $module::$test();
-            Ok(())
+            within_limit($module::$test)
         })
     };
     ($module:ident :: $test:ident, needs $there:expr) => {
         trial!($module::$test).with_ignored_flag(!$there)
     };
+}
+
+/// Runs a test on a thread of its own, so that one that hangs is a failure with a name.
+fn within_limit(test: fn()) -> Result<(), Failed> {
+    let (done, is_done) = mpsc::channel();
+    let running = thread::spawn(move || {
+        // The sender is dropped at the end of the test, also by a panic.
+        let _done: mpsc::Sender<()> = done;
+        test();
+    });
+    match is_done.recv_timeout(LIMIT) {
+        Err(RecvTimeoutError::Timeout) => Err(format!("it did not end within {LIMIT:?}").into()),
+        _ => running.join().map_err(|panic| panic_message(&*panic).into()),
+    }
+}
+
+fn panic_message(panic: &dyn Any) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
 #[expect(clippy::too_many_lines, reason = "it is a list")]

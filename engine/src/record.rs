@@ -1,6 +1,5 @@
 //! Recording: writes the messages that a source receives over its socket to a folder, for a later replay.
 
-use std::error::Error;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,6 +7,7 @@ use std::time::Duration;
 
 use sources::SourceError;
 
+use crate::run::Health;
 use crate::{Plan, RunError};
 
 /// Pause before a retry during an outage.
@@ -24,15 +24,17 @@ pub fn record(plan: &Plan, name: &str, folder: &Path, stop: &AtomicBool) -> Resu
     let failed = |source| RunError::Source { name: name.to_owned(), source };
     let mut recorder = source.config.recorder(name, folder).map_err(failed)?;
     tracing::info!(source = name, folder = %folder.display(), "recording");
-    let mut outage = None;
+    let (health, mut outage) = (Health::default(), None);
     while !stop.load(Ordering::Relaxed) {
         outage = match recorder.receive() {
             Err(error) if error.is_outage() => {
-                wait_a_moment(name, &error);
+                health.failed_once(name, &error, true);
+                thread::sleep(TRY_AGAIN);
                 Some(error)
             }
             result => {
                 result.map_err(failed)?;
+                health.recovered(name);
                 None
             }
         };
@@ -42,9 +44,4 @@ pub fn record(plan: &Plan, name: &str, folder: &Path, stop: &AtomicBool) -> Resu
         Some(error) if !matches!(error, SourceError::Away { .. }) => Err(failed(error)),
         _ => Ok(()),
     }
-}
-
-fn wait_a_moment(name: &str, error: &(dyn Error + 'static)) {
-    tracing::warn!(source = name, error, "trying again");
-    thread::sleep(TRY_AGAIN);
 }

@@ -4,7 +4,6 @@
 //! dead letter is committed exactly once, as records are.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 
 use schemas::{Record, Tick};
 use serde::Serialize;
@@ -57,14 +56,4 @@ impl DeadLetter {
 /// Formats a record as JSON, or for debugging if JSON cannot represent it.
 pub(crate) fn text(record: &Record) -> String {
     serde_json::to_string(record).unwrap_or_else(|_| format!("{record:?}"))
-}
-
-/// An error and its causes, on one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let (mut text, mut next) = (error.to_string(), error.source());
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

@@ -107,8 +107,10 @@ pub enum SourceError {
         source: io::Error,
     },
     /// A schema registry does not answer.
-    #[error("could not read the schema of a message")]
+    #[error("could not read schema {number} of a message")]
     Registry {
+        /// The schema's number.
+        number: u32,
         /// The failure.
         source: RegistryError,
     },

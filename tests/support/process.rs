@@ -1,11 +1,12 @@
 //! The program under test.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use crate::support::output::OutputLines;
 use crate::support::wait;
 
 /// Runs the program in a folder and waits for its end.
@@ -114,7 +115,7 @@ fn signal(pid: u32, name: &str) {
 /// A program that serves; killed if a test ends before it does.
 pub(crate) struct Server {
     child: Child,
-    stderr: BufReader<ChildStderr>,
+    stderr: OutputLines,
     /// Host and port.
     pub(crate) address: String,
 }
@@ -157,16 +158,16 @@ impl Server {
 
     fn spawn(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
-        let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        let stderr = OutputLines::of(child.stderr.take().expect("it is piped"));
         Self { child, stderr, address: String::new() }
     }
 
     fn listening(mut self) -> Self {
         let mut said = String::new();
         while self.address.is_empty() {
-            let n_bytes = self.stderr.read_line(&mut said).expect("it prints text");
-            assert!(n_bytes > 0, "it ended before it listened:\n{said}");
-            if let Some((_, address)) = said.split_once("listening on http://") {
+            let line = self.stderr.next().unwrap_or_else(|| panic!("it did not listen:\n{said}"));
+            said.push_str(&line);
+            if let Some((_, address)) = line.split_once("listening on http://") {
                 address.trim().clone_into(&mut self.address);
             }
         }
@@ -191,12 +192,14 @@ impl Server {
 
     /// Waits until one line of standard error contains all words.
     pub(crate) fn wait_for_words(&mut self, words: &[&str]) {
-        let (mut said, mut line) = (String::new(), String::new());
-        while !words.iter().all(|word| line.contains(word)) {
-            line.clear();
-            let n_bytes = self.stderr.read_line(&mut line).expect("it prints text");
+        let mut said = String::new();
+        loop {
+            let line = self.stderr.next();
+            let line = line.unwrap_or_else(|| panic!("it did not say {words:?}:\n{said}"));
+            if words.iter().all(|word| line.contains(word)) {
+                return;
+            }
             said.push_str(&line);
-            assert!(n_bytes > 0, "it ended before it said {words:?}:\n{said}");
         }
     }
 
@@ -256,8 +259,7 @@ impl Server {
 
     /// Waits for the end. Returns the exit code and the rest of standard error.
     pub(crate) fn wait(mut self) -> (Option<i32>, String) {
-        let mut said = String::new();
-        self.stderr.read_to_string(&mut said).expect("it prints text");
+        let said = self.stderr.rest();
         (self.child.wait().expect("it ends").code(), said)
     }
 

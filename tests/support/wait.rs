@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// Pause between two checks.
 const PAUSE: Duration = Duration::from_millis(5);
 /// Limit of each wait, long enough for slow machines.
-const PATIENCE: Duration = Duration::from_mins(3);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Waits until `so` returns true; panics with `what` at the limit.
 #[expect(clippy::disallowed_methods, reason = "patience is a matter of clocks")]

@@ -57,7 +57,9 @@ impl FirstRecords {
             if control.ends_within(PATIENCE) || control.stopping() {
                 return;
             }
-            for (source, cause) in this.missing() {
+            let retries = control.health().retries();
+            let is_silent = |(source, _): &(String, _)| !retries.contains_key(source);
+            for (source, cause) in this.missing().into_iter().filter(is_silent) {
                 tracing::warn!(
                     "source \"{source}\": no record in {} s: {cause}",
                     PATIENCE.as_secs()

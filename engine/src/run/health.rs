@@ -7,6 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::SystemTime;
 
+use schemas::error_chain;
+
 /// Failed calls of a component, which the component retries.
 #[derive(Clone, Debug)]
 pub struct Retry {
@@ -73,10 +75,16 @@ impl Health {
         self.lock().failure.clone()
     }
 
-    /// Records that a call of a component failed and that this thread retries it.
+    /// Records that a call of a component failed and that this thread retries it, and warns of it unless the
+    /// call failed in the same way before.
     #[expect(clippy::disallowed_methods, reason = "people want to know since when")]
-    pub(super) fn failed_once(&self, component: &str, error: &dyn Error, is_outage: bool) {
-        let error = chain(error);
+    pub(crate) fn failed_once(
+        &self,
+        component: &str,
+        error: &(dyn Error + 'static),
+        is_outage: bool,
+    ) {
+        let error = error_chain(error);
         let mut state = self.lock();
         let of_threads = state.retries.entry(component.to_owned()).or_default();
         let retry = of_threads.entry(thread::current().id()).or_insert_with(|| Retry {
@@ -86,19 +94,24 @@ impl Health {
             error: String::new(),
         });
         retry.n_failures += 1;
+        if retry.error != error {
+            tracing::warn!("{component}: {error}; trying again");
+        }
         (retry.is_outage, retry.error) = (is_outage, error);
     }
 
     /// Records that a retried call of this thread succeeded.
-    pub(super) fn recovered(&self, component: &str) {
-        if let Some(of_threads) = self.lock().retries.get_mut(component) {
-            of_threads.remove(&thread::current().id());
+    pub(crate) fn recovered(&self, component: &str) {
+        let mut state = self.lock();
+        let retry = state.retries.get_mut(component);
+        if let Some(retry) = retry.and_then(|retries| retries.remove(&thread::current().id())) {
+            tracing::info!("{component}: works again after {} failures", retry.n_failures);
         }
     }
 
     /// Records the failure that ends the run; later failures are ignored.
-    pub(super) fn failed(&self, error: &dyn Error) {
-        let error = chain(error);
+    pub(super) fn failed(&self, error: &(dyn Error + 'static)) {
+        let error = error_chain(error);
         self.lock().failure.get_or_insert(error);
     }
 
@@ -115,17 +128,6 @@ impl Health {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// An error and its causes, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -92,7 +92,6 @@ fn retry_after<T, E: Retryable>(
         if n_tries >= TRIES {
             return Err(error);
         }
-        tracing::warn!(component = name, error = &error as &dyn Error, "trying again");
         thread::sleep(pause);
         pause = LONGEST_PAUSE.min(pause * 2);
     }

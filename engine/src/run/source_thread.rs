@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{SendTimeoutError, Sender};
+use schemas::error_chain;
 use sources::{Partition, Poll, PollState, Receiver, Source, SourceError};
 
 use crate::dataflow::{SourceBatch, SourceQueue, Waker};
@@ -109,7 +110,6 @@ fn wait_out<T>(
         if control.stopping() {
             return Err(error);
         }
-        tracing::warn!(source = name, error = &error as &dyn std::error::Error, "trying again");
         thread::sleep(pause);
         pause = LONGEST_PAUSE.min(pause * 2);
     }
@@ -159,8 +159,7 @@ impl Reader {
                     tracing::info_span!("trim", source = self.name, checkpointed_through).entered();
                 // The next checkpoint trims the rest.
                 if let Err(error) = self.source.checkpointed_through(checkpointed_through) {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(source = self.name, error, "could not trim the journal");
+                    tracing::warn!("{}: {}", self.name, error_chain(&error));
                 }
                 fail_point::pass("after trim", &self.name);
             }

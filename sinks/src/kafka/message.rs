@@ -2,12 +2,12 @@
 
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
-use schemas::{Record, Tick};
+use schemas::{Record, Tick, error_chain};
 
 use crate::kafka::topics::Topics;
 use crate::kafka::values::Values;
 use crate::message::{CloudEvents, key, n_records, times_ns};
-use crate::rejected::{self, chain};
+use crate::rejected;
 use crate::{SinkContext, SinkError};
 
 /// The message is larger than the brokers or the client accept.
@@ -133,7 +133,7 @@ impl Encoder {
                     let headers = self.headers(tick, messages.len(), record, 0);
                     let mut letter = dead_letter(topic, record, headers);
                     letter.reject(topics.rejected(), reason);
-                    let detail = chain(&error).chars().take(DEAD_LETTER_CHARS).collect();
+                    let detail = error_chain(&error).chars().take(DEAD_LETTER_CHARS).collect();
                     letter.headers.push(("rejected_detail", detail));
                     messages.push(letter);
                 }

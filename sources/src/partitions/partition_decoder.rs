@@ -174,7 +174,7 @@ impl PartitionDecoder {
         n_bytes: usize,
     ) -> Result<usize, SourceError> {
         let schema = registry.as_ref().map(|registry| registry.schema(number)).transpose();
-        let schema = schema.map_err(|source| SourceError::Registry { source })?;
+        let schema = schema.map_err(|source| SourceError::Registry { number, source })?;
         let learnt = match schema {
             Some(Schema::Known(schema)) => decoder.learn(number, &schema),
             Some(Schema::Unknown) | None => Err(DecodeError::UnknownSchema),

@@ -1,0 +1,45 @@
+//! What a program prints, line by line. A thread reads it, so that the program never waits for its reader.
+
+use std::io::{BufRead, BufReader, Read};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+
+use crate::support::wait::PATIENCE;
+
+/// The lines of a program's output.
+pub(crate) struct OutputLines(Receiver<String>);
+
+impl OutputLines {
+    /// Reads what a program prints from now on.
+    pub(crate) fn of(output: impl Read + Send + 'static) -> Self {
+        let (to, lines) = channel();
+        thread::spawn(move || {
+            let mut output = BufReader::new(output);
+            let mut line = String::new();
+            while output.read_line(&mut line).is_ok_and(|n_bytes| n_bytes > 0) {
+                if to.send(std::mem::take(&mut line)).is_err() {
+                    return;
+                }
+            }
+        });
+        Self(lines)
+    }
+
+    /// Returns the lines that remain until the program's end.
+    pub(crate) fn rest(&mut self) -> String {
+        self.collect()
+    }
+}
+
+impl Iterator for OutputLines {
+    type Item = String;
+
+    /// Waits for the next line; None at the end. Panics if the program is silent for too long.
+    fn next(&mut self) -> Option<String> {
+        match self.0.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("it printed nothing more, and did not end"),
+        }
+    }
+}
