@@ -411,7 +411,12 @@ fn validate(pipelines: &[PathBuf], directory: &Path) -> Result<()> {
     let mut failure = None;
     for pipeline in pipelines {
         match Plan::validate(pipeline, directory) {
-            Ok(_) => print(&format!("{}: valid\n", pipeline.display()))?,
+            Ok(plan) => {
+                print(&format!("{}: valid\n", pipeline.display()))?;
+                for name in plan.unread() {
+                    eprintln!("warning: nothing reads \"{name}\"");
+                }
+            }
             Err(error) => {
                 if let Some(error) = failure.replace(error) {
                     eprintln!("error: {error}");

@@ -42,7 +42,7 @@ pub use crate::state::{Change, Changes, StateContext, StopPoint};
 pub use crate::streams::into_records;
 pub use crate::track::{Track, TrackConfig};
 pub use crate::windows::{
-    Aggregate, WindowAssigner, Windows, WindowsConfig, WindowsError, into_rows,
+    Aggregate, ColumnProblem, WindowAssigner, Windows, WindowsConfig, WindowsError, into_rows,
 };
 pub use crate::zones::{Zone, ZoneConfig, ZoneDifference, Zones, ZonesConfig};
 
@@ -90,9 +90,9 @@ impl OperatorConfig {
         self.settings().input()
     }
 
-    /// Returns an error in the settings, if there is one: the name of a setting, and the expected values.
-    pub fn problem(&self) -> Option<String> {
-        self.settings().problem()
+    /// Returns the errors in the settings: the name of each setting, and the expected values.
+    pub fn problems(&self) -> Vec<String> {
+        self.settings().problems()
     }
 
     /// Returns the shape of the state, if the operator has any: a number that grows when the encoding

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
 use crate::keyed::{DAY_MS, StateLimits};
-use crate::settings::{DAY, Outputs, Settings, outside};
+use crate::settings::{DAY, Outputs, SHORTEST, Settings, outside};
 use crate::stateful::{Stateful, Work, stateful};
 use crate::{Context, StateKey};
 
@@ -60,17 +60,15 @@ impl Settings for MotionConfig {
         &[("", RecordKind::Presence)]
     }
 
-    fn problem(&self) -> Option<String> {
-        if self.window_frames.get() > MAX_WINDOW_FRAMES {
-            let found = self.window_frames;
-            return Some(format!("window_frames must be at most {MAX_WINDOW_FRAMES}, not {found}"));
-        }
+    fn problems(&self) -> Vec<String> {
+        let window = outside("window_frames", self.window_frames.get(), &(1..=MAX_WINDOW_FRAMES));
         let threshold =
             self.threshold.filter(|threshold| !(0.0..f32::INFINITY).contains(threshold));
-        threshold
-            .map(|threshold| format!("threshold must be 0 or a number above, not {threshold}"))
-            .or_else(|| outside("calibration", self.calibration, &(TimeSpan::ZERO..=DAY)))
-            .or_else(|| outside("report_every", self.report_every, &(TimeSpan::ZERO..=DAY)))
+        let threshold = threshold
+            .map(|threshold| format!("threshold must be 0 or a number above, not {threshold}"));
+        let calibration = outside("calibration", self.calibration, &(SHORTEST..=DAY));
+        let report_every = outside("report_every", self.report_every, &(TimeSpan::ZERO..=DAY));
+        [window, threshold, calibration, report_every].into_iter().flatten().collect()
     }
 
     fn state_shape(&self) -> Option<String> {

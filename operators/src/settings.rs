@@ -21,9 +21,9 @@ pub(crate) trait Settings {
     /// Returns the output ports.
     fn outputs(&self) -> Outputs;
 
-    /// Returns an error in the settings, if there is one: the name of a setting, and the expected values.
-    fn problem(&self) -> Option<String> {
-        None
+    /// Returns the errors in the settings: the name of each setting, and the expected values.
+    fn problems(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Returns the shape of the state, if the operator has any: a number that grows when the encoding

@@ -56,8 +56,8 @@ impl JsonLinesConfig {
 }
 
 impl SinkSettings for JsonLinesConfig {
-    fn problem(&self) -> Option<String> {
-        path_mistake(&self.path)
+    fn problems(&self) -> Vec<String> {
+        path_mistake(&self.path).into_iter().collect()
     }
 
     fn state_shape(&self) -> Option<String> {

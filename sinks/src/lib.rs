@@ -106,9 +106,9 @@ impl OpenSink {
 }
 
 impl SinkConfig {
-    /// Returns a problem of the settings: the name of a setting, and the expected values.
-    pub fn problem(&self) -> Option<String> {
-        self.settings().problem()
+    /// Returns the errors in the settings: the name of each setting, and the expected values.
+    pub fn problems(&self) -> Vec<String> {
+        self.settings().problems()
     }
 
     /// Returns the location of the sink's upper; none for sinks without an upper.

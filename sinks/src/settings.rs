@@ -11,9 +11,9 @@ const MAX_COMMIT_INTERVAL: TimeSpan = TimeSpan::from_s(3600);
 
 /// What the engine asks the settings of a sink, and how the sink is opened.
 pub(crate) trait SinkSettings {
-    /// Returns a problem of the settings: the name of a setting, and the expected values.
-    fn problem(&self) -> Option<String> {
-        None
+    /// Returns the errors in the settings: the name of each setting, and the expected values.
+    fn problems(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Returns the location of the sink's upper; none for sinks without an upper.
@@ -108,7 +108,7 @@ mod tests {
             let problem = |settings: &str| {
                 let text = format!("{{ \"{sink}\": {{ {settings} }} }}");
                 let config: SinkConfig = serde_json::from_str(&text).expect("these are settings");
-                config.problem()
+                config.problems().pop()
             };
             assert_eq!(problem(good), None);
             let found = problem(bad).expect("it cannot work");

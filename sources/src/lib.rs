@@ -25,6 +25,8 @@ use schemars::JsonSchema;
 use schemas::{Granule, RecordKind, Tick, TickLength};
 use serde::Deserialize;
 
+use crate::config::settings::SourceSettings;
+
 pub use crate::capture_reader::CaptureReader;
 pub use crate::config::csi::CsiConfig;
 pub use crate::config::json::JsonConfig;
@@ -51,11 +53,28 @@ pub use crate::source::{
 };
 pub use crate::transports::{KafkaTopic, MqttTopic, NetworkInterface, SerialLine, Transport};
 
-/// The kinds of sources.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(tag = "type")]
-pub enum SourceConfig {
+/// Lists the types of sources: their names in pipeline files are those of the variants in snake case.
+macro_rules! sources {
+    ($($(#[$doc:meta])* $source:ident($settings:ty)),* $(,)?) => {
+        /// The types of sources.
+        #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+        #[serde(rename_all = "snake_case")]
+        #[schemars(tag = "type")]
+        pub enum SourceConfig {
+            $($(#[$doc])* $source($settings)),*
+        }
+
+        impl SourceConfig {
+            fn settings(&self) -> &dyn SourceSettings {
+                match self {
+                    $(Self::$source(settings) => settings),*
+                }
+            }
+        }
+    };
+}
+
+sources! {
     /// Channel state information from a capture file or a device.
     Csi(CsiConfig),
     /// Rows from JSON, with the fields that are declared here.
@@ -69,47 +88,26 @@ pub enum SourceConfig {
 impl SourceConfig {
     /// The output streams: the port's name, which is empty for the main one, and the kind of its records.
     pub fn outputs(&self) -> &'static [(&'static str, RecordKind)] {
-        match self {
-            Self::Csi(_) => &[
-                ("", RecordKind::Csi),
-                ("errors", RecordKind::Rows),
-                ("events", RecordKind::Event),
-            ],
-            Self::Json(_) => &[("", RecordKind::Rows), ("errors", RecordKind::Rows)],
-            Self::Poses(_) => &[("", RecordKind::Pose), ("errors", RecordKind::Rows)],
-            Self::Simulate(_) => &[("", RecordKind::Csi), ("truth", RecordKind::Pose)],
-        }
+        self.settings().outputs()
     }
 
     /// Returns the columns of the rows of a port; none if the port has no rows.
     pub fn schema(&self, port: &str) -> Option<SchemaRef> {
-        match (self, port) {
-            (_, "errors") => Some(partitions::errors::schema()),
-            (Self::Json(config), _) => Some(config.schema()),
-            (Self::Csi(_) | Self::Poses(_) | Self::Simulate(_), _) => None,
+        match port {
+            "errors" => Some(partitions::errors::schema()),
+            _ => self.settings().schema(),
         }
     }
 
-    /// Returns a problem of the settings, if there is one: the name of a setting, and the expected values.
-    pub fn problem(&self) -> Option<String> {
-        let of_type = match self {
-            Self::Json(config) => config.problem(),
-            Self::Poses(config) => config.problem(),
-            Self::Simulate(config) => config.problem(),
-            Self::Csi(_) => None,
-        };
-        of_type.or_else(|| self.mistake_in_common())
+    /// Returns the errors in the settings: the name of each setting, and the expected values.
+    pub fn problems(&self) -> Vec<String> {
+        self.settings().problems()
     }
 
     /// Returns the shape of the position: a number that grows when its encoding changes, and the source's
     /// content. A position of another shape cannot be used.
     pub fn state_shape(&self) -> String {
-        match self {
-            Self::Csi(config) => config.state_shape(),
-            Self::Json(config) => config.state_shape(),
-            Self::Poses(config) => config.state_shape(),
-            Self::Simulate(config) => format!("simulate 3, {}", config.scene.display()),
-        }
+        self.settings().state_shape()
     }
 
     /// Opens the partitions of the source that are in `context`'s share.
@@ -118,71 +116,41 @@ impl SourceConfig {
     ///
     /// [`SourceError`] if a file cannot be read or an address cannot be bound.
     pub fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
-        if !self.is_partitioned() && !context.share.has(0) {
-            return Ok(Vec::new());
-        }
-        match self {
-            Self::Csi(config) => config.open(context),
-            Self::Json(config) => config.open(context),
-            Self::Poses(config) => config.open(context),
-            Self::Simulate(config) => config.open(context),
+        if self.is_partitioned() || context.share.has(0) {
+            self.settings().open(context)
+        } else {
+            Ok(Vec::new())
         }
     }
 
     /// True if the source may have several partitions.
     fn is_partitioned(&self) -> bool {
-        matches!(self.transport(), Some(Transport::Kafka(_)))
+        matches!(self.settings().transport(), Some(Transport::Kafka(_)))
     }
 
     /// True if devices that the source finds while it runs are partitions.
     pub fn finds_devices(&self) -> bool {
-        self.transport().is_some_and(Transport::tells_senders)
-    }
-
-    fn transport(&self) -> Option<&Transport> {
-        match self {
-            Self::Csi(CsiConfig { transport, .. })
-            | Self::Json(JsonConfig { transport, .. })
-            | Self::Poses(PosesConfig { transport, .. }) => Some(transport),
-            Self::Simulate(_) => None,
-        }
+        self.settings().transport().is_some_and(Transport::tells_senders)
     }
 
     /// The file or folder that the source reads, which must exist, with the setting that names it.
     pub fn input_file(&self) -> Option<(&'static str, &Path)> {
-        match (self, self.transport()) {
-            (Self::Simulate(config), _) => Some(("scene", &config.scene)),
-            (_, Some(Transport::File(path) | Transport::Journal(path))) => {
-                Some(("transport", path))
-            }
-            _ => None,
-        }
+        self.settings().input_file()
     }
 
     /// The origin of the records, for messages.
     pub fn origin(&self) -> String {
-        match (self, self.transport()) {
-            (Self::Simulate(config), _) => format!("scene {}", config.scene.display()),
-            (_, transport) => transport.map(ToString::to_string).unwrap_or_default(),
-        }
+        self.settings().origin()
     }
 
     /// Returns the CSI format of the first bytes of the source's file, if it is not the configured one.
     pub fn other_format(&self, directory: &Path) -> Option<CsiFormat> {
-        let Self::Csi(CsiConfig { format, transport, .. }) = self else { return None };
-        let (Transport::File(path) | Transport::Follow(path)) = transport else { return None };
+        let format = self.settings().format()?;
+        let (Transport::File(path) | Transport::Follow(path)) = self.settings().transport()? else {
+            return None;
+        };
         let detected = CsiFormat::detect_file(&directory.join(path)).ok().flatten();
-        detected.filter(|detected| detected != format)
-    }
-
-    /// Returns a decoder of the source's bytes; none for a simulation.
-    fn decoder(&self) -> Option<Box<dyn Decoder>> {
-        match self {
-            Self::Csi(config) => Some(config.decoder()),
-            Self::Json(config) => Some(config.decoder()),
-            Self::Poses(config) => Some(config.decoder()),
-            Self::Simulate(_) => None,
-        }
+        detected.filter(|detected| *detected != format)
     }
 
     /// Returns a receiver that records the source's messages in a folder.
@@ -191,7 +159,8 @@ impl SourceConfig {
     ///
     /// [`SourceError`] if the source has no journal, or an address cannot be bound.
     pub fn recorder(&self, name: &str, folder: &Path) -> Result<Box<dyn Receiver>, SourceError> {
-        let receiver = match self.transport().zip(self.decoder()) {
+        let settings = self.settings();
+        let receiver = match settings.transport().zip(settings.decoder()) {
             Some((transport, decoder)) => transport.recorder(name, folder, decoder)?,
             None => None,
         };

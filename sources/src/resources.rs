@@ -12,7 +12,7 @@ impl SourceConfig {
         if let Self::Simulate(config) = self {
             return vec![config.scene.clone()];
         }
-        match self.transport() {
+        match self.settings().transport() {
             Some(Transport::File(path)) => vec![path.clone(), host_times(path)],
             Some(Transport::Follow(path) | Transport::Journal(path)) => vec![path.clone()],
             _ => Vec::new(),
@@ -21,7 +21,7 @@ impl SourceConfig {
 
     /// The address that only this source can listen to.
     pub fn endpoint(&self) -> Option<Endpoint<'_>> {
-        match self.transport()? {
+        match self.settings().transport()? {
             Transport::Udp(address) => Some(Endpoint::Udp(*address)),
             Transport::Tcp(address) => Some(Endpoint::Tcp(*address)),
             Transport::Interface(interface) => Some(Endpoint::Interface(interface)),

@@ -50,6 +50,19 @@ pub struct Pipeline {
     pub(crate) sinks: Vec<Component<SinkConfig>>,
 }
 
+impl Pipeline {
+    /// Returns the errors in the settings of all components.
+    fn problems(&self) -> Vec<Diagnostic> {
+        let sources = self.sources.iter();
+        let sources = sources.flat_map(|it| it.diagnostics("source", it.config.problems()));
+        let operators = self.operators.iter();
+        let operators = operators.flat_map(|it| it.diagnostics("operator", it.config.problems()));
+        let sinks = self.sinks.iter();
+        let sinks = sinks.flat_map(|it| it.diagnostics("sink", it.config.problems()));
+        sources.chain(operators).chain(sinks).collect()
+    }
+}
+
 /// Settings of checkpoints: where they are stored, how often, and how many.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -71,27 +84,25 @@ impl CheckpointConfig {
         (!is_server).then_some(&self.store)
     }
 
-    /// Returns the problem of the first invalid setting, with the expected values. The text begins with the
-    /// name of the setting.
-    fn problem(&self) -> Option<String> {
+    /// Returns the errors in the settings: the name of each setting, and the expected values.
+    fn problems(&self) -> Vec<String> {
         let lengths = [
             ("interval", self.interval, "output is not durable before a checkpoint"),
             ("granule", self.granule, "a run goes on from the end of a granule only"),
         ];
-        for (name, length, why) in lengths {
-            if !(MIN_CHECKPOINT..=MAX_CHECKPOINT).contains(&length) {
-                return Some(format!(
-                    "{name} must be from {MIN_CHECKPOINT} to {MAX_CHECKPOINT}, not {length}: {why}"
-                ));
-            }
-        }
+        let outside =
+            |(_, length, _): &(_, TimeSpan, _)| !(MIN_CHECKPOINT..=MAX_CHECKPOINT).contains(length);
+        let lengths = lengths.into_iter().filter(outside).map(|(name, length, why)| {
+            format!("{name} must be from {MIN_CHECKPOINT} to {MAX_CHECKPOINT}, not {length}: {why}")
+        });
         let retention = self.retention;
-        (retention.get() > MAX_RETENTION).then(|| {
+        let retention = (retention.get() > MAX_RETENTION).then(|| {
             format!(
                 "retention must be at most {MAX_RETENTION}, not {retention}: journals keep what the \
                  oldest checkpoint needs"
             )
-        })
+        });
+        lengths.chain(retention).collect()
     }
 }
 
@@ -132,11 +143,13 @@ impl<C> Component<C> {
         setting_at(&self.settings_at, text).unwrap_or_else(|| self.name_at.clone())
     }
 
-    /// Returns a diagnostic for a problem of the component's settings, at the span of the setting.
-    fn diagnostic(&self, kind: &str, problem: Option<String>) -> Option<Diagnostic> {
-        let problem = problem?;
-        let message = format!("{kind} \"{}\": {problem}", self.name);
-        Some(Diagnostic::new(self.at(&problem), message))
+    /// Returns a diagnostic for each problem of the component's settings, at the span of the setting.
+    fn diagnostics(&self, kind: &str, problems: Vec<String>) -> Vec<Diagnostic> {
+        let diagnostic = |problem: String| {
+            let message = format!("{kind} \"{}\": {problem}", self.name);
+            Diagnostic::new(self.at(&problem), message)
+        };
+        problems.into_iter().map(diagnostic).collect()
     }
 }
 

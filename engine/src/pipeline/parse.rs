@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use schemas::{TickLength, TimeSpan};
 use serde::de::DeserializeOwned;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::de::{DeTable, DeValue, Error, ValueDeserializer};
 
 use crate::pipeline::plan::inputs;
 use crate::pipeline::renamed::rename_settings;
@@ -118,6 +118,7 @@ impl Pipeline {
         let table = DeTable::parse(text).map_err(|error| vec![error.into()])?;
         let mut reader = Reader { diagnostics: Vec::new() };
         let pipeline = reader.pipeline(table.into_inner());
+        reader.diagnostics.extend(pipeline.problems());
         if reader.diagnostics.is_empty() { Ok(pipeline) } else { Err(reader.diagnostics) }
     }
 }
@@ -188,8 +189,8 @@ impl Reader {
         let at = value.span();
         let settings_at = value.get_ref().as_table().map(settings_at).unwrap_or_default();
         let checkpoint: CheckpointConfig = self.deserialize(value).unwrap_or_default();
-        if let Some(problem) = checkpoint.problem() {
-            let at = setting_at(&settings_at, &problem).unwrap_or(at);
+        for problem in checkpoint.problems() {
+            let at = setting_at(&settings_at, &problem).unwrap_or_else(|| at.clone());
             self.diagnostics.push(Diagnostic::new(at, format!("checkpoint: {problem}")));
         }
         checkpoint
@@ -265,24 +266,25 @@ impl Reader {
         let tag_at = tag.span();
         let tag = self.deserialize::<String>(tag)?;
         let settings_at = settings_at(&table);
-        let settings = ValueDeserializer::from(Spanned::new(span, DeValue::Table(table)));
-        match C::deserialize(Tagged { tag: &tag, settings }) {
-            Ok(config) => Some(Component { name, name_at, settings_at, config, inputs }),
-            Err(error) => {
-                let in_tag =
-                    error.message().starts_with("unknown variant") && error.span().is_none();
-                let mut diagnostic = Diagnostic::from(error);
-                if in_tag {
-                    diagnostic.at = tag_at;
-                    let unknown = format!("unknown {kind} type");
-                    diagnostic.message = diagnostic.message.replacen("unknown value", &unknown, 1);
-                } else if diagnostic.at == (0..0) {
-                    diagnostic.at = name_at;
+        // A wrong setting is left out at the next try, so that all of them are found.
+        let mut left_out = Vec::new();
+        loop {
+            let settings = Spanned::new(span.clone(), DeValue::Table(table.clone()));
+            let settings = ValueDeserializer::from(settings);
+            let error = match C::deserialize(Tagged { tag: &tag, settings }) {
+                Ok(config) => {
+                    return Some(Component { name, name_at, settings_at, config, inputs });
                 }
-                diagnostic.message = format!("{kind} \"{name}\": {}", diagnostic.message);
-                self.diagnostics.push(diagnostic);
-                None
+                Err(error) => error,
+            };
+            let missing = |setting| error.message() == format!("missing field `{setting}`");
+            if left_out.iter().any(missing) {
+                return None;
             }
+            let wrong = error.span().and_then(|at| key_at(&table, at.start));
+            self.diagnostics.push(in_component(error, kind, &name, &name_at, &tag_at));
+            let (key, _) = table.remove_entry(wrong.as_deref()?)?;
+            left_out.push(key.into_inner());
         }
     }
 
@@ -312,12 +314,41 @@ impl Reader {
         match T::deserialize(ValueDeserializer::from(value)) {
             Ok(value) => Some(value),
             Err(error) => {
-                let at = error.span().unwrap_or(at);
+                let at = error.span().unwrap_or_else(|| at.clone());
                 self.diagnostics.push(Diagnostic { at, ..Diagnostic::from(error) });
                 None
             }
         }
     }
+}
+
+/// Returns the diagnostic of an error in the settings of a component.
+fn in_component(
+    error: Error,
+    kind: &str,
+    name: &str,
+    name_at: &Range<usize>,
+    tag_at: &Range<usize>,
+) -> Diagnostic {
+    let in_tag = error.message().starts_with("unknown variant") && error.span().is_none();
+    let mut diagnostic = Diagnostic::from(error);
+    if in_tag {
+        diagnostic.at = tag_at.clone();
+        let unknown = format!("unknown {kind} type");
+        diagnostic.message = diagnostic.message.replacen("unknown value", &unknown, 1);
+    } else if diagnostic.at == (0..0) {
+        diagnostic.at = name_at.clone();
+    }
+    diagnostic.message = format!("{kind} \"{name}\": {}", diagnostic.message);
+    diagnostic
+}
+
+/// Returns the key of a table at a place in the text, or the key whose value is there.
+fn key_at(table: &DeTable<'_>, at: usize) -> Option<String> {
+    let is_there = |(key, value): &(&Spanned<_>, &Spanned<_>)| {
+        key.span().contains(&at) || value.span().contains(&at)
+    };
+    table.iter().find(is_there).map(|(key, _)| key.get_ref().to_string())
 }
 
 /// Returns the span of the value of each key of a table.

@@ -53,11 +53,14 @@ impl Settings for ActivityConfig {
         &[("", RecordKind::Activity), ("people", RecordKind::Pose), ("events", RecordKind::Event)]
     }
 
-    fn problem(&self) -> Option<String> {
-        outside("window", self.window, &(SHORTEST_WINDOW..=TimeSpan::MAX))
-            .or_else(|| outside("standing_height", self.standing_height, &(0.01..=1.0)))
-            .or_else(|| outside("walking_m_s", self.walking_m_s, &(0.0..=100.0)))
-            .or_else(|| outside("max_fall", self.max_fall, &(TimeSpan::ZERO..=DAY)))
+    fn problems(&self) -> Vec<String> {
+        let problems = [
+            outside("window", self.window, &(SHORTEST_WINDOW..=TimeSpan::MAX)),
+            outside("standing_height", self.standing_height, &(0.01..=1.0)),
+            outside("walking_m_s", self.walking_m_s, &(0.0..=100.0)),
+            outside("max_fall", self.max_fall, &(TimeSpan::ZERO..=DAY)),
+        ];
+        problems.into_iter().flatten().collect()
     }
 
     fn state_shape(&self) -> Option<String> {

@@ -48,8 +48,8 @@ impl Settings for InferConfig {
         &[("", RecordKind::Pose)]
     }
 
-    fn problem(&self) -> Option<String> {
-        outside("every", self.every, &(SHORTEST..=DAY))
+    fn problems(&self) -> Vec<String> {
+        outside("every", self.every, &(SHORTEST..=DAY)).into_iter().collect()
     }
 
     fn state_shape(&self) -> Option<String> {

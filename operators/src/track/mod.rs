@@ -58,10 +58,11 @@ impl Settings for TrackConfig {
         &[("", RecordKind::Pose)]
     }
 
-    fn problem(&self) -> Option<String> {
+    fn problems(&self) -> Vec<String> {
         // Centimetres are below the accuracy of positions, kilometres beyond a site.
-        outside("max_distance_m", self.max_distance_m, &(0.01..=1000.0))
-            .or_else(|| outside("max_age", self.max_age, &(TimeSpan::ZERO..=DAY)))
+        let max_distance = outside("max_distance_m", self.max_distance_m, &(0.01..=1000.0));
+        let max_age = outside("max_age", self.max_age, &(TimeSpan::ZERO..=DAY));
+        max_distance.into_iter().chain(max_age).collect()
     }
 
     fn state_shape(&self) -> Option<String> {

@@ -9,7 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use sketches_ddsketch::{Config, DDSketch};
 
-use crate::windows::WindowsError;
+use crate::windows::ColumnProblem;
 use crate::windows::columns::find;
 
 /// Percentiles are accurate to one percent of their value.
@@ -59,11 +59,11 @@ impl Aggregate {
     }
 
     /// Returns the type of the result, over rows of these columns.
-    pub(super) fn data_type(&self, input: &Schema) -> Result<DataType, WindowsError> {
+    pub(super) fn data_type(&self, input: &Schema) -> Result<DataType, ColumnProblem> {
         let Some(name) = &self.column else { return Ok(DataType::Int64) };
         let column = find(input, name)?;
         if !column.is_numeric() {
-            return Err(WindowsError::NoNumbers { name: name.clone() });
+            return Err(ColumnProblem::NoNumbers { name: name.clone() });
         }
         let whole = column.is_integer() && !matches!(self.function, Function::Mean);
         let whole = whole && !matches!(self.function, Function::Percentile(_));

@@ -22,7 +22,7 @@ pub enum WindowAssigner {
         /// Length of a window.
         length: TimeSpan,
     },
-    /// Overlapping windows, aligned to the Unix epoch. A row is in at most 10000 of them.
+    /// Overlapping windows, aligned to the Unix epoch. A row is in at least one of them, and at most 10000.
     Sliding {
         /// Length of a window.
         length: TimeSpan,
@@ -65,15 +65,21 @@ impl Window {
 }
 
 impl WindowAssigner {
-    /// Returns an error in the lengths, if there is one.
-    pub(super) fn problem(&self) -> Option<String> {
-        let checked = |setting, length| outside(setting, length, &(SHORTEST..=TimeSpan::MAX));
+    /// Returns the errors in the lengths.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let lengths = match *self {
+            Self::Tumbling { length } => vec![("length", length)],
+            Self::Session { gap } => vec![("gap", gap)],
+            Self::Sliding { length, every } => vec![("length", length), ("every", every)],
+        };
+        let outside = |(setting, length)| outside(setting, length, &(SHORTEST..=TimeSpan::MAX));
+        let problems: Vec<_> = lengths.into_iter().filter_map(outside).collect();
         match *self {
-            Self::Tumbling { length } => checked("length", length),
-            Self::Session { gap } => checked("gap", gap),
-            Self::Sliding { length, every } => checked("length", length)
-                .or_else(|| checked("every", every))
-                .or_else(|| too_many_windows(length, every)),
+            Self::Sliding { length, every } if problems.is_empty() => gaps(length, every)
+                .or_else(|| too_many_windows(length, every))
+                .into_iter()
+                .collect(),
+            _ => problems,
         }
     }
 
@@ -104,6 +110,15 @@ impl WindowAssigner {
             }
         }
     }
+}
+
+/// Returns an error if there would be gaps between windows.
+fn gaps(length: TimeSpan, every: TimeSpan) -> Option<String> {
+    (every > length).then(|| {
+        format!(
+            "rows between the windows would be lost: every must be at most {length}, not {every}"
+        )
+    })
 }
 
 /// Returns an error if a row would be in more windows than [`MAX_WINDOWS`].
@@ -175,7 +190,7 @@ mod tests {
     fn a_row_is_in_so_many_windows_at_most() {
         let ms = TimeSpan::from_ms;
         let sliding = |length_ms, every_ms| {
-            WindowAssigner::Sliding { length: ms(length_ms), every: ms(every_ms) }.problem()
+            WindowAssigner::Sliding { length: ms(length_ms), every: ms(every_ms) }.problems().pop()
         };
         assert_eq!(sliding(86_400_000, 60_000), None);
         assert_eq!(sliding(10_000_000, 1000), None);
@@ -183,12 +198,12 @@ mod tests {
                         \"10s\", or length less";
         assert_eq!(sliding(100_000_000, 1000).as_deref(), Some(expected));
         assert!(sliding(999_999_999_000, 1).is_some());
-        assert_eq!(WindowAssigner::Tumbling { length: TimeSpan::MAX }.problem(), None);
+        assert_eq!(WindowAssigner::Tumbling { length: TimeSpan::MAX }.problems().pop(), None);
     }
 
     #[test]
     fn a_window_takes_time() {
-        let tumbling = |length| WindowAssigner::Tumbling { length }.problem();
+        let tumbling = |length| WindowAssigner::Tumbling { length }.problems().pop();
         assert_eq!(tumbling(TimeSpan::from_ms(1)), None);
         let problem = tumbling(TimeSpan::ZERO).expect("no window");
         assert!(problem.starts_with("length must be from \"1ms\""), "{problem}");

@@ -4,10 +4,10 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 
-use crate::windows::WindowsError;
+use crate::windows::ColumnProblem;
 
 /// Returns the type of a column.
-pub(super) fn find<'a>(schema: &'a Schema, name: &str) -> Result<&'a DataType, WindowsError> {
+pub(super) fn find<'a>(schema: &'a Schema, name: &str) -> Result<&'a DataType, ColumnProblem> {
     let mut fields = schema.fields();
     let mut partials = name.split('.').peekable();
     while let Some(partial) = partials.next() {
@@ -18,7 +18,7 @@ pub(super) fn find<'a>(schema: &'a Schema, name: &str) -> Result<&'a DataType, W
             _ => break,
         }
     }
-    Err(WindowsError::NoColumn { name: name.to_owned(), there: names("", schema.fields()) })
+    Err(ColumnProblem::NoColumn { name: name.to_owned(), there: names("", schema.fields()) })
 }
 
 fn names(prefix: &str, fields: &Fields) -> Vec<String> {

@@ -40,17 +40,31 @@ pub struct WindowsConfig {
     /// the windows contain all rows. A nested column has a dot in its name, such as "link.receiver".
     #[serde(default)]
     pub key: Vec<String>,
-    /// The type and length of the windows.
+    /// The windows of a row, by its time: `{ tumbling = { length = "10s" } }`, one after the other;
+    /// `{ sliding = { length = "1m", every = "10s" } }`, overlapping; or `{ session = { gap = "30s" } }`, one
+    /// for each sequence of rows of a key that are less than the gap apart. Tumbling and sliding windows are
+    /// aligned to the Unix epoch. A row is in at most 10000 sliding windows.
     pub window: WindowAssigner,
     /// The aggregates, by the name of the output column: "count", or "sum", "mean", "min", "max" or a
     /// percentile such as "p95" of a column, as in "mean(confidence)".
     pub aggregates: BTreeMap<String, Aggregate>,
 }
 
-/// An error in the columns of windows.
+/// A setting of windows that does not fit the columns of the input.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {problem}")]
+pub struct WindowsError {
+    /// The setting, `key` or `aggregates`.
+    pub setting: &'static str,
+    /// What is wrong.
+    #[source]
+    pub problem: ColumnProblem,
+}
+
+/// What is wrong with a column.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum WindowsError {
+pub enum ColumnProblem {
     /// A column is missing.
     #[error("no column {name:?}: expected one of {}", there.join(", "))]
     NoColumn {
@@ -87,25 +101,31 @@ impl WindowsConfig {
     ///
     /// [`WindowsError`] if a column is missing or has an unsuitable type.
     pub fn schema(&self, input: &Schema) -> Result<SchemaRef, WindowsError> {
-        let mut fields = Vec::new();
-        for name in &self.key {
-            let data_type = key::canonical(find(input, name)?);
-            let data_type = data_type.ok_or_else(|| WindowsError::NoKey { name: name.clone() })?;
-            fields.push(Field::new(name.replace('.', "_"), data_type, true));
-        }
+        let of = |setting| move |problem| WindowsError { setting, problem };
+        let keys = self.key.iter().map(|name| key_field(input, name).map_err(of("key")));
+        let mut fields = keys.collect::<Result<Vec<_>, _>>()?;
         for name in ["window_start_ns", "window_end_ns"] {
             fields.push(Field::new(name, DataType::Int64, false));
         }
         for (name, aggregate) in &self.aggregates {
-            fields.push(Field::new(name, aggregate.data_type(input)?, true));
+            let data_type = aggregate.data_type(input).map_err(of("aggregates"))?;
+            fields.push(Field::new(name, data_type, true));
         }
         for (nth, field) in fields.iter().enumerate() {
             if fields[..nth].iter().any(|earlier| earlier.name() == field.name()) {
-                return Err(WindowsError::Twice { name: field.name().clone() });
+                let name = field.name().clone();
+                let setting = if nth < self.key.len() { "key" } else { "aggregates" };
+                return Err(of(setting)(ColumnProblem::Twice { name }));
             }
         }
         Ok(Arc::new(Schema::new(fields)))
     }
+}
+
+fn key_field(input: &Schema, name: &str) -> Result<Field, ColumnProblem> {
+    let data_type = key::canonical(find(input, name)?);
+    let data_type = data_type.ok_or_else(|| ColumnProblem::NoKey { name: name.to_owned() })?;
+    Ok(Field::new(name.replace('.', "_"), data_type, true))
 }
 
 impl Settings for WindowsConfig {
@@ -117,8 +137,8 @@ impl Settings for WindowsConfig {
         &[("", RecordKind::Rows), ("late", RecordKind::Rows)]
     }
 
-    fn problem(&self) -> Option<String> {
-        self.window.problem().map(|problem| format!("window: {problem}"))
+    fn problems(&self) -> Vec<String> {
+        self.window.problems().iter().map(|problem| format!("window: {problem}")).collect()
     }
 
     /// Open windows of another shape cannot be restored.

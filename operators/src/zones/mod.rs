@@ -47,10 +47,12 @@ impl Settings for ZonesConfig {
         &[("", RecordKind::Occupancy), ("people", RecordKind::Pose), ("events", RecordKind::Event)]
     }
 
-    fn problem(&self) -> Option<String> {
-        self.zones.iter().find_map(|(name, zone)| {
+    fn problems(&self) -> Vec<String> {
+        let zones = self.zones.iter();
+        let of_zone = |(name, zone): (&String, &ZoneConfig)| {
             zone.problem().map(|problem| format!("zones: \"{name}\": {problem}"))
-        })
+        };
+        zones.filter_map(of_zone).collect()
     }
 
     fn state_shape(&self) -> Option<String> {

@@ -99,8 +99,9 @@ impl DeltaConfig {
 }
 
 impl SinkSettings for DeltaConfig {
-    fn problem(&self) -> Option<String> {
-        path_mistake(&self.path).or_else(|| interval_mistake(self.commit_interval))
+    fn problems(&self) -> Vec<String> {
+        let interval = interval_mistake(self.commit_interval);
+        path_mistake(&self.path).into_iter().chain(interval).collect()
     }
 
     fn state_shape(&self) -> Option<String> {

@@ -77,6 +77,16 @@ fn default_commit_interval() -> TimeSpan {
 }
 
 impl KafkaConfig {
+    fn topic_mistake(&self) -> Option<String> {
+        let topic = self.topic.as_ref()?;
+        if *topic == format!("{}.progress", self.prefix) {
+            return Some(format!(
+                "topic must be another one than \"{topic}\": that is not for records"
+            ));
+        }
+        name_mistake("topic", topic)
+    }
+
     /// Connects, and reads the progress of earlier runs.
     ///
     /// # Errors
@@ -130,21 +140,12 @@ impl KafkaConfig {
 }
 
 impl SinkSettings for KafkaConfig {
-    fn problem(&self) -> Option<String> {
-        if self.brokers.trim().is_empty() {
-            return Some("brokers must name one, as in \"localhost:9092\"".to_owned());
-        }
-        let of_prefix = name_mistake("prefix", &self.prefix);
-        let of_topic = || {
-            let topic = self.topic.as_ref()?;
-            if *topic == format!("{}.progress", self.prefix) {
-                return Some(format!(
-                    "topic must be another one than \"{topic}\": that is not for records"
-                ));
-            }
-            name_mistake("topic", topic)
-        };
-        of_prefix.or_else(of_topic).or_else(|| interval_mistake(self.commit_interval))
+    fn problems(&self) -> Vec<String> {
+        let none = || "brokers must name one, as in \"localhost:9092\"".to_owned();
+        let brokers = self.brokers.trim().is_empty().then(none);
+        let prefix = name_mistake("prefix", &self.prefix);
+        let interval = interval_mistake(self.commit_interval);
+        [brokers, prefix, self.topic_mistake(), interval].into_iter().flatten().collect()
     }
 
     fn state_shape(&self) -> Option<String> {

@@ -2,32 +2,29 @@
 
 use schemas::TimeSpan;
 
-use crate::{CsiConfig, JsonConfig, PosesConfig, SimulateConfig, SourceConfig, Speed};
+use crate::Speed;
 
 /// Delayed records stay in memory and in checkpoints.
 const MAX_DELAY: TimeSpan = TimeSpan::from_s(24 * 3600);
 const MIN_IDLE_TIMEOUT: TimeSpan = TimeSpan::from_ms(1);
 /// A slower recording would take longer than a clock can represent.
 const MIN_SPEED: f64 = 1e-3;
-/// Within the range of nanoseconds since the Unix epoch in 64 bits.
-const MAX_START_S: i64 = 8_000_000_000;
 
-impl SourceConfig {
-    /// Returns a problem of the settings that all sources have, if there is one.
-    pub(crate) fn mistake_in_common(&self) -> Option<String> {
-        match self {
-            Self::Csi(CsiConfig { max_delay, idle_timeout, speed, .. })
-            | Self::Json(JsonConfig { max_delay, idle_timeout, speed, .. })
-            | Self::Poses(PosesConfig { max_delay, idle_timeout, speed, .. }) => {
-                let in_time = delay_mistake(*max_delay).or_else(|| idle_mistake(*idle_timeout));
-                in_time.or_else(|| speed_mistake(*speed))
-            }
-            Self::Simulate(config) => speed_mistake(config.speed),
-        }
-    }
+/// Returns the errors in the settings that all sources with a transport have.
+pub(crate) fn problems_in_time(
+    max_delay: TimeSpan,
+    idle_timeout: TimeSpan,
+    speed: Speed,
+) -> Vec<String> {
+    let problems = [
+        problem_of_delay(max_delay),
+        problem_of_idle_timeout(idle_timeout),
+        problem_of_speed(speed),
+    ];
+    problems.into_iter().flatten().collect()
 }
 
-fn delay_mistake(max_delay: TimeSpan) -> Option<String> {
+fn problem_of_delay(max_delay: TimeSpan) -> Option<String> {
     (max_delay > MAX_DELAY).then(|| {
         format!(
             "max_delay must be at most {MAX_DELAY}, not {max_delay}: records wait as long in \
@@ -36,7 +33,7 @@ fn delay_mistake(max_delay: TimeSpan) -> Option<String> {
     })
 }
 
-fn idle_mistake(idle_timeout: TimeSpan) -> Option<String> {
+fn problem_of_idle_timeout(idle_timeout: TimeSpan) -> Option<String> {
     (idle_timeout < MIN_IDLE_TIMEOUT).then(|| {
         format!(
             "idle_timeout must be at least {MIN_IDLE_TIMEOUT}, not {idle_timeout}: no partition would \
@@ -45,24 +42,17 @@ fn idle_mistake(idle_timeout: TimeSpan) -> Option<String> {
     })
 }
 
-fn speed_mistake(speed: Speed) -> Option<String> {
+/// Returns an error in the speed.
+pub(crate) fn problem_of_speed(speed: Speed) -> Option<String> {
     let Speed::Factor(factor) = speed else { return None };
     (factor < MIN_SPEED).then(|| {
         format!("speed must be \"full\", \"recorded\" or at least {MIN_SPEED}, not {factor}")
     })
 }
 
-impl SimulateConfig {
-    /// Returns a problem of the settings, if there is one.
-    pub(crate) fn problem(&self) -> Option<String> {
-        let start_s = self.starts_at_s.filter(|start_s| !(0..=MAX_START_S).contains(start_s));
-        start_s.map(|start_s| format!("starts_at_s must be from 0 to {MAX_START_S}, not {start_s}"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::SourceConfig;
 
     #[test]
     fn settings_that_cannot_work_are_named() {
@@ -82,7 +72,7 @@ mod tests {
             let of = |settings: &str| -> Option<String> {
                 let text = format!("{{ \"{source}\": {{ {settings} }} }}");
                 let config: SourceConfig = serde_json::from_str(&text).expect("these are settings");
-                config.problem()
+                config.problems().pop()
             };
             assert_eq!(of(settings), None);
             let found = of(&format!("{settings}, {setting}")).expect("it cannot work");

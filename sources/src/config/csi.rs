@@ -1,9 +1,11 @@
 //! The `csi` source.
 
 use schemars::JsonSchema;
-use schemas::TimeSpan;
+use schemas::{RecordKind, TimeSpan};
 use serde::Deserialize;
 
+use crate::config::checks::problems_in_time;
+use crate::config::settings::{Outputs, SourceSettings};
 use crate::config::{default_idle_timeout, default_max_ahead};
 use crate::formats::csi::{CsiFormat, NexmonChip};
 use crate::partitions::ingress::Ingress;
@@ -47,18 +49,32 @@ pub struct CsiConfig {
     pub transmitter: Option<String>,
 }
 
-impl CsiConfig {
-    /// Returns the shape of the position, which depends on the transport and the format.
-    pub(crate) fn state_shape(&self) -> String {
+impl SourceSettings for CsiConfig {
+    fn outputs(&self) -> Outputs {
+        &[("", RecordKind::Csi), ("errors", RecordKind::Rows), ("events", RecordKind::Event)]
+    }
+
+    fn problems(&self) -> Vec<String> {
+        problems_in_time(self.max_delay, self.idle_timeout, self.speed)
+    }
+
+    fn state_shape(&self) -> String {
         self.transport.state_shape(&format!("csi 2 {:?}", self.format))
     }
 
-    /// Opens the transport.
-    ///
-    /// # Errors
-    ///
-    /// [`SourceError`] if the transport cannot be opened.
-    pub(crate) fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
+    fn transport(&self) -> Option<&Transport> {
+        Some(&self.transport)
+    }
+
+    fn decoder(&self) -> Option<Box<dyn Decoder>> {
+        Some(self.format.decoder_for(self.chip))
+    }
+
+    fn format(&self) -> Option<CsiFormat> {
+        Some(self.format)
+    }
+
+    fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
         let or = |name: &Option<String>, default: &str| {
             name.clone().unwrap_or_else(|| default.to_owned())
         };
@@ -80,11 +96,7 @@ impl CsiConfig {
             calendar: false,
             idle_timeout: self.idle_timeout,
             registry: None,
-            decoder: &|| self.decoder(),
+            decoder: &|| self.format.decoder_for(self.chip),
         })
-    }
-
-    pub(crate) fn decoder(&self) -> Box<dyn Decoder> {
-        self.format.decoder_for(self.chip)
     }
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use schemars::JsonSchema;
-use schemas::TimeSpan;
+use schemas::{RecordKind, TimeSpan};
 use serde::Deserialize;
 
+use crate::config::checks::problems_in_time;
+use crate::config::settings::{Outputs, SourceSettings};
 use crate::config::{default_idle_timeout, default_max_ahead};
 use crate::formats::json::{FieldType, RowDecoder, TimeField};
 use crate::partitions::ingress::Ingress;
@@ -43,7 +45,7 @@ pub struct JsonConfig {
 
 impl JsonConfig {
     /// Returns the columns of the rows, ordered by name.
-    pub fn schema(&self) -> SchemaRef {
+    pub fn columns(&self) -> SchemaRef {
         let fields = self.fields.iter().map(|(name, field_type)| {
             let data_type = match field_type {
                 FieldType::Int => DataType::Int64,
@@ -56,8 +58,11 @@ impl JsonConfig {
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
-    /// Returns a problem of the settings, if there is one.
-    pub fn problem(&self) -> Option<String> {
+    fn new_decoder(&self) -> Box<dyn Decoder> {
+        Box::new(RowDecoder::new(&self.columns(), &self.time))
+    }
+
+    fn problem_of_time(&self) -> Option<String> {
         let TimeField { field, .. } = &self.time;
         match self.fields.get(field) {
             Some(FieldType::Int | FieldType::Float) => None,
@@ -65,17 +70,40 @@ impl JsonConfig {
             None => Some(format!("time: \"{field}\" is not among the fields")),
         }
     }
+}
 
-    pub(crate) fn state_shape(&self) -> String {
+impl SourceSettings for JsonConfig {
+    fn outputs(&self) -> Outputs {
+        &[("", RecordKind::Rows), ("errors", RecordKind::Rows)]
+    }
+
+    fn schema(&self) -> Option<SchemaRef> {
+        Some(self.columns())
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let common = problems_in_time(self.max_delay, self.idle_timeout, self.speed);
+        self.problem_of_time().into_iter().chain(common).collect()
+    }
+
+    fn transport(&self) -> Option<&Transport> {
+        Some(&self.transport)
+    }
+
+    fn decoder(&self) -> Option<Box<dyn Decoder>> {
+        Some(self.new_decoder())
+    }
+
+    fn state_shape(&self) -> String {
         self.transport.state_shape(&format!("json {:?} by {}", self.fields, self.time.field))
     }
 
-    pub(crate) fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
+    fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
         self.transport.open(&Ingress {
             context,
             by_sender: false,
             names: LinkNames::default(),
-            schema: Some(self.schema()),
+            schema: Some(self.columns()),
             speed: self.speed,
             clock: Some(Clock::Device),
             max_delay: self.max_delay,
@@ -83,11 +111,7 @@ impl JsonConfig {
             calendar: true,
             idle_timeout: self.idle_timeout,
             registry: None,
-            decoder: &|| self.decoder(),
+            decoder: &|| self.new_decoder(),
         })
-    }
-
-    pub(crate) fn decoder(&self) -> Box<dyn Decoder> {
-        Box::new(RowDecoder::new(&self.schema(), &self.time))
     }
 }

@@ -1,9 +1,10 @@
 //! The settings of sources.
 
-mod checks;
+pub(crate) mod checks;
 pub(crate) mod csi;
 pub(crate) mod json;
 pub(crate) mod poses;
+pub(crate) mod settings;
 
 use schemas::TimeSpan;
 

@@ -1,9 +1,11 @@
 //! The `poses` source.
 
 use schemars::JsonSchema;
-use schemas::TimeSpan;
+use schemas::{RecordKind, TimeSpan};
 use serde::Deserialize;
 
+use crate::config::checks::problems_in_time;
+use crate::config::settings::{Outputs, SourceSettings};
 use crate::config::{default_idle_timeout, default_max_ahead};
 use crate::formats::poses::{AvroPoses, JsonPoses, PoseFormat};
 use crate::partitions::ingress::Ingress;
@@ -36,8 +38,7 @@ pub struct PosesConfig {
 }
 
 impl PosesConfig {
-    /// Returns a problem of the settings, if there is one.
-    pub fn problem(&self) -> Option<String> {
+    fn problem_of_transport(&self) -> Option<String> {
         let problem = self.transport.is_stream() && self.registry().is_some();
         problem.then(|| "transport: avro comes in messages, so not in a stream of bytes".to_owned())
     }
@@ -49,11 +50,37 @@ impl PosesConfig {
         }
     }
 
-    pub(crate) fn state_shape(&self) -> String {
+    fn new_decoder(&self) -> Box<dyn Decoder> {
+        match self.format {
+            PoseFormat::Json => Box::new(JsonPoses),
+            PoseFormat::Avro { .. } => Box::<AvroPoses>::default(),
+        }
+    }
+}
+
+impl SourceSettings for PosesConfig {
+    fn outputs(&self) -> Outputs {
+        &[("", RecordKind::Pose), ("errors", RecordKind::Rows)]
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let common = problems_in_time(self.max_delay, self.idle_timeout, self.speed);
+        self.problem_of_transport().into_iter().chain(common).collect()
+    }
+
+    fn state_shape(&self) -> String {
         self.transport.state_shape("poses")
     }
 
-    pub(crate) fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
+    fn transport(&self) -> Option<&Transport> {
+        Some(&self.transport)
+    }
+
+    fn decoder(&self) -> Option<Box<dyn Decoder>> {
+        Some(self.new_decoder())
+    }
+
+    fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
         self.transport.open(&Ingress {
             context,
             by_sender: false,
@@ -66,14 +93,7 @@ impl PosesConfig {
             calendar: true,
             idle_timeout: self.idle_timeout,
             registry: self.registry(),
-            decoder: &|| self.decoder(),
+            decoder: &|| self.new_decoder(),
         })
-    }
-
-    pub(crate) fn decoder(&self) -> Box<dyn Decoder> {
-        match self.format {
-            PoseFormat::Json => Box::new(JsonPoses),
-            PoseFormat::Avro { .. } => Box::<AvroPoses>::default(),
-        }
     }
 }

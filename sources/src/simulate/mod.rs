@@ -9,19 +9,24 @@ mod scene;
 mod script;
 mod simulator;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use schemars::JsonSchema;
-use schemas::TimeSpan;
+use schemas::{RecordKind, TimeSpan};
 use serde::Deserialize;
 
 use crate::arrival_clock::unix_ns;
+use crate::config::checks::problem_of_speed;
+use crate::config::settings::{Outputs, SourceSettings};
 use crate::partitions::pace::Paced;
-use crate::{Partition, SourceContext, SourceError, Speed};
+use crate::{Decoder, Partition, SourceContext, SourceError, Speed, Transport};
 
 pub use crate::simulate::scene::Scene;
 pub use crate::simulate::simulator::Simulator;
+
+/// Within the range of nanoseconds since the Unix epoch in 64 bits.
+const MAX_START_S: i64 = 8_000_000_000;
 
 /// Time steps in one poll at full speed.
 const STEPS_PER_POLL: usize = 32;
@@ -45,14 +50,40 @@ pub struct SimulateConfig {
     pub seed: Option<u64>,
 }
 
-impl SimulateConfig {
-    /// Loads the scene.
-    ///
-    /// # Errors
-    ///
-    /// [`SourceError`] if it cannot be read or is not a scene.
+impl SourceSettings for SimulateConfig {
+    fn outputs(&self) -> Outputs {
+        &[("", RecordKind::Csi), ("truth", RecordKind::Pose)]
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let start_s = self.starts_at_s.filter(|start_s| !(0..=MAX_START_S).contains(start_s));
+        let start = start_s
+            .map(|start_s| format!("starts_at_s must be from 0 to {MAX_START_S}, not {start_s}"));
+        start.into_iter().chain(problem_of_speed(self.speed)).collect()
+    }
+
+    fn state_shape(&self) -> String {
+        format!("simulate 3, {}", self.scene.display())
+    }
+
+    fn transport(&self) -> Option<&Transport> {
+        None
+    }
+
+    fn decoder(&self) -> Option<Box<dyn Decoder>> {
+        None
+    }
+
+    fn input_file(&self) -> Option<(&'static str, &Path)> {
+        Some(("scene", &self.scene))
+    }
+
+    fn origin(&self) -> String {
+        format!("scene {}", self.scene.display())
+    }
+
     #[expect(clippy::disallowed_methods, reason = "sources read the clock")]
-    pub(crate) fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
+    fn open(&self, context: &SourceContext<'_>) -> Result<Vec<Partition>, SourceError> {
         let mut scene = Scene::load(&context.directory.join(&self.scene))?;
         scene.seed = self.seed.unwrap_or(scene.seed);
         let starts_at_ns = match self.starts_at_s {

@@ -129,17 +129,12 @@ impl Plan {
             diagnostics
                 .push(Diagnostic::new(0..0, "the pipeline has no sink: expected [sinks.NAME]"));
         }
-        for source in &pipeline.sources {
-            diagnostics.extend(source.diagnostic("source", source.config.problem()));
-        }
         let streams = streams(&pipeline);
         for operator in &pipeline.operators {
-            diagnostics.extend(operator.diagnostic("operator", operator.config.problem()));
             let takes = operator.config.input();
             check_inputs(&operator.name, takes, &operator.inputs, &streams, &mut diagnostics);
         }
         for sink in &pipeline.sinks {
-            diagnostics.extend(sink.diagnostic("sink", sink.config.problem()));
             check_inputs(&sink.name, None, &sink.inputs, &streams, &mut diagnostics);
         }
         diagnostics.extend(tables::diagnostics(&pipeline, &streams));
@@ -197,6 +192,17 @@ impl Plan {
     pub(crate) fn number_of(&self, name: &str) -> u32 {
         let number = self.components().iter().position(|(component, _)| *component == name);
         number.expect("it is a component of the plan") as u32
+    }
+
+    /// Returns the sources and operators none of whose streams is an input.
+    pub fn unread(&self) -> Vec<&str> {
+        let of_operators = self.operators.iter().flat_map(|operator| &operator.inputs);
+        let of_sinks = self.sinks.iter().flat_map(|sink| &sink.inputs);
+        let inputs = of_operators.chain(of_sinks).map(|input| input.component.as_str());
+        let read: BTreeSet<_> = inputs.collect();
+        let sources = self.sources.iter().map(|source| source.name.as_str());
+        let operators = self.operators.iter().map(|operator| operator.name.as_str());
+        sources.chain(operators).filter(|name| !read.contains(name)).collect()
     }
 
     /// Returns every stream of the plan with the kind of its records.
@@ -332,19 +338,20 @@ fn columns(
             continue;
         };
         let Some(input) = schemas.first().cloned() else { continue };
-        let mut diagnostic = |text: String| {
-            let text = format!("\"{}\": {text}", operator.name);
-            diagnostics.push(Diagnostic::new(operator.name_at.clone(), text));
-        };
         if let Some(nth) = schemas.iter().position(|schema| *schema != input) {
-            diagnostic(format!("\"{}\" has other columns than \"{}\"", inputs[nth], inputs[0]));
+            let (name, input, first) = (&operator.name, &inputs[nth], &inputs[0]);
+            let text =
+                format!("operator \"{name}\": \"{input}\" has other columns than \"{first}\"");
+            diagnostics.push(Diagnostic::new(operator.inputs[nth].1.clone(), text));
         }
         match config.schema(&input) {
             Ok(schema) => {
                 columns.insert(StreamName::new(&operator.name, ""), schema);
                 columns.insert(StreamName::new(&operator.name, "late"), input);
             }
-            Err(error) => diagnostic(error.to_string()),
+            Err(error) => {
+                diagnostics.extend(operator.diagnostics("operator", vec![error.to_string()]));
+            }
         }
     }
     if diagnostics.is_empty() { Ok(columns) } else { Err(diagnostics) }

@@ -184,18 +184,18 @@ fn columns_are_followed_from_end_to_end() {
         (
             "key = [\"device\"]",
             "key = [\"devices\"]",
-            "flat.toml:10:12: \"seconds\": no column \"devices\": expected one of at_ms, device",
+            "flat.toml:13:7: operator \"seconds\": key: no column \"devices\": expected one of at_ms, device",
         ),
         (
             "max(n)",
             "max(m)",
-            "flat.toml:17:12: \"minutes\": no column \"m\": expected one of device, \
+            "flat.toml:21:14: operator \"minutes\": aggregates: no column \"m\": expected one of device, \
              window_start_ns, window_end_ns, n",
         ),
         (
             "[\"seconds\"]",
             "[\"seconds\", \"poses\"]",
-            "flat.toml:17:12: \"minutes\": \"poses\" has other columns than \"seconds\"",
+            "flat.toml:19:22: operator \"minutes\": \"poses\" has other columns than \"seconds\"",
         ),
         (
             "field = \"at_ms\"",

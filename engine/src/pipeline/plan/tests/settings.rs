@@ -45,7 +45,7 @@ fn settings_of_operators_that_cannot_work_are_refused() {
         (
             "motion",
             "calibration = \"2 days\"",
-            "calibration must be from \"0s\" to \"1day\", not \"2days\"",
+            "calibration must be from \"1ms\" to \"1day\", not \"2days\"",
         ),
         ("motion", "calibration = nan", "invalid type: number `NaN`"),
         ("motion", "report_every = \"2 days\"", "report_every must be"),
@@ -63,7 +63,7 @@ fn settings_of_operators_that_cannot_work_are_refused() {
         ),
         ("windows", "window = \"tumbling\"", "invalid type: name without settings"),
         ("motion", "threshold = -0.5", "threshold must be"),
-        ("motion", "window_frames = 100001", "window_frames must be at most 100000"),
+        ("motion", "window_frames = 100001", "window_frames must be from 1 to 100000, not"),
         ("infer", "every = \"0s\"", "every must be from \"1ms\" to \"1day\", not \"0s\""),
         ("infer", "every = \"-1s\"", "invalid value"),
         ("track", "max_distance_m = -1.2", "max_distance_m must be"),
@@ -110,7 +110,7 @@ fn old_names_of_durations_are_accepted() {
     let octal = old.replace("max_delay_ms = 20.5", "max_delay_ms = 0o777777777777");
     assert!(diagnostics(&octal).contains("max_delay must be at most \"1day\", not \"2years"));
     for (settings, expected) in [
-        ("calibration_s = 100000", "calibration must be from \"0s\" to \"1day\", not \"1day 3h"),
+        ("calibration_s = 100000", "calibration must be from \"1ms\" to \"1day\", not \"1day 3h"),
         ("calibration_s = -1", "invalid type: number `-1`, expected a length of time"),
         ("report_every_s = nan", "invalid type: number `NaN`, expected a length of time"),
         ("calibration_s = 1\ncalibration = \"1s\"", "unknown field `calibration_s`"),
@@ -130,4 +130,41 @@ fn settings_at_their_limits_are_taken() {
     }
     let sliding = r#"sliding = { length = "10s", every = "1ms" }"#;
     assert_eq!(diagnostics(&ROWS.replace(r#"tumbling = { length = "60s" }"#, sliding)), "none");
+}
+
+#[test]
+fn every_mistake_of_a_component_is_found_at_once() {
+    let text = GOOD.replace(
+        "type = \"motion\"\n",
+        "type = \"motion\"\nwindow_frames = \"many\"\ncolour = \"red\"\ncalibration = \"0s\"\nreport_every = \"2days\"\n",
+    );
+    let found = diagnostics(&text);
+    for expected in [
+        "flat.toml:16:17: operator \"motion\": invalid type: text \"many\"",
+        "flat.toml:17:1: operator \"motion\": unknown field `colour`",
+        "flat.toml:18:15: operator \"motion\": calibration must be from",
+        "flat.toml:19:16: operator \"motion\": report_every must be from",
+    ] {
+        assert!(found.contains(expected), "{expected}: {found}");
+    }
+    // A required setting with a wrong value is not missing, too.
+    let found = diagnostics(&GOOD.replace("format = \"intel5300\"", "format = 5"));
+    assert!(found.contains("flat.toml:7:10: source \"living\": "), "{found}");
+    assert!(!found.contains("missing"), "{found}");
+}
+
+#[test]
+fn windows_with_gaps_are_refused() {
+    let sliding = r#"sliding = { length = "10s", every = "11s" }"#;
+    let found = diagnostics(&ROWS.replace(r#"tumbling = { length = "60s" }"#, sliding));
+    assert!(found.contains("every must be at most \"10s\", not \"11s\""), "{found}");
+}
+
+#[test]
+fn components_that_nothing_reads_are_listed() {
+    let unread = format!("{GOOD}[operators.odd]\ntype = \"motion\"\ninputs = [\"clean\"]\n");
+    let plan = Plan::parse(Path::new("flat.toml"), &unread).expect("it is valid");
+    assert_eq!(plan.unread(), ["odd"]);
+    let plan = Plan::parse(Path::new("flat.toml"), GOOD).expect("it is valid");
+    assert!(plan.unread().is_empty());
 }
