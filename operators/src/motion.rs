@@ -98,6 +98,31 @@ pub trait DetectMotion<'scope> {
     /// Motion is "unknown" until the window is full and the threshold is known. State: the window of each
     /// link, on the worker that the link hashes to. A link without frames for a day expires, and is
     /// calibrated again.
+    ///
+    /// ```
+    /// use num_complex::Complex32;
+    /// use operators::{Context, DetectMotion, MotionConfig};
+    /// use schemas::{CsiBatch, CsiFrame, CsiLayout, Link, Motion, SourceKind};
+    /// use timely::dataflow::operators::{Inspect, ToStream};
+    ///
+    /// let layout = CsiLayout { n_rx: 1, n_tx: 1, subcarriers: vec![-1, 1], ..CsiLayout::default() };
+    /// let mut batch = CsiBatch::new(Link::default(), layout.into(), SourceKind::Live);
+    /// for (nth, amplitude) in [10.0, 10.1, 10.0, 14.0].into_iter().enumerate() {
+    ///     batch.iq.extend([Complex32::new(10.0, 0.0), Complex32::new(amplitude, 0.0)]);
+    ///     let captured_at_ns = nth as i64 * 10_000_000;
+    ///     batch.push_scalars(CsiFrame { captured_at_ns, ..CsiFrame::default() })?;
+    /// }
+    /// let config: MotionConfig = serde_json::from_str(r#"{ "window_frames": 3, "threshold": 0.5 }"#)?;
+    /// let (to, found) = std::sync::mpsc::channel();
+    /// timely::example(move |scope| {
+    ///     let frames = vec![batch].to_stream(scope).container::<Vec<_>>();
+    ///     let reports = frames.detect_motion(config, Context::detached("motion"));
+    ///     reports.inspect(move |report| to.send(report.motion).unwrap());
+    /// });
+    /// let found: Vec<_> = found.iter().collect();
+    /// assert_eq!(found, [Motion::Unknown, Motion::Still, Motion::Moving]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn detect_motion(
         self,
         config: MotionConfig,

@@ -63,6 +63,31 @@ pub trait SanitizePhase {
     /// The conjugate product multiplies amplitudes and has one antenna less; it drops and counts frames of
     /// one antenna. The other methods keep the amplitudes. Fits ignore subcarriers without a signal. No
     /// state; frames are not delayed.
+    ///
+    /// ```
+    /// use num_complex::Complex32;
+    /// use operators::{Context, SanitizePhase, SanitizePhaseConfig};
+    /// use schemas::{CsiBatch, CsiFrame, CsiLayout, Link, SourceKind};
+    /// use timely::dataflow::operators::{Inspect, ToStream};
+    ///
+    /// let layout = CsiLayout { n_rx: 1, n_tx: 1, subcarriers: vec![-1, 0, 1], ..CsiLayout::default() };
+    /// let mut batch = CsiBatch::new(Link::default(), layout.into(), SourceKind::Live);
+    /// // A clock that is not synchronised turns the phases by a slope and an offset.
+    /// batch.iq.extend([0.2, 0.5, 0.8].map(|phase| Complex32::from_polar(2.0, phase)));
+    /// batch.push_scalars(CsiFrame::default())?;
+    ///
+    /// let config: SanitizePhaseConfig = serde_json::from_str(r#"{ "method": "linear_fit" }"#)?;
+    /// let (to, sanitized) = std::sync::mpsc::channel();
+    /// timely::example(move |scope| {
+    ///     let frames = vec![batch].to_stream(scope).container::<Vec<_>>();
+    ///     let sanitized = frames.sanitize_phase(config, Context::detached("sanitize").component);
+    ///     sanitized.inspect(move |batch| to.send(batch.clone()).unwrap());
+    /// });
+    /// for value in sanitized.iter().next().expect("a batch").iq {
+    ///     assert!((value - Complex32::new(2.0, 0.0)).norm() < 1e-5);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     fn sanitize_phase(self, config: SanitizePhaseConfig, component: Component) -> Self;
 }

@@ -102,6 +102,32 @@ pub trait Activities<'scope> {
     /// Windows are aligned to the Unix epoch; a frame belongs to the window of its tick. State: a few seconds
     /// of each person, on the worker that the site hashes to. The state of a person is removed after two
     /// windows without a frame of the person.
+    ///
+    /// ```
+    /// use operators::{Activities, ActivityConfig, Context};
+    /// use schemas::{Activity, BoundingBox, Person, PoseFrame, Record, SitePosition};
+    /// use timely::dataflow::operators::{Inspect, ToStream};
+    ///
+    /// // Ten frames of a person who is upright and does not move.
+    /// let frames: Vec<_> = (0..10).map(|nth| {
+    ///     let position = Some(SitePosition { x_m: 1.0, y_m: 1.0 });
+    ///     let bounding_box = BoundingBox { height: 0.9, ..BoundingBox::default() };
+    ///     let persons = vec![Person { id: "p1".to_owned(), position, bounding_box, ..Person::default() }];
+    ///     PoseFrame { captured_at_ns: nth * 100_000_000, persons, ..PoseFrame::default() }
+    /// }).collect();
+    /// let config: ActivityConfig = serde_json::from_str(r#"{ "window": "1s" }"#)?;
+    /// let (to, windows) = std::sync::mpsc::channel();
+    /// timely::example(move |scope| {
+    ///     let frames = frames.to_stream(scope).container::<Vec<_>>();
+    ///     frames.activities(config, Context::detached("activity")).inspect(move |record| {
+    ///         if let Record::Activity(window) = record {
+    ///             to.send((window.subject.clone(), window.activity)).unwrap();
+    ///         }
+    ///     });
+    /// });
+    /// assert_eq!(windows.iter().collect::<Vec<_>>(), [("p1".to_owned(), Activity::Standing)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn activities(
         self,
         config: ActivityConfig,

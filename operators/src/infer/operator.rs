@@ -20,6 +20,44 @@ pub trait InferPoses<'scope> {
     /// nothing until every receiver of the model has a window of frames. State: two seconds of frames of each
     /// receiver, on the worker that the site hashes to. A site expires after an hour without frames. People
     /// have no identity yet.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use std::sync::Arc;
+    ///
+    /// use num_complex::Complex32;
+    /// use operators::{Context, InferPoses, Model};
+    /// use schemas::{CsiBatch, CsiFrame, CsiLayout, Link, SourceKind, TimeSpan};
+    /// use timely::dataflow::operators::{Inspect, ToStream};
+    ///
+    /// let model = Arc::new(Model::load(Path::new("../models/flat.safetensors"))?);
+    /// let geometry = model.card().layout.geometry.clone();
+    /// let mut batches = Vec::new();
+    /// for receiver in &geometry.receivers {
+    ///     let n_rx = receiver.antennas_m.len() as u16;
+    ///     let subcarriers = geometry.subcarriers.clone();
+    ///     let layout = CsiLayout { n_rx, n_tx: 1, subcarriers, ..CsiLayout::default() };
+    ///     let link = Link { receiver: receiver.name.clone(), ..Link::default() };
+    ///     let n_values = layout.n_values();
+    ///     let mut batch = CsiBatch::new(link, layout.into(), SourceKind::Live);
+    ///     // Three seconds of an empty room at 50 frames a second.
+    ///     for nth in 0..150 {
+    ///         batch.iq.extend(vec![Complex32::new(1.0, 0.0); n_values]);
+    ///         let captured_at_ns = nth * 20_000_000;
+    ///         batch.push_scalars(CsiFrame { captured_at_ns, ..CsiFrame::default() })?;
+    ///     }
+    ///     batches.push(batch);
+    /// }
+    /// let (to, times_ns) = std::sync::mpsc::channel();
+    /// timely::example(move |scope| {
+    ///     let batches = batches.to_stream(scope).container::<Vec<_>>();
+    ///     let every = TimeSpan::from_ms(100);
+    ///     let poses = batches.infer_poses(model, every, Context::detached("infer"));
+    ///     poses.inspect(move |frame| to.send(frame.captured_at_ns).unwrap());
+    /// });
+    /// assert_eq!(times_ns.iter().collect::<Vec<_>>(), [2_980_000_000]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn infer_poses(
         self,
         model: Arc<Model>,

@@ -89,6 +89,31 @@ pub trait Track<'scope> {
     /// Ids count from 1 within a site and source. People without a position are not tracked, and count as
     /// dropped. State: the tracks of each site and source, on the worker they hash to. Ids start again at 1
     /// after a day without frames.
+    ///
+    /// ```
+    /// use operators::{Context, Track, TrackConfig};
+    /// use schemas::{Person, PoseFrame, SitePosition};
+    /// use timely::dataflow::operators::{Inspect, ToStream};
+    ///
+    /// // One person, who is seen in three frames, and walks.
+    /// let frames: Vec<_> = [0.0, 0.1, 0.2].into_iter().zip(0..).map(|(x_m, nth)| {
+    ///     let position = Some(SitePosition { x_m, y_m: 0.0 });
+    ///     let persons = vec![Person { position, ..Person::default() }];
+    ///     PoseFrame { captured_at_ns: nth * 100_000_000, persons, ..PoseFrame::default() }
+    /// }).collect();
+    /// let config: TrackConfig = serde_json::from_str(r#"{ "confirm_frames": 2 }"#)?;
+    /// let (to, ids) = std::sync::mpsc::channel();
+    /// timely::example(move |scope| {
+    ///     let frames = frames.to_stream(scope).container::<Vec<_>>();
+    ///     let tracked = frames.track(config, Context::detached("track"));
+    ///     tracked.inspect(move |frame| {
+    ///         to.send(frame.persons.iter().map(|person| person.id.clone()).collect()).unwrap();
+    ///     });
+    /// });
+    /// let ids: Vec<Vec<String>> = ids.iter().collect();
+    /// assert_eq!(ids, [vec![], vec!["p1"], vec!["p1"]]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     fn track(self, config: TrackConfig, context: Context<'scope>) -> Self;
 }

@@ -157,6 +157,45 @@ pub trait Windows<'scope> {
     /// the order of their keys. State: the accumulators of each open window, on the worker that the key
     /// hashes to. If one of 32 buckets has more than 4096 keys, the windows of the keys that were idle
     /// longest are dropped and counted.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use arrow::array::{Float64Array, StringArray};
+    /// use arrow::record_batch::RecordBatch;
+    /// use operators::{Context, Windows, WindowsConfig};
+    /// use schemas::Rows;
+    /// use timely::dataflow::operators::{Inspect, ToStream};
+    ///
+    /// let batch = RecordBatch::try_from_iter([
+    ///     ("room", Arc::new(StringArray::from(vec!["hall", "hall", "kitchen"])) as _),
+    ///     ("celsius", Arc::new(Float64Array::from(vec![20.0, 22.0, 18.0])) as _),
+    /// ])?;
+    /// let rows = Rows {
+    ///     stream: "sensors".to_owned(),
+    ///     partition: "0".to_owned(),
+    ///     sequence: 0,
+    ///     times_ns: vec![0, 500_000_000, 0],
+    ///     batch,
+    /// };
+    /// let config: WindowsConfig = serde_json::from_str(
+    ///     r#"{ "key": ["room"], "window": { "tumbling": { "length": "1s" } },
+    ///         "aggregates": { "mean": "mean(celsius)" } }"#,
+    /// )?;
+    /// let columns = config.schema(&rows.schema())?;
+    /// let (to, windows) = std::sync::mpsc::channel();
+    /// timely::example(move |scope| {
+    ///     let rows = vec![rows].to_stream(scope).container::<Vec<_>>();
+    ///     let windows = rows.windows(&config, columns, Context::detached("rooms"));
+    ///     windows.inspect(move |rows| to.send(rows.clone()).unwrap());
+    /// });
+    /// let mut lines = Vec::new();
+    /// for rows in windows {
+    ///     rows.write_json_lines(&mut lines)?;
+    /// }
+    /// assert_eq!(String::from_utf8(lines)?, "");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn windows(
         self,
         config: &WindowsConfig,

@@ -110,6 +110,32 @@ pub trait Zones<'scope> {
     /// zone is the first by name. State: positions, on the worker that the site hashes to; the operator
     /// computes everything else from them. The people of a source leave after an hour without its frames,
     /// with the next frame of the site at the latest.
+    ///
+    /// ```
+    /// use operators::{Context, Zone, ZoneConfig, Zones};
+    /// use schemas::{Person, PoseFrame, Record, SitePosition};
+    /// use timely::dataflow::operators::{Inspect, ToStream};
+    ///
+    /// let config: ZoneConfig = serde_json::from_str(
+    ///     r#"{ "site": "flat", "coordinates": [[0, 0], [4, 0], [4, 3], [0, 3]] }"#,
+    /// )?;
+    /// let zones = vec![(Zone::new("kitchen", &config), 0, 1)];
+    /// let position = Some(SitePosition { x_m: 1.0, y_m: 1.0 });
+    /// let persons = vec![Person { id: "p1".to_owned(), position, ..Person::default() }];
+    /// let frame = PoseFrame { site: "flat".to_owned(), persons, ..PoseFrame::default() };
+    /// let (to, counts) = std::sync::mpsc::channel();
+    /// timely::example(move |scope| {
+    ///     let frames = vec![frame].to_stream(scope).container::<Vec<_>>();
+    ///     let zones = zones.to_stream(scope).container::<Vec<_>>();
+    ///     frames.zones(zones, Context::detached("zones")).inspect(move |record| {
+    ///         if let Record::Occupancy(occupancy) = record {
+    ///             to.send((occupancy.zone.clone(), occupancy.count)).unwrap();
+    ///         }
+    ///     });
+    /// });
+    /// assert_eq!(counts.iter().collect::<Vec<_>>(), [("kitchen".to_owned(), 1)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn zones(
         self,
         zones: StreamVec<'scope, Tick, ZoneDifference>,
