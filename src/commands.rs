@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use engine::{Cluster, CsiFormat, Plan, RunOptions, WhenAlive};
@@ -43,7 +43,7 @@ enum Command {
         /// The pipeline file.
         pipeline: PathBuf,
         /// Worker threads.
-        #[arg(short, long, default_value_t = 1)]
+        #[arg(short, long, default_value_t = 1, value_parser = workers())]
         workers: usize,
         /// Number of this process in the run, from 0.
         #[arg(long, requires = "hosts", default_value_t = 0)]
@@ -93,7 +93,7 @@ enum Command {
         #[arg(long, default_value = "127.0.0.1:8080", value_parser = listen_address)]
         listen: SocketAddr,
         /// Worker threads.
-        #[arg(short, long, default_value_t = 1)]
+        #[arg(short, long, default_value_t = 1, value_parser = workers())]
         workers: usize,
         /// Takes the demo over from a run that is alive.
         #[arg(long, conflicts_with = "standby")]
@@ -218,8 +218,8 @@ enum Command {
     },
     /// Prints the JSON Schema of pipeline files.
     Schema,
-    /// Prints completions for a shell, such as `fresnel completions bash >
-    /// ~/.local/share/bash-completion/completions/fresnel`.
+    /// Prints completions for a shell. For bash, write them to the file `fresnel` in
+    /// `~/.local/share/bash-completion/completions`, a folder that may have to be made first.
     Completions {
         /// The shell.
         shell: Shell,
@@ -425,6 +425,11 @@ fn validate(pipelines: &[PathBuf], directory: &Path) -> Result<()> {
         }
     }
     failure.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Accepts a number of worker threads.
+fn workers() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=1024)
 }
 
 fn completions(shell: Shell) -> Result<()> {

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use engine::RunError;
 use mimalloc::MiMalloc;
-use schemas::plain;
+use schemas::error_and_causes;
 
 use crate::commands::Arguments;
 use crate::logging::Logging;
@@ -81,10 +81,6 @@ fn exit_on_panic() {
 
 /// Prints an error to standard error, one cause a line.
 fn print_chain(error: &anyhow::Error) {
-    eprintln!("error: {}", plain(error.as_ref()));
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  caused by: {}", plain(error));
-        cause = error.source();
-    }
+    let words = error_and_causes(error.as_ref());
+    eprintln!("error: {}", words.join("\n  caused by: "));
 }

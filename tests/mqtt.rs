@@ -4,8 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use rumqttc::{Client, Event, MqttOptions, Outgoing, Packet, QoS};
-
 use crate::support::mosquitto::Mosquitto;
 use crate::support::{lines, process};
 
@@ -25,22 +23,12 @@ inputs = ["things"]
 path = "out.jsonl"
 "#;
 
-/// Publishes numbered messages, and waits until the broker has acknowledged them.
+/// Publishes numbered messages.
 fn publish(mosquitto: &Mosquitto, numbers: std::ops::Range<u64>) {
-    let options = MqttOptions::new("publisher", "127.0.0.1", mosquitto.port);
-    let (client, mut connection) = Client::new(options, 1000);
-    for number in numbers.clone() {
+    mosquitto.publish(numbers.map(|number| {
         let payload = format!("{{\"at_ms\":{},\"n\":{number}}}", 1_767_225_600_000 + number * 10);
-        let topic = format!("home/{}/seen", number % 3);
-        client.publish(topic, QoS::AtLeastOnce, false, payload).expect("room in the queue");
-    }
-    let mut n_missing = numbers.count();
-    while n_missing > 0 {
-        let event = connection.recv().expect("it is connected").expect("it answers");
-        n_missing -= usize::from(matches!(event, Event::Incoming(Packet::PubAck(_))));
-    }
-    client.disconnect().expect("room in the queue");
-    while !matches!(connection.recv(), Ok(Ok(Event::Outgoing(Outgoing::Disconnect))) | Err(_)) {}
+        (format!("home/{}/seen", number % 3), payload)
+    }));
 }
 
 /// Returns the numbers that were written, sorted.

@@ -1,7 +1,8 @@
 //! Contract tests of sources: a replay from a position returns the same records at the same ticks.
 
 use std::fs;
-use std::net::UdpSocket;
+use std::io::Write as _;
+use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::kafka::Kafka;
+use crate::support::mosquitto::Mosquitto;
+use crate::support::serial::Board;
 use crate::support::{capture, port, wait};
 
 /// Number of rows of [`rows`], each in a tick of its own.
@@ -192,15 +195,73 @@ pub(crate) fn journals_keep_the_contract() {
     let growing = Origin::new(&json_source(&json!({ "follow": "rows.jsonl" })), Some(N_ROWS - 1));
     write_rows(growing.folder.path());
     keeps_the_contract(&growing, || {});
+}
+
+pub(crate) fn datagrams_keep_the_contract() {
     let address = format!("127.0.0.1:{}", port::free());
-    let udp = Origin::new(&json_source(&json!({ "udp": address })), Some(N_ROWS - 1));
+    datagrams_to(&address, &json!({ "udp": address }));
+}
+
+pub(crate) fn interfaces_keep_the_contract() {
+    let port = port::free();
+    let transport = json!({ "interface": { "name": "lo", "port": port } });
+    datagrams_to(&format!("127.0.0.1:{port}"), &transport);
+}
+
+fn datagrams_to(address: &str, transport: &Value) {
+    let origin = Origin::new(&json_source(transport), Some(N_ROWS - 1));
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let rows = rows();
     // The buffer of a socket may be small.
     let mut unsent = rows.chunks(20);
-    keeps_the_contract(&udp, || {
+    keeps_the_contract(&origin, || {
         for row in unsent.next().into_iter().flatten() {
-            socket.send_to(row.as_bytes(), &address).expect("it listens");
+            // Nobody may be bound to the port.
+            let _ = socket.send_to(row.as_bytes(), address);
+        }
+    });
+}
+
+pub(crate) fn connections_keep_the_contract() {
+    let address = format!("127.0.0.1:{}", port::free());
+    let origin = Origin::new(&json_source(&json!({ "tcp": address })), Some(N_ROWS - 1));
+    let mut device = None;
+    let lines = rows().join("\n") + "\n";
+    // The pieces do not match the lines.
+    let mut unsent = lines.as_bytes().chunks(1009);
+    keeps_the_contract(&origin, || {
+        let device =
+            device.get_or_insert_with(|| TcpStream::connect(&address).expect("it listens"));
+        if let Some(bytes) = unsent.next() {
+            device.write_all(bytes).expect("it reads");
+        }
+    });
+}
+
+pub(crate) fn serial_ports_keep_the_contract() {
+    let mut board = Board::start();
+    let transport = json!({ "serial": { "path": board.port, "baud": 115_200 } });
+    let origin = Origin::new(&json_source(&transport), Some(N_ROWS - 1));
+    let lines = rows().join("\n") + "\n";
+    let mut unsent = lines.as_bytes().chunks(1009);
+    keeps_the_contract(&origin, || {
+        if let Some(bytes) = unsent.next() {
+            board.send(bytes);
+        }
+    });
+}
+
+pub(crate) fn mqtt_keeps_the_contract() {
+    let mosquitto = Mosquitto::start();
+    let transport =
+        json!({ "mqtt": { "host": "127.0.0.1", "port": mosquitto.port, "topic": "rows" } });
+    let origin = Origin::new(&json_source(&transport), Some(N_ROWS - 1));
+    let mut unsent = Some(rows());
+    keeps_the_contract(&origin, || {
+        // The broker keeps messages for a session that exists.
+        let has_session = |_: &mut _| mosquitto.n_packets("Received SUBSCRIBE") > 0;
+        if let Some(rows) = unsent.take_if(has_session) {
+            mosquitto.publish(rows.into_iter().map(|row| ("rows".to_owned(), row)));
         }
     });
 }

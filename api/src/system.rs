@@ -154,6 +154,8 @@ struct Load {
     late: u64,
     /// Records that were dropped, for any reason.
     dropped: u64,
+    /// Records that were dropped, by reason.
+    dropped_by_reason: BTreeMap<&'static str, u64>,
     /// Records that the component sent to other components.
     sent: u64,
     /// Approximate bytes of the records that the component sent.
@@ -185,6 +187,7 @@ pub(crate) async fn performance(State(app): State<App>) -> Json<Performance> {
             records: counts.records,
             late: counts.late,
             dropped: counts.dropped.values().sum(),
+            dropped_by_reason: counts.dropped.clone(),
             sent: counts.sent,
             sent_bytes: counts.sent_bytes,
             busy_seconds: counts.busy.as_secs_f64(),

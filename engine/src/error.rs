@@ -87,6 +87,13 @@ pub enum RunError {
         names(.0), mismatches(.0), flags(.0)
     )]
     State(Vec<Mismatch>),
+    /// The saved state does not fit the pipeline, which has ended.
+    #[error(
+        "the saved state of {} does not fit: {}; the pipeline has ended, so only --fresh starts it anew (with \
+         --clear without its earlier output)",
+        names(.0), mismatches(.0)
+    )]
+    StateOfEnded(Vec<Mismatch>),
     /// The upper of a sink is behind its upper in the checkpoint: the sink has lost committed records.
     #[error(
         "sink {name:?} holds everything before tick {upper}, but it held everything before \

@@ -2,23 +2,28 @@
 
 use std::error::Error;
 
-/// Returns an error and its causes on one line. A cause that its effect repeats, and the system's number of an
-/// error, are left out.
+/// Returns an error and its causes on one line.
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
-    let (mut text, mut next) = (plain(error), error.source());
-    while let Some(cause) = next {
-        let words = plain(cause);
-        if !text.ends_with(&words) {
-            text = format!("{text}: {words}");
-        }
-        next = cause.source();
-    }
-    text
+    error_and_causes(error).join(": ")
 }
 
-/// Returns an error without its causes; `io::Error` adds ` (os error 111)` to its words.
-pub fn plain(error: &dyn Error) -> String {
-    let text = error.to_string();
+/// Returns an error and its causes. A cause that its effect repeats is left out, and so is the number that the
+/// system has for an error.
+pub fn error_and_causes(error: &(dyn Error + 'static)) -> Vec<String> {
+    let mut words = Vec::<String>::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let of_this = without_number(error.to_string());
+        if !words.last().is_some_and(|effect| effect.ends_with(&of_this)) {
+            words.push(of_this);
+        }
+        next = error.source();
+    }
+    words
+}
+
+/// `io::Error` adds ` (os error 111)` to its words.
+fn without_number(text: String) -> String {
     let Some((before, after)) = text.split_once(" (os error ") else { return text };
     let Some((_number, rest)) = after.split_once(')') else { return text };
     format!("{before}{rest}")

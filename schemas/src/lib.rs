@@ -23,7 +23,7 @@ mod time_span;
 
 pub use crate::activity::{Activity, ActivityWindow};
 pub use crate::csi::{CsiBatch, CsiFrame, CsiLayout, LayoutMismatch, Link, flat_complex};
-pub use crate::error_chain::{error_chain, plain};
+pub use crate::error_chain::{error_and_causes, error_chain};
 pub use crate::event::{Event, EventId, EventType};
 pub use crate::geometry::{ReceiverGeometry, SPEED_OF_LIGHT_M_S, SUBCARRIER_HZ, SiteGeometry};
 pub use crate::hash::{stable_hash, stable_hash_bytes};

@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use registry::RegistryError;
 use schemas::TableError;
 
+use crate::kafka::connection::no_answer;
 use crate::rejected::{NO_COLUMN, NO_FORM};
 
 /// A failure of a sink. `Display` describes only this error; its cause is `source()`.
@@ -121,7 +122,7 @@ pub enum SinkError {
         source: RegistryError,
     },
     /// Brokers could not be reached, or rejected a request.
-    #[error("could not send to kafka at {brokers}")]
+    #[error("could not send to kafka at {brokers}{}", no_answer(source))]
     Kafka {
         /// The brokers, as in the pipeline file.
         brokers: String,

@@ -45,12 +45,13 @@ fn read(client: &Client) -> Result<Value> {
 fn table(loads: &[ComponentLoad]) -> String {
     let rows = loads.iter().map(ComponentLoad::cells);
     let mut text = String::new();
-    for [name, cells @ ..] in [HEADER.map(str::to_owned)].into_iter().chain(rows) {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{name:<16}");
-        for cell in cells {
-            let _ = write!(text, " {cell:>10}");
+    for [name, numbers @ .., reasons] in [HEADER.map(str::to_owned)].into_iter().chain(rows) {
+        let mut line = format!("{name:<16}");
+        for number in numbers {
+            // Writing to a string does not fail.
+            let _ = write!(line, " {number:>10}");
         }
+        text += format!("{line}  {reasons}").trim_end();
         text.push('\n');
     }
     text

@@ -49,7 +49,8 @@ impl Screen {
             let colour = if load.busy > BUSY { Color::Red } else { Color::Reset };
             Row::new(load.cells()).style(Style::new().fg(colour))
         });
-        let widths = [Constraint::Min(16)].into_iter().chain([Constraint::Length(11); 6]);
+        let widths = [Constraint::Min(16)].into_iter().chain([Constraint::Length(9); 8]);
+        let widths = widths.chain([Constraint::Min(24)]);
         let block = Block::bordered()
             .title(" fresnel top ")
             .title_bottom(Line::from(" q: quit   *: delays the others ").right_aligned());

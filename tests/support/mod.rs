@@ -14,5 +14,6 @@ pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod registry;
+pub(crate) mod serial;
 pub(crate) mod soak;
 pub(crate) mod wait;

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
+use rumqttc::{Client, Event, MqttOptions, Outgoing, Packet, QoS};
 use tempfile::TempDir;
 
 use crate::support::{port, wait};
@@ -45,6 +46,24 @@ impl Mosquitto {
             TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
         });
         mosquitto
+    }
+
+    /// Publishes messages, each a topic and a payload, and waits until the broker has acknowledged them.
+    pub(crate) fn publish(&self, messages: impl IntoIterator<Item = (String, String)>) {
+        let options = MqttOptions::new("publisher", "127.0.0.1", self.port);
+        let (client, mut connection) = Client::new(options, 1000);
+        let mut n_missing = 0;
+        for (topic, payload) in messages {
+            client.publish(topic, QoS::AtLeastOnce, false, payload).expect("room in the queue");
+            n_missing += 1;
+        }
+        while n_missing > 0 {
+            let event = connection.recv().expect("it is connected").expect("it answers");
+            n_missing -= usize::from(matches!(event, Event::Incoming(Packet::PubAck(_))));
+        }
+        client.disconnect().expect("room in the queue");
+        while !matches!(connection.recv(), Ok(Ok(Event::Outgoing(Outgoing::Disconnect))) | Err(_)) {
+        }
     }
 
     /// Returns the number of packets, sent or received, whose line in the log contains `description`.

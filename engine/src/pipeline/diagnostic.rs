@@ -1,9 +1,10 @@
 //! Errors in a pipeline file: the place, the problem, the expected value, and a suggestion.
 
 use std::fmt;
+use std::fs;
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::plain_words;
 
@@ -97,7 +98,11 @@ impl fmt::Display for PipelineError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (path, text, diagnostics) = match self {
             Self::Read { path, .. } => {
-                return write!(formatter, "could not read pipeline {}", path.display());
+                write!(formatter, "could not read pipeline {}", path.display())?;
+                return match similar_file(path) {
+                    Some(name) => write!(formatter, "; did you mean {name}?"),
+                    None => Ok(()),
+                };
             }
             Self::Invalid { path, text, diagnostics } => (path, text, diagnostics),
         };
@@ -116,6 +121,18 @@ impl fmt::Display for PipelineError {
         }
         Ok(())
     }
+}
+
+/// Returns the file beside a missing one that has the most similar name.
+fn similar_file(path: &Path) -> Option<String> {
+    if path.exists() {
+        return None;
+    }
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let files = fs::read_dir(folder).ok()?.flatten();
+    let names: Vec<_> = files.filter_map(|file| file.file_name().into_string().ok()).collect();
+    let found = closest(path.file_name()?.to_str()?, names.iter().map(String::as_str))?;
+    Some(path.with_file_name(found).display().to_string())
 }
 
 /// Returns the line and the column of a byte, both from 1; columns count characters.

@@ -62,7 +62,9 @@ fn fit(
     let changes = State { components: dropped }.into_removal();
     let mismatches = mismatches(plan, &checkpoint.state);
     if !mismatches.is_empty() {
-        return Err(RunError::State(mismatches));
+        let has_ended = checkpoint.progress == Progress::Ended;
+        let error = if has_ended { RunError::StateOfEnded } else { RunError::State };
+        return Err(error(mismatches));
     }
     match checkpoint.progress {
         Progress::Reached(tick) => tracing::info!(tick, "going on from a checkpoint"),

@@ -6,6 +6,7 @@ mod links;
 mod plot;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,18 @@ pub enum CaptureError {
     #[error("the format of {path:?} was not recognised: name it with --format")]
     Unknown {
         /// The file.
+        path: PathBuf,
+    },
+    /// The file has no content.
+    #[error("{path:?} is empty")]
+    NoContent {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder is not a capture, unless it is a recording, whose format must be named.
+    #[error("{path:?} is a folder: name a file in it, or the format of a recording with --format")]
+    Folder {
+        /// The folder.
         path: PathBuf,
     },
     /// The capture has no frame of the format that the user has named.
@@ -87,7 +100,7 @@ impl Capture {
     /// Opens a file or a recording. Without `format`, the first bytes of a file determine it; a recording
     /// needs it.
     fn open(path: &Path, format: Option<CsiFormat>) -> Result<Self, CaptureError> {
-        let unknown = || CaptureError::Unknown { path: path.to_owned() };
+        let unknown = || unknown(path);
         let is_named = format.is_some();
         let format = match format {
             None if path.is_dir() => return Err(unknown()),
@@ -119,6 +132,16 @@ impl Capture {
     /// Returns the number of dropped records, by reason.
     fn dropped(&self) -> &BTreeMap<&'static str, u64> {
         self.reader.dropped()
+    }
+}
+
+/// Returns the error of a capture whose format is not recognised.
+fn unknown(path: &Path) -> CaptureError {
+    let path = path.to_owned();
+    match fs::metadata(&path) {
+        Ok(found) if found.is_dir() => CaptureError::Folder { path },
+        Ok(found) if found.len() == 0 => CaptureError::NoContent { path },
+        _ => CaptureError::Unknown { path },
     }
 }
 

@@ -9,6 +9,7 @@
 //! Sources: Apache Kafka KIP-98 (transactions); `CloudEvents` 1.0, Kafka protocol binding, binary mode.
 
 mod avro;
+pub(crate) mod connection;
 mod message;
 mod progress;
 mod protobuf;
@@ -153,7 +154,9 @@ impl SinkSettings for KafkaConfig {
     }
 
     fn leftovers(&self, _directory: &Path) -> Option<String> {
-        Some("topics keep what earlier runs sent; new messages follow it".to_owned())
+        let topics = Topics::new(self.topic.clone(), &self.prefix, &[]);
+        let exist = topics.exist(&self.client()).unwrap_or(false);
+        exist.then(|| "topics keep what earlier runs sent; new messages follow it".to_owned())
     }
 
     fn open_sink(&self, context: &SinkContext<'_>) -> Result<OpenSink, SinkError> {

@@ -9,12 +9,15 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use schemas::{Record, RecordKind};
 
+use crate::kafka::connection;
 use crate::message::{self, name_of};
 
 /// The broker's default.
 const BROKER_DEFAULT: i32 = -1;
 /// The longest name that brokers accept.
 const MAX_TOPIC_BYTES: usize = 249;
+/// Attempts to reach a broker at the start.
+const N_TRIES: u32 = 7;
 const CREATE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The names of a sink's topics.
@@ -58,12 +61,27 @@ impl Topics {
         self.name(message::name(record))
     }
 
+    fn is_of_records(&self, topic: &str) -> bool {
+        let of_kind = |rest: &str| rest.starts_with('.') && rest.ends_with(".v1");
+        match &self.topic {
+            Some(name) => name == topic,
+            None => topic.strip_prefix(&self.prefix).is_some_and(of_kind),
+        }
+    }
+
     fn name(&self, name: &str) -> String {
         self.topic.clone().unwrap_or_else(|| format!("{}.{name}.v1", self.prefix))
     }
 
+    /// Returns true if brokers have a topic of these records already.
+    pub(super) fn exist(&self, client: &ClientConfig) -> KafkaResult<bool> {
+        let topics = connection::topics(client, 1)?;
+        Ok(topics.iter().any(|topic| self.is_of_records(topic)))
+    }
+
     /// Creates missing topics.
     pub(super) fn create(&self, client: &ClientConfig) -> KafkaResult<()> {
+        connection::topics(client, N_TRIES)?;
         let progress = NewTopic::new(&self.progress, 1, TopicReplication::Fixed(BROKER_DEFAULT))
             // Small segments, so that the start reads the topic fast.
             .set("cleanup.policy", "compact")

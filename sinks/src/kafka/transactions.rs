@@ -3,10 +3,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext};
 
+use crate::kafka::connection::ConnectionLog;
 use crate::kafka::message::{Message, TOO_LARGE};
 
 /// Time-out of a broker's response.
@@ -76,6 +78,7 @@ impl Transactions {
 /// Receives delivery reports.
 #[derive(Default)]
 struct Deliveries {
+    connection: ConnectionLog,
     refused: Mutex<Vec<(usize, &'static str)>>,
 }
 
@@ -91,7 +94,15 @@ impl Deliveries {
     }
 }
 
-impl ClientContext for Deliveries {}
+impl ClientContext for Deliveries {
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.connection.error(error, reason);
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.connection.log(level, facility, message);
+    }
+}
 
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = usize;
