@@ -6,6 +6,7 @@ PYTHON := $(TARGET)/python
 KAFKA := $(TARGET)/kafka
 REGISTRY := $(TARGET)/registry
 PEERS := $(TARGET)/peers
+TOOLS := $(TARGET)/tools
 BUILD_PACKAGES := build-essential cmake zlib1g-dev
 TEST_PACKAGES := $(BUILD_PACKAGES) maven mosquitto openjdk-17-jre-headless postgresql python3-venv
 # The folder of `make install`: the program goes to bin/ below it.
@@ -19,7 +20,7 @@ CARGO_FLAGS := --workspace --locked
 demo: build
 	$(FRESNEL) demo
 
-test: test-packages $(PYTHON)/ready $(KAFKA)/ready $(REGISTRY)/ready
+test: test-packages $(PYTHON)/ready $(KAFKA)/ready $(REGISTRY)/ready book
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_KAFKA=$(abspath $(KAFKA)) \
@@ -39,9 +40,11 @@ image:
 	$(CONTAINER_TOOL) build --tag fresnel --file Containerfile .
 
 # The documentation as HTML, with search.
-book:
-	command -v mdbook >/dev/null || cargo install --locked mdbook
-	mdbook build docs --dest-dir $(abspath $(TARGET)/book)
+book: $(TOOLS)/bin/mdbook
+	$(TOOLS)/bin/mdbook build docs --dest-dir $(abspath $(TARGET)/book)
+
+$(TOOLS)/bin/mdbook:
+	cargo install --quiet --locked --root $(TOOLS) mdbook --version '^0.5' --no-default-features --features search
 
 # Rewrites golden files and generated documents; look at what changed.
 golden:
