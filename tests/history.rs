@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::golden;
 use crate::support::{capture, data, process, python};
 
-/// Runs a capture through the example pipeline; gives the folder.
+/// Runs a capture through the example pipeline; returns the folder.
 fn run(bytes: &[u8]) -> TempDir {
     let directory = tempfile::tempdir().expect("room");
     fs::write(directory.path().join("capture.dat"), bytes).expect("room");
@@ -127,7 +127,7 @@ pub(crate) fn memory_has_a_bound_however_many_commits_there_were() {
     assert!(after < 256, "{before} MiB, then {after} MiB");
 }
 
-/// Nothing tells of a person who was forgotten, and all else is as it was.
+/// No row mentions a person who was forgotten; all other rows are unchanged.
 pub(crate) fn a_person_can_be_forgotten() {
     let directory = golden::directory();
     let pipeline = fs::read_to_string(directory.path().join("pipelines/demo.toml"));

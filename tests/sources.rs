@@ -28,7 +28,7 @@ struct Origin {
     n_records: Option<usize>,
 }
 
-/// What a source gave: its records, each with its tick, and its positions.
+/// The records that a source sent, each with its tick, and its positions.
 #[derive(Default)]
 struct Given {
     records: Vec<(Tick, String)>,
@@ -279,7 +279,7 @@ pub(crate) fn topics_keep_the_contract() {
     keeps_the_contract(&Origin::new(&json_source(&transport), Some(N_ROWS - 1)), || {});
 }
 
-/// A source without data gives nothing, and does not end.
+/// A source without data sends nothing, and does not end.
 pub(crate) fn idle_sources_do_not_end() {
     let address = format!("127.0.0.1:{}", port::free());
     for transport in [json!({ "udp": address }), json!({ "follow": "rows.jsonl" })] {

@@ -171,7 +171,7 @@ mod tests {
 
     use super::*;
 
-    /// A registry that gives one answer.
+    /// A registry that answers once.
     fn answering(status: &str, body: &str) -> Registry {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("it is bound");

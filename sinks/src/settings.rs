@@ -9,7 +9,7 @@ use crate::{OpenSink, OutputError, SinkContext, SinkError};
 /// Checkpoints wait for commits, and journals for checkpoints.
 const MAX_COMMIT_INTERVAL: TimeSpan = TimeSpan::from_s(3600);
 
-/// What the engine asks the settings of a sink, and how the sink is opened.
+/// The properties of a sink that follow from its settings, and its opening.
 pub(crate) trait SinkSettings {
     /// Returns the errors in the settings: the name of each setting, and the expected values.
     fn problems(&self) -> Vec<String> {

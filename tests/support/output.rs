@@ -1,4 +1,4 @@
-//! What a program prints, line by line. A thread reads it, so that the program never waits for its reader.
+//! The output of a program, line by line. A thread reads it, so that the program never waits for its reader.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -10,7 +10,7 @@ use crate::support::wait::PATIENCE;
 pub(crate) struct OutputLines(Receiver<String>);
 
 impl OutputLines {
-    /// Reads what a program prints from now on.
+    /// Reads the output from now on.
     pub(crate) fn of(output: impl Read + Send + 'static) -> Self {
         let (to, lines) = channel();
         thread::spawn(move || {

@@ -56,12 +56,12 @@ pub struct WindowsConfig {
 pub struct WindowsError {
     /// The setting, `key` or `aggregates`.
     pub setting: &'static str,
-    /// What is wrong.
+    /// The problem.
     #[source]
     pub problem: ColumnProblem,
 }
 
-/// What is wrong with a column.
+/// The problem of a column.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ColumnProblem {

@@ -1,4 +1,4 @@
-//! What the client says of its connections, for the log.
+//! Connections of a client: logs their failures, and lists the topics.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -10,7 +10,7 @@ use crate::{CsiFormat, Decoder, Partition, SourceContext, SourceError, Transport
 /// Output ports with the kind of their records. The name of the main port is empty.
 pub(crate) type Outputs = &'static [(&'static str, RecordKind)];
 
-/// What the engine asks the settings of a source, and how the source is opened.
+/// The properties of a source that follow from its settings, and its opening.
 pub(crate) trait SourceSettings {
     /// Returns the output ports.
     fn outputs(&self) -> Outputs;
