@@ -414,7 +414,7 @@ fn validate(pipelines: &[PathBuf], directory: &Path) -> Result<()> {
             Ok(plan) => {
                 print(&format!("{}: valid\n", pipeline.display()))?;
                 for name in plan.unread() {
-                    eprintln!("warning: nothing reads \"{name}\"");
+                    eprintln!("warning: {}: nothing reads \"{name}\"", pipeline.display());
                 }
             }
             Err(error) => {

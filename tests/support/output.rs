@@ -15,19 +15,19 @@ impl OutputLines {
         let (to, lines) = channel();
         thread::spawn(move || {
             let mut output = BufReader::new(output);
-            let mut line = String::new();
-            while output.read_line(&mut line).is_ok_and(|n_bytes| n_bytes > 0) {
-                if to.send(std::mem::take(&mut line)).is_err() {
-                    return;
-                }
+            let mut line = Vec::new();
+            while output.read_until(b'\n', &mut line).is_ok_and(|n_bytes| n_bytes > 0) {
+                // The program must not wait after the test has enough of it.
+                let _ = to.send(String::from_utf8_lossy(&line).into_owned());
+                line.clear();
             }
         });
         Self(lines)
     }
 
-    /// Returns the lines that remain until the program's end.
+    /// Returns the lines that remain until the program's end, however long it is silent.
     pub(crate) fn rest(&mut self) -> String {
-        self.collect()
+        self.0.iter().collect()
     }
 }
 

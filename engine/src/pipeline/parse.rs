@@ -118,8 +118,11 @@ impl Pipeline {
         let table = DeTable::parse(text).map_err(|error| vec![error.into()])?;
         let mut reader = Reader { diagnostics: Vec::new() };
         let pipeline = reader.pipeline(table.into_inner());
+        if reader.diagnostics.is_empty() {
+            return Ok(pipeline);
+        }
         reader.diagnostics.extend(pipeline.problems());
-        if reader.diagnostics.is_empty() { Ok(pipeline) } else { Err(reader.diagnostics) }
+        Err(reader.diagnostics)
     }
 }
 
@@ -343,10 +346,14 @@ fn in_component(
     diagnostic
 }
 
-/// Returns the key of a table at a place in the text, or the key whose value is there.
+/// Returns the key of a table at a place in the text, or the key whose value is there. A table with a header
+/// of its own is outside of the span of its parent.
 fn key_at(table: &DeTable<'_>, at: usize) -> Option<String> {
-    let is_there = |(key, value): &(&Spanned<_>, &Spanned<_>)| {
-        key.span().contains(&at) || value.span().contains(&at)
+    let is_there = |(key, value): &(&Spanned<_>, &Spanned<DeValue<'_>>)| {
+        let is_inside = |nested: &DeTable<'_>| key_at(nested, at).is_some();
+        key.span().contains(&at)
+            || value.span().contains(&at)
+            || value.get_ref().as_table().is_some_and(is_inside)
     };
     table.iter().find(is_there).map(|(key, _)| key.get_ref().to_string())
 }

@@ -94,18 +94,22 @@ impl Health {
             error: String::new(),
         });
         retry.n_failures += 1;
-        if retry.error != error {
+        retry.is_outage = is_outage;
+        let is_new = retry.error != error;
+        retry.error.clone_from(&error);
+        // Writing to the log may block.
+        drop(state);
+        if is_new {
             tracing::warn!("{component}: {error}; trying again");
         }
-        (retry.is_outage, retry.error) = (is_outage, error);
     }
 
     /// Records that a retried call of this thread succeeded.
     pub(crate) fn recovered(&self, component: &str) {
-        let mut state = self.lock();
-        let retry = state.retries.get_mut(component);
-        if let Some(retry) = retry.and_then(|retries| retries.remove(&thread::current().id())) {
-            tracing::info!("{component}: works again after {} failures", retry.n_failures);
+        let remove = |retries: &mut HashMap<_, Retry>| retries.remove(&thread::current().id());
+        let retry = self.lock().retries.get_mut(component).and_then(remove);
+        if let Some(retry) = retry {
+            tracing::warn!("{component}: works again after {} failures", retry.n_failures);
         }
     }
 

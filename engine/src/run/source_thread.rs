@@ -100,7 +100,7 @@ fn wait_out<T>(
         let error = match call() {
             Err(error) if error.is_outage() => error,
             result => {
-                if pause > LOOK_AGAIN {
+                if pause > LOOK_AGAIN && result.is_ok() {
                     control.health().recovered(name);
                 }
                 return result;

@@ -193,7 +193,11 @@ pub trait Windows<'scope> {
     /// for rows in windows {
     ///     rows.write_json_lines(&mut lines)?;
     /// }
-    /// assert_eq!(String::from_utf8(lines)?, "");
+    /// assert_eq!(
+    ///     String::from_utf8(lines)?,
+    ///     "{\"room\":\"hall\",\"window_start_ns\":0,\"window_end_ns\":1000000000,\"mean\":21.0}\n\
+    ///      {\"room\":\"kitchen\",\"window_start_ns\":0,\"window_end_ns\":1000000000,\"mean\":18.0}\n",
+    /// );
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     fn windows(

@@ -27,6 +27,7 @@ use schemars::JsonSchema;
 use schemas::{Record, Tick, TimeSpan};
 use serde::Deserialize;
 
+use crate::kafka::connection::ConnectionLog;
 use crate::kafka::message::{Encoder, Message, TOO_LARGE};
 use crate::kafka::progress::{ProgressRecord, Run};
 use crate::kafka::topics::{Topics, name_mistake};
@@ -109,14 +110,15 @@ impl KafkaConfig {
             n_connections: 0,
             upper: 0,
             transactions: None,
+            log: ConnectionLog::default(),
             messages: Vec::new(),
             n_bytes: 0,
             one_by_one: false,
             rejected: Rejected::new(),
         };
         let mut open = || {
-            sink.topics.create(&sink.client)?;
-            let transactions = Transactions::init(&sink.client, &sink.run.sink, false)?;
+            sink.topics.create(&sink.client, &sink.log)?;
+            let transactions = sink.new_producer()?;
             sink.record_progress(transactions, &sink.run.opening())
         };
         sink.transactions = open().map_err(|source| sink.failed(source))?;
@@ -155,7 +157,8 @@ impl SinkSettings for KafkaConfig {
 
     fn leftovers(&self, _directory: &Path) -> Option<String> {
         let topics = Topics::new(self.topic.clone(), &self.prefix, &[]);
-        let exist = topics.exist(&self.client()).unwrap_or(false);
+        // Without an answer there may be topics.
+        let exist = topics.exist(&self.client()).unwrap_or(true);
         exist.then(|| "topics keep what earlier runs sent; new messages follow it".to_owned())
     }
 
@@ -179,6 +182,7 @@ pub(crate) struct Kafka {
     upper: Tick,
     /// None after a failure, or when another run has taken over.
     transactions: Option<Transactions>,
+    log: ConnectionLog,
     /// Accepted messages, in the order of their ticks.
     messages: Vec<(Tick, Message)>,
     n_bytes: usize,
@@ -195,8 +199,12 @@ impl Kafka {
         // records of other runs after it must be read.
         let begin = self.run.begin(self.n_connections);
         self.n_connections += 1;
-        let transactions = Transactions::init(&self.client, &self.run.sink, self.one_by_one)?;
+        let transactions = self.new_producer()?;
         self.record_progress(transactions, &begin)
+    }
+
+    fn new_producer(&self) -> KafkaResult<Transactions> {
+        Transactions::init(&self.client, &self.run.sink, self.one_by_one, &self.log)
     }
 
     /// Records that a producer has begun, then reads the progress of earlier producers. None if this run is
@@ -227,6 +235,7 @@ impl Kafka {
             let messages = self.messages.iter().map(|(_, message)| message);
             transactions.commit(&messages.chain([&progress]).collect::<Vec<_>>())?;
             self.upper = upper;
+            self.log.reset();
         }
         Ok(Some(transactions))
     }

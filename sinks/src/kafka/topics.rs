@@ -9,15 +9,13 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use schemas::{Record, RecordKind};
 
-use crate::kafka::connection;
+use crate::kafka::connection::{self, ConnectionLog};
 use crate::message::{self, name_of};
 
 /// The broker's default.
 const BROKER_DEFAULT: i32 = -1;
 /// The longest name that brokers accept.
 const MAX_TOPIC_BYTES: usize = 249;
-/// Attempts to reach a broker at the start.
-const N_TRIES: u32 = 7;
 const CREATE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The names of a sink's topics.
@@ -75,13 +73,13 @@ impl Topics {
 
     /// Returns true if brokers have a topic of these records already.
     pub(super) fn exist(&self, client: &ClientConfig) -> KafkaResult<bool> {
-        let topics = connection::topics(client, 1)?;
+        let topics = connection::topics(client)?;
         Ok(topics.iter().any(|topic| self.is_of_records(topic)))
     }
 
     /// Creates missing topics.
-    pub(super) fn create(&self, client: &ClientConfig) -> KafkaResult<()> {
-        connection::topics(client, N_TRIES)?;
+    pub(super) fn create(&self, client: &ClientConfig, log: &ConnectionLog) -> KafkaResult<()> {
+        connection::reach(client, &self.progress, log)?;
         let progress = NewTopic::new(&self.progress, 1, TopicReplication::Fixed(BROKER_DEFAULT))
             // Small segments, so that the start reads the topic fast.
             .set("cleanup.policy", "compact")

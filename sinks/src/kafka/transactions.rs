@@ -36,7 +36,12 @@ impl From<KafkaError> for Unsent {
 impl Transactions {
     /// Takes over the transactional id: open transactions of earlier producers are aborted. With
     /// `one_by_one`, a message is refused only because of its own content.
-    pub(super) fn init(client: &ClientConfig, id: &str, one_by_one: bool) -> KafkaResult<Self> {
+    pub(super) fn init(
+        client: &ClientConfig,
+        id: &str,
+        one_by_one: bool,
+        log: &ConnectionLog,
+    ) -> KafkaResult<Self> {
         let mut client = client.clone();
         client.set("transactional.id", id).set("transaction.timeout.ms", "30000");
         // The partition of a key is the same as with Java's producers.
@@ -46,7 +51,7 @@ impl Transactions {
         if one_by_one {
             client.set("batch.num.messages", "1");
         }
-        let producer: ThreadedProducer<_> = client.create_with_context(Deliveries::default())?;
+        let producer: ThreadedProducer<_> = client.create_with_context(Deliveries::new(log))?;
         producer.init_transactions(TIMEOUT)?;
         Ok(Self { producer })
     }
@@ -76,13 +81,16 @@ impl Transactions {
 }
 
 /// Receives delivery reports.
-#[derive(Default)]
 struct Deliveries {
     connection: ConnectionLog,
     refused: Mutex<Vec<(usize, &'static str)>>,
 }
 
 impl Deliveries {
+    fn new(log: &ConnectionLog) -> Self {
+        Self { connection: log.clone(), refused: Mutex::default() }
+    }
+
     /// Records a message that is refused because of its content.
     fn note(&self, error: &KafkaError, number: usize) {
         let reason = error.rdkafka_error_code().and_then(refusal);

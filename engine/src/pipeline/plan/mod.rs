@@ -121,6 +121,7 @@ impl Plan {
         directory: &Path,
     ) -> Result<Self, Vec<Diagnostic>> {
         let mut diagnostics = duplicates(&pipeline);
+        diagnostics.extend(pipeline.problems());
         if pipeline.sources.is_empty() {
             diagnostics
                 .push(Diagnostic::new(0..0, "the pipeline has no source: expected [sources.NAME]"));

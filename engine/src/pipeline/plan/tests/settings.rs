@@ -147,6 +147,17 @@ fn every_mistake_of_a_component_is_found_at_once() {
     ] {
         assert!(found.contains(expected), "{expected}: {found}");
     }
+    let text = format!(
+        "{GOOD}[operators.w]\ntype = \"windows\"\ninputs = [\"motion\"]\ncolour = 1\n[operators.w.aggregates]\nn = \"cnt\"\n\
+         [operators.w.window.tumbling]\nlength = 5\n"
+    );
+    let found = diagnostics(&text);
+    for expected in ["unknown field `colour`", "\"cnt\"", "flat.toml:29:10: "] {
+        assert!(found.contains(expected), "{expected}: {found}");
+    }
+    let text = GOOD.replace("inputs = [\"clean\"]", "inputs = [\"nope\"]\ncalibration = \"0s\"");
+    let found = diagnostics(&text);
+    assert!(found.contains("\"nope\"") && found.contains("calibration must be"), "{found}");
     // A required setting with a wrong value is not missing, too.
     let found = diagnostics(&GOOD.replace("format = \"intel5300\"", "format = 5"));
     assert!(found.contains("flat.toml:7:10: source \"living\": "), "{found}");
