@@ -102,7 +102,7 @@ enum Command {
         #[arg(long)]
         standby: bool,
     },
-    /// Checks pipeline files and reports every error.
+    /// Checks pipeline files. Errors of inputs and columns follow once settings can be read.
     Validate {
         /// The pipeline files.
         #[arg(required = true)]

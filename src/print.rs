@@ -1,10 +1,18 @@
 //! Printing of results.
 
-use std::io::{Write, stdout};
+use std::io::{ErrorKind, Write, stdout};
 
 use anyhow::Result;
 
-/// Writes text to standard output. A closed pipe is an error, not a panic.
+/// Writes text to standard output. A reader that has seen enough, such as `head`, is no error.
 pub(crate) fn print(text: &str) -> Result<()> {
-    Ok(stdout().write_all(text.as_bytes())?)
+    print_bytes(text.as_bytes())
+}
+
+/// Writes bytes to standard output.
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<()> {
+    match stdout().write_all(bytes) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
 }

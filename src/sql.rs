@@ -1,11 +1,13 @@
 //! `fresnel sql`: queries a history without a running pipeline.
 
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{IsTerminal, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use queries::{Answer, Format, History, Limits, find_histories, is_history};
 use ratatui::crossterm::terminal;
+
+use crate::print::print_bytes;
 
 /// Prints the answer to a query.
 pub(crate) fn sql(history: PathBuf, format: Option<Format>, query: &str) -> Result<()> {
@@ -16,7 +18,7 @@ pub(crate) fn sql(history: PathBuf, format: Option<Format>, query: &str) -> Resu
         Some(format) => answer.encode(format)?,
         None => for_terminal(&answer)?,
     };
-    Ok(stdout().write_all(&text)?)
+    print_bytes(&text)
 }
 
 /// Returns a table, or a line for each value if the terminal is too narrow for the table.

@@ -45,7 +45,7 @@ pub(crate) fn addresses_of_running_pipelines_can_be_short() {
     {
         let table = process::succeed(path, &["top", &address]);
         assert!(table.starts_with("component "), "{table}");
-        assert!(table.contains("dropped/s") && table.contains("\npose"), "{table}");
+        assert!(table.contains("drop/s") && table.contains("\npose"), "{table}");
     }
     assert_eq!(process::succeed(path, &["health", &format!(":{port}")]), "healthy\n");
     process::fail(path, &["health", "127.0.0.1:1"], 1);

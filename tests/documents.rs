@@ -85,6 +85,19 @@ pub(crate) fn pipelines_in_documents_are_valid() {
     assert!(n_pipelines >= 3, "README and tutorials have some: {n_pipelines}");
 }
 
+/// The line of a board in the tutorial is one that the decoder accepts.
+pub(crate) fn the_line_of_a_board_is_a_frame() {
+    let page = fs::read_to_string(root().join("docs/src/motion.md")).expect("the tutorial");
+    let line = page.lines().find(|line| line.trim().starts_with("CSI_DATA,")).expect("a line");
+    let numbers: Vec<_> = (0..128).map(|nth| (nth % 7).to_string()).collect();
+    let line = line.trim().replace("1,-2,3,4,...", &numbers.join(","));
+    let directory = tempfile::tempdir().expect("room");
+    fs::write(directory.path().join("board.csv"), line + "\n").expect("room");
+    let arguments = ["inspect", "board.csv", "--format", "esp32"];
+    let printed = process::succeed(directory.path(), &arguments);
+    assert!(printed.contains("1 frame"), "{printed}");
+}
+
 /// The commands of the tutorial, step by step.
 pub(crate) fn the_tutorial_of_a_sensor_works() {
     let page = fs::read_to_string(root().join("docs/src/sensor.md")).expect("the tutorial");

@@ -88,6 +88,7 @@ fn main() {
         trial!(documents::links_lead_to_files),
         trial!(documents::the_book_lists_its_pages),
         trial!(documents::pipelines_in_documents_are_valid),
+        trial!(documents::the_line_of_a_board_is_a_frame),
         trial!(documents::the_tutorial_of_a_sensor_works),
         trial!(cli::commands_are_documented),
         trial!(cli::graphs_have_three_formats),

@@ -33,6 +33,12 @@ pub(crate) trait Settings {
     }
 }
 
+/// Returns an error if a value is less than `least`.
+pub(crate) fn below<T: Display + PartialOrd>(setting: &str, value: T, least: T) -> Option<String> {
+    let error = format!("{setting} must be at least {least}, not {value}");
+    (value < least).then_some(error)
+}
+
 /// Returns an error if a number is not in its range, or is not a number.
 pub(crate) fn outside<T: Copy + Display + PartialOrd>(
     setting: &str,

@@ -49,8 +49,10 @@ impl Screen {
             let colour = if load.busy > BUSY { Color::Red } else { Color::Reset };
             Row::new(load.cells()).style(Style::new().fg(colour))
         });
-        let widths = [Constraint::Min(16)].into_iter().chain([Constraint::Length(9); 8]);
-        let widths = widths.chain([Constraint::Min(24)]);
+        let widths = [Constraint::Length(14)]
+            .into_iter()
+            .chain([7, 7, 9, 8, 6, 6, 6, 8].map(Constraint::Length));
+        let widths = widths.chain([Constraint::Fill(1)]);
         let block = Block::bordered()
             .title(" fresnel top ")
             .title_bottom(Line::from(" q: quit   *: delays the others ").right_aligned());

@@ -69,7 +69,8 @@ fn fit(
     match checkpoint.progress {
         Progress::Reached(tick) => tracing::info!(tick, "going on from a checkpoint"),
         Progress::Ended | Progress::Failed => tracing::warn!(
-            "this pipeline has ended before, and its sinks accept no more records: use --fresh to start it again"
+            "this pipeline has ended before, and its sinks accept no more records: use --fresh to start it \
+             again, with --clear to replace its earlier output"
         ),
     }
     let entries = checkpoint.state.components.into_iter().map(|(name, component)| {

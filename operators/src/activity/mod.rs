@@ -17,7 +17,7 @@ use timely::dataflow::StreamVec;
 
 use crate::activity::posture::Posture;
 use crate::keyed::StateLimits;
-use crate::settings::{DAY, Outputs, Settings, outside};
+use crate::settings::{DAY, Outputs, Settings, below, outside};
 use crate::stateful::{Stateful, Work, stateful};
 use crate::{Component, Context, StateKey};
 
@@ -55,7 +55,7 @@ impl Settings for ActivityConfig {
 
     fn problems(&self) -> Vec<String> {
         let problems = [
-            outside("window", self.window, &(SHORTEST_WINDOW..=TimeSpan::MAX)),
+            below("window", self.window, SHORTEST_WINDOW),
             outside("standing_height", self.standing_height, &(0.01..=1.0)),
             outside("walking_m_s", self.walking_m_s, &(0.0..=100.0)),
             outside("max_fall", self.max_fall, &(TimeSpan::ZERO..=DAY)),

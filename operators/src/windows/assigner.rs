@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use schemas::{Tick, TimeSpan};
 use serde::{Deserialize, Serialize};
 
-use crate::settings::{SHORTEST, outside};
+use crate::settings::{SHORTEST, below};
 
 const NS_PER_MS: i64 = 1_000_000;
 /// The most windows of a row: each costs an update for every row, and memory for every key. Ten thousand are
@@ -72,8 +72,8 @@ impl WindowAssigner {
             Self::Session { gap } => vec![("gap", gap)],
             Self::Sliding { length, every } => vec![("length", length), ("every", every)],
         };
-        let outside = |(setting, length)| outside(setting, length, &(SHORTEST..=TimeSpan::MAX));
-        let problems: Vec<_> = lengths.into_iter().filter_map(outside).collect();
+        let below = |(setting, length)| below(setting, length, SHORTEST);
+        let problems: Vec<_> = lengths.into_iter().filter_map(below).collect();
         match *self {
             Self::Sliding { length, every } if problems.is_empty() => gaps(length, every)
                 .or_else(|| too_many_windows(length, every))
@@ -206,7 +206,7 @@ mod tests {
         let tumbling = |length| WindowAssigner::Tumbling { length }.problems().pop();
         assert_eq!(tumbling(TimeSpan::from_ms(1)), None);
         let problem = tumbling(TimeSpan::ZERO).expect("no window");
-        assert!(problem.starts_with("length must be from \"1ms\""), "{problem}");
+        assert!(problem.starts_with("length must be at least \"1ms\""), "{problem}");
     }
 
     #[test]

@@ -219,13 +219,13 @@ fn mistakes_are_told() {
     };
     let window = r#""window": { "tumbling": { "length": "1s" } }"#;
     let told = problem(&format!(r#"{{ "key": ["kex"], {window}, "aggregates": {{}} }}"#));
-    assert_eq!(told, "no column \"kex\": expected one of key, x");
+    assert_eq!(told, "key: no column \"kex\": expected one of key, x");
     let told = problem(&format!(r#"{{ {window}, "aggregates": {{ "m": "max(key)" }} }}"#));
-    assert_eq!(told, "\"key\" cannot be aggregated: expected a column of numbers");
+    assert_eq!(told, "aggregates: \"key\" cannot be aggregated: expected a column of numbers");
     let told =
         problem(&format!(r#"{{ "key": ["x"], {window}, "aggregates": {{ "x": "count" }} }}"#));
-    assert_eq!(told, "there would be two columns \"x\"");
+    assert_eq!(told, "aggregates: there would be two columns \"x\"");
     let zero = r#"{ "window": { "tumbling": { "length": "0s" } }, "aggregates": {} }"#;
     let zero: WindowsConfig = serde_json::from_str(zero).expect("these are settings");
-    assert!(zero.problems()[0].starts_with("window: length must be from"));
+    assert!(zero.problems()[0].starts_with("window: length must be at least"));
 }

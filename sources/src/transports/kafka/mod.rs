@@ -20,12 +20,15 @@ use serde::Deserialize;
 
 use crate::partitions::ingress::Ingress;
 use crate::transports::kafka::discovery::Discovery;
-use crate::transports::kafka::partition_reader::PartitionReader;
+use crate::transports::kafka::partition_reader::{Events, PartitionReader};
 use crate::transports::kafka::reader::Reader;
 use crate::{Partition, SourceError};
 
-/// Time-out of the request for all partitions, when a source is opened.
-const METADATA_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time-outs of the request for all partitions when a source is opened, one for each attempt.
+const PATIENCE: [Duration; 3] =
+    [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(8)];
+/// Time in which the client reports its failures.
+const REPORT_TIME: Duration = Duration::from_millis(100);
 /// The client's setting for the interval of requests for partitions, in milliseconds.
 const DISCOVERY_INTERVAL: &str = "topic.metadata.refresh.interval.ms";
 /// The default of that setting.
@@ -54,8 +57,7 @@ impl KafkaTopic {
     /// Opens the partitions of this process's share.
     pub(super) fn open(&self, ingress: &Ingress<'_>) -> Result<Vec<Partition>, SourceError> {
         let failed = |source| self.failed(source);
-        let consumer: BaseConsumer = self.client().create().map_err(failed)?;
-        let partitions = self.partitions(&consumer, METADATA_TIMEOUT).map_err(failed)?;
+        let partitions = self.reach().map_err(failed)?;
         // The reader of the first partition also reads new partitions, until the next start.
         let is_read = |partition: &&i32| !ingress.context.is_quarantined(&partition.to_string());
         let discovering = partitions.iter().find(is_read).copied();
@@ -69,6 +71,21 @@ impl KafkaTopic {
             Ok(Partition { number, name: partition.to_string(), ..Partition::new(source) })
         };
         here.map(open).collect()
+    }
+
+    /// Waits for the partitions of the topic, and logs why no broker answers.
+    fn reach(&self) -> KafkaResult<Vec<i32>> {
+        let consumer = self.client().create_with_context(Events::default())?;
+        let mut partitions = self.partitions(&consumer, PATIENCE[0]);
+        for patience in &PATIENCE[1..] {
+            if partitions.is_ok() {
+                break;
+            }
+            // The client reports failures when it is polled.
+            consumer.poll(REPORT_TIME);
+            partitions = self.partitions(&consumer, *patience);
+        }
+        partitions
     }
 
     /// Returns the partitions of the topic in ascending order, which is the same in all processes.

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
@@ -31,21 +33,47 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Events {
     /// True from when no broker is reachable until one answers.
     away: AtomicBool,
+    /// Failures that were logged since then.
+    logged: Mutex<Vec<RDKafkaErrorCode>>,
 }
 
 impl ClientContext for Events {
     fn error(&self, error: KafkaError, reason: &str) {
         if is_outage(&error) {
-            self.away.store(true, Ordering::Relaxed);
+            self.set_away(true);
         }
         // The client reports the end of a partition among its messages.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-            tracing::warn!(%error, reason, "kafka");
+        let code = error.rdkafka_error_code();
+        if code.is_some_and(|code| code != RDKafkaErrorCode::PartitionEOF && self.is_new(code)) {
+            tracing::warn!("kafka: {reason}");
         }
+    }
+
+    /// The same failures again, in more words.
+    fn log(&self, _level: RDKafkaLogLevel, _facility: &str, message: &str) {
+        tracing::debug!("kafka: {message}");
     }
 }
 
 impl ConsumerContext for Events {}
+
+impl Events {
+    fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::Relaxed);
+        if !away {
+            self.logged.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
+    fn is_new(&self, code: RDKafkaErrorCode) -> bool {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = !logged.contains(&code);
+        if is_new {
+            logged.push(code);
+        }
+        is_new
+    }
+}
 
 /// Reads one partition.
 pub(super) struct PartitionReader {
@@ -210,11 +238,11 @@ impl PartitionReader {
 
     /// True if the client reports that brokers are unreachable, and they do not answer a request.
     fn is_away(&self) -> bool {
-        let away = &self.consumer.context().away;
-        if away.load(Ordering::Relaxed) {
-            away.store(self.ask_end().is_none(), Ordering::Relaxed);
+        let events = self.consumer.context();
+        if events.away.load(Ordering::Relaxed) {
+            events.set_away(self.ask_end().is_none());
         }
-        away.load(Ordering::Relaxed)
+        events.away.load(Ordering::Relaxed)
     }
 
     /// Returns the end of the partition, if brokers answer.
@@ -280,7 +308,7 @@ impl PartitionReader {
             Given::Message(_) => {
                 self.heard = true;
                 // Brokers are reachable again, or only another broker is unreachable.
-                self.consumer.context().away.store(false, Ordering::Relaxed);
+                self.consumer.context().set_away(false);
             }
             Given::End => {
                 (self.heard, self.seen_end) = (true, Some(self.messages.offset()));

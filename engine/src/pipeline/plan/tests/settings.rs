@@ -68,7 +68,7 @@ fn settings_of_operators_that_cannot_work_are_refused() {
         ("infer", "every = \"-1s\"", "invalid value"),
         ("track", "max_distance_m = -1.2", "max_distance_m must be"),
         ("track", "max_age = \"25h\"", "max_age must be"),
-        ("activity", "window = \"10ms\"", "window must be from \"100ms\""),
+        ("activity", "window = \"10ms\"", "window must be at least \"100ms\""),
         ("activity", "standing_height = 0", "standing_height must be"),
         ("activity", "walking_m_s = nan", "walking_m_s must be"),
         ("activity", "max_fall = \"25h\"", "max_fall must be"),
@@ -83,8 +83,12 @@ fn settings_of_operators_that_cannot_work_are_refused() {
             "window: each row would be in 999999999000 windows, at most 10000",
         ),
         ("windows", "window = { sliding = { length = \"x\", every = \"1s\" } }", "invalid value"),
-        ("windows", "window = { tumbling = { length = \"0s\" } }", "window: length must be from"),
-        ("windows", "window = { session = { gap = \"0s\" } }", "window: gap must be from"),
+        (
+            "windows",
+            "window = { tumbling = { length = \"0s\" } }",
+            "window: length must be at least",
+        ),
+        ("windows", "window = { session = { gap = \"0s\" } }", "window: gap must be at least"),
     ] {
         let (input, required) = match operator {
             "motion" => ("clean", "subcarriers = [1]"),
