@@ -188,6 +188,36 @@ pub(crate) fn garbage_is_counted() {
     }
 }
 
+/// Rows whose fields have another name and another type than the pipeline declares.
+pub(crate) fn fields_without_values_are_told() {
+    const PIPELINE: &str = r#"
+name = "things"
+
+[sources.things]
+type = "json"
+transport = { file = "capture.dat" }
+fields = { at = "int", temp = "float", room = "float" }
+time = { field = "at" }
+
+[sinks.lines]
+type = "json_lines"
+inputs = ["things"]
+path = "out.jsonl"
+"#;
+    let rows: Vec<_> =
+        (0..60).map(|nth| format!("{{\"at\":{nth},\"room\":\"hall\",\"celsius\":20}}")).collect();
+    let rows = rows.join("\n");
+    let directory = directory(PIPELINE, rows.as_bytes());
+    let output = process::fresnel(directory.path(), &["run", "flat.toml"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    for field in ["temp", "room"] {
+        let expected = format!("source \"things\": field \"{field}\" is missing in the first");
+        assert_eq!(said.matches(&expected).count(), 1, "{said}");
+    }
+    assert!(!said.contains("field \"at\""), "{said}");
+}
+
 /// Poses to a table and to JSON Lines; one of the frames has a number that no column of the table can
 /// contain.
 const POSES: &str = r#"

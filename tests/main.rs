@@ -60,10 +60,10 @@ macro_rules! trial {
 
 /// Runs a test on a thread of its own, so that one that hangs is a failure with a name.
 fn within_limit(test: fn()) -> Result<(), Failed> {
-    let (done, is_done) = mpsc::channel();
+    let (done, is_done) = mpsc::sync_channel(1);
     let running = thread::spawn(move || {
         // The sender is dropped at the end of the test, also by a panic.
-        let _done: mpsc::Sender<()> = done;
+        let _done: mpsc::SyncSender<()> = done;
         test();
     });
     match is_done.recv_timeout(LIMIT) {
@@ -201,6 +201,7 @@ fn main() {
         trial!(bad_input::a_fresh_start_says_what_sinks_hold),
         trial!(bad_input::a_small_lead_stalls_nothing),
         trial!(bad_input::garbage_is_counted),
+        trial!(bad_input::fields_without_values_are_told),
         trial!(bad_input::errors_can_be_kept),
         trial!(bad_input::what_a_sink_cannot_hold_is_kept_apart),
         trial!(bad_input::what_cannot_be_opened_is_told),

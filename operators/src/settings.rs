@@ -34,7 +34,11 @@ pub(crate) trait Settings {
 }
 
 /// Returns an error if a value is less than `least`.
-pub(crate) fn below<T: Display + PartialOrd>(setting: &str, value: T, least: T) -> Option<String> {
+pub(crate) fn below<T: Copy + Display + PartialOrd>(
+    setting: &str,
+    value: T,
+    least: T,
+) -> Option<String> {
     let error = format!("{setting} must be at least {least}, not {value}");
     (value < least).then_some(error)
 }

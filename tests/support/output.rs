@@ -11,6 +11,7 @@ pub(crate) struct OutputLines(Receiver<String>);
 
 impl OutputLines {
     /// Reads the output from now on.
+    #[expect(clippy::disallowed_methods, reason = "the output of a test has an end")]
     pub(crate) fn of(output: impl Read + Send + 'static) -> Self {
         let (to, lines) = channel();
         thread::spawn(move || {

@@ -60,7 +60,7 @@ impl Topics {
     }
 
     fn is_of_records(&self, topic: &str) -> bool {
-        let of_kind = |rest: &str| rest.starts_with('.') && rest.ends_with(".v1");
+        let of_kind = |rest: &str| rest.starts_with('.') && rest.strip_suffix(".v1").is_some();
         match &self.topic {
             Some(name) => name == topic,
             None => topic.strip_prefix(&self.prefix).is_some_and(of_kind),

@@ -8,6 +8,7 @@ pub(crate) mod device_demux;
 pub(crate) mod device_partitions;
 pub(crate) mod device_presence;
 pub(crate) mod devices;
+pub(crate) mod empty_columns;
 pub(crate) mod errors;
 pub(crate) mod frames;
 pub(crate) mod idleness;

@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use schemas::{Record, Rows, Tick};
 
 use crate::formats::row::{Row, Value};
+use crate::partitions::empty_columns::EmptyColumns;
 
 /// The table that rows belong to.
 #[derive(Clone, Debug)]
@@ -114,11 +115,12 @@ pub(crate) struct OpenRows {
     table: Table,
     /// Ordered by tick.
     open: VecDeque<(Tick, RowsBuilder)>,
+    empty_columns: EmptyColumns,
 }
 
 impl OpenRows {
     pub(crate) fn new(table: Table) -> Self {
-        Self { table, open: VecDeque::new() }
+        Self { table, open: VecDeque::new(), empty_columns: EmptyColumns::default() }
     }
 
     /// No rows so far, for another partition of the stream.
@@ -165,7 +167,9 @@ impl OpenRows {
     /// Removes and returns the rows of the first tick, if it is closed.
     pub(crate) fn take_if(&mut self, is_over: impl Fn(Tick) -> bool) -> Option<(Tick, Record)> {
         let (tick, rows) = self.open.pop_front_if(|(tick, _)| is_over(*tick))?;
-        Some((tick, Record::Rows(rows.into_rows(&self.table))))
+        let rows = rows.into_rows(&self.table);
+        self.empty_columns.note(&rows);
+        Some((tick, Record::Rows(rows)))
     }
 }
 
