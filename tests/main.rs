@@ -21,6 +21,7 @@ mod kafka;
 mod kernels;
 mod layering;
 mod lease;
+mod motion;
 mod mqtt;
 mod poison;
 mod power;
@@ -228,6 +229,8 @@ fn main() {
         trial!(inspect::captures_in_the_wild_are_told, needs wild),
         trial!(kernels::phase_methods_agree_with_the_reference, needs data),
         trial!(kernels::moving_variance_agrees_with_the_reference, needs data),
+        trial!(motion::recordings_of_each_chip_are_told_apart, needs data),
+        trial!(motion::a_minute_has_no_error, needs data),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

@@ -33,7 +33,10 @@ pub use crate::infer::{
     RecentFrames, Sample, Subject, TrainOptions, train,
 };
 pub use crate::keyed::StateKey;
-pub use crate::motion::{DetectMotion, MotionConfig, MovingVariance, threshold, turbulence};
+pub use crate::motion::{
+    ColumnSums, DetectMotion, Hampel, Moments, MotionConfig, MovingWindow, moments,
+    relative_amplitudes,
+};
 pub use crate::sanitize_phase::{
     PhaseFit, PhaseMethod, SanitizePhase, SanitizePhaseConfig, conjugate_product, fit_end_points,
     fit_least_squares, sanitize, unwrap_phase,

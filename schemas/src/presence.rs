@@ -12,9 +12,9 @@ pub enum Motion {
     /// Not calibrated yet, or not enough frames.
     #[default]
     Unknown,
-    /// No more motion than in the quiet room; a person may be present without moving.
+    /// Nobody moves; a person may be present without moving.
     Still,
-    /// More motion than in the quiet room.
+    /// Somebody moves.
     Moving,
 }
 
@@ -29,10 +29,12 @@ pub struct Presence {
     pub captured_at_ns: i64,
     /// The result.
     pub motion: Motion,
-    /// Moving variance of the turbulence; absent until the window is full.
+    /// Variance of the amplitudes over the window, relative to their mean; absent until the window is full.
     pub moving_variance: Option<f32>,
-    /// The threshold; absent before calibration.
+    /// The threshold of the variance; absent before calibration.
     pub threshold: Option<f32>,
+    /// Correlation of neighbouring frames, from -1 to 1: near 0 for noise, high for motion.
+    pub correlation: Option<f32>,
     /// The kind of source of the measurements.
     pub source_kind: SourceKind,
 }

@@ -96,6 +96,8 @@ fn numbers(descr: &str, data: &[u8]) -> Vec<f64> {
         "<c8" | "<f4" => read(data, |bytes| f32::from_le_bytes(bytes).into()),
         "<c16" | "<f8" => read(data, f64::from_le_bytes),
         "<u4" => read(data, |bytes| u32::from_le_bytes(bytes).into()),
+        "|i1" | "|b1" => data.iter().map(|byte| f64::from(byte.cast_signed())).collect(),
+        text if text.starts_with("<U") => Vec::new(),
         "<i8" => read(data, |bytes| i64::from_le_bytes(bytes) as f64),
         _ => panic!("no reference has {descr}"),
     }

@@ -277,6 +277,7 @@ fn reported(n_workers: usize, turned: bool) -> Vec<Presence> {
                     calibration: TimeSpan::ZERO,
                     threshold: Some(threshold),
                     report_every: TimeSpan::ZERO,
+                    hold: TimeSpan::ZERO,
                 };
                 frames.clone().detect_motion(config, Context::detached("motion"))
             });

@@ -91,6 +91,7 @@ impl Columns for Presence {
             required("motion", DataType::Utf8),
             optional("moving_variance", DataType::Float32),
             optional("threshold", DataType::Float32),
+            optional("correlation", DataType::Float32),
             required("source_kind", DataType::Utf8),
         ]
     }

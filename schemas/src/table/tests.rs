@@ -137,13 +137,14 @@ proptest! {
         link in ".*",
         captured_at_ns: i64,
         moving_variance in option::of(number()),
+        correlation in option::of(number()),
         threshold in option::of(number()),
         source_kind in source_kind(),
     ) {
         for motion in [Motion::Unknown, Motion::Still, Motion::Moving] {
             let (site, link) = ("flat".to_owned(), link.clone());
             check(&[Presence {
-                site, link, captured_at_ns, motion, moving_variance, threshold, source_kind,
+                site, link, captured_at_ns, motion, moving_variance, threshold, correlation, source_kind,
             }])?;
         }
     }
