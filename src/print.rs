@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write, stdout};
 
 use anyhow::Result;
 
-/// Writes text to standard output. A reader that has seen enough, such as `head`, is no error.
+/// Writes text to standard output. A closed pipe is not an error: `head` closes it after its last line.
 pub(crate) fn print(text: &str) -> Result<()> {
     print_bytes(text.as_bytes())
 }

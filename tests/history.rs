@@ -127,7 +127,7 @@ pub(crate) fn memory_has_a_bound_however_many_commits_there_were() {
     assert!(after < 256, "{before} MiB, then {after} MiB");
 }
 
-/// No row mentions a person who was forgotten; all other rows are unchanged.
+/// `forget` removes a person from all tables, and changes no other row.
 pub(crate) fn a_person_can_be_forgotten() {
     let directory = golden::directory();
     let pipeline = fs::read_to_string(directory.path().join("pipelines/demo.toml"));

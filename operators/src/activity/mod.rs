@@ -108,7 +108,7 @@ pub trait Activities<'scope> {
     /// use schemas::{Activity, BoundingBox, Person, PoseFrame, Record, SitePosition};
     /// use timely::dataflow::operators::{Inspect, ToStream};
     ///
-    /// // Ten frames of a person who is upright and does not move.
+    /// // Ten frames of a standing person.
     /// let frames: Vec<_> = (0..10).map(|nth| {
     ///     let position = Some(SitePosition { x_m: 1.0, y_m: 1.0 });
     ///     let bounding_box = BoundingBox { height: 0.9, ..BoundingBox::default() };

@@ -95,7 +95,7 @@ pub trait Track<'scope> {
     /// use schemas::{Person, PoseFrame, SitePosition};
     /// use timely::dataflow::operators::{Inspect, ToStream};
     ///
-    /// // One person, who is seen in three frames, and walks.
+    /// // Three frames of a walking person.
     /// let frames: Vec<_> = [0.0, 0.1, 0.2].into_iter().zip(0..).map(|(x_m, nth)| {
     ///     let position = Some(SitePosition { x_m, y_m: 0.0 });
     ///     let persons = vec![Person { position, ..Person::default() }];
