@@ -510,7 +510,7 @@ pub(crate) fn a_run_that_was_taken_over_ends() {
 /// State that does not fit a component's settings is refused with the component's name, until it is dropped.
 /// A missing output file is refused as well.
 pub(crate) fn state_that_does_not_fit_is_refused() {
-    let directory = directory("3.0");
+    let directory = directory("0.5");
     let path = directory.path();
     let checkpoints = || process::fresnel(path, &["checkpoint", "inspect", "flat"]).stdout;
     let saved = || String::from_utf8_lossy(&checkpoints()).contains("motion 2, 75 frames");
