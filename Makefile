@@ -58,7 +58,7 @@ audit:
 	else echo "advisories not checked: their database cannot be reached"; fi
 
 # 10,000 seeds of simulated runs; the tests that kill, ten times over; an outage of a minute; a minute of 64
-# boards.
+# boards; an hour of the demo's people.
 soak: test-packages $(KAFKA)/ready
 	FRESNEL_SEEDS=10000 cargo test $(CARGO_FLAGS) --lib whatever_happens
 	for round in 1 2 3 4 5 6 7 8 9 10; do \
@@ -68,6 +68,7 @@ soak: test-packages $(KAFKA)/ready
 	FRESNEL_SOAK=1 FRESNEL_KAFKA=$(abspath $(KAFKA)) \
 		cargo test $(CARGO_FLAGS) --test integration -- an_outage
 	FRESNEL_SOAK=1 cargo test $(CARGO_FLAGS) --test integration -- a_building
+	FRESNEL_SOAK=1 cargo test $(CARGO_FLAGS) --test integration -- people::
 
 # Ratios against peers, measured in one run; figures go to benches/README.md.
 bench: test-packages $(PYTHON)/ready $(PEERS)/ready
@@ -77,10 +78,10 @@ bench: test-packages $(PYTHON)/ready $(PEERS)/ready
 	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_DATA=$${FRESNEL_DATA:-$(abspath ../shared/data)} \
 		cargo bench --package sources --bench decode
 
-# The weights in models/: a quarter of an hour on two cores.
+# The weights in models/: about half an hour.
 train: build
 	$(FRESNEL) train --scene pipelines/scenes/flat.toml --model models/flat.safetensors \
-		--scenes 120 --held-out 16 --epochs 20 --seed 1
+		--scenes 240 --held-out 16 --epochs 16 --seed 1
 
 # Debian packages: installed when that is allowed, named otherwise.
 define install_packages

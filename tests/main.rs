@@ -23,6 +23,7 @@ mod layering;
 mod lease;
 mod motion;
 mod mqtt;
+mod people;
 mod poison;
 mod power;
 mod recovery;
@@ -231,6 +232,9 @@ fn main() {
         trial!(kernels::moving_variance_agrees_with_the_reference, needs data),
         trial!(motion::recordings_of_each_chip_are_told_apart, needs data),
         trial!(motion::a_minute_has_no_error, needs data),
+        trial!(people::of_the_demo_keep_their_names),
+        trial!(people::are_found_in_more_noise),
+        trial!(people::are_found_without_one_receiver),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

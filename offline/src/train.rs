@@ -1,13 +1,15 @@
 //! Training by simulation: simulates scenes, collects the radios' frames and the ground truth, and fits a
 //! model.
 //!
-//! Only people and noise differ between scenes. The scene file defines the room and its radios. Scenes for
-//! measurement never have the seeds of scenes for training.
+//! The scene file defines the room and its radios. Scenes for training differ in their people and in their
+//! noise, and some have lost a receiver. Scenes for measurement differ in their people only, and never have the
+//! seeds of scenes for training.
 
 use std::path::PathBuf;
 
 use operators::{
-    Epoch, Features, InputLayout, ModelCard, OperatorError, Sample, Subject, TrainOptions, train,
+    EmptyRoom, Epoch, Features, InputLayout, ModelCard, OperatorError, Sample, Subject,
+    TrainOptions, train,
 };
 use schemas::{Record, TimeSpan};
 use sources::simulate::{Scene, Simulator};
@@ -20,7 +22,10 @@ const SCENE: TimeSpan = TimeSpan::from_s(40);
 /// Ground truths between two samples: half a second, so that samples differ.
 const TRUTHS_PER_SAMPLE: usize = 5;
 /// Maximum number of people in a scene. Consecutive seeds have 0 people up to this number, in turn.
-const MAX_PERSONS: usize = 3;
+const MAX_PERSONS: u64 = 3;
+/// The signal-to-noise ratios of scenes for training, in steps of one decibel.
+const LEAST_SNR_DB: f32 = 25.0;
+const N_SNRS: u64 = 9;
 /// First seed of the scenes for measurement.
 const HELD_OUT_SEEDS: u64 = 1 << 32;
 
@@ -76,11 +81,15 @@ pub fn train_on_scenes(
     let scene = Scene::load(&plan.scene)
         .map_err(|source| TrainError::Scene { path: plan.scene.clone(), source })?;
     let layout = InputLayout::new(scene.geometry(), CELL_M);
-    let samples_of = |seeds: std::ops::Range<u64>| -> Vec<Sample> {
-        seeds.flat_map(|seed| samples(&scene, seed, &layout)).collect()
+    let empty_room = empty_room(&scene, &layout);
+    let features = Features::new(layout.clone(), &empty_room);
+    let samples_of = |scenes: Vec<Scene>| -> Vec<Sample> {
+        scenes.iter().flat_map(|scene| samples(scene, &features)).collect()
     };
-    let samples = samples_of(plan.seed..plan.seed + plan.n_scenes);
-    let held_out = samples_of(HELD_OUT_SEEDS..HELD_OUT_SEEDS + plan.n_held_out);
+    let seeds = plan.seed..plan.seed + plan.n_scenes;
+    let samples = samples_of(seeds.map(|seed| hardened(&scene, seed)).collect());
+    let seeds = HELD_OUT_SEEDS..HELD_OUT_SEEDS + plan.n_held_out;
+    let held_out = samples_of(seeds.map(|seed| with_people(&scene, seed)).collect());
     let trained_on = format!(
         "simulated only: {} moments of {} scenes with 0 to {MAX_PERSONS} random people in the one room \
          \"{}\"; measured on {} moments of {} other scenes in the same room",
@@ -90,41 +99,73 @@ pub fn train_on_scenes(
         held_out.len(),
         plan.n_held_out,
     );
-    let options = TrainOptions { name: &name(), trained_on, epochs: plan.epochs, seed: plan.seed };
-    train(&layout, &samples, &held_out, &options, &plan.model, report)
+    let (epochs, seed) = (plan.epochs, plan.seed);
+    let options = TrainOptions { name: &name(), layout, empty_room, trained_on, epochs, seed };
+    train(&samples, &held_out, &options, &plan.model, report)
         .map_err(|source| TrainError::Model { path: plan.model.clone(), source })
 }
 
-/// Returns the samples of one scene with random people.
-fn samples(scene: &Scene, seed: u64, layout: &InputLayout) -> Vec<Sample> {
-    let n_persons = usize::try_from(seed).unwrap_or_default() % (MAX_PERSONS + 1);
-    let scene = scene.with_random_people(seed, n_persons);
-    let context = SourceContext { site: &scene.site, ..SourceContext::detached("train") };
-    let mut simulator = Simulator::new(&scene, &context, 0, Some(SCENE), 1);
-    let features = Features::new(layout.clone());
+/// Returns the scene with random people: none, one and so on with consecutive seeds.
+fn with_people(scene: &Scene, seed: u64) -> Scene {
+    scene.with_random_people(seed, (seed % (MAX_PERSONS + 1)) as usize)
+}
+
+/// Returns the scene with random people, more often several of them, and at another noise; every fifth one has
+/// lost a receiver.
+fn hardened(scene: &Scene, seed: u64) -> Scene {
+    const N_PERSONS: [usize; 8] = [0, 1, 2, 3, 2, 3, 2, 3];
+    let n_persons = N_PERSONS[(seed % N_PERSONS.len() as u64) as usize];
+    let snr_db = LEAST_SNR_DB + (seed % N_SNRS) as f32;
+    let scene = scene.with_random_people(seed, n_persons).with_snr_db(snr_db);
+    if seed % 5 == 4 { scene.without_receiver(seed / 5) } else { scene }
+}
+
+/// Returns the channels of the scene without people, as the features see them.
+fn empty_room(scene: &Scene, layout: &InputLayout) -> EmptyRoom {
+    let nobody = scene.with_random_people(HELD_OUT_SEEDS - 1, 0);
+    let records = simulated(&nobody);
+    let frames = records.filter_map(|record| match record {
+        Record::Csi(batch) => Some(batch),
+        _ => None,
+    });
+    EmptyRoom::measure(layout, frames)
+}
+
+/// Returns the samples of one scene.
+fn samples(scene: &Scene, features: &Features) -> Vec<Sample> {
     let (mut frames, mut samples, mut n_truths) = (features.no_frames(), Vec::new(), 0);
-    loop {
-        let Ok(poll) = simulator.poll() else { return samples };
-        for (_, record) in poll.records {
-            match record {
-                Record::Csi(batch) => {
-                    features.push(&batch, &mut frames);
-                }
-                Record::Pose(truth) => {
-                    n_truths += 1;
-                    let pictures = features.pictures(truth.captured_at_ns, &frames);
-                    if n_truths % TRUTHS_PER_SAMPLE == 0
-                        && let Some(pictures) = pictures
-                    {
-                        let subjects = Subject::from_truth(&truth, layout);
-                        samples.push(Sample { pictures, subjects });
-                    }
-                }
-                _ => {}
+    for record in simulated(scene) {
+        match record {
+            Record::Csi(batch) => {
+                features.push(&batch, &mut frames);
             }
-        }
-        if poll.state == PollState::End {
-            return samples;
+            Record::Pose(truth) => {
+                n_truths += 1;
+                if n_truths % TRUTHS_PER_SAMPLE == 0
+                    && let Some(pictures) = features.pictures(truth.captured_at_ns, &frames)
+                {
+                    let subjects = Subject::from_truth(&truth, features.layout());
+                    samples.push(Sample { pictures, subjects });
+                }
+            }
+            _ => {}
         }
     }
+    samples
+}
+
+/// Returns the records of a scene, in order.
+fn simulated(scene: &Scene) -> impl Iterator<Item = Record> {
+    let context = SourceContext { site: &scene.site, ..SourceContext::detached("train") };
+    let mut simulator = Simulator::new(scene, &context, 0, Some(SCENE), 1);
+    let mut ended = false;
+    let polls = std::iter::from_fn(move || {
+        if ended {
+            return None;
+        }
+        let poll = simulator.poll().ok()?;
+        ended = poll.state == PollState::End;
+        Some(poll.records)
+    });
+    polls.flatten().map(|(_, record)| record)
 }

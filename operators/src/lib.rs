@@ -29,7 +29,7 @@ pub use crate::closed_ticks::ClosedTicks;
 pub use crate::context::{Component, Context, CountDropped};
 pub use crate::error::OperatorError;
 pub use crate::infer::{
-    Accuracy, Epoch, Features, InferConfig, InferPoses, InputLayout, Model, ModelCard,
+    Accuracy, EmptyRoom, Epoch, Features, InferConfig, InferPoses, InputLayout, Model, ModelCard,
     RecentFrames, Sample, Subject, TrainOptions, train,
 };
 pub use crate::keyed::StateKey;

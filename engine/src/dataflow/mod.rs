@@ -272,11 +272,11 @@ impl<'scope> Edges<'scope> {
             OperatorConfig::Track(config) => {
                 into_records(edge::pose(scope, inputs).track(*config, context))
             }
-            OperatorConfig::Zones(_) => {
+            OperatorConfig::Zones(config) => {
                 let name = operator.name.clone();
                 let zones =
                     zones.flat_map(move |(operator, zone)| (operator == name).then_some(zone));
-                edge::pose(scope, inputs).zones(zones, context)
+                edge::pose(scope, inputs).zones(zones, config.inertia_m, context)
             }
             OperatorConfig::Activity(config) => {
                 edge::pose(scope, inputs).activities(*config, context)

@@ -64,7 +64,7 @@ impl Settings for ActivityConfig {
     }
 
     fn state_shape(&self) -> Option<String> {
-        Some(format!("activity 2, {} s", self.window.as_s()))
+        Some(format!("activity 3, {} s", self.window.as_s()))
     }
 }
 
@@ -100,7 +100,8 @@ pub trait Activities<'scope> {
     /// Sends the activity of each person for each window, at the end of the window.
     ///
     /// Windows are aligned to the Unix epoch; a frame belongs to the window of its tick. State: a few seconds
-    /// of each person, on the worker that the site hashes to. The state of a person is removed after two
+    /// of each person, on the worker that the site hashes to. The window of a person who is not in the next
+    /// frame of the source is dropped, unless it contains a fall. The state of a person is removed after two
     /// windows without a frame of the person.
     ///
     /// ```
@@ -171,11 +172,13 @@ impl Stateful for TellsActivities {
             }
             let mut persons = std::mem::take(&mut frame.persons);
             for person in &mut persons {
-                let key = PersonKey { site: frame.site.clone(), person: person.id.clone() };
+                let key = PersonKey::new(&frame, &person.id);
                 let state = work.state.change(&key, PersonState::default);
                 state.observe(&frame, person, &self.config);
+                state.seen_at = tick;
                 person.activity = state.last_activity();
             }
+            drop_windows_of_gone(&frame, tick, work);
             let source = self.component.name.to_string();
             work.outputs.push(Record::Pose(PoseFrame { persons, source, ..frame }));
         }
@@ -212,11 +215,33 @@ impl TellsActivities {
     }
 }
 
-/// A person and the site they are at.
+/// Drops the open windows of the people who are not in the newest frame of their source. A fall stays: it matters
+/// most when the person is no longer found.
+fn drop_windows_of_gone(frame: &PoseFrame, tick: Tick, work: &mut Work<'_, TellsActivities>) {
+    let route = PersonKey::new(frame, "").route();
+    let is_gone = |(key, state): &(&PersonKey, &PersonState)| {
+        let is_of_source = key.site == frame.site && key.source == frame.source;
+        is_of_source && state.seen_at != tick && state.window.as_ref().is_some_and(|it| !it.fell())
+    };
+    let gone = work.state.iter_group(route).filter(is_gone).map(|(key, _)| key.clone());
+    for key in gone.collect::<Vec<_>>() {
+        work.state.change(&key, PersonState::default).window = None;
+    }
+}
+
+/// A person, and the site and source of the frames they are in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct PersonKey {
     site: String,
+    source: String,
     person: String,
+}
+
+impl PersonKey {
+    fn new(frame: &PoseFrame, person: &str) -> Self {
+        let (site, source) = (frame.site.clone(), frame.source.clone());
+        Self { site, source, person: person.to_owned() }
+    }
 }
 
 impl StateKey for PersonKey {
@@ -232,6 +257,8 @@ struct PersonState {
     /// Activity of the last window, and its end.
     last: Activity,
     last_end: Tick,
+    /// The tick of the last frame of the person.
+    seen_at: Tick,
     /// The open window, if it contains a frame of the person.
     window: Option<Window>,
 }
@@ -269,7 +296,7 @@ impl PersonState {
         operator: &TellsActivities,
         records: &mut Vec<Record>,
     ) {
-        let PersonKey { site, person } = key;
+        let PersonKey { site, person, .. } = key;
         let (activity, confidence) = window.verdict();
         let ends_at_ns = i64::try_from(end).unwrap_or(i64::MAX).saturating_mul(NS_PER_MS);
         let window_ms = i64::try_from(operator.config.window_ms()).unwrap_or(i64::MAX);
@@ -304,6 +331,10 @@ impl PersonState {
 }
 
 impl Window {
+    fn fell(&self) -> bool {
+        self.n_frames.contains_key(&Activity::Fall)
+    }
+
     /// Returns the most frequent activity, and its share of the frames. A fall takes precedence.
     fn verdict(&self) -> (Activity, f32) {
         let n_frames: u32 = self.n_frames.values().sum();

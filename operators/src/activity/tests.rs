@@ -16,7 +16,8 @@ const CONFIG: ActivityConfig = ActivityConfig {
     max_fall: TimeSpan::from_ms(1500),
 };
 
-/// Runs ten frames a second, each with the height of the box and the place along x.
+/// Runs ten frames a second, each with the height of the box and the place along x; without the person if the
+/// height is 0.
 fn told(moments: Vec<(f32, f32)>) -> Vec<String> {
     let captured = timely::example(move |scope| {
         let frames = moments.into_iter().zip(0_i64..).map(|((height, x_m), nth)| {
@@ -27,7 +28,8 @@ fn told(moments: Vec<(f32, f32)>) -> Vec<String> {
                 ..Person::default()
             };
             let captured_at_ns = nth * 100_000_000;
-            PoseFrame { captured_at_ns, persons: vec![person], ..PoseFrame::default() }
+            let persons = if height > 0.0 { vec![person] } else { Vec::new() };
+            PoseFrame { captured_at_ns, persons, ..PoseFrame::default() }
         });
         let frames: Vec<_> = frames.collect();
         frames
@@ -56,7 +58,7 @@ fn told(moments: Vec<(f32, f32)>) -> Vec<String> {
             Some(match record {
                 Record::Pose(frame) => {
                     // The first window ends after a second.
-                    let activity = frame.persons[0].activity;
+                    let activity = frame.persons.first()?.activity;
                     assert_eq!(
                         activity.is_some(),
                         frame.captured_at_ns >= 1_000 * NS_PER_MS,
@@ -106,6 +108,20 @@ fn a_fall_is_a_short_way_down() {
 }
 
 #[test]
+fn who_is_gone_does_nothing_more() {
+    let mut leaves = [second(0.6), second(0.4), second(0.6)].concat();
+    leaves[18..].fill((0.0, 0.0));
+    let expected = ["1000 person.activity_detected", "1000 standing"];
+    assert_eq!(told(leaves.clone()), expected);
+    leaves[10..18].fill((0.1, 0.0));
+    let fell = told(leaves);
+    assert_eq!(fell[2..], ["2000 person.fall_detected", "2000 fall"], "a fall is told");
+    let mut blinks = [second(0.6), second(0.4)].concat();
+    blinks[13] = (0.0, 0.0);
+    assert_eq!(told(blinks)[2..], ["2000 person.activity_detected", "2000 sitting"]);
+}
+
+#[test]
 fn made_up_people_are_forgotten() {
     let of_tick = |nth: u64| {
         let ids = (0..500).map(|mth| (nth * 500 + mth).to_string());
@@ -135,7 +151,7 @@ proptest! {
             let frame = PoseFrame { captured_at_ns, ..PoseFrame::default() };
             state.observe(&frame, &Person::default(), &config);
         }
-        let key = PersonKey { site: "flat".to_owned(), person: "a".to_owned() };
+        let key = PersonKey::new(&PoseFrame::default(), "a");
         let component = Context::detached("activity").component;
         let operator = TellsActivities { config, component };
         let (window, mut records) = (state.window.take().expect("seen"), Vec::new());

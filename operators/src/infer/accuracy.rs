@@ -15,16 +15,18 @@ const MIN_TORSO_M: f32 = 0.3;
 const MAX_MATCH_M: f32 = 2.0;
 
 /// The accuracy of a model on samples that are not in its training data.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Accuracy {
     /// Number of samples.
     pub n_samples: usize,
-    /// Mean distance on the plan of matched people, in metres.
+    /// Median distance on the plan of matched people, in metres.
     pub position_error_m: f32,
     /// Share of the people that were found within two metres.
     pub found: f32,
     /// Share of the samples whose number of people is right.
     pub count_accuracy: f32,
+    /// The same, of the samples with each number of people, from 0.
+    pub count_accuracy_by_persons: Vec<f32>,
     /// Share of the keypoints, of all people, within a fifth of the torso (PCK@20); those of missed
     /// people count as wrong.
     pub pck_20: f32,
@@ -35,11 +37,10 @@ pub struct Accuracy {
 /// Sums over samples.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    n_samples: usize,
-    n_right_counts: usize,
+    /// Samples and right counts, by the number of people.
+    counts: Vec<(usize, usize)>,
     n_persons: usize,
-    n_found: usize,
-    distance_m: f32,
+    distances_m: Vec<f32>,
     n_within_20: usize,
     n_within_50: usize,
 }
@@ -47,8 +48,12 @@ pub(super) struct Tally {
 impl Tally {
     /// Compares the detections with the true people; matches pairs nearest first.
     pub(super) fn add(&mut self, found: &[Detection], there: &[Subject]) {
-        self.n_samples += 1;
-        self.n_right_counts += usize::from(found.len() == there.len());
+        if self.counts.len() <= there.len() {
+            self.counts.resize(there.len() + 1, (0, 0));
+        }
+        let (n_samples, n_right) = &mut self.counts[there.len()];
+        *n_samples += 1;
+        *n_right += usize::from(found.len() == there.len());
         self.n_persons += there.len();
         let mut pairs: Vec<_> = found
             .iter()
@@ -65,8 +70,7 @@ impl Tally {
                 continue;
             }
             (used_found[f], used_there[t]) = (true, true);
-            self.n_found += 1;
-            self.distance_m += distance_m;
+            self.distances_m.push(distance_m);
             self.n_within_20 += n_within(0.2, &found[f], &there[t]);
             self.n_within_50 += n_within(0.5, &found[f], &there[t]);
         }
@@ -74,15 +78,24 @@ impl Tally {
 
     pub(super) fn accuracy(&self) -> Accuracy {
         let share = |n: usize, of: usize| n as f32 / of.max(1) as f32;
+        let n_samples = self.counts.iter().map(|(n_samples, _)| n_samples).sum();
+        let n_right = self.counts.iter().map(|(_, n_right)| n_right).sum();
+        let by_persons = self.counts.iter().map(|(n_samples, n_right)| share(*n_right, *n_samples));
         Accuracy {
-            n_samples: self.n_samples,
-            position_error_m: self.distance_m / self.n_found.max(1) as f32,
-            found: share(self.n_found, self.n_persons),
-            count_accuracy: share(self.n_right_counts, self.n_samples),
+            n_samples,
+            position_error_m: median(self.distances_m.clone()),
+            found: share(self.distances_m.len(), self.n_persons),
+            count_accuracy: share(n_right, n_samples),
+            count_accuracy_by_persons: by_persons.collect(),
             pck_20: share(self.n_within_20, self.n_persons * N_KEYPOINTS),
             pck_50: share(self.n_within_50, self.n_persons * N_KEYPOINTS),
         }
     }
+}
+
+fn median(mut values: Vec<f32>) -> f32 {
+    values.sort_by(f32::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 fn distance_m(found: &Detection, there: &Subject) -> f32 {

@@ -2,13 +2,13 @@
 
 use schemas::{BoundingBox, KEYPOINT_NAMES, Keypoint, N_KEYPOINTS, Person, SitePosition};
 
-use crate::infer::features::InputLayout;
+use crate::infer::layout::InputLayout;
 use crate::infer::network::OUTPUTS;
 
 /// The least presence of a cell that contains a person.
 const MIN_PRESENCE: f32 = 0.35;
 /// Two peaks nearer than this are one person.
-const MIN_DISTANCE_M: f32 = 0.7;
+const MIN_DISTANCE_M: f32 = 0.5;
 /// The most people in one frame.
 const MAX_PERSONS: usize = 16;
 /// Lengths are rounded, so that they do not depend on how a processor sums.

@@ -1,15 +1,19 @@
 //! Pose inference: a model with weights in a file converts the CSI of several receivers to people.
 //!
-//! The features use the known geometry of the radios: they focus the moving part of each receiver's channel
+//! The features use the known geometry of the radios: they focus what people change in each receiver's channel
 //! on every cell of the floor. A small convolutional network then finds people in these pictures.
 
 mod accuracy;
 mod align;
+mod beamforming;
 mod decode;
+mod empty_room;
 mod features;
+mod layout;
 mod model;
 mod network;
 mod operator;
+mod receiver;
 mod subject;
 mod train;
 
@@ -22,7 +26,9 @@ use serde::Deserialize;
 use crate::settings::{DAY, Outputs, SHORTEST, Settings, outside};
 
 pub use crate::infer::accuracy::Accuracy;
-pub use crate::infer::features::{Features, InputLayout, RecentFrames};
+pub use crate::infer::empty_room::EmptyRoom;
+pub use crate::infer::features::{Features, RecentFrames};
+pub use crate::infer::layout::InputLayout;
 pub use crate::infer::model::{Model, ModelCard};
 pub use crate::infer::operator::InferPoses;
 pub use crate::infer::subject::Subject;
@@ -53,7 +59,7 @@ impl Settings for InferConfig {
     }
 
     fn state_shape(&self) -> Option<String> {
-        Some(format!("infer 2, {}", self.model.display()))
+        Some(format!("infer 3, {}", self.model.display()))
     }
 }
 

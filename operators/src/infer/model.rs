@@ -12,13 +12,15 @@ use serde::{Deserialize, Serialize};
 use crate::OperatorError;
 use crate::infer::accuracy::Accuracy;
 use crate::infer::decode::{Detection, decode};
-use crate::infer::features::InputLayout;
+use crate::infer::empty_room::EmptyRoom;
+use crate::infer::features::Features;
+use crate::infer::layout::InputLayout;
 use crate::infer::network::Network;
 
 /// The header key of the card.
 const CARD: &str = "fresnel";
 /// The version of the network and its input; models of another version are refused.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// The description of a model in its file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +31,8 @@ pub struct ModelCard {
     pub name: String,
     /// The geometry of the model's input.
     pub layout: InputLayout,
+    /// The channels without people, which the features are relative to.
+    pub empty_room: EmptyRoom,
     /// A description of the training data.
     pub trained_on: String,
     /// Accuracy on scenes that are not in the training data.
@@ -67,6 +71,9 @@ impl Model {
         if card.version != VERSION {
             return Err(format!("it is of version {}, expected {VERSION}", card.version));
         }
+        if !card.empty_room.fits(&card.layout) {
+            return Err("its empty room has other antennas than its layout".to_owned());
+        }
         let hash = format!("{:016x}", hash_bytes(&bytes));
         let device = Device::flex();
         let mut network = Network::new(card.layout.n_channels(), &device);
@@ -99,6 +106,11 @@ impl Model {
         &self.card
     }
 
+    /// Returns the features that this model reads.
+    pub fn features(&self) -> Features {
+        Features::new(self.card.layout.clone(), &self.card.empty_room)
+    }
+
     /// Returns the estimator of this model's poses.
     pub(super) fn estimator(&self) -> Estimator {
         let (name, hash) = (self.card.name.clone(), Some(self.hash.clone()));
@@ -123,16 +135,6 @@ pub(super) fn detect(
     let output = network.forward(pictures).into_data();
     // The tensor was made of 32-bit numbers.
     output.try_to_vec().map(|output| decode(layout, &output)).unwrap_or_default()
-}
-
-pub(super) fn card(
-    name: &str,
-    layout: InputLayout,
-    trained_on: String,
-    accuracy: Accuracy,
-    baseline: Accuracy,
-) -> ModelCard {
-    ModelCard { version: VERSION, name: name.to_owned(), layout, trained_on, accuracy, baseline }
 }
 
 fn hash_bytes(bytes: &[u8]) -> u64 {

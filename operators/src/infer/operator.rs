@@ -6,7 +6,8 @@ use schemas::{CsiBatch, PoseFrame, SourceKind, Tick, TimeSpan, stable_hash};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
-use crate::infer::features::{RecentFrames, SLOW_NS};
+use crate::infer::features::RecentFrames;
+use crate::infer::receiver::SLOW_NS;
 use crate::infer::{Features, Model};
 use crate::keyed::{HOUR_MS, StateLimits};
 use crate::stateful::{Stateful, Work, stateful};
@@ -17,7 +18,7 @@ pub trait InferPoses<'scope> {
     /// Infers people at the end of every period `every` of event time.
     ///
     /// The operator drops and counts frames of receivers or layouts that are not in the model. It sends
-    /// nothing until every receiver of the model has a window of frames. State: two seconds of frames of each
+    /// nothing until more than half of the model's receivers have a window of frames. State: two seconds of frames of each
     /// receiver, on the worker that the site hashes to. A site expires after an hour without frames. People
     /// have no identity yet.
     ///
@@ -74,7 +75,7 @@ impl<'scope> InferPoses<'scope> for StreamVec<'scope, Tick, CsiBatch> {
         context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, PoseFrame> {
         let component = context.component.clone();
-        let features = Features::new(model.card().layout.clone());
+        let features = model.features();
         let every_ns = every.as_ns();
         stateful(self, &context, Infers { model, features, every_ns, component })
     }
@@ -222,7 +223,7 @@ mod tests {
 
     fn infers() -> Infers {
         let model = model();
-        let features = Features::new(model.card().layout.clone());
+        let features = model.features();
         let component = Context::detached("infer").component;
         Infers { model, features, every_ns: 100_000_000, component }
     }

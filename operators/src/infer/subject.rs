@@ -2,7 +2,7 @@
 
 use schemas::{N_KEYPOINTS, PoseFrame};
 
-use crate::infer::features::InputLayout;
+use crate::infer::layout::InputLayout;
 
 /// A person of the ground truth.
 #[derive(Clone, Debug, PartialEq)]

@@ -13,8 +13,9 @@ use rand_chacha::ChaCha8Rng;
 use crate::OperatorError;
 use crate::infer::accuracy::{Accuracy, Tally};
 use crate::infer::decode::{Detection, encode};
-use crate::infer::features::InputLayout;
-use crate::infer::model::{Model, ModelCard, card, detect};
+use crate::infer::empty_room::EmptyRoom;
+use crate::infer::layout::InputLayout;
+use crate::infer::model::{Model, ModelCard, VERSION, detect};
 use crate::infer::network::{Network, OUTPUTS};
 use crate::infer::subject::Subject;
 
@@ -36,6 +37,10 @@ pub struct Sample {
 pub struct TrainOptions<'a> {
     /// The model's name.
     pub name: &'a str,
+    /// The geometry of the samples.
+    pub layout: InputLayout,
+    /// The channels without people, which the samples are relative to.
+    pub empty_room: EmptyRoom,
     /// The description of the samples, for the model's card.
     pub trained_on: String,
     /// Rounds over all samples.
@@ -59,13 +64,13 @@ pub struct Epoch {
 ///
 /// [`OperatorError`] if the file cannot be written.
 pub fn train(
-    layout: &InputLayout,
     samples: &[Sample],
     held_out: &[Sample],
     options: &TrainOptions<'_>,
     path: &Path,
     mut report: impl FnMut(Epoch),
 ) -> Result<ModelCard, OperatorError> {
+    let layout = &options.layout;
     let plain = Device::flex();
     plain.seed(options.seed);
     let device = plain.clone().autodiff();
@@ -92,7 +97,15 @@ pub fn train(
         measure(held_out, |pictures| detect(&network, layout, pictures.to_vec(), &plain));
     let constant = constant(layout, samples);
     let baseline = measure(held_out, |_| constant.clone());
-    let card = card(options.name, layout.clone(), options.trained_on.clone(), accuracy, baseline);
+    let card = ModelCard {
+        version: VERSION,
+        name: options.name.to_owned(),
+        layout: layout.clone(),
+        empty_room: options.empty_room.clone(),
+        trained_on: options.trained_on.clone(),
+        accuracy,
+        baseline,
+    };
     Model::save(&network, &card, path)?;
     Ok(card)
 }

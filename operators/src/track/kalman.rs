@@ -6,9 +6,11 @@
 use serde::{Deserialize, Serialize};
 
 /// Variance of a person's acceleration, in (m/s2)2 s.
-const ACCELERATION: f32 = 1.5;
+const ACCELERATION: f32 = 2.0;
 /// Variance of a measured position, in m2.
-const MEASUREMENT: f32 = 0.12;
+const MEASUREMENT: f32 = 0.06;
+/// Variance of a position that is the one of someone near, in m2.
+const NEAR: f32 = 0.5;
 /// Variance of an unknown velocity, in (m/s)2.
 const UNKNOWN_VELOCITY: f32 = 1.0;
 /// Share of the velocity that is left after a second without a measurement; people stop.
@@ -52,8 +54,17 @@ impl Kalman {
 
     /// Corrects the state by a measured position.
     pub(super) fn update(&mut self, measured_m: [f32; 2]) {
+        self.correct(measured_m, MEASUREMENT);
+    }
+
+    /// Corrects the state by the position of someone near.
+    pub(super) fn follow(&mut self, near_m: [f32; 2]) {
+        self.correct(near_m, NEAR);
+    }
+
+    fn correct(&mut self, measured_m: [f32; 2], variance: f32) {
         let [p, c, v] = self.covariance;
-        let [gain_p, gain_v] = [p, c].map(|covariance| covariance / (p + MEASUREMENT));
+        let [gain_p, gain_v] = [p, c].map(|covariance| covariance / (p + variance));
         let state = self.position_m.iter_mut().zip(&mut self.velocity_m_s);
         for ((position, velocity), measured) in state.zip(measured_m) {
             let off_m = measured - *position;

@@ -19,7 +19,7 @@ use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::{Delay, Map};
 
 use crate::keyed::{HOUR_MS, StateLimits};
-use crate::settings::{Outputs, Settings};
+use crate::settings::{Outputs, Settings, outside};
 use crate::stateful::{Stateful, Work, stateful};
 use crate::zones::membership::{Memberships, Update};
 use crate::zones::polygon::contains;
@@ -36,6 +36,14 @@ pub struct ZonesConfig {
     /// The zones at the start, by name; they can change while the pipeline runs.
     #[serde(default)]
     pub zones: BTreeMap<String, ZoneConfig>,
+    /// How far a person moves before zones take notice, in metres, so that nobody who stands on a border goes
+    /// back and forth; 0.1 by default.
+    #[serde(default = "default_inertia_m")]
+    pub inertia_m: f32,
+}
+
+fn default_inertia_m() -> f32 {
+    0.1
 }
 
 impl Settings for ZonesConfig {
@@ -52,11 +60,12 @@ impl Settings for ZonesConfig {
         let of_zone = |(name, zone): (&String, &ZoneConfig)| {
             zone.problem().map(|problem| format!("zones: \"{name}\": {problem}"))
         };
-        zones.filter_map(of_zone).collect()
+        let inertia = outside("inertia_m", self.inertia_m, &(0.0..=1000.0));
+        zones.filter_map(of_zone).chain(inertia).collect()
     }
 
     fn state_shape(&self) -> Option<String> {
-        Some("zones 2".to_owned())
+        Some("zones 3".to_owned())
     }
 }
 
@@ -107,7 +116,7 @@ pub trait Zones<'scope> {
     ///
     /// The output stream contains each frame with the zones of its people, an event for each person who
     /// enters or leaves a zone, and the occupancy of a zone at each change. In overlapping zones, a person's
-    /// zone is the first by name. State: positions, on the worker that the site hashes to; the operator
+    /// zone is the first by name. A person who moves less than `inertia_m` stays in place for zones. State: positions, on the worker that the site hashes to; the operator
     /// computes everything else from them. The people of a source leave after an hour without its frames,
     /// with the next frame of the site at the latest.
     ///
@@ -127,7 +136,7 @@ pub trait Zones<'scope> {
     /// timely::example(move |scope| {
     ///     let frames = vec![frame].to_stream(scope).container::<Vec<_>>();
     ///     let zones = zones.to_stream(scope).container::<Vec<_>>();
-    ///     frames.zones(zones, Context::detached("zones")).inspect(move |record| {
+    ///     frames.zones(zones, 0.1, Context::detached("zones")).inspect(move |record| {
     ///         if let Record::Occupancy(occupancy) = record {
     ///             to.send((occupancy.zone.clone(), occupancy.count)).unwrap();
     ///         }
@@ -139,6 +148,7 @@ pub trait Zones<'scope> {
     fn zones(
         self,
         zones: StreamVec<'scope, Tick, ZoneDifference>,
+        inertia_m: f32,
         context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, Record>;
 }
@@ -147,9 +157,10 @@ impl<'scope> Zones<'scope> for StreamVec<'scope, Tick, PoseFrame> {
     fn zones(
         self,
         zones: StreamVec<'scope, Tick, ZoneDifference>,
+        inertia_m: f32,
         context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, Record> {
-        let moves = stateful(self.clone(), &context, Moves);
+        let moves = stateful(self.clone(), &context, Moves { inertia_mm: inertia_m * MM_PER_M });
         let evicted = moves.clone().flat_map(Move::evicted);
         let positions = moves.flat_map(Move::difference).as_collection();
         let inside = inside(positions, zones.as_collection());
@@ -188,7 +199,23 @@ fn to_mm(place_m: [f32; 2]) -> Place {
 }
 
 /// Maintains the positions of all people: each frame moves the people of its source.
-struct Moves;
+struct Moves {
+    inertia_mm: f32,
+}
+
+impl Moves {
+    /// Returns the place of a person who was at `before`: the new one, unless it is too near.
+    fn place(&self, before: Option<&Place>, now: Place) -> Place {
+        let moved_mm = |before: &Place| {
+            let [x, y] = [0, 1].map(|axis| now[axis].abs_diff(before[axis]) as f32);
+            x.hypot(y)
+        };
+        match before.filter(|before| moved_mm(before) < self.inertia_mm) {
+            Some(before) => *before,
+            None => now,
+        }
+    }
+}
 
 /// A difference of [`Positions`].
 type PositionDifference = ((String, (String, Place)), Tick, isize);
@@ -257,13 +284,14 @@ impl Stateful for Moves {
 
     fn on_tick(&mut self, tick: Tick, frames: Vec<PoseFrame>, work: &mut Work<'_, Self>) {
         for PoseFrame { site, source, persons, .. } in frames {
-            let persons = persons.into_iter().filter_map(|person| {
-                let at = person.position?;
-                Some((person.id, to_mm([at.x_m, at.y_m])))
-            });
-            let now: Places = persons.collect();
             let key = SiteSource { site, source };
             let before = work.state.change(&key, Places::new);
+            let persons = persons.into_iter().filter_map(|person| {
+                let at = person.position?;
+                let place = self.place(before.get(&person.id), to_mm([at.x_m, at.y_m]));
+                Some((person.id, place))
+            });
+            let now: Places = persons.collect();
             let gone = before.iter().filter(|(id, place)| now.get(*id) != Some(place));
             let come = now.iter().filter(|(id, place)| before.get(*id) != Some(place));
             let changes = gone.map(|change| (change, -1)).chain(come.map(|change| (change, 1)));

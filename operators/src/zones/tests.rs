@@ -52,7 +52,7 @@ fn told(
             let rooms = [room("hall", 0.0), room("kitchen", 1.0)];
             let (zones, collection) =
                 scope.new_collection_from(rooms.into_iter().filter(move |_| is_first));
-            let records = frames.zones(collection.inner, Context::detached("zones"));
+            let records = frames.zones(collection.inner, 0.05, Context::detached("zones"));
             let records = records.inspect_time(move |tick, record| {
                 shared.lock().unwrap().push((*tick, line(record)));
             });
@@ -168,6 +168,16 @@ fn zones_change_around_people() {
 }
 
 #[test]
+fn who_stands_on_a_border_stays_in_a_zone() {
+    let at = [0.99, 1.02, 0.98, 1.01, 0.99, 1.05, 1.03];
+    let frames = at.iter().zip(1..).map(|(x_m, nth)| frame(10 * nth, &[("a", *x_m)]));
+    let told = told(1, frames.collect(), Vec::new());
+    let moves = told.iter().filter(|line| line.contains("enters") || line.contains("leaves"));
+    let expected = ["10 a enters hall", "60 a enters kitchen", "60 a leaves hall"];
+    assert_eq!(moves.collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn people_of_a_silent_source_leave() {
     let from = |source: &str, frame: PoseFrame| PoseFrame { source: source.to_owned(), ..frame };
     let frames = vec![
@@ -206,7 +216,7 @@ fn made_up_sites_are_forgotten() {
     let inputs: Vec<_> = (0..N_TICKS).map(of_tick).collect();
     let found = remember(inputs, |frames, context| {
         let (_, rooms) = frames.scope().new_collection_from([room("hall", 0.0)]);
-        frames.zones(rooms.inner, context)
+        frames.zones(rooms.inner, 0.1, context)
     });
     let max_keys = Moves::LIMITS.max_keys_per_group * N_KEY_GROUPS;
     assert!(found.most_keys <= max_keys, "{} sites are saved", found.most_keys);

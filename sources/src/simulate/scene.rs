@@ -146,6 +146,21 @@ impl Scene {
         Self { seed, people, ..self.clone() }
     }
 
+    /// Returns the scene at another signal-to-noise ratio.
+    #[must_use]
+    pub fn with_snr_db(mut self, snr_db: f32) -> Self {
+        self.impairments.snr_db = snr_db;
+        self
+    }
+
+    /// Returns the scene without one of its receivers, which is `index` modulo their number.
+    #[must_use]
+    pub fn without_receiver(mut self, index: u64) -> Self {
+        let n_receivers = self.receivers.len().max(1) as u64;
+        self.receivers.remove((index % n_receivers) as usize);
+        self
+    }
+
     fn random_person(&self, random: &mut ChaCha8Rng) -> Person {
         const N_STEPS: usize = 16;
         let mut place = || {

@@ -67,6 +67,7 @@ fn settings_of_operators_that_cannot_work_are_refused() {
         ("infer", "every = \"0s\"", "every must be from \"1ms\" to \"1day\", not \"0s\""),
         ("infer", "every = \"-1s\"", "invalid value"),
         ("track", "max_distance_m = -1.2", "max_distance_m must be"),
+        ("track", "min_confidence = 1.5", "min_confidence must be"),
         ("track", "max_age = \"25h\"", "max_age must be"),
         ("activity", "window = \"10ms\"", "window must be at least \"100ms\""),
         ("activity", "standing_height = 0", "standing_height must be"),
@@ -94,7 +95,7 @@ fn settings_of_operators_that_cannot_work_are_refused() {
             "motion" => ("clean", "subcarriers = [1]"),
             "infer" => ("clean", "model = \"n\""),
             "windows" => ("pose", "aggregates = { n = \"count\" }"),
-            "track" => ("pose", "confirm_frames = 3"),
+            "track" => ("pose", "confirm = \"1s\""),
             _ => ("pose", ""),
         };
         let text = format!(
