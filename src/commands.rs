@@ -10,7 +10,7 @@ use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use engine::{Cluster, CsiFormat, Plan, RunOptions, WhenAlive};
-use offline::{TrainPlan, convert, inspect, train_on_scenes};
+use offline::{TrainPlan, convert, evaluate_motion, inspect, train_on_scenes};
 use queries::Format;
 use serde_json::Value;
 
@@ -195,6 +195,9 @@ enum Command {
         #[arg(default_value = DEFAULT_ADDRESS)]
         address: String,
     },
+    /// Measures how well motion is detected on labelled recordings.
+    #[command(subcommand)]
+    Evaluate(EvaluateCommand),
     /// Trains a CSI pose model on simulated scenes.
     Train {
         /// Scene file with the room and the radios.
@@ -232,6 +235,21 @@ enum Command {
     /// Shows checkpoints.
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum EvaluateCommand {
+    /// Prints the scores of the `motion` operator by session and device: the share of half seconds with the
+    /// right motion, recall, false alarms, and how often motion was unknown.
+    Motion {
+        /// The labels: a TOML file with a table `[[recordings]]` for each capture. Its keys are `file`,
+        /// `session`, `device` and `moving` (true, false, or a list of `["FROM", "TO"]`), and optionally
+        /// `format` and `skip`, the time at the beginning that is not evaluated.
+        labels: PathBuf,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -390,6 +408,14 @@ impl Command {
             Command::Train { scene, model, scenes, held_out, epochs, seed } => {
                 let (n_scenes, n_held_out) = (scenes, held_out);
                 train(&TrainPlan { scene, model, n_scenes, n_held_out, epochs, seed })
+            }
+            Command::Evaluate(EvaluateCommand::Motion { labels, json }) => {
+                let scores = evaluate_motion(&labels)?;
+                print(&if json {
+                    serde_json::to_string_pretty(&scores)? + "\n"
+                } else {
+                    scores.to_string()
+                })
             }
             Command::Checkpoint(CheckpointCommand::Ls { store }) => checkpoints::list(&store),
             Command::Checkpoint(CheckpointCommand::Inspect {

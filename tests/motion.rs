@@ -1,8 +1,9 @@
 //! Motion on real recordings of three chips: quiet rooms and rooms with somebody in them.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+
+use serde_json::Value;
 
 use crate::support::{data, lines, npy, process};
 
@@ -38,26 +39,6 @@ const SUBCARRIERS: usize = 64;
 const HALF_SECOND_NS: i64 = 500_000_000;
 /// The part of a quiet recording that a link may calibrate on.
 const CALIBRATION_NS: i64 = 7_000_000_000;
-
-/// Windows in which motion was reported, and all of them.
-#[derive(Debug, Default)]
-struct Count {
-    moving: usize,
-    all: usize,
-}
-
-impl Count {
-    fn add<'a>(&mut self, motions: impl IntoIterator<Item = &'a str>) {
-        for motion in motions {
-            self.moving += usize::from(motion == "moving");
-            self.all += 1;
-        }
-    }
-
-    fn share(&self) -> f64 {
-        self.moving as f64 / self.all as f64
-    }
-}
 
 /// Appends a recording of the given length to a board's output.
 fn append(board: &mut String, name: &str, starts_ns: i64, length_ns: i64) {
@@ -100,23 +81,37 @@ fn within(motions: &[(i64, String)], from_ns: i64, to_ns: i64) -> Vec<&str> {
     within.map(|(_, motion)| motion.as_str()).collect()
 }
 
+/// `fresnel evaluate motion` on all sessions, with the defaults.
 pub(crate) fn recordings_of_each_chip_are_told_apart() {
     const LENGTH_NS: i64 = 10_000_000_000;
-    let mut counts = BTreeMap::<&str, (Count, Count)>::new();
+    let directory = tempfile::tempdir().expect("room");
+    let mut labels = String::new();
     for (chip, quiet, moving) in SESSIONS {
-        let mut board = String::new();
-        append(&mut board, &format!("baseline_{chip}_64sc_{quiet}"), 0, LENGTH_NS);
-        append(&mut board, &format!("movement_{chip}_64sc_{moving}"), LENGTH_NS, LENGTH_NS);
-        let motions = motions(&board);
-        let (alarms, recall) = counts.entry(chip).or_default();
-        alarms.add(within(&motions, CALIBRATION_NS, LENGTH_NS));
-        recall.add(within(&motions, LENGTH_NS + HALF_SECOND_NS, i64::MAX));
-        assert!(!within(&motions, CALIBRATION_NS, i64::MAX).contains(&"unknown"), "{motions:?}");
+        let names = [
+            (format!("baseline_{chip}_64sc_{quiet}"), "moving = false\nskip = \"7s\""),
+            (format!("movement_{chip}_64sc_{moving}"), "moving = true\nskip = \"500ms\""),
+        ];
+        for (name, label) in names {
+            let mut board = String::new();
+            append(&mut board, &name, 0, LENGTH_NS);
+            fs::write(directory.path().join(format!("{name}.csv")), board).expect("room");
+            let _ = writeln!(
+                labels,
+                "[[recordings]]\nfile = \"{name}.csv\"\nsession = \"{quiet}\"\ndevice = \"{chip}\"\n{label}\n"
+            );
+        }
     }
-    for (chip, (alarms, recall)) in counts {
-        eprintln!("{chip}: recall {:.2}, false alarms {:.2}", recall.share(), alarms.share());
-        assert!(recall.share() >= 0.95, "{chip}: {recall:?}");
-        assert!(alarms.share() <= 0.05, "{chip}: {alarms:?}");
+    fs::write(directory.path().join("labels.toml"), labels).expect("room");
+    let arguments = ["evaluate", "motion", "labels.toml"];
+    eprint!("{}", process::succeed(directory.path(), &arguments));
+    let json = process::succeed(directory.path(), &[&arguments[..], &["--json"]].concat());
+    let scores: Value = serde_json::from_str(&json).expect("it is JSON");
+    assert_eq!(scores["sessions"].as_object().map(serde_json::Map::len), Some(SESSIONS.len()));
+    for (chip, scores) in scores["devices"].as_object().expect("there are chips") {
+        let figure = |name: &str| scores[name].as_f64().expect("there are such windows");
+        assert!(figure("recall") >= 0.95, "{chip}: {scores}");
+        assert!(figure("false_alarms") <= 0.05, "{chip}: {scores}");
+        assert!(figure("unknown") == 0.0, "{chip}: {scores}");
     }
 }
 

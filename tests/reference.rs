@@ -11,15 +11,16 @@ use serde_json::Value;
 use crate::support::process;
 
 /// Pipelines that contain an example of each component.
-const EXAMPLES: [&str; 5] = [
+const EXAMPLES: [&str; 6] = [
     "pipelines/demo.toml",
     "pipelines/esp32.toml",
     "pipelines/windows.toml",
     "pipelines/intel5300.toml",
     "docs/examples/poses.toml",
+    "docs/examples/outliers.toml",
 ];
 /// Commands without subcommands of their own.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "run",
     "demo",
     "validate",
@@ -32,6 +33,7 @@ const COMMANDS: [&str; 17] = [
     "tap",
     "top",
     "health",
+    "evaluate",
     "train",
     "schema",
     "completions",

@@ -12,7 +12,7 @@ use std::hash::Hash;
 use std::mem;
 
 use foldhash::fast::RandomState;
-use schemas::Tick;
+use schemas::{Link, Tick, stable_hash};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,12 @@ pub(crate) fn key_group(route: u64) -> usize {
 pub trait StateKey: Clone + Ord + Hash + Serialize + DeserializeOwned + 'static {
     /// Returns the route of the key, the same as for its records.
     fn route(&self) -> u64;
+}
+
+impl StateKey for Link {
+    fn route(&self) -> u64 {
+        stable_hash(&[&self.site, &self.receiver, &self.transmitter])
+    }
 }
 
 /// The limits of state: time to live without a record, and number of keys.

@@ -4,6 +4,7 @@ mod activity;
 mod closed_ticks;
 mod context;
 mod error;
+mod hampel;
 mod infer;
 mod keyed;
 mod motion;
@@ -28,13 +29,14 @@ pub use crate::activity::{Activities, ActivityConfig};
 pub use crate::closed_ticks::ClosedTicks;
 pub use crate::context::{Component, Context, CountDropped};
 pub use crate::error::OperatorError;
+pub use crate::hampel::{Hampel, HampelConfig, RemoveOutliers};
 pub use crate::infer::{
     Accuracy, EmptyRoom, Epoch, Features, InferConfig, InferPoses, InputLayout, Model, ModelCard,
     RecentFrames, Sample, Subject, TrainOptions, train,
 };
 pub use crate::keyed::StateKey;
 pub use crate::motion::{
-    ColumnSums, DetectMotion, Hampel, Moments, MotionConfig, MovingWindow, moments,
+    ColumnSums, DetectMotion, Moments, MotionConfig, MotionDetector, MovingWindow, moments,
     relative_amplitudes,
 };
 pub use crate::sanitize_phase::{
@@ -73,6 +75,8 @@ macro_rules! operators {
 operators! {
     /// Removes the phase errors of unsynchronised clocks.
     SanitizePhase(SanitizePhaseConfig),
+    /// Replaces outliers of amplitudes.
+    Hampel(HampelConfig),
     /// Reports motion on links.
     Motion(MotionConfig),
     /// Infers people from CSI.

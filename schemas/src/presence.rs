@@ -18,6 +18,22 @@ pub enum Motion {
     Moving,
 }
 
+/// The state of the calibration of a link: the reason why motion is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CalibrationState {
+    /// The frames have no signal.
+    NoSignal,
+    /// There are not enough frames yet.
+    FillingWindow,
+    /// It is quiet, but not for long enough yet.
+    Running,
+    /// Somebody moves, or there is interference: the calibration waits until it is quiet.
+    NotQuiet,
+    /// The threshold is known.
+    Done,
+}
+
 /// Motion on one link at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Presence {
@@ -35,6 +51,8 @@ pub struct Presence {
     pub threshold: Option<f32>,
     /// Correlation of neighbouring frames, from -1 to 1: near 0 for noise, high for motion.
     pub correlation: Option<f32>,
+    /// The state of the calibration; absent in older records.
+    pub calibration: Option<CalibrationState>,
     /// The kind of source of the measurements.
     pub source_kind: SourceKind,
 }

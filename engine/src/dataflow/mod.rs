@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use operators::{
     Activities, Changes, Component, Context, DetectMotion, InferPoses, Model, OperatorConfig,
-    SanitizePhase, StateContext, StopPoint, Track, Windows, Zones, into_records,
+    RemoveOutliers, SanitizePhase, StateContext, StopPoint, Track, Windows, Zones, into_records,
 };
 use schemas::{Granule, Progress, Record, RecordKind, Tick};
 use timely::dataflow::operators::vec::{Broadcast, Map};
@@ -261,6 +261,9 @@ impl<'scope> Edges<'scope> {
         let records = match &operator.config {
             OperatorConfig::SanitizePhase(config) => {
                 into_records(edge::csi(scope, inputs).sanitize_phase(*config, context.component))
+            }
+            OperatorConfig::Hampel(config) => {
+                into_records(edge::csi(scope, inputs).remove_outliers(*config, context))
             }
             OperatorConfig::Motion(config) => {
                 into_records(edge::csi(scope, inputs).detect_motion(config.clone(), context))

@@ -88,7 +88,7 @@ pub enum CaptureError {
 }
 
 /// Reads a capture from its beginning to its end, in its own order.
-struct Capture {
+pub(crate) struct Capture {
     path: PathBuf,
     format: CsiFormat,
     /// True if the user has named the format.
@@ -99,7 +99,7 @@ struct Capture {
 impl Capture {
     /// Opens a file or a recording. Without `format`, the first bytes of a file determine it; a recording
     /// needs it.
-    fn open(path: &Path, format: Option<CsiFormat>) -> Result<Self, CaptureError> {
+    pub(crate) fn open(path: &Path, format: Option<CsiFormat>) -> Result<Self, CaptureError> {
         let unknown = || unknown(path);
         let is_named = format.is_some();
         let format = match format {
@@ -113,13 +113,13 @@ impl Capture {
     }
 
     /// Returns the frames of the next record with frames; none at the end.
-    fn next(&mut self) -> Result<Option<Vec<CsiBatch>>, CaptureError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Vec<CsiBatch>>, CaptureError> {
         let frames = self.reader.next_frames();
         frames.map_err(|source| CaptureError::Read { path: self.path.clone(), source })
     }
 
     /// Fails if the capture has no frame of the format that the user has named. Call it at the end.
-    fn check_frames(&self, n_frames: u64) -> Result<(), CaptureError> {
+    pub(crate) fn check_frames(&self, n_frames: u64) -> Result<(), CaptureError> {
         if n_frames > 0 || !self.is_named {
             return Ok(());
         }

@@ -278,6 +278,7 @@ fn reported(n_workers: usize, turned: bool) -> Vec<Presence> {
                     threshold: Some(threshold),
                     report_every: TimeSpan::ZERO,
                     hold: TimeSpan::ZERO,
+                    ..MotionConfig::default()
                 };
                 frames.clone().detect_motion(config, Context::detached("motion"))
             });

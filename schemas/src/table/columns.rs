@@ -92,6 +92,7 @@ impl Columns for Presence {
             optional("moving_variance", DataType::Float32),
             optional("threshold", DataType::Float32),
             optional("correlation", DataType::Float32),
+            optional("calibration", DataType::Utf8),
             required("source_kind", DataType::Utf8),
         ]
     }

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Activity, ActivityWindow, BoundingBox, CsiBatch, CsiLayout, Estimator, EstimatorKind, Event,
-    EventId, EventType, Keypoint, Link, Motion, Person, PoseFrame, Presence, SitePosition,
-    SourceKind, ZoneOccupancy,
+    Activity, ActivityWindow, BoundingBox, CalibrationState, CsiBatch, CsiLayout, Estimator,
+    EstimatorKind, Event, EventId, EventType, Keypoint, Link, Motion, Person, PoseFrame, Presence,
+    SitePosition, SourceKind, ZoneOccupancy,
 };
 
 const MAX_INT: i64 = i64::MAX;
@@ -141,10 +141,15 @@ proptest! {
         threshold in option::of(number()),
         source_kind in source_kind(),
     ) {
-        for motion in [Motion::Unknown, Motion::Still, Motion::Moving] {
+        for (motion, calibration) in [
+            (Motion::Unknown, None),
+            (Motion::Still, Some(CalibrationState::NotQuiet)),
+            (Motion::Moving, Some(CalibrationState::Done)),
+        ] {
             let (site, link) = ("flat".to_owned(), link.clone());
             check(&[Presence {
-                site, link, captured_at_ns, motion, moving_variance, threshold, correlation, source_kind,
+                site, link, captured_at_ns, motion, moving_variance, threshold, correlation, calibration,
+                source_kind,
             }])?;
         }
     }

@@ -66,6 +66,9 @@ fn settings_of_operators_that_cannot_work_are_refused() {
         ("motion", "window_frames = 100001", "window_frames must be from 1 to 100000, not"),
         ("infer", "every = \"0s\"", "every must be from \"1ms\" to \"1day\", not \"0s\""),
         ("infer", "every = \"-1s\"", "invalid value"),
+        ("hampel", "frames = 2", "frames must be"),
+        ("hampel", "frames = 32", "frames must be"),
+        ("hampel", "sigmas = -1.0", "sigmas must be"),
         ("track", "max_distance_m = -1.2", "max_distance_m must be"),
         ("track", "min_confidence = 1.5", "min_confidence must be"),
         ("track", "max_age = \"25h\"", "max_age must be"),
@@ -92,6 +95,7 @@ fn settings_of_operators_that_cannot_work_are_refused() {
         ("windows", "window = { session = { gap = \"0s\" } }", "window: gap must be at least"),
     ] {
         let (input, required) = match operator {
+            "hampel" => ("clean", ""),
             "motion" => ("clean", "subcarriers = [1]"),
             "infer" => ("clean", "model = \"n\""),
             "windows" => ("pose", "aggregates = { n = \"count\" }"),

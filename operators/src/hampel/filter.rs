@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The longest history.
-const MAX_LENGTH: usize = 31;
+pub(super) const MAX_LENGTH: usize = 31;
 /// The standard deviation of a normal distribution, in median absolute deviations.
 const MADS_PER_SIGMA: f32 = 1.4826;
 
