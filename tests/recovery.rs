@@ -513,7 +513,7 @@ pub(crate) fn state_that_does_not_fit_is_refused() {
     let directory = directory("0.5");
     let path = directory.path();
     let checkpoints = || process::fresnel(path, &["checkpoint", "inspect", "flat"]).stdout;
-    let saved = || String::from_utf8_lossy(&checkpoints()).contains("motion 2, 75 frames");
+    let saved = || String::from_utf8_lossy(&checkpoints()).contains(", 75 frames");
     let mut server = process::Server::start(path, &["run", "flat.toml", "--listen", "127.0.0.1:0"]);
     server.wait_until(saved);
     assert_eq!(server.terminate().0, Some(0));
@@ -523,8 +523,9 @@ pub(crate) fn state_that_does_not_fit_is_refused() {
     let changed = changed.replace("report_every", "window_frames = 50\nreport_every");
     fs::write(path.join("flat.toml"), changed.replace("SPEED", "\"full\"")).expect("room");
     let said = process::fail(path, &["run", "flat.toml"], 1);
-    let expected = "\"motion\" saved \"motion 2, 75 frames\" and needs \"motion 2, 50 frames\"";
-    assert!(said.contains(expected) && said.contains("--drop-state"), "{said}");
+    for expected in ["\"motion\" saved", "75 frames", "and needs", "50 frames", "--drop-state"] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
     process::succeed(path, &["run", "flat.toml", "--drop-state", "motion"]);
     fs::remove_file(path.join("out.jsonl")).expect("it is there");
     let said = process::fail(path, &["run", "flat.toml"], 1);
