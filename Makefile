@@ -74,7 +74,7 @@ soak: test-packages $(KAFKA)/ready
 bench: test-packages $(PYTHON)/ready $(PEERS)/ready
 	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check -r benches/requirements.txt
 	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_PEERS=$(abspath $(PEERS)) \
-		cargo bench $(CARGO_FLAGS) --profile dev --bench engine --bench windows
+		cargo bench $(CARGO_FLAGS) --profile dev --bench engine --bench windows --bench motion
 	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_DATA=$${FRESNEL_DATA:-$(abspath ../shared/data)} \
 		cargo bench --package sources --bench decode
 
