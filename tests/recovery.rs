@@ -521,7 +521,8 @@ pub(crate) fn state_that_does_not_fit_is_refused() {
     assert!(listed.lines().count() > 1 && listed.contains("flat"), "{listed}");
     let changed = fs::read_to_string(path.join("flat.toml")).expect("it is there");
     let changed = changed.replace("report_every", "window_frames = 50\nreport_every");
-    fs::write(path.join("flat.toml"), changed.replace("speed = 0.5", "speed = \"full\"")).expect("room");
+    fs::write(path.join("flat.toml"), changed.replace("speed = 0.5", "speed = \"full\""))
+        .expect("room");
     let said = process::fail(path, &["run", "flat.toml"], 1);
     for expected in ["\"motion\" saved", "75 frames", "and needs", "50 frames", "--drop-state"] {
         assert!(said.contains(expected), "{expected}: {said}");
