@@ -18,9 +18,9 @@ pub trait InferPoses<'scope> {
     /// Infers people at the end of every period `every` of event time.
     ///
     /// The operator drops and counts frames of receivers or layouts that are not in the model. It sends
-    /// nothing until more than half of the model's receivers have a window of frames. State: two seconds of frames of each
-    /// receiver, on the worker that the site hashes to. A site expires after an hour without frames. People
-    /// have no identity yet.
+    /// nothing until more than half of the model's receivers have a window of frames. State: two seconds of
+    /// frames of each receiver, on the worker that the site hashes to. A site expires after an hour without
+    /// frames. People have no identity yet.
     ///
     /// ```
     /// use std::path::Path;
