@@ -5,7 +5,7 @@
 //! one row of the store; latency is the tick and a few wake-ups.
 
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
-#![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+#![expect(clippy::print_stdout, reason = "a bench prints its measurements")]
 
 use std::fmt::Write as _;
 use std::fs::{self, File};

@@ -41,7 +41,7 @@ inputs = ["windows"]
 path = "fresnel"
 "#;
 
-#[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+#[expect(clippy::print_stdout, reason = "a bench prints its measurements")]
 fn main() {
     let folder = tempfile::tempdir().expect("room");
     let path = folder.path();
@@ -82,7 +82,7 @@ fn events() -> String {
 
 /// Returns the median of the events per second of processor time, for a command that writes windows to
 /// `output`.
-#[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+#[expect(clippy::print_stdout, reason = "a bench prints its measurements")]
 fn measure(folder: &Path, output: &str, command: &[&str]) -> f64 {
     let python = std::env::var("FRESNEL_PYTHON").expect("make bench tells a python");
     let script = format!("{}/benches/peers/cpu_seconds.py", env!("CARGO_MANIFEST_DIR"));

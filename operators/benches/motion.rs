@@ -101,7 +101,7 @@ fn numpy(batches: &[CsiBatch]) -> Option<f64> {
     Some(text.trim().parse().expect("a number"))
 }
 
-#[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+#[expect(clippy::print_stdout, reason = "a bench prints its measurements")]
 fn main() {
     let batches = frames();
     let ours_s = ours(&batches);

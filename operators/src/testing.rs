@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use num_complex::Complex32;
 use proptest::prelude::*;
-use schemas::Tick;
+use schemas::{CsiBatch, CsiFrame, CsiLayout, Link, SourceKind, Tick};
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::{Concatenate, Input, Inspect, Probe};
 
@@ -95,4 +96,15 @@ impl Remembered {
         self.n_keys = keys.len();
         self.most_keys = self.most_keys.max(self.n_keys);
     }
+}
+
+/// Returns a frame of two equal values from a transmitter.
+pub(crate) fn frame(transmitter: &str, captured_at_ns: i64) -> CsiBatch {
+    let layout = CsiLayout { n_rx: 1, n_tx: 1, subcarriers: vec![-1, 1], ..Default::default() };
+    let link = Link { transmitter: transmitter.to_owned(), ..Link::default() };
+    let mut batch = CsiBatch::new(link, layout.into(), SourceKind::Simulated);
+    batch.iq.extend([Complex32::new(10.0, 0.0); 2]);
+    let frame = CsiFrame { captured_at_ns, ..Default::default() };
+    batch.push_scalars(frame).expect("the frame is full");
+    batch
 }

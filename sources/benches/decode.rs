@@ -91,7 +91,7 @@ for _ in sys.stdin:
     print(seconds, getattr(reader, 'count', None) or len(reader.csi), flush=True)
 ";
 
-#[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+#[expect(clippy::print_stdout, reason = "a bench prints its measurements")]
 fn main() {
     println!("{:<46} {:>7} {:>9} {:>6} {:>8}", "capture", "MB/s", "frames/s", "copy", "csiread");
     if !data::there() {
@@ -113,7 +113,7 @@ fn main() {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+#[expect(clippy::print_stdout, reason = "a bench prints its measurements")]
 fn measure(name: &str, format: CsiFormat, capture: &[u8], peer_reader: Option<&str>) {
     let file = tempfile::NamedTempFile::new().expect("room");
     let bytes = repeated(format, capture);

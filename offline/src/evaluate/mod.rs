@@ -1,17 +1,17 @@
 //! Evaluation of motion detection on labelled recordings.
 //!
-//! The recordings of a session are one stream for the detector: what it calibrates in the first one is used in
-//! the next one. At each half second, the reported motion is compared with the label.
+//! The detector of a link reads the recordings of a session one after another, and keeps its calibration. At the
+//! end of each half second with frames of the link, the reported motion is compared with the label.
 
 mod labels;
 mod scores;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use operators::{MotionConfig, MotionDetector};
-use schemas::{CsiBatch, Link, Motion, Presence};
+use schemas::{Link, Motion, Presence};
 
 use crate::captures::{Capture, CaptureError};
 use crate::evaluate::labels::{Labels, Recording};
@@ -77,51 +77,53 @@ impl<'a> Session<'a> {
 
     fn evaluate(&mut self, recording: &Recording) -> Result<Scores, EvaluateError> {
         let starts_ns = self.now_ns;
-        let mut reports = BTreeMap::<Link, Vec<Presence>>::new();
-        for mut batch in frames(recording)? {
-            for at_ns in &mut batch.captured_at_ns {
-                *at_ns = at_ns.saturating_add(starts_ns);
-                self.now_ns = self.now_ns.max(*at_ns);
-            }
-            let detector = self.detectors.entry(batch.link.clone());
-            let detector = detector.or_insert_with(|| MotionDetector::new(self.config.clone()));
-            detector.observe(&batch, reports.entry(batch.link.clone()).or_default());
-        }
+        let links = self.detect(recording)?;
         let mut scores = Scores::default();
-        let length_ns = self.now_ns - starts_ns;
-        for reports in reports.values() {
+        for Detected { reports, windows } in links.values() {
             let mut before = Motion::Unknown;
-            for since_start_ns in windows(length_ns) {
-                let reported = motion_at(reports, starts_ns + since_start_ns);
-                if since_start_ns > recording.skip.as_ns() {
-                    scores.add(recording.moving.at(since_start_ns), reported, before);
+            for end_ns in windows.iter().map(|window| (window + 1).saturating_mul(WINDOW_NS)) {
+                let reported = motion_at(reports, starts_ns.saturating_add(end_ns));
+                let is_whole = starts_ns.saturating_add(end_ns) <= self.now_ns;
+                if end_ns > recording.skip.as_ns() && is_whole {
+                    scores.add(recording.moving.at(end_ns), reported, before);
                 }
                 before = reported;
             }
         }
         Ok(scores)
     }
+
+    /// Reads a recording, whose times count from its first frame and follow the earlier recordings.
+    fn detect(&mut self, recording: &Recording) -> Result<BTreeMap<Link, Detected>, CaptureError> {
+        let mut capture = Capture::open(&recording.file, recording.format)?;
+        let mut links = BTreeMap::<Link, Detected>::new();
+        let (starts_ns, mut first_ns, mut n_frames) = (self.now_ns, None, 0);
+        while let Some(batches) = capture.next()? {
+            for mut batch in batches {
+                let link = links.entry(batch.link.clone()).or_default();
+                n_frames += batch.len() as u64;
+                for at_ns in &mut batch.captured_at_ns {
+                    let since_start_ns = at_ns.saturating_sub(*first_ns.get_or_insert(*at_ns));
+                    link.windows.insert(since_start_ns.div_euclid(WINDOW_NS));
+                    *at_ns = starts_ns.saturating_add(since_start_ns);
+                    self.now_ns = self.now_ns.max(*at_ns);
+                }
+                let detector = self.detectors.entry(batch.link.clone());
+                let detector = detector.or_insert_with(|| MotionDetector::new(self.config.clone()));
+                detector.observe(&batch, &mut link.reports);
+            }
+        }
+        capture.check_frames(n_frames)?;
+        Ok(links)
+    }
 }
 
-/// Returns the frames of a recording, whose times count from its first frame.
-fn frames(recording: &Recording) -> Result<Vec<CsiBatch>, CaptureError> {
-    let mut capture = Capture::open(&recording.file, recording.format)?;
-    let (mut batches, mut n_frames) = (Vec::new(), 0);
-    while let Some(frames) = capture.next()? {
-        n_frames += frames.iter().map(|batch| batch.len() as u64).sum::<u64>();
-        batches.extend(frames);
-    }
-    capture.check_frames(n_frames)?;
-    let first_ns = batches.iter().filter_map(|batch| batch.captured_at_ns.first()).min().copied();
-    for at_ns in batches.iter_mut().flat_map(|batch| &mut batch.captured_at_ns) {
-        *at_ns = at_ns.saturating_sub(first_ns.unwrap_or_default());
-    }
-    Ok(batches)
-}
-
-/// Returns the ends of the windows of a recording, since its beginning.
-fn windows(length_ns: i64) -> impl Iterator<Item = i64> {
-    (1..=length_ns / WINDOW_NS).map(|nth| nth * WINDOW_NS)
+/// The reports of one link in one recording.
+#[derive(Default)]
+struct Detected {
+    reports: Vec<Presence>,
+    /// The windows with frames: a clock that jumps makes no windows in between.
+    windows: BTreeSet<i64>,
 }
 
 /// Returns the motion of the last report up to a time.
@@ -183,6 +185,19 @@ mod tests {
         assert_eq!((b.recall(), b.false_alarms()), (Some(0.0), None), "{scores}");
         assert_eq!(scores.total.n_windows(), a.n_windows() + b.n_windows());
         assert_eq!(scores.devices["board"], scores.total);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_makes_no_windows() {
+        let directory = tempfile::tempdir().expect("room");
+        let jumped = board(100, 0.0).replace(",990000,", ",4000000000,");
+        fs::write(directory.path().join("board.csv"), jumped).expect("room");
+        let labels = directory.path().join("labels.toml");
+        let recordings =
+            r#"recordings = [{ file = "board.csv", session = "a", device = "b", moving = false }]"#;
+        fs::write(&labels, recordings).expect("room");
+        let n_windows = evaluate_motion(&labels).expect("it is right").total.n_windows();
+        assert!((1..=3).contains(&n_windows), "{n_windows}");
     }
 
     #[test]

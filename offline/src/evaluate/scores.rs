@@ -29,7 +29,7 @@ pub struct Scores {
     n_alarms: u64,
 }
 
-/// What was reported in windows with or without motion.
+/// Numbers of windows by the reported motion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Windows {
     moving: u64,

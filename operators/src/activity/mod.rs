@@ -100,9 +100,9 @@ pub trait Activities<'scope> {
     /// Sends the activity of each person for each window, at the end of the window.
     ///
     /// Windows are aligned to the Unix epoch; a frame belongs to the window of its tick. State: a few seconds
-    /// of each person, on the worker that the site hashes to. The window of a person who is not in the next
-    /// frame of the source is dropped, unless it contains a fall. The state of a person is removed after two
-    /// windows without a frame of the person.
+    /// of each person, on the worker that the site hashes to. If the next frame of
+    /// the source does not contain the person, the operator drops the person's window, unless the window
+    /// contains a fall. It removes the state of a person after two windows without a frame of the person.
     ///
     /// ```
     /// use operators::{Activities, ActivityConfig, Context};
@@ -215,8 +215,8 @@ impl TellsActivities {
     }
 }
 
-/// Drops the open windows of the people who are not in the newest frame of their source. A fall stays: it matters
-/// most when the person is no longer found.
+/// Drops the open windows of the people who are not in the newest frame of their source. Windows with a fall
+/// stay: a fall is reported even if the person is no longer detected.
 fn drop_windows_of_gone(frame: &PoseFrame, tick: Tick, work: &mut Work<'_, TellsActivities>) {
     let route = PersonKey::new(frame, "").route();
     let is_gone = |(key, state): &(&PersonKey, &PersonState)| {

@@ -193,7 +193,7 @@ mod tests {
     use schemas::{CsiFrame, CsiLayout, Link, SourceKind, TimeSpan};
 
     use super::*;
-    use crate::testing::any_time_ns;
+    use crate::testing::{any_time_ns, frame};
 
     fn config() -> MotionConfig {
         MotionConfig {
@@ -240,17 +240,6 @@ mod tests {
 
     fn defaults() -> MotionConfig {
         serde_json::from_str(r#"{ "report_every": "1h" }"#).expect("all settings have defaults")
-    }
-
-    /// A frame from a transmitter.
-    fn frame(transmitter: &str, captured_at_ns: i64) -> CsiBatch {
-        let layout = CsiLayout { n_rx: 1, n_tx: 1, subcarriers: vec![-1, 1], ..Default::default() };
-        let link = Link { transmitter: transmitter.to_owned(), ..Link::default() };
-        let mut batch = CsiBatch::new(link, layout.into(), SourceKind::Simulated);
-        batch.iq.extend([Complex32::new(10.0, 0.0); 2]);
-        let frame = CsiFrame { captured_at_ns, ..Default::default() };
-        batch.push_scalars(frame).expect("the frame is full");
-        batch
     }
 
     proptest! {

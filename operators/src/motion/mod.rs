@@ -177,23 +177,9 @@ impl Stateful for DetectsMotion {
 
 #[cfg(test)]
 mod tests {
-    use num_complex::Complex32;
-    use schemas::{CsiFrame, CsiLayout, SourceKind};
-
     use super::*;
     use crate::keyed::N_KEY_GROUPS;
-    use crate::testing::remember;
-
-    /// A frame from a transmitter.
-    fn frame(transmitter: &str, captured_at_ns: i64) -> CsiBatch {
-        let layout = CsiLayout { n_rx: 1, n_tx: 1, subcarriers: vec![-1, 1], ..Default::default() };
-        let link = Link { transmitter: transmitter.to_owned(), ..Link::default() };
-        let mut batch = CsiBatch::new(link, layout.into(), SourceKind::Simulated);
-        batch.iq.extend([Complex32::new(10.0, 0.0); 2]);
-        let frame = CsiFrame { captured_at_ns, ..Default::default() };
-        batch.push_scalars(frame).expect("the frame is full");
-        batch
-    }
+    use crate::testing::{frame, remember};
 
     #[test]
     fn made_up_transmitters_are_forgotten() {

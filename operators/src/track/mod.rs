@@ -3,8 +3,8 @@
 //! A constant-velocity Kalman filter for each track predicts the position of its person. The assignment of
 //! tracks to people with the least total distance, in position and pose, identifies the people. A track is
 //! shown once its person has been there for a time, and for a while after the last frame with the person.
-//! People who meet can look like one person: both tracks then follow that person. A person who comes back near
-//! the end of a track has its id again.
+//! If two people are detected as one person, both tracks follow that person. A person who returns near the end
+//! of a track gets its id again.
 //!
 //! Source: R. E. Kalman, "A new approach to linear filtering and prediction problems", 1960; A. Bewley
 //! et al., "Simple online and realtime tracking", ICIP 2016.

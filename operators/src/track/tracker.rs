@@ -16,14 +16,14 @@ const KEYPOINT_GAIN: f32 = 0.5;
 const CONFIDENCE_LEFT: f32 = 0.35;
 /// Lengths are rounded, so that they do not depend on how a processor sums.
 const ROUNDING: f32 = 1e3;
-/// What a difference of heights as large as the view adds to a distance.
+/// Cost of a difference of heights as large as the view, as a distance.
 const POSE_WEIGHT_M: f32 = 0.5;
-/// Two people this near can look like one person, for at most this time.
+/// Two people within this distance can be detected as one person, for at most this time.
 const MERGED_M: f32 = 0.9;
 const MAX_MERGED_NS: u64 = 6_000_000_000;
-/// What hiding behind someone adds to a distance, so that two tracks do not take turns in one person.
+/// Cost of a merged track, as a distance, so that two tracks do not alternate on one person.
 const MERGED_COST_M: f32 = 0.5;
-/// How fast a person gets away from the end of a track.
+/// The speed at which a person can move away from the end of a track.
 const WALKING_M_S: f32 = 1.0;
 
 /// The tracks of one site and source.
@@ -31,7 +31,7 @@ const WALKING_M_S: f32 = 1.0;
 pub(super) struct Tracker {
     /// The oldest first.
     tracks: Vec<Tracked>,
-    /// Ended tracks, whose people may come back.
+    /// Ended tracks; a person who returns gets the id of one.
     ended: Vec<Ended>,
     /// Number of ids so far.
     n_ids: u64,
@@ -51,7 +51,7 @@ struct Tracked {
     /// Time and position of the last frame with the person.
     seen_at_ns: i64,
     seen_position_m: [f32; 2],
-    /// The latest time at which this person and another one looked like one person.
+    /// The latest time at which this person and another one were detected as one person.
     merged_at_ns: Option<i64>,
 }
 
@@ -123,7 +123,7 @@ impl Tracker {
         taken
     }
 
-    /// Moves on the tracks without a person in this frame: with a person who is near, or by themselves.
+    /// Updates the tracks without a person in this frame: they follow a near person, or coast.
     fn coast(&mut self, now_ns: i64, step_ns: i64, taken: &[[f32; 2]]) {
         for track in self.tracks.iter_mut().filter(|track| track.seen_at_ns != now_ns) {
             let at_m = track.kalman.position_m();
@@ -173,8 +173,8 @@ impl Tracker {
         self.tracks.retain(|track| !track.is_confirmed || !track.person.id.is_empty());
     }
 
-    /// Takes the id of the nearest track within reach whose person was last seen before track `nth` began, or
-    /// looks like one with another person.
+    /// Removes and returns the id of the nearest reachable track that was last seen before track `nth` began,
+    /// or that is merged with another one.
     fn earlier_id(&mut self, nth: usize, now_ns: i64, config: &TrackConfig) -> Option<String> {
         let Tracked { began_at_ns, kalman, .. } = &self.tracks[nth];
         let (began_at_ns, at_m) = (*began_at_ns, kalman.position_m());
@@ -191,11 +191,11 @@ impl Tracker {
             (distance_m <= reach_m && !id.is_empty()).then_some((distance_m, id))
         });
         let (_, id) = reachable.min_by(|a, b| a.0.total_cmp(&b.0))?;
-        // Who has no id any more is removed.
+        // The caller removes tracks without an id.
         Some(std::mem::take(id))
     }
 
-    /// Begins a track for each person who has none.
+    /// Begins a track for each unassigned person.
     fn begin(&mut self, now_ns: i64, found: impl Iterator<Item = Person>) {
         let room = MAX_TRACKS.saturating_sub(self.tracks.len());
         self.tracks.extend(found.take(room).map(|person| Tracked::new(now_ns, person)));
@@ -253,7 +253,7 @@ impl Tracked {
         (self.seen_at_ns, self.seen_position_m) = (now_ns, self.kalman.position_m());
     }
 
-    /// Follows another person, who hides this one.
+    /// Follows a near person, with whom this person was detected as one.
     fn merge(&mut self, now_ns: i64, place_m: [f32; 2]) {
         self.kalman.follow(place_m);
         self.merged_at_ns = Some(now_ns);
@@ -270,8 +270,8 @@ impl Tracked {
         self.person.position = Some(SitePosition { x_m, y_m });
     }
 
-    /// An unconfirmed track lives while there is more time with the person than without; a confirmed one for a
-    /// while after the last frame with the person, or with one who hides the person.
+    /// True for an unconfirmed track while the time with the person exceeds the time without, and for a
+    /// confirmed one until `max_age` after the last frame with the person, or with a person merged with it.
     fn lives(&self, now_ns: i64, config: &TrackConfig) -> bool {
         if !self.is_confirmed {
             return self.seen_for_ns >= 0;

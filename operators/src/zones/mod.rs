@@ -36,8 +36,8 @@ pub struct ZonesConfig {
     /// The zones at the start, by name; they can change while the pipeline runs.
     #[serde(default)]
     pub zones: BTreeMap<String, ZoneConfig>,
-    /// How far a person moves before zones take notice, in metres, so that nobody who stands on a border goes
-    /// back and forth; 0.1 by default.
+    /// Shortest movement that zones take into account, in metres, so that a person on a border does not
+    /// alternate between two zones; 0.1 by default.
     #[serde(default = "default_inertia_m")]
     pub inertia_m: f32,
 }
@@ -204,7 +204,7 @@ struct Moves {
 }
 
 impl Moves {
-    /// Returns the place of a person who was at `before`: the new one, unless it is too near.
+    /// Returns the new place of a person, or `before` if the movement is shorter than the inertia.
     fn place(&self, before: Option<&Place>, now: Place) -> Place {
         let moved_mm = |before: &Place| {
             let [x, y] = [0, 1].map(|axis| now[axis].abs_diff(before[axis]) as f32);

@@ -156,8 +156,9 @@ impl Scene {
     /// Returns the scene without one of its receivers, which is `index` modulo their number.
     #[must_use]
     pub fn without_receiver(mut self, index: u64) -> Self {
-        let n_receivers = self.receivers.len().max(1) as u64;
-        self.receivers.remove((index % n_receivers) as usize);
+        if !self.receivers.is_empty() {
+            self.receivers.remove((index % self.receivers.len() as u64) as usize);
+        }
         self
     }
 
