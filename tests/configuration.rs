@@ -1,6 +1,7 @@
 //! Zones that change while a pipeline runs: each change takes effect at a tick. A replay repeats it at that
 //! tick, whenever the run was killed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -33,6 +34,18 @@ west = { coordinates = [[0.0, 0.0], [3.0, 0.0], [3.0, 4.8], [0.0, 4.8]] }
 [sinks.lines]
 type = "json_lines"
 inputs = ["zones", "zones.people", "zones.events"]
+path = "out.jsonl"
+"#;
+
+/// Motion in the flat, while nobody is there.
+const MOTION: &str = r#"
+[operators.motion]
+type = "motion"
+inputs = ["room"]
+
+[sinks.lines]
+type = "json_lines"
+inputs = ["motion"]
 path = "out.jsonl"
 "#;
 
@@ -99,6 +112,7 @@ pub(crate) fn changes_that_make_no_sense_are_refused() {
         ("zones/bed", &json!({ "coordinates": [[0, 0], [1, 0], [1, 1e60]] }), 400),
         ("zones/bed", &json!({ "corners": [[0, 0], [1, 0], [1, 1]] }), 400),
         ("zones/bed?operator=room", &square, 404),
+        ("zones/bed?operator=nobody", &square, 404),
     ] {
         let (status, body) =
             server.put(&format!("/api/v1/config/{path}"), body).expect("it answers");
@@ -108,7 +122,78 @@ pub(crate) fn changes_that_make_no_sense_are_refused() {
     }
     let (status, body) = server.delete("/api/v1/config/zones/bed").expect("it answers");
     assert_eq!(status, 404, "{body}");
+    let (status, body) = server.post("/api/v1/config/calibrations", &square);
+    assert_eq!(status, 404, "{body}");
     assert_eq!(server.terminate().0, Some(0));
+}
+
+pub(crate) fn a_link_is_calibrated_again() {
+    let directory = golden::directory();
+    let directory = directory.path();
+    let scene = fs::read_to_string(directory.join("pipelines/scenes/flat.toml")).expect("a scene");
+    let (empty, _) = scene.split_once("[[people]]").expect("there are people");
+    fs::write(directory.join("empty.toml"), empty).expect("room");
+    let write = |speed: &str| {
+        let pipeline = PIPELINE.replace("STORE", "store.db").replace("SPEED", speed);
+        let (before_zones, _) = pipeline.split_once("[operators.zones]").expect("there are zones");
+        let pipeline = before_zones.replace("pipelines/scenes/flat.toml", "empty.toml");
+        fs::write(directory.join("flat.toml"), pipeline + MOTION).expect("room");
+    };
+    write("4.0");
+    let mut server = Server::start(directory, &RUN);
+    let lines = || fs::read_to_string(directory.join("out.jsonl")).unwrap_or_default();
+    server.wait_until(|| calibrated(&lines()).len() == 4);
+    let (status, body) = server.post("/api/v1/config/calibrations?link=east/ap", &json!({}));
+    let again_at_ms = kept(Some((status, body)));
+    // Killed after the reply: the request is durable.
+    server.signal("KILL");
+    server.wait_for_signal();
+    write("\"full\"");
+    process::succeed(directory, &[&RUN[..], &["--workers", "2"]].concat());
+    let killed = lines();
+    for (link, begins_at_ms) in calibrations(&killed) {
+        let again = begins_at_ms.iter().filter(|at_ms| **at_ms >= again_at_ms).count();
+        assert_eq!(again, usize::from(link == "east/ap"), "{link}: {begins_at_ms:?}");
+    }
+    assert_eq!(calibrated(&killed).len(), 4);
+    process::succeed(directory, &[&RUN[..], &["--fresh"]].concat());
+    assert!(killed == lines(), "a replay repeats the request");
+}
+
+/// The reports of links, in order: link, milliseconds, and the state of the calibration.
+fn reports(lines: &str) -> Vec<(String, u64, String)> {
+    // The last line may be incomplete.
+    let records = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let reports = records.map(|it| {
+        let at_ms = it["captured_at_ns"].as_u64().expect("a number") / 1_000_000;
+        (text(&it["link"]), at_ms, text(&it["calibration"]))
+    });
+    reports.collect()
+}
+
+/// The links whose last report is calibrated.
+fn calibrated(lines: &str) -> BTreeSet<String> {
+    let mut links = BTreeSet::new();
+    for (link, _, calibration) in reports(lines) {
+        if calibration == "done" {
+            links.insert(link);
+        } else {
+            links.remove(&link);
+        }
+    }
+    links
+}
+
+/// The times at which each link was not calibrated any more.
+fn calibrations(lines: &str) -> BTreeMap<String, Vec<u64>> {
+    let (mut last, mut begins) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
+    for (link, at_ms, calibration) in reports(lines) {
+        let is_done = calibration == "done";
+        let was_done = last.insert(link.clone(), is_done).unwrap_or(false);
+        begins.entry(link).or_default().extend((was_done && !is_done).then_some(at_ms));
+    }
+    begins
 }
 
 fn write(directory: &Path, speed: &str, store: &str) {

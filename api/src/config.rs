@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use engine::{Configuration, ZoneConfig};
+use engine::{Configuration, ConfigurationError, ZoneConfig};
+use schemas::Tick;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -43,6 +44,17 @@ impl From<Shape> for ZoneConfig {
     fn from(Shape { coordinates, site }: Shape) -> Self {
         Self { coordinates, site }
     }
+}
+
+/// The links to calibrate again.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Links {
+    /// The `motion` operator; required only if there are several.
+    operator: Option<String>,
+    /// The link, `receiver/transmitter`, as reports name it; all links of the operator by default.
+    link: Option<String>,
 }
 
 /// The operator of a zone.
@@ -126,6 +138,33 @@ pub(crate) async fn remove_zone(
     change(&app, owner, name, None).await
 }
 
+/// Calibrates links again, such as after a device was moved.
+///
+/// The request is durable. Motion on the links is unknown until their calibration ends.
+#[utoipa::path(
+    post,
+    path = "/api/v1/config/calibrations",
+    params(Links),
+    responses(
+        (status = 200, description = "The links are calibrated again.", body = Kept),
+        (status = 404, description = "There is no such operator.", body = Problem),
+        (status = 409, description = "The pipeline file has the threshold.", body = Problem),
+        (status = 421, description = "Another process of the run takes changes.", body = Problem),
+        (status = 503, description = "The run is ending and accepts no changes.", body = Problem),
+    ),
+)]
+pub(crate) async fn calibrate(
+    State(app): State<App>,
+    Parameters(Links { operator, link }): Parameters<Links>,
+) -> Result<Json<Kept>, RequestError> {
+    let configuration = configuration(&app)?;
+    let operator = match operator {
+        Some(operator) => operator,
+        None => only("motion", configuration.motion_operators())?,
+    };
+    keep(move || configuration.calibrate(&operator, link)).await
+}
+
 async fn change(
     app: &App,
     owner: Owner,
@@ -133,9 +172,17 @@ async fn change(
     zone: Option<ZoneConfig>,
 ) -> Result<Json<Kept>, RequestError> {
     let configuration = configuration(app)?;
-    let operator = owner.operator.map_or_else(|| only_operator(&configuration), Ok)?;
-    let change = move || configuration.set_zone(&operator, &name, zone);
-    // The change is stored even if the client disconnects meanwhile.
+    let operator = match owner.operator {
+        Some(operator) => operator,
+        None => only("zones", configuration.zones().into_keys())?,
+    };
+    keep(move || configuration.set_zone(&operator, &name, zone)).await
+}
+
+/// Makes a change, which is stored even if the client disconnects meanwhile.
+async fn keep(
+    change: impl FnOnce() -> Result<Tick, ConfigurationError> + Send + 'static,
+) -> Result<Json<Kept>, RequestError> {
     let kept = tokio::task::spawn_blocking(change).await;
     let takes_effect_at_ms = kept.map_err(|_| RequestError::Interrupted)??;
     Ok(Json(Kept { takes_effect_at_ms }))
@@ -145,16 +192,14 @@ fn configuration(app: &App) -> Result<Arc<Configuration>, RequestError> {
     app.shared.configuration.clone().ok_or(RequestError::Elsewhere)
 }
 
-/// Returns the only operator with zones; an error if there is none or more than one.
-fn only_operator(configuration: &Configuration) -> Result<String, RequestError> {
-    let mut operators = configuration.zones().into_keys();
+/// Returns the only operator of a type; an error if there is none or more than one.
+fn only(kind: &str, operators: impl IntoIterator<Item = String>) -> Result<String, RequestError> {
+    let mut operators = operators.into_iter();
     match (operators.next(), operators.next()) {
         (Some(operator), None) => Ok(operator),
-        (None, _) => {
-            Err(RequestError::NotFound("the pipeline has no operator with zones".to_owned()))
-        }
-        _ => Err(RequestError::BadRequest(
-            "several operators have zones: name one with `operator`".to_owned(),
-        )),
+        (None, _) => Err(RequestError::NotFound(format!("the pipeline has no `{kind}` operator"))),
+        _ => Err(RequestError::BadRequest(format!(
+            "the pipeline has several `{kind}` operators: name one with `operator`"
+        ))),
     }
 }

@@ -88,6 +88,7 @@ impl RequestError {
                 ConfigurationError::NoSuchOperator { .. }
                 | ConfigurationError::NoSuchZone { .. } => StatusCode::NOT_FOUND,
                 ConfigurationError::Zone { .. } => StatusCode::BAD_REQUEST,
+                ConfigurationError::KnownThreshold { .. } => StatusCode::CONFLICT,
                 ConfigurationError::Busy => StatusCode::SERVICE_UNAVAILABLE,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             },

@@ -33,6 +33,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(system::metrics))
         .routes(routes!(config::zones))
         .routes(routes!(config::set_zone, config::remove_zone))
+        .routes(routes!(config::calibrate))
         .routes(routes!(stream::stream))
         .routes(routes!(tap::tap))
 }

@@ -1,8 +1,8 @@
-//! Configuration as a stream: the initial values, and later changes. Its frontier follows the sources,
-//! so a change takes effect at a tick that no source has reached.
+//! Configuration of an operator as a stream: the initial values, and later changes. Its frontier follows the
+//! sources of the operator, so a change takes effect at a tick that none of them has reached.
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
-use operators::{Change, ZoneDifference};
+use operators::{Change, Recalibration, ZoneDifference};
 use schemas::Tick;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -13,14 +13,30 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::dataflow::waker::Waker;
 
-/// A change for an operator.
-pub(crate) type Difference = (String, ZoneDifference);
+/// A change for an operator, at its tick.
+#[derive(Clone, Debug)]
+pub(crate) enum OperatorChange {
+    /// Of the zones of a `zones` operator.
+    Zone(ZoneDifference),
+    /// Of the calibrations of a `motion` operator.
+    Recalibration(Recalibration),
+}
 
-/// The dataflow's end of the configuration.
+impl OperatorChange {
+    pub(super) fn zone(self) -> Option<ZoneDifference> {
+        if let Self::Zone(difference) = self { Some(difference) } else { None }
+    }
+
+    pub(super) fn recalibration(self) -> Option<Recalibration> {
+        if let Self::Recalibration(request) = self { Some(request) } else { None }
+    }
+}
+
+/// The dataflow's end of an operator's configuration.
 #[derive(Debug)]
 pub(crate) struct Configured {
     /// The values at the start.
-    pub(crate) differences: Vec<Difference>,
+    pub(crate) changes: Vec<OperatorChange>,
     pub(crate) requests: Receiver<Request>,
     /// Set when the dataflow is built; each change wakes the operator.
     pub(crate) waker: Waker,
@@ -33,19 +49,19 @@ pub(crate) struct Request {
     pub(crate) earliest: Sender<Tick>,
     /// Delivers the change once it is durable; closes without it if the change is cancelled. Until
     /// then, the tick waits.
-    pub(crate) durable: Receiver<Vec<Difference>>,
+    pub(crate) durable: Receiver<Vec<OperatorChange>>,
 }
 
-/// Emits the zones of all operators. `positions` are those of the sources, whose frontier it follows.
+/// Emits the configuration of an operator. `positions` are those of its sources, whose frontier it follows.
 pub(super) fn configure(
     positions: StreamVec<'_, Tick, Change>,
     configured: Option<Configured>,
     starts_at: Tick,
-) -> StreamVec<'_, Tick, Difference> {
+) -> StreamVec<'_, Tick, OperatorChange> {
     let scope = positions.scope();
     let mut builder = OperatorBuilder::new("Configuration".to_owned(), scope);
     let mut input = builder.new_input(positions, Pipeline);
-    let (output, differences) = builder.new_output::<Vec<Difference>>();
+    let (output, changes) = builder.new_output::<Vec<OperatorChange>>();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(output);
     let address = builder.operator_info().address;
     if let Some(configured) = &configured {
@@ -54,7 +70,7 @@ pub(super) fn configure(
     builder.build(move |mut capabilities| {
         let hold = capabilities.pop();
         let mut open = configured.zip(hold).map(|(configured, hold)| Open {
-            known: configured.differences,
+            known: configured.changes,
             requests: configured.requests,
             pending: None,
             hold,
@@ -73,16 +89,16 @@ pub(super) fn configure(
             }
         }
     });
-    differences
+    changes
 }
 
 /// A configuration that can change.
 struct Open {
-    /// The differences that are not emitted yet.
-    known: Vec<Difference>,
+    /// The changes that are not emitted yet.
+    known: Vec<OperatorChange>,
     requests: Receiver<Request>,
     /// A requested change that is not durable yet.
-    pending: Option<Receiver<Vec<Difference>>>,
+    pending: Option<Receiver<Vec<OperatorChange>>>,
     hold: Capability<Tick>,
 }
 
@@ -93,7 +109,7 @@ impl Open {
         &mut self,
         reached: Option<Tick>,
         starts_at: Tick,
-        mut give: impl FnMut(&Capability<Tick>, Vec<Difference>),
+        mut give: impl FnMut(&Capability<Tick>, Vec<OperatorChange>),
     ) -> bool {
         if !self.known.is_empty() {
             give(&self.hold, std::mem::take(&mut self.known));

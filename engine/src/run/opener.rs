@@ -23,8 +23,8 @@ use crate::run::startup::{RoundMessage, StartupCoordinator};
 use crate::store::{RunId, Session, Store};
 use crate::{RunError, Shared, State, Taps};
 
-/// The configuration and the dataflow's end of it, in the first process.
-type Changeable = Option<(Configuration, Configured)>;
+/// The configuration and the dataflow's ends of it by operator, in the first process.
+type Changeable = Option<(Configuration, BTreeMap<String, Configured>)>;
 
 /// The message of the first round: the identity of the run.
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -1,6 +1,5 @@
 //! The table of configuration changes, which every replay applies again.
 
-use operators::ZoneConfig;
 use schemas::Tick;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
@@ -9,17 +8,17 @@ use crate::fail_point;
 use crate::store::session::claim;
 use crate::store::{PipelineRow, Session, StoreError, StoreHandle, from_sql, to_sql};
 
-/// A change that sets or removes a zone.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ZoneChange {
+/// A change of an item of an operator's configuration, such as a zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredChange {
     /// The tick at which it takes effect.
     pub(crate) tick: Tick,
-    /// The operator whose zone it is.
+    /// The operator.
     pub(crate) operator: String,
-    /// The zone's name.
-    pub(crate) name: String,
-    /// The zone from then on; none if it was removed.
-    pub(crate) zone: Option<ZoneConfig>,
+    /// The name of the item.
+    pub(crate) item: String,
+    /// The value from then on, as JSON; none if the item was removed.
+    pub(crate) value: Option<String>,
 }
 
 /// A run's access to the table of changes.
@@ -43,16 +42,14 @@ impl ChangeLog {
     ///
     /// [`StoreError`] if the database fails or a newer run has begun. The change may or may not be
     /// stored then; the same call again stores it once.
-    pub(crate) fn keep(&self, change: &ZoneChange) -> Result<(), StoreError> {
-        let value = change.zone.as_ref().map(serde_json::to_string).transpose();
-        let value = value.map_err(|error| damaged(&change.operator, &change.name, error))?;
+    pub(crate) fn keep(&self, change: &StoredChange) -> Result<(), StoreError> {
         fail_point::pass("before change", &change.operator);
         self.store.block_on(async {
             let mut transaction = self.store.pool.begin().await?;
             claim(&mut transaction, &self.pipeline).await?;
             let (number, latest) = self.latest(&mut transaction).await?;
             if latest.as_ref() != Some(change) {
-                self.insert(&mut transaction, number, change, value).await?;
+                self.insert(&mut transaction, number, change).await?;
             }
             Ok::<_, StoreError>(transaction.commit().await?)
         })?;
@@ -65,7 +62,7 @@ impl ChangeLog {
     async fn latest(
         &self,
         transaction: &mut Transaction<'_, Any>,
-    ) -> Result<(i64, Option<ZoneChange>), StoreError> {
+    ) -> Result<(i64, Option<StoredChange>), StoreError> {
         let select = sqlx::query(
             "SELECT tick, component, item, value, number FROM configuration
              WHERE pipeline = $1 ORDER BY number DESC LIMIT 1",
@@ -81,8 +78,7 @@ impl ChangeLog {
         &self,
         transaction: &mut Transaction<'_, Any>,
         number: i64,
-        change: &ZoneChange,
-        value: Option<String>,
+        change: &StoredChange,
     ) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO configuration (pipeline, number, tick, component, item, value)
@@ -92,8 +88,8 @@ impl ChangeLog {
         .bind(number)
         .bind(to_sql(change.tick))
         .bind(change.operator.as_str())
-        .bind(change.name.as_str())
-        .bind(value)
+        .bind(change.item.as_str())
+        .bind(change.value.as_deref())
         .execute(&mut **transaction)
         .await?;
         Ok(())
@@ -103,8 +99,8 @@ impl ChangeLog {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the database fails or a change cannot be decoded.
-    pub(crate) fn all(&self) -> Result<Vec<ZoneChange>, StoreError> {
+    /// [`StoreError`] if the database fails.
+    pub(crate) fn all(&self) -> Result<Vec<StoredChange>, StoreError> {
         let select = sqlx::query(
             "SELECT tick, component, item, value FROM configuration
              WHERE pipeline = $1 ORDER BY number",
@@ -115,14 +111,11 @@ impl ChangeLog {
     }
 }
 
-fn change(row: &AnyRow) -> Result<ZoneChange, StoreError> {
-    let (operator, name): (String, String) = (row.try_get(1)?, row.try_get(2)?);
-    let zone = row.try_get::<Option<String>, _>(3)?;
-    let zone = zone.map(|zone| serde_json::from_str(&zone)).transpose();
-    let zone = zone.map_err(|error| damaged(&operator, &name, error))?;
-    Ok(ZoneChange { tick: from_sql(row.try_get(0)?).first_open(), operator, name, zone })
-}
-
-fn damaged(operator: &str, name: &str, source: serde_json::Error) -> StoreError {
-    StoreError::Configuration { operator: operator.to_owned(), name: name.to_owned(), source }
+fn change(row: &AnyRow) -> Result<StoredChange, StoreError> {
+    Ok(StoredChange {
+        tick: from_sql(row.try_get(0)?).first_open(),
+        operator: row.try_get(1)?,
+        item: row.try_get(2)?,
+        value: row.try_get(3)?,
+    })
 }

@@ -41,12 +41,12 @@ pub enum StoreError {
         pipeline: String,
     },
     /// A stored configuration change cannot be decoded.
-    #[error("the store's {name:?} of {operator:?} cannot be read; it may be a newer version's")]
+    #[error("the store's {item:?} of {operator:?} cannot be read; it may be a newer version's")]
     Configuration {
         /// The operator.
         operator: String,
-        /// The name of the zone.
-        name: String,
+        /// The name of the item, such as a zone.
+        item: String,
         /// The decoder's error.
         source: serde_json::Error,
     },

@@ -21,7 +21,7 @@ use std::path::Path;
 use schemas::{Progress, Tick};
 
 pub use crate::store::body::{ComponentState, State};
-pub(crate) use crate::store::configuration::{ChangeLog, ZoneChange};
+pub(crate) use crate::store::configuration::{ChangeLog, StoredChange};
 pub(crate) use crate::store::decisions::DecisionTable;
 pub use crate::store::error::StoreError;
 pub(crate) use crate::store::generation::RunId;

@@ -195,6 +195,20 @@ impl Plan {
         number.expect("it is a component of the plan") as u32
     }
 
+    /// Returns the sources that the inputs of an operator come from, directly or through other operators.
+    pub(crate) fn sources_of(&self, operator: &str) -> BTreeSet<&str> {
+        let planned = self.operators.iter().find(|planned| planned.name == operator);
+        let inputs = planned.into_iter().flat_map(|planned| &planned.inputs);
+        let of_input = |input: &StreamName| {
+            let source = self.sources.iter().find(|source| source.name == input.component);
+            match source {
+                Some(source) => BTreeSet::from([source.name.as_str()]),
+                None => self.sources_of(&input.component),
+            }
+        };
+        inputs.flat_map(of_input).collect()
+    }
+
     /// Returns the sources and operators none of whose streams is an input.
     pub fn unread(&self) -> Vec<&str> {
         let of_operators = self.operators.iter().flat_map(|operator| &operator.inputs);
