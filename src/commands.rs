@@ -10,8 +10,12 @@ use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use engine::{Cluster, CsiFormat, Plan, RunOptions, WhenAlive};
-use offline::{TrainPlan, convert, evaluate_motion, inspect, train_on_scenes};
+use offline::{
+    RecordingsPlan, TrainPlan, convert, evaluate_motion, inspect, simulate_recordings,
+    train_on_scenes,
+};
 use queries::Format;
+use schemas::TimeSpan;
 use serde_json::Value;
 
 use crate::client::{Client, listen_address};
@@ -198,6 +202,20 @@ enum Command {
     /// Measures how well motion is detected on labelled recordings.
     #[command(subcommand)]
     Evaluate(EvaluateCommand),
+    /// Simulates a scene of ESP32 boards, and writes a capture for each board and the labels of motion, for
+    /// `fresnel evaluate motion`.
+    Simulate {
+        /// Scene file, such as `pipelines/scenes/boards.toml`.
+        scene: PathBuf,
+        /// Folder for the captures and `labels.toml`.
+        folder: PathBuf,
+        /// Length of the recordings, such as `30s` or `5min`.
+        #[arg(long, default_value = "5min")]
+        duration: TimeSpan,
+        /// Seed of the noise and the disturbances; that of the scene by default.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Trains a CSI pose model on simulated scenes.
     Train {
         /// Scene file with the room and the radios.
@@ -409,6 +427,11 @@ impl Command {
                 let (n_scenes, n_held_out) = (scenes, held_out);
                 train(&TrainPlan { scene, model, n_scenes, n_held_out, epochs, seed })
             }
+            Command::Simulate { scene, folder, duration, seed } => {
+                let labels =
+                    simulate_recordings(&RecordingsPlan { scene, folder, duration, seed })?;
+                print(&format!("wrote {}\n", labels.display()))
+            }
             Command::Evaluate(EvaluateCommand::Motion { labels, json }) => {
                 let scores = evaluate_motion(&labels)?;
                 print(&if json {
@@ -480,8 +503,8 @@ fn health(address: &str) -> Result<()> {
 
 fn record(pipeline: &Path, source: &str, folder: &Path) -> Result<()> {
     let (plan, stop) = (Plan::load(pipeline)?, stop_on_signal()?);
-    eprintln!("recording {source} to {} until interrupted", folder.display());
-    engine::record(&plan, source, folder, &stop)?;
+    let started = || eprintln!("recording {source} to {} until interrupted", folder.display());
+    engine::record(&plan, source, folder, &stop, started)?;
     eprintln!("replay the recording with: transport = {{ journal = \"{}\" }}", folder.display());
     Ok(())
 }

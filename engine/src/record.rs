@@ -13,17 +13,24 @@ use crate::{Plan, RunError};
 /// Pause before a retry during an outage.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
-/// Records the messages of a source until `stop` is set. Retries during an outage.
+/// Records the messages of a source until `stop` is set; `started` is called once it records. Retries during an
+/// outage.
 ///
 /// # Errors
 ///
 /// [`RunError`] if the source does not exist, has nothing to record, or fails.
-pub fn record(plan: &Plan, name: &str, folder: &Path, stop: &AtomicBool) -> Result<(), RunError> {
+pub fn record(
+    plan: &Plan,
+    name: &str,
+    folder: &Path,
+    stop: &AtomicBool,
+    started: impl FnOnce(),
+) -> Result<(), RunError> {
     let source = plan.sources.iter().find(|source| source.name == name);
     let source = source.ok_or_else(|| RunError::NoSuchSource { name: name.to_owned() })?;
     let failed = |source| RunError::Source { name: name.to_owned(), source };
     let mut recorder = source.config.recorder(name, folder).map_err(failed)?;
-    tracing::info!(source = name, folder = %folder.display(), "recording");
+    started();
     let (health, mut outage) = (Health::default(), None);
     while !stop.load(Ordering::Relaxed) {
         outage = match recorder.receive() {

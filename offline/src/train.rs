@@ -12,8 +12,10 @@ use operators::{
     TrainOptions, train,
 };
 use schemas::{Record, TimeSpan};
-use sources::simulate::{Scene, Simulator};
-use sources::{PollState, Source, SourceContext, SourceError};
+use sources::SourceError;
+use sources::simulate::Scene;
+
+use crate::simulate::simulated;
 
 /// Side of a cell of the model's grid.
 const CELL_M: f32 = 0.4;
@@ -123,7 +125,7 @@ fn hardened(scene: &Scene, seed: u64) -> Scene {
 /// Returns the channels of the scene without people, as the features see them.
 fn empty_room(scene: &Scene, layout: &InputLayout) -> EmptyRoom {
     let nobody = scene.with_random_people(HELD_OUT_SEEDS - 1, 0);
-    let records = simulated(&nobody);
+    let records = simulated(&nobody, SCENE);
     let frames = records.filter_map(|record| match record {
         Record::Csi(batch) => Some(batch),
         _ => None,
@@ -134,7 +136,7 @@ fn empty_room(scene: &Scene, layout: &InputLayout) -> EmptyRoom {
 /// Returns the samples of one scene.
 fn samples(scene: &Scene, features: &Features) -> Vec<Sample> {
     let (mut frames, mut samples, mut n_truths) = (features.no_frames(), Vec::new(), 0);
-    for record in simulated(scene) {
+    for record in simulated(scene, SCENE) {
         match record {
             Record::Csi(batch) => {
                 features.push(&batch, &mut frames);
@@ -152,20 +154,4 @@ fn samples(scene: &Scene, features: &Features) -> Vec<Sample> {
         }
     }
     samples
-}
-
-/// Returns the records of a scene, in order.
-fn simulated(scene: &Scene) -> impl Iterator<Item = Record> {
-    let context = SourceContext { site: &scene.site, ..SourceContext::detached("train") };
-    let mut simulator = Simulator::new(scene, &context, 0, Some(SCENE), 1);
-    let mut ended = false;
-    let polls = std::iter::from_fn(move || {
-        if ended {
-            return None;
-        }
-        let poll = simulator.poll().ok()?;
-        ended = poll.state == PollState::End;
-        Some(poll.records)
-    });
-    polls.flatten().map(|(_, record)| record)
 }

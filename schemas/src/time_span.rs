@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use humantime::{format_duration, parse_duration};
@@ -65,6 +66,21 @@ impl From<TimeSpan> for Duration {
     }
 }
 
+/// A text that is not a length of time.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("expected a length of time such as \"10ms\", \"2s\" or \"1m\"")]
+pub struct NotATimeSpan;
+
+impl FromStr for TimeSpan {
+    type Err = NotATimeSpan;
+
+    fn from_str(text: &str) -> Result<Self, NotATimeSpan> {
+        // `M` is a month, and easily meant as a minute.
+        let length = if text.contains('M') { None } else { parse_duration(text).ok() };
+        length.and_then(|length| Self::try_from(length).ok()).ok_or(NotATimeSpan)
+    }
+}
+
 impl fmt::Display for TimeSpan {
     /// Writes the length as in a pipeline file, with quotes.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,10 +110,7 @@ impl Visitor<'_> for LengthOfTime {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<TimeSpan, E> {
-        // `M` is a month, and easily meant as a minute.
-        let length = if text.contains('M') { None } else { parse_duration(text).ok() };
-        let length = length.and_then(|length| TimeSpan::try_from(length).ok());
-        length.ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+        text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
     }
 }
 

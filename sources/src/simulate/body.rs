@@ -26,7 +26,8 @@ pub(super) struct BodyState {
     /// Completed share of the change between the postures, from 0 to 1.
     pub(super) changed: f32,
     pub(super) gait_cycles: f32,
-    pub(super) time_s: f64,
+    /// Completed share of the current breath, from 0 to 1.
+    pub(super) breaths: f32,
 }
 
 /// Joints in the body's own frame (forward, left, up), in shares of its height.
@@ -88,19 +89,23 @@ const LYING: Joints = mirrored(
 
 /// The forward swing of each joint in a stride, in shares of the height; the other side swings back.
 const STRIDE: [(usize, f32); 4] = [(7, -0.06), (9, -0.12), (13, 0.09), (15, 0.16)];
-const BREATHS_HZ: f64 = 0.25;
 /// The movement of the chest in a breath.
 const BREATH_M: f32 = 0.005;
 /// Nose and shoulders move with the chest.
 const CHEST: [usize; 3] = [0, 5, 6];
 
 impl BodyState {
+    /// True if the person walks or changes posture.
+    pub(super) fn is_moving(&self) -> bool {
+        self.to == Posture::Walking || self.changed < 1.0
+    }
+
     /// Returns the joints in site coordinates, in metres, in the order of the COCO keypoints.
     pub(super) fn joints_m(&self) -> Joints {
         let (from, to) = (self.posture(self.from), self.posture(self.to));
         // Starts and ends gently.
         let share = self.changed * self.changed * (3.0 - 2.0 * self.changed);
-        let breath_m = BREATH_M * ((self.time_s * BREATHS_HZ).fract() as f32 * TAU).sin();
+        let breath_m = BREATH_M * (self.breaths * TAU).sin();
         let (sin, cos) = self.heading_rad.sin_cos();
         std::array::from_fn(|joint| {
             let blend = |axis: usize| {
@@ -144,7 +149,7 @@ mod tests {
             to: posture,
             changed: 1.0,
             gait_cycles: 0.25,
-            time_s: 0.0,
+            breaths: 0.0,
         }
     }
 

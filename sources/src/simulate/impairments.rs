@@ -8,6 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use schemas::SUBCARRIER_HZ;
 use serde::Deserialize;
 
+use crate::simulate::disturbances::Disturbance;
+
 /// Sizes of the impairments; a missing one is at its default.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -56,12 +58,13 @@ impl Impairments {
     pub(super) fn apply(
         &self,
         time_s: f64,
+        disturbance: Disturbance,
         amplitude: f32,
         subcarriers: &[i16],
         frame: &mut [Complex32],
         random: &mut ChaCha8Rng,
     ) -> Option<f32> {
-        if random.random::<f32>() < self.packet_loss {
+        if random.random::<f32>() < self.packet_loss || disturbance.is_outage {
             return None;
         }
         let offset_ns = self.sto_ns * random.random_range(-1.0..=1.0)
@@ -69,9 +72,10 @@ impl Impairments {
         // Each packet locks on anew, so that its carrier starts at any phase and drifts from there.
         let phase_rad =
             TAU * random.random::<f32>() + TAU * (f64::from(self.cfo_hz) * time_s).fract() as f32;
-        let gain_db = self.agc_step_db * random.random_range(-1..=1) as f32;
+        let gain_db = disturbance.gain_db + self.agc_step_db * random.random_range(-1..=1) as f32;
         let gain = 10_f32.powf(gain_db / 20.0);
-        let noise = amplitude * 10_f32.powf(-self.snr_db / 20.0) / std::f32::consts::SQRT_2;
+        let snr_db = disturbance.burst_snr_db.unwrap_or(self.snr_db);
+        let noise = amplitude * 10_f32.powf(-snr_db / 20.0) / std::f32::consts::SQRT_2;
         for values in frame.chunks_exact_mut(subcarriers.len()) {
             for (value, subcarrier) in values.iter_mut().zip(subcarriers) {
                 let turn = -TAU * f32::from(*subcarrier) * SUBCARRIER_CYCLES_NS * offset_ns;

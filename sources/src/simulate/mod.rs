@@ -3,6 +3,7 @@
 //! All its records are marked as simulated. The same scene and seed produce the same records.
 
 mod body;
+mod disturbances;
 mod impairments;
 mod radio;
 mod scene;

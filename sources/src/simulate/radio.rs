@@ -1,7 +1,7 @@
 //! The radio channel of a room by ray geometry.
 //!
-//! A ray arrives directly, off each wall (image method, first order), and off each joint of each body. A ray
-//! of length `d` adds `a / d * exp(-j 2 pi f d / c)`; a scattered one `a / (d1 d2)`. A body near the direct
+//! A ray arrives directly, off each wall (image method, first order), off each reflector, and off each joint of each
+//! body. A ray of length `d` adds `a / d * exp(-j 2 pi f d / c)`; a scattered one `a / (d1 d2)`. A body near the direct
 //! line attenuates the direct ray.
 //!
 //! Source: A. Goldsmith, "Wireless Communications", 2005, chapter 2 (ray tracing).
@@ -36,16 +36,16 @@ pub(super) struct Channel {
     centre_hz: f64,
     /// The direct ray, `[n_rx, n_subcarriers]`.
     direct: Vec<Complex32>,
-    /// The walls' rays, `[n_rx, n_subcarriers]`.
+    /// The rays of walls and reflectors, `[n_rx, n_subcarriers]`.
     walls: Vec<Complex32>,
 }
 
 impl Channel {
-    pub(super) fn new(scene: &Scene, antennas_m: Vec<Point>) -> Self {
+    pub(super) fn new(scene: &Scene, transmitter_m: Point, antennas_m: Vec<Point>) -> Self {
         let subcarriers = scene.subcarriers();
         let n_values = antennas_m.len() * subcarriers.len();
         let mut channel = Self {
-            transmitter_m: scene.access_point.position_m,
+            transmitter_m,
             antennas_m,
             subcarriers,
             centre_hz: f64::from(scene.radio.centre_mhz) * 1e6,
@@ -55,13 +55,20 @@ impl Channel {
         let mut direct = std::mem::take(&mut channel.direct);
         channel.add_rays(&mut direct, |antenna_m| {
             let length_m = distance(channel.transmitter_m, antenna_m);
-            (length_m, 1.0 / length_m.max(0.1))
+            (length_m, scene.radio.line_of_sight / length_m.max(0.1))
         });
         let mut walls = std::mem::take(&mut channel.walls);
         for image_m in images(channel.transmitter_m, scene) {
             channel.add_rays(&mut walls, |antenna_m| {
                 let length_m = distance(image_m, antenna_m);
                 (length_m, scene.room.wall_reflection / length_m.max(0.1))
+            });
+        }
+        for reflector in &scene.reflectors {
+            let there_m = distance(channel.transmitter_m, reflector.position_m);
+            channel.add_rays(&mut walls, |antenna_m| {
+                let length_m = there_m + distance(reflector.position_m, antenna_m);
+                (length_m, reflector.reflection / length_m.max(0.1))
             });
         }
         Self { direct, walls, ..channel }

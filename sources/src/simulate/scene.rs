@@ -7,12 +7,13 @@ use std::path::Path;
 use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use schemas::{ReceiverGeometry, SPEED_OF_LIGHT_M_S, SiteGeometry};
+use schemas::{ReceiverGeometry, SPEED_OF_LIGHT_M_S, SiteGeometry, TimeSpan};
 use serde::Deserialize;
 
 use crate::SourceError;
+use crate::simulate::disturbances::Disturbances;
 use crate::simulate::impairments::Impairments;
-use crate::simulate::script::{Person, Step};
+use crate::simulate::script::{Person, Step, Timeline, default_breaths_per_minute};
 
 /// A room, its radios and its people.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -29,8 +30,16 @@ pub struct Scene {
     pub(super) radio: Radio,
     pub(super) access_point: AccessPoint,
     pub(super) receivers: Vec<Receiver>,
+    /// Further devices that send, to all receivers.
+    #[serde(default)]
+    pub(super) senders: Vec<Sender>,
+    /// Large things outside of the room, whose late echoes make a channel differ between subcarriers.
+    #[serde(default)]
+    pub(super) reflectors: Vec<Reflector>,
     #[serde(default)]
     pub(super) impairments: Impairments,
+    #[serde(default)]
+    pub(super) disturbances: Disturbances,
     #[serde(default)]
     pub(super) people: Vec<Person>,
 }
@@ -54,11 +63,35 @@ pub(super) struct Radio {
     pub(super) bandwidth_mhz: u16,
     /// Distance of reported subcarriers in 802.11 indices: 1 reports all.
     pub(super) subcarrier_step: u16,
+    /// Share of the amplitude on the direct path that passes what stands between the devices.
+    #[serde(default = "default_line_of_sight")]
+    pub(super) line_of_sight: f32,
+}
+
+fn default_line_of_sight() -> f32 {
+    1.0
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AccessPoint {
+    pub(super) position_m: [f32; 3],
+}
+
+/// A thing that reflects, such as a wall of another room.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reflector {
+    pub(super) position_m: [f32; 3],
+    /// Share of the amplitude that it reflects.
+    pub(super) reflection: f32,
+}
+
+/// A device that sends.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sender {
+    pub(super) name: String,
     pub(super) position_m: [f32; 3],
 }
 
@@ -77,6 +110,9 @@ pub(super) struct Receiver {
 const MAX_RATE_HZ: f64 = 10_000.0;
 const MAX_EXTENT_M: f32 = 1_000.0;
 const MAX_ANTENNAS: u16 = 16;
+
+/// The resolution of movements.
+const MOVEMENT_STEP_MS: u64 = 10;
 
 /// Distance that random people keep from the walls.
 const MARGIN_M: f32 = 0.6;
@@ -118,6 +154,14 @@ impl Scene {
                 (20..=160).contains(&self.radio.bandwidth_mhz),
                 "bandwidth_mhz must be from 20 to 160",
             ),
+            (
+                (0.0..=1.0).contains(&self.radio.line_of_sight),
+                "line_of_sight must be from 0 to 1",
+            ),
+            (
+                self.reflectors.iter().all(|it| (0.0..=1.0).contains(&it.reflection)),
+                "reflection must be from 0 to 1",
+            ),
             (!self.receivers.is_empty(), "there must be a receiver"),
             (
                 self.receivers.iter().all(|receiver| (1..=MAX_ANTENNAS).contains(&receiver.n_rx)),
@@ -130,6 +174,10 @@ impl Scene {
             (
                 self.impairments.valid(),
                 "impairments must be finite and not negative, packet_loss below 1",
+            ),
+            (
+                self.disturbances.valid(),
+                "disturbances must be finite and not negative, at most 6000 a minute and 3600 s",
             ),
         ];
         match checks.into_iter().find(|(holds, _)| !holds) {
@@ -144,6 +192,25 @@ impl Scene {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let people = (0..n_people).map(|_| self.random_person(&mut random)).collect();
         Self { seed, people, ..self.clone() }
+    }
+
+    /// Returns when somebody walks or changes posture, in the time from the start: from one time to another.
+    pub fn movements(&self, duration: TimeSpan) -> Vec<[TimeSpan; 2]> {
+        let timelines: Vec<_> = self.people.iter().map(Timeline::new).collect();
+        let mut movements: Vec<[TimeSpan; 2]> = Vec::new();
+        let steps = (0..duration.as_ms()).step_by(MOVEMENT_STEP_MS as usize);
+        for at_ms in steps.filter(|at_ms| {
+            let at_s = *at_ms as f64 / 1000.0;
+            timelines.iter().any(|timeline| timeline.at(at_s).is_moving())
+        }) {
+            let (from, to) =
+                (TimeSpan::from_ms(at_ms), TimeSpan::from_ms(at_ms + MOVEMENT_STEP_MS));
+            match movements.last_mut().filter(|[_, end]| *end == from) {
+                Some([_, end]) => *end = to,
+                None => movements.push([from, to]),
+            }
+        }
+        movements
     }
 
     /// Returns the scene at another signal-to-noise ratio.
@@ -184,7 +251,8 @@ impl Scene {
         let script = script.collect();
         let height_m = random.random_range(1.55..1.9);
         let speed_m_s = random.random_range(0.6..1.4);
-        Person { starts_at_m, height_m, speed_m_s, script }
+        let breaths_per_minute = default_breaths_per_minute();
+        Person { starts_at_m, height_m, speed_m_s, breaths_per_minute, script }
     }
 
     /// Returns the positions of the radios, for models that use them.

@@ -23,6 +23,8 @@ pub(super) struct Person {
     pub(super) height_m: f32,
     #[serde(default = "default_speed_m_s")]
     pub(super) speed_m_s: f32,
+    #[serde(default = "default_breaths_per_minute")]
+    pub(super) breaths_per_minute: f32,
     pub(super) script: Vec<Step>,
 }
 
@@ -32,6 +34,10 @@ fn default_height_m() -> f32 {
 
 fn default_speed_m_s() -> f32 {
     1.0
+}
+
+pub(super) fn default_breaths_per_minute() -> f32 {
+    15.0
 }
 
 /// One action. Its time does not include the change of posture before it.
@@ -62,6 +68,7 @@ impl Person {
         });
         let sizes = self.height_m > 0.0 && self.speed_m_s > 0.0;
         let sizes = sizes && self.height_m.is_finite() && self.speed_m_s.is_finite();
+        let sizes = sizes && (0.0..=600.0).contains(&self.breaths_per_minute);
         steps && sizes && self.starts_at_m.iter().all(|at_m| at_m.is_finite()) && {
             Timeline::new(self).length_s > 0.1
         }
@@ -89,6 +96,7 @@ pub(super) struct Timeline {
     length_s: f32,
     speed_m_s: f32,
     height_m: f32,
+    breaths_hz: f64,
 }
 
 impl Timeline {
@@ -98,6 +106,7 @@ impl Timeline {
             length_s: 0.0,
             speed_m_s: person.speed_m_s,
             height_m: person.height_m,
+            breaths_hz: f64::from(person.breaths_per_minute) / 60.0,
         };
         let (mut place_m, mut posture, mut heading_rad) =
             (person.starts_at_m, Posture::Standing, 0.0_f32);
@@ -172,7 +181,7 @@ impl Timeline {
             to: segment.to,
             changed: share(segment.change_s),
             gait_cycles: elapsed_s * self.speed_m_s / GAIT_CYCLE_S,
-            time_s,
+            breaths: (time_s * self.breaths_hz).fract() as f32,
         }
     }
 }
@@ -182,7 +191,8 @@ mod tests {
     use super::*;
 
     fn person(script: Vec<Step>) -> Person {
-        Person { starts_at_m: [1.0, 1.0], height_m: 1.8, speed_m_s: 1.0, script }
+        let (height_m, speed_m_s, breaths_per_minute) = (1.8, 1.0, 15.0);
+        Person { starts_at_m: [1.0, 1.0], height_m, speed_m_s, breaths_per_minute, script }
     }
 
     #[test]

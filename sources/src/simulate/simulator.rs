@@ -1,5 +1,6 @@
 //! The simulator as a source: it steps through time, and sends CSI and ground truth.
 
+use std::iter;
 use std::sync::Arc;
 
 use num_complex::Complex32;
@@ -12,6 +13,7 @@ use schemas::{
 use serde::{Deserialize, Serialize};
 
 use crate::simulate::body::BodyState;
+use crate::simulate::disturbances::Disturbances;
 use crate::simulate::impairments::Impairments;
 use crate::simulate::radio::Channel;
 use crate::simulate::scene::{Room, Scene};
@@ -24,6 +26,8 @@ use crate::{
 const NS_PER_S: f64 = 1e9;
 /// The approximate rate of the ground truth, which is sent with every n-th frame.
 const TRUTH_RATE_HZ: f64 = 10.0;
+/// The name of the access point.
+const ACCESS_POINT: &str = "ap";
 /// Signal strength of an amplitude of one.
 const RSSI_AT_ONE_DBM: f32 = -40.0;
 
@@ -40,22 +44,27 @@ pub struct Simulator {
     steps_per_poll: usize,
     steps_per_truth: u64,
     timelines: Vec<Timeline>,
-    receivers: Vec<Receiver>,
+    links: Vec<SimulatedLink>,
+    n_senders: usize,
+    n_receivers: usize,
+    seed: u64,
     impairments: Impairments,
+    disturbances: Disturbances,
     collector: Collector,
 }
 
-/// The position of a simulator: the step, and the random numbers that each receiver has used.
+/// The position of a simulator: the step, and the random numbers that each link has used.
 #[derive(Debug, Serialize, Deserialize)]
 struct Place {
     next_step: u64,
     random_words: Vec<u128>,
 }
 
-/// One receiver: its channel and its noise.
+/// One link: its channel and its noise.
 #[derive(Debug)]
-struct Receiver {
-    name: String,
+struct SimulatedLink {
+    receiver: String,
+    transmitter: String,
     layout: Arc<CsiLayout>,
     channel: Channel,
     mean_amplitude: f32,
@@ -72,8 +81,13 @@ impl Simulator {
         duration: Option<TimeSpan>,
         steps_per_poll: usize,
     ) -> Self {
-        let geometry = scene.geometry();
-        let receivers = geometry.receivers.into_iter().zip(0_u64..).map(|(receiver, index)| {
+        let ap = (ACCESS_POINT, scene.access_point.position_m);
+        let others = scene.senders.iter().map(|sender| (sender.name.as_str(), sender.position_m));
+        let receivers = scene.geometry().receivers;
+        let ends = iter::once(ap)
+            .chain(others)
+            .flat_map(|sender| receivers.iter().map(move |receiver| (sender, receiver)));
+        let links = ends.zip(0_u64..).map(|(((transmitter, transmitter_m), receiver), index)| {
             let layout = Arc::new(CsiLayout {
                 // A scene has at most 16 antennas.
                 n_rx: receiver.antennas_m.len() as u16,
@@ -83,12 +97,13 @@ impl Simulator {
                 centre_mhz: scene.radio.centre_mhz,
                 ..CsiLayout::default()
             });
-            let channel = Channel::new(scene, receiver.antennas_m);
+            let channel = Channel::new(scene, transmitter_m, receiver.antennas_m.clone());
             let mean_amplitude = channel.mean_amplitude();
             let mut random = ChaCha8Rng::seed_from_u64(scene.seed);
             random.set_stream(index);
-            Receiver {
-                name: receiver.name,
+            SimulatedLink {
+                receiver: receiver.name.clone(),
+                transmitter: transmitter.to_owned(),
                 layout,
                 channel,
                 mean_amplitude,
@@ -96,12 +111,16 @@ impl Simulator {
                 response: Vec::new(),
             }
         });
+        let links = links.collect();
         let names = LinkNames {
             site: scene.site.clone(),
             receiver: String::new(),
-            transmitter: "ap".to_owned(),
+            transmitter: ACCESS_POINT.to_owned(),
         };
         Self {
+            seed: scene.seed,
+            n_senders: 1 + scene.senders.len(),
+            n_receivers: receivers.len(),
             site: scene.site.clone(),
             name: context.name.to_owned(),
             room: scene.room,
@@ -112,8 +131,9 @@ impl Simulator {
             steps_per_poll,
             steps_per_truth: (scene.rate_hz / TRUTH_RATE_HZ).round().max(1.0) as u64,
             timelines: scene.people.iter().map(Timeline::new).collect(),
-            receivers: receivers.collect(),
+            links,
             impairments: scene.impairments,
+            disturbances: scene.disturbances,
             collector: Collector::new(names, SourceKind::Simulated, context),
         }
     }
@@ -126,8 +146,8 @@ impl Simulator {
     pub fn resume(mut self, context: &SourceContext<'_>) -> Result<Self, SourceError> {
         if let Some(place) = self.collector.restore::<Place>(context, "")? {
             self.next_step = place.next_step;
-            for (receiver, word) in self.receivers.iter_mut().zip(place.random_words) {
-                receiver.random.set_word_pos(word);
+            for (link, word) in self.links.iter_mut().zip(place.random_words) {
+                link.random.set_word_pos(word);
             }
         }
         Ok(self)
@@ -135,7 +155,7 @@ impl Simulator {
 
     /// Returns the position of the next step.
     fn place(&self) -> Place {
-        let random_words = self.receivers.iter().map(|receiver| receiver.random.get_word_pos());
+        let random_words = self.links.iter().map(|link| link.random.get_word_pos());
         Place { next_step: self.next_step, random_words: random_words.collect() }
     }
 
@@ -147,28 +167,32 @@ impl Simulator {
         let states: Vec<_> = self.timelines.iter().map(|timeline| timeline.at(time_s)).collect();
         let bodies: Vec<_> = states.iter().map(BodyState::joints_m).collect();
         self.collector.commit();
-        for receiver in &mut self.receivers {
-            receiver.channel.respond(&bodies, &mut receiver.response);
+        for (index, link) in self.links.iter_mut().enumerate() {
+            let (sender, receiver) = (index / self.n_receivers, index % self.n_receivers);
+            let disturbance = self.disturbances.at(time_s, self.seed, receiver as u64);
+            link.channel.respond(&bodies, &mut link.response);
             let gain_db = self.impairments.apply(
                 time_s,
-                receiver.mean_amplitude,
-                &receiver.layout.subcarriers,
-                &mut receiver.response,
-                &mut receiver.random,
+                disturbance,
+                link.mean_amplitude,
+                &link.layout.subcarriers,
+                &mut link.response,
+                &mut link.random,
             );
             let Some(agc_db) = gain_db else { continue };
+            let count = self.next_step * self.n_senders as u64 + sender as u64;
             self.collector.push(&DeviceFrame {
-                receiver: Some(&receiver.name),
-                transmitter: None,
-                layout: &receiver.layout,
+                receiver: Some(&link.receiver),
+                transmitter: Some(&link.transmitter),
+                layout: &link.layout,
                 time: DeviceTime::Ns(captured_at_ns),
                 // Wraps as a device's counter does.
-                counter: Counter::OfReceiver { count: self.next_step as u32, bits: 32 },
-                rssi_dbm: RSSI_AT_ONE_DBM + 20.0 * receiver.mean_amplitude.log10(),
+                counter: Counter::OfReceiver { count: count as u32, bits: 32 },
+                rssi_dbm: RSSI_AT_ONE_DBM + 20.0 * link.mean_amplitude.log10(),
                 noise_dbm: -92.0,
                 agc_db,
                 scale: 1.0,
-                values: &receiver.response,
+                values: &link.response,
             });
         }
         if self.next_step.is_multiple_of(self.steps_per_truth) {
