@@ -26,6 +26,7 @@ mod mqtt;
 mod people;
 mod poison;
 mod power;
+mod presence;
 mod recovery;
 mod reference;
 mod serial;
@@ -149,6 +150,7 @@ fn main() {
         trial!(configuration::a_zone_changes_at_a_tick_that_replays_repeat),
         trial!(configuration::changes_in_postgres_do_the_same, needs postgres::there()),
         trial!(configuration::changes_that_make_no_sense_are_refused),
+        trial!(configuration::a_link_is_calibrated_again),
         trial!(connections::silent_clients_keep_nobody_out),
         trial!(connections::idle_websockets_are_counted_and_small),
         trial!(cluster::a_stopped_run_goes_on_with_other_processes),
@@ -230,8 +232,13 @@ fn main() {
         trial!(inspect::captures_in_the_wild_are_told, needs wild),
         trial!(kernels::phase_methods_agree_with_the_reference, needs data),
         trial!(kernels::moving_variance_agrees_with_the_reference, needs data),
+        trial!(kernels::outliers_agree_with_the_reference, needs data),
+        trial!(kernels::the_chain_of_motion_agrees_with_scipy, needs python),
         trial!(motion::recordings_of_each_chip_are_told_apart, needs data),
         trial!(motion::a_minute_has_no_error, needs data),
+        trial!(motion::disturbances_are_no_motion),
+        trial!(presence::somebody_who_is_still_is_present),
+        trial!(presence::an_empty_room_is_absent),
         trial!(people::of_the_demo_keep_their_names),
         trial!(people::are_found_in_more_noise),
         trial!(people::are_found_without_one_receiver),

@@ -126,3 +126,21 @@ pub(crate) fn a_minute_has_no_error() {
     assert!(quiet.iter().all(|motion| *motion == "still"), "{quiet:?}");
     assert!(moving.iter().all(|motion| *motion == "moving"), "{moving:?}");
 }
+
+/// Boards in a simulated room, with all that disturbs them: `fresnel simulate` and `fresnel evaluate motion`.
+pub(crate) fn disturbances_are_no_motion() {
+    let scene = concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/scenes/boards.toml");
+    for seed in ["1", "2", "3"] {
+        let directory = tempfile::tempdir().expect("room");
+        let simulate = ["simulate", scene, ".", "--duration", "4min", "--seed", seed];
+        process::succeed(directory.path(), &simulate);
+        let arguments = ["evaluate", "motion", "labels.toml"];
+        eprint!("{}", process::succeed(directory.path(), &arguments));
+        let json = process::succeed(directory.path(), &[&arguments[..], &["--json"]].concat());
+        let scores: Value = serde_json::from_str(&json).expect("it is JSON");
+        let total = &scores["total"];
+        let figure = |name: &str| total[name].as_f64().expect("there are such windows");
+        assert!(figure("recall") >= 0.85, "seed {seed}: {scores}");
+        assert!(figure("false_alarms") <= 0.1, "seed {seed}: {scores}");
+    }
+}

@@ -11,16 +11,18 @@ use serde_json::Value;
 use crate::support::process;
 
 /// Pipelines that contain an example of each component.
-const EXAMPLES: [&str; 6] = [
+const EXAMPLES: [&str; 8] = [
     "pipelines/demo.toml",
     "pipelines/esp32.toml",
     "pipelines/windows.toml",
     "pipelines/intel5300.toml",
     "docs/examples/poses.toml",
     "docs/examples/outliers.toml",
+    "docs/examples/subcarriers.toml",
+    "docs/examples/rooms.toml",
 ];
 /// Commands without subcommands of their own.
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "run",
     "demo",
     "validate",
@@ -34,6 +36,7 @@ const COMMANDS: [&str; 18] = [
     "top",
     "health",
     "evaluate",
+    "simulate",
     "train",
     "schema",
     "completions",

@@ -1,6 +1,7 @@
 //! Operators: pure functions over slices, and the timely operators around them.
 
 mod activity;
+mod amplitudes;
 mod closed_ticks;
 mod context;
 mod error;
@@ -8,7 +9,10 @@ mod hampel;
 mod infer;
 mod keyed;
 mod motion;
+mod moving_window;
+mod rooms;
 mod sanitize_phase;
+mod select_subcarriers;
 mod settings;
 mod state;
 mod stateful;
@@ -26,23 +30,27 @@ use serde::Deserialize;
 use crate::settings::Settings;
 
 pub use crate::activity::{Activities, ActivityConfig};
+pub use crate::amplitudes::relative_amplitudes;
 pub use crate::closed_ticks::ClosedTicks;
 pub use crate::context::{Component, Context, CountDropped};
 pub use crate::error::OperatorError;
-pub use crate::hampel::{Hampel, HampelConfig, RemoveOutliers};
+pub use crate::hampel::{Hampel, HampelConfig, RemoveOutliers, without_outlier};
 pub use crate::infer::{
     Accuracy, EmptyRoom, Epoch, Features, InferConfig, InferPoses, InputLayout, Model, ModelCard,
     RecentFrames, Sample, Subject, TrainOptions, train,
 };
 pub use crate::keyed::StateKey;
 pub use crate::motion::{
-    ColumnSums, DetectMotion, Moments, MotionConfig, MotionDetector, MovingWindow, moments,
-    relative_amplitudes,
+    Breathing, ColumnSums, DetectMotion, Moments, MotionConfig, MotionDetector, Recalibration,
+    Vitals, find_breathing, moments,
 };
+pub use crate::moving_window::MovingWindow;
+pub use crate::rooms::{Rooms, RoomsConfig};
 pub use crate::sanitize_phase::{
     PhaseFit, PhaseMethod, SanitizePhase, SanitizePhaseConfig, conjugate_product, fit_end_points,
     fit_least_squares, sanitize, unwrap_phase,
 };
+pub use crate::select_subcarriers::{ColumnStatistics, SelectSubcarriers, SelectSubcarriersConfig};
 pub use crate::state::{Change, Changes, StateContext, StopPoint};
 pub use crate::streams::into_records;
 pub use crate::track::{Track, TrackConfig};
@@ -77,8 +85,12 @@ operators! {
     SanitizePhase(SanitizePhaseConfig),
     /// Replaces outliers of amplitudes.
     Hampel(HampelConfig),
+    /// Keeps the subcarriers that are strong and steady.
+    SelectSubcarriers(SelectSubcarriersConfig),
     /// Reports motion on links.
     Motion(MotionConfig),
+    /// Reports motion and presence in rooms, from their links.
+    Rooms(RoomsConfig),
     /// Infers people from CSI.
     Infer(InferConfig),
     /// Assigns identities to people.

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use num_complex::Complex32;
 use proptest::prelude::*;
 use schemas::{CsiBatch, CsiFrame, CsiLayout, Link, SourceKind, Tick};
-use timely::dataflow::StreamVec;
-use timely::dataflow::operators::{Concatenate, Input, Inspect, Probe};
+use timely::dataflow::operators::{Concatenate, Input, Inspect, Probe, ToStream};
+use timely::dataflow::{Scope, StreamVec};
 
 use crate::{Change, Changes, Context};
 
@@ -96,6 +96,11 @@ impl Remembered {
         self.n_keys = keys.len();
         self.most_keys = self.most_keys.max(self.n_keys);
     }
+}
+
+/// Returns a stream without records.
+pub(crate) fn nothing<R: Clone + 'static>(scope: Scope<'_, Tick>) -> StreamVec<'_, Tick, R> {
+    Vec::<R>::new().to_stream(scope).container()
 }
 
 /// Returns a frame of two equal values from a transmitter.

@@ -18,6 +18,13 @@ pub struct Link {
     pub transmitter: String,
 }
 
+impl Link {
+    /// Returns the name in reports: `receiver/transmitter`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.receiver, self.transmitter)
+    }
+}
+
 /// The shape of every frame in a batch. Real captures change it midway, so each batch has its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CsiLayout {

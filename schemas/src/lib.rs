@@ -32,7 +32,7 @@ pub use crate::pose::{
     BoundingBox, Estimator, EstimatorKind, KEYPOINT_NAMES, Keypoint, N_KEYPOINTS, Person,
     PoseFrame, SitePosition,
 };
-pub use crate::presence::{CalibrationState, Motion, Presence};
+pub use crate::presence::{CalibrationState, Motion, Presence, PresenceState};
 pub use crate::progress::Progress;
 pub use crate::record::{OrderKey, Record, RecordKind, RecordType};
 pub use crate::rows::Rows;

@@ -18,12 +18,27 @@ pub enum Motion {
     Moving,
 }
 
+/// Whether somebody is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PresenceState {
+    /// It cannot be told: not enough frames without motion yet, or slow changes that are no breathing.
+    #[default]
+    Unknown,
+    /// Nothing moves, not even a chest.
+    Absent,
+    /// Somebody moves or breathes.
+    Present,
+}
+
 /// The state of the calibration of a link: the reason why motion is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CalibrationState {
     /// The frames have no signal.
     NoSignal,
+    /// The frames have none of the subcarriers that the settings name.
+    NoSubcarriers,
     /// There are not enough frames yet.
     FillingWindow,
     /// It is quiet, but not for long enough yet.
@@ -39,7 +54,7 @@ pub enum CalibrationState {
 pub struct Presence {
     /// The observed place.
     pub site: String,
-    /// The link, `receiver/transmitter`.
+    /// The link, `receiver/transmitter`, or the room of several links.
     pub link: String,
     /// Capture time of the newest frame of the result, in nanoseconds since the Unix epoch.
     pub captured_at_ns: i64,
@@ -53,6 +68,12 @@ pub struct Presence {
     pub correlation: Option<f32>,
     /// The state of the calibration; absent in older records.
     pub calibration: Option<CalibrationState>,
+    /// Whether somebody is there; absent in older records.
+    pub presence: Option<PresenceState>,
+    /// The rate of breathing, while somebody who does not move otherwise breathes.
+    pub breaths_per_minute: Option<f32>,
+    /// The confidence of `motion`, from 0.5 to 1; absent while motion is unknown.
+    pub confidence: Option<f32>,
     /// The kind of source of the measurements.
     pub source_kind: SourceKind,
 }

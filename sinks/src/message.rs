@@ -24,7 +24,7 @@ pub(crate) fn name_of(kind: RecordKind, stream: &str) -> &str {
 /// Messages about the same subject have the same key, so that they stay in order.
 pub(crate) fn key(record: &Record) -> String {
     match record {
-        Record::Csi(batch) => format!("{}/{}", batch.link.receiver, batch.link.transmitter),
+        Record::Csi(batch) => batch.link.name(),
         Record::Pose(frame) => frame.source.clone(),
         Record::Presence(presence) => presence.link.clone(),
         Record::Occupancy(occupancy) => occupancy.zone.clone(),

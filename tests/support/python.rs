@@ -10,7 +10,7 @@ fn interpreter() -> PathBuf {
 /// Returns true if the packages are installed.
 pub(crate) fn there() -> bool {
     let import = Command::new(interpreter())
-        .args(["-c", "import deltalake, fastavro, grpc_tools, pyarrow"])
+        .args(["-c", "import deltalake, fastavro, grpc_tools, pyarrow, scipy"])
         .output();
     import.is_ok_and(|output| output.status.success())
 }

@@ -1,7 +1,7 @@
 //! Edges: a stream of one of the record types.
 
 use operators::{Component, into_records, into_rows};
-use schemas::{CsiBatch, PoseFrame, Record, Rows, Tick, record_kinds};
+use schemas::{CsiBatch, PoseFrame, Presence, Record, Rows, Tick, record_kinds};
 use timely::dataflow::operators::Concatenate;
 use timely::dataflow::{Scope, StreamVec};
 
@@ -39,26 +39,41 @@ macro_rules! define_edges {
 
 record_kinds!(define_edges);
 
-/// Joins all inputs to one stream of CSI; the plan has checked their types.
+/// Joins all inputs to one stream of CSI.
 pub(super) fn csi<'scope>(
     scope: Scope<'scope, Tick>,
     inputs: Vec<Edge<'scope>>,
 ) -> StreamVec<'scope, Tick, CsiBatch> {
-    scope.concatenate(inputs.into_iter().filter_map(|input| match input {
-        Edge::Csi(stream) => Some(stream),
-        _ => None,
-    }))
+    join(scope, inputs, |input| if let Edge::Csi(stream) = input { Some(stream) } else { None })
 }
 
-/// Joins all inputs to one stream of poses; the plan has checked their types.
+/// Joins all inputs to one stream of motion and presence.
+pub(super) fn presence<'scope>(
+    scope: Scope<'scope, Tick>,
+    inputs: Vec<Edge<'scope>>,
+) -> StreamVec<'scope, Tick, Presence> {
+    join(
+        scope,
+        inputs,
+        |input| if let Edge::Presence(stream) = input { Some(stream) } else { None },
+    )
+}
+
+/// Joins all inputs to one stream of poses.
 pub(super) fn pose<'scope>(
     scope: Scope<'scope, Tick>,
     inputs: Vec<Edge<'scope>>,
 ) -> StreamVec<'scope, Tick, PoseFrame> {
-    scope.concatenate(inputs.into_iter().filter_map(|input| match input {
-        Edge::Pose(stream) => Some(stream),
-        _ => None,
-    }))
+    join(scope, inputs, |input| if let Edge::Pose(stream) = input { Some(stream) } else { None })
+}
+
+/// Joins the inputs of one type; the plan has checked the types.
+fn join<'scope, R: 'static>(
+    scope: Scope<'scope, Tick>,
+    inputs: Vec<Edge<'scope>>,
+    of_type: impl Fn(Edge<'scope>) -> Option<StreamVec<'scope, Tick, R>>,
+) -> StreamVec<'scope, Tick, R> {
+    scope.concatenate(inputs.into_iter().filter_map(of_type).collect::<Vec<_>>())
 }
 
 /// Joins all inputs to one stream of rows; records of other kinds become rows of their tables.

@@ -19,8 +19,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use operators::{
-    Activities, Changes, Component, Context, DetectMotion, InferPoses, Model, OperatorConfig,
-    RemoveOutliers, SanitizePhase, StateContext, StopPoint, Track, Windows, Zones, into_records,
+    Activities, Change, Changes, Component, Context, DetectMotion, InferPoses, Model,
+    OperatorConfig, RemoveOutliers, Rooms, SanitizePhase, SelectSubcarriers, StateContext,
+    StopPoint, Track, Windows, Zones, into_records,
 };
 use schemas::{Granule, Progress, Record, RecordKind, Tick};
 use timely::dataflow::operators::vec::{Broadcast, Map};
@@ -39,7 +40,7 @@ use crate::dataflow::watch::{watch, watch_clock};
 use crate::{Counters, Plan, PlannedOperator, StreamName, Taps};
 
 pub(crate) use crate::dataflow::committer::{Checkpointer, Commit};
-pub(crate) use crate::dataflow::configuration::{Configured, Difference, Request};
+pub(crate) use crate::dataflow::configuration::{Configured, OperatorChange, Request};
 pub(crate) use crate::dataflow::shared_progress::SharedProgress;
 pub(crate) use crate::dataflow::sink::{SinkQueue, upper_of};
 pub(crate) use crate::dataflow::sink_queue::{TickReceiver, sink_queue};
@@ -82,7 +83,8 @@ pub(crate) struct DataflowInputs {
     pub(crate) source_queues: Vec<Vec<Placed<SourceQueue>>>,
     /// One for each sink of the plan.
     pub(crate) sink_queues: Vec<Placed<SinkQueue>>,
-    pub(crate) configured: Placed<Configured>,
+    /// By operator.
+    pub(crate) configured: Placed<BTreeMap<String, Configured>>,
     pub(crate) checkpointer: Placed<Checkpointer>,
     /// The first tick of the run.
     pub(crate) starts_at: Tick,
@@ -159,7 +161,7 @@ pub(crate) fn build(worker: &mut Worker, parts: &DataflowInputs) -> Dataflow {
         parts.sink_queues.iter().map(|sink_queue| (sink_queue.worker, sink_queue.take(worker)));
     let sink_queues: Vec<_> = sink_queues.collect();
     let checkpointer = parts.checkpointer.take(worker);
-    let configured = parts.configured.take(worker);
+    let mut configured = parts.configured.take(worker).unwrap_or_default();
     let stop_point = StopPoint::default();
     let n_queues = source_queues.iter().map(Vec::len).sum();
     let stop_coordinator = Rc::new(StopCoordinator::new(worker, n_queues, stop_point.clone()));
@@ -174,15 +176,14 @@ pub(crate) fn build(worker: &mut Worker, parts: &DataflowInputs) -> Dataflow {
                 read_from(scope, &source.name, plan.number_of(&source.name), source_queues, &flow);
             let SourceStreams { records, changes: positions } = streams;
             edges.insert(&source.name, source.config.outputs(), records, parts);
+            edges.positions.insert(source.name.clone(), positions.clone());
             changes.borrow_mut().push(positions);
         }
-        owners.begin(scope, "configuration");
-        let positions = scope.concatenate(changes.borrow().iter().cloned().collect::<Vec<_>>());
-        let zones = configure(positions, configured, flow.starts_at);
         for operator in &plan.operators {
             owners.begin(scope, &operator.name);
             let state = state_context(&operator.name, parts, &flow, &changes);
-            edges.operate(scope, operator, zones.clone(), state, parts);
+            let configured = configured.remove(&operator.name);
+            edges.operate(scope, operator, configured, state, parts);
         }
         for (sink, sink_queue) in plan.sinks.iter().zip(sink_queues) {
             owners.begin(scope, &sink.name);
@@ -225,6 +226,8 @@ fn state_context<'scope>(
 #[derive(Default)]
 struct Edges<'scope> {
     by_name: BTreeMap<StreamName, Edge<'scope>>,
+    /// The positions of each source.
+    positions: BTreeMap<String, StreamVec<'scope, Tick, Change>>,
 }
 
 impl<'scope> Edges<'scope> {
@@ -252,10 +255,17 @@ impl<'scope> Edges<'scope> {
         &mut self,
         scope: Scope<'scope, Tick>,
         operator: &PlannedOperator,
-        zones: StreamVec<'scope, Tick, Difference>,
+        configured: Option<Configured>,
         state: StateContext<'scope>,
         parts: &DataflowInputs,
     ) {
+        let starts_at = state.starts_at;
+        let configuration = |edges: &Self| {
+            let sources = parts.plan.sources_of(&operator.name);
+            let positions = sources.iter().map(|source| edges.positions[*source].clone());
+            let positions = scope.concatenate(positions.collect::<Vec<_>>());
+            configure(positions, configured, starts_at)
+        };
         let context = Context { component: component(operator, parts), state };
         let inputs: Vec<_> = operator.inputs.iter().map(|input| self.get(input)).collect();
         let records = match &operator.config {
@@ -265,8 +275,16 @@ impl<'scope> Edges<'scope> {
             OperatorConfig::Hampel(config) => {
                 into_records(edge::csi(scope, inputs).remove_outliers(*config, context))
             }
+            OperatorConfig::SelectSubcarriers(config) => {
+                into_records(edge::csi(scope, inputs).select_subcarriers(*config, context))
+            }
             OperatorConfig::Motion(config) => {
-                into_records(edge::csi(scope, inputs).detect_motion(config.clone(), context))
+                let requests = configuration(self).flat_map(OperatorChange::recalibration);
+                let frames = edge::csi(scope, inputs);
+                into_records(frames.detect_motion(requests, config.clone(), context))
+            }
+            OperatorConfig::Rooms(config) => {
+                into_records(edge::presence(scope, inputs).rooms(config.clone(), context))
             }
             OperatorConfig::Infer(config) => {
                 let model = Arc::clone(&parts.models[&operator.name]);
@@ -276,9 +294,7 @@ impl<'scope> Edges<'scope> {
                 into_records(edge::pose(scope, inputs).track(*config, context))
             }
             OperatorConfig::Zones(config) => {
-                let name = operator.name.clone();
-                let zones =
-                    zones.flat_map(move |(operator, zone)| (operator == name).then_some(zone));
+                let zones = configuration(self).flat_map(OperatorChange::zone);
                 edge::pose(scope, inputs).zones(zones, config.inertia_m, context)
             }
             OperatorConfig::Activity(config) => {

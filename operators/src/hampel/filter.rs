@@ -40,16 +40,20 @@ impl Hampel {
             for (to, value) in recent.iter_mut().zip(values) {
                 *to = *value;
             }
-            let recent = &mut recent[..n_rows];
-            let median = median(recent);
-            for value in recent.iter_mut() {
-                *value = (*value - median).abs();
-            }
-            if (*value - median).abs() > self.n_sigmas * MADS_PER_SIGMA * self::median(recent) {
-                *value = median;
-            }
+            *value = without_outlier(*value, &mut recent[..n_rows], self.n_sigmas);
         }
     }
+}
+
+/// Returns a value, or the median of its neighbours if it is more than `n_sigmas` standard deviations from it.
+/// Overwrites `neighbours`, which include the value.
+pub fn without_outlier(value: f32, neighbours: &mut [f32], n_sigmas: f32) -> f32 {
+    let median = median(neighbours);
+    for neighbour in neighbours.iter_mut() {
+        *neighbour = (*neighbour - median).abs();
+    }
+    let limit = n_sigmas * MADS_PER_SIGMA * self::median(neighbours);
+    if (value - median).abs() > limit { median } else { value }
 }
 
 /// Returns the median, the mean of the two middle values if their number is even. Sorts `values`.

@@ -16,7 +16,7 @@ use crate::keyed::{HOUR_MS, StateLimits};
 use crate::settings::{Outputs, Settings, outside};
 use crate::stateful::{Stateful, Work, stateful};
 
-pub use crate::hampel::filter::Hampel;
+pub use crate::hampel::filter::{Hampel, without_outlier};
 
 /// Settings of the `hampel` operator.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]

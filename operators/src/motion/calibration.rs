@@ -7,7 +7,7 @@ use schemas::CalibrationState;
 use serde::{Deserialize, Serialize};
 
 use crate::motion::MotionConfig;
-use crate::motion::moving_window::Moments;
+use crate::motion::moments::Moments;
 
 /// The correlation of neighbouring frames above which a stretch is not quiet, for [`QUIET_SHARE`] of its frames.
 const QUIET_CORRELATION: f32 = 0.2;

@@ -1,19 +1,21 @@
 //! The detection on one link.
 
 use num_complex::Complex32;
-use schemas::{CalibrationState, CsiBatch, Motion, Presence};
+use schemas::{CalibrationState, CsiBatch, Motion, Presence, PresenceState};
 use serde::{Deserialize, Serialize};
 
+use crate::amplitudes::{evenly_spaced, relative_amplitudes};
 use crate::hampel::Hampel;
 use crate::motion::MotionConfig;
-use crate::motion::amplitudes::{evenly_spaced, relative_amplitudes};
+use crate::motion::breathing::{Breathing, BreathingState};
 use crate::motion::calibration::Calibration;
-use crate::motion::moving_window::{ColumnSums, Moments, MovingWindow};
+use crate::motion::moments::{ColumnSums, Moments, moments};
+use crate::moving_window::MovingWindow;
 
 /// Default number of subcarriers.
 const N_SUBCARRIERS: usize = 12;
 /// The history of the Hampel filter, and its limit in standard deviations.
-const HAMPEL_FRAMES: usize = 9;
+const HAMPEL_FRAMES: usize = 15;
 const HAMPEL_SIGMAS: f32 = 4.0;
 /// The correlation of neighbouring frames above which a body moves. Without motion it is below 0.25 on every
 /// receiver that was measured, with motion above 0.45.
@@ -53,7 +55,17 @@ pub(super) struct LinkState {
     calibration: Calibration,
     /// The time of the latest evidence of motion.
     moved_at_ns: Option<i64>,
-    reported: Option<(i64, Motion)>,
+    /// None if breathing is not looked for.
+    breathing: Option<BreathingState>,
+    reported: Option<Reported>,
+}
+
+/// The last report.
+#[derive(Debug, Serialize, Deserialize)]
+struct Reported {
+    at_ns: i64,
+    motion: Motion,
+    presence: PresenceState,
 }
 
 /// Buffers of a worker, kept to avoid allocations.
@@ -72,8 +84,15 @@ impl LinkState {
             window: MovingWindow::new(config.window_frames),
             calibration: Calibration::new(config.threshold),
             moved_at_ns: None,
+            breathing: config.breathing.then(BreathingState::new),
             reported: None,
         }
+    }
+
+    /// Forgets the threshold, as for a link whose devices were moved.
+    pub(super) fn calibrate_again(&mut self) {
+        self.calibration = Calibration::default();
+        self.moved_at_ns = None;
     }
 
     pub(super) fn observe(
@@ -88,17 +107,26 @@ impl LinkState {
             let moments = self.moments(batch.values(frame_idx), config, buffers);
             let score = moments.and_then(|moments| self.score(captured_at_ns, moments, config));
             let motion = self.motion(captured_at_ns, score, config);
-            if self.due(captured_at_ns, motion, config) {
-                self.reported = Some((captured_at_ns, motion));
+            if let Some(breathing) = &mut self.breathing {
+                breathing.observe(captured_at_ns, &buffers.amplitudes, motion);
+            }
+            let presence = self.presence(motion);
+            if self.due(captured_at_ns, (motion, presence), config) {
+                self.reported = Some(Reported { at_ns: captured_at_ns, motion, presence });
+                let breathing = self.breathing.as_ref().and_then(BreathingState::found);
+                let vitals = breathing.and_then(Breathing::vitals);
                 reports.push(Presence {
                     site: batch.link.site.clone(),
-                    link: format!("{}/{}", batch.link.receiver, batch.link.transmitter),
+                    link: batch.link.name(),
                     captured_at_ns,
                     motion,
                     moving_variance: moments.map(|moments| moments.variance),
                     threshold: self.calibration.threshold(),
                     correlation: moments.map(|moments| moments.correlation),
-                    calibration: Some(self.calibration_state(moments.is_some())),
+                    calibration: Some(self.calibration_state(moments.is_some(), config)),
+                    presence: Some(presence),
+                    breaths_per_minute: vitals.map(|vitals| vitals.breaths_per_minute),
+                    confidence: score.map(|score| confidence(motion, score)),
                     source_kind: batch.source_kind,
                 });
             }
@@ -121,7 +149,8 @@ impl LinkState {
         }
         relative_amplitudes(values, &self.chosen, amplitudes);
         self.hampel.filter(amplitudes);
-        self.window.push(amplitudes, sums)
+        let window = self.window.push(amplitudes)?;
+        Some(moments(window, amplitudes.len(), sums))
     }
 
     /// Returns the moments in relation to their thresholds: more than 1 is motion. None before the calibration
@@ -143,8 +172,11 @@ impl LinkState {
         }
     }
 
-    fn calibration_state(&self, is_full: bool) -> CalibrationState {
-        if self.chosen.is_empty() {
+    fn calibration_state(&self, is_full: bool, config: &MotionConfig) -> CalibrationState {
+        let has_named = !config.subcarriers.is_empty();
+        if self.chosen.is_empty() && has_named {
+            CalibrationState::NoSubcarriers
+        } else if self.chosen.is_empty() {
             CalibrationState::NoSignal
         } else if is_full || self.calibration.threshold().is_some() {
             self.calibration.state()
@@ -167,20 +199,44 @@ impl LinkState {
         if self.moved_at_ns.is_some() { Motion::Moving } else { Motion::Still }
     }
 
-    fn due(&self, captured_at_ns: i64, motion: Motion, config: &MotionConfig) -> bool {
-        self.reported.is_none_or(|(reported_at_ns, reported)| {
+    /// Somebody who moves or breathes is present. Nobody is, if nothing moves at all.
+    fn presence(&self, motion: Motion) -> PresenceState {
+        match (motion, self.breathing.as_ref().and_then(BreathingState::found)) {
+            (Motion::Moving, _) | (_, Some(Breathing::Found(_))) => PresenceState::Present,
+            (_, Some(Breathing::Nothing)) => PresenceState::Absent,
+            _ => PresenceState::Unknown,
+        }
+    }
+
+    fn due(
+        &self,
+        captured_at_ns: i64,
+        found: (Motion, PresenceState),
+        config: &MotionConfig,
+    ) -> bool {
+        self.reported.as_ref().is_none_or(|Reported { at_ns, motion, presence }| {
             // A clock that was once far ahead must not suppress reports of the link.
-            let waited_ns = captured_at_ns.abs_diff(reported_at_ns);
-            reported != motion || waited_ns >= config.report_every.as_ns().unsigned_abs()
+            let waited_ns = captured_at_ns.abs_diff(*at_ns);
+            let has_changed = (*motion, *presence) != found;
+            has_changed || waited_ns >= config.report_every.as_ns().unsigned_abs()
         })
     }
 }
 
-/// Returns the values of the config that exist; evenly spaced ones with a signal if there are none.
+/// Returns how clearly a score is above or below the threshold: from 0.5 at the threshold to 1.
+fn confidence(motion: Motion, score: f32) -> f32 {
+    let moving = score * score / (1.0 + score * score);
+    let confidence = if motion == Motion::Moving { moving } else { 1.0 - moving };
+    // Within the hold, the score can be below the threshold.
+    confidence.max(0.5)
+}
+
+/// Returns the values that the config names and that exist; evenly spaced ones with a signal if it names none.
 fn choose(config: &MotionConfig, values: &[Complex32]) -> Vec<usize> {
-    let named = config.subcarriers.iter().copied().filter(|at| *at < values.len());
-    let named: Vec<_> = named.collect();
-    if named.is_empty() { evenly_spaced(values, N_SUBCARRIERS) } else { named }
+    if config.subcarriers.is_empty() {
+        return evenly_spaced(values, N_SUBCARRIERS);
+    }
+    config.subcarriers.iter().copied().filter(|at| *at < values.len()).collect()
 }
 
 #[cfg(test)]
@@ -204,6 +260,7 @@ mod tests {
             threshold: None,
             report_every: TimeSpan::from_s(10),
             hold: TimeSpan::ZERO,
+            breathing: false,
         }
     }
 
@@ -276,6 +333,16 @@ mod tests {
         assert_eq!(reports(&silent, &defaults()), [(0, Motion::Unknown)]);
         silent.iq.fill(Complex32::new(f32::NAN, f32::INFINITY));
         assert_eq!(reports(&silent, &defaults()), [(0, Motion::Unknown)]);
+    }
+
+    #[test]
+    fn subcarriers_that_do_not_exist_are_told() {
+        let config = MotionConfig { subcarriers: vec![999], ..defaults() };
+        let mut reports = Vec::new();
+        MotionDetector::new(config).observe(&link(0, 200), &mut reports);
+        let states: Vec<_> = reports.iter().map(|report| report.calibration).collect();
+        assert_eq!(states, [Some(CalibrationState::NoSubcarriers)]);
+        assert_eq!(reports[0].motion, Motion::Unknown);
     }
 
     #[test]

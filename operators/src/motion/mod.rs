@@ -3,13 +3,14 @@
 //! A chain of kernels: amplitudes relative to their mean, which the receiver's gain does not change; a Hampel
 //! filter against outliers; then two moments of a moving window. The correlation of neighbouring frames is near
 //! 0 for the noise of any receiver, and high while a body moves. The variance also shows motion where frames are
-//! too rare to correlate; its threshold is calibrated, and follows slow changes of the room. The operator does
-//! not detect a still person: "still" is not "absent".
+//! too rare to correlate; its threshold is calibrated, and follows slow changes of the room. "Still" is not
+//! "absent": while nobody moves, the spectrum of slow changes shows whether somebody breathes, or nothing moves.
 
-mod amplitudes;
+mod breathing;
 mod calibration;
 mod detector;
-mod moving_window;
+mod moments;
+mod recalibration;
 
 use std::num::NonZeroUsize;
 
@@ -18,15 +19,17 @@ use schemas::{CsiBatch, Link, Presence, RecordKind, Tick, TimeSpan};
 use serde::Deserialize;
 use timely::dataflow::StreamVec;
 
+use crate::Context;
 use crate::keyed::{DAY_MS, StateLimits};
 use crate::motion::detector::{Buffers, LinkState};
+use crate::motion::recalibration::{FramesOrRequest, with_requests};
 use crate::settings::{DAY, Outputs, SHORTEST, Settings, outside};
 use crate::stateful::{Stateful, Work, stateful};
-use crate::{Context, StateKey};
 
-pub use crate::motion::amplitudes::relative_amplitudes;
+pub use crate::motion::breathing::{Breathing, Vitals, find_breathing};
 pub use crate::motion::detector::MotionDetector;
-pub use crate::motion::moving_window::{ColumnSums, Moments, MovingWindow, moments};
+pub use crate::motion::moments::{ColumnSums, Moments, moments};
+pub use crate::motion::recalibration::Recalibration;
 
 /// The longest moving window in frames: minutes, at any rate of radios.
 const MAX_WINDOW_FRAMES: usize = 100_000;
@@ -52,6 +55,9 @@ pub struct MotionConfig {
     pub report_every: TimeSpan,
     /// Time for which motion is reported after its last evidence; "1s" by default.
     pub hold: TimeSpan,
+    /// Looks for breathing while nobody moves, to distinguish somebody who is still from nobody; false by
+    /// default. A link needs 10 frames a second, and 30 s without motion.
+    pub breathing: bool,
 }
 
 impl Default for MotionConfig {
@@ -64,6 +70,7 @@ impl Default for MotionConfig {
             threshold: None,
             report_every: TimeSpan::from_s(1),
             hold: TimeSpan::from_s(1),
+            breathing: false,
         }
     }
 }
@@ -92,7 +99,8 @@ impl Settings for MotionConfig {
     }
 
     fn state_shape(&self) -> Option<String> {
-        Some(format!("motion 4, {} frames", self.window_frames))
+        let breathing = if self.breathing { ", breathing" } else { "" };
+        Some(format!("motion 5, {} frames{breathing}", self.window_frames))
     }
 }
 
@@ -102,7 +110,7 @@ pub trait DetectMotion<'scope> {
     ///
     /// Motion is "unknown" until the window is full and the threshold is known. State: the window of each
     /// link, on the worker that the link hashes to. A link without frames for a day expires, and is
-    /// calibrated again.
+    /// calibrated again. `requests` calibrate links again at once.
     ///
     /// ```
     /// use num_complex::Complex32;
@@ -123,7 +131,8 @@ pub trait DetectMotion<'scope> {
     /// let (to, found) = std::sync::mpsc::channel();
     /// timely::example(move |scope| {
     ///     let frames = vec![batch].to_stream(scope).container::<Vec<_>>();
-    ///     let reports = frames.detect_motion(config, Context::detached("motion"));
+    ///     let requests = vec![].to_stream(scope).container::<Vec<_>>();
+    ///     let reports = frames.detect_motion(requests, config, Context::detached("motion"));
     ///     reports.inspect(move |report| to.send(report.motion).unwrap());
     /// });
     /// let found: Vec<_> = found.iter().collect();
@@ -132,6 +141,7 @@ pub trait DetectMotion<'scope> {
     /// ```
     fn detect_motion(
         self,
+        requests: StreamVec<'scope, Tick, Recalibration>,
         config: MotionConfig,
         context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, Presence>;
@@ -140,10 +150,12 @@ pub trait DetectMotion<'scope> {
 impl<'scope> DetectMotion<'scope> for StreamVec<'scope, Tick, CsiBatch> {
     fn detect_motion(
         self,
+        requests: StreamVec<'scope, Tick, Recalibration>,
         config: MotionConfig,
         context: Context<'scope>,
     ) -> StreamVec<'scope, Tick, Presence> {
-        stateful(self, &context, DetectsMotion { config, buffers: Buffers::default() })
+        let inputs = with_requests(self, requests);
+        stateful(inputs, &context, DetectsMotion { config, buffers: Buffers::default() })
     }
 }
 
@@ -153,7 +165,7 @@ struct DetectsMotion {
 }
 
 impl Stateful for DetectsMotion {
-    type Input = CsiBatch;
+    type Input = FramesOrRequest;
     type Output = Presence;
     type Key = Link;
     type State = LinkState;
@@ -162,15 +174,27 @@ impl Stateful for DetectsMotion {
     const LIMITS: StateLimits =
         StateLimits { time_to_live_ms: Some(DAY_MS), max_keys_per_group: 128 };
 
-    fn route(batch: &CsiBatch) -> u64 {
-        batch.link.route()
+    fn route(input: &FramesOrRequest) -> u64 {
+        input.route()
     }
 
-    fn on_tick(&mut self, _tick: Tick, batches: Vec<CsiBatch>, work: &mut Work<'_, Self>) {
-        for batch in batches {
-            let Self { config, buffers } = self;
-            let state = work.state.change(&batch.link, || LinkState::new(config));
-            state.observe(&batch, config, buffers, work.outputs);
+    fn on_tick(&mut self, _tick: Tick, inputs: Vec<FramesOrRequest>, work: &mut Work<'_, Self>) {
+        let Self { config, buffers } = self;
+        for input in inputs {
+            match input {
+                FramesOrRequest::Frames(batch) => {
+                    let state = work.state.change(&batch.link, || LinkState::new(config));
+                    state.observe(&batch, config, buffers, work.outputs);
+                }
+                FramesOrRequest::Request { group, link: name } => {
+                    let known = work.state.iter_group(group as u64).map(|(link, _)| link);
+                    let named =
+                        known.filter(|it| name.as_ref().is_none_or(|name| *name == it.name()));
+                    for link in named.cloned().collect::<Vec<_>>() {
+                        work.state.change(&link, || LinkState::new(config)).calibrate_again();
+                    }
+                }
+            }
         }
     }
 }
@@ -179,7 +203,7 @@ impl Stateful for DetectsMotion {
 mod tests {
     use super::*;
     use crate::keyed::N_KEY_GROUPS;
-    use crate::testing::{frame, remember};
+    use crate::testing::{frame, nothing, remember};
 
     #[test]
     fn made_up_transmitters_are_forgotten() {
@@ -193,7 +217,8 @@ mod tests {
         let mut inputs: Vec<_> = (0..N_TICKS).map(of_tick).collect();
         inputs.push((2 * DAY_MS, vec![frame("ap", 0)]));
         let found = remember(inputs, |frames, context| {
-            frames.detect_motion(MotionConfig::default(), context)
+            let requests = nothing(frames.scope());
+            frames.detect_motion(requests, MotionConfig::default(), context)
         });
         let max_keys = DetectsMotion::LIMITS.max_keys_per_group * N_KEY_GROUPS;
         assert!(found.most_keys <= max_keys, "{} links are saved", found.most_keys);

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use timely::dataflow::operators::{Concat, Input, Inspect};
 
 use super::*;
+use crate::testing::nothing;
 use crate::{DetectMotion, MotionConfig};
 
 const TIME_TO_LIVE_MS: u64 = 1000;
@@ -280,7 +281,8 @@ fn reported(n_workers: usize, turned: bool) -> Vec<Presence> {
                     hold: TimeSpan::ZERO,
                     ..MotionConfig::default()
                 };
-                frames.clone().detect_motion(config, Context::detached("motion"))
+                let requests = nothing(frames.scope());
+                frames.clone().detect_motion(requests, config, Context::detached("motion"))
             });
             let both = if turned { other.concat(one) } else { one.concat(other) };
             stateful(both, &Context::detached("collects"), Collects)

@@ -93,6 +93,9 @@ impl Columns for Presence {
             optional("threshold", DataType::Float32),
             optional("correlation", DataType::Float32),
             optional("calibration", DataType::Utf8),
+            optional("presence", DataType::Utf8),
+            optional("breaths_per_minute", DataType::Float32),
+            optional("confidence", DataType::Float32),
             required("source_kind", DataType::Utf8),
         ]
     }

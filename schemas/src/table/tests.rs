@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     Activity, ActivityWindow, BoundingBox, CalibrationState, CsiBatch, CsiLayout, Estimator,
     EstimatorKind, Event, EventId, EventType, Keypoint, Link, Motion, Person, PoseFrame, Presence,
-    SitePosition, SourceKind, ZoneOccupancy,
+    PresenceState, SitePosition, SourceKind, ZoneOccupancy,
 };
 
 const MAX_INT: i64 = i64::MAX;
@@ -139,17 +139,20 @@ proptest! {
         moving_variance in option::of(number()),
         correlation in option::of(number()),
         threshold in option::of(number()),
+        breaths_per_minute in option::of(number()),
+        confidence in option::of(number()),
         source_kind in source_kind(),
     ) {
-        for (motion, calibration) in [
-            (Motion::Unknown, None),
-            (Motion::Still, Some(CalibrationState::NotQuiet)),
-            (Motion::Moving, Some(CalibrationState::Done)),
+        for (motion, calibration, presence) in [
+            (Motion::Unknown, None, None),
+            (Motion::Still, Some(CalibrationState::NotQuiet), Some(PresenceState::Unknown)),
+            (Motion::Still, Some(CalibrationState::Done), Some(PresenceState::Absent)),
+            (Motion::Moving, Some(CalibrationState::Done), Some(PresenceState::Present)),
         ] {
             let (site, link) = ("flat".to_owned(), link.clone());
             check(&[Presence {
                 site, link, captured_at_ns, motion, moving_variance, threshold, correlation, calibration,
-                source_kind,
+                presence, breaths_per_minute, confidence, source_kind,
             }])?;
         }
     }

@@ -69,6 +69,11 @@ fn settings_of_operators_that_cannot_work_are_refused() {
         ("hampel", "frames = 2", "frames must be"),
         ("hampel", "frames = 32", "frames must be"),
         ("hampel", "sigmas = -1.0", "sigmas must be"),
+        ("rooms", "max_age = \"0s\"", "max_age must be"),
+        ("rooms", "hold = \"2day\"", "hold must be"),
+        ("rooms", "rooms = { hall = [] }", "rooms: \"hall\" has no links"),
+        ("select_subcarriers", "count = 0", "count must be"),
+        ("select_subcarriers", "frames = 1", "frames must be"),
         ("track", "max_distance_m = -1.2", "max_distance_m must be"),
         ("track", "min_confidence = 1.5", "min_confidence must be"),
         ("track", "max_age = \"25h\"", "max_age must be"),
@@ -95,8 +100,9 @@ fn settings_of_operators_that_cannot_work_are_refused() {
         ("windows", "window = { session = { gap = \"0s\" } }", "window: gap must be at least"),
     ] {
         let (input, required) = match operator {
-            "hampel" => ("clean", ""),
+            "hampel" | "select_subcarriers" => ("clean", ""),
             "motion" => ("clean", "subcarriers = [1]"),
+            "rooms" => ("motion", ""),
             "infer" => ("clean", "model = \"n\""),
             "windows" => ("pose", "aggregates = { n = \"count\" }"),
             "track" => ("pose", "confirm = \"1s\""),

@@ -1,4 +1,4 @@
-//! The last rows of a link, and their moments over time.
+//! Moments over time of the last rows of a link.
 //!
 //! Noise of a receiver is independent from frame to frame; a moving body changes the channel slowly. So the
 //! correlation of neighbouring frames separates them, whatever the receiver's noise and gain are.
@@ -6,19 +6,8 @@
 //! Source: F. Zhang et al., "`WiDetect`: Robust Motion Detection with a Statistical Electromagnetic Model",
 //! IMWUT 2019.
 
-use std::num::NonZeroUsize;
-
-use serde::{Deserialize, Serialize};
-
 /// A column that varies less than this is constant: its values differ by rounding only.
 const CONSTANT: f32 = 1e-10;
-
-/// The last few rows, the oldest first: `[n_rows, n_columns]`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct MovingWindow {
-    n_rows: usize,
-    values: Vec<f32>,
-}
 
 /// Moments over time, as means over columns.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,24 +25,6 @@ pub struct ColumnSums {
     before: Vec<f32>,
     squares: Vec<f32>,
     products: Vec<f32>,
-}
-
-impl MovingWindow {
-    /// Returns an empty window.
-    pub fn new(n_rows: NonZeroUsize) -> Self {
-        // The window grows with its rows: a link with a random address has only one.
-        Self { n_rows: n_rows.get(), values: Vec::new() }
-    }
-
-    /// Adds a row. Returns the moments once the window is full. Rows must have the same number of columns.
-    pub fn push(&mut self, row: &[f32], sums: &mut ColumnSums) -> Option<Moments> {
-        if self.values.len() >= self.n_rows * row.len() {
-            self.values.drain(..row.len());
-        }
-        self.values.extend_from_slice(row);
-        let is_full = !row.is_empty() && self.values.len() == self.n_rows * row.len();
-        is_full.then(|| moments(&self.values, row.len(), sums))
-    }
 }
 
 /// Returns the moments of a window.
@@ -135,17 +106,5 @@ mod tests {
         // Deviations of the first column are -2, -1, 1, 2; the second one is constant.
         assert!((found.variance - 2.5 / 2.0).abs() < 1e-6);
         assert!((found.correlation - ((2.0 - 1.0 + 2.0) / 3.0 / 2.5) / 2.0).abs() < 1e-6);
-    }
-
-    #[test]
-    fn a_window_has_moments_once_it_is_full() {
-        let mut window = MovingWindow::new(NonZeroUsize::new(3).expect("not zero"));
-        let mut sums = ColumnSums::default();
-        let found: Vec<_> =
-            [1.0, 1.0, 1.0, 4.0].iter().map(|it| window.push(&[*it], &mut sums)).collect();
-        assert_eq!(found[..2], [None, None]);
-        assert_eq!(found[2], Some(Moments { variance: 0.0, correlation: 0.0 }));
-        assert!(found[3].is_some_and(|it| (it.variance - 2.0).abs() < 1e-6));
-        assert_eq!(window.push(&[], &mut sums), None);
     }
 }

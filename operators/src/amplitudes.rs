@@ -35,7 +35,7 @@ pub fn relative_amplitudes(values: &[Complex32], chosen: &[usize], amplitudes: &
 
 /// Returns the positions of `n` values with a signal, evenly spaced among all that have one; guard bands and
 /// the subcarrier at the centre have none.
-pub(super) fn evenly_spaced(values: &[Complex32], n: usize) -> Vec<usize> {
+pub(crate) fn evenly_spaced(values: &[Complex32], n: usize) -> Vec<usize> {
     let mut amplitudes: Vec<_> = values.iter().map(|value| value.norm()).collect();
     amplitudes.retain(|amplitude| *amplitude > 0.0);
     amplitudes.sort_by(f32::total_cmp);
