@@ -47,6 +47,10 @@ inputs = ["room"]
 type = "json_lines"
 inputs = ["motion"]
 path = "out.jsonl"
+
+[sinks.live]
+type = "live"
+inputs = ["motion"]
 "#;
 
 const RUN: [&str; 2] = ["run", "flat.toml"];
@@ -123,7 +127,9 @@ pub(crate) fn changes_that_make_no_sense_are_refused() {
     let (status, body) = server.delete("/api/v1/config/zones/bed").expect("it answers");
     assert_eq!(status, 404, "{body}");
     let (status, body) = server.post("/api/v1/config/calibrations", &square);
-    assert_eq!(status, 404, "{body}");
+    assert_eq!((status, body.contains("no body")), (400, true), "{body}");
+    let (status, body) = server.post_nothing("/api/v1/config/calibrations");
+    assert_eq!((status, body.contains("no `motion` operator")), (404, true), "{body}");
     assert_eq!(server.terminate().0, Some(0));
 }
 
@@ -143,8 +149,13 @@ pub(crate) fn a_link_is_calibrated_again() {
     let mut server = Server::start(directory, &RUN);
     let lines = || fs::read_to_string(directory.join("out.jsonl")).unwrap_or_default();
     server.wait_until(|| calibrated(&lines()).len() == 4);
-    let (status, body) = server.post("/api/v1/config/calibrations?link=east/ap", &json!({}));
-    let again_at_ms = kept(Some((status, body)));
+    for (link, expected) in [("%00", 404), ("", 404), ("east", 404), ("nobody/ap", 404)] {
+        let path = format!("/api/v1/config/calibrations?link={link}");
+        let (status, body) = server.post_nothing(&path);
+        assert_eq!((status, body.contains("east/ap")), (expected, true), "{body}");
+    }
+    let again = server.post_nothing("/api/v1/config/calibrations?link=east/ap");
+    let again_at_ms = kept(Some(again));
     // Killed after the reply: the request is durable.
     server.signal("KILL");
     server.wait_for_signal();

@@ -69,7 +69,9 @@ fn run(people: &str, seed: u64, snr_db: u32) -> Shares {
     }
     for of_link in counts.values_mut() {
         let total: f64 = of_link.values().sum();
-        of_link.values_mut().for_each(|count| *count /= total);
+        for count in of_link.values_mut() {
+            *count /= total;
+        }
     }
     Shares { by_link: counts, rates }
 }

@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::error::{Problem, RequestError};
-use crate::parameters::{JsonBody, Parameters};
+use crate::parameters::{JsonBody, NoBody, Parameters};
 
 /// A zone on the site plan.
 #[derive(Debug, Serialize, ToSchema)]
@@ -147,7 +147,8 @@ pub(crate) async fn remove_zone(
     params(Links),
     responses(
         (status = 200, description = "The links are calibrated again.", body = Kept),
-        (status = 404, description = "There is no such operator.", body = Problem),
+        (status = 400, description = "The request has a body, or a name that no link has.", body = Problem),
+        (status = 404, description = "There is no such operator or link.", body = Problem),
         (status = 409, description = "The pipeline file has the threshold.", body = Problem),
         (status = 421, description = "Another process of the run takes changes.", body = Problem),
         (status = 503, description = "The run is ending and accepts no changes.", body = Problem),
@@ -156,8 +157,12 @@ pub(crate) async fn remove_zone(
 pub(crate) async fn calibrate(
     State(app): State<App>,
     Parameters(Links { operator, link }): Parameters<Links>,
+    NoBody: NoBody,
 ) -> Result<Json<Kept>, RequestError> {
     let configuration = configuration(&app)?;
+    if let (Some(link), Some(known)) = (&link, app.shared.hub.links()) {
+        check_link(link, &known)?;
+    }
     let operator = match operator {
         Some(operator) => operator,
         None => only("motion", configuration.motion_operators())?,
@@ -177,6 +182,17 @@ async fn change(
         None => only("zones", configuration.zones().into_keys())?,
     };
     keep(move || configuration.set_zone(&operator, &name, zone)).await
+}
+
+/// # Errors
+///
+/// [`RequestError::NotFound`] if the link is not one of those that are known.
+fn check_link(link: &str, known: &[String]) -> Result<(), RequestError> {
+    if known.iter().any(|known| known == link) {
+        return Ok(());
+    }
+    let known = known.join(", ");
+    Err(RequestError::NotFound(format!("no link {link:?} was seen; there are: {known}")))
 }
 
 /// Makes a change, which is stored even if the client disconnects meanwhile.

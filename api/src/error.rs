@@ -87,7 +87,9 @@ impl RequestError {
             Self::Configuration(error) => match error {
                 ConfigurationError::NoSuchOperator { .. }
                 | ConfigurationError::NoSuchZone { .. } => StatusCode::NOT_FOUND,
-                ConfigurationError::Zone { .. } => StatusCode::BAD_REQUEST,
+                ConfigurationError::Zone { .. } | ConfigurationError::Name => {
+                    StatusCode::BAD_REQUEST
+                }
                 ConfigurationError::KnownThreshold { .. } => StatusCode::CONFLICT,
                 ConfigurationError::Busy => StatusCode::SERVICE_UNAVAILABLE,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,

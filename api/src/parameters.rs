@@ -1,6 +1,7 @@
 //! Query parameters and JSON bodies whose errors are problem details in plain words.
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
@@ -45,6 +46,23 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
                 let problem = problem.replace("expected a table of settings", "expected an object");
                 Err(RequestError::BadRequest(problem))
             }
+        }
+    }
+}
+
+/// A request without a body: its parameters are in the query.
+#[derive(Debug)]
+pub(crate) struct NoBody;
+
+impl<S: Send + Sync> FromRequest<S> for NoBody {
+    type Rejection = RequestError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, RequestError> {
+        match Bytes::from_request(request, state).await {
+            Ok(body) if body.is_empty() => Ok(Self),
+            _ => Err(RequestError::BadRequest(
+                "the request has no body: its parameters are in the query".to_owned(),
+            )),
         }
     }
 }

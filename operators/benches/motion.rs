@@ -28,8 +28,8 @@ const FRAMES_PER_BATCH: usize = 10;
 const ROUNDS: usize = 7;
 /// Frames in a second of 64 links.
 const FRAMES_PER_S: f64 = 6400.0;
-/// The window of breathing: 30 s at 10 rows a second, which is looked at ten times in a round.
-const BREATHING_ROWS: usize = 300;
+/// The window of breathing: 30 s at 5 rows a second, which is looked at ten times in a round.
+const BREATHING_ROWS: usize = 150;
 const BREATHING_LOOKS: usize = 10;
 
 /// The kernels of the operator, and their chain: relative amplitudes of 12 subcarriers, the Hampel filter, and
@@ -59,14 +59,14 @@ def index(a):
     return 0.75 * deviation / mean ** 2 + 0.25 * deviation / mean
 def breathing(a):
     for look in range(10):
-        w = a[300 * look:300 * look + 300].astype(np.float32)
-        t = np.arange(300)
+        w = a[150 * look:150 * look + 150].astype(np.float32)
+        t = np.arange(150)
         w = w - np.stack([np.polyval(np.polyfit(t, c, 1), t) for c in w.T], 1)
         w = w / (np.diff(w, 2, axis=0).std(0) / 6 ** 0.5)
-        power = np.abs(np.fft.rfft(w * np.hanning(300)[:, None], 600, axis=0)[:61]) ** 2
+        power = np.abs(np.fft.rfft(w * np.hanning(150)[:, None], 300, axis=0)[:61]) ** 2
         spectrum = power.mean(1)
-        r = np.fft.irfft(np.abs(np.fft.rfft(w, 600, axis=0)) ** 2, axis=0).mean(1)
-        spectrum.argmax(), r[20:100].argmax()
+        r = np.fft.irfft(np.abs(np.fft.rfft(w, 300, axis=0)) ** 2, axis=0).mean(1)
+        spectrum.argmax(), r[10:50].argmax()
 def chain():
     return moments(hampel(amplitudes()))
 a = amplitudes()
@@ -158,7 +158,7 @@ fn kernels(batches: &[CsiBatch]) -> Vec<(&'static str, f64)> {
     });
     let breathing = fastest(|| {
         for window in rows.chunks_exact(BREATHING_ROWS * N_COLUMNS).take(BREATHING_LOOKS) {
-            black_box(find_breathing(window, N_COLUMNS, 10.0));
+            black_box(find_breathing(window, N_COLUMNS, 5.0));
         }
     });
     vec![

@@ -1,7 +1,7 @@
 //! Amplitudes without the receiver's gain.
 //!
 //! Automatic gain scales all amplitudes of a frame alike. Relative to their quadratic mean, they describe only
-//! the shape of the channel.
+//! the shape of the channel. Where the receiver reports its gain, they also describe its strength.
 
 use num_complex::Complex32;
 
@@ -31,6 +31,40 @@ pub fn relative_amplitudes(values: &[Complex32], chosen: &[usize], amplitudes: &
     for amplitude in amplitudes {
         *amplitude /= mean;
     }
+}
+
+/// Writes the amplitudes of chosen values times a factor; zeros if one is not finite.
+///
+/// # Shapes
+///
+/// - `values`: `[n_rx, n_tx, n_subcarriers]`
+/// - `chosen`: positions in `values`
+/// - `amplitudes`: `[chosen.len()]`
+///
+/// # Panics
+///
+/// If a position is beyond the values.
+pub fn scaled_amplitudes(
+    values: &[Complex32],
+    chosen: &[usize],
+    factor: f32,
+    amplitudes: &mut Vec<f32>,
+) {
+    amplitudes.clear();
+    amplitudes.extend(chosen.iter().map(|at| values[*at].norm() * factor));
+    if !amplitudes.iter().all(|amplitude| amplitude.is_finite()) {
+        amplitudes.fill(0.0);
+    }
+}
+
+/// Returns the quadratic mean of the amplitudes of chosen values.
+///
+/// # Panics
+///
+/// If a position is beyond the values.
+pub(crate) fn quadratic_mean(values: &[Complex32], chosen: &[usize]) -> f32 {
+    let squares: f32 = chosen.iter().map(|at| values[*at].norm_sqr()).sum();
+    (squares / chosen.len().max(1) as f32).sqrt()
 }
 
 /// Returns the positions of `n` values with a signal, evenly spaced among all that have one; guard bands and

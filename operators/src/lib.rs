@@ -30,7 +30,7 @@ use serde::Deserialize;
 use crate::settings::Settings;
 
 pub use crate::activity::{Activities, ActivityConfig};
-pub use crate::amplitudes::relative_amplitudes;
+pub use crate::amplitudes::{relative_amplitudes, scaled_amplitudes};
 pub use crate::closed_ticks::ClosedTicks;
 pub use crate::context::{Component, Context, CountDropped};
 pub use crate::error::OperatorError;
@@ -41,8 +41,8 @@ pub use crate::infer::{
 };
 pub use crate::keyed::StateKey;
 pub use crate::motion::{
-    Breathing, ColumnSums, DetectMotion, Moments, MotionConfig, MotionDetector, Recalibration,
-    Vitals, find_breathing, moments,
+    Breathing, ColumnSums, DetectMotion, GainCompensation, Moments, MotionConfig, MotionDetector,
+    Recalibration, Vitals, find_breathing, moments,
 };
 pub use crate::moving_window::MovingWindow;
 pub use crate::rooms::{Rooms, RoomsConfig};

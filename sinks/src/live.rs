@@ -2,7 +2,7 @@
 //!
 //! A view that reads too slowly misses records; it does not delay the pipeline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +16,8 @@ use crate::{OpenSink, Sink, SinkContext, SinkError};
 
 /// Maximum lag of a slow view, in records, before it misses some.
 const HUB_RECORDS: usize = 1024;
+/// The most links that are known by name.
+const MAX_LINKS: usize = 1024;
 /// Frames with a longer delay are not live, such as those of a recording.
 const LONGEST_DELAY_MS: f32 = 3_600_000.0;
 
@@ -35,16 +37,18 @@ impl SinkSettings for LiveConfig {
     }
 }
 
-/// Publishes records to all views, and stores the newest pose frame of each source.
+/// Publishes records to all views, and stores the newest pose frame of each source and the names of links.
 #[derive(Debug)]
 pub struct Hub {
     sender: broadcast::Sender<Arc<Record>>,
     latest: RwLock<BTreeMap<(String, String), Arc<Record>>>,
+    links: RwLock<BTreeSet<String>>,
 }
 
 impl Default for Hub {
     fn default() -> Self {
-        Self { sender: broadcast::channel(HUB_RECORDS).0, latest: RwLock::default() }
+        let (latest, links) = Default::default();
+        Self { sender: broadcast::channel(HUB_RECORDS).0, latest, links }
     }
 }
 
@@ -64,9 +68,30 @@ impl Hub {
         poses.collect()
     }
 
+    /// Returns the links whose motion was published, in order; None before the first one, and if there are too many.
+    pub fn links(&self) -> Option<Vec<String>> {
+        let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
+        let is_complete = (1..MAX_LINKS).contains(&links.len());
+        is_complete.then(|| links.iter().cloned().collect())
+    }
+
+    fn note_link(&self, link: &str) {
+        let is_known = |links: &BTreeSet<String>| links.contains(link) || links.len() >= MAX_LINKS;
+        if !is_known(&self.links.read().unwrap_or_else(PoisonError::into_inner)) {
+            let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
+            links.insert(link.to_owned());
+        }
+    }
+
     /// Publishes a record to all views.
     pub fn publish(&self, record: Record) {
         let record = Arc::new(record);
+        if let Record::Presence(presence) = &*record {
+            // A room has no devices.
+            if presence.link.contains('/') {
+                self.note_link(&presence.link);
+            }
+        }
         if let Record::Pose(frame) = &*record {
             let source = (frame.site.clone(), frame.source.clone());
             let mut latest = self.latest.write().unwrap_or_else(PoisonError::into_inner);

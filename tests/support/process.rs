@@ -278,6 +278,12 @@ impl Server {
         (response.status().as_u16(), response.into_body().read_to_string().expect("text"))
     }
 
+    /// Posts without a body.
+    pub(crate) fn post_nothing(&self, path: &str) -> (u16, String) {
+        let response = agent().post(self.url(path)).send_empty().expect("it answers");
+        (response.status().as_u16(), response.into_body().read_to_string().expect("text"))
+    }
+
     /// Returns `None` if the program dies before it answers.
     pub(crate) fn put(&self, path: &str, body: &serde_json::Value) -> Option<(u16, String)> {
         let response = agent().put(self.url(path)).send_json(body).ok()?;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use operators::MotionConfig;
+use operators::{MotionConfig, OperatorConfig};
 use schemas::TimeSpan;
 use serde::Deserialize;
 use sources::CsiFormat;
@@ -37,7 +37,10 @@ pub(super) struct Recording {
 
 /// When somebody moves in a recording.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "`moving` must be true, false, or a list of times such as [[\"10s\", \"25s\"]]"
+)]
 pub(super) enum Moving {
     /// All the time or never.
     Always(bool),
@@ -53,6 +56,9 @@ impl Labels {
             path: path.to_owned(),
             source: Box::new(source),
         })?;
+        labels
+            .check()
+            .map_err(|problem| EvaluateError::Problem { path: path.to_owned(), problem })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         for recording in &mut labels.recordings {
             recording.file = folder.join(&recording.file);
@@ -61,7 +67,30 @@ impl Labels {
     }
 }
 
+impl Labels {
+    /// # Errors
+    ///
+    /// What is wrong: with the settings, as in a pipeline file, or with the times of a recording.
+    fn check(&self) -> Result<(), String> {
+        let settings = self.motion.clone().map(OperatorConfig::Motion);
+        if let Some(problem) = settings.and_then(|motion| motion.problems().into_iter().next()) {
+            return Err(format!("[motion]: {problem}"));
+        }
+        if self.recordings.is_empty() {
+            return Err("there are no recordings".to_owned());
+        }
+        let turned = self.recordings.iter().find(|recording| recording.moving.is_turned());
+        turned.map_or(Ok(()), |recording| {
+            Err(format!("{}: a motion ends before it begins", recording.file.display()))
+        })
+    }
+}
+
 impl Moving {
+    fn is_turned(&self) -> bool {
+        matches!(self, Self::During(times) if times.iter().any(|[from, to]| from >= to))
+    }
+
     pub(super) fn at(&self, since_start_ns: i64) -> bool {
         match self {
             Self::Always(moving) => *moving,

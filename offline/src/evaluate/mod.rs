@@ -31,8 +31,22 @@ pub enum EvaluateError {
         /// The operating system's error.
         source: io::Error,
     },
-    /// The file has no labels of recordings.
-    #[error("{path:?} has no labels of recordings")]
+    /// A label or a setting makes no sense.
+    #[error("{path:?}: {problem}")]
+    Problem {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        problem: String,
+    },
+    /// Nothing was left to evaluate.
+    #[error("{path:?}: nothing is left to evaluate after the time of `skip`")]
+    NothingLeft {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not one of labels.
+    #[error("{path:?} is not a file of labels")]
     Labels {
         /// The file.
         path: PathBuf,
@@ -49,8 +63,8 @@ pub enum EvaluateError {
 /// # Errors
 ///
 /// [`EvaluateError`] if the labels or a recording cannot be read.
-pub fn evaluate_motion(labels: &Path) -> Result<MotionScores, EvaluateError> {
-    let labels = Labels::load(labels)?;
+pub fn evaluate_motion(path: &Path) -> Result<MotionScores, EvaluateError> {
+    let labels = Labels::load(path)?;
     let config = labels.motion.unwrap_or_default();
     let mut scores = MotionScores::default();
     let mut sessions = BTreeMap::<_, Session>::new();
@@ -58,6 +72,9 @@ pub fn evaluate_motion(labels: &Path) -> Result<MotionScores, EvaluateError> {
         let name = (recording.device.as_str(), recording.session.as_str());
         let session = sessions.entry(name).or_insert_with(|| Session::new(&config));
         scores.add(name.0, name.1, session.evaluate(recording)?);
+    }
+    if scores.total.n_windows() == 0 {
+        return Err(EvaluateError::NothingLeft { path: path.to_owned() });
     }
     Ok(scores)
 }
@@ -207,6 +224,18 @@ mod tests {
         assert!(matches!(evaluate_motion(&labels), Err(EvaluateError::Read { .. })));
         fs::write(&labels, "recordings = [{ file = 7 }]").expect("room");
         assert!(matches!(evaluate_motion(&labels), Err(EvaluateError::Labels { .. })));
+        for (text, expected) in [
+            ("recordings = []", "no recordings"),
+            ("motion = { threshold = 2.0 }\nrecordings = []", "threshold must be"),
+            (
+                r#"recordings = [{ file = "a", session = "a", device = "b", moving = [["5s", "1s"]] }]"#,
+                "ends before it begins",
+            ),
+        ] {
+            fs::write(&labels, text).expect("room");
+            let error = evaluate_motion(&labels).expect_err("it is wrong").to_string();
+            assert!(error.contains(expected), "{error}");
+        }
         let missing =
             r#"recordings = [{ file = "a.csv", session = "a", device = "b", moving = true }]"#;
         fs::write(&labels, missing).expect("room");

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use schemas::{CsiBatch, Record, TimeSpan};
@@ -20,8 +20,6 @@ use crate::simulate::simulated;
 const LABELS: &str = "labels.toml";
 /// The time at the beginning that is not evaluated: the calibration.
 const SKIP: TimeSpan = TimeSpan::from_s(7);
-/// The most senders, whose addresses end with their number.
-const MAX_SENDERS: usize = 255;
 
 /// A failure of a simulation.
 #[derive(Debug, thiserror::Error)]
@@ -35,11 +33,26 @@ pub enum SimulateError {
         /// The cause.
         source: SourceError,
     },
-    /// ESP32 boards have one antenna and a channel of 20 MHz.
-    #[error("{path:?} has no ESP32 boards: their receivers have n_rx = 1 and bandwidth_mhz = 20")]
-    Boards {
+    /// A receiver of the scene is not an ESP32 board, which has one antenna and a channel of 20 MHz.
+    #[error(
+        "{path:?}: receiver {receiver:?} has n_rx = {n_rx} and bandwidth_mhz = {bandwidth_mhz}; an ESP32 \
+         board has 1 and 20"
+    )]
+    Board {
         /// The scene file.
         path: PathBuf,
+        /// The receiver.
+        receiver: String,
+        /// Its antennas.
+        n_rx: u16,
+        /// The bandwidth of the scene, in MHz.
+        bandwidth_mhz: u16,
+    },
+    /// The recordings would have no frame.
+    #[error("the recordings would be empty: their length is {duration}")]
+    Empty {
+        /// The length.
+        duration: TimeSpan,
     },
     /// A file cannot be written.
     #[error("could not write {path:?}")]
@@ -74,21 +87,37 @@ pub fn simulate_recordings(plan: &RecordingsPlan) -> Result<PathBuf, SimulateErr
         .map_err(|source| SimulateError::Scene { path: plan.scene.clone(), source })?;
     scene.seed = plan.seed.unwrap_or(scene.seed);
     let failed = |path: &Path, source| SimulateError::Write { path: path.to_owned(), source };
+    check_boards(&scene, plan)?;
     fs::create_dir_all(&plan.folder).map_err(|source| failed(&plan.folder, source))?;
+    let path = plan.folder.join(LABELS);
+    // The labels of other recordings are not overwritten.
+    let mut labels = File::create_new(&path).map_err(|source| failed(&path, source))?;
     let mut captures = Captures { folder: &plan.folder, by_receiver: BTreeMap::new() };
     let mut senders = Vec::new();
     for record in simulated(&scene, plan.duration) {
         let Record::Csi(batch) = record else { continue };
-        if batch.layout.n_rx > 1 || batch.layout.bandwidth_mhz != 20 {
-            return Err(SimulateError::Boards { path: plan.scene.clone() });
-        }
         captures.write(&batch, &address(&mut senders, &batch.link.transmitter))?;
     }
-    let labels = Labels::new(&scene, plan.duration, captures.finish()?);
-    let path = plan.folder.join(LABELS);
-    let text = toml::to_string(&labels).expect("labels are a table");
-    fs::write(&path, text).map_err(|source| failed(&path, source))?;
+    let text = Labels::new(&scene, plan.duration, captures.finish()?).text();
+    labels.write_all(text.as_bytes()).map_err(|source| failed(&path, source))?;
     Ok(path)
+}
+
+/// # Errors
+///
+/// [`SimulateError`] if a receiver is not a board, or there would be no frame.
+fn check_boards(scene: &Scene, plan: &RecordingsPlan) -> Result<(), SimulateError> {
+    let bandwidth_mhz = scene.bandwidth_mhz();
+    for receiver in scene.geometry().receivers {
+        // A scene has at most 16 antennas.
+        let n_rx = receiver.antennas_m.len() as u16;
+        if n_rx > 1 || bandwidth_mhz != 20 {
+            let (path, receiver) = (plan.scene.clone(), receiver.name);
+            return Err(SimulateError::Board { path, receiver, n_rx, bandwidth_mhz });
+        }
+    }
+    let is_empty = plan.duration.as_s() * scene.rate_hz < 1.0;
+    if is_empty { Err(SimulateError::Empty { duration: plan.duration }) } else { Ok(()) }
 }
 
 /// Returns the address of a sender, in the order of their first frames.
@@ -98,7 +127,8 @@ fn address(senders: &mut Vec<String>, sender: &str) -> String {
         senders.push(sender.to_owned());
         senders.len() - 1
     });
-    format!("02:00:00:00:00:{:02x}", number.min(MAX_SENDERS))
+    let [.., high, low] = number.to_be_bytes();
+    format!("02:00:00:00:{high:02x}:{low:02x}")
 }
 
 /// The open captures, by receiver.
@@ -133,10 +163,15 @@ impl Captures<'_> {
     }
 }
 
+/// Returns the name of a receiver's capture: other letters than plain ones become their code, so that no two
+/// receivers have the same.
 fn file_name(receiver: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
-    let plain = receiver.chars().map(|letter| if is_plain(letter) { letter } else { '_' });
-    plain.collect::<String>() + ".csv"
+    let plain = |letter: char| match is_plain(letter) {
+        true => letter.to_string(),
+        false => format!("_{:x}", u32::from(letter)),
+    };
+    receiver.chars().map(plain).collect::<String>() + ".csv"
 }
 
 /// The file of labels, as `fresnel evaluate motion` reads it.
@@ -167,5 +202,9 @@ impl Labels {
             moving: moving.clone(),
         });
         Self { recordings: recordings.collect() }
+    }
+
+    fn text(&self) -> String {
+        toml::to_string(self).expect("labels are a table")
     }
 }

@@ -4,12 +4,12 @@ use num_complex::Complex32;
 use schemas::{CalibrationState, CsiBatch, Motion, Presence, PresenceState};
 use serde::{Deserialize, Serialize};
 
-use crate::amplitudes::{evenly_spaced, relative_amplitudes};
+use crate::amplitudes::{evenly_spaced, quadratic_mean, relative_amplitudes, scaled_amplitudes};
 use crate::hampel::Hampel;
-use crate::motion::MotionConfig;
 use crate::motion::breathing::{Breathing, BreathingState};
 use crate::motion::calibration::Calibration;
 use crate::motion::moments::{ColumnSums, Moments, moments};
+use crate::motion::{GainCompensation, MotionConfig};
 use crate::moving_window::MovingWindow;
 
 /// Default number of subcarriers.
@@ -47,9 +47,12 @@ impl MotionDetector {
 /// The state of a link.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct LinkState {
-    /// The shape of the frames that `chosen` was made for.
+    /// The number of values and the setting that `chosen` was made for.
     n_values: usize,
+    named: Vec<usize>,
     chosen: Vec<usize>,
+    /// The quadratic mean of the first frame of this shape, by the reported gain.
+    level: f32,
     hampel: Hampel,
     window: MovingWindow,
     calibration: Calibration,
@@ -79,10 +82,12 @@ impl LinkState {
     pub(super) fn new(config: &MotionConfig) -> Self {
         Self {
             n_values: 0,
+            named: Vec::new(),
             chosen: Vec::new(),
+            level: 1.0,
             hampel: Hampel::new(HAMPEL_FRAMES, HAMPEL_SIGMAS),
             window: MovingWindow::new(config.window_frames),
-            calibration: Calibration::new(config.threshold),
+            calibration: Calibration::default(),
             moved_at_ns: None,
             breathing: config.breathing.then(BreathingState::new),
             reported: None,
@@ -104,7 +109,8 @@ impl LinkState {
     ) {
         for frame_idx in 0..batch.len() {
             let captured_at_ns = batch.captured_at_ns[frame_idx];
-            let moments = self.moments(batch.values(frame_idx), config, buffers);
+            let (values, scale) = (batch.values(frame_idx), batch.scale[frame_idx]);
+            let moments = self.moments(values, scale, config, buffers);
             let score = moments.and_then(|moments| self.score(captured_at_ns, moments, config));
             let motion = self.motion(captured_at_ns, score, config);
             if let Some(breathing) = &mut self.breathing {
@@ -121,7 +127,7 @@ impl LinkState {
                     captured_at_ns,
                     motion,
                     moving_variance: moments.map(|moments| moments.variance),
-                    threshold: self.calibration.threshold(),
+                    threshold: self.threshold(config),
                     correlation: moments.map(|moments| moments.correlation),
                     calibration: Some(self.calibration_state(moments.is_some(), config)),
                     presence: Some(presence),
@@ -137,17 +143,27 @@ impl LinkState {
     fn moments(
         &mut self,
         values: &[Complex32],
+        scale: f32,
         config: &MotionConfig,
         Buffers { amplitudes, sums }: &mut Buffers,
     ) -> Option<Moments> {
-        if self.n_values != values.len() || self.chosen.is_empty() {
+        let has_changed = self.n_values != values.len() || self.named != config.subcarriers;
+        if has_changed || self.chosen.is_empty() {
             self.n_values = values.len();
+            self.named.clone_from(&config.subcarriers);
             self.chosen = choose(config, values);
             // Values of different shapes are not comparable.
             self.hampel = Hampel::new(HAMPEL_FRAMES, HAMPEL_SIGMAS);
             self.window = MovingWindow::new(config.window_frames);
+            self.breathing = config.breathing.then(BreathingState::new);
+            self.level = scale * quadratic_mean(values, &self.chosen);
         }
-        relative_amplitudes(values, &self.chosen, amplitudes);
+        match config.gain {
+            GainCompensation::Relative => relative_amplitudes(values, &self.chosen, amplitudes),
+            GainCompensation::Reported => {
+                scaled_amplitudes(values, &self.chosen, scale / self.level, amplitudes);
+            }
+        }
         self.hampel.filter(amplitudes);
         let window = self.window.push(amplitudes)?;
         Some(moments(window, amplitudes.len(), sums))
@@ -162,8 +178,10 @@ impl LinkState {
         config: &MotionConfig,
     ) -> Option<f32> {
         let of_correlation = moments.correlation / CORRELATION_THRESHOLD;
-        self.calibration.add(captured_at_ns, moments, config);
-        match self.calibration.threshold() {
+        if config.threshold.is_none() {
+            self.calibration.add(captured_at_ns, moments, config);
+        }
+        match self.threshold(config) {
             Some(threshold) => {
                 Some(of_correlation.max(moments.variance / threshold.max(f32::MIN_POSITIVE)))
             }
@@ -172,13 +190,20 @@ impl LinkState {
         }
     }
 
+    /// Returns the threshold of the settings, or the calibrated one.
+    fn threshold(&self, config: &MotionConfig) -> Option<f32> {
+        config.threshold.or(self.calibration.threshold())
+    }
+
     fn calibration_state(&self, is_full: bool, config: &MotionConfig) -> CalibrationState {
         let has_named = !config.subcarriers.is_empty();
         if self.chosen.is_empty() && has_named {
             CalibrationState::NoSubcarriers
         } else if self.chosen.is_empty() {
             CalibrationState::NoSignal
-        } else if is_full || self.calibration.threshold().is_some() {
+        } else if self.threshold(config).is_some() {
+            CalibrationState::Done
+        } else if is_full {
             self.calibration.state()
         } else {
             CalibrationState::FillingWindow
@@ -225,7 +250,7 @@ impl LinkState {
 
 /// Returns how clearly a score is above or below the threshold: from 0.5 at the threshold to 1.
 fn confidence(motion: Motion, score: f32) -> f32 {
-    let moving = score * score / (1.0 + score * score);
+    let moving = 1.0 - (1.0 + score * score).recip();
     let confidence = if motion == Motion::Moving { moving } else { 1.0 - moving };
     // Within the hold, the score can be below the threshold.
     confidence.max(0.5)
@@ -260,6 +285,7 @@ mod tests {
             threshold: None,
             report_every: TimeSpan::from_s(10),
             hold: TimeSpan::ZERO,
+            gain: GainCompensation::Relative,
             breathing: false,
         }
     }
@@ -333,6 +359,50 @@ mod tests {
         assert_eq!(reports(&silent, &defaults()), [(0, Motion::Unknown)]);
         silent.iq.fill(Complex32::new(f32::NAN, f32::INFINITY));
         assert_eq!(reports(&silent, &defaults()), [(0, Motion::Unknown)]);
+    }
+
+    #[test]
+    fn a_threshold_that_is_set_later_applies() {
+        let (mut link, config) = (LinkState::new(&defaults()), defaults());
+        let observe = |link: &mut LinkState, config: &MotionConfig| {
+            let mut reports = Vec::new();
+            let batch = super::tests::link(usize::MAX, 500);
+            link.observe(&batch, config, &mut Buffers::default(), &mut reports);
+            reports.last().and_then(|report| report.threshold)
+        };
+        assert!(observe(&mut link, &config).is_some_and(|threshold| threshold < 0.1));
+        let known =
+            MotionConfig { threshold: Some(0.5), report_every: TimeSpan::ZERO, ..defaults() };
+        assert_eq!(observe(&mut link, &known), Some(0.5));
+    }
+
+    #[test]
+    fn confidence_is_sure_of_any_score() {
+        for score in [1e30, f32::MAX, f32::INFINITY] {
+            assert_eq!(confidence(Motion::Moving, score), 1.0);
+            assert_eq!(confidence(Motion::Still, score), 0.5);
+        }
+        assert_eq!(confidence(Motion::Still, 0.0), 1.0);
+    }
+
+    #[test]
+    fn a_reported_gain_shows_changes_of_the_whole_channel() {
+        // Everything fades alike, from the 600th frame on; the gain steps, and is reported.
+        let mut batch = link(usize::MAX, 1000);
+        for (nth, values) in batch.iq.chunks_exact_mut(32).enumerate() {
+            let fade = if nth < 600 { 1.0 } else { 1.0 + 0.3 * (nth as f32 * 0.2).sin() };
+            for value in values {
+                *value *= fade;
+            }
+            batch.scale[nth] = if nth / 40 % 2 == 0 { 0.1 } else { 0.04 };
+        }
+        let moves = |gain| {
+            let found = reports(&batch, &MotionConfig { gain, ..defaults() });
+            found.iter().find(|(_, motion)| *motion == Motion::Moving).map(|(frame, _)| *frame)
+        };
+        assert_eq!(moves(GainCompensation::Relative), None);
+        let reported = moves(GainCompensation::Reported);
+        assert!(reported.is_some_and(|frame| (600..660).contains(&frame)), "{reported:?}");
     }
 
     #[test]

@@ -34,13 +34,24 @@ pub use crate::motion::recalibration::Recalibration;
 /// The longest moving window in frames: minutes, at any rate of radios.
 const MAX_WINDOW_FRAMES: usize = 100_000;
 
+/// How amplitudes are freed from the receiver's gain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GainCompensation {
+    /// Relative to their quadratic mean in the frame: right for every receiver.
+    #[default]
+    Relative,
+    /// By the gain that the receiver reports: also shows changes of the whole channel.
+    Reported,
+}
+
 /// Settings of the `motion` operator.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MotionConfig {
     /// Frames in the moving window, at most 100000; 75 by default.
     pub window_frames: NonZeroUsize,
-    /// Positions of the subcarriers to use, from 0; by default 12 evenly spaced ones of those with a signal.
+    /// Positions of the subcarriers to use, from 0, two or more; by default 12 evenly spaced ones of those with a signal.
     pub subcarriers: Vec<usize>,
     /// Length of the calibration, at most 3000 frames; "3s" by default. It ends once nobody has moved for this
     /// time; until then, motion is unknown.
@@ -48,13 +59,17 @@ pub struct MotionConfig {
     /// Longest time that motion is unknown because it was never quiet enough for the calibration; "1min" by
     /// default. After that, the correlation of frames alone decides, until the calibration ends.
     pub calibration_timeout: TimeSpan,
-    /// A known threshold of the variance of amplitudes, which are relative to their mean: at most 1. Without it,
-    /// the operator calibrates one.
+    /// A known threshold of the variance of amplitudes, which are relative to their mean: at most 1, and usually
+    /// about 0.001. Without it, the operator calibrates one. Motion with a high correlation is detected below it.
     pub threshold: Option<f32>,
     /// Time between reports of a link without a change of motion; "1s" by default.
     pub report_every: TimeSpan,
     /// Time for which motion is reported after its last evidence; "1s" by default.
     pub hold: TimeSpan,
+    /// How amplitudes are freed from the receiver's gain: "relative" to their mean in the frame (default), or as
+    /// "reported" by the receiver, in the column `scale`. The latter also shows changes of the whole channel, and
+    /// needs a format with gains: Intel 5300, or ESP32 with columns of gain.
+    pub gain: GainCompensation,
     /// Looks for breathing while nobody moves, to distinguish somebody who is still from nobody; false by
     /// default. A link needs 10 frames a second, and 30 s without motion.
     pub breathing: bool,
@@ -70,6 +85,7 @@ impl Default for MotionConfig {
             threshold: None,
             report_every: TimeSpan::from_s(1),
             hold: TimeSpan::from_s(1),
+            gain: GainCompensation::Relative,
             breathing: false,
         }
     }
@@ -85,6 +101,9 @@ impl Settings for MotionConfig {
     }
 
     fn problems(&self) -> Vec<String> {
+        let is_alone = self.subcarriers.len() == 1 && self.gain == GainCompensation::Relative;
+        let alone = "subcarriers must be two or more: amplitudes are relative to their mean";
+        let alone = is_alone.then(|| alone.to_owned());
         let window = outside("window_frames", self.window_frames.get(), &(1..=MAX_WINDOW_FRAMES));
         let threshold = self.threshold.and_then(|it| outside("threshold", it, &(0.0..=1.0)));
         let calibration = outside("calibration", self.calibration, &(SHORTEST..=DAY));
@@ -92,7 +111,7 @@ impl Settings for MotionConfig {
             outside("calibration_timeout", self.calibration_timeout, &(TimeSpan::ZERO..=DAY));
         let report_every = outside("report_every", self.report_every, &(TimeSpan::ZERO..=DAY));
         let hold = outside("hold", self.hold, &(TimeSpan::ZERO..=DAY));
-        [window, threshold, calibration, timeout, report_every, hold]
+        [alone, window, threshold, calibration, timeout, report_every, hold]
             .into_iter()
             .flatten()
             .collect()

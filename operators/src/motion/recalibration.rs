@@ -23,6 +23,7 @@ pub struct Recalibration {
 
 /// Frames, or a request for the links of one key group.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "requests are rare")]
 pub(super) enum FramesOrRequest {
     Request { group: usize, link: Option<String> },
     Frames(CsiBatch),

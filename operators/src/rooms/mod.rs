@@ -115,6 +115,7 @@ pub trait Rooms<'scope> {
     /// assert_eq!(rooms.recv()?, ("flat".to_owned(), Motion::Moving));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use]
     fn rooms(self, config: RoomsConfig, context: Context<'scope>) -> Self;
 }
 
@@ -162,16 +163,21 @@ struct Reported {
 }
 
 impl RoomState {
-    /// Returns the report of a tick, if one is due.
-    fn report(&mut self, tick: Tick, key: &RoomKey, config: &RoomsConfig) -> Option<Presence> {
+    /// Returns the report of a tick, if one is due; without news of a link, only changes are.
+    fn report(
+        &mut self,
+        tick: Tick,
+        key: &RoomKey,
+        config: &RoomsConfig,
+        has_news: bool,
+    ) -> Option<Presence> {
         self.votes.forget_before(tick.saturating_sub(config.max_age.as_ms()));
         let verdict = self.votes.verdict();
         let presence = self.presence(tick, verdict, config);
         let is_due = self.reported.as_ref().is_none_or(|reported| {
             let has_changed = (reported.motion, reported.presence) != (verdict.motion, presence);
             has_changed
-                || !self.votes.is_empty()
-                    && tick.saturating_sub(reported.at) >= config.report_every.as_ms()
+                || has_news && tick.saturating_sub(reported.at) >= config.report_every.as_ms()
         });
         if !is_due {
             return None;
@@ -214,10 +220,10 @@ impl RoomState {
 
 impl CombinesLinks {
     /// Reports the rooms of which a report is due.
-    fn report(&self, tick: Tick, keys: Vec<RoomKey>, work: &mut Work<'_, Self>) {
+    fn report(&self, tick: Tick, keys: Vec<RoomKey>, has_news: bool, work: &mut Work<'_, Self>) {
         for key in keys {
             let state = work.state.change(&key, RoomState::default);
-            let report = state.report(tick, &key, &self.config);
+            let report = state.report(tick, &key, &self.config, has_news);
             work.outputs.extend(report);
         }
     }
@@ -253,14 +259,16 @@ impl Stateful for CombinesLinks {
             for room in rooms {
                 let key = RoomKey { site: report.site.clone(), room: room.to_owned() };
                 let state = work.state.change(&key, RoomState::default);
-                state.votes.add(tick, &report);
+                if !state.votes.add(tick, &report) {
+                    (self.dropped)("too many links in a room", 1);
+                }
                 state.source_kind = report.source_kind;
                 keys.push(key);
             }
         }
         keys.sort();
         keys.dedup();
-        self.report(tick, keys, work);
+        self.report(tick, keys, true, work);
         set_next_timer(tick, work);
     }
 
@@ -268,7 +276,7 @@ impl Stateful for CombinesLinks {
         let open = work.state.iter().filter(|(_, state)| state.is_open());
         let mut keys: Vec<_> = open.map(|(key, _)| key.clone()).collect();
         keys.sort();
-        self.report(tick, keys, work);
+        self.report(tick, keys, false, work);
         set_next_timer(tick, work);
     }
 

@@ -1,3 +1,5 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use timely::dataflow::operators::{Input, Inspect, Probe};
 
 use super::*;
@@ -21,12 +23,13 @@ fn run(
     until: Tick,
 ) -> Vec<(Tick, String, Motion, PresenceState)> {
     let config: RoomsConfig = serde_json::from_str(config).expect("settings");
-    let (to, found) = std::sync::mpsc::channel();
+    let found = Arc::<Mutex<Vec<Presence>>>::default();
+    let to = Arc::clone(&found);
     timely::execute_directly(move |worker| {
         let (mut input, probe) = worker.dataflow::<Tick, _, _>(|scope| {
             let (input, reports) = scope.new_input::<Vec<Presence>>();
             let rooms = reports.rooms(config, Context::detached("rooms"));
-            let rooms = rooms.inspect(move |room| to.send(room.clone()).expect("it is read"));
+            let rooms = rooms.inspect(move |room| lock(&to).push(room.clone()));
             (input, rooms.probe().0)
         });
         for (tick, report) in inputs {
@@ -36,11 +39,15 @@ fn run(
         input.advance_to(until);
         worker.step_while(|| probe.less_than(&until));
     });
-    let found = found.iter().map(|room: Presence| {
+    let found = std::mem::take(&mut *lock(&found)).into_iter().map(|room| {
         let tick = u64::try_from(room.captured_at_ns / NS_PER_MS).expect("it is a tick");
         (tick, room.link, room.motion, room.presence.expect("it is known"))
     });
     found.collect()
+}
+
+fn lock(found: &Mutex<Vec<Presence>>) -> MutexGuard<'_, Vec<Presence>> {
+    found.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]

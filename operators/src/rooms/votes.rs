@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use schemas::{Motion, Presence, PresenceState, Tick};
+use schemas::{CalibrationState, Motion, Presence, PresenceState, Tick};
 use serde::{Deserialize, Serialize};
 
 /// The confidence of one link with which somebody moves, whatever the other links report.
 const SURE: f32 = 0.9;
+
+/// The most links of a room.
+const MAX_LINKS: usize = 1024;
 
 /// The last reports of links, by name.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -20,7 +23,8 @@ struct Vote {
     at: Tick,
     motion: Motion,
     confidence: f32,
-    presence: PresenceState,
+    /// None for a link that is not calibrated: it has no say.
+    presence: Option<PresenceState>,
     breaths_per_minute: Option<f32>,
 }
 
@@ -35,16 +39,20 @@ pub(super) struct Verdict {
 }
 
 impl Votes {
-    /// Replaces the vote of a link.
-    pub(super) fn add(&mut self, at: Tick, report: &Presence) {
+    /// Replaces the vote of a link. Returns false if there are too many links for a new one.
+    pub(super) fn add(&mut self, at: Tick, report: &Presence) -> bool {
+        if self.by_link.len() >= MAX_LINKS && !self.by_link.contains_key(&report.link) {
+            return false;
+        }
         let vote = Vote {
             at,
             motion: report.motion,
             confidence: report.confidence.unwrap_or(0.5),
-            presence: report.presence.unwrap_or_default(),
+            presence: report.presence.filter(|_| is_calibrated(report)),
             breaths_per_minute: report.breaths_per_minute,
         };
         self.by_link.insert(report.link.clone(), vote);
+        true
     }
 
     /// Removes votes from before a tick.
@@ -91,15 +99,20 @@ impl Votes {
 
     /// One link is enough for somebody who is there; all links are needed for nobody.
     fn presence(&self) -> PresenceState {
-        let mut votes = self.by_link.values().map(|vote| vote.presence);
-        if votes.clone().any(|presence| presence == PresenceState::Present) {
+        let votes: Vec<_> = self.by_link.values().filter_map(|vote| vote.presence).collect();
+        if votes.contains(&PresenceState::Present) {
             PresenceState::Present
-        } else if !self.is_empty() && votes.all(|presence| presence == PresenceState::Absent) {
+        } else if !votes.is_empty() && votes.iter().all(|it| *it == PresenceState::Absent) {
             PresenceState::Absent
         } else {
             PresenceState::Unknown
         }
     }
+}
+
+/// True if the link has seen its room: transmitters that pass by have not.
+fn is_calibrated(report: &Presence) -> bool {
+    report.calibration.is_none_or(|state| state == CalibrationState::Done)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Subcarriers: only those that are strong and steady.
 //!
-//! Some subcarriers of a link are weak or disturbed. Without them, operators that follow detect more with fewer
-//! values.
+//! Some subcarriers of a link are weak or disturbed. Without them, captures are smaller, and operators that follow
+//! are not misled by them. Steady subcarriers are less sensitive too: fewer of them show less motion.
 
 mod nbvi;
 
@@ -24,21 +24,23 @@ pub use crate::select_subcarriers::nbvi::ColumnStatistics;
 const MAX_SUBCARRIERS: usize = 4096;
 const MAX_FRAMES: u32 = 100_000;
 /// The most layouts of a link that are kept, the most recently seen ones.
-const MAX_LAYOUTS: usize = 4;
+const MAX_LAYOUTS: usize = 16;
 
 /// Settings of the `select_subcarriers` operator.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SelectSubcarriersConfig {
-    /// Number of subcarriers to keep, from 1 to 4096; 12 by default.
+    /// Number of subcarriers to keep, from 2 to 4096; 24 by default. `motion` needs no selection: it chooses
+    /// subcarriers with a signal itself, and detects less motion on few that are steady.
     pub count: usize,
-    /// Frames that the selection is made from, from 2 to 100000; 300 by default. Nobody should move meanwhile.
+    /// Frames that the selection is made from, from 2 to 100000; 300 by default. They are dropped, and nobody should
+    /// move meanwhile.
     pub frames: u32,
 }
 
 impl Default for SelectSubcarriersConfig {
     fn default() -> Self {
-        Self { count: 12, frames: 300 }
+        Self { count: 24, frames: 300 }
     }
 }
 
@@ -52,7 +54,7 @@ impl Settings for SelectSubcarriersConfig {
     }
 
     fn problems(&self) -> Vec<String> {
-        let count = outside("count", self.count, &(1..=MAX_SUBCARRIERS));
+        let count = outside("count", self.count, &(2..=MAX_SUBCARRIERS));
         let frames = outside("frames", self.frames, &(2..=MAX_FRAMES));
         count.into_iter().chain(frames).collect()
     }

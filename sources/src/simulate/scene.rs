@@ -1,5 +1,6 @@
 //! Scene files: a room, its radios, and the scripts of the people in it.
 
+use std::collections::BTreeSet;
 use std::f32::consts::TAU;
 use std::fs;
 use std::path::Path;
@@ -111,11 +112,19 @@ const MAX_RATE_HZ: f64 = 10_000.0;
 const MAX_EXTENT_M: f32 = 1_000.0;
 const MAX_ANTENNAS: u16 = 16;
 
+/// The name of the access point.
+pub(super) const ACCESS_POINT: &str = "ap";
+
 /// The resolution of movements.
 const MOVEMENT_STEP_MS: u64 = 10;
 
 /// Distance that random people keep from the walls.
 const MARGIN_M: f32 = 0.6;
+
+fn are_distinct<'a>(names: impl Iterator<Item = &'a str>) -> bool {
+    let mut known = BTreeSet::new();
+    names.into_iter().all(|name| known.insert(name))
+}
 
 impl Scene {
     /// Reads a scene file.
@@ -154,15 +163,20 @@ impl Scene {
                 (20..=160).contains(&self.radio.bandwidth_mhz),
                 "bandwidth_mhz must be from 20 to 160",
             ),
-            (
-                (0.0..=1.0).contains(&self.radio.line_of_sight),
-                "line_of_sight must be from 0 to 1",
-            ),
+            ((0.0..=1.0).contains(&self.radio.line_of_sight), "line_of_sight must be from 0 to 1"),
             (
                 self.reflectors.iter().all(|it| (0.0..=1.0).contains(&it.reflection)),
                 "reflection must be from 0 to 1",
             ),
             (!self.receivers.is_empty(), "there must be a receiver"),
+            (
+                are_distinct(self.receivers.iter().map(|receiver| receiver.name.as_str())),
+                "receivers must have different names",
+            ),
+            (
+                are_distinct(self.senders.iter().map(|it| it.name.as_str()).chain([ACCESS_POINT])),
+                "senders must have different names, other than \"ap\"",
+            ),
             (
                 self.receivers.iter().all(|receiver| (1..=MAX_ANTENNAS).contains(&receiver.n_rx)),
                 "n_rx must be from 1 to 16",
@@ -211,6 +225,11 @@ impl Scene {
             }
         }
         movements
+    }
+
+    /// Returns the bandwidth of the channel.
+    pub fn bandwidth_mhz(&self) -> u16 {
+        self.radio.bandwidth_mhz
     }
 
     /// Returns the scene at another signal-to-noise ratio.

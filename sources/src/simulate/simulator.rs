@@ -16,7 +16,7 @@ use crate::simulate::body::BodyState;
 use crate::simulate::disturbances::Disturbances;
 use crate::simulate::impairments::Impairments;
 use crate::simulate::radio::Channel;
-use crate::simulate::scene::{Room, Scene};
+use crate::simulate::scene::{ACCESS_POINT, Room, Scene};
 use crate::simulate::script::Timeline;
 use crate::{
     Collector, Counter, DeviceFrame, DeviceTime, LinkNames, Poll, Source, SourceContext,
@@ -26,8 +26,6 @@ use crate::{
 const NS_PER_S: f64 = 1e9;
 /// The approximate rate of the ground truth, which is sent with every n-th frame.
 const TRUTH_RATE_HZ: f64 = 10.0;
-/// The name of the access point.
-const ACCESS_POINT: &str = "ap";
 /// Signal strength of an amplitude of one.
 const RSSI_AT_ONE_DBM: f32 = -40.0;
 
@@ -191,7 +189,7 @@ impl Simulator {
                 rssi_dbm: RSSI_AT_ONE_DBM + 20.0 * link.mean_amplitude.log10(),
                 noise_dbm: -92.0,
                 agc_db,
-                scale: 1.0,
+                scale: 10_f32.powf(-agc_db / 20.0),
                 values: &link.response,
             });
         }

@@ -2,6 +2,9 @@
 
 use crate::run::configuration::Item;
 
+/// The longest name of a zone or a link, in characters.
+const MAX_NAME: usize = 200;
+
 /// The failure of a change.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -14,6 +17,9 @@ pub enum ConfigurationError {
         /// The operator.
         operator: String,
     },
+    /// The name cannot be stored.
+    #[error("a name has 1 to {MAX_NAME} characters, and no control characters")]
+    Name,
     /// The operator has no such zone.
     #[error("{operator:?} has no zone {name:?}")]
     NoSuchZone {
@@ -36,8 +42,10 @@ pub enum ConfigurationError {
         /// The operator.
         operator: String,
     },
-    /// The run is ending, or did not accept the change within 10 seconds.
-    #[error("the run is ending and accepts no changes")]
+    /// The sources of the operator have ended, or the run is ending.
+    #[error(
+        "no changes are accepted: the sources of the operator have ended, or the run is ending"
+    )]
     Busy,
     /// The store failed and ended the run. The next run applies the change if it was stored.
     #[error("the change may be lost: the store failed")]
@@ -45,6 +53,14 @@ pub enum ConfigurationError {
 }
 
 impl ConfigurationError {
+    /// # Errors
+    ///
+    /// [`ConfigurationError::Name`] if a zone or a link cannot have this name.
+    pub(super) fn check_name(name: &str) -> Result<(), Self> {
+        let is_short = (1..=MAX_NAME).contains(&name.chars().count());
+        if is_short && !name.contains(char::is_control) { Ok(()) } else { Err(Self::Name) }
+    }
+
     /// The pipeline has no operator of the type that the change is for.
     pub(super) fn no_operator(operator: &str, item: &Item) -> Self {
         let kind = match item {

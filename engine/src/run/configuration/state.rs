@@ -59,18 +59,19 @@ impl OperatorState {
         change: &StoredChange,
         starts_at: Tick,
     ) -> Result<Vec<OperatorChange>, StoreError> {
+        let is_request = change.value.as_deref() == Some(CALIBRATE);
+        let has_passed = change.tick < starts_at;
         let item = match self.kind {
-            Kind::Zones(_) => Item::Zone(change.item.clone(), decode(change)?),
-            Kind::Motion { .. } => {
+            Kind::Zones(_) if !is_request => Item::Zone(change.item.clone(), decode(change)?),
+            // A request that has passed has had its effect.
+            Kind::Motion { threshold_is_known: false } if is_request && !has_passed => {
                 Item::Recalibration(Some(change.item.clone()).filter(|link| !link.is_empty()))
             }
+            // An operator of the same name may have been of another type.
+            _ => return Ok(Vec::new()),
         };
-        // Changes before the first tick are in effect from the start, or have had their effect.
-        match item {
-            Item::Recalibration(_) if change.tick < starts_at => Ok(Vec::new()),
-            _ if change.tick < starts_at => Ok(self.apply(0, item)),
-            _ => Ok(self.apply(change.tick, item)),
-        }
+        // A zone of before the first tick is in effect from the start.
+        Ok(self.apply(if has_passed { 0 } else { change.tick }, item))
     }
 
     /// # Errors
@@ -78,6 +79,9 @@ impl OperatorState {
     /// [`ConfigurationError`] if the change makes no sense.
     pub(super) fn check(&self, operator: &str, item: &Item) -> Result<(), ConfigurationError> {
         let operator = operator.to_owned();
+        if let Item::Zone(name, Some(_)) | Item::Recalibration(Some(name)) = item {
+            ConfigurationError::check_name(name)?;
+        }
         match (&self.kind, item) {
             (Kind::Zones(_), Item::Zone(name, Some(zone))) => match zone.problem() {
                 Some(problem) => Err(ConfigurationError::Zone { name: name.clone(), problem }),
@@ -184,11 +188,32 @@ mod tests {
     }
 
     #[test]
+    fn changes_of_an_operator_of_another_type_are_left_alone() {
+        let config = serde_json::from_str(r#"{ "zones": {} }"#).expect("an operator");
+        let mut zones = OperatorState::new(&config).expect("zones can change").0;
+        assert!(zones.restore(&stored(7, "a/b"), 0).is_ok_and(|changes| changes.is_empty()));
+        let zone = r#"{ "coordinates": [[0, 0], [1, 0], [1, 1]] }"#.to_owned();
+        let change = StoredChange { value: Some(zone), ..stored(7, "bed") };
+        assert!(motion("{}").restore(&change, 0).is_ok_and(|changes| changes.is_empty()));
+    }
+
+    #[test]
+    fn names_that_no_store_takes_are_refused() {
+        for name in ["", "a\0b", "a\nb", &"x".repeat(201)] {
+            let again = Item::Recalibration(Some(name.to_owned()));
+            let refused = motion("{}").check("motion", &again);
+            assert!(matches!(refused, Err(ConfigurationError::Name)), "{name:?}: {refused:?}");
+        }
+    }
+
+    #[test]
     fn a_known_threshold_is_not_calibrated() {
         let again = Item::Recalibration(None);
         assert!(motion("{}").check("motion", &again).is_ok());
         let refused = motion(r#"{ "threshold": 0.5 }"#).check("motion", &again);
         assert!(matches!(refused, Err(ConfigurationError::KnownThreshold { .. })), "{refused:?}");
+        let restored = motion(r#"{ "threshold": 0.5 }"#).restore(&stored(7, ""), 0);
+        assert!(restored.is_ok_and(|changes| changes.is_empty()));
         let refused = motion("{}").check("motion", &Item::Zone("bed".to_owned(), None));
         assert!(matches!(refused, Err(ConfigurationError::NoSuchOperator { kind: "zones", .. })));
     }

@@ -14,11 +14,11 @@ use crate::moving_window::MovingWindow;
 pub use crate::motion::breathing::spectrum::{Breathing, Vitals, find_breathing};
 
 /// The rate of rows, and their number in a window: 30 s, three of the slowest breaths.
-const ROW_NS: i64 = 100_000_000;
-const ROWS_HZ: f32 = 10.0;
-const N_ROWS: NonZeroUsize = NonZeroUsize::new(300).expect("not zero");
+const ROW_NS: i64 = 200_000_000;
+const ROWS_HZ: f32 = 5.0;
+const N_ROWS: NonZeroUsize = NonZeroUsize::new(150).expect("not zero");
 /// Rows from one look at the window to the next.
-const ROWS_PER_LOOK: u32 = 10;
+const ROWS_PER_LOOK: u32 = 5;
 
 /// The state of a link.
 #[derive(Debug, Serialize, Deserialize)]

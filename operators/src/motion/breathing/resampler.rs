@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The longest gap that is filled with the last row.
-const MAX_GAP: i64 = 5;
+/// The longest gap that is filled with the last row: 3 s.
+const MAX_GAP: i64 = 15;
 /// The most frames that arrive late and still count.
 const MAX_BACK: i64 = 5;
 

@@ -69,10 +69,10 @@ impl Breathing {
 pub fn find_breathing(window: &[f32], n_columns: usize, rate_hz: f32) -> Breathing {
     let n_rows = window.len() / n_columns;
     let is_long = n_rows as f32 / rate_hz * BREATHING_HZ.0 >= 1.0;
-    let Some(values) = in_noise(window, n_columns).filter(|_| is_long) else {
+    let Some((values, n_noisy)) = in_noise(window, n_columns).filter(|_| is_long) else {
         return Breathing::Unclear;
     };
-    let spectrum = Spectrum::new(&values, n_columns, rate_hz);
+    let spectrum = Spectrum::new(&values, n_columns, n_noisy, rate_hz);
     if spectrum.powers.iter().all(|power| *power <= MAX_NOISE) {
         return Breathing::Nothing;
     }
@@ -87,10 +87,12 @@ struct Spectrum {
 }
 
 impl Spectrum {
+    /// Columns without noise are zeros, and `n_noisy` columns are not.
+    ///
     /// # Shapes
     ///
     /// - `values`: `[n_rows, n_columns]`
-    fn new(values: &[f32], n_columns: usize, rate_hz: f32) -> Self {
+    fn new(values: &[f32], n_columns: usize, n_noisy: u16, rate_hz: f32) -> Self {
         let n_rows = values.len() / n_columns;
         let n_angles = OVERSAMPLING * n_rows;
         let step_hz = rate_hz / n_angles as f32;
@@ -112,7 +114,7 @@ impl Spectrum {
                 }
             }
             let total: f32 = sums.iter().map(|(re, im)| re * re + im * im).sum();
-            *power = total / (energy * n_columns as f32);
+            *power = total / (energy * f32::from(n_noisy));
         }
         Self { powers, step_hz }
     }
@@ -184,29 +186,32 @@ impl Spectrum {
     }
 }
 
-/// Returns columns without their means and trends, in units of their noise. None if no column has noise, or a value
-/// is not finite.
-fn in_noise(window: &[f32], n_columns: usize) -> Option<Vec<f32>> {
+/// Returns columns without their means and trends, in units of their noise, and the number of columns that have noise.
+/// None if there is none, or a value is not finite.
+fn in_noise(window: &[f32], n_columns: usize) -> Option<(Vec<f32>, u16)> {
     let mut values = window[..window.len() / n_columns * n_columns].to_vec();
-    let mut n_noisy = 0;
+    let mut n_noisy = 0_u16;
     for column in 0..n_columns {
         let noise = noise(&values, column, n_columns);
         let scale = if noise > 0.0 { noise.recip() } else { 0.0 };
-        n_noisy += usize::from(noise > 0.0);
+        n_noisy = n_noisy.saturating_add(u16::from(noise > 0.0));
         detrend(&mut values, column, n_columns, scale);
     }
-    (n_noisy > 0 && values.iter().all(|value| value.is_finite())).then_some(values)
+    (n_noisy > 0 && values.iter().all(|value| value.is_finite())).then_some((values, n_noisy))
 }
 
 /// Returns the standard deviation of a column's noise, from its second differences: slow changes hardly have any.
+/// Rows that repeat the one before, for lack of frames, do not count.
 fn noise(values: &[f32], column: usize, n_columns: usize) -> f32 {
     let value = |row: usize| values[row * n_columns + column];
     let n_rows = values.len() / n_columns;
     let second = |row: usize| value(row) - 2.0 * value(row + 1) + value(row + 2);
-    let n_differences = n_rows.saturating_sub(2);
-    let squares: f32 = (0..n_differences).map(|row| second(row).powi(2)).sum();
+    let squares = (0..n_rows.saturating_sub(2)).map(|row| second(row).powi(2));
+    let (sum, n) = squares
+        .filter(|square| *square > 0.0)
+        .fold((0.0, 0_u16), |(sum, n), square| (sum + square, n.saturating_add(1)));
     // The squares of the weights 1, -2 and 1 add up to 6.
-    (squares / (6.0 * n_differences.max(1) as f32)).sqrt()
+    (sum / (6.0 * f32::from(n.max(1)))).sqrt()
 }
 
 /// Subtracts the line of least squares from a column, and multiplies it.
@@ -233,12 +238,12 @@ mod tests {
     use super::*;
 
     const N_COLUMNS: usize = 12;
-    const RATE_HZ: f32 = 10.0;
+    const RATE_HZ: f32 = 5.0;
 
     /// Thirty seconds of noise, and a signal by time and column.
     fn window(seed: u64, signal: impl Fn(f32, usize) -> f32) -> Vec<f32> {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let values = (0..300 * N_COLUMNS).map(|nth| {
+        let values = (0..150 * N_COLUMNS).map(|nth| {
             let time_s = (nth / N_COLUMNS) as f32 / RATE_HZ;
             let noise: f32 = (0..4).map(|_| random.random_range(-0.5..0.5)).sum();
             1.0 + 0.01 * noise + signal(time_s, nth % N_COLUMNS)
@@ -302,7 +307,7 @@ mod tests {
     #[test]
     fn values_without_noise_are_unclear() {
         for value in [0.0, 1.0, f32::NAN, f32::INFINITY] {
-            assert_eq!(found(&vec![value; 300 * N_COLUMNS]), Breathing::Unclear);
+            assert_eq!(found(&vec![value; 150 * N_COLUMNS]), Breathing::Unclear);
         }
         assert_eq!(found(&[1.0; 24]), Breathing::Unclear);
     }

@@ -72,7 +72,7 @@ fn settings_of_operators_that_cannot_work_are_refused() {
         ("rooms", "max_age = \"0s\"", "max_age must be"),
         ("rooms", "hold = \"2day\"", "hold must be"),
         ("rooms", "rooms = { hall = [] }", "rooms: \"hall\" has no links"),
-        ("select_subcarriers", "count = 0", "count must be"),
+        ("select_subcarriers", "count = 1", "count must be"),
         ("select_subcarriers", "frames = 1", "frames must be"),
         ("track", "max_distance_m = -1.2", "max_distance_m must be"),
         ("track", "min_confidence = 1.5", "min_confidence must be"),
@@ -101,7 +101,7 @@ fn settings_of_operators_that_cannot_work_are_refused() {
     ] {
         let (input, required) = match operator {
             "hampel" | "select_subcarriers" => ("clean", ""),
-            "motion" => ("clean", "subcarriers = [1]"),
+            "motion" => ("clean", "subcarriers = [1, 2]"),
             "rooms" => ("motion", ""),
             "infer" => ("clean", "model = \"n\""),
             "windows" => ("pose", "aggregates = { n = \"count\" }"),
