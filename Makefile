@@ -78,10 +78,10 @@ bench: test-packages $(PYTHON)/ready $(PEERS)/ready
 	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_DATA=$${FRESNEL_DATA:-$(abspath ../shared/data)} \
 		cargo bench --package sources --bench decode
 
-# The weights in models/: about half an hour.
+# The weights in models/: about 40 minutes on one core.
 train: build
 	$(FRESNEL) train --scene pipelines/scenes/flat.toml --model models/flat.safetensors \
-		--scenes 240 --held-out 16 --epochs 16 --seed 1
+		--scenes 960 --held-out 16 --epochs 6 --seed 1
 
 # Debian packages: installed when that is allowed, named otherwise.
 define install_packages

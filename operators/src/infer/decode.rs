@@ -6,9 +6,13 @@ use crate::infer::layout::InputLayout;
 use crate::infer::network::OUTPUTS;
 
 /// The least presence of a cell that contains a person.
-const MIN_PRESENCE: f32 = 0.35;
+const MIN_PRESENCE: f32 = 0.1;
+/// The least presence of a person beyond those that are counted.
+const CERTAIN_PRESENCE: f32 = 0.35;
 /// Two peaks nearer than this are one person.
 const MIN_DISTANCE_M: f32 = 0.5;
+/// Two people nearer than this cannot be told apart: a person who is counted beside a peak is farther away.
+const MIN_APART_M: f32 = 0.3;
 /// The most people in one frame.
 const MAX_PERSONS: usize = 16;
 /// Lengths are rounded, so that they do not depend on how a processor sums.
@@ -23,27 +27,48 @@ pub(super) struct Detection {
     pub(super) keypoints_m: [[f32; 2]; N_KEYPOINTS],
 }
 
-/// Returns the people in one output, `[outputs, rows, columns]`, strongest first.
-pub(super) fn decode(layout: &InputLayout, output: &[f32]) -> Vec<Detection> {
-    let n_cells = layout.n_cells();
-    let presence = &output[..n_cells.min(output.len())];
-    let mut peaks: Vec<_> = (0..presence.len())
-        .map(|cell| (sigmoid(presence[cell]), cell))
-        .filter(|(presence, cell)| *presence >= MIN_PRESENCE && is_peak(layout, output, *cell))
-        .collect();
-    peaks.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+/// Returns the people in one output, strongest first: as many as the network counts, if there is presence for them.
+/// Without counts, there are as many as there are peaks.
+///
+/// # Shapes
+///
+/// - `cells`: `[outputs, rows, columns]`
+/// - `counts`: `[counts]`, logits
+pub(super) fn decode(
+    layout: &InputLayout,
+    cells: &[f32],
+    counts: Option<&[f32]>,
+) -> Vec<Detection> {
+    let presence = &cells[..layout.n_cells().min(cells.len())];
+    let present = (0..presence.len()).map(|cell| (sigmoid(presence[cell]), cell));
+    let mut present: Vec<_> = present.filter(|(presence, _)| *presence >= MIN_PRESENCE).collect();
+    present.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    let (peaks, slopes): (Vec<_>, Vec<_>) =
+        present.into_iter().partition(|(_, cell)| is_peak(layout, cells, *cell));
+    let n_certain = peaks.iter().filter(|(presence, _)| *presence >= CERTAIN_PRESENCE).count();
+    let n_persons = counts.map_or(n_certain, |counts| match n_counted(counts) {
+        // The last number means this many or more.
+        counted if counted + 1 == counts.len() => counted.max(n_certain),
+        counted => counted,
+    });
     let mut detections = Vec::<Detection>::new();
-    for (presence, cell) in peaks {
-        let detection = read_cell(layout, output, presence, cell);
-        let [x, y] = detection.position_m;
-        let near = |other: &Detection| {
-            (x - other.position_m[0]).hypot(y - other.position_m[1]) < MIN_DISTANCE_M
-        };
-        if !detections.iter().any(near) && detections.len() < MAX_PERSONS {
-            detections.push(detection);
+    // Somebody who stands close to another person has no peak.
+    for (candidates, apart_m) in [(peaks, MIN_DISTANCE_M), (slopes, MIN_APART_M)] {
+        for (presence, cell) in candidates {
+            let detection = read_cell(layout, cells, presence, cell);
+            let near = |other: &Detection| detection.distance_m(other) < apart_m;
+            if detections.len() < n_persons.min(MAX_PERSONS) && !detections.iter().any(near) {
+                detections.push(detection);
+            }
         }
     }
     detections
+}
+
+/// Returns the most probable number of people.
+fn n_counted(counts: &[f32]) -> usize {
+    let most = counts.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+    most.map_or(0, |(n, _)| n)
 }
 
 /// True if no neighbour has more presence; the first of equal cells is the peak.
@@ -67,6 +92,11 @@ fn read_cell(layout: &InputLayout, output: &[f32], presence: f32, cell: usize) -
 }
 
 impl Detection {
+    fn distance_m(&self, other: &Self) -> f32 {
+        let [x, y] = [0, 1].map(|axis| self.position_m[axis] - other.position_m[axis]);
+        x.hypot(y)
+    }
+
     /// Converts the detection to a person in the room's elevation.
     pub(super) fn person(&self, index: usize, layout: &InputLayout) -> Person {
         let geometry = &layout.geometry;
@@ -162,7 +192,7 @@ mod tests {
             let share = presence.clamp(1e-3, 1.0 - 1e-3);
             *presence = (share / (1.0 - share)).ln();
         }
-        let mut found = decode(&layout, &output);
+        let mut found = decode(&layout, &output, Some(&[0.0, 0.0, 1.0, 0.0]));
         found.sort_by(|a, b| a.position_m[0].total_cmp(&b.position_m[0]));
         assert_eq!(found.len(), 2);
         for (found, subject) in found.iter().zip(subjects) {
@@ -171,6 +201,10 @@ mod tests {
             }
             assert_eq!(found.keypoints_m, subject.keypoints_m);
         }
+        assert_eq!(decode(&layout, &output, None).len(), 2, "there are two peaks");
+        assert_eq!(decode(&layout, &output, Some(&[0.0, 1.0, 0.0, 0.0])).len(), 1);
+        let three = decode(&layout, &output, Some(&[0.0, 0.0, 0.0, 1.0]));
+        assert!(three.len() <= 3, "{three:?}");
         let person = found[0].person(0, &layout);
         assert_eq!(person.position, Some(SitePosition { x_m: 1.3, y_m: 2.2 }));
         assert!((person.keypoints[0].x - 1.4 / 6.0).abs() < 1e-3);

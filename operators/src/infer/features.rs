@@ -12,6 +12,16 @@ use crate::infer::receiver::{PICTURES, Receiver, RecentFrame};
 /// The value of each cell of a receiver without frames: less than any noise.
 const NO_PICTURE: f32 = -2.1;
 
+/// True if every receiver has frames.
+///
+/// # Shapes
+///
+/// - `pictures`: `[n_channels, rows, columns]`
+pub(super) fn is_complete(layout: &InputLayout, pictures: &[f32]) -> bool {
+    let is_empty = |picture: &[f32]| picture.iter().all(|value| *value == NO_PICTURE);
+    !pictures.chunks(layout.n_cells().max(1)).any(is_empty)
+}
+
 /// Conversion of frames to pictures, by the geometry of each receiver.
 #[derive(Clone, Debug)]
 pub struct Features {

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{PaddingConfig2d, Relu};
+use burn::nn::{Linear, LinearConfig, PaddingConfig2d, Relu};
 use burn::tensor::{Device, Tensor};
 use schemas::N_KEYPOINTS;
 
@@ -10,8 +10,11 @@ use schemas::N_KEYPOINTS;
 const WIDTH: usize = 40;
 /// Channels of the output: presence, offset along x and y, then along x and up for each keypoint.
 pub(super) const OUTPUTS: usize = 3 + 2 * N_KEYPOINTS;
+/// Numbers of people that the network distinguishes: 0, 1 and so on; the last one means this many or more.
+pub(super) const COUNTS: usize = 4;
 
-/// Predicts, for each cell of the floor, the presence, position and pose of a person.
+/// Predicts, for each cell of the floor, the presence, position and pose of a person, and the number of people in
+/// the room: two who stand close together are one peak of presence.
 #[derive(Module, Debug)]
 pub(super) struct Network {
     first: Conv2d,
@@ -19,7 +22,18 @@ pub(super) struct Network {
     third: Conv2d,
     fourth: Conv2d,
     head: Conv2d,
+    count_hidden: Linear,
+    count: Linear,
     relu: Relu,
+}
+
+/// The output of the network.
+#[derive(Debug)]
+pub(super) struct Output {
+    /// `[batch, outputs, rows, columns]`, presence as a logit, lengths in metres.
+    pub(super) cells: Tensor<4>,
+    /// `[batch, counts]`, logits.
+    pub(super) counts: Tensor<2>,
 }
 
 impl Network {
@@ -38,6 +52,8 @@ impl Network {
             third: conv(WIDTH, 4),
             fourth: conv(WIDTH, 1),
             head: Conv2dConfig::new([WIDTH, OUTPUTS], [1, 1]).init(device),
+            count_hidden: LinearConfig::new(2 * WIDTH, WIDTH).init(device),
+            count: LinearConfig::new(WIDTH, COUNTS).init(device),
             relu: Relu::new(),
         }
     }
@@ -45,16 +61,30 @@ impl Network {
     /// # Shapes
     ///
     /// - input: `[batch, n_channels, rows, columns]`
-    /// - output: `[batch, outputs, rows, columns]`, presence as a logit, lengths in metres
-    pub(super) fn forward(&self, pictures: Tensor<4>) -> Tensor<4> {
+    /// - output: see [`Output`]
+    pub(super) fn forward(&self, pictures: Tensor<4>) -> Output {
         let places = places(&pictures);
         let layer = |conv: &Conv2d, input| self.relu.forward(conv.forward(input));
         let first = layer(&self.first, Tensor::cat(vec![pictures, places], 1));
         let second = layer(&self.second, first.clone());
         let third = layer(&self.third, second.clone() + first);
         let fourth = layer(&self.fourth, third + second);
-        self.head.forward(fourth)
+        let room = Tensor::cat(vec![mean_of_cells(&fourth), highest_of_cells(&fourth)], 1);
+        let room = self.relu.forward(self.count_hidden.forward(room));
+        Output { cells: self.head.forward(fourth), counts: self.count.forward(room) }
     }
+}
+
+/// Returns the mean of each channel, `[batch, channels]`.
+fn mean_of_cells(cells: &Tensor<4>) -> Tensor<2> {
+    let [batch, channels, rows, columns] = cells.dims();
+    cells.clone().reshape([batch, channels, rows * columns]).mean_dim(2).reshape([batch, channels])
+}
+
+/// Returns the highest value of each channel, `[batch, channels]`.
+fn highest_of_cells(cells: &Tensor<4>) -> Tensor<2> {
+    let [batch, channels, rows, columns] = cells.dims();
+    cells.clone().reshape([batch, channels, rows * columns]).max_dim(2).reshape([batch, channels])
 }
 
 /// Returns each cell's column and row from -1 to 1, `[batch, 2, rows, columns]`.

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use burn::module::Module;
-use burn::optim::{AdamConfig, GradientsParams};
-use burn::tensor::activation::{sigmoid, softplus};
+use burn::optim::{AdamWConfig, GradientsParams};
+use burn::tensor::activation::{log_softmax, sigmoid, softplus};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -16,12 +16,16 @@ use crate::infer::decode::{Detection, encode};
 use crate::infer::empty_room::EmptyRoom;
 use crate::infer::layout::InputLayout;
 use crate::infer::model::{Model, ModelCard, VERSION, detect};
-use crate::infer::network::{Network, OUTPUTS};
+use crate::infer::network::{COUNTS, Network, OUTPUTS, Output};
 use crate::infer::subject::Subject;
 
 const BATCH: usize = 32;
 /// The weights of positions and poses in the loss, relative to presence.
 const LENGTH_WEIGHT: f32 = 0.5;
+/// The weight of the number of people.
+const COUNT_WEIGHT: f32 = 0.5;
+/// The decay of weights, so that the network does not learn its samples by heart.
+const WEIGHT_DECAY: f32 = 0.05;
 
 /// One moment: the pictures of the radios, and the people in the room.
 #[derive(Clone, Debug)]
@@ -75,7 +79,7 @@ pub fn train(
     plain.seed(options.seed);
     let device = plain.clone().autodiff();
     let mut network = Network::new(layout.n_channels(), &device);
-    let mut optimizer = AdamConfig::new().init();
+    let mut optimizer = AdamWConfig::new().with_weight_decay(WEIGHT_DECAY).init();
     let mut order: Vec<_> = samples.iter().collect();
     let mut random = ChaCha8Rng::seed_from_u64(options.seed);
     let n_batches = samples.len().div_ceil(BATCH).max(1);
@@ -131,7 +135,8 @@ fn loss(network: &Network, layout: &InputLayout, batch: &[&Sample], device: &Dev
         Tensor::<4>::from_data(TensorData::new(values, shape), device)
     };
     let pictures = batch.iter().flat_map(|sample| sample.pictures.iter().copied());
-    let output = network.forward(tensor(pictures.collect(), layout.n_channels()));
+    let Output { cells: output, counts } =
+        network.forward(tensor(pictures.collect(), layout.n_channels()));
     let encoded: Vec<_> = batch.iter().map(|sample| encode(layout, &sample.subjects)).collect();
     let target = tensor(encoded.iter().flat_map(|(target, _)| target.clone()).collect(), OUTPUTS);
     let weight = tensor(encoded.into_iter().flat_map(|(_, weight)| weight).collect(), OUTPUTS);
@@ -146,7 +151,17 @@ fn loss(network: &Network, layout: &InputLayout, batch: &[&Sample], device: &Dev
     let apart = (output - target).narrow(1, lengths.start, lengths.len()).abs();
     let weight = weight.narrow(1, lengths.start, lengths.len());
     let n_lengths = (lengths.len() * n_cells) as f32 / n_cells as f32;
-    presence + (apart * weight).sum() * (LENGTH_WEIGHT / (n_persons * n_lengths))
+    let lengths = (apart * weight).sum() * (LENGTH_WEIGHT / (n_persons * n_lengths));
+    presence + lengths + wrong_count(counts, batch, device) * COUNT_WEIGHT
+}
+
+/// Returns the cross-entropy of the number of people.
+fn wrong_count(counts: Tensor<2>, batch: &[&Sample], device: &Device) -> Tensor<1> {
+    let n_persons = batch.iter().map(|sample| sample.subjects.len().min(COUNTS - 1));
+    let right = n_persons.flat_map(|n| (0..COUNTS).map(move |nth| f32::from(u8::from(nth == n))));
+    let right = TensorData::new(right.collect::<Vec<_>>(), [batch.len(), COUNTS]);
+    let right = Tensor::<2>::from_data(right, device);
+    -(log_softmax(counts, 1) * right).sum() / batch.len() as f32
 }
 
 fn measure(samples: &[Sample], detect: impl Fn(&[f32]) -> Vec<Detection>) -> Accuracy {
