@@ -7,6 +7,7 @@ use std::path::Path;
 use engine::{Counters, Metrics, Plan};
 use schemas::RecordKind;
 use serde_json::Value;
+use sources::simulate::scene_schema;
 
 use crate::support::process;
 
@@ -55,6 +56,7 @@ pub(crate) fn pages() -> Vec<(&'static str, String)> {
         ("operators.md", components(&schema, "operators", "Operators")),
         ("sinks.md", components(&schema, "sinks", "Sinks")),
         ("tables.md", tables()),
+        ("scenes.md", scenes()),
         ("metrics.md", metrics()),
         ("commands.md", commands()),
     ]
@@ -72,6 +74,38 @@ fn pipeline(schema: &Value) -> String {
         let definition = &schema["$defs"][definition];
         let _ = write!(text, "\n## `[{section}]`\n\n{}\n\n", description(definition));
         text += &settings(schema, definition);
+    }
+    text
+}
+
+/// Scene files, with the steps of scripts.
+fn scenes() -> String {
+    let schema = scene_schema().to_value();
+    let mut text = page(
+        "Scenes",
+        "A scene file describes a simulated room, its radios and its people. Lengths are in metres, and the origin \
+         is a corner of the floor. The examples are in `pipelines/scenes`.",
+    );
+    text += &settings(&schema, &schema);
+    for (table, definition) in [
+        ("[room]", "Room"),
+        ("[radio]", "Radio"),
+        ("[access_point]", "AccessPoint"),
+        ("[[senders]]", "Sender"),
+        ("[[receivers]]", "Receiver"),
+        ("[[reflectors]]", "Reflector"),
+        ("[impairments]", "Impairments"),
+        ("[disturbances]", "Disturbances"),
+        ("[[people]]", "Person"),
+    ] {
+        let definition = &schema["$defs"][definition];
+        let _ = write!(text, "\n## `{table}`\n\n{}\n\n", description(definition));
+        text += &settings(&schema, definition);
+    }
+    text += "\n## Steps of a script\n\n| step | meaning |\n|---|---|\n";
+    for step in schema["$defs"]["Step"]["oneOf"].as_array().expect("steps") {
+        let name = step["properties"].as_object().and_then(|it| it.keys().next()).expect("a name");
+        let _ = writeln!(text, "| `{name}` | {} |", description(step));
     }
     text
 }

@@ -5,22 +5,26 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// Rates and sizes of the events; there are none by default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Disturbances {
-    /// Lasting steps of the gain.
+    /// Lasting steps of the gain in a minute.
     pub(super) gain_steps_per_minute: f64,
     /// The largest gain after a step, in dB either way.
     pub(super) gain_step_db: f32,
-    /// Bursts of interference, their length, and the signal-to-noise ratio during a burst.
+    /// Bursts of interference in a minute.
     pub(super) bursts_per_minute: f64,
+    /// Length of a burst.
     pub(super) burst_s: f64,
+    /// Signal-to-noise ratio during a burst.
     pub(super) burst_snr_db: f32,
-    /// Outages, in which no frame arrives, and their length.
+    /// Outages in a minute, in which no frame arrives.
     pub(super) outages_per_minute: f64,
+    /// Length of an outage.
     pub(super) outage_s: f64,
 }
 

@@ -5,13 +5,14 @@ use std::f32::consts::TAU;
 use num_complex::Complex32;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use schemas::SUBCARRIER_HZ;
 use serde::Deserialize;
 
 use crate::simulate::disturbances::Disturbance;
 
 /// Sizes of the impairments; a missing one is at its default.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Impairments {
     /// Signal-to-noise ratio on each subcarrier, in dB.

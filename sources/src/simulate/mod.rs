@@ -23,7 +23,7 @@ use crate::config::settings::{Outputs, SourceSettings};
 use crate::partitions::pace::Paced;
 use crate::{Decoder, Partition, SourceContext, SourceError, Speed, Transport};
 
-pub use crate::simulate::scene::Scene;
+pub use crate::simulate::scene::{Scene, scene_schema};
 pub use crate::simulate::simulator::Simulator;
 
 /// Within the range of nanoseconds since the Unix epoch in 64 bits.

@@ -8,6 +8,7 @@ use std::path::Path;
 use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use schemars::{JsonSchema, Schema, schema_for};
 use schemas::{ReceiverGeometry, SPEED_OF_LIGHT_M_S, SiteGeometry, TimeSpan};
 use serde::Deserialize;
 
@@ -17,7 +18,7 @@ use crate::simulate::impairments::Impairments;
 use crate::simulate::script::{Person, Step, Timeline, default_breaths_per_minute};
 
 /// A room, its radios and its people.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scene {
     /// Name of the place.
@@ -25,11 +26,15 @@ pub struct Scene {
     /// Seed of all random numbers.
     #[serde(default)]
     pub seed: u64,
-    /// Frames a second on each link.
+    /// Frames a second on each link: above 0, at most 10000.
     pub rate_hz: f64,
+    /// The room.
     pub(super) room: Room,
+    /// The channel of all devices.
     pub(super) radio: Radio,
+    /// The device that sends, as "ap".
     pub(super) access_point: AccessPoint,
+    /// The devices that receive.
     pub(super) receivers: Vec<Receiver>,
     /// Further devices that send, to all receivers.
     #[serde(default)]
@@ -37,30 +42,38 @@ pub struct Scene {
     /// Large things outside of the room, whose late echoes make a channel differ between subcarriers.
     #[serde(default)]
     pub(super) reflectors: Vec<Reflector>,
+    /// What each receiver does to every frame.
     #[serde(default)]
     pub(super) impairments: Impairments,
+    /// Rare events that disturb receivers.
     #[serde(default)]
     pub(super) disturbances: Disturbances,
+    /// The people in the room.
     #[serde(default)]
     pub(super) people: Vec<Person>,
 }
 
 /// A box with reflecting walls; the corner at the origin is on the floor.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Room {
+    /// Along x, at most 1000 m.
     pub(super) width_m: f32,
+    /// Along y, at most 1000 m.
     pub(super) depth_m: f32,
+    /// At most 1000 m.
     pub(super) height_m: f32,
     /// Share of the amplitude that a wall reflects, from 0 to 1.
     pub(super) wall_reflection: f32,
 }
 
 /// Shared by all radios.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Radio {
+    /// Centre frequency.
     pub(super) centre_mhz: u16,
+    /// Bandwidth, from 20 to 160.
     pub(super) bandwidth_mhz: u16,
     /// Distance of reported subcarriers in 802.11 indices: 1 reports all.
     pub(super) subcarrier_step: u16,
@@ -73,37 +86,45 @@ fn default_line_of_sight() -> f32 {
     1.0
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+/// The device that sends.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AccessPoint {
+    /// Place: x, y and height.
     pub(super) position_m: [f32; 3],
 }
 
 /// A thing that reflects, such as a wall of another room.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reflector {
+    /// Place: x, y and height.
     pub(super) position_m: [f32; 3],
-    /// Share of the amplitude that it reflects.
+    /// Share of the amplitude that it reflects, from 0 to 1.
     pub(super) reflection: f32,
 }
 
 /// A device that sends.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Sender {
+    /// The transmitter of its links.
     pub(super) name: String,
+    /// Place: x, y and height.
     pub(super) position_m: [f32; 3],
 }
 
 /// A receiver with a row of antennas, half a wavelength apart, across the direction it faces.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Receiver {
+    /// The receiver of its links.
     pub(super) name: String,
+    /// Place: x, y and height.
     pub(super) position_m: [f32; 3],
     /// Direction it faces on the plan, in degrees from the x axis.
     pub(super) facing_deg: f32,
+    /// Antennas, from 1 to 16.
     pub(super) n_rx: u16,
 }
 
@@ -124,6 +145,11 @@ const MARGIN_M: f32 = 0.6;
 fn are_distinct<'a>(names: impl Iterator<Item = &'a str>) -> bool {
     let mut known = BTreeSet::new();
     names.into_iter().all(|name| known.insert(name))
+}
+
+/// Returns the JSON Schema of scene files.
+pub fn scene_schema() -> Schema {
+    schema_for!(Scene)
 }
 
 impl Scene {

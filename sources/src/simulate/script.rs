@@ -1,5 +1,6 @@
 //! Scripts of simulated people: steps as a timeline of places and postures.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::simulate::body::{BodyState, Posture};
@@ -14,17 +15,21 @@ const FALLING_S: f32 = 0.6;
 const GAIT_CYCLE_S: f32 = 1.1;
 
 /// A person and their script, which starts again at its end.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Person {
     /// Place on the plan at the start.
     pub(super) starts_at_m: [f32; 2],
+    /// From head to floor.
     #[serde(default = "default_height_m")]
     pub(super) height_m: f32,
+    /// Speed of walking.
     #[serde(default = "default_speed_m_s")]
     pub(super) speed_m_s: f32,
+    /// Rate of breathing, from 0 to 600.
     #[serde(default = "default_breaths_per_minute")]
     pub(super) breaths_per_minute: f32,
+    /// Steps one after another; they repeat, with the way back to the start in between.
     pub(super) script: Vec<Step>,
 }
 
@@ -41,7 +46,7 @@ pub(super) fn default_breaths_per_minute() -> f32 {
 }
 
 /// One action. Its time does not include the change of posture before it.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Step {
     /// Walk straight to a place on the plan.
