@@ -167,9 +167,8 @@ impl Captures<'_> {
 /// receivers have the same.
 fn file_name(receiver: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
-    let plain = |letter: char| match is_plain(letter) {
-        true => letter.to_string(),
-        false => format!("_{:x}", u32::from(letter)),
+    let plain = |letter: char| {
+        if is_plain(letter) { letter.to_string() } else { format!("_{:x}", u32::from(letter)) }
     };
     receiver.chars().map(plain).collect::<String>() + ".csv"
 }
