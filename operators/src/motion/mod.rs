@@ -133,7 +133,7 @@ pub trait DetectMotion<'scope> {
     ///
     /// ```
     /// use num_complex::Complex32;
-    /// use operators::{Context, DetectMotion, MotionConfig};
+    /// use operators::{Context, DetectMotion, MotionConfig, Recalibration};
     /// use schemas::{CsiBatch, CsiFrame, CsiLayout, Link, Motion, SourceKind};
     /// use timely::dataflow::operators::{Inspect, ToStream};
     ///
@@ -150,7 +150,7 @@ pub trait DetectMotion<'scope> {
     /// let (to, found) = std::sync::mpsc::channel();
     /// timely::example(move |scope| {
     ///     let frames = vec![batch].to_stream(scope).container::<Vec<_>>();
-    ///     let requests = vec![].to_stream(scope).container::<Vec<_>>();
+    ///     let requests = Vec::<Recalibration>::new().to_stream(scope).container::<Vec<_>>();
     ///     let reports = frames.detect_motion(requests, config, Context::detached("motion"));
     ///     reports.inspect(move |report| to.send(report.motion).unwrap());
     /// });
