@@ -43,10 +43,10 @@ def amplitudes():
     a = np.abs(values[:, 2::5][:, :12])
     return a / np.sqrt((a * a).mean(1, keepdims=True))
 def hampel(a):
-    recent = windows(a, 9, axis=0)
+    recent = windows(a, 15, axis=0)
     median = np.median(recent, -1)
     mad = np.median(np.abs(recent - median[..., None]), -1)
-    a = a[8:]
+    a = a[14:]
     return np.where(np.abs(a - median) > 4 * 1.4826 * mad, median, a)
 def moments(a):
     w = windows(a, 75, axis=0)
@@ -134,7 +134,7 @@ fn kernels(batches: &[CsiBatch]) -> Vec<(&'static str, f64)> {
         })
         .collect();
     let outliers = fastest(|| {
-        let mut hampel = Hampel::new(9, 4.0);
+        let mut hampel = Hampel::new(15, 4.0);
         for values in rows.chunks_exact(N_COLUMNS) {
             row.clear();
             row.extend_from_slice(values);
