@@ -21,15 +21,16 @@ const NULL_SHARE: f32 = 0.1;
 /// If a position is beyond the values.
 pub fn relative_amplitudes(values: &[Complex32], chosen: &[usize], amplitudes: &mut Vec<f32>) {
     amplitudes.clear();
-    amplitudes.extend(chosen.iter().map(|at| values[*at].norm()));
-    let squares: f32 = amplitudes.iter().map(|amplitude| amplitude * amplitude).sum();
+    // Not `norm`, whose care for extreme values costs more than all else here.
+    amplitudes.extend(chosen.iter().map(|at| values[*at].norm_sqr()));
+    let squares: f32 = amplitudes.iter().sum();
     let mean = (squares / chosen.len().max(1) as f32).sqrt();
     if !mean.is_normal() {
         amplitudes.fill(0.0);
         return;
     }
     for amplitude in amplitudes {
-        *amplitude /= mean;
+        *amplitude = amplitude.sqrt() / mean;
     }
 }
 
@@ -51,7 +52,7 @@ pub fn scaled_amplitudes(
     amplitudes: &mut Vec<f32>,
 ) {
     amplitudes.clear();
-    amplitudes.extend(chosen.iter().map(|at| values[*at].norm() * factor));
+    amplitudes.extend(chosen.iter().map(|at| values[*at].norm_sqr().sqrt() * factor));
     if !amplitudes.iter().all(|amplitude| amplitude.is_finite()) {
         amplitudes.fill(0.0);
     }
