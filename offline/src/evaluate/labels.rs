@@ -70,7 +70,7 @@ impl Labels {
 impl Labels {
     /// # Errors
     ///
-    /// What is wrong: with the settings, as in a pipeline file, or with the times of a recording.
+    /// The first error in the settings, which are checked as in a pipeline file, or in the times of a recording.
     fn check(&self) -> Result<(), String> {
         let settings = self.motion.clone().map(OperatorConfig::Motion);
         if let Some(problem) = settings.and_then(|motion| motion.problems().into_iter().next()) {

@@ -62,7 +62,7 @@ impl<W: Write> LineWriter<W> {
         self.writer.write_all(self.line.as_bytes())
     }
 
-    /// Writes what is buffered.
+    /// Flushes the buffer.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.writer.flush()
     }

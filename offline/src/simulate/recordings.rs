@@ -153,7 +153,7 @@ impl Captures<'_> {
             .map_err(|source| SimulateError::Write { path: path.clone(), source })
     }
 
-    /// Writes what is buffered. Returns the receivers.
+    /// Flushes all captures. Returns the receivers.
     fn finish(self) -> Result<Vec<String>, SimulateError> {
         let finish = |(receiver, (path, writer)): (String, (PathBuf, LineWriter<_>))| {
             writer.finish().map_err(|source| SimulateError::Write { path, source })?;

@@ -11,7 +11,7 @@ const MIN_PRESENCE: f32 = 0.1;
 const CERTAIN_PRESENCE: f32 = 0.35;
 /// Two peaks nearer than this are one person.
 const MIN_DISTANCE_M: f32 = 0.5;
-/// Two people nearer than this cannot be told apart: a person who is counted beside a peak is farther away.
+/// The least distance between a peak and a person without a peak, whom the network counts.
 const MIN_APART_M: f32 = 0.3;
 /// The most people in one frame.
 const MAX_PERSONS: usize = 16;

@@ -70,7 +70,7 @@ pub struct MotionConfig {
     /// "reported" by the receiver, in the column `scale`. The latter also shows changes of the whole channel, and
     /// needs a format with gains: Intel 5300, or ESP32 with columns of gain.
     pub gain: GainCompensation,
-    /// Looks for breathing while nobody moves, to distinguish somebody who is still from nobody; false by
+    /// Detects breathing while nobody moves, so that a person who sits still is present; false by
     /// default. A link needs 10 frames a second, and 30 s without motion.
     pub breathing: bool,
 }

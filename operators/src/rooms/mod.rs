@@ -88,9 +88,9 @@ impl RoomsConfig {
 pub trait Rooms<'scope> {
     /// Reports motion and presence in each room, at every change and regularly.
     ///
-    /// The name of the room replaces that of the link. Links vote with their last report: somebody moves if half
-    /// of the links report it, or one with a confidence of 0.9. One link is enough for somebody who is present;
-    /// nobody is present only if all links report it. State: the last report of each link, on the worker that the
+    /// The column `link` has the name of the room. Each link votes with its last report. A room is moving if half
+    /// of its links are, or one with a confidence of 0.9. It is present if one link is, and absent if all links
+    /// are. State: the last report of each link, on the worker that the
     /// site hashes to. A room whose links are silent is unknown, and expires after an hour.
     ///
     /// ```
@@ -196,7 +196,7 @@ impl RoomState {
         })
     }
 
-    /// Returns the presence: somebody who was there is still there for some time.
+    /// Returns the presence. After the last evidence, it stays present for the time `hold`.
     fn presence(&mut self, tick: Tick, verdict: Verdict, config: &RoomsConfig) -> PresenceState {
         match verdict.presence {
             PresenceState::Present => self.present_at = Some(tick),

@@ -97,7 +97,7 @@ impl Votes {
         }
     }
 
-    /// One link is enough for somebody who is there; all links are needed for nobody.
+    /// Present if one link reports it, absent if all links do.
     fn presence(&self) -> PresenceState {
         let votes: Vec<_> = self.by_link.values().filter_map(|vote| vote.presence).collect();
         if votes.contains(&PresenceState::Present) {

@@ -21,7 +21,7 @@ pub(super) struct OperatorState {
     pub(super) latest: Tick,
 }
 
-/// What can be changed, by the type of the operator.
+/// The configuration that can change, by the type of the operator.
 #[derive(Debug)]
 pub(super) enum Kind {
     /// Zones, by name.

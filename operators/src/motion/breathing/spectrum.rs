@@ -37,7 +37,7 @@ pub enum Breathing {
     Found(Vitals),
     /// Nothing moves: there is noise only.
     Nothing,
-    /// Something moves, but it is no breathing.
+    /// There are slow changes other than breathing.
     Unclear,
 }
 
