@@ -1,13 +1,12 @@
 //! The program's commands.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use engine::{Cluster, CsiFormat, Plan, RunOptions, WhenAlive};
 use offline::{
@@ -16,11 +15,12 @@ use offline::{
 };
 use queries::Format;
 use schemas::TimeSpan;
-use serde_json::Value;
 
-use crate::client::{Client, listen_address};
+use crate::client::listen_address;
+use crate::completions::{completions, manual};
 use crate::demo::demo;
 use crate::forget::forget;
+use crate::health::health;
 use crate::print::print;
 use crate::run::{run, stop_on_signal};
 use crate::sql::sql;
@@ -479,26 +479,6 @@ fn validate(pipelines: &[PathBuf], directory: &Path) -> Result<()> {
 /// Accepts a number of worker threads.
 fn workers() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=1024)
-}
-
-fn completions(shell: Shell) -> Result<()> {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "fresnel", &mut text);
-    print(&String::from_utf8(text)?)
-}
-
-fn manual(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(Arguments::command(), folder))
-        .with_context(|| format!("could not write {}", folder.display()))
-}
-
-fn health(address: &str) -> Result<()> {
-    let health = Client::new(address).get("/api/v1/system/health")?;
-    let health: Value =
-        serde_json::from_reader(health).context("expected the API of a pipeline")?;
-    let status = health["status"].as_str().context("expected the API of a pipeline")?;
-    print(&format!("{status}\n"))
 }
 
 fn record(pipeline: &Path, source: &str, folder: &Path) -> Result<()> {

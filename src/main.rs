@@ -3,8 +3,10 @@
 mod checkpoints;
 mod client;
 mod commands;
+mod completions;
 mod demo;
 mod forget;
+mod health;
 mod logging;
 mod memory;
 mod print;
