@@ -38,6 +38,7 @@ pub(super) const PAGES: &[Page] = pages![
     "reference/formats.md",
     "reference/operators.md",
     "reference/sinks.md",
+    "reference/scenes.md",
     "reference/tables.md",
     "reference/metrics.md",
     "reference/commands.md",
