@@ -169,6 +169,12 @@ enum Command {
         /// The query.
         query: String,
     },
+    /// Runs the queries that a server sends to its standard input; the server starts it.
+    #[command(hide = true)]
+    SqlWorker {
+        /// The process of the server.
+        server: u32,
+    },
     /// Removes a person from a history: their poses, activities and events, also from files of its earlier
     /// versions.
     Forget {
@@ -419,6 +425,7 @@ impl Command {
                 print(&format!("{n_frames} frames, {n_dropped} records could not be used\n"))
             }
             Command::Sql { history, format, query } => sql(history, format, &query),
+            Command::SqlWorker { server } => Ok(queries::run_worker(server)?),
             Command::Forget { history, person } => forget(&history, &person),
             Command::Tap { stream, address } => tap(&stream, &address),
             Command::Top { address } => top(&address),

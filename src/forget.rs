@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use queries::{Format, History, Limits};
+use queries::{Format, History, Query};
 use serde_json::Value;
 
 use crate::print::print;
@@ -43,7 +43,7 @@ fn counts(history: &Path, person: &str) -> Result<Vec<(&'static str, u64)>> {
     let mut counts = Vec::new();
     for (table, condition) in conditions {
         let sql = format!("SELECT count(*) AS n FROM {table} WHERE {condition}");
-        let answer = runtime.block_on(history.query(&sql, Limits::default()))?;
+        let answer = runtime.block_on(history.query(&Query::new(sql, Format::Json)))?;
         let rows: Value = serde_json::from_slice(&answer.encode(Format::Json)?)?;
         let n_rows = rows[0]["n"].as_u64().context("expected a count")?;
         if n_rows > 0 {

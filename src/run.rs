@@ -25,7 +25,7 @@ pub(crate) fn run(
     // The other processes of a run serve their API only at an explicit address.
     plan.api = plan.api.filter(|_| options.cluster.is_first());
     if let Some(listen) = listen {
-        plan.api = Some(ApiConfig { listen });
+        plan.api.get_or_insert_with(|| ApiConfig::new(listen)).listen = listen;
     }
     let listen = plan.api.as_ref().map(|api| api.listen);
     let (stop, is_alone) = (Arc::clone(&options.stop), !options.cluster.has_others());

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use queries::{Answer, Format, History, Limits, find_histories, is_history};
+use queries::{Answer, Format, History, Query, find_histories, is_history};
 use ratatui::crossterm::terminal;
 
 use crate::print::print_bytes;
@@ -13,7 +13,8 @@ use crate::print::print_bytes;
 pub(crate) fn sql(history: PathBuf, format: Option<Format>, query: &str) -> Result<()> {
     check_history(&history)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answer = runtime.block_on(History::new(history, None).query(query, Limits::default()))?;
+    let query = Query::new(query, format.unwrap_or_default());
+    let answer = runtime.block_on(History::new(history, None).query(&query))?;
     let text = match format {
         Some(format) => answer.encode(format)?,
         None => for_terminal(&answer)?,

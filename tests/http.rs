@@ -1,6 +1,8 @@
 //! The edges of the API: errors, content negotiation and compression.
 
-use std::io::Read;
+use std::fs;
+use std::io::{Read, Write as _};
+use std::net::TcpStream;
 
 use flate2::read::GzDecoder;
 use serde_json::Value;
@@ -51,7 +53,8 @@ pub(crate) fn errors_are_problem_details() {
         ("GET", "/nowhere", 404, "/nowhere"),
         ("GET", "/api/v1/nowhere", 404, "openapi.json"),
         ("DELETE", "/api/v1/system/health", 405, "DELETE"),
-        ("GET", "/api/v1/sql", 405, "GET"),
+        ("PUT", "/api/v1/sql", 405, "PUT"),
+        ("GET", "/api/v1/sql", 400, "q"),
         ("GET", "/api/v1/pose/history", 400, "start_time"),
         ("GET", "/api/v1/pose/current?min_confidence=high", 400, "min_confidence"),
         ("GET", "/api/v1/streams/nowhere/tap", 404, "zones.events"),
@@ -76,6 +79,106 @@ pub(crate) fn errors_are_problem_details() {
         let detail = problem["detail"].as_str().expect("text");
         assert!(detail.to_lowercase().contains(&words.to_lowercase()), "{name}: {detail}");
     }
+}
+
+/// Sends bytes, and returns the status of the first response; the server closes the connection.
+fn status_of(server: &Server, bytes: &[u8]) -> Option<u16> {
+    let mut stream = TcpStream::connect(&server.address).expect("it listens");
+    // It may have refused the beginning, and closed the connection.
+    let _ = stream.write_all(bytes);
+    let mut response = Vec::new();
+    let _ = stream.read_to_end(&mut response);
+    let response = String::from_utf8_lossy(&response);
+    response.split(' ').nth(1)?.parse().ok()
+}
+
+/// A proxy could read such requests differently, and so let through what it should not.
+pub(crate) fn ambiguous_requests_are_refused() {
+    let (_directory, server) = start();
+    let host = &server.address;
+    let health = "GET /api/v1/system/health HTTP/1.1\r\n";
+    let post = format!("POST /api/v1/sql HTTP/1.1\r\nHost: {host}\r\n");
+    let closing = format!("{health}Host: {host}\r\nConnection: close\r\n\r\n");
+    assert_eq!(status_of(&server, closing.as_bytes()), Some(200));
+    for request in [
+        format!("{health}Host: {host}\n\n"),
+        format!("{health}Host: {host}\r\nX: 1\n\r\n"),
+        format!("{health}Host: {host}\r\n folded\r\n\r\n"),
+        format!("{health}Host: {host}\r\nConnection: close\r\nHost: {host}\r\n\r\n"),
+        format!("{health}Connection: close\r\n\r\n"),
+        format!("{post}Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        format!("{post}Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n"),
+        format!("{post}Content-Length: 2\r\nContent-Length: 3\r\n\r\n{{}}"),
+        format!("{post}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
+    ] {
+        assert_eq!(status_of(&server, request.as_bytes()), Some(400), "{request:?}");
+    }
+    // The request that is hidden in the body of the first is not answered.
+    let hidden = format!("{post}Content-Length: {}\r\n\r\n{closing}{closing}", closing.len());
+    assert_eq!(status_of(&server, hidden.as_bytes()), Some(400), "the body is no JSON");
+}
+
+/// Parts of a request that are too long have a status of their own.
+pub(crate) fn long_requests_are_refused() {
+    let (_directory, server) = start();
+    let host = &server.address;
+    let get = |path: &str, more: &str| {
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{more}\r\n")
+    };
+    let long_uri = get(&format!("/?{}", "a".repeat(8 * 1024)), "");
+    let long_field = get("/", &format!("X: {}\r\n", "a".repeat(16 * 1024)));
+    let many_fields = (0..90).map(|n| format!("X-{n}: {}\r\n", "a".repeat(200)));
+    let many_fields = many_fields.collect::<Vec<_>>().concat();
+    let long_body = format!(
+        "POST /api/v1/sql HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        1 + (1 << 20)
+    );
+    let chunks = format!(
+        "POST /api/v1/sql HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+        format!("10000\r\n{}\r\n", "a".repeat(1 << 16)).repeat(17)
+    );
+    for (request, expected) in [
+        (get(&format!("/?{}", "a".repeat(8 * 1024 - 2)), ""), 200),
+        (long_uri, 414),
+        (long_field, 431),
+        (get("/", &many_fields), 431),
+        (long_body, 413),
+        (chunks, 413),
+    ] {
+        assert_eq!(status_of(&server, request.as_bytes()), Some(expected), "{request:.80}");
+    }
+}
+
+/// A web page of somebody else can neither read nor change anything, by its own name or by another one.
+pub(crate) fn pages_of_others_are_refused() {
+    let (directory, server) = start();
+    let ask = |server: &Server, path: &str, name: &str, value: &str| {
+        request(server, ("GET", path), (name, value), "")
+    };
+    let own = format!("http://{}", server.address);
+    for path in ["/", "/api/v1/pose/current", "/ws/v1/stream", "/metrics"] {
+        let status = |name, value| ask(&server, path, name, value).status().as_u16();
+        assert_eq!(status("origin", "http://evil.example"), 403, "{path}");
+        assert_eq!(status("origin", "null"), 403, "{path}");
+        assert_eq!(status("host", "evil.example"), 421, "{path}");
+        assert!(![403, 421].contains(&status("origin", &own)), "{path}");
+    }
+    server.terminate();
+    let demo = directory.path().join("demo");
+    let pipeline = fs::read_to_string(demo.join("pipelines/demo.toml"));
+    let open = "[api]\nhosts = [\"pi.home\"]\norigins = [\"https://home.example\"]";
+    let pipeline = pipeline.expect("the demo writes it").replace("[api]", open);
+    fs::write(demo.join("open.toml"), pipeline).expect("room");
+    let arguments = ["run", "open.toml", "--listen", "127.0.0.1:0"];
+    let server = Server::start(&demo, &arguments);
+    let path = "/api/v1/system/health";
+    assert_eq!(ask(&server, path, "host", "pi.home").status(), 200);
+    let response = ask(&server, path, "origin", "https://home.example");
+    assert_eq!(response.status(), 200);
+    assert_eq!(header(&response, "access-control-allow-origin"), "https://home.example");
+    let preflight = request(&server, ("OPTIONS", path), ("origin", "https://home.example"), "");
+    assert_eq!(header(&preflight, "access-control-allow-origin"), "https://home.example");
+    assert_eq!(ask(&server, path, "origin", "https://evil.example").status(), 403);
 }
 
 /// The media type with the highest quality is chosen; an unavailable one is refused.

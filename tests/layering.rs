@@ -34,7 +34,7 @@ const HOMES: [(&str, &[&str]); 17] = [
     ("hyper-util", &["api"]),
     ("clap", &["fresnel"]),
     ("mio", &["sources"]),
-    ("nix", &["sources", "api", "fresnel"]),
+    ("nix", &["sources", "queries", "api", "fresnel"]),
     ("plotters", &["offline"]),
     ("rdkafka", &["sources", "sinks"]),
     ("rumqttc", &["sources"]),

@@ -27,8 +27,10 @@ mod people;
 mod poison;
 mod power;
 mod presence;
+mod queries;
 mod recovery;
 mod reference;
+mod resources;
 mod serial;
 mod sinks;
 mod sources;
@@ -98,6 +100,9 @@ fn main() {
         trial!(cli::addresses_of_running_pipelines_can_be_short),
         trial!(http::errors_are_problem_details),
         trial!(http::the_accept_header_chooses_the_format),
+        trial!(http::ambiguous_requests_are_refused),
+        trial!(http::long_requests_are_refused),
+        trial!(http::pages_of_others_are_refused),
         trial!(http::bodies_are_compressed),
         trial!(http::the_book_is_served),
         trial!(sinks::json_lines_keep_the_contract),
@@ -122,6 +127,18 @@ fn main() {
         trial!(history::a_table_without_a_commit_is_empty),
         trial!(history::a_query_misses_nothing_and_counts_nothing_twice),
         trial!(history::memory_has_a_bound_however_many_commits_there_were),
+        trial!(queries::hostile_queries_harm_nobody),
+        trial!(queries::a_query_ends_with_its_reason),
+        trial!(queries::a_client_that_asks_too_much_waits),
+        trial!(queries::uncommitted_rows_are_seen),
+        trial!(queries::parameters_have_values),
+        trial!(queries::long_answers_are_whole),
+        trial!(queries::the_catalog_shows_tables_only),
+        trial!(resources::people_have_a_summary_and_a_path),
+        trial!(resources::pages_miss_nothing_and_repeat_nothing),
+        trial!(resources::zones_know_who_is_there),
+        trial!(resources::what_happened_is_summed_up),
+        trial!(resources::a_pipeline_is_ready_until_it_ends),
         trial!(history::a_person_can_be_forgotten),
         trial!(history::a_person_can_be_forgotten_meanwhile),
         trial!(recovery::a_killed_run_loses_and_doubles_nothing),

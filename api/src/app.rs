@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use engine::Shared;
+use queries::Workers;
 
 use crate::server::ServerState;
 
-/// A run, and the server that serves it.
+/// A run, the server that serves it, and the processes that run its queries.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
     pub(crate) shared: Arc<Shared>,
     pub(crate) server: ServerState,
+    pub(crate) workers: Arc<Workers>,
 }

@@ -1,11 +1,17 @@
 //! The API of a running pipeline: HTTP, WebSocket, OpenAPI, and a page.
 
 mod accept;
+mod analytics;
 mod app;
+mod client;
 mod config;
+mod cursor;
 mod docs;
 mod error;
+mod links;
+mod origins;
 mod page;
+mod paging;
 mod parameters;
 mod pose;
 mod router;
@@ -14,6 +20,7 @@ mod sql;
 mod stream;
 mod system;
 mod tap;
+mod time;
 mod wall_clock;
 
 use std::sync::Arc;
@@ -27,5 +34,8 @@ pub use crate::server::{ApiError, Server, Serving};
 
 /// Serves the API of a run.
 pub fn serve(server: Server, run: Arc<Shared>) -> Serving {
-    server.serve(|server| router::router(App { shared: run, server }))
+    server.serve(|server| {
+        let workers = Arc::default();
+        router::router(App { shared: run, server, workers })
+    })
 }

@@ -1,8 +1,12 @@
 //! The routes and their OpenAPI document.
 
+use std::sync::Arc;
+
 use axum::http::{Method, Uri};
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use axum::{Json, Router};
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 use utoipa::OpenApi;
@@ -11,9 +15,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::error::RequestError;
+use crate::error::{RequestError, panicked};
+use crate::origins::Origins;
 use crate::tap::STREAM_MEDIA_TYPE;
-use crate::{config, docs, page, pose, sql, stream, system, tap};
+use crate::{analytics, config, docs, origins, page, pose, sql, stream, system, tap};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -24,9 +29,19 @@ struct Api;
 
 fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Api::openapi())
-        .routes(routes!(pose::current))
-        .routes(routes!(pose::history))
-        .routes(routes!(sql::query))
+        .routes(routes!(pose::current::current))
+        .routes(routes!(pose::history::history))
+        .routes(routes!(pose::persons::persons))
+        .routes(routes!(pose::persons::person))
+        .routes(routes!(pose::zones::zones))
+        .routes(routes!(analytics::heat_maps))
+        .routes(routes!(analytics::activity))
+        .routes(routes!(analytics::export))
+        .routes(routes!(sql::query, sql::query_of_url))
+        .routes(routes!(sql::cancel))
+        .routes(routes!(sql::influx_query, sql::influx_query_of_url))
+        .routes(routes!(system::live))
+        .routes(routes!(system::ready))
         .routes(routes!(system::health))
         .routes(routes!(system::status))
         .routes(routes!(system::performance))
@@ -45,6 +60,8 @@ pub fn openapi() -> Document {
 
 pub(crate) fn router(app: App) -> Router {
     let (router, document) = routes().split_for_parts();
+    let origins = Origins::new(app.shared.plan.api.as_ref(), app.server.address.ip());
+    let origins = Arc::new(origins);
     router
         .route("/api/v1/openapi.json", get(move || async move { Json(document) }))
         .route("/", get(page::index))
@@ -53,7 +70,10 @@ pub(crate) fn router(app: App) -> Router {
         .route("/docs/{*name}", get(docs::page))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(CompressionLayer::new().compress_when(is_complete()))
+        .layer(origins.cors())
+        .layer(from_fn_with_state(origins, origins::check))
         .with_state(app)
 }
 

@@ -1,17 +1,19 @@
 //! Health, counters and performance of a running pipeline.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
-use engine::{Counts, Metrics, Plan, Retry};
+use engine::{Counts, MetricKind, Metrics, Plan, Retry};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::error::{Problem, RequestError};
 use crate::wall_clock::now;
 
 /// The health of the pipeline.
@@ -80,6 +82,33 @@ pub(crate) async fn health(State(app): State<App>) -> (StatusCode, Json<Health>)
     };
     components.extend(retries.into_iter().map(|(name, retry)| (name, retry.into())));
     (code, Json(Health { status, error, timestamp: now(), components }))
+}
+
+/// Says that the server answers.
+#[utoipa::path(
+    get,
+    path = "/health/live",
+    responses((status = 204, description = "The server answers.")),
+)]
+pub(crate) async fn live() -> StatusCode {
+    StatusCode::NO_CONTENT
+}
+
+/// Says whether the pipeline takes work: it does not after a request to stop, nor after a failure.
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    responses(
+        (status = 204, description = "It runs."),
+        (status = 503, description = "It ends.", body = Problem),
+    ),
+)]
+pub(crate) async fn ready(State(app): State<App>) -> Result<StatusCode, RequestError> {
+    let is_ending = app.shared.stop.load(Ordering::Relaxed);
+    if is_ending || app.shared.health.failure().is_some() {
+        return Err(RequestError::Interrupted);
+    }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The state and the counters of the pipeline.
@@ -221,5 +250,9 @@ pub(crate) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     let mut metrics = Metrics::default();
     app.shared.counters.write(&mut metrics);
     app.server.connections.write(&mut metrics);
+    let (n_running, n_waiting) = app.workers.counts();
+    let states = [("running", n_running), ("waiting", n_waiting)];
+    let states = states.map(|(state, n)| (format!("state=\"{state}\""), n as f64));
+    metrics.add(("fresnel_sql_queries", MetricKind::Gauge, "Queries that run or wait."), states);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.to_string())
 }

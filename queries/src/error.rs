@@ -5,7 +5,10 @@ use std::time::Duration;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
+use serde::{Deserialize, Serialize};
 use strsim::damerau_levenshtein;
+
+use crate::Format;
 
 /// The largest edit distance of a name that is suggested.
 const MAX_DISTANCE: usize = 3;
@@ -20,7 +23,7 @@ const WORDS: [(&str, &str); 3] = [
 ];
 
 /// A failure of a query.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum QueryError {
     /// The query is not allowed.
@@ -35,30 +38,48 @@ pub enum QueryError {
         tables: Vec<String>,
     },
     /// The query is invalid, or its execution failed.
-    #[error("{}", reason(.0))]
-    Failed(Box<DataFusionError>),
+    #[error("{0}")]
+    Failed(String),
     /// The query took longer than its time-out.
     #[error("the query took longer than {0:?}")]
     TimedOut(Duration),
     /// The answer has more rows than allowed.
     #[error("the answer has more than {0} rows; add a LIMIT or aggregate")]
-    TooLong(usize),
+    TooManyRows(usize),
+    /// The answer has more bytes than allowed.
+    #[error("the answer has more than {} MiB; select fewer columns, add a LIMIT or aggregate", .0 >> 20)]
+    TooManyBytes(u64),
     /// The format cannot represent the answer.
-    #[error("cannot write the answer as {format}: {reason}")]
+    #[error("cannot write the answer as {}: {reason}", .format.as_str())]
     Format {
-        /// The format's name.
-        format: &'static str,
+        /// The format.
+        format: Format,
         /// The cause.
         reason: String,
     },
-    /// The thread of the query has ended.
-    #[error("the query was interrupted")]
-    Interrupted,
+    /// The process of the query has died of it.
+    #[error("the query needs more than {} MiB of memory, or is nested too deeply", .0 >> 20)]
+    Exhausted(u64),
+    /// Somebody canceled the query.
+    #[error("the query was canceled")]
+    Canceled,
+    /// Too many queries run or wait.
+    #[error("too many queries at once: try again later")]
+    Busy,
+    /// Another query that runs has the id.
+    #[error("a query with the id `{0}` is running")]
+    IdTaken(String),
+    /// The answer could not be stored until it is sent.
+    #[error("the disk of temporary files has no room for the answer")]
+    NoRoom,
+    /// No process for queries could be started, or it does not follow the protocol.
+    #[error("no process answers queries: {0}")]
+    NoWorker(String),
 }
 
 impl From<DataFusionError> for QueryError {
     fn from(error: DataFusionError) -> Self {
-        Self::Failed(Box::new(error))
+        Self::Failed(reason(&error))
     }
 }
 

@@ -15,6 +15,8 @@ use crate::QueryError;
 const MAX_BYTES: usize = 64 * 1024;
 const MAX_TOKENS: usize = 5_000;
 const MAX_OPERATORS: usize = 150;
+/// Square brackets within each other. The parser's time is exponential in their number.
+const MAX_DEPTH: usize = 8;
 
 /// Returns options that allow only statements that read.
 pub(crate) fn read_only() -> SQLOptions {
@@ -56,7 +58,23 @@ pub(crate) fn check_size(sql: &str) -> Result<(), QueryError> {
     if tokens.iter().filter(|token| chains(token)).count() > MAX_OPERATORS {
         return refuse("operators", MAX_OPERATORS);
     }
+    if depth(&tokens) > MAX_DEPTH {
+        return refuse("square brackets within each other", MAX_DEPTH);
+    }
     Ok(())
+}
+
+/// Returns how many square brackets are open at most.
+fn depth(tokens: &[Token]) -> usize {
+    let depths = tokens.iter().scan(0_usize, |depth, token| {
+        match token {
+            Token::LBracket => *depth += 1,
+            Token::RBracket => *depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        Some(*depth)
+    });
+    depths.max().unwrap_or(0)
 }
 
 /// Returns true for a token that can make an expression or a union deeper.
@@ -100,6 +118,8 @@ mod tests {
             ("short", "SELECT zone, count(*) FROM persons GROUP BY zone".to_owned(), true),
             ("long sum", format!("SELECT 1{}", "+1".repeat(200)), false),
             ("long or", format!("SELECT 1 WHERE {} true", "true OR ".repeat(200)), false),
+            ("deep arrays", format!("SELECT {}1 1{}", "ARRAY[".repeat(9), "]".repeat(9)), false),
+            ("arrays", "SELECT ARRAY[ARRAY[1, 2], ARRAY[3]]".to_owned(), true),
             ("many unions", vec!["SELECT 1"; 200].join(" UNION ALL "), false),
             ("deep parentheses", format!("SELECT {}1{}", "(".repeat(200), ")".repeat(200)), false),
             ("long list", format!("SELECT 1 WHERE 1 IN ({})", vec!["1"; 1000].join(",")), true),

@@ -1,37 +1,16 @@
-//! The history: runs queries on its tables, with limits.
+//! The history: a folder of tables, with the rows that are not committed yet.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
-use datafusion::common::config::Dialect;
-use datafusion::execution::memory_pool::FairSpillPool;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::functions::datetime::date_bin;
-use datafusion::logical_expr::ScalarUDF;
-use datafusion::prelude::{SessionConfig, SessionContext};
-use datafusion::sql::parser::Statement;
-use futures::StreamExt;
 use schemas::{Record, Tick};
-use tokio::runtime::Runtime;
 
-use crate::QueryError;
-use crate::guard::{check_reads, check_size, read_only};
-use crate::tables::HistorySchema;
-
-/// Memory limit of one query.
-const MEMORY_BYTES: usize = 256 * 1024 * 1024;
-/// Stack size of the query threads: planning recurses.
-const STACK_BYTES: usize = 64 * 1024 * 1024;
-/// The names of the catalog and the schema of the tables.
-const CATALOG: &str = "fresnel";
-const SCHEMA: &str = "history";
-/// Number of threads for all queries, separate from the threads that ingest records.
-const THREADS: usize = 2;
+use crate::encoder::Encoder;
+use crate::session::{RUNTIME, Session};
+use crate::{Format, Query, QueryError};
 
 /// Rows that a sink has accepted but not committed.
 pub trait LiveTail: fmt::Debug + Send + Sync {
@@ -41,23 +20,9 @@ pub trait LiveTail: fmt::Debug + Send + Sync {
     /// Returns the names of the tables with such rows.
     fn tables(&self) -> Vec<String>;
 
-    /// Returns the rows of a table with their ticks. Some of the rows may be committed meanwhile.
-    fn rows(&self, table: &str) -> Vec<(Tick, Record)>;
-}
-
-/// Bounds of one query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Maximum time from the query to its answer.
-    pub timeout: Duration,
-    /// Maximum number of rows of an answer.
-    pub rows: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { timeout: Duration::from_secs(30), rows: 100_000 }
-    }
+    /// Returns the next rows of a table with their ticks: some of those after the tick `after`, in the order
+    /// of ticks, with all rows of each tick; none at the end. Rows may be committed meanwhile.
+    fn rows(&self, table: &str, after: Option<Tick>) -> Vec<(Tick, Record)>;
 }
 
 /// The answer to a query.
@@ -69,113 +34,71 @@ pub struct Answer {
     pub batches: Vec<RecordBatch>,
 }
 
+impl Answer {
+    /// Encodes the answer in a format.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::Format`] if the format cannot represent the answer, such as nested columns in CSV.
+    pub fn encode(&self, format: Format) -> Result<Vec<u8>, QueryError> {
+        let mut bytes = Vec::new();
+        let encoded =
+            Encoder::new(format, Arc::clone(&self.schema), &mut bytes).and_then(|mut encoder| {
+                self.batches.iter().try_for_each(|batch| encoder.write(batch))?;
+                encoder.finish()
+            });
+        encoded.map_err(|error| QueryError::Format { format, reason: error.to_string() })?;
+        Ok(bytes)
+    }
+}
+
 /// A folder of tables, with the rows that are not committed yet.
 #[derive(Debug)]
 pub struct History {
-    schema: Arc<HistorySchema>,
+    folder: PathBuf,
+    tail: Option<Arc<dyn LiveTail>>,
 }
-
-/// Queries have their own threads: a query that never yields delays only other queries.
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(THREADS).thread_stack_size(STACK_BYTES).enable_all();
-    runtime.thread_name("query").build().expect("the system can start a few threads")
-});
 
 impl History {
     /// Creates a history of the tables in `folder`, which may not exist yet.
     pub fn new(folder: PathBuf, tail: Option<Arc<dyn LiveTail>>) -> Self {
         // Delta needs absolute paths.
         let folder = std::path::absolute(&folder).unwrap_or(folder);
-        Self { schema: Arc::new(HistorySchema::new(folder, tail)) }
+        Self { folder, tail }
     }
 
     /// The folder.
     pub fn folder(&self) -> &Path {
-        self.schema.folder()
+        &self.folder
     }
 
-    /// Answers one read-only statement from the newest rows.
+    pub(crate) fn tail(&self) -> Option<&Arc<dyn LiveTail>> {
+        self.tail.as_ref()
+    }
+
+    /// Answers one read-only statement from the newest rows, within this process.
+    ///
+    /// A statement of somebody who is not trusted can end the process or take all of its memory: see
+    /// [`Workers`](crate::Workers).
     ///
     /// # Errors
     ///
-    /// [`QueryError`] if the statement is refused, is invalid, or exceeds a limit.
-    pub async fn query(&self, sql: &str, limits: Limits) -> Result<Answer, QueryError> {
-        check_size(sql)?;
-        let (context, sql) = (self.session()?, sql.to_owned());
+    /// [`QueryError`] if the statement is refused, is invalid, or exceeds its time or its number of rows.
+    pub async fn query(&self, query: &Query) -> Result<Answer, QueryError> {
+        let (session, query) = (Session::new(self)?, query.clone());
+        let limits = query.limits;
         let answer = RUNTIME.spawn(async move {
-            let answer = answer(&context, &sql, limits.rows);
-            let answer = tokio::time::timeout(limits.timeout, answer).await;
-            answer.map_err(|_| QueryError::TimedOut(limits.timeout))?
+            let mut rows = session.rows(&query).await?;
+            let (mut batches, schema) = (Vec::new(), rows.schema());
+            while let Some(batch) = rows.next().await {
+                batches.push(batch?);
+            }
+            Ok(Answer { schema, batches })
         });
-        // The inner time-out works only if the query yields; the outer time-out always works.
-        let answer = tokio::time::timeout(limits.timeout + Duration::from_secs(1), answer).await;
+        let answer = tokio::time::timeout(limits.timeout, answer).await;
         let answer = answer.map_err(|_| QueryError::TimedOut(limits.timeout))?;
-        answer.map_err(|_| QueryError::Interrupted)?
+        answer.map_err(|error| QueryError::Failed(error.to_string()))?
     }
-
-    /// Creates a session with the tables of the history only.
-    fn session(&self) -> Result<SessionContext, QueryError> {
-        let config = SessionConfig::new()
-            .with_create_default_catalog_and_schema(false)
-            .with_default_catalog_and_schema(CATALOG, SCHEMA)
-            .with_information_schema(true)
-            .with_target_partitions(THREADS);
-        let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(MEMORY_BYTES)))
-            .build_arc()?;
-        let context = SessionContext::new_with_config_rt(config, runtime);
-        let catalog = MemoryCatalogProvider::new();
-        catalog.register_schema(SCHEMA, Arc::clone(&self.schema) as _)?;
-        context.register_catalog(CATALOG, Arc::new(catalog));
-        context.register_udf(time_bucket());
-        Ok(context)
-    }
-}
-
-async fn answer(
-    context: &SessionContext,
-    sql: &str,
-    max_rows: usize,
-) -> Result<Answer, QueryError> {
-    if let Ok(statement) = context.state().sql_to_statement(sql, &Dialect::Generic) {
-        check_reads(&statement)?;
-        check_tables(context, &statement)?;
-    }
-    let frame = context.sql_with_options(sql, read_only()).await?;
-    let schema = Arc::clone(frame.schema().inner());
-    let mut stream = frame.execute_stream().await?;
-    let (mut batches, mut n_rows) = (Vec::new(), 0);
-    while let Some(batch) = stream.next().await.transpose()? {
-        n_rows += batch.num_rows();
-        if n_rows > max_rows {
-            return Err(QueryError::TooLong(max_rows));
-        }
-        batches.push(batch);
-    }
-    Ok(Answer { schema, batches })
-}
-
-/// Refuses tables that the history does not have. Other invalid queries pass: their planning fails.
-fn check_tables(context: &SessionContext, statement: &Statement) -> Result<(), QueryError> {
-    let state = context.state();
-    let Ok(references) = state.resolve_table_references(statement) else { return Ok(()) };
-    let schema = context.catalog(CATALOG).and_then(|catalog| catalog.schema(SCHEMA));
-    let Some(schema) = schema else { return Ok(()) };
-    let unknown = references.iter().find(|reference| {
-        let is_here = reference.schema().is_none_or(|name| name == SCHEMA);
-        let is_function = state.table_functions().contains_key(reference.table());
-        is_here && !is_function && !schema.table_exist(reference.table())
-    });
-    unknown.map_or(Ok(()), |reference| {
-        let (name, tables) = (reference.table().to_owned(), schema.table_names());
-        Err(QueryError::NoSuchTable { name, tables })
-    })
-}
-
-/// Returns `date_bin` with its `TimescaleDB` name as an alias.
-fn time_bucket() -> ScalarUDF {
-    date_bin().as_ref().clone().with_aliases(["time_bucket"])
 }
 
 #[cfg(test)]
@@ -186,7 +109,8 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let folder = tempfile::tempdir().expect("room");
         let history = History::new(folder.path().to_owned(), None);
-        let answer = runtime.expect("a runtime").block_on(history.query(sql, Limits::default()));
+        let answer =
+            runtime.expect("a runtime").block_on(history.query(&Query::new(sql, Format::Json)));
         answer.expect_err("the query is invalid").to_string()
     }
 
@@ -241,13 +165,16 @@ mod tests {
             ("events", "occurred_at"),
         ] {
             let sql = format!("SELECT {columns} FROM {table}");
-            let answer = runtime.block_on(history.query(&sql, Limits::default())).expect("columns");
+            let answer =
+                runtime.block_on(history.query(&Query::new(sql, Format::Json))).expect("columns");
             for field in answer.schema.fields() {
                 assert_eq!(field.data_type().to_string(), "Timestamp(ns, \"UTC\")", "{table}");
             }
         }
         let sql =
             "SELECT time_bucket(INTERVAL '5 minutes', captured_at) AS at FROM persons GROUP BY at";
-        runtime.block_on(history.query(sql, Limits::default())).expect("an alias of date_bin");
+        runtime
+            .block_on(history.query(&Query::new(sql, Format::Json)))
+            .expect("an alias of date_bin");
     }
 }

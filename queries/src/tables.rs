@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
@@ -12,9 +12,9 @@ use datafusion::logical_expr::{cast, ident, lit, when};
 use datafusion::prelude::SessionContext;
 use deltalake::{DeltaTable, DeltaTableError, ensure_table_uri};
 use schemas::history::{log_of, tables_in};
-use schemas::{Record, RecordKind};
+use schemas::{Record, RecordKind, Tick};
 
-use crate::LiveTail;
+use crate::{History, LiveTail};
 
 /// The view with one row for each person in each frame, with the most used columns.
 pub const PERSONS: &str = "persons";
@@ -36,19 +36,28 @@ pub(crate) struct HistorySchema {
 }
 
 impl HistorySchema {
-    pub(crate) fn new(folder: PathBuf, tail: Option<Arc<dyn LiveTail>>) -> Self {
-        Self { folder, tail }
+    pub(crate) fn new(history: &History) -> Self {
+        Self { folder: history.folder().to_owned(), tail: history.tail().cloned() }
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+    /// Returns the rows of a table that are not committed, with their ticks.
+    fn tail_of(&self, table: &str) -> Vec<(Tick, Record)> {
+        let Some(tail) = &self.tail else { return Vec::new() };
+        let mut rows = tail.rows(table, None);
+        let mut n_before = 0;
+        while rows.len() > n_before {
+            n_before = rows.len();
+            let last = rows.last().map(|(tick, _)| *tick);
+            rows.extend(tail.rows(table, last));
+        }
+        rows
     }
 
     /// Opens the current version of a table, with its uncommitted rows; none if the table does not exist.
     async fn open(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         // Read before the table: rows that are committed in between are in both, and their tick excludes
         // them below.
-        let tail = self.tail.as_ref().map(|tail| tail.rows(name)).unwrap_or_default();
+        let tail = self.tail_of(name);
         let Some(table) = self.committed(name).await? else {
             return in_memory(name, tail.into_iter().map(|(_, record)| record));
         };

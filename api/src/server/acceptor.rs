@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes};
+use axum::http::request::Parts;
+use axum::http::{Version, header};
 use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -18,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{sleep, timeout};
 
+use crate::client::ClientAddress;
 use crate::error::RequestError;
 use crate::server::activity::Activity;
 use crate::server::connections::Connections;
@@ -29,7 +33,9 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// Bytes of the buffers of an HTTP/1 connection: they bound a request's header, and how much of a response
 /// is buffered before it is written.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
-/// Longest header of an HTTP/2 request.
+/// Longest path and query of a request.
+const MAX_URI_BYTES: usize = 8 * 1024;
+/// Longest header of a request.
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 /// Requests at once on an HTTP/2 connection.
 const MAX_STREAMS: u32 = 100;
@@ -53,24 +59,30 @@ impl Acceptor {
         let connections = Arc::clone(&self.connections);
         loop {
             let accepted = async {
-                let stream = accept(&listener, &connections).await;
-                (stream, connections.place().await)
+                let (stream, client) = accept(&listener, &connections).await;
+                (stream, client, connections.place().await)
             };
-            let (stream, place) = tokio::select! {
+            let (stream, client, place) = tokio::select! {
                 accepted = accepted => accepted,
                 _ = self.ending.wait_for(|ending| *ending) => return,
             };
-            tokio::spawn(self.clone().serve(stream, place));
+            tokio::spawn(self.clone().serve(stream, client, place));
         }
     }
 
-    async fn serve(mut self, stream: TcpStream, place: OwnedSemaphorePermit) {
+    async fn serve(
+        mut self,
+        stream: TcpStream,
+        client: ClientAddress,
+        place: OwnedSemaphorePermit,
+    ) {
         let activity = Arc::new(Activity::new());
         let _registration = self.connections.register(&activity);
         let (builder, timeouts) = (builder(self.timeouts), self.timeouts);
         let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity), place));
         let (router, of_request) = (self.router, Arc::clone(&activity));
-        let service = service_fn(move |request| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(client);
             respond(request, router.clone(), Arc::clone(&of_request), timeouts)
         });
         let mut connection = pin!(builder.serve_connection_with_upgrades(socket, service));
@@ -100,11 +112,13 @@ impl Acceptor {
 
 /// Returns the next connection. After an error, such as too many open files, it tries again: the error may be
 /// temporary, and the system does not report its end.
-async fn accept(listener: &TcpListener, connections: &Connections) -> TcpStream {
+async fn accept(listener: &TcpListener, connections: &Connections) -> (TcpStream, ClientAddress) {
     let mut pause = FIRST_PAUSE;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok((stream, address)) => {
+                return (stream, ClientAddress(address.ip().to_canonical()));
+            }
             Err(error) => {
                 connections.accept_failed();
                 if pause == FIRST_PAUSE {
@@ -139,14 +153,49 @@ async fn respond(
 ) -> Result<Response, Infallible> {
     let receiving = activity.receiving();
     let (mut parts, body) = request.into_parts();
-    let body = timeout(timeouts.body, to_bytes(Body::new(body), MAX_BODY_BYTES)).await;
+    let body = match check_head(&parts) {
+        Ok(()) => receive(body, timeouts.body).await,
+        Err(error) => Err(error),
+    };
     let _working = activity.working();
     drop(receiving);
     let body = match body {
-        Ok(Ok(body)) => Body::from(body),
-        Ok(Err(error)) => return Ok(RequestError::Body(error).into_response()),
-        Err(_) => return Ok(RequestError::SlowBody(timeouts.body).into_response()),
+        Ok(body) => Body::from(body),
+        Err(error) => return Ok(error.into_response()),
     };
     parts.extensions.insert(activity);
     TowerToHyperService::new(router).call(Request::from_parts(parts, body)).await
+}
+
+/// Receives a body, up to limits of length and time.
+async fn receive(body: Incoming, limit: Duration) -> Result<Bytes, RequestError> {
+    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
+        return Err(RequestError::LongBody(MAX_BODY_BYTES));
+    }
+    let received = timeout(limit, Limited::new(body, MAX_BODY_BYTES).collect()).await;
+    match received {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(RequestError::LongBody(MAX_BODY_BYTES))
+        }
+        Ok(Err(error)) => Err(RequestError::Body(error)),
+        Err(_) => Err(RequestError::SlowBody(limit)),
+    }
+}
+
+/// Refuses long headers, and requests that are for no host or for several.
+fn check_head(head: &Parts) -> Result<(), RequestError> {
+    let uri = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    if uri > MAX_URI_BYTES {
+        return Err(RequestError::LongUri(MAX_URI_BYTES));
+    }
+    let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+    if fields.sum::<usize>() > MAX_HEADER_BYTES as usize {
+        return Err(RequestError::LongHeader(MAX_HEADER_BYTES));
+    }
+    let n_hosts = head.headers.get_all(header::HOST).iter().count();
+    if head.version == Version::HTTP_11 && n_hosts != 1 {
+        return Err(RequestError::Hosts(n_hosts));
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@ mod acceptor;
 mod activity;
 mod connections;
 mod descriptors;
+mod framing;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,8 @@ pub struct Server {
 /// State of the server for its handlers.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerState {
+    /// The address that it listens on.
+    pub(crate) address: SocketAddr,
     /// True when the server ends.
     pub(crate) ending: watch::Receiver<bool>,
     pub(crate) connections: Arc<Connections>,
@@ -100,10 +103,11 @@ impl Server {
 
     /// Serves the routes that `router` returns for the server's state.
     pub(crate) fn serve(self, router: impl FnOnce(ServerState) -> Router) -> Serving {
-        let Self { listener, runtime, connections, .. } = self;
+        let Self { listener, runtime, address, connections } = self;
         let (ending, watched) = watch::channel(false);
         let timeouts = Timeouts::default();
         let state = ServerState {
+            address,
             ending: watched.clone(),
             connections: Arc::clone(&connections),
             timeouts,

@@ -10,6 +10,10 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::server::activity::Activity;
+use crate::server::framing::Framing;
+
+/// What no parser of HTTP accepts: it makes the server respond with 400 and close the connection.
+const INVALID: &[u8] = b"\0\r\n\r\n";
 
 /// A socket that reports whether its client reads. After an upgrade, the WebSocket owns it and keeps its
 /// place.
@@ -17,6 +21,8 @@ use crate::server::activity::Activity;
 pub(crate) struct Socket {
     stream: TcpStream,
     activity: Arc<Activity>,
+    /// Checks what is read; none after it was refused.
+    framing: Option<Framing>,
     /// Released after the stream, which therefore closes first.
     _place: OwnedSemaphorePermit,
 }
@@ -27,7 +33,7 @@ impl Socket {
         activity: Arc<Activity>,
         place: OwnedSemaphorePermit,
     ) -> Self {
-        Self { stream, activity, _place: place }
+        Self { stream, activity, framing: Some(Framing::default()), _place: place }
     }
 
     fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -42,7 +48,19 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let n_before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let Some(framing) = &mut self.framing else {
+            // The rest is nobody's request.
+            buffer.set_filled(n_before);
+            return read;
+        };
+        if framing.check(&buffer.filled()[n_before..]).is_err() {
+            self.framing = None;
+            buffer.set_filled(n_before);
+            buffer.put_slice(&INVALID[..INVALID.len().min(buffer.remaining())]);
+        }
+        read
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod diagnostic;
 mod graph;
+mod origin;
 mod parse;
 mod plan;
 mod renamed;
@@ -21,6 +22,7 @@ use sinks::SinkConfig;
 use sources::SourceConfig;
 
 pub use crate::pipeline::diagnostic::{Diagnostic, PipelineError};
+pub use crate::pipeline::origin::Origin;
 pub use crate::pipeline::plan::{Plan, PlannedOperator, PlannedSink, PlannedSource, StreamName};
 pub use crate::pipeline::schema::json_schema;
 
@@ -117,12 +119,27 @@ impl Default for CheckpointConfig {
     }
 }
 
-/// The address of the API.
+/// The address of the API, and who may use it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiConfig {
     /// Address to listen on, such as "127.0.0.1:8080".
     pub listen: SocketAddr,
+    /// Names of this server besides `localhost`, such as "pi.home". On loopback, and with any name here, a
+    /// request for another name is refused.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Origins of web pages that may use the API besides those of this server, such as
+    /// `https://home.example`.
+    #[serde(default)]
+    pub origins: Vec<Origin>,
+}
+
+impl ApiConfig {
+    /// Listens on an address, for clients of this server's own origin.
+    pub fn new(listen: SocketAddr) -> Self {
+        Self { listen, hosts: Vec::new(), origins: Vec::new() }
+    }
 }
 
 /// A component, with its spans in the file.

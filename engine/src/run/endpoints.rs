@@ -391,7 +391,7 @@ impl LiveTail for Tail {
         self.0.tables()
     }
 
-    fn rows(&self, table: &str) -> Vec<(Tick, Record)> {
-        self.0.rows(table)
+    fn rows(&self, table: &str, after: Option<Tick>) -> Vec<(Tick, Record)> {
+        self.0.rows(table, after)
     }
 }

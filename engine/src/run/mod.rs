@@ -100,6 +100,8 @@ pub struct Shared {
     pub health: Arc<Health>,
     /// The start of the run.
     pub started: Instant,
+    /// True after a request to stop.
+    pub stop: Arc<AtomicBool>,
 }
 
 /// The summary of a run.

@@ -194,7 +194,9 @@ impl RunOpener {
         let (plan, started) = (self.context.plan.clone(), Instant::now());
         let (configuration, health) =
             (configuration.map(Arc::new), Arc::clone(self.context.control.health()));
-        let shared = Shared { plan, counters, taps, hub, history, configuration, health, started };
+        let stop = Arc::clone(&self.context.options.stop);
+        let shared =
+            Shared { plan, counters, taps, hub, history, configuration, health, started, stop };
         (parts, StartedRun { shared: Arc::new(shared), store })
     }
 

@@ -190,7 +190,8 @@ impl Delta {
 
     /// Appends the accepted rows of one table.
     fn commit_table(&mut self, table: &str, upper: Tick) -> Result<(), SinkError> {
-        let rows: Vec<_> = self.tail.rows(table).into_iter().map(|(_, record)| record).collect();
+        let rows = self.tail.lock().get(table).cloned().unwrap_or_default();
+        let rows: Vec<_> = rows.into_iter().map(|(_, record)| record).collect();
         self.append(table, upper, Record::to_batch(&rows))?;
         self.tail.lock().remove(table);
         let n_bytes = rows.iter().map(Record::size_bytes).sum();

@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use schemas::{Record, Tick};
 
+/// Bytes of the rows that are returned at once.
+const PART_BYTES: usize = 1 << 20;
+
 /// Rows by table, in the order of their ticks.
 pub(super) type Rows = BTreeMap<String, Vec<(Tick, Record)>>;
 
@@ -25,10 +28,22 @@ impl DeltaTail {
         &self.writer
     }
 
-    /// Returns the accepted rows of a table. If a query reads them before the table, both together miss
-    /// no row. Rows below the table's upper are in the table too.
-    pub fn rows(&self, table: &str) -> Vec<(Tick, Record)> {
-        self.lock().get(table).cloned().unwrap_or_default()
+    /// Returns the next accepted rows of a table after a tick: all rows of some ticks. If a query reads all of
+    /// them before the table, both together miss no row. Rows below the table's upper are in the table too.
+    pub fn rows(&self, table: &str, after: Option<Tick>) -> Vec<(Tick, Record)> {
+        let rows = self.lock();
+        let rows = rows.get(table).map(Vec::as_slice).unwrap_or_default();
+        let start = rows.partition_point(|(tick, _)| after.is_some_and(|after| *tick <= after));
+        let (mut n_bytes, mut part) = (0, Vec::new());
+        for (tick, record) in &rows[start..] {
+            let is_next = part.last().is_none_or(|(last, _)| last != tick);
+            if is_next && n_bytes >= PART_BYTES {
+                break;
+            }
+            n_bytes += record.size_bytes();
+            part.push((*tick, record.clone()));
+        }
+        part
     }
 
     /// Returns the tables that have such rows.

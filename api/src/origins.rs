@@ -1,0 +1,145 @@
+//! What web pages may ask of the server.
+//!
+//! Any page that somebody visits can send requests to servers on their machine. So a request of a page of
+//! another origin is refused unless the pipeline names the origin. A page could also let a name of its own lead
+//! to this machine (DNS rebinding), so a server that listens on loopback knows its names.
+//!
+//! Source: RFC 6454, section 7; the CORS protocol of the Fetch standard.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use engine::ApiConfig;
+use tower_http::cors::CorsLayer;
+
+use crate::error::RequestError;
+
+/// The hosts and origins of requests that are answered.
+#[derive(Debug)]
+pub(crate) struct Origins {
+    /// Names of this server; none if it need not know them.
+    hosts: Option<Vec<String>>,
+    /// Origins of pages that may ask, besides those of this server.
+    origins: Vec<String>,
+}
+
+impl Origins {
+    /// Takes the settings of a server that listens on `address`.
+    pub(crate) fn new(config: Option<&ApiConfig>, address: IpAddr) -> Self {
+        let hosts = config.map(|config| config.hosts.clone()).unwrap_or_default();
+        let knows_names = address.is_loopback() || !hosts.is_empty();
+        let origins = config.map(|config| config.origins.iter().map(ToString::to_string));
+        let origins = origins.into_iter().flatten().collect();
+        Self { hosts: knows_names.then_some(hosts), origins }
+    }
+
+    /// Returns the layer that tells browsers of the other origins.
+    pub(crate) fn cors(&self) -> CorsLayer {
+        let origins = self.origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+        CorsLayer::new()
+            .allow_origin(origins.collect::<Vec<_>>())
+            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+            .allow_headers([header::ACCEPT, header::CONTENT_TYPE, QUERY_ID])
+            .expose_headers([QUERY_ID])
+    }
+
+    fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), RequestError> {
+        let authority = authority(headers, uri)?;
+        if !authority.as_ref().is_none_or(|authority| self.is_known(authority.host())) {
+            let host = authority.map(|authority| authority.host().to_owned());
+            return Err(RequestError::UnknownHost(host.unwrap_or_default()));
+        }
+        for origin in headers.get_all(header::ORIGIN) {
+            let origin = origin.to_str().unwrap_or("an origin that is no text");
+            let is_own = of_origin(origin).is_some() && of_origin(origin) == authority;
+            if !is_own && !self.origins.iter().any(|known| known == origin) {
+                return Err(RequestError::ForeignOrigin(origin.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Addresses are always known: only a name can be made to lead elsewhere.
+    fn is_known(&self, host: &str) -> bool {
+        let Some(hosts) = &self.hosts else { return true };
+        let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        let is = |known: &str| known.eq_ignore_ascii_case(host);
+        is_address || is("localhost") || hosts.iter().any(|known| is(known))
+    }
+}
+
+const QUERY_ID: HeaderName = HeaderName::from_static("x-query-id");
+
+/// Refuses requests of pages that may not ask.
+pub(crate) async fn check(
+    State(origins): State<Arc<Origins>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match origins.check(request.headers(), request.uri()) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Returns the host and the port that a request is for.
+fn authority(headers: &HeaderMap, uri: &Uri) -> Result<Option<Authority>, RequestError> {
+    if let Some(authority) = uri.authority() {
+        return Ok(Some(authority.clone()));
+    }
+    let Some(host) = headers.get(header::HOST) else { return Ok(None) };
+    let invalid = || RequestError::BadRequest("the header `host` is invalid".to_owned());
+    Authority::try_from(host.as_bytes()).map(Some).map_err(|_| invalid())
+}
+
+fn of_origin(origin: &str) -> Option<Authority> {
+    let (_, authority) = origin.split_once("://")?;
+    Authority::try_from(authority).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(origins: &Origins, host: &str, origin: Option<&str>) -> Result<(), u16> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, host.parse().expect("a value"));
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, origin.parse().expect("a value"));
+        }
+        let checked = origins.check(&headers, &Uri::from_static("/"));
+        checked.map_err(|error| error.into_response().status().as_u16())
+    }
+
+    #[test]
+    fn pages_of_others_are_refused() {
+        let loopback = Origins { hosts: Some(vec!["pi.home".to_owned()]), origins: Vec::new() };
+        for (host, origin, expected) in [
+            ("127.0.0.1:8080", None, Ok(())),
+            ("localhost:8080", Some("http://localhost:8080"), Ok(())),
+            ("[::1]:8080", Some("http://[::1]:8080"), Ok(())),
+            ("192.168.1.7", None, Ok(())),
+            ("PI.home", Some("https://pi.home"), Ok(())),
+            ("evil.example:8080", None, Err(421)),
+            ("localhost.evil.example", None, Err(421)),
+            ("pi.home.evil.example", None, Err(421)),
+            ("localhost:8080", Some("http://localhost:3000"), Err(403)),
+            ("localhost:8080", Some("http://127.0.0.1:8080"), Err(403)),
+            ("localhost:8080", Some("http://evil.example"), Err(403)),
+            ("localhost:8080", Some("null"), Err(403)),
+            ("localhost:8080", Some("file://"), Err(403)),
+            ("a b", None, Err(400)),
+        ] {
+            assert_eq!(check(&loopback, host, origin), expected, "{host} {origin:?}");
+        }
+        let open = Origins { hosts: None, origins: vec!["https://home.example".to_owned()] };
+        assert_eq!(check(&open, "any.example", None), Ok(()));
+        assert_eq!(check(&open, "any.example", Some("https://home.example")), Ok(()));
+        assert_eq!(check(&open, "any.example", Some("https://home.example.evil")), Err(403));
+    }
+}

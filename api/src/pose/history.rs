@@ -1,0 +1,131 @@
+//! Earlier frames.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::LINK;
+use axum::http::{HeaderMap, Uri};
+use chrono::{DateTime, Utc};
+use queries::{Format, Query, Value};
+use schemas::{PoseFrame, from_batch};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::app::App;
+use crate::client::ClientAddress;
+use crate::cursor::Cursor;
+use crate::error::{Problem, RequestError};
+use crate::paging::PageParameters;
+use crate::parameters::Parameters;
+use crate::pose::frame::PeopleFrame;
+use crate::sql;
+use crate::time::ns;
+
+/// Time span and filters of earlier frames.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct HistoryQuery {
+    /// Start of the time span, inclusive, such as 2026-01-01T00:00:00Z.
+    start_time: DateTime<Utc>,
+    /// End of the time span, exclusive.
+    end_time: DateTime<Utc>,
+    /// Only this person, and only frames with this person.
+    person_id: Option<String>,
+    /// Only people in this zone, and only frames with such people.
+    zone_id: Option<String>,
+    /// Only people with at least this confidence, from 0 to 1, and only frames with such people.
+    min_confidence: Option<f32>,
+    /// Maximum number of frames; 100 by default, at most 1000.
+    limit: Option<u32>,
+    /// Number of frames to skip at the start; 0 by default, at most 10000.
+    skip: Option<u32>,
+    /// Where to go on: the `cursor` of the `Link` header of the page before.
+    cursor: Option<String>,
+}
+
+/// Returns the frames of people in a time span, oldest first. The `Link` header leads to the next page.
+#[utoipa::path(
+    get,
+    path = "/api/v1/pose/history",
+    params(HistoryQuery),
+    responses(
+        (status = 200, description = "The frames.", body = [PeopleFrame]),
+        (status = 400, description = "The request makes no sense.", body = Problem),
+        (status = 404, description = "The pipeline keeps no history.", body = Problem),
+        (status = 408, description = "The answer took too long.", body = Problem),
+        (status = 429, description = "Too many queries run or wait.", body = Problem),
+        (status = 503, description = "No process can answer the query.", body = Problem),
+    ),
+)]
+pub(crate) async fn history(
+    State(app): State<App>,
+    client: ClientAddress,
+    uri: Uri,
+    Parameters(query): Parameters<HistoryQuery>,
+) -> Result<(HeaderMap, Json<Vec<PeopleFrame>>), RequestError> {
+    let history = app.shared.history.as_ref().ok_or(RequestError::NoHistory)?;
+    let page =
+        PageParameters { limit: query.limit, skip: query.skip, cursor: query.cursor.clone() };
+    let page = page.page()?;
+    let sql = page.of(statement(&query, page.after.as_ref())?);
+    let answer = sql::answer(&app, history, sql, client).await?;
+    let mut frames: Vec<PeopleFrame> = Vec::new();
+    for batch in answer.into_batches().await? {
+        frames.extend(from_batch::<PoseFrame>(&batch)?.into_iter().map(PeopleFrame::from));
+    }
+    let last =
+        frames.last().map(|frame| Cursor { ns: frame.captured_at_ns, name: frame.source.clone() });
+    let mut headers = HeaderMap::new();
+    if let Some(link) = page.next(frames.len(), last, &uri) {
+        headers.insert(LINK, link);
+    }
+    for frame in &mut frames {
+        frame.persons.retain(|person| {
+            let is_person = query.person_id.as_ref().is_none_or(|id| person.id == *id);
+            let in_zone = query.zone_id.is_none() || person.zone_id == query.zone_id;
+            is_person && in_zone && person.confidence >= query.min_confidence.unwrap_or(0.0)
+        });
+    }
+    Ok((headers, Json(frames)))
+}
+
+fn statement(query: &HistoryQuery, after: Option<&Cursor>) -> Result<Query, RequestError> {
+    let in_span = "captured_at_ns >= $start_ns AND captured_at_ns < $end_ns";
+    let mut sql = format!("SELECT * FROM poses WHERE {in_span}");
+    let mut values = vec![
+        ("start_ns", Value::Integer(ns(query.start_time)?)),
+        ("end_ns", Value::Integer(ns(query.end_time)?)),
+    ];
+    let mut conditions = Vec::new();
+    if let Some(person) = &query.person_id {
+        conditions.push("person = $person");
+        values.push(("person", Value::Text(person.clone())));
+    }
+    if let Some(zone) = &query.zone_id {
+        conditions.push("zone = $zone");
+        values.push(("zone", Value::Text(zone.clone())));
+    }
+    if let Some(min_confidence) = query.min_confidence {
+        conditions.push("confidence >= $min_confidence");
+        values.push(("min_confidence", Value::Float(min_confidence.into())));
+    }
+    if !conditions.is_empty() {
+        let conditions = conditions.join(" AND ");
+        let people =
+            format!("SELECT captured_at_ns, source FROM persons WHERE {in_span} AND {conditions}");
+        sql = format!(
+            "SELECT frames.* FROM ({sql}) AS frames LEFT SEMI JOIN ({people}) AS people \
+             ON frames.captured_at_ns = people.captured_at_ns AND frames.source = people.source"
+        );
+    }
+    if let Some(Cursor { ns, name }) = after {
+        sql = format!(
+            "SELECT * FROM ({sql}) AS page WHERE captured_at_ns > $after_ns \
+             OR captured_at_ns = $after_ns AND source > $after_source"
+        );
+        values.push(("after_ns", Value::Integer(*ns)));
+        values.push(("after_source", Value::Text(name.clone())));
+    }
+    let sql = format!("SELECT * FROM ({sql}) AS page ORDER BY captured_at_ns, source");
+    Ok(Query::new(sql, Format::ArrowStream).with_values(values))
+}

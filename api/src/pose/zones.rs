@@ -1,0 +1,95 @@
+//! Who is in which zone now.
+
+use axum::Json;
+use axum::extract::State;
+use engine::Configuration;
+use schemas::{EstimatorKind, PoseFrame};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::app::App;
+use crate::error::{Problem, RequestError};
+use crate::links::Links;
+use crate::parameters::Parameters;
+
+/// Filters of zones.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ZonesQuery {
+    /// Only this zone.
+    zone_id: Option<String>,
+    /// Only people with at least this confidence, from 0 to 1; 0 by default.
+    min_confidence: Option<f32>,
+}
+
+/// A zone with the people who are in it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ZoneNow {
+    /// The zone.
+    zone_id: String,
+    /// The operator that the zone belongs to.
+    operator: String,
+    /// The site of the zone; absent for all sites.
+    site: Option<String>,
+    /// Number of people in the newest frames.
+    count: usize,
+    /// Their ids.
+    persons: Vec<String>,
+    #[serde(rename = "_links")]
+    links: Links,
+}
+
+/// Returns the zones of the pipeline with the people of the newest frames.
+#[utoipa::path(
+    get,
+    path = "/api/v1/pose/zones",
+    params(ZonesQuery),
+    responses(
+        (status = 200, description = "The zones.", body = [ZoneNow]),
+        (status = 404, description = "There is no such zone.", body = Problem),
+        (status = 421, description = "Another process of the run knows them.", body = Problem),
+    ),
+)]
+pub(crate) async fn zones(
+    State(app): State<App>,
+    Parameters(query): Parameters<ZonesQuery>,
+) -> Result<Json<Vec<ZoneNow>>, RequestError> {
+    let configuration = app.shared.configuration.as_ref().ok_or(RequestError::Elsewhere)?;
+    let mut frames = app.shared.hub.latest_poses();
+    frames.retain(|frame| frame.estimator.kind != EstimatorKind::GroundTruth);
+    let min_confidence = query.min_confidence.unwrap_or(0.0);
+    let mut zones = zones_now(configuration, &frames, min_confidence);
+    if let Some(zone_id) = query.zone_id {
+        zones.retain(|zone| zone.zone_id == zone_id);
+        if zones.is_empty() {
+            return Err(RequestError::NotFound(format!("there is no zone `{zone_id}`")));
+        }
+    }
+    Ok(Json(zones))
+}
+
+fn zones_now(
+    configuration: &Configuration,
+    frames: &[PoseFrame],
+    min_confidence: f32,
+) -> Vec<ZoneNow> {
+    let zones = configuration.zones().into_iter().flat_map(|(operator, zones)| {
+        zones.into_iter().map(move |(name, zone)| (operator.clone(), name, zone))
+    });
+    let zones = zones.map(|(operator, zone_id, zone)| {
+        let of_site =
+            |frame: &&PoseFrame| zone.site.as_ref().is_none_or(|site| *site == frame.site);
+        let people = frames.iter().filter(of_site).flat_map(|frame| &frame.persons);
+        let here = people.filter(|person| {
+            person.zone.as_ref() == Some(&zone_id) && person.confidence >= min_confidence
+        });
+        let mut persons: Vec<_> = here.map(|person| person.id.clone()).collect();
+        // The frames before and after the operator of the zones have the same people.
+        persons.sort();
+        persons.dedup();
+        let links = Links::to(&["/api/v1/config/zones", &zone_id]);
+        ZoneNow { operator, site: zone.site.clone(), count: persons.len(), persons, zone_id, links }
+    });
+    zones.collect()
+}

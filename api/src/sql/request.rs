@@ -1,0 +1,153 @@
+//! What a client asks of SQL: in a JSON body or in the query of a URL, and as clients of `InfluxDB` 3 ask.
+
+use std::time::Duration;
+
+use queries::{Format, Limits, Parameters, Query};
+use schemas::TimeSpan;
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::error::RequestError;
+use crate::sql::values::parameters_of;
+
+/// The names by which clients of `InfluxDB` may call the only database.
+const DATABASES: [&str; 2] = ["fresnel", "pose"];
+
+/// A query, and the format of its answer.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SqlQuery {
+    /// One read-only statement.
+    q: String,
+    /// The values of its parameters: a list for `$1`, `$2`, and so on, or an object for `$name`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    params: Option<Value>,
+    /// `json`, `json_lines`, `csv`, `arrow` (an IPC file), `arrow_stream`, `parquet`, `pretty` or `expanded`; by
+    /// default the media type of the `Accept` header, or `json`.
+    #[schema(value_type = Option<String>)]
+    format: Option<Format>,
+    /// Time-out, such as `10s`; `30s` by default and at most.
+    #[schema(value_type = Option<String>)]
+    timeout: Option<TimeSpan>,
+    /// Time-out in milliseconds: the old form of `timeout`.
+    #[schema(deprecated)]
+    timeout_ms: Option<u64>,
+}
+
+/// A query in a URL.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SqlUrl {
+    /// One read-only statement.
+    q: String,
+    /// The values of its parameters in JSON: a list for `$1`, `$2`, and so on, or an object for `$name`.
+    params: Option<String>,
+    /// `json`, `json_lines`, `csv`, `arrow` (an IPC file), `arrow_stream`, `parquet`, `pretty` or `expanded`; by
+    /// default the media type of the `Accept` header, or `json`.
+    #[param(value_type = Option<String>)]
+    format: Option<Format>,
+    /// Time-out, such as `10s`; `30s` by default and at most.
+    #[param(value_type = Option<String>)]
+    timeout: Option<TimeSpan>,
+}
+
+/// A query of a client of `InfluxDB` 3.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InfluxQuery {
+    /// The database: `fresnel` or `pose`, with the same tables.
+    db: String,
+    /// One read-only statement.
+    q: String,
+    /// The values of its parameters: an object for `$name`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    params: Option<Value>,
+    /// `json`, `jsonl`, `csv`, `parquet` or `pretty`; `json` by default.
+    #[schema(value_type = Option<String>)]
+    format: Option<Format>,
+}
+
+/// A query of a client of `InfluxDB` 3, in a URL.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct InfluxUrl {
+    /// The database: `fresnel` or `pose`, with the same tables.
+    db: String,
+    /// One read-only statement.
+    q: String,
+    /// The values of its parameters in JSON: an object for `$name`.
+    params: Option<String>,
+    /// `json`, `jsonl`, `csv`, `parquet` or `pretty`; `json` by default.
+    #[param(value_type = Option<String>)]
+    format: Option<Format>,
+}
+
+/// A statement with its values; the format of the answer is not decided yet.
+#[derive(Debug)]
+pub(super) struct Asked {
+    sql: String,
+    parameters: Parameters,
+    pub(super) format: Option<Format>,
+    timeout: Option<Duration>,
+}
+
+impl Asked {
+    /// Returns the query with its limits.
+    pub(super) fn with_format(self, format: Format) -> Query {
+        let limits = Limits::default();
+        let timeout = self.timeout.map_or(limits.timeout, |timeout| timeout.min(limits.timeout));
+        let limits = Limits { timeout, ..limits };
+        Query { sql: self.sql, parameters: self.parameters, format, limits }
+    }
+}
+
+impl TryFrom<SqlQuery> for Asked {
+    type Error = RequestError;
+
+    fn try_from(query: SqlQuery) -> Result<Self, RequestError> {
+        let SqlQuery { q: sql, params, format, timeout, timeout_ms } = query;
+        let timeout = timeout.or(timeout_ms.map(TimeSpan::from_ms)).map(Duration::from);
+        Ok(Self { sql, parameters: parameters_of(params)?, format, timeout })
+    }
+}
+
+impl TryFrom<SqlUrl> for Asked {
+    type Error = RequestError;
+
+    fn try_from(SqlUrl { q, params, format, timeout }: SqlUrl) -> Result<Self, RequestError> {
+        let params = params.as_deref().map(json).transpose()?;
+        Self::try_from(SqlQuery { q, params, format, timeout, timeout_ms: None })
+    }
+}
+
+impl TryFrom<InfluxQuery> for Asked {
+    type Error = RequestError;
+
+    fn try_from(InfluxQuery { db, q, params, format }: InfluxQuery) -> Result<Self, RequestError> {
+        if !DATABASES.contains(&db.as_str()) {
+            let databases = DATABASES.join(", ");
+            let detail = format!("database `{db}` not found, expected one of {databases}");
+            return Err(RequestError::NotFound(detail));
+        }
+        Self::try_from(SqlQuery { q, params, format, timeout: None, timeout_ms: None })
+    }
+}
+
+impl TryFrom<InfluxUrl> for Asked {
+    type Error = RequestError;
+
+    fn try_from(InfluxUrl { db, q, params, format }: InfluxUrl) -> Result<Self, RequestError> {
+        let params = params.as_deref().map(json).transpose()?;
+        Self::try_from(InfluxQuery { db, q, params, format })
+    }
+}
+
+fn json(text: &str) -> Result<Value, RequestError> {
+    serde_json::from_str(text)
+        .map_err(|error| RequestError::BadRequest(format!("`params` is not JSON: {error}")))
+}

@@ -1,0 +1,67 @@
+//! Times of requests and responses.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::app::App;
+use crate::error::RequestError;
+use crate::wall_clock::now;
+
+/// The start of the year 2000. Earlier times count from the start of a device.
+const FIRST_TIME_NS: i64 = 946_684_800_000_000_000;
+/// The length of a span without a start.
+const DAY_NS: i64 = 86_400_000_000_000;
+
+/// Returns the time of a record; none if the clock of its device counts from its start.
+pub(crate) fn timestamp(ns: i64) -> Option<DateTime<Utc>> {
+    (ns >= FIRST_TIME_NS).then(|| DateTime::from_timestamp_nanos(ns))
+}
+
+/// A time span, by default the last day.
+#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SpanParameters {
+    /// Start of the time span, inclusive, such as 2026-01-01T00:00:00Z; a day before its end by default.
+    pub(crate) start_time: Option<DateTime<Utc>>,
+    /// End of the time span, exclusive; by default now, and for recordings the end of their newest frame.
+    pub(crate) end_time: Option<DateTime<Utc>>,
+}
+
+/// A time span in nanoseconds since the Unix epoch: the end is exclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start_ns: i64,
+    pub(crate) end_ns: i64,
+}
+
+impl SpanParameters {
+    /// Returns the span with its defaults.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::BadRequest`] for times that nanoseconds cannot represent, and for a start after the end.
+    pub(crate) fn span(self, app: &App) -> Result<Span, RequestError> {
+        let end_ns = self.end_time.map(ns).transpose()?.unwrap_or_else(|| latest_ns(app));
+        let day = || end_ns.saturating_sub(DAY_NS);
+        let start_ns = self.start_time.map(ns).transpose()?.unwrap_or_else(day);
+        if start_ns > end_ns {
+            return Err(RequestError::BadRequest("start_time is after end_time".to_owned()));
+        }
+        Ok(Span { start_ns, end_ns })
+    }
+}
+
+/// Returns nanoseconds since the Unix epoch.
+pub(crate) fn ns(time: DateTime<Utc>) -> Result<i64, RequestError> {
+    let range =
+        || RequestError::BadRequest("times must lie between the years 1678 and 2262".to_owned());
+    time.timestamp_nanos_opt().ok_or_else(range)
+}
+
+/// Returns the end of the newest frame of people, or now.
+fn latest_ns(app: &App) -> i64 {
+    let frames = app.shared.hub.latest_poses();
+    let newest = frames.iter().map(|frame| frame.captured_at_ns + 1).max();
+    newest.unwrap_or_else(|| now().timestamp_nanos_opt().unwrap_or(i64::MAX))
+}

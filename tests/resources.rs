@@ -1,0 +1,153 @@
+//! The resources of the API: people, zones, and what happened.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use ureq::http::HeaderMap;
+
+use crate::support::process::Server;
+use crate::support::wait;
+
+/// Starts the demo, and waits until people were seen in zones.
+fn start() -> (TempDir, Server) {
+    let directory = tempfile::tempdir().expect("room");
+    let server = Server::start(directory.path(), &["demo", "--listen", "127.0.0.1:0"]);
+    let sql = json!({ "q": "SELECT count(*) AS n FROM persons WHERE zone IS NOT NULL" });
+    wait::until("people are in zones", || {
+        let (_, rows) = server.post("/api/v1/sql", &sql);
+        let rows: Value = serde_json::from_str(&rows).unwrap_or_default();
+        rows[0]["n"].as_u64() > Some(50)
+    });
+    (directory, server)
+}
+
+fn get(server: &Server, path: &str) -> Value {
+    let (status, body) = server.get(path);
+    assert_eq!(status, 200, "{path}: {body}");
+    serde_json::from_str(&body).expect("JSON")
+}
+
+fn get_page(server: &Server, path: &str) -> (HeaderMap, Value) {
+    let url = format!("http://{}{path}", server.address);
+    let mut response = ureq::get(url).call().expect("it answers");
+    let body = response.body_mut().read_json().expect("JSON");
+    (response.headers().clone(), body)
+}
+
+/// Returns the path of the next page.
+fn next(headers: &HeaderMap) -> Option<String> {
+    let link = headers.get("link")?.to_str().expect("text");
+    let (path, relation) = link.strip_prefix('<')?.split_once('>')?;
+    assert_eq!(relation, "; rel=\"next\"");
+    Some(path.to_owned())
+}
+
+pub(crate) fn people_have_a_summary_and_a_path() {
+    let (_directory, server) = start();
+    let persons = get(&server, "/api/v1/pose/persons");
+    let person = &persons[0];
+    assert!(person["first_seen"].as_str() <= person["last_seen"].as_str(), "{person}");
+    assert!(person["average_confidence"].as_f64() > Some(0.0), "{person}");
+    let itself = person["_links"]["self"]["href"].as_str().expect("a link");
+    let id = person["person_id"].as_str().expect("text");
+    assert_eq!(itself, format!("/api/v1/pose/persons/{id}"));
+    let alone = get(&server, itself);
+    assert_eq!(
+        (&alone["person_id"], &alone["movement_history"]),
+        (&person["person_id"], &Value::Null)
+    );
+    let path = get(&server, person["_links"]["history"]["href"].as_str().expect("a link"));
+    let path = path["movement_history"].as_array().expect("points");
+    assert!(!path.is_empty() && path[0]["x_m"].is_number(), "{path:?}");
+    assert_eq!(server.get("/api/v1/pose/persons/nobody").0, 404);
+    let one = get(&server, "/api/v1/pose/persons?limit=1");
+    assert_eq!(one.as_array().map(Vec::len), Some(1));
+    assert_eq!(get(&server, "/api/v1/pose/persons?min_confidence=1.5"), json!([]));
+    assert_eq!(get(&server, "/api/v1/pose/persons?zone_id=nowhere"), json!([]));
+}
+
+/// Each frame is on one page, however many there are when the next page is asked for.
+pub(crate) fn pages_miss_nothing_and_repeat_nothing() {
+    let (_directory, server) = start();
+    let mut path = Some("/api/v1/pose/history?start_time=2020-01-01T00:00:00Z&end_time=2200-01-01T00:00:00Z&limit=7".to_owned());
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        let (headers, frames) = get_page(&server, &path.expect("there is more"));
+        let frames = frames.as_array().expect("frames");
+        ids.extend(frames.iter().map(|frame| frame["frame_id"].as_u64().expect("a number")));
+        path = next(&headers);
+    }
+    let expected: Vec<_> = (ids[0]..ids[0] + 28).collect();
+    assert_eq!(ids, expected);
+    let kitchen = "/api/v1/pose/history?start_time=2020-01-01T00:00:00Z&end_time=2200-01-01T00:00:00Z&zone_id=kitchen&min_confidence=0.1";
+    for frame in get(&server, kitchen).as_array().expect("frames") {
+        let persons = frame["persons"].as_array().expect("people");
+        assert!(!persons.is_empty() && persons.iter().all(|person| person["zone_id"] == "kitchen"));
+    }
+    let (_, persons) = get_page(&server, "/api/v1/pose/persons");
+    if persons.as_array().map_or(0, Vec::len) > 1 {
+        let (headers, first) = get_page(&server, "/api/v1/pose/persons?limit=1");
+        let (_, second) = get_page(&server, &next(&headers).expect("there is more"));
+        assert_ne!(first[0]["person_id"], second[0]["person_id"]);
+    }
+    for wrong in ["cursor=x", "limit=1001", "skip=10001", "limit=-1"] {
+        let path = format!("/api/v1/pose/persons?{wrong}");
+        assert_eq!(server.get(&path).0, 400, "{wrong}");
+    }
+}
+
+pub(crate) fn zones_know_who_is_there() {
+    let (_directory, server) = start();
+    let zones = get(&server, "/api/v1/pose/zones");
+    let names = zones.as_array().expect("zones").iter().map(|zone| &zone["zone_id"]);
+    assert_eq!(names.collect::<Vec<_>>(), ["bedroom", "dining", "kitchen", "living"]);
+    wait::until("somebody is somewhere", || {
+        let zones = get(&server, "/api/v1/pose/zones");
+        let counts = zones.as_array().expect("zones").iter().map(|zone| zone["count"].as_u64());
+        counts.flatten().sum::<u64>() > 0
+    });
+    let kitchen = get(&server, "/api/v1/pose/zones?zone_id=kitchen");
+    assert_eq!(kitchen[0]["_links"]["self"]["href"], "/api/v1/config/zones/kitchen");
+    assert_eq!(server.get("/api/v1/pose/zones?zone_id=nowhere").0, 404);
+}
+
+pub(crate) fn what_happened_is_summed_up() {
+    let (_directory, server) = start();
+    let maps = get(&server, "/api/v1/analytics/heatmaps?cell_m=1");
+    assert_eq!(maps[0]["cell_m"], 1.0);
+    let cells = maps[0]["cells"].as_array().expect("cells");
+    let most = cells.iter().map(|cell| cell["intensity"].as_f64().expect("a number"));
+    assert_eq!(most.fold(0.0, f64::max), 1.0);
+    assert_eq!(server.get("/api/v1/analytics/heatmaps?cell_m=0").0, 400);
+    let activity = "/api/v1/analytics/activity?interval=1m";
+    wait::until("people do something", || get(&server, activity)[0]["seconds"].is_number());
+    assert_eq!(server.get("/api/v1/analytics/activity?interval=0s").0, 400);
+    for (format, beginning) in [("csv", "captured_at"), ("json", "[{"), ("parquet", "PAR1")] {
+        let path = format!("/api/v1/analytics/export?table=persons&format={format}");
+        let url = format!("http://{}{path}", server.address);
+        let mut response = ureq::get(url).call().expect("it answers");
+        let name = response.headers()["content-disposition"].to_str().expect("text").to_owned();
+        assert_eq!(name, format!("attachment; filename=\"persons.{format}\""));
+        let file = response.body_mut().read_to_vec().expect("bytes");
+        let start = String::from_utf8_lossy(&file[..beginning.len()]).into_owned();
+        assert!(start.starts_with(beginning), "{format}: {start}");
+    }
+    assert_eq!(server.get("/api/v1/analytics/export?table=nothing").0, 404);
+    assert_eq!(server.get("/api/v1/analytics/export?table=poses&format=csv").0, 406);
+}
+
+/// Orchestrators learn that a pipeline ends before it has ended.
+pub(crate) fn a_pipeline_is_ready_until_it_ends() {
+    let (_directory, server) = start();
+    assert_eq!(server.get("/health/live").0, 204);
+    assert_eq!(server.get("/health/ready").0, 204);
+    server.signal("TERM");
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let url = format!("http://{}/health/ready", server.address);
+    let mut was_unready = false;
+    while let Ok(response) = agent.get(&url).call() {
+        was_unready |= response.status() == 503;
+    }
+    assert!(was_unready, "it said so before it ended");
+    assert_eq!(server.wait().0, Some(0));
+}
