@@ -8,7 +8,7 @@ REGISTRY := $(TARGET)/registry
 PEERS := $(TARGET)/peers
 TOOLS := $(TARGET)/tools
 BUILD_PACKAGES := build-essential cmake zlib1g-dev
-TEST_PACKAGES := $(BUILD_PACKAGES) maven mosquitto openjdk-17-jre-headless postgresql python3-venv
+TEST_PACKAGES := $(BUILD_PACKAGES) maven mosquitto openjdk-17-jre-headless postgresql prometheus python3-venv
 # The folder of `make install`: the program goes to bin/ below it.
 PREFIX := $(or $(CARGO_HOME),$(HOME)/.cargo)
 CONTAINER_TOOL := podman
@@ -74,7 +74,7 @@ soak: test-packages $(KAFKA)/ready
 bench: test-packages $(PYTHON)/ready $(PEERS)/ready
 	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check -r benches/requirements.txt
 	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_PEERS=$(abspath $(PEERS)) \
-		cargo bench $(CARGO_FLAGS) --profile dev --bench engine --bench windows --bench motion
+		cargo bench $(CARGO_FLAGS) --profile dev --bench engine --bench windows --bench motion --bench queries
 	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_DATA=$${FRESNEL_DATA:-$(abspath ../shared/data)} \
 		cargo bench --package sources --bench decode
 

@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::{Read, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use flate2::read::GzDecoder;
 use serde_json::Value;
@@ -179,6 +181,82 @@ pub(crate) fn pages_of_others_are_refused() {
     let preflight = request(&server, ("OPTIONS", path), ("origin", "https://home.example"), "");
     assert_eq!(header(&preflight, "access-control-allow-origin"), "https://home.example");
     assert_eq!(ask(&server, path, "origin", "https://evil.example").status(), 403);
+}
+
+pub(crate) fn may_check_metrics() -> bool {
+    Command::new("promtool").arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+/// Prometheus' own tool finds nothing to criticise.
+pub(crate) fn metrics_are_as_prometheus_expects() {
+    let (_directory, server) = start();
+    for path in ["/api/v1/pose/zones", "/nowhere", "/ws/v1/stream", "/docs/people.md"] {
+        server.get(path);
+    }
+    let mut check = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it is installed");
+    let mut input = check.stdin.take().expect("it is piped");
+    input.write_all(server.get("/metrics").1.as_bytes()).expect("it reads");
+    drop(input);
+    let check = check.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert!(check.status.success() && said.is_empty(), "{said}");
+}
+
+/// Whoever asks for many paths makes no metrics.
+pub(crate) fn paths_make_no_metrics() {
+    let (_directory, server) = start();
+    let count = || {
+        let metrics = server.get("/metrics").1;
+        metrics.lines().filter(|line| line.starts_with("api_")).count()
+    };
+    server.get("/api/v1/pose/persons/0");
+    server.get("/0");
+    let (_, before) = (count(), count());
+    for n in 1..300 {
+        server.get(&format!("/api/v1/pose/persons/{n}"));
+        server.get(&format!("/{n}"));
+        request(&server, (&format!("M{n}"), "/"), ("accept", "*/*"), "");
+    }
+    // Other methods are one.
+    assert!(count() <= before + 20, "{before} lines before, {} now", count());
+    let metrics = server.get("/metrics").1;
+    let persons = "endpoint=\"/api/v1/pose/persons/{person_id}\",status=\"404\"} ";
+    assert!(metrics.contains(persons) && !metrics.contains("persons/7"), "{metrics}");
+}
+
+/// The dashboard shows metrics that there are.
+pub(crate) fn the_dashboard_uses_metrics_that_exist() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/grafana/fresnel.json");
+    let dashboard = fs::read_to_string(path).expect("it is there");
+    let dashboard: Value = serde_json::from_str(&dashboard).expect("JSON");
+    let (_directory, server) = start();
+    let metrics = server.get("/metrics").1;
+    let known: Vec<_> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    let panels = dashboard["panels"].as_array().expect("panels").iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().expect("targets"));
+    for target in targets {
+        let expression = target["expr"].as_str().expect("text");
+        let words =
+            expression.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        let is_metric = |word: &&str| {
+            word.starts_with("fresnel_")
+                || word.starts_with("api_")
+                || word.starts_with("websocket_")
+        };
+        let used: Vec<_> = words.filter(is_metric).collect();
+        assert_eq!(used.len(), 1, "{expression}");
+        let used = used[0].trim_end_matches("_bucket");
+        assert!(known.contains(&used), "{used} is not in /metrics");
+    }
 }
 
 /// The media type with the highest quality is chosen; an unavailable one is refused.

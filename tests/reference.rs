@@ -297,9 +297,10 @@ fn tables() -> String {
 fn metrics() -> String {
     let mut metrics = Metrics::default();
     Counters::default().write(&mut metrics);
-    let described = metrics.to_string();
-    let about =
-        "The metrics of `/metrics`, each by component. Those of the API begin with `fresnel_api_`.";
+    let described = format!("{metrics}{}", api::metrics_of_api());
+    let lines = described.lines().filter(|line| line.starts_with('#'));
+    let described = lines.collect::<Vec<_>>().join("\n");
+    let about = "The metrics of `/metrics`: of each component, and of the API.";
     let mut text = page("Metrics", about);
     text += "| metric | type | meaning |\n|---|---|---|\n";
     let mut lines = described.lines();

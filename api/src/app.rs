@@ -5,12 +5,14 @@ use std::sync::Arc;
 use engine::Shared;
 use queries::Workers;
 
+use crate::metrics::RequestMetrics;
 use crate::server::ServerState;
 
-/// A run, the server that serves it, and the processes that run its queries.
+/// A run, the server that serves it, the processes that run its queries, and the counts of its requests.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
     pub(crate) shared: Arc<Shared>,
     pub(crate) server: ServerState,
     pub(crate) workers: Arc<Workers>,
+    pub(crate) requests: Arc<RequestMetrics>,
 }

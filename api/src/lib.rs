@@ -9,6 +9,7 @@ mod cursor;
 mod docs;
 mod error;
 mod links;
+mod metrics;
 mod origins;
 mod page;
 mod paging;
@@ -31,11 +32,12 @@ use crate::app::App;
 
 pub use crate::router::openapi;
 pub use crate::server::{ApiError, Server, Serving};
+pub use crate::system::metrics_of_api;
 
 /// Serves the API of a run.
 pub fn serve(server: Server, run: Arc<Shared>) -> Serving {
     server.serve(|server| {
-        let workers = Arc::default();
-        router::router(App { shared: run, server, workers })
+        let (workers, requests) = Default::default();
+        router::router(App { shared: run, server, workers, requests })
     })
 }

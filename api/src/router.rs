@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::error::{RequestError, panicked};
 use crate::origins::Origins;
 use crate::tap::STREAM_MEDIA_TYPE;
-use crate::{analytics, config, docs, origins, page, pose, sql, stream, system, tap};
+use crate::{analytics, config, docs, metrics, origins, page, pose, sql, stream, system, tap};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -74,6 +74,7 @@ pub(crate) fn router(app: App) -> Router {
         .layer(CompressionLayer::new().compress_when(is_complete()))
         .layer(origins.cors())
         .layer(from_fn_with_state(origins, origins::check))
+        .layer(from_fn_with_state(Arc::clone(&app.requests), metrics::count))
         .with_state(app)
 }
 

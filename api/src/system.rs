@@ -9,11 +9,14 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use engine::{Counts, MetricKind, Metrics, Plan, Retry};
+use queries::Workers;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::error::{Problem, RequestError};
+use crate::metrics::RequestMetrics;
+use crate::server::Connections;
 use crate::wall_clock::now;
 
 /// The health of the pipeline.
@@ -249,10 +252,28 @@ fn held_by(plan: &Plan, counts: &BTreeMap<String, Counts>) -> Option<String> {
 pub(crate) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     let mut metrics = Metrics::default();
     app.shared.counters.write(&mut metrics);
-    app.server.connections.write(&mut metrics);
-    let (n_running, n_waiting) = app.workers.counts();
+    write_metrics(&app.server.connections, &app.requests, &app.workers, &mut metrics);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.to_string())
+}
+
+/// Returns the descriptions of the metrics of the API, without values.
+pub fn metrics_of_api() -> Metrics {
+    let (connections, requests) = (Connections::new(1), RequestMetrics::default());
+    let mut metrics = Metrics::default();
+    write_metrics(&connections, &requests, &Workers::default(), &mut metrics);
+    metrics
+}
+
+fn write_metrics(
+    connections: &Connections,
+    requests: &RequestMetrics,
+    workers: &Workers,
+    metrics: &mut Metrics,
+) {
+    connections.write(metrics);
+    requests.write(connections.n_websockets(), metrics);
+    let (n_running, n_waiting) = workers.counts();
     let states = [("running", n_running), ("waiting", n_waiting)];
     let states = states.map(|(state, n)| (format!("state=\"{state}\""), n as f64));
     metrics.add(("fresnel_sql_queries", MetricKind::Gauge, "Queries that run or wait."), states);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.to_string())
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use schemas::Tick;
 
-use crate::latencies::Latencies;
-use crate::metrics::MetricKind::{Counter, Gauge, Histogram};
+use crate::latencies::{BOUNDS_S, Latencies};
+use crate::metrics::MetricKind::{Counter, Gauge};
 use crate::metrics::Metrics;
 
 /// The counts of one component.
@@ -113,14 +113,12 @@ impl Counters {
         write_totals(&components, metrics);
         write_dropped(&components, metrics);
         write_gauges(&components, metrics);
-        metrics.header(
-            LATENCY,
-            Histogram,
-            "Time from the tick of a record until a sink accepts it.",
-        );
-        for (component, counts) in components.iter().filter(|(_, it)| !it.latencies.is_empty()) {
-            counts.latencies.write(LATENCY, component, metrics);
-        }
+        let timed = components.iter().filter(|(_, counts)| !counts.latencies.is_empty());
+        let latencies = timed.map(|(component, Counts { latencies, .. })| {
+            (of(component), latencies.counts.as_slice(), latencies.sum)
+        });
+        let help = "Time from the tick of a record until a sink accepts it.";
+        metrics.add_histogram((LATENCY, help), &BOUNDS_S, latencies);
     }
 
     fn update(&self, component: &str, change: impl FnOnce(&mut Counts)) {

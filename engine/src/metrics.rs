@@ -3,6 +3,7 @@
 //! Source: Prometheus, "Exposition formats", version 0.0.4.
 
 use std::fmt::{self, Write as _};
+use std::time::Duration;
 
 /// Metrics in the Prometheus text format.
 #[derive(Debug, Default)]
@@ -41,6 +42,28 @@ impl Metrics {
         self.header(name, kind, help);
         for (labels, value) in samples {
             self.sample(name, &labels, value);
+        }
+    }
+
+    /// Adds a histogram. Each of its series has labels, the number of values in each bucket, not cumulative and
+    /// with a last bucket without a bound, and the sum of its values.
+    pub fn add_histogram<'a>(
+        &mut self,
+        (name, help): (&str, &str),
+        bounds: &[f64],
+        series: impl IntoIterator<Item = (String, &'a [u64], Duration)>,
+    ) {
+        self.header(name, MetricKind::Histogram, help);
+        for (labels, buckets, sum) in series {
+            let bounds = bounds.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+            let mut n_values = 0;
+            for (bound, n_here) in bounds.zip(buckets) {
+                n_values += n_here;
+                let of_bound = format!("{labels},le=\"{bound}\"");
+                self.sample(&format!("{name}_bucket"), &of_bound, n_values as f64);
+            }
+            self.sample(&format!("{name}_sum"), &labels, sum.as_secs_f64());
+            self.sample(&format!("{name}_count"), &labels, n_values as f64);
         }
     }
 

@@ -120,6 +120,11 @@ impl Connections {
         self.n_accept_errors.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Returns the number of open WebSockets.
+    pub(crate) fn n_websockets(&self) -> usize {
+        self.n_sessions(SessionKind::WebSocket).load(Ordering::Relaxed)
+    }
+
     /// Adds the counts to metrics.
     pub(crate) fn write(&self, metrics: &mut Metrics) {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;

@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, broadcast, watch};
 
 use super::acceptor::Acceptor;
 use super::{Connections, SessionKind, Timeouts, listen};
+use crate::metrics::RequestMetrics;
 use crate::stream::{bounded, talk};
 
 /// Limit of each wait, longer than any expected wait.
@@ -147,7 +148,8 @@ async fn ws(State(shared): State<Shared>, upgrade: WebSocketUpgrade) -> Response
     let session = shared.connections.session(SessionKind::WebSocket);
     let records = shared.records.subscribe();
     bounded(upgrade).on_upgrade(move |socket| async move {
-        let _ = talk(socket, records, shared.ending, shared.timeouts).await;
+        let counts = RequestMetrics::default();
+        let _ = talk(socket, records, shared.ending, shared.timeouts, &counts).await;
         drop(session);
     })
 }

@@ -83,13 +83,34 @@ impl Reply {
     pub(super) fn error(detail: &str) -> Self {
         Self::Error { detail: detail.to_owned() }
     }
+
+    /// Returns the type of the message.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Connection { .. } => "connection",
+            Self::Subscription { .. } => "subscription",
+            Self::Pong { .. } => "pong",
+            Self::Lagged { .. } => "lagged",
+            Self::Error { .. } => "error",
+        }
+    }
+
+    /// Returns the type of the client's message that this is the reply to.
+    pub(super) fn kind_of_request(&self) -> &'static str {
+        match self {
+            Self::Subscription { filters: Some(_), .. } => "subscribe",
+            Self::Subscription { filters: None, .. } => "unsubscribe",
+            Self::Pong { .. } => "ping",
+            Self::Connection { .. } | Self::Lagged { .. } | Self::Error { .. } => "invalid",
+        }
+    }
 }
 
 /// A record that a client has subscribed to.
 #[derive(Debug, Serialize)]
 pub(super) struct Update<'a> {
     #[serde(rename = "type")]
-    kind: &'static str,
+    pub(super) kind: &'static str,
     topic: Topic,
     data: Data<'a>,
 }

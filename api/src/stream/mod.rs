@@ -22,6 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use crate::app::App;
 use crate::error::{Problem, RequestError};
+use crate::metrics::RequestMetrics;
 use crate::server::{SessionKind, Timeouts};
 use crate::stream::messages::{Reply, Subscriptions};
 
@@ -67,7 +68,7 @@ pub(crate) async fn stream(
     let records = app.shared.hub.subscribe();
     Ok(bounded(upgrade).on_upgrade(move |socket| async move {
         // After an error the connection is lost, so the client cannot receive the error.
-        let _ = talk(socket, records, app.server.ending, app.server.timeouts).await;
+        let _ = talk(socket, records, app.server.ending, app.server.timeouts, &app.requests).await;
         drop(session);
     }))
 }
@@ -87,30 +88,45 @@ pub(crate) async fn talk(
     mut records: Receiver<Arc<Record>>,
     mut ending: watch::Receiver<bool>,
     timeouts: Timeouts,
+    counts: &RequestMetrics,
 ) -> Result<(), axum::Error> {
+    let reply = |reply: Reply| {
+        counts.sent(reply.kind());
+        text(&reply)
+    };
     let mut subscriptions = Subscriptions::default();
     let mut pings = interval_at(Instant::now() + timeouts.ping, timeouts.ping);
     // A client has the full interval to answer, also after a message that took long to send.
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut n_unanswered = 0;
-    send(&mut socket, text(&Reply::connected()), timeouts).await?;
+    send(&mut socket, reply(Reply::connected()), timeouts).await?;
     loop {
         let answer = tokio::select! {
             message = socket.recv() => {
                 n_unanswered = 0;
                 match message.transpose()? {
                     None | Some(Message::Close(_)) => return Ok(()),
-                    Some(Message::Text(message)) => text(&subscriptions.handle(&message)),
-                    Some(Message::Binary(_)) => text(&Reply::error("expected a text message")),
+                    Some(Message::Text(message)) => {
+                        let answer = subscriptions.handle(&message);
+                        counts.received(answer.kind_of_request());
+                        reply(answer)
+                    }
+                    Some(Message::Binary(_)) => {
+                        counts.received("invalid");
+                        reply(Reply::error("expected a text message"))
+                    }
                     Some(Message::Ping(_) | Message::Pong(_)) => continue,
                 }
             }
             record = records.recv() => match record {
                 Ok(record) => match subscriptions.update(&record) {
-                    Some(update) => text(&update),
+                    Some(update) => {
+                        counts.sent(update.kind);
+                        text(&update)
+                    }
                     None => continue,
                 },
-                Err(RecvError::Lagged(missed)) => text(&Reply::Lagged { missed }),
+                Err(RecvError::Lagged(missed)) => reply(Reply::Lagged { missed }),
                 Err(RecvError::Closed) => break,
             },
             _ = pings.tick() => {

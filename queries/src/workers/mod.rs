@@ -44,16 +44,17 @@ struct Running {
 
 impl Default for Workers {
     fn default() -> Self {
-        Self {
-            program: PathBuf::from(THIS_PROGRAM),
-            admission: Admission::new(),
-            idle: Mutex::default(),
-            queries: Mutex::default(),
-        }
+        Self::of(PathBuf::from(THIS_PROGRAM))
     }
 }
 
 impl Workers {
+    /// Creates workers that are processes of a program; by default of this one.
+    pub fn of(program: PathBuf) -> Self {
+        let (admission, idle, queries) = (Admission::new(), Mutex::default(), Mutex::default());
+        Self { program, admission, idle, queries }
+    }
+
     /// Answers a query of a client, under an id. Dropping the future ends the query.
     ///
     /// # Errors
