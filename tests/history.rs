@@ -46,6 +46,34 @@ pub(crate) fn a_capture_becomes_rows() {
     assert_eq!(motions, ["moving", "still", "unknown"]);
 }
 
+/// A condition on a timestamp selects the same rows as one on nanoseconds, and chooses files as well.
+pub(crate) fn a_condition_on_a_timestamp_chooses_files() {
+    let directory = run(&capture::intel5300());
+    let times = "SELECT arrow_cast(min(captured_at), 'Utf8') AS first, \
+                 arrow_cast(max(captured_at), 'Utf8') AS last, count(*) AS n FROM presence";
+    let times = query(directory.path(), times)[0].clone();
+    let (first, last) = (times["first"].as_str().expect("text"), times["last"].as_str());
+    let last = last.expect("text");
+    let count = |condition: &str| {
+        let sql = format!("SELECT count(*) AS n FROM presence WHERE {condition}");
+        query(directory.path(), &sql)[0]["n"].as_u64().expect("a number")
+    };
+    let all = times["n"].as_u64().expect("a number");
+    assert_eq!(count(&format!("captured_at BETWEEN '{first}' AND '{last}'")), all);
+    assert_eq!(count(&format!("captured_at > '{last}'")), 0);
+    assert_eq!(count(&format!("captured_at < '{first}' OR captured_at = '{first}'")), 1);
+    for (table, condition) in [
+        ("presence", "captured_at > '2100-01-01T00:00:00Z'"),
+        ("persons", "captured_at >= now() - INTERVAL '1 hour'"),
+    ] {
+        let sql = format!("EXPLAIN SELECT * FROM {table} WHERE {condition}");
+        let plan = process::succeed(directory.path(), &["sql", "--format", "csv", &sql]);
+        let is_chosen =
+            plan.contains("predicate=captured_at_ns") || !plan.contains("DataSourceExec");
+        assert!(is_chosen, "{table}: {plan}");
+    }
+}
+
 pub(crate) fn every_format_holds_the_same_rows() {
     let directory = run(&capture::intel5300());
     let sql = "SELECT link, captured_at_ns FROM presence ORDER BY captured_at_ns LIMIT 5";

@@ -127,6 +127,7 @@ fn main() {
         trial!(history::a_capture_becomes_rows),
         trial!(history::windows_become_rows),
         trial!(history::every_format_holds_the_same_rows),
+        trial!(history::a_condition_on_a_timestamp_chooses_files),
         trial!(history::a_table_without_a_commit_is_empty),
         trial!(history::a_query_misses_nothing_and_counts_nothing_twice),
         trial!(history::memory_has_a_bound_however_many_commits_there_were),

@@ -166,7 +166,7 @@ pub(crate) fn hostile_queries_harm_nobody() {
 /// A query ends when somebody cancels it, when its client is gone, and when the server is killed.
 pub(crate) fn a_query_ends_with_its_reason() {
     let (_directory, server) = demo();
-    let n_running = || server.metric("fresnel_sql_queries{state=\"running\"} ");
+    let n_running = || server.metric("fresnel_sql_queries{kind=\"sql\",state=\"running\"} ");
     let until_running = |n: u64| wait::until("the number of queries", || n_running() == n);
     let of_client = "/api/v1/sql/mine-1";
     let address = &server.address;
@@ -208,9 +208,9 @@ pub(crate) fn a_client_that_asks_too_much_waits() {
         let asked = (0..24).map(|_| scope.spawn(|| ask_from(address, 0, &endless).0));
         let asked: Vec<_> = asked.collect();
         wait::until("some run, and some wait", || {
-            server.metric("fresnel_sql_queries{state=\"waiting\"} ") == 16
+            server.metric("fresnel_sql_queries{kind=\"sql\",state=\"waiting\"} ") == 16
         });
-        assert_eq!(server.metric("fresnel_sql_queries{state=\"running\"} "), 2);
+        assert_eq!(server.metric("fresnel_sql_queries{kind=\"sql\",state=\"running\"} "), 2);
         let (status, rows) = ask_from(address, 1, &json!({ "q": "SELECT 1 AS one" }));
         assert_eq!((status, &rows[0]["one"]), (200, &json!(1)), "others are answered at once");
         asked.into_iter().map(|it| it.join().expect("an answer")).collect::<Vec<_>>()

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use engine::{Counters, Metrics, Plan};
+use queries::{Format, History, Query};
 use schemas::RecordKind;
 use serde_json::Value;
 use sources::simulate::scene_schema;
@@ -290,6 +291,21 @@ fn tables() -> String {
             let null = if field.is_nullable() { "yes" } else { "" };
             let _ = writeln!(text, "| `{}` | {data_type} | {null} |", field.name());
         }
+    }
+    text + &persons()
+}
+
+/// The columns of the view of people.
+fn persons() -> String {
+    let folder = tempfile::tempdir().expect("room");
+    let history = History::new(folder.path().to_owned(), None);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let query = Query::new("SELECT * FROM persons", Format::Json);
+    let answer = runtime.expect("a runtime").block_on(history.query(&query)).expect("no rows");
+    let mut text = "\n## `persons`\n\n| column | type |\n|---|---|\n".to_owned();
+    for field in answer.schema.fields() {
+        let data_type = field.data_type().to_string().replace("Utf8", "text");
+        let _ = writeln!(text, "| `{}` | {data_type} |", field.name());
     }
     text
 }

@@ -61,8 +61,12 @@ pub(crate) fn people_have_a_summary_and_a_path() {
     assert_eq!(server.get("/api/v1/pose/persons/nobody").0, 404);
     let one = get(&server, "/api/v1/pose/persons?limit=1");
     assert_eq!(one.as_array().map(Vec::len), Some(1));
-    assert_eq!(get(&server, "/api/v1/pose/persons?min_confidence=1.5"), json!([]));
-    assert_eq!(get(&server, "/api/v1/pose/persons?zone_id=nowhere"), json!([]));
+    for path in ["pose/persons", "pose/current", "pose/zones", "analytics/heatmaps"] {
+        let (status, problem) = server.get(&format!("/api/v1/{path}?zone_id=kitchn"));
+        assert!(status == 404 && problem.contains("bedroom, dining, kitchen"), "{path}: {problem}");
+    }
+    let (status, problem) = server.get("/api/v1/pose/current?source=nothing");
+    assert!(status == 404 && problem.contains("frames of: activity"), "{problem}");
 }
 
 /// Each frame is on one page, however many there are when the next page is asked for.
@@ -89,7 +93,7 @@ pub(crate) fn pages_miss_nothing_and_repeat_nothing() {
         let (_, second) = get_page(&server, &next(&headers).expect("there is more"));
         assert_ne!(first[0]["person_id"], second[0]["person_id"]);
     }
-    for wrong in ["cursor=x", "limit=1001", "skip=10001", "limit=-1"] {
+    for wrong in ["cursor=x", "limit=1001", "skip=10001", "limit=-1", "min_confidence=1.5"] {
         let path = format!("/api/v1/pose/persons?{wrong}");
         assert_eq!(server.get(&path).0, 400, "{wrong}");
     }

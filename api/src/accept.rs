@@ -19,7 +19,8 @@ pub(crate) fn format(headers: &HeaderMap) -> Result<Format, RequestError> {
         return Ok(Format::default());
     }
     let unacceptable = || {
-        let names = Format::ALL.map(essence);
+        let mut names = Format::ALL.map(essence).to_vec();
+        names.dedup();
         RequestError::NotAcceptable(names.join(", "))
     };
     let accept = Accept::from_str(&ranges(&accept.join(","))).map_err(|_| unacceptable())?;

@@ -17,7 +17,9 @@ use crate::accept;
 use crate::app::App;
 use crate::client::ClientAddress;
 use crate::error::{Problem, RequestError};
+use crate::openapi::QueryProblems;
 use crate::parameters::Parameters;
+use crate::pose::zones::check_zone;
 use crate::sql::{answer, body, rows};
 use crate::time::{Span, SpanParameters, timestamp};
 
@@ -86,12 +88,7 @@ struct CellRow {
     params(HeatMapQuery),
     responses(
         (status = 200, description = "The heat maps.", body = [HeatMap]),
-        (status = 400, description = "The request makes no sense.", body = Problem),
-        (status = 404, description = "The pipeline keeps no history.", body = Problem),
-        (status = 408, description = "The answer took too long.", body = Problem),
-        (status = 413, description = "There are too many cells.", body = Problem),
-        (status = 429, description = "Too many queries run or wait.", body = Problem),
-        (status = 503, description = "No process can answer the query.", body = Problem),
+        QueryProblems,
     ),
 )]
 pub(crate) async fn heat_maps(
@@ -108,10 +105,14 @@ pub(crate) async fn heat_maps(
     let query = Query::new(HEAT_MAP, Format::Json).with_values([
         ("start_ns", start_ns.into()),
         ("end_ns", end_ns.into()),
-        ("zone", zone_id.into()),
+        ("zone", zone_id.clone().into()),
         ("cell_m", cell_m.into()),
     ]);
-    Ok(Json(heat_maps_of(rows(&app, query, client).await?, cell_m)))
+    let rows: Vec<CellRow> = rows(&app, query, client).await?;
+    if rows.is_empty() {
+        check_zone(&app, zone_id.as_deref())?;
+    }
+    Ok(Json(heat_maps_of(rows, cell_m)))
 }
 
 fn heat_maps_of(rows: Vec<CellRow>, cell_m: f64) -> Vec<HeatMap> {
@@ -154,9 +155,9 @@ pub(crate) struct ActivityQuery {
 /// How long people did something in a zone, in an interval.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ActivityInterval {
-    /// Start of the interval; absent if the device's clock counts from its start.
+    /// Start of the interval; null if the device's clock counts from its start.
     timestamp: Option<DateTime<Utc>>,
-    /// The zone; absent outside of all zones.
+    /// The zone; null outside of all zones.
     zone_id: Option<String>,
     /// The activity.
     activity: String,
@@ -186,19 +187,15 @@ impl From<ActivityRow> for ActivityInterval {
     }
 }
 
-/// Returns how long people did what, by interval and zone.
+/// Returns how long people did what, by interval and zone. A window of activity counts in the interval in
+/// which it starts.
 #[utoipa::path(
     get,
     path = "/api/v1/analytics/activity",
     params(ActivityQuery),
     responses(
         (status = 200, description = "The intervals.", body = [ActivityInterval]),
-        (status = 400, description = "The request makes no sense.", body = Problem),
-        (status = 404, description = "The pipeline keeps no history.", body = Problem),
-        (status = 408, description = "The answer took too long.", body = Problem),
-        (status = 413, description = "There are too many intervals.", body = Problem),
-        (status = 429, description = "Too many queries run or wait.", body = Problem),
-        (status = 503, description = "No process can answer the query.", body = Problem),
+        QueryProblems,
     ),
 )]
 pub(crate) async fn activity(
@@ -218,9 +215,12 @@ pub(crate) async fn activity(
         ("end_ns", end_ns.into()),
         ("interval_ns", interval_ns.into()),
         ("person", person_id.into()),
-        ("zone", zone_id.into()),
+        ("zone", zone_id.clone().into()),
     ]);
     let rows: Vec<ActivityRow> = rows(&app, query, client).await?;
+    if rows.is_empty() {
+        check_zone(&app, zone_id.as_deref())?;
+    }
     Ok(Json(rows.into_iter().map(ActivityInterval::from).collect()))
 }
 
@@ -248,14 +248,8 @@ pub(crate) struct ExportQuery {
     params(ExportQuery),
     responses(
         (status = 200, description = "The file."),
-        (status = 400, description = "The request makes no sense.", body = Problem),
-        (status = 404, description = "There is no such table, or the pipeline keeps no history.", body = Problem),
         (status = 406, description = "The format cannot represent the table.", body = Problem),
-        (status = 408, description = "The export took longer than ten minutes.", body = Problem),
-        (status = 413, description = "The file is larger than 4 GiB.", body = Problem),
-        (status = 429, description = "Too many queries run or wait.", body = Problem),
-        (status = 503, description = "No process can answer the query.", body = Problem),
-        (status = 507, description = "No room for the file.", body = Problem),
+        QueryProblems,
     ),
 )]
 pub(crate) async fn export(

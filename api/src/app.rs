@@ -13,6 +13,9 @@ use crate::server::ServerState;
 pub(crate) struct App {
     pub(crate) shared: Arc<Shared>,
     pub(crate) server: ServerState,
+    /// Runs the queries of clients.
     pub(crate) workers: Arc<Workers>,
+    /// Runs the queries of resources, which do not wait for those of clients.
+    pub(crate) resources: Arc<Workers>,
     pub(crate) requests: Arc<RequestMetrics>,
 }

@@ -20,8 +20,10 @@ pub(crate) struct Zone {
     name: String,
     /// The operator that the zone belongs to.
     operator: String,
-    #[serde(flatten)]
-    shape: Shape,
+    /// Corners of a polygon on the plan, in metres.
+    coordinates: Vec<[f32; 2]>,
+    /// The site of the zone; null for all sites.
+    site: Option<String>,
 }
 
 /// The area of a zone.
@@ -32,12 +34,6 @@ pub(crate) struct Shape {
     coordinates: Vec<[f32; 2]>,
     /// The site of the zone; absent for all sites.
     site: Option<String>,
-}
-
-impl From<ZoneConfig> for Shape {
-    fn from(ZoneConfig { coordinates, site }: ZoneConfig) -> Self {
-        Self { coordinates, site }
-    }
 }
 
 impl From<Shape> for ZoneConfig {
@@ -86,7 +82,12 @@ pub(crate) async fn zones(State(app): State<App>) -> Result<Json<Vec<Zone>>, Req
     let operators = configuration(&app)?.zones().into_iter();
     let zones = operators.flat_map(|(operator, zones)| {
         let zones = zones.into_iter();
-        zones.map(move |(name, zone)| Zone { name, operator: operator.clone(), shape: zone.into() })
+        zones.map(move |(name, ZoneConfig { coordinates, site })| Zone {
+            name,
+            operator: operator.clone(),
+            coordinates,
+            site,
+        })
     });
     Ok(Json(zones.collect()))
 }

@@ -10,6 +10,7 @@ mod docs;
 mod error;
 mod links;
 mod metrics;
+mod openapi;
 mod origins;
 mod page;
 mod paging;
@@ -37,7 +38,7 @@ pub use crate::system::metrics_of_api;
 /// Serves the API of a run.
 pub fn serve(server: Server, run: Arc<Shared>) -> Serving {
     server.serve(|server| {
-        let (workers, requests) = Default::default();
-        router::router(App { shared: run, server, workers, requests })
+        let (workers, resources, requests) = Default::default();
+        router::router(App { shared: run, server, workers, resources, requests })
     })
 }

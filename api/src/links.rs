@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// The paths of related resources, by relation.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct Links(BTreeMap<&'static str, Link>);
 
 /// The path of a resource.
@@ -18,12 +18,7 @@ pub(crate) struct Link {
 }
 
 impl Links {
-    /// Creates the link of a resource to itself: the first part is a path, and the others are names.
-    pub(crate) fn to(parts: &[&str]) -> Self {
-        Self(BTreeMap::from([("self", Link { href: path(parts) })]))
-    }
-
-    /// Adds a link with a query.
+    /// Adds a link with a query. The first part is a path, and the others are names.
     pub(crate) fn and(mut self, relation: &'static str, parts: &[&str], query: &str) -> Self {
         let separator = if query.is_empty() { "" } else { "?" };
         let href = format!("{}{separator}{query}", path(parts));
@@ -57,7 +52,11 @@ mod tests {
 
     #[test]
     fn names_are_encoded() {
-        let links = Links::to(&["/api/v1/pose/persons", "a/b ü"]).and("next", &["/x"], "skip=1");
+        let links = Links::default().and("self", &["/api/v1/pose/persons", "a/b ü"], "").and(
+            "next",
+            &["/x"],
+            "skip=1",
+        );
         let links = serde_json::to_value(links).expect("JSON");
         assert_eq!(links["self"]["href"], "/api/v1/pose/persons/a%2Fb%20%C3%BC");
         assert_eq!(links["next"]["href"], "/x?skip=1");

@@ -45,7 +45,12 @@ impl Origins {
             .allow_origin(origins.collect::<Vec<_>>())
             .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
             .allow_headers([header::ACCEPT, header::CONTENT_TYPE, QUERY_ID])
-            .expose_headers([QUERY_ID])
+            .expose_headers([
+                QUERY_ID,
+                header::LINK,
+                header::RETRY_AFTER,
+                header::CONTENT_DISPOSITION,
+            ])
     }
 
     fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), RequestError> {

@@ -2,8 +2,6 @@
 
 use axum::http::{HeaderValue, Uri};
 use queries::Query;
-use serde::Deserialize;
-use utoipa::IntoParams;
 
 use crate::cursor::Cursor;
 use crate::error::RequestError;
@@ -13,8 +11,7 @@ const MAX_LIMIT: u32 = 1000;
 const MAX_SKIP: u32 = 10_000;
 
 /// Which items of a list.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct PageParameters {
     /// Maximum number of items; 100 by default, at most 1000.
     pub(crate) limit: Option<u32>,

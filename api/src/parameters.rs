@@ -6,6 +6,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use engine::plain_words;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::RequestError;
@@ -24,6 +25,23 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
             RequestError::BadRequest(problem)
         })?;
         Ok(Self(parameters))
+    }
+}
+
+/// A share, such as a confidence: from 0 to 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(try_from = "f32")]
+pub(crate) struct Share(pub(crate) f32);
+
+impl TryFrom<f32> for Share {
+    type Error = &'static str;
+
+    fn try_from(share: f32) -> Result<Self, &'static str> {
+        if (0.0..=1.0).contains(&share) {
+            Ok(Self(share))
+        } else {
+            Err("expected a number from 0 to 1")
+        }
     }
 }
 

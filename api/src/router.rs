@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::error::{RequestError, panicked};
+use crate::openapi::complete;
 use crate::origins::Origins;
 use crate::tap::STREAM_MEDIA_TYPE;
 use crate::{analytics, config, docs, metrics, origins, page, pose, sql, stream, system, tap};
@@ -55,11 +56,11 @@ fn routes() -> OpenApiRouter<App> {
 
 /// Returns the OpenAPI document of the API.
 pub fn openapi() -> Document {
-    routes().split_for_parts().1
+    complete(routes().split_for_parts().1)
 }
 
 pub(crate) fn router(app: App) -> Router {
-    let (router, document) = routes().split_for_parts();
+    let (router, document) = (routes().split_for_parts().0, openapi());
     let origins = Origins::new(app.shared.plan.api.as_ref(), app.server.address.ip());
     let origins = Arc::new(origins);
     router

@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use engine::{Counts, MetricKind, Metrics, Plan, Retry};
 use queries::Workers;
+use schemas::EstimatorKind;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -124,7 +125,7 @@ pub(crate) struct Status {
     pipeline: String,
     /// Seconds since the start of the run.
     uptime_seconds: f64,
-    /// Number of people in the newest frames of all sources.
+    /// Number of people in the newest frames of all sources except ground truth.
     total_persons_tracked: usize,
     /// The counters of each component.
     components: BTreeMap<String, ComponentStatus>,
@@ -155,7 +156,8 @@ impl From<Counts> for ComponentStatus {
 )]
 pub(crate) async fn status(State(app): State<App>) -> Json<Status> {
     let shared = &app.shared;
-    let frames = shared.hub.latest_poses();
+    let mut frames = shared.hub.latest_poses();
+    frames.retain(|frame| frame.estimator.kind != EstimatorKind::GroundTruth);
     let counts = shared.counters.snapshot().into_iter();
     Json(Status {
         state: "running",
@@ -252,7 +254,8 @@ fn held_by(plan: &Plan, counts: &BTreeMap<String, Counts>) -> Option<String> {
 pub(crate) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     let mut metrics = Metrics::default();
     app.shared.counters.write(&mut metrics);
-    write_metrics(&app.server.connections, &app.requests, &app.workers, &mut metrics);
+    let workers = [&*app.workers, &*app.resources];
+    write_metrics(&app.server.connections, &app.requests, workers, &mut metrics);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.to_string())
 }
 
@@ -260,20 +263,23 @@ pub(crate) async fn metrics(State(app): State<App>) -> impl IntoResponse {
 pub fn metrics_of_api() -> Metrics {
     let (connections, requests) = (Connections::new(1), RequestMetrics::default());
     let mut metrics = Metrics::default();
-    write_metrics(&connections, &requests, &Workers::default(), &mut metrics);
+    let workers = Workers::default();
+    write_metrics(&connections, &requests, [&workers; 2], &mut metrics);
     metrics
 }
 
 fn write_metrics(
     connections: &Connections,
     requests: &RequestMetrics,
-    workers: &Workers,
+    [of_clients, of_resources]: [&Workers; 2],
     metrics: &mut Metrics,
 ) {
     connections.write(metrics);
     requests.write(connections.n_websockets(), metrics);
-    let (n_running, n_waiting) = workers.counts();
-    let states = [("running", n_running), ("waiting", n_waiting)];
-    let states = states.map(|(state, n)| (format!("state=\"{state}\""), n as f64));
-    metrics.add(("fresnel_sql_queries", MetricKind::Gauge, "Queries that run or wait."), states);
+    let kinds = [("sql", of_clients.counts()), ("resource", of_resources.counts())];
+    let queries = kinds.into_iter().flat_map(|(kind, (n_running, n_waiting))| {
+        let states = [("running", n_running), ("waiting", n_waiting)];
+        states.map(|(state, n)| (format!("kind=\"{kind}\",state=\"{state}\""), n as f64))
+    });
+    metrics.add(("fresnel_sql_queries", MetricKind::Gauge, "Queries that run or wait."), queries);
 }

@@ -1,8 +1,6 @@
 //! Times of requests and responses.
 
-use chrono::{DateTime, Utc};
-use serde::Deserialize;
-use utoipa::IntoParams;
+use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::app::App;
 use crate::error::RequestError;
@@ -19,12 +17,11 @@ pub(crate) fn timestamp(ns: i64) -> Option<DateTime<Utc>> {
 }
 
 /// A time span, by default the last day.
-#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SpanParameters {
-    /// Start of the time span, inclusive, such as 2026-01-01T00:00:00Z; a day before its end by default.
+    /// The start, inclusive; a day before the end by default.
     pub(crate) start_time: Option<DateTime<Utc>>,
-    /// End of the time span, exclusive; by default now, and for recordings the end of their newest frame.
+    /// The end, exclusive; by default now, and for recordings the end of their newest frame.
     pub(crate) end_time: Option<DateTime<Utc>>,
 }
 
@@ -36,6 +33,15 @@ pub(crate) struct Span {
 }
 
 impl SpanParameters {
+    /// Returns the parameters as the query of a URL.
+    pub(crate) fn query(self) -> String {
+        let times = [("start_time", self.start_time), ("end_time", self.end_time)];
+        let times = times.into_iter().filter_map(|(name, time)| {
+            Some(format!("{name}={}", time?.to_rfc3339_opts(SecondsFormat::AutoSi, true)))
+        });
+        times.collect::<Vec<_>>().join("&")
+    }
+
     /// Returns the span with its defaults.
     ///
     /// # Errors

@@ -27,7 +27,10 @@ const WORDS: [(&str, &str); 32] = [
     ("invalid socket address syntax", "expected ADDRESS:PORT, such as \"127.0.0.1:8080\""),
     ("invalid digit found in string", "expected a whole number from 0"),
     ("invalid float literal", "expected a number"),
-    ("input contains invalid characters", "expected a time, such as 2026-01-31T12:00:00Z"),
+    (
+        "input contains invalid characters",
+        "expected a time, such as 2026-01-31T12:00:00Z (in a URL, + is written %2B)",
+    ),
     ("premature end of input", "expected a time, such as 2026-01-31T12:00:00Z"),
     ("Failed to deserialize the JSON body into the target type: ", ""),
     ("Failed to deserialize query string: ", ""),

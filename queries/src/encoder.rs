@@ -66,6 +66,16 @@ impl<'a> Encoder<'a> {
     }
 }
 
+/// Returns why a format cannot represent rows.
+pub(crate) fn reason(error: &ArrowError) -> String {
+    let reason = error.to_string();
+    if reason.contains("Nested type") {
+        return "it has no lists and structs; select other columns, or use json, json_lines, arrow or parquet"
+            .to_owned();
+    }
+    reason
+}
+
 /// [`RecordBatchWriter`] for writers whose type is not known at compile time.
 trait BatchWriter {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError>;

@@ -16,7 +16,19 @@ const MAX_DISTANCE: usize = 3;
 /// Prefixes of messages that name a phase of planning.
 const PHASES: [&str; 3] = ["Error during planning: ", "Internal error: ", "Execution error: "];
 /// Words of the engine, and what they mean to somebody who writes SQL.
-const WORDS: [(&str, &str); 3] = [
+const WORDS: [(&str, &str); 6] = [
+    (
+        "SHOW [VARIABLE] is not supported unless information_schema is enabled",
+        "settings are not shown",
+    ),
+    (
+        "SHOW FUNCTIONS is not supported unless information_schema is enabled",
+        "functions are not shown",
+    ),
+    (
+        "Failed to parse placeholder id: cannot parse integer from empty string",
+        "expected a number or a name of a parameter, as in $1 or $name",
+    ),
     ("The context currently only supports a single SQL statement", "expected one statement"),
     ("Cannot coerce arithmetic expression ", "cannot calculate "),
     (" to valid types", ""),
@@ -41,7 +53,7 @@ pub enum QueryError {
     #[error("{0}")]
     Failed(String),
     /// The query took longer than its time-out.
-    #[error("the query took longer than {0:?}")]
+    #[error("the query took longer than {0:?}: select a shorter time, or fewer rows and columns")]
     TimedOut(Duration),
     /// The answer has more rows than allowed.
     #[error("the answer has more than {0} rows; add a LIMIT or aggregate")]
@@ -64,7 +76,9 @@ pub enum QueryError {
     #[error("the query was canceled")]
     Canceled,
     /// Too many queries run or wait.
-    #[error("too many queries at once: try again later")]
+    #[error(
+        "too many queries at once: each client may have 2 and all clients 8, and others wait; wait for the end of one, or cancel one"
+    )]
     Busy,
     /// Another query that runs has the id.
     #[error("a query with the id `{0}` is running")]

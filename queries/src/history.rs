@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use schemas::{Record, Tick};
 
-use crate::encoder::Encoder;
+use crate::encoder::{Encoder, reason};
 use crate::session::{RUNTIME, Session};
 use crate::{Format, Query, QueryError};
 
@@ -47,7 +47,7 @@ impl Answer {
                 self.batches.iter().try_for_each(|batch| encoder.write(batch))?;
                 encoder.finish()
             });
-        encoded.map_err(|error| QueryError::Format { format, reason: error.to_string() })?;
+        encoded.map_err(|error| QueryError::Format { format, reason: reason(&error) })?;
         Ok(bytes)
     }
 }

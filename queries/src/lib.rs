@@ -12,6 +12,7 @@ mod protocol;
 mod query;
 mod session;
 mod tables;
+mod timestamps;
 mod worker;
 mod workers;
 

@@ -11,7 +11,7 @@ use crate::Format;
 /// Bounds of one query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Maximum time from the start of the query to the end of its answer.
+    /// Maximum time until the answer is complete, with the time that the query waits.
     pub timeout: Duration,
     /// Maximum number of rows of an answer.
     pub rows: usize,

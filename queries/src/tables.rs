@@ -5,15 +5,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{cast, ident, lit, when};
 use datafusion::prelude::SessionContext;
 use deltalake::{DeltaTable, DeltaTableError, ensure_table_uri};
 use schemas::history::{log_of, tables_in};
 use schemas::{Record, RecordKind, Tick};
 
+use crate::timestamps::with_timestamps;
 use crate::{History, LiveTail};
 
 /// The view with one row for each person in each frame, with the most used columns.
@@ -24,9 +23,6 @@ const PERSONS_SQL: &str = "
         person['zone'] AS zone, person['activity'] AS activity, person['confidence'] AS confidence,
         source_kind
     FROM (SELECT *, unnest(persons) AS person FROM poses)";
-
-/// The start of the year 2000. Earlier times count from the start of a device.
-const FIRST_TIME_NS: i64 = 946_684_800_000_000_000;
 
 /// The tables of a history. A query opens the tables that it names.
 #[derive(Debug)]
@@ -140,30 +136,6 @@ impl SchemaProvider for HistorySchema {
     fn table_exist(&self, name: &str) -> bool {
         self.table_names().iter().any(|table| table == name)
     }
-}
-
-/// Adds a timestamp in UTC for each column of nanoseconds: `captured_at` for `captured_at_ns`. It is NULL
-/// for times that count from the start of a device instead of the Unix epoch.
-fn with_timestamps(table: Arc<dyn TableProvider>) -> Result<Arc<dyn TableProvider>> {
-    let schema = table.schema();
-    let times = schema.fields().iter().filter_map(|field| {
-        let name = field.name().strip_suffix("_ns")?;
-        let is_time = *field.data_type() == DataType::Int64 && schema.index_of(name).is_err();
-        is_time.then(|| (field.name().clone(), name.to_owned()))
-    });
-    let times: Vec<_> = times.collect();
-    if times.is_empty() {
-        return Ok(table);
-    }
-    let utc = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
-    let mut frame = SessionContext::new().read_table(table)?;
-    for (column, name) in times {
-        let ns = ident(column);
-        let since_epoch = ns.clone().gt_eq(lit(FIRST_TIME_NS));
-        let timestamp = when(since_epoch, cast(ns, utc.clone())).end()?;
-        frame = frame.with_column(&name, timestamp)?;
-    }
-    Ok(frame.into_view())
 }
 
 /// Returns records as a table. The columns are those of the table name, or else of the first record; none

@@ -8,10 +8,11 @@ use utoipa::IntoParams;
 
 use crate::app::App;
 use crate::error::{Problem, RequestError};
-use crate::parameters::Parameters;
+use crate::parameters::{Parameters, Share};
 use crate::pose::frame::PeopleFrame;
+use crate::pose::zones::check_zone;
 
-const DEFAULT_CONFIDENCE: f32 = 0.5;
+const DEFAULT_CONFIDENCE: Share = Share(0.5);
 
 /// Filters of the newest frame.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -21,7 +22,8 @@ pub(crate) struct CurrentQuery {
     /// Only people in this zone.
     zone_id: Option<String>,
     /// Only people with at least this confidence, from 0 to 1; 0.5 by default.
-    min_confidence: Option<f32>,
+    #[param(value_type = Option<f32>)]
+    min_confidence: Option<Share>,
     /// Only frames of this source. By default, frames of all sources except ground truth.
     source: Option<String>,
 }
@@ -46,13 +48,30 @@ pub(crate) async fn current(
     };
     let frames = app.shared.hub.latest_poses().into_iter().filter(wanted);
     let newest = frames.max_by_key(|frame| frame.captured_at_ns);
-    let newest =
-        newest.ok_or(RequestError::NotFound("no frame of people has arrived yet".to_owned()))?;
+    let newest = newest.ok_or_else(|| none_of(&app, query.source.as_deref()))?;
     let mut frame = PeopleFrame::from(newest);
-    let min_confidence = query.min_confidence.unwrap_or(DEFAULT_CONFIDENCE);
+    let min_confidence = query.min_confidence.unwrap_or(DEFAULT_CONFIDENCE).0;
     frame.persons.retain(|person| {
         let in_zone = query.zone_id.is_none() || person.zone_id == query.zone_id;
         in_zone && person.confidence >= min_confidence
     });
+    if frame.persons.is_empty() {
+        check_zone(&app, query.zone_id.as_deref())?;
+    }
     Ok(Json(frame))
+}
+
+/// Returns why there is no frame.
+fn none_of(app: &App, source: Option<&str>) -> RequestError {
+    let frames = app.shared.hub.latest_poses();
+    let sources: Vec<_> = frames.iter().map(|frame| frame.source.as_str()).collect();
+    RequestError::NotFound(match source {
+        Some(source) if !sources.is_empty() => {
+            format!(
+                "no frame of `{source}` has arrived; there are frames of: {}",
+                sources.join(", ")
+            )
+        }
+        _ => "no frame of people has arrived yet".to_owned(),
+    })
 }

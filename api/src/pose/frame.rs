@@ -11,13 +11,13 @@ use crate::time::timestamp;
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = PoseFrame)]
 pub(crate) struct PeopleFrame {
-    /// Capture time of the newest measurement; absent if the device's clock counts from its start.
+    /// Capture time of the newest measurement; null if the device's clock counts from its start.
     timestamp: Option<DateTime<Utc>>,
     /// Number of the frame within its source, from 0.
     frame_id: u64,
     /// The detected people, ordered by id.
     pub(super) persons: Vec<PersonInFrame>,
-    /// Time from capture to the live hub in milliseconds; absent in history.
+    /// Time from capture to the live hub in milliseconds; null in history.
     processing_time_ms: Option<f32>,
     /// Where the frame comes from.
     metadata: Metadata,

@@ -13,10 +13,12 @@ use utoipa::IntoParams;
 use crate::app::App;
 use crate::client::ClientAddress;
 use crate::cursor::Cursor;
-use crate::error::{Problem, RequestError};
+use crate::error::RequestError;
+use crate::openapi::QueryProblems;
 use crate::paging::PageParameters;
-use crate::parameters::Parameters;
+use crate::parameters::{Parameters, Share};
 use crate::pose::frame::PeopleFrame;
+use crate::pose::zones::check_zone;
 use crate::sql;
 use crate::time::ns;
 
@@ -34,7 +36,8 @@ pub(crate) struct HistoryQuery {
     /// Only people in this zone, and only frames with such people.
     zone_id: Option<String>,
     /// Only people with at least this confidence, from 0 to 1, and only frames with such people.
-    min_confidence: Option<f32>,
+    #[param(value_type = Option<f32>)]
+    min_confidence: Option<Share>,
     /// Maximum number of frames; 100 by default, at most 1000.
     limit: Option<u32>,
     /// Number of frames to skip at the start; 0 by default, at most 10000.
@@ -50,11 +53,7 @@ pub(crate) struct HistoryQuery {
     params(HistoryQuery),
     responses(
         (status = 200, description = "The frames.", body = [PeopleFrame]),
-        (status = 400, description = "The request makes no sense.", body = Problem),
-        (status = 404, description = "The pipeline keeps no history.", body = Problem),
-        (status = 408, description = "The answer took too long.", body = Problem),
-        (status = 429, description = "Too many queries run or wait.", body = Problem),
-        (status = 503, description = "No process can answer the query.", body = Problem),
+        QueryProblems,
     ),
 )]
 pub(crate) async fn history(
@@ -75,6 +74,9 @@ pub(crate) async fn history(
     }
     let last =
         frames.last().map(|frame| Cursor { ns: frame.captured_at_ns, name: frame.source.clone() });
+    if frames.is_empty() {
+        check_zone(&app, query.zone_id.as_deref())?;
+    }
     let mut headers = HeaderMap::new();
     if let Some(link) = page.next(frames.len(), last, &uri) {
         headers.insert(LINK, link);
@@ -83,7 +85,7 @@ pub(crate) async fn history(
         frame.persons.retain(|person| {
             let is_person = query.person_id.as_ref().is_none_or(|id| person.id == *id);
             let in_zone = query.zone_id.is_none() || person.zone_id == query.zone_id;
-            is_person && in_zone && person.confidence >= query.min_confidence.unwrap_or(0.0)
+            is_person && in_zone && person.confidence >= query.min_confidence.unwrap_or_default().0
         });
     }
     Ok((headers, Json(frames)))
@@ -107,7 +109,7 @@ fn statement(query: &HistoryQuery, after: Option<&Cursor>) -> Result<Query, Requ
     }
     if let Some(min_confidence) = query.min_confidence {
         conditions.push("confidence >= $min_confidence");
-        values.push(("min_confidence", Value::Float(min_confidence.into())));
+        values.push(("min_confidence", f64::from(min_confidence.0).into()));
     }
     if !conditions.is_empty() {
         let conditions = conditions.join(" AND ");

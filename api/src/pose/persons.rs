@@ -12,10 +12,12 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::client::ClientAddress;
 use crate::cursor::Cursor;
-use crate::error::{Problem, RequestError};
+use crate::error::RequestError;
 use crate::links::Links;
+use crate::openapi::QueryProblems;
 use crate::paging::PageParameters;
-use crate::parameters::Parameters;
+use crate::parameters::{Parameters, Share};
+use crate::pose::zones::check_zone;
 use crate::sql::rows;
 use crate::time::{Span, SpanParameters, timestamp};
 
@@ -34,7 +36,8 @@ pub(crate) struct PersonsQuery {
     /// Only people who were in this zone.
     zone_id: Option<String>,
     /// Only people with at least this mean confidence, from 0 to 1.
-    min_confidence: Option<f32>,
+    #[param(value_type = Option<f32>)]
+    min_confidence: Option<Share>,
     /// Maximum number of people; 100 by default, at most 1000.
     limit: Option<u32>,
     /// Number of people to skip at the start; 0 by default, at most 10000.
@@ -62,9 +65,9 @@ pub(crate) struct PersonQuery {
 pub(crate) struct PersonSummary {
     /// The id, which is stable over the life of a track.
     person_id: String,
-    /// The time of the first frame; absent if the device's clock counts from its start.
+    /// The time of the first frame; null if the device's clock counts from its start.
     first_seen: Option<DateTime<Utc>>,
-    /// The time of the last frame; absent if the device's clock counts from its start.
+    /// The time of the last frame; null if the device's clock counts from its start.
     last_seen: Option<DateTime<Utc>>,
     /// The zone of the last frame.
     current_zone: Option<String>,
@@ -74,7 +77,7 @@ pub(crate) struct PersonSummary {
     detected_activities: Vec<String>,
     /// Number of frames with the person.
     n_frames: u64,
-    /// The path, one point a second, oldest first and at most 3600.
+    /// The path, one point a second: the newest 3600, oldest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     movement_history: Option<Vec<PointOfPath>>,
     #[serde(rename = "_links")]
@@ -84,7 +87,7 @@ pub(crate) struct PersonSummary {
 /// Where a person was.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PointOfPath {
-    /// The time; absent if the device's clock counts from its start.
+    /// The time; null if the device's clock counts from its start.
     timestamp: Option<DateTime<Utc>>,
     /// The position on the plan, in metres.
     x_m: Option<f32>,
@@ -118,12 +121,15 @@ struct PointRow {
     activity: Option<String>,
 }
 
-impl From<PersonRow> for PersonSummary {
-    fn from(row: PersonRow) -> Self {
-        let links = Links::to(&["/api/v1/pose/persons", &row.person_id]).and(
+impl PersonSummary {
+    /// The links are about the same time span.
+    fn new(row: PersonRow, span: SpanParameters) -> Self {
+        let path = ["/api/v1/pose/persons", &row.person_id];
+        let (itself, history) = (span.query(), format!("include_history=true&{}", span.query()));
+        let links = Links::default().and("self", &path, &itself).and(
             "history",
-            &["/api/v1/pose/persons", &row.person_id],
-            "include_history=true",
+            &path,
+            history.trim_end_matches('&'),
         );
         Self {
             person_id: row.person_id,
@@ -153,11 +159,7 @@ impl From<PointRow> for PointOfPath {
     params(PersonsQuery),
     responses(
         (status = 200, description = "The people.", body = [PersonSummary]),
-        (status = 400, description = "The request makes no sense.", body = Problem),
-        (status = 404, description = "The pipeline keeps no history.", body = Problem),
-        (status = 408, description = "The answer took too long.", body = Problem),
-        (status = 429, description = "Too many queries run or wait.", body = Problem),
-        (status = 503, description = "No process can answer the query.", body = Problem),
+        QueryProblems,
     ),
 )]
 pub(crate) async fn persons(
@@ -167,17 +169,21 @@ pub(crate) async fn persons(
     Parameters(query): Parameters<PersonsQuery>,
 ) -> Result<(HeaderMap, Json<Vec<PersonSummary>>), RequestError> {
     let PersonsQuery { start_time, end_time, zone_id, min_confidence, limit, skip, cursor } = query;
-    let span = SpanParameters { start_time, end_time }.span(&app)?;
+    let parameters = SpanParameters { start_time, end_time };
+    let span = parameters.span(&app)?;
     let page = PageParameters { limit, skip, cursor }.page()?;
-    let query = statement(span, None, zone_id, min_confidence, page.after.clone());
+    let query = statement(span, None, zone_id.clone(), min_confidence, page.after.clone());
     let rows: Vec<PersonRow> = rows(&app, page.of(query), client).await?;
+    if rows.is_empty() {
+        check_zone(&app, zone_id.as_deref())?;
+    }
     let last = rows.last();
     let last = last.map(|row| Cursor { ns: row.last_seen_ns, name: row.person_id.clone() });
     let mut headers = HeaderMap::new();
     if let Some(link) = page.next(rows.len(), last, &uri) {
         headers.insert(LINK, link);
     }
-    Ok((headers, Json(rows.into_iter().map(PersonSummary::from).collect())))
+    Ok((headers, Json(rows.into_iter().map(|row| PersonSummary::new(row, parameters)).collect())))
 }
 
 /// Returns a person, with their path if it is asked for.
@@ -187,11 +193,7 @@ pub(crate) async fn persons(
     params(("person_id" = String, Path, description = "The person."), PersonQuery),
     responses(
         (status = 200, description = "The person.", body = PersonSummary),
-        (status = 400, description = "The request makes no sense.", body = Problem),
-        (status = 404, description = "Nobody of this id was seen, or the pipeline keeps no history.", body = Problem),
-        (status = 408, description = "The answer took too long.", body = Problem),
-        (status = 429, description = "Too many queries run or wait.", body = Problem),
-        (status = 503, description = "No process can answer the query.", body = Problem),
+        QueryProblems,
     ),
 )]
 pub(crate) async fn person(
@@ -201,11 +203,12 @@ pub(crate) async fn person(
     Parameters(query): Parameters<PersonQuery>,
 ) -> Result<Json<PersonSummary>, RequestError> {
     let PersonQuery { start_time, end_time, include_history } = query;
-    let span = SpanParameters { start_time, end_time }.span(&app)?;
+    let parameters = SpanParameters { start_time, end_time };
+    let span = parameters.span(&app)?;
     let query = statement(span, Some(id.clone()), None, None, None);
     let found: Vec<PersonRow> = rows(&app, query, client).await?;
     let unknown = || RequestError::NotFound(format!("no person `{id}` was seen in this time"));
-    let mut person = PersonSummary::from(found.into_iter().next().ok_or_else(unknown)?);
+    let mut person = PersonSummary::new(found.into_iter().next().ok_or_else(unknown)?, parameters);
     if include_history {
         let path: Vec<PointRow> = rows(&app, path(span, &id), client).await?;
         person.movement_history = Some(path.into_iter().map(PointOfPath::from).collect());
@@ -217,7 +220,7 @@ fn statement(
     Span { start_ns, end_ns }: Span,
     person: Option<String>,
     zone: Option<String>,
-    min_confidence: Option<f32>,
+    min_confidence: Option<Share>,
     after: Option<Cursor>,
 ) -> Query {
     let (before_ns, after_person) = after.map(|after| (after.ns, after.name)).unzip();
@@ -226,14 +229,17 @@ fn statement(
         ("end_ns", end_ns.into()),
         ("person", person.into()),
         ("zone", zone.into()),
-        ("min_confidence", Value::Float(min_confidence.unwrap_or(0.0).into())),
+        ("min_confidence", f64::from(min_confidence.unwrap_or_default().0).into()),
         ("before_ns", before_ns.map_or(Value::Null, Value::Integer)),
         ("after_person", after_person.into()),
     ])
 }
 
 fn path(Span { start_ns, end_ns }: Span, person: &str) -> Query {
-    let sql = format!("{PATH_OF_PERSON} LIMIT {MAX_POINTS}");
+    let sql = format!(
+        "SELECT * FROM ({PATH_OF_PERSON}) AS path ORDER BY captured_at_ns DESC LIMIT {MAX_POINTS}"
+    );
+    let sql = format!("SELECT * FROM ({sql}) AS newest ORDER BY captured_at_ns");
     Query::new(sql, Format::Json).with_values([
         ("start_ns", start_ns.into()),
         ("end_ns", end_ns.into()),

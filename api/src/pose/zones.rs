@@ -1,5 +1,7 @@
 //! Who is in which zone now.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use axum::Json;
 use axum::extract::State;
 use engine::Configuration;
@@ -10,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::error::{Problem, RequestError};
 use crate::links::Links;
-use crate::parameters::Parameters;
+use crate::parameters::{Parameters, Share};
 
 /// Filters of zones.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -20,7 +22,8 @@ pub(crate) struct ZonesQuery {
     /// Only this zone.
     zone_id: Option<String>,
     /// Only people with at least this confidence, from 0 to 1; 0 by default.
-    min_confidence: Option<f32>,
+    #[param(value_type = Option<f32>)]
+    min_confidence: Option<Share>,
 }
 
 /// A zone with the people who are in it.
@@ -30,7 +33,7 @@ pub(crate) struct ZoneNow {
     zone_id: String,
     /// The operator that the zone belongs to.
     operator: String,
-    /// The site of the zone; absent for all sites.
+    /// The site of the zone; null for all sites.
     site: Option<String>,
     /// Number of people in the newest frames.
     count: usize,
@@ -58,15 +61,27 @@ pub(crate) async fn zones(
     let configuration = app.shared.configuration.as_ref().ok_or(RequestError::Elsewhere)?;
     let mut frames = app.shared.hub.latest_poses();
     frames.retain(|frame| frame.estimator.kind != EstimatorKind::GroundTruth);
-    let min_confidence = query.min_confidence.unwrap_or(0.0);
+    let min_confidence = query.min_confidence.unwrap_or_default().0;
     let mut zones = zones_now(configuration, &frames, min_confidence);
     if let Some(zone_id) = query.zone_id {
+        check_zone(&app, Some(&zone_id))?;
         zones.retain(|zone| zone.zone_id == zone_id);
-        if zones.is_empty() {
-            return Err(RequestError::NotFound(format!("there is no zone `{zone_id}`")));
-        }
     }
     Ok(Json(zones))
+}
+
+/// Checks that the pipeline has a zone. Without a configuration the zones are not known.
+pub(crate) fn check_zone(app: &App, zone_id: Option<&str>) -> Result<(), RequestError> {
+    let Some((configuration, zone_id)) = app.shared.configuration.as_ref().zip(zone_id) else {
+        return Ok(());
+    };
+    let zones = configuration.zones().into_values().flat_map(BTreeMap::into_keys);
+    let zones: BTreeSet<_> = zones.collect();
+    if zones.contains(zone_id) {
+        return Ok(());
+    }
+    let zones = zones.into_iter().collect::<Vec<_>>().join(", ");
+    Err(RequestError::NotFound(format!("there is no zone `{zone_id}`; there are: {zones}")))
 }
 
 fn zones_now(
@@ -88,7 +103,7 @@ fn zones_now(
         // The frames before and after the operator of the zones have the same people.
         persons.sort();
         persons.dedup();
-        let links = Links::to(&["/api/v1/config/zones", &zone_id]);
+        let links = Links::default().and("self", &["/api/v1/config/zones", &zone_id], "");
         ZoneNow { operator, site: zone.site.clone(), count: persons.len(), persons, zone_id, links }
     });
     zones.collect()

@@ -17,6 +17,7 @@ use crate::accept;
 use crate::app::App;
 use crate::client::ClientAddress;
 use crate::error::{Problem, RequestError};
+use crate::openapi::QueryProblems;
 use crate::parameters::{JsonBody, Parameters};
 use crate::sql::request::{Asked, InfluxQuery, InfluxUrl, SqlQuery, SqlUrl};
 
@@ -36,16 +37,9 @@ const MAX_ID_BYTES: usize = 64;
     request_body = SqlQuery,
     responses(
         (status = 200, description = "The rows, in the requested format."),
-        (status = 400, description = "The query is invalid or not read-only.", body = Problem),
-        (status = 404, description = "The pipeline keeps no history.", body = Problem),
         (status = 406, description = "No accepted media type is available.", body = Problem),
-        (status = 408, description = "The answer took too long.", body = Problem),
         (status = 409, description = "A query with this id runs, or the query was canceled.", body = Problem),
-        (status = 413, description = "The answer has too many rows or bytes.", body = Problem),
-        (status = 422, description = "The query needs too much memory.", body = Problem),
-        (status = 429, description = "Too many queries run or wait.", body = Problem),
-        (status = 503, description = "No process can answer the query.", body = Problem),
-        (status = 507, description = "No room for the answer.", body = Problem),
+        QueryProblems,
     ),
 )]
 pub(crate) async fn query(
@@ -64,16 +58,9 @@ pub(crate) async fn query(
     params(SqlUrl),
     responses(
         (status = 200, description = "The rows, in the requested format."),
-        (status = 400, description = "The query is invalid or not read-only.", body = Problem),
-        (status = 404, description = "The pipeline keeps no history.", body = Problem),
         (status = 406, description = "No accepted media type is available.", body = Problem),
-        (status = 408, description = "The answer took too long.", body = Problem),
         (status = 409, description = "A query with this id runs, or the query was canceled.", body = Problem),
-        (status = 413, description = "The answer has too many rows or bytes.", body = Problem),
-        (status = 422, description = "The query needs too much memory.", body = Problem),
-        (status = 429, description = "Too many queries run or wait.", body = Problem),
-        (status = 503, description = "No process can answer the query.", body = Problem),
-        (status = 507, description = "No room for the answer.", body = Problem),
+        QueryProblems,
     ),
 )]
 pub(crate) async fn query_of_url(
@@ -92,8 +79,7 @@ pub(crate) async fn query_of_url(
     request_body = InfluxQuery,
     responses(
         (status = 200, description = "The rows, in the requested format."),
-        (status = "4XX", description = "As for `/api/v1/sql`.", body = Problem),
-        (status = "5XX", description = "As for `/api/v1/sql`.", body = Problem),
+        QueryProblems,
     ),
 )]
 pub(crate) async fn influx_query(
@@ -112,8 +98,7 @@ pub(crate) async fn influx_query(
     params(InfluxUrl),
     responses(
         (status = 200, description = "The rows, in the requested format."),
-        (status = "4XX", description = "As for `/api/v1/sql`.", body = Problem),
-        (status = "5XX", description = "As for `/api/v1/sql`.", body = Problem),
+        QueryProblems,
     ),
 )]
 pub(crate) async fn influx_query_of_url(
@@ -174,7 +159,7 @@ pub(crate) async fn answer(
     query: Query,
     client: ClientAddress,
 ) -> Result<Spool, QueryError> {
-    app.workers.answer(history, query, &new_id(), &client.to_string()).await
+    app.resources.answer(history, query, &new_id(), &client.to_string()).await
 }
 
 /// Returns the rows of a query of this server, for a client. The format of the query is JSON.

@@ -22,7 +22,7 @@ pub(crate) struct SqlQuery {
     q: String,
     /// The values of its parameters: a list for `$1`, `$2`, and so on, or an object for `$name`.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     params: Option<Value>,
     /// `json`, `json_lines`, `csv`, `arrow` (an IPC file), `arrow_stream`, `parquet`, `pretty` or `expanded`; by
     /// default the media type of the `Accept` header, or `json`.
@@ -64,7 +64,7 @@ pub(crate) struct InfluxQuery {
     q: String,
     /// The values of its parameters: an object for `$name`.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     params: Option<Value>,
     /// `json`, `jsonl`, `csv`, `parquet` or `pretty`; `json` by default.
     #[schema(value_type = Option<String>)]

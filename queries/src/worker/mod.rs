@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::error::ArrowError;
 
-use crate::encoder::Encoder;
+use crate::encoder::{Encoder, reason};
 use crate::protocol::{Job, Request, Response, read, write};
 use crate::session::{RUNTIME, Session};
 use crate::worker::confinement::confine;
@@ -66,7 +66,7 @@ fn failure(format: Format, error: &ArrowError) -> QueryError {
     };
     match refused.and_then(|error| error.downcast_ref::<QueryError>()) {
         Some(refused) => refused.clone(),
-        None => QueryError::Format { format, reason: error.to_string() },
+        None => QueryError::Format { format, reason: reason(error) },
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::workers::admission::Admission;
 use crate::workers::process::Process;
@@ -96,9 +96,10 @@ impl Workers {
         client: &str,
     ) -> Result<Spool, QueryError> {
         let limit = query.limits.timeout;
+        let deadline = Instant::now() + limit;
         let _place = self.admission.admit(client, limit).await?;
         let mut process = self.process()?;
-        let answer = timeout(limit, process.answer(history, query)).await;
+        let answer = timeout_at(deadline, process.answer(history, query)).await;
         self.keep(process);
         answer.unwrap_or(Err(QueryError::TimedOut(limit)))
     }
