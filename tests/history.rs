@@ -48,29 +48,31 @@ pub(crate) fn a_capture_becomes_rows() {
 
 /// A condition on a timestamp selects the same rows as one on nanoseconds, and chooses files as well.
 pub(crate) fn a_condition_on_a_timestamp_chooses_files() {
-    let directory = run(&capture::intel5300());
-    let times = "SELECT arrow_cast(min(captured_at), 'Utf8') AS first, \
-                 arrow_cast(max(captured_at), 'Utf8') AS last, count(*) AS n FROM presence";
-    let times = query(directory.path(), times)[0].clone();
-    let (first, last) = (times["first"].as_str().expect("text"), times["last"].as_str());
-    let last = last.expect("text");
+    let directory = tempfile::tempdir().expect("room");
+    let scene = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/scenes/flat.toml");
+    let pipeline = format!(
+        "name = \"truth\"\n\
+         sources.room = {{ type = \"simulate\", scene = \"{}\", duration = \"10s\", starts_at_s = 1800000000 }}\n\
+         sinks.history = {{ type = \"delta\", inputs = [\"room.truth\"], path = \"history\" }}\n",
+        scene.display()
+    );
+    fs::write(directory.path().join("truth.toml"), pipeline).expect("room");
+    process::succeed(directory.path(), &["run", "truth.toml"]);
     let count = |condition: &str| {
-        let sql = format!("SELECT count(*) AS n FROM presence WHERE {condition}");
+        let sql = format!("SELECT count(*) AS n FROM poses WHERE {condition}");
         query(directory.path(), &sql)[0]["n"].as_u64().expect("a number")
     };
-    let all = times["n"].as_u64().expect("a number");
-    assert_eq!(count(&format!("captured_at BETWEEN '{first}' AND '{last}'")), all);
-    assert_eq!(count(&format!("captured_at > '{last}'")), 0);
-    assert_eq!(count(&format!("captured_at < '{first}' OR captured_at = '{first}'")), 1);
-    for (table, condition) in [
-        ("presence", "captured_at > '2100-01-01T00:00:00Z'"),
-        ("persons", "captured_at >= now() - INTERVAL '1 hour'"),
-    ] {
-        let sql = format!("EXPLAIN SELECT * FROM {table} WHERE {condition}");
-        let plan = process::succeed(directory.path(), &["sql", "--format", "csv", &sql]);
-        let is_chosen =
-            plan.contains("predicate=captured_at_ns") || !plan.contains("DataSourceExec");
-        assert!(is_chosen, "{table}: {plan}");
+    let half = "captured_at >= '2027-01-15T08:00:05Z' AND captured_at < '2027-01-15T08:00:10Z'";
+    let in_ns = "captured_at_ns >= 1800000005000000000 AND captured_at_ns < 1800000010000000000";
+    assert!(count("true") > count(half) && count(half) > 0);
+    assert_eq!(count(half), count(in_ns));
+    assert_eq!(count("captured_at > '2028-01-01T00:00:00Z' OR captured_at IS NULL"), 0);
+    for table in ["poses", "persons"] {
+        for condition in [half, "captured_at >= now() - INTERVAL '1 hour'"] {
+            let sql = format!("EXPLAIN SELECT * FROM {table} WHERE {condition}");
+            let plan = process::succeed(directory.path(), &["sql", "--format", "csv", &sql]);
+            assert!(plan.contains("predicate=captured_at_ns"), "{table}: {plan}");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -12,8 +12,15 @@ use axum::http::request::Parts;
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
 impl fmt::Display for ClientAddress {
+    /// Writes the network of 64 bits for IPv6: a host there has as many addresses as it wants.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
+        match self.0 {
+            IpAddr::V4(address) => address.fmt(formatter),
+            IpAddr::V6(address) => {
+                let network = Ipv6Addr::from_bits(address.to_bits() >> 64 << 64);
+                write!(formatter, "{network}/64")
+            }
+        }
     }
 }
 

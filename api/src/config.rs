@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use engine::{Configuration, ConfigurationError, ZoneConfig};
 use schemas::Tick;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::error::{Problem, RequestError};
-use crate::parameters::{JsonBody, NoBody, Parameters};
+use crate::parameters::{JsonBody, NoBody, Parameters, Segment};
 
 /// A zone on the site plan.
 #[derive(Debug, Serialize, ToSchema)]
@@ -110,7 +110,7 @@ pub(crate) async fn zones(State(app): State<App>) -> Result<Json<Vec<Zone>>, Req
 )]
 pub(crate) async fn set_zone(
     State(app): State<App>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     Parameters(owner): Parameters<Owner>,
     JsonBody(shape): JsonBody<Shape>,
 ) -> Result<Json<Kept>, RequestError> {
@@ -133,7 +133,7 @@ pub(crate) async fn set_zone(
 )]
 pub(crate) async fn remove_zone(
     State(app): State<App>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     Parameters(owner): Parameters<Owner>,
 ) -> Result<Json<Kept>, RequestError> {
     change(&app, owner, name, None).await

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::error::RequestError;
+use crate::time::Span;
 
 /// The keys of the last item of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,17 +39,21 @@ impl Cursor {
         decode().ok_or_else(|| RequestError::BadRequest(unknown.to_owned()))
     }
 
-    /// Returns the `Link` header that leads to the next page: the path and query of this one, with the cursor.
+    /// Returns the `Link` header that leads to the next page: the path and query of this one, with the cursor and
+    /// the span.
     ///
     /// Source: RFC 8288.
-    pub(crate) fn link(&self, path_and_query: &str) -> Option<HeaderValue> {
+    pub(crate) fn link(&self, path_and_query: &str, span: Option<Span>) -> Option<HeaderValue> {
         let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+        let span = span.map(Span::query);
+        let replaced = ["cursor", "skip", "start_time", "end_time"];
+        let replaced = &replaced[..if span.is_some() { 4 } else { 2 }];
         let others = query.split('&').filter(|parameter| {
             let name = parameter.split('=').next().unwrap_or_default();
-            !name.is_empty() && name != "cursor" && name != "skip"
+            !name.is_empty() && !replaced.contains(&name)
         });
-        let cursor = format!("cursor={}", self.encode());
-        let query: Vec<_> = others.chain([cursor.as_str()]).collect();
+        let others = others.map(str::to_owned).chain(span);
+        let query: Vec<_> = others.chain([format!("cursor={}", self.encode())]).collect();
         HeaderValue::from_str(&format!("<{path}?{}>; rel=\"next\"", query.join("&"))).ok()
     }
 }
@@ -64,9 +69,13 @@ mod tests {
         for text in ["", "x", "!", "MTIz", "YSBi"] {
             assert!(Cursor::decode(text).is_err(), "{text}");
         }
-        let link = cursor.link("/a?limit=2&skip=3&cursor=old").expect("a header");
+        let link = cursor.link("/a?limit=2&skip=3&cursor=old", None).expect("a header");
         let expected = format!("</a?limit=2&cursor={}>; rel=\"next\"", cursor.encode());
         assert_eq!(link, expected);
-        assert_eq!(cursor.link("/a").expect("a header"), expected.replace("limit=2&", ""));
+        assert_eq!(cursor.link("/a", None).expect("a header"), expected.replace("limit=2&", ""));
+        let span = Span { start_ns: 0, end_ns: 1_800_000_000_000_000_001 };
+        let link = cursor.link("/a?start_time=x&limit=2", Some(span)).expect("a header");
+        let times = "start_time=1970-01-01T00:00:00Z&end_time=2027-01-15T08:00:00.000000001Z";
+        assert_eq!(link, expected.replace("limit=2", &format!("limit=2&{times}")));
     }
 }

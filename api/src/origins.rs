@@ -61,12 +61,34 @@ impl Origins {
         }
         for origin in headers.get_all(header::ORIGIN) {
             let origin = origin.to_str().unwrap_or("an origin that is no text");
-            let is_own = of_origin(origin).is_some() && of_origin(origin) == authority;
-            if !is_own && !self.origins.iter().any(|known| known == origin) {
+            if !self.may_ask(origin, authority.as_ref()) {
                 return Err(RequestError::ForeignOrigin(origin.to_owned()));
             }
         }
+        // Requests for pictures and scripts have no origin.
+        let site =
+            headers.get("sec-fetch-site").map_or("none", |site| site.to_str().unwrap_or_default());
+        let is_foreign =
+            !["none", "same-origin"].contains(&site) && !headers.contains_key(header::ORIGIN);
+        let is_page = !API.iter().any(|path| uri.path().starts_with(path));
+        let is_visit =
+            is_page && headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
+        if is_foreign && !is_visit {
+            return Err(RequestError::ForeignOrigin("another site".to_owned()));
+        }
         Ok(())
+    }
+
+    /// True for pages of this server and for origins that the pipeline lists.
+    fn may_ask(&self, origin: &str, own: Option<&Authority>) -> bool {
+        let (scheme, authority) = origin.split_once("://").unwrap_or_default();
+        let port = |authority: &Authority| {
+            authority.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 })
+        };
+        let is_own = own.zip(Authority::try_from(authority).ok()).is_some_and(|(own, origin)| {
+            own.host().eq_ignore_ascii_case(origin.host()) && port(own) == port(&origin)
+        });
+        is_own || self.origins.iter().any(|known| known == origin)
     }
 
     /// Addresses are always known: only a name can be made to lead elsewhere.
@@ -78,6 +100,8 @@ impl Origins {
     }
 }
 
+/// Where the paths of data begin; the others are pages.
+const API: [&str; 3] = ["/api", "/ws", "/metrics"];
 const QUERY_ID: HeaderName = HeaderName::from_static("x-query-id");
 
 /// Refuses requests of pages that may not ask.
@@ -98,13 +122,10 @@ fn authority(headers: &HeaderMap, uri: &Uri) -> Result<Option<Authority>, Reques
         return Ok(Some(authority.clone()));
     }
     let Some(host) = headers.get(header::HOST) else { return Ok(None) };
+    let authority = Authority::try_from(host.as_bytes()).ok();
+    let authority = authority.filter(|authority| !authority.as_str().contains('@'));
     let invalid = || RequestError::BadRequest("the header `host` is invalid".to_owned());
-    Authority::try_from(host.as_bytes()).map(Some).map_err(|_| invalid())
-}
-
-fn of_origin(origin: &str) -> Option<Authority> {
-    let (_, authority) = origin.split_once("://")?;
-    Authority::try_from(authority).ok()
+    authority.map(Some).ok_or_else(invalid)
 }
 
 #[cfg(test)]
@@ -119,6 +140,26 @@ mod tests {
         }
         let checked = origins.check(&headers, &Uri::from_static("/"));
         checked.map_err(|error| error.into_response().status().as_u16())
+    }
+
+    #[test]
+    fn pictures_of_other_sites_are_refused() {
+        let origins = Origins { hosts: None, origins: Vec::new() };
+        for (path, site, mode, is_answered) in [
+            ("/api/v1/sql", "cross-site", "no-cors", false),
+            ("/api/v1/sql", "same-site", "no-cors", false),
+            ("/api/v1/sql", "cross-site", "navigate", false),
+            ("/api/v1/sql", "same-origin", "cors", true),
+            ("/api/v1/sql", "none", "navigate", true),
+            ("/docs", "cross-site", "navigate", true),
+            ("/docs", "cross-site", "no-cors", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("sec-fetch-site", HeaderValue::from_static(site));
+            headers.insert("sec-fetch-mode", HeaderValue::from_static(mode));
+            let checked = origins.check(&headers, &Uri::from_static(path));
+            assert_eq!(checked.is_ok(), is_answered, "{path} {site} {mode}");
+        }
     }
 
     #[test]
@@ -139,6 +180,10 @@ mod tests {
             ("localhost:8080", Some("null"), Err(403)),
             ("localhost:8080", Some("file://"), Err(403)),
             ("a b", None, Err(400)),
+            ("evil@localhost", None, Err(400)),
+            ("localhost:80", Some("http://localhost"), Ok(())),
+            ("localhost", Some("https://localhost:443"), Ok(())),
+            ("localhost:8080", Some("http://localhost"), Err(403)),
         ] {
             assert_eq!(check(&loopback, host, origin), expected, "{host} {origin:?}");
         }

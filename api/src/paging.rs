@@ -5,6 +5,7 @@ use queries::Query;
 
 use crate::cursor::Cursor;
 use crate::error::RequestError;
+use crate::time::Span;
 
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1000;
@@ -53,13 +54,15 @@ impl Page {
     }
 
     /// Returns the `Link` header that leads to the next page, if this one is full.
+    /// Later pages are about the same span as the first one.
     pub(crate) fn next(
         &self,
         n_items: usize,
         last: Option<Cursor>,
         uri: &Uri,
+        span: Option<Span>,
     ) -> Option<HeaderValue> {
         let is_full = n_items == self.limit as usize;
-        last.filter(|_| is_full)?.link(uri.path_and_query()?.as_str())
+        last.filter(|_| is_full)?.link(uri.path_and_query()?.as_str(), span)
     }
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use engine::plain_words;
 use serde::Deserialize;
@@ -42,6 +42,21 @@ impl TryFrom<f32> for Share {
         } else {
             Err("expected a number from 0 to 1")
         }
+    }
+}
+
+/// The variable segment of a path.
+#[derive(Debug)]
+pub(crate) struct Segment(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = RequestError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, RequestError> {
+        let Path(segment) = Path::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| RequestError::BadRequest(rejection.body_text()))?;
+        Ok(Self(segment))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::http::{Method, Uri};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::error::{RequestError, panicked};
 use crate::openapi::complete;
 use crate::origins::Origins;
+use crate::sql::Uncompressed;
 use crate::tap::STREAM_MEDIA_TYPE;
 use crate::{analytics, config, docs, metrics, origins, page, pose, sql, stream, system, tap};
 
@@ -87,7 +88,10 @@ async fn no_such_method(method: Method) -> RequestError {
     RequestError::NoSuchMethod(method)
 }
 
-/// Excludes streams: a compressor would delay their lines.
+/// Excludes streams, whose lines a compressor would delay, and long answers, which would keep it busy.
 fn is_complete() -> impl Predicate {
-    DefaultPredicate::new().and(NotForContentType::const_new(STREAM_MEDIA_TYPE))
+    let is_short = |_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions| {
+        extensions.get::<Uncompressed>().is_none()
+    };
+    DefaultPredicate::new().and(NotForContentType::const_new(STREAM_MEDIA_TYPE)).and(is_short)
 }

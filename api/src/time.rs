@@ -1,6 +1,7 @@
 //! Times of requests and responses.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use schemas::SourceKind;
 
 use crate::app::App;
 use crate::error::RequestError;
@@ -30,6 +31,15 @@ pub(crate) struct SpanParameters {
 pub(crate) struct Span {
     pub(crate) start_ns: i64,
     pub(crate) end_ns: i64,
+}
+
+impl Span {
+    /// Returns the span as the query of a URL.
+    pub(crate) fn query(self) -> String {
+        let time = |ns: i64| Some(DateTime::from_timestamp_nanos(ns));
+        let (start_time, end_time) = (time(self.start_ns), time(self.end_ns));
+        SpanParameters { start_time, end_time }.query()
+    }
 }
 
 impl SpanParameters {
@@ -65,9 +75,15 @@ pub(crate) fn ns(time: DateTime<Utc>) -> Result<i64, RequestError> {
     time.timestamp_nanos_opt().ok_or_else(range)
 }
 
-/// Returns the end of the newest frame of people, or now.
+/// Returns the time now, on the clock of the records: for recordings that of their newest frame, and at least
+/// that for simulations that are ahead.
 fn latest_ns(app: &App) -> i64 {
     let frames = app.shared.hub.latest_poses();
-    let newest = frames.iter().map(|frame| frame.captured_at_ns + 1).max();
-    newest.unwrap_or_else(|| now().timestamp_nanos_opt().unwrap_or(i64::MAX))
+    let newest = frames.iter().max_by_key(|frame| frame.captured_at_ns);
+    let now_ns = now().timestamp_nanos_opt().unwrap_or(i64::MAX);
+    newest.map_or(now_ns, |frame| {
+        let end_ns = frame.captured_at_ns.saturating_add(1);
+        let is_recorded = frame.source_kind == SourceKind::Replay;
+        if is_recorded { end_ns } else { end_ns.max(now_ns) }
+    })
 }

@@ -1,6 +1,6 @@
 -- Where a person was, oldest first, once a second.
 --
--- $person: the person
+-- $site, $person: the person
 -- $start_ns, $end_ns: the span, in nanoseconds since the Unix epoch
 SELECT
     first_value(captured_at_ns ORDER BY captured_at_ns) AS captured_at_ns,
@@ -9,6 +9,6 @@ SELECT
     first_value(zone ORDER BY captured_at_ns) AS zone_id,
     first_value(activity ORDER BY captured_at_ns) AS activity
 FROM persons
-WHERE person = $person AND captured_at_ns >= $start_ns AND captured_at_ns < $end_ns
+WHERE site = $site AND person = $person AND captured_at_ns >= $start_ns AND captured_at_ns < $end_ns
 GROUP BY captured_at_ns / 1000000000
 ORDER BY captured_at_ns

@@ -1,11 +1,12 @@
--- The people of a time span, who was seen last first.
+-- The people of a time span, who was seen last first. Ids of people are unique within a site.
 --
 -- $start_ns, $end_ns: the span, in nanoseconds since the Unix epoch
 -- $person: only this person, or NULL
 -- $zone: only people who were in this zone, or NULL
 -- $min_confidence: only people with at least this mean confidence
--- $before_ns, $after_person: continues after the person who was seen at that time, or NULL
+-- $before_ns, $after: continues after the person (`site/person`) who was seen at that time, or NULL
 SELECT
+    site,
     person AS person_id,
     min(captured_at_ns) AS first_seen_ns,
     max(captured_at_ns) AS last_seen_ns,
@@ -17,10 +18,10 @@ SELECT
 FROM persons
 WHERE captured_at_ns >= $start_ns AND captured_at_ns < $end_ns
     AND ($person IS NULL OR person = $person)
-GROUP BY person
+GROUP BY site, person
 HAVING ($zone IS NULL OR bool_or(zone = $zone))
     AND avg(confidence) >= $min_confidence
     AND ($before_ns IS NULL
         OR max(captured_at_ns) < $before_ns
-        OR max(captured_at_ns) = $before_ns AND person > $after_person)
-ORDER BY last_seen_ns DESC, person_id
+        OR max(captured_at_ns) = $before_ns AND site || '/' || person > $after)
+ORDER BY last_seen_ns DESC, site || '/' || person

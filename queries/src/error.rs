@@ -10,6 +10,8 @@ use strsim::damerau_levenshtein;
 
 use crate::Format;
 
+/// Longest text of a failure.
+const MAX_CHARACTERS: usize = 1000;
 /// The largest edit distance of a name that is suggested.
 const MAX_DISTANCE: usize = 3;
 
@@ -77,7 +79,7 @@ pub enum QueryError {
     Canceled,
     /// Too many queries run or wait.
     #[error(
-        "too many queries at once: each client may have 2 and all clients 8, and others wait; wait for the end of one, or cancel one"
+        "too many queries at once: a client may have 2 that run and 4 that wait, and all clients 8 and 16; wait for the end of one, or cancel one"
     )]
     Busy,
     /// Another query that runs has the id.
@@ -89,6 +91,28 @@ pub enum QueryError {
     /// No process for queries could be started, or it does not follow the protocol.
     #[error("no process answers queries: {0}")]
     NoWorker(String),
+}
+
+impl QueryError {
+    /// Cuts long texts, such as values that the query made.
+    #[must_use]
+    pub(crate) fn shortened(self) -> Self {
+        match self {
+            Self::Refused(reason) => Self::Refused(short(reason)),
+            Self::Failed(reason) => Self::Failed(short(reason)),
+            Self::NoSuchTable { name, tables } => Self::NoSuchTable { name: short(name), tables },
+            Self::Format { format, reason } => Self::Format { format, reason: short(reason) },
+            other => other,
+        }
+    }
+}
+
+fn short(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_CHARACTERS) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 impl From<DataFusionError> for QueryError {

@@ -114,16 +114,16 @@ mod tests {
             ("zone", Value::Null),
             ("min_confidence", 0.0.into()),
             ("before_ns", Value::Null),
-            ("after_person", Value::Null),
+            ("after", Value::Null),
         ];
         let [p1, p2] = [
             json!({
-                "person_id": "p1", "first_seen_ns": START_NS, "last_seen_ns": START_NS + 2_500_000_000,
+                "site": "flat", "person_id": "p1", "first_seen_ns": START_NS, "last_seen_ns": START_NS + 2_500_000_000,
                 "current_zone": "hall", "average_confidence": 0.75,
                 "detected_activities": ["standing", "walking"], "n_frames": 6,
             }),
             json!({
-                "person_id": "p2", "first_seen_ns": START_NS + SECOND_NS,
+                "site": "flat", "person_id": "p2", "first_seen_ns": START_NS + SECOND_NS,
                 "last_seen_ns": START_NS + 2_500_000_000, "current_zone": null,
                 "average_confidence": 0.25, "detected_activities": null, "n_frames": 4,
             }),
@@ -134,16 +134,15 @@ mod tests {
         assert_eq!(persons(&[("zone", text("kitchen"))]), json!([p1]));
         assert_eq!(persons(&[("min_confidence", 0.5.into())]), json!([p1]));
         assert_eq!(persons(&[("end_ns", (START_NS + 1).into())])[0]["n_frames"], 1);
-        let after = |person| {
-            [("before_ns", (START_NS + 2_500_000_000).into()), ("after_person", text(person))]
-        };
-        assert_eq!(persons(&after("p1")), json!([p2]));
-        assert_eq!(persons(&after("p2")), json!([]));
+        let after =
+            |person| [("before_ns", (START_NS + 2_500_000_000).into()), ("after", text(person))];
+        assert_eq!(persons(&after("flat/p1")), json!([p2]));
+        assert_eq!(persons(&after("flat/p2")), json!([]));
     }
 
     #[test]
     fn a_path_has_a_point_a_second() {
-        let path = answer(PATH_OF_PERSON, &[("person", text("p1"))], &[]);
+        let path = answer(PATH_OF_PERSON, &[("site", text("flat")), ("person", text("p1"))], &[]);
         let point = |second: i64, x_m: f64, zone: &str, activity: &str| {
             json!({
                 "captured_at_ns": START_NS + second * SECOND_NS, "x_m": x_m, "y_m": 1.25,

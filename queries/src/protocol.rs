@@ -10,8 +10,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::{Query, QueryError};
 
-/// Longest message. Both sides keep far below it.
-const MAX_BYTES: usize = 1 << 30;
+/// Longest message of the server; it keeps far below it.
+const MAX_REQUEST_BYTES: usize = 1 << 30;
+/// Longest message of a query process, which may send anything.
+const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
 /// From the server to a query process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,8 +46,9 @@ pub(crate) enum Response {
     Rows { table: String, after: Option<Tick> },
     /// Some bytes of the answer.
     Part(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// The end of the answer, or why there is none.
-    End(Result<(), QueryError>),
+    /// The end of the answer, or why there is none. The process can take the next query if nothing of this one
+    /// runs on.
+    End { result: Result<(), QueryError>, is_idle: bool },
 }
 
 /// Returns a message behind its length.
@@ -67,31 +70,29 @@ pub(crate) fn write(output: &mut impl Write, message: &impl Serialize) -> io::Re
 }
 
 /// Reads the next message; none at the end of the input.
-pub(crate) fn read<T: DeserializeOwned>(input: &mut impl Read) -> io::Result<Option<T>> {
+pub(crate) fn read(input: &mut impl Read) -> io::Result<Option<Request>> {
     let mut length = [0; 4];
     match input.read_exact(&mut length) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
         read => read?,
     }
-    let mut message = vec![0; checked(length)?];
+    let mut message = vec![0; checked(length, MAX_REQUEST_BYTES)?];
     input.read_exact(&mut message)?;
     decode(&message).map(Some)
 }
 
 /// Reads the next message. The end of the input is an error.
-pub(crate) async fn receive<T: DeserializeOwned>(
-    input: &mut (impl AsyncRead + Unpin),
-) -> io::Result<T> {
+pub(crate) async fn receive(input: &mut (impl AsyncRead + Unpin)) -> io::Result<Response> {
     let mut length = [0; 4];
     input.read_exact(&mut length).await?;
-    let mut message = vec![0; checked(length)?];
+    let mut message = vec![0; checked(length, MAX_RESPONSE_BYTES)?];
     input.read_exact(&mut message).await?;
     decode(&message)
 }
 
-fn checked(length: [u8; 4]) -> io::Result<usize> {
+fn checked(length: [u8; 4], limit: usize) -> io::Result<usize> {
     let n_bytes = u32::from_le_bytes(length) as usize;
-    if n_bytes > MAX_BYTES {
+    if n_bytes > limit {
         return Err(io::Error::new(ErrorKind::InvalidData, "a message is too long"));
     }
     Ok(n_bytes)
@@ -105,23 +106,28 @@ fn decode<T: DeserializeOwned>(message: &[u8]) -> io::Result<T> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_message_is_read_as_it_was_written() {
+    #[tokio::test]
+    async fn a_message_is_read_as_it_was_written() {
         let mut pipe = Vec::new();
         write(&mut pipe, &Response::Part(vec![1, 2, 3])).expect("room");
-        write(&mut pipe, &Response::End(Err(QueryError::Busy))).expect("room");
+        write(&mut pipe, &Response::End { result: Err(QueryError::Busy), is_idle: true })
+            .expect("room");
         let mut input = pipe.as_slice();
-        assert!(matches!(read(&mut input), Ok(Some(Response::Part(part))) if part == [1, 2, 3]));
-        assert!(matches!(read(&mut input), Ok(Some(Response::End(Err(QueryError::Busy))))));
-        assert!(matches!(read::<Response>(&mut input), Ok(None)));
+        assert!(matches!(receive(&mut input).await, Ok(Response::Part(part)) if part == [1, 2, 3]));
+        let end = receive(&mut input).await;
+        assert!(matches!(end, Ok(Response::End { result: Err(QueryError::Busy), is_idle: true })));
+        let pipe = frame(&Request::Rows(Vec::new())).expect("room");
+        let mut input = pipe.as_slice();
+        assert!(matches!(read(&mut input), Ok(Some(Request::Rows(rows))) if rows.is_empty()));
+        assert!(matches!(read(&mut input), Ok(None)));
     }
 
-    #[test]
-    fn half_a_message_and_nonsense_are_errors() {
+    #[tokio::test]
+    async fn half_a_message_and_nonsense_are_errors() {
+        let kind = async |mut input: &[u8]| receive(&mut input).await.map_err(|it| it.kind()).err();
         let whole = frame(&Response::Part(vec![7; 100])).expect("room");
-        let half = read::<Response>(&mut &whole[..50]);
-        assert_eq!(half.map_err(|error| error.kind()).err(), Some(ErrorKind::UnexpectedEof));
-        let nonsense = read::<Response>(&mut [255; 64].as_slice());
-        assert_eq!(nonsense.map_err(|error| error.kind()).err(), Some(ErrorKind::InvalidData));
+        assert_eq!(kind(&whole[..50]).await, Some(ErrorKind::UnexpectedEof));
+        assert_eq!(kind(&[255; 64]).await, Some(ErrorKind::InvalidData));
+        assert_eq!(kind(&[1, 0, 0, 0, 99]).await, Some(ErrorKind::InvalidData));
     }
 }

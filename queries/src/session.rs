@@ -23,6 +23,8 @@ use crate::{History, Query, QueryError};
 
 /// Memory limit of the operators of one query.
 const MEMORY_BYTES: usize = 256 * 1024 * 1024;
+/// Limit of what the operators of one query write to temporary files.
+const SPILLED_BYTES: u64 = 1024 * 1024 * 1024;
 /// Stack size of the query threads: planning recurses.
 pub(crate) const STACK_BYTES: usize = 64 * 1024 * 1024;
 /// The names of the catalog and of the schema of the tables.
@@ -55,6 +57,7 @@ impl Session {
             .with_target_partitions(THREADS);
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(MEMORY_BYTES)))
+            .with_max_temp_directory_size(SPILLED_BYTES)
             .build_arc()?;
         let context = SessionContext::new_with_config_rt(config, runtime);
         let tables = || {

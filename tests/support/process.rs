@@ -131,6 +131,17 @@ impl Server {
         Self::start_silent(directory, arguments).listening()
     }
 
+    /// Starts the program with an environment variable, and waits until it listens.
+    pub(crate) fn start_with(
+        directory: &Path,
+        arguments: &[&str],
+        (name, value): (&str, &str),
+    ) -> Self {
+        let mut command = command(directory, arguments);
+        command.env(name, value);
+        Self::spawn(command).listening()
+    }
+
     /// Starts the program with a limit of descriptors for files and sockets, and waits until it listens.
     pub(crate) fn start_limited(
         directory: &Path,

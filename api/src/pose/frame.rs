@@ -24,7 +24,7 @@ pub(crate) struct PeopleFrame {
     /// The observed place.
     site: String,
     /// The component that produced the frame.
-    pub(super) source: String,
+    source: String,
     /// Capture time in nanoseconds since the Unix epoch, or since the start of the device.
     pub(super) captured_at_ns: i64,
     /// The kind of source of the measurements.
@@ -61,6 +61,13 @@ pub(crate) struct PersonInFrame {
     zone: Option<String>,
     /// The position of the person on the site plan, if known.
     position: Option<SitePosition>,
+}
+
+impl PeopleFrame {
+    /// Returns what orders the frames of one time.
+    pub(super) fn key(&self) -> String {
+        format!("{}/{}/{:020}", self.site, self.source, self.frame_id)
+    }
 }
 
 impl From<PoseFrame> for PeopleFrame {

@@ -22,6 +22,9 @@ use crate::pose::zones::check_zone;
 use crate::sql;
 use crate::time::ns;
 
+/// The order of the frames of one time, as [`PeopleFrame::key`].
+const KEY: &str = "concat(site, '/', source, '/', lpad(CAST(frame_id AS VARCHAR), 20, '0'))";
+
 /// Time span and filters of earlier frames.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -72,13 +75,12 @@ pub(crate) async fn history(
     for batch in answer.into_batches().await? {
         frames.extend(from_batch::<PoseFrame>(&batch)?.into_iter().map(PeopleFrame::from));
     }
-    let last =
-        frames.last().map(|frame| Cursor { ns: frame.captured_at_ns, name: frame.source.clone() });
+    let last = frames.last().map(|frame| Cursor { ns: frame.captured_at_ns, name: frame.key() });
     if frames.is_empty() {
         check_zone(&app, query.zone_id.as_deref())?;
     }
     let mut headers = HeaderMap::new();
-    if let Some(link) = page.next(frames.len(), last, &uri) {
+    if let Some(link) = page.next(frames.len(), last, &uri, None) {
         headers.insert(LINK, link);
     }
     for frame in &mut frames {
@@ -113,21 +115,23 @@ fn statement(query: &HistoryQuery, after: Option<&Cursor>) -> Result<Query, Requ
     }
     if !conditions.is_empty() {
         let conditions = conditions.join(" AND ");
-        let people =
-            format!("SELECT captured_at_ns, source FROM persons WHERE {in_span} AND {conditions}");
+        let people = format!(
+            "SELECT captured_at_ns, site, source FROM persons WHERE {in_span} AND {conditions}"
+        );
         sql = format!(
             "SELECT frames.* FROM ({sql}) AS frames LEFT SEMI JOIN ({people}) AS people \
-             ON frames.captured_at_ns = people.captured_at_ns AND frames.source = people.source"
+             ON frames.captured_at_ns = people.captured_at_ns AND frames.site = people.site \
+             AND frames.source = people.source"
         );
     }
     if let Some(Cursor { ns, name }) = after {
         sql = format!(
             "SELECT * FROM ({sql}) AS page WHERE captured_at_ns > $after_ns \
-             OR captured_at_ns = $after_ns AND source > $after_source"
+             OR captured_at_ns = $after_ns AND {KEY} > $after"
         );
         values.push(("after_ns", Value::Integer(*ns)));
-        values.push(("after_source", Value::Text(name.clone())));
+        values.push(("after", Value::Text(name.clone())));
     }
-    let sql = format!("SELECT * FROM ({sql}) AS page ORDER BY captured_at_ns, source");
+    let sql = format!("SELECT * FROM ({sql}) AS page ORDER BY captured_at_ns, {KEY}");
     Ok(Query::new(sql, Format::ArrowStream).with_values(values))
 }

@@ -1,7 +1,7 @@
 //! People, over all frames of a time span.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::LINK;
 use axum::http::{HeaderMap, Uri};
 use chrono::{DateTime, Utc};
@@ -16,7 +16,7 @@ use crate::error::RequestError;
 use crate::links::Links;
 use crate::openapi::QueryProblems;
 use crate::paging::PageParameters;
-use crate::parameters::{Parameters, Share};
+use crate::parameters::{Parameters, Segment, Share};
 use crate::pose::zones::check_zone;
 use crate::sql::rows;
 use crate::time::{Span, SpanParameters, timestamp};
@@ -63,6 +63,8 @@ pub(crate) struct PersonQuery {
 /// A person, over all frames of a time span.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PersonSummary {
+    /// The place. Ids of people are unique there.
+    site: String,
     /// The id, which is stable over the life of a track.
     person_id: String,
     /// The time of the first frame; null if the device's clock counts from its start.
@@ -102,6 +104,7 @@ pub(crate) struct PointOfPath {
 /// A row of the query of people.
 #[derive(Debug, Deserialize)]
 struct PersonRow {
+    site: String,
     person_id: String,
     first_seen_ns: i64,
     last_seen_ns: i64,
@@ -132,6 +135,7 @@ impl PersonSummary {
             history.trim_end_matches('&'),
         );
         Self {
+            site: row.site,
             person_id: row.person_id,
             first_seen: timestamp(row.first_seen_ns),
             last_seen: timestamp(row.last_seen_ns),
@@ -178,15 +182,19 @@ pub(crate) async fn persons(
         check_zone(&app, zone_id.as_deref())?;
     }
     let last = rows.last();
-    let last = last.map(|row| Cursor { ns: row.last_seen_ns, name: row.person_id.clone() });
+    let last = last.map(|row| Cursor {
+        ns: row.last_seen_ns,
+        name: format!("{}/{}", row.site, row.person_id),
+    });
     let mut headers = HeaderMap::new();
-    if let Some(link) = page.next(rows.len(), last, &uri) {
+    if let Some(link) = page.next(rows.len(), last, &uri, Some(span)) {
         headers.insert(LINK, link);
     }
     Ok((headers, Json(rows.into_iter().map(|row| PersonSummary::new(row, parameters)).collect())))
 }
 
-/// Returns a person, with their path if it is asked for.
+/// Returns a person, with their path if it is asked for. Of people with this id at several sites, it is the one
+/// who was seen last.
 #[utoipa::path(
     get,
     path = "/api/v1/pose/persons/{person_id}",
@@ -199,7 +207,7 @@ pub(crate) async fn persons(
 pub(crate) async fn person(
     State(app): State<App>,
     client: ClientAddress,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     Parameters(query): Parameters<PersonQuery>,
 ) -> Result<Json<PersonSummary>, RequestError> {
     let PersonQuery { start_time, end_time, include_history } = query;
@@ -210,7 +218,7 @@ pub(crate) async fn person(
     let unknown = || RequestError::NotFound(format!("no person `{id}` was seen in this time"));
     let mut person = PersonSummary::new(found.into_iter().next().ok_or_else(unknown)?, parameters);
     if include_history {
-        let path: Vec<PointRow> = rows(&app, path(span, &id), client).await?;
+        let path: Vec<PointRow> = rows(&app, path(span, &person.site, &id), client).await?;
         person.movement_history = Some(path.into_iter().map(PointOfPath::from).collect());
     }
     Ok(Json(person))
@@ -223,7 +231,7 @@ fn statement(
     min_confidence: Option<Share>,
     after: Option<Cursor>,
 ) -> Query {
-    let (before_ns, after_person) = after.map(|after| (after.ns, after.name)).unzip();
+    let (before_ns, after) = after.map(|after| (after.ns, after.name)).unzip();
     Query::new(PERSONS_OF_SPAN, Format::Json).with_values([
         ("start_ns", start_ns.into()),
         ("end_ns", end_ns.into()),
@@ -231,11 +239,11 @@ fn statement(
         ("zone", zone.into()),
         ("min_confidence", f64::from(min_confidence.unwrap_or_default().0).into()),
         ("before_ns", before_ns.map_or(Value::Null, Value::Integer)),
-        ("after_person", after_person.into()),
+        ("after", after.into()),
     ])
 }
 
-fn path(Span { start_ns, end_ns }: Span, person: &str) -> Query {
+fn path(Span { start_ns, end_ns }: Span, site: &str, person: &str) -> Query {
     let sql = format!(
         "SELECT * FROM ({PATH_OF_PERSON}) AS path ORDER BY captured_at_ns DESC LIMIT {MAX_POINTS}"
     );
@@ -243,6 +251,7 @@ fn path(Span { start_ns, end_ns }: Span, person: &str) -> Query {
     Query::new(sql, Format::Json).with_values([
         ("start_ns", start_ns.into()),
         ("end_ns", end_ns.into()),
+        ("site", Some(site.to_owned()).into()),
         ("person", Some(person.to_owned()).into()),
     ])
 }

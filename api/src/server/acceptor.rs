@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
-use axum::http::{Version, header};
+use axum::http::{StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::Request;
@@ -163,8 +163,13 @@ async fn respond(
         Ok(body) => Body::from(body),
         Err(error) => return Ok(error.into_response()),
     };
-    parts.extensions.insert(activity);
-    TowerToHyperService::new(router).call(Request::from_parts(parts, body)).await
+    parts.extensions.insert(Arc::clone(&activity));
+    let response = TowerToHyperService::new(router).call(Request::from_parts(parts, body)).await;
+    if response.as_ref().is_ok_and(|response| response.status() == StatusCode::SWITCHING_PROTOCOLS)
+    {
+        activity.change_protocol();
+    }
+    response
 }
 
 /// Receives a body, up to limits of length and time.
@@ -194,7 +199,8 @@ fn check_head(head: &Parts) -> Result<(), RequestError> {
         return Err(RequestError::LongHeader(MAX_HEADER_BYTES));
     }
     let n_hosts = head.headers.get_all(header::HOST).iter().count();
-    if head.version == Version::HTTP_11 && n_hosts != 1 {
+    let needs_host = head.version == Version::HTTP_11;
+    if n_hosts > 1 || needs_host && n_hosts == 0 {
         return Err(RequestError::Hosts(n_hosts));
     }
     Ok(())

@@ -4,6 +4,7 @@
 //! it waits for the client. One time limit covers a client that sends nothing, sends half of a header or half
 //! of a preface, does not read, or has finished and stays connected.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -16,6 +17,8 @@ use crate::server::timeouts::Timeouts;
 pub(crate) struct Activity {
     state: Mutex<State>,
     eviction: Notify,
+    /// True once the connection is no longer one of HTTP, but of a WebSocket.
+    has_changed_protocol: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -45,7 +48,18 @@ impl Activity {
     pub(crate) fn new() -> Self {
         let (started, blocked, n_receiving, n_working) = (false, false, 0, 0);
         let state = State { started, blocked, n_receiving, n_working, since: Instant::now() };
-        Self { state: Mutex::new(state), eviction: Notify::new() }
+        let has_changed_protocol = AtomicBool::new(false);
+        Self { state: Mutex::new(state), eviction: Notify::new(), has_changed_protocol }
+    }
+
+    /// Records that the connection changes to another protocol.
+    pub(crate) fn change_protocol(&self) {
+        self.has_changed_protocol.store(true, Ordering::Relaxed);
+    }
+
+    /// True once the connection has changed to another protocol.
+    pub(crate) fn has_changed_protocol(&self) -> bool {
+        self.has_changed_protocol.load(Ordering::Relaxed)
     }
 
     /// Records that the body of a request is being received, as long as the guard lives.

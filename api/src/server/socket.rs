@@ -48,16 +48,24 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let n_before = buffer.filled().len();
+        let (n_before, has_changed) = (buffer.filled().len(), self.activity.has_changed_protocol());
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         let Some(framing) = &mut self.framing else {
             // The rest is nobody's request.
             buffer.set_filled(n_before);
             return read;
         };
+        if has_changed {
+            framing.change_protocol();
+        }
+        let was_in_body = framing.is_in_body();
         if framing.check(&buffer.filled()[n_before..]).is_err() {
             self.framing = None;
             buffer.set_filled(n_before);
+            if was_in_body {
+                // The end of the body came with what is refused, so the body stays incomplete.
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
             buffer.put_slice(&INVALID[..INVALID.len().min(buffer.remaining())]);
         }
         read

@@ -5,8 +5,9 @@ mod values;
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use queries::{History, Query, QueryError, Spool};
@@ -18,11 +19,17 @@ use crate::app::App;
 use crate::client::ClientAddress;
 use crate::error::{Problem, RequestError};
 use crate::openapi::QueryProblems;
-use crate::parameters::{JsonBody, Parameters};
+use crate::parameters::{JsonBody, Parameters, Segment};
 use crate::sql::request::{Asked, InfluxQuery, InfluxUrl, SqlQuery, SqlUrl};
+
+/// Marks responses that are sent as they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Uncompressed;
 
 /// The header with the id of a query.
 const QUERY_ID: HeaderName = HeaderName::from_static("x-query-id");
+/// Longest answer that is compressed: the server has few threads for that.
+const MAX_COMPRESSED_BYTES: u64 = 1 << 20;
 /// Longest id of a query.
 const MAX_ID_BYTES: usize = 64;
 
@@ -123,7 +130,7 @@ pub(crate) async fn influx_query_of_url(
 pub(crate) async fn cancel(
     State(app): State<App>,
     client: ClientAddress,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<StatusCode, RequestError> {
     if app.workers.cancel(&id, &client.to_string()) {
         Ok(StatusCode::NO_CONTENT)
@@ -179,7 +186,11 @@ pub(crate) async fn body(answer: Spool, media_type: &'static str) -> Response {
         (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
         (header::CONTENT_LENGTH, HeaderValue::from(answer.len())),
     ];
+    let is_long = answer.len() > MAX_COMPRESSED_BYTES;
     match answer.into_stream().await {
+        Ok(parts) if is_long => {
+            (headers, Extension(Uncompressed), Body::from_stream(parts)).into_response()
+        }
         Ok(parts) => (headers, Body::from_stream(parts)).into_response(),
         Err(_) => RequestError::from(QueryError::NoRoom).into_response(),
     }

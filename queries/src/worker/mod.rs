@@ -10,6 +10,7 @@ mod pipe_tail;
 
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arrow::error::ArrowError;
 
@@ -23,6 +24,9 @@ use crate::{Format, History, LiveTail, QueryError};
 
 pub(crate) use crate::worker::confinement::MEMORY_BYTES;
 
+/// Milliseconds in which the tasks of a query end after it.
+const GRACE_MS: u32 = 20;
+
 /// Runs the queries that arrive at the standard input, until its end. `server` is the process that sends them.
 ///
 /// # Errors
@@ -35,10 +39,23 @@ pub fn run_worker(server: u32) -> io::Result<()> {
         let Request::Query(job) = request else { return Err(unexpected()) };
         let job_server = server.clone();
         let ended = RUNTIME.block_on(RUNTIME.spawn(async move { run(&job_server, job).await }));
-        let ended = ended.map_err(|error| QueryError::Failed(error.to_string())).flatten();
-        server.send(&Response::End(ended))?;
+        let result = ended.map_err(|error| QueryError::Failed(error.to_string())).flatten();
+        let result = result.map_err(QueryError::shortened);
+        server.send(&Response::End { result, is_idle: becomes_idle() })?;
     }
     Ok(())
+}
+
+/// Waits a moment for the tasks of a query, which end after it. Some never yield.
+fn becomes_idle() -> bool {
+    let is_idle = || RUNTIME.metrics().num_alive_tasks() == 0;
+    (0..GRACE_MS).any(|_| {
+        let is_idle = is_idle();
+        if !is_idle {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        is_idle
+    })
 }
 
 /// Runs a query, and sends the answer.

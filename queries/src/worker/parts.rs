@@ -39,6 +39,7 @@ impl Parts {
 impl Write for Parts {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.lock();
+        let bytes = &bytes[..bytes.len().min(PART_BYTES)];
         if state.n_sent + (state.part.len() + bytes.len()) as u64 > state.max_bytes {
             return Err(io::Error::other(QueryError::TooManyBytes(state.max_bytes)));
         }

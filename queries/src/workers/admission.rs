@@ -16,23 +16,38 @@ const MAX_OF_CLIENT: usize = 2;
 const MAX_RUNNING: usize = 8;
 /// Queries that wait.
 const MAX_WAITING: usize = 16;
+/// Queries of one client that wait.
+const MAX_WAITING_OF_CLIENT: usize = 4;
 
 /// Admits queries.
 #[derive(Debug)]
 pub(super) struct Admission {
     running: Arc<Semaphore>,
     /// The clients whose queries run or wait.
-    clients: Mutex<HashMap<String, Arc<Semaphore>>>,
+    clients: Mutex<HashMap<String, Client>>,
     n_waiting: AtomicUsize,
+}
+
+/// The queries of one client.
+#[derive(Debug)]
+struct Client {
+    /// Those that run or wait.
+    n_queries: usize,
+    running: Arc<Semaphore>,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self { n_queries: 0, running: Arc::new(Semaphore::new(MAX_OF_CLIENT)) }
+    }
 }
 
 /// The right to run one query.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
-    admission: &'a Admission,
-    client: &'a str,
-    /// Of the client and of all; none while it waits.
-    permits: Option<[OwnedSemaphorePermit; 2]>,
+    /// Of the client and of all.
+    _permits: [OwnedSemaphorePermit; 2],
+    _entry: Entry<'a>,
 }
 
 impl Admission {
@@ -57,42 +72,60 @@ impl Admission {
         client: &'a str,
         limit: Duration,
     ) -> Result<Place<'a>, QueryError> {
-        let of_client = Arc::clone(
-            self.clients()
-                .entry(client.to_owned())
-                .or_insert_with(|| Arc::new(Semaphore::new(MAX_OF_CLIENT))),
-        );
-        let mut place = Place { admission: self, client, permits: None };
+        let (entry, of_client) = Entry::new(&self.clients, client)?;
         if let Ok(of_client) = Arc::clone(&of_client).try_acquire_owned()
             && let Ok(of_all) = Arc::clone(&self.running).try_acquire_owned()
         {
-            place.permits = Some([of_client, of_all]);
-            return Ok(place);
+            return Ok(Place { _permits: [of_client, of_all], _entry: entry });
         }
-        let waiting = Waiting::start(&self.n_waiting)?;
+        let _waiting = Waiting::start(&self.n_waiting)?;
         let permits = async {
             let of_client = of_client.acquire_owned().await.ok()?;
             Some([of_client, Arc::clone(&self.running).acquire_owned().await.ok()?])
         };
-        place.permits = timeout(limit, permits).await.map_err(|_| QueryError::Busy)?;
-        drop(waiting);
-        Ok(place)
-    }
-
-    fn clients(&self) -> MutexGuard<'_, HashMap<String, Arc<Semaphore>>> {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+        let permits = timeout(limit, permits).await.ok().flatten().ok_or(QueryError::Busy)?;
+        Ok(Place { _permits: permits, _entry: entry })
     }
 }
 
-impl Drop for Place<'_> {
+/// A query in the table of its client.
+#[derive(Debug)]
+struct Entry<'a> {
+    clients: &'a Mutex<HashMap<String, Client>>,
+    name: &'a str,
+}
+
+impl<'a> Entry<'a> {
+    /// Also returns the places of the client.
+    fn new(
+        clients: &'a Mutex<HashMap<String, Client>>,
+        name: &'a str,
+    ) -> Result<(Self, Arc<Semaphore>), QueryError> {
+        let mut table = lock(clients);
+        let client = table.entry(name.to_owned()).or_default();
+        if client.n_queries == MAX_OF_CLIENT + MAX_WAITING_OF_CLIENT {
+            return Err(QueryError::Busy);
+        }
+        client.n_queries += 1;
+        let running = Arc::clone(&client.running);
+        drop(table);
+        Ok((Self { clients, name }, running))
+    }
+}
+
+impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        let mut clients = self.admission.clients();
-        self.permits = None;
-        // The table and nobody else.
-        if clients.get(self.client).is_some_and(|it| Arc::strong_count(it) == 1) {
-            clients.remove(self.client);
+        let mut clients = lock(self.clients);
+        let Some(client) = clients.get_mut(self.name) else { return };
+        client.n_queries -= 1;
+        if client.n_queries == 0 {
+            clients.remove(self.name);
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A query that waits.
@@ -114,6 +147,8 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
 
     const SOON: Duration = Duration::from_millis(20);
@@ -135,7 +170,7 @@ mod tests {
         places.push(admission.admit("e", SOON).await.expect("a place"));
         places.clear();
         assert_eq!(admission.counts(), (0, 0));
-        assert!(admission.clients().is_empty(), "clients are forgotten");
+        assert!(lock(&admission.clients).is_empty(), "clients are forgotten");
     }
 
     #[tokio::test]
@@ -151,21 +186,28 @@ mod tests {
     #[tokio::test]
     async fn the_queue_has_a_limit() {
         let admission = Admission::new();
-        let first = [admission.admit("a", SOON).await, admission.admit("a", SOON).await];
-        let waiting = (0..MAX_WAITING).map(|_| admission.admit("a", LATER));
-        let waiting = futures::future::join_all(waiting);
-        let refused = async {
-            while admission.counts().1 < MAX_WAITING {
-                tokio::task::yield_now().await;
+        let clients = ["a", "b", "c", "d", "e"];
+        let mut admitted: Vec<_> = clients
+            .iter()
+            .flat_map(|client| [client; MAX_OF_CLIENT + MAX_WAITING_OF_CLIENT])
+            .map(|client| Box::pin(admission.admit(client, LATER)))
+            .collect();
+        let (mut places, mut n_refused) = (Vec::new(), 0);
+        for admitted in &mut admitted {
+            match futures::poll!(admitted) {
+                Poll::Ready(Ok(place)) => places.push(place),
+                Poll::Ready(Err(error)) => {
+                    assert_eq!(error, QueryError::Busy);
+                    n_refused += 1;
+                }
+                Poll::Pending => {}
             }
-            let refused = admission.admit("a", LATER).await.err();
-            drop(first);
-            refused
-        };
-        let drained = async { waiting.await.into_iter().map(drop).count() };
-        // Each place is kept until all have one, so only two of those that wait get one.
-        let (refused, drained) = tokio::join!(refused, timeout(SOON, drained));
-        assert_eq!(refused, Some(QueryError::Busy));
-        assert!(drained.is_err());
+        }
+        assert_eq!(admission.counts(), (MAX_RUNNING, MAX_WAITING));
+        assert_eq!(n_refused, admitted.len() - MAX_RUNNING - MAX_WAITING);
+        assert_eq!(admission.admit("a", LATER).await.err(), Some(QueryError::Busy));
+        drop((admitted, places));
+        assert_eq!(admission.counts(), (0, 0));
+        assert!(lock(&admission.clients).is_empty(), "clients are forgotten");
     }
 }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::workers::admission::Admission;
 use crate::workers::process::Process;
+use crate::workers::spool::Unread;
 use crate::{History, Query, QueryError};
 
 pub use crate::workers::spool::Spool;
@@ -33,6 +34,8 @@ pub struct Workers {
     idle: Mutex<Vec<Process>>,
     /// The queries that wait or run, by id.
     queries: Mutex<HashMap<String, Running>>,
+    /// The answers that wait to be read.
+    unread: Arc<Unread>,
 }
 
 /// A query that waits or runs.
@@ -51,8 +54,8 @@ impl Default for Workers {
 impl Workers {
     /// Creates workers that are processes of a program; by default of this one.
     pub fn of(program: PathBuf) -> Self {
-        let (admission, idle, queries) = (Admission::new(), Mutex::default(), Mutex::default());
-        Self { program, admission, idle, queries }
+        let (idle, queries, unread) = Default::default();
+        Self { program, admission: Admission::new(), idle, queries, unread }
     }
 
     /// Answers a query of a client, under an id. Dropping the future ends the query.
@@ -99,7 +102,8 @@ impl Workers {
         let deadline = Instant::now() + limit;
         let _place = self.admission.admit(client, limit).await?;
         let mut process = self.process()?;
-        let answer = timeout_at(deadline, process.answer(history, query)).await;
+        let spool = Spool::new(Arc::clone(&self.unread));
+        let answer = timeout_at(deadline, process.answer(history, query, spool)).await;
         self.keep(process);
         answer.unwrap_or(Err(QueryError::TimedOut(limit)))
     }

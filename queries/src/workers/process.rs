@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
+use tempfile::TempDir;
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
@@ -22,12 +23,16 @@ pub(super) struct Process {
     output: BufReader<ChildStdout>,
     /// True while it waits for a query.
     is_idle: bool,
+    /// The temporary files of its queries. A process that is killed leaves them.
+    _files: TempDir,
 }
 
 impl Process {
     /// Starts a process of `program`.
     pub(super) fn start(program: &Path) -> io::Result<Self> {
+        let files = tempfile::Builder::new().prefix("fresnel-sql-").tempdir()?;
         let mut child = Command::new(program)
+            .env("TMPDIR", files.path())
             .args(["sql-worker", &std::process::id().to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -38,7 +43,8 @@ impl Process {
             .spawn()?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let (input, output) = pipes.ok_or_else(|| io::Error::other("the process has no pipes"))?;
-        Ok(Self { child, input, output: BufReader::new(output), is_idle: true })
+        let output = BufReader::new(output);
+        Ok(Self { child, input, output, is_idle: true, _files: files })
     }
 
     /// True if it runs, and waits for a query.
@@ -51,18 +57,19 @@ impl Process {
         &mut self,
         history: &Arc<History>,
         query: Query,
+        spool: Spool,
     ) -> Result<Spool, QueryError> {
         self.is_idle = false;
-        match self.exchange(history, query).await {
-            Ok(answer) => {
-                self.is_idle = true;
+        match self.exchange(history, query, spool).await {
+            Ok((answer, is_idle)) => {
+                self.is_idle = is_idle;
                 answer
             }
             Err(error) => Err(self.why_it_ended(&error).await),
         }
     }
 
-    /// Exchanges messages until the end of the answer.
+    /// Exchanges messages until the end of the answer. Also returns whether the process can take the next query.
     ///
     /// # Errors
     ///
@@ -71,14 +78,15 @@ impl Process {
         &mut self,
         history: &Arc<History>,
         query: Query,
-    ) -> io::Result<Result<Spool, QueryError>> {
+        mut spool: Spool,
+    ) -> io::Result<(Result<Spool, QueryError>, bool)> {
         let tail = history.tail().map(|tail| {
             let (writer, tables) = (tail.writer().to_owned(), tail.tables());
             TailOutline { writer, tables }
         });
         let job = Job { query, folder: history.folder().to_owned(), tail };
         self.send(&Request::Query(job)).await?;
-        let (mut spool, mut failure) = (Spool::default(), None);
+        let mut failure = None;
         loop {
             match receive(&mut self.output).await? {
                 Response::Rows { table, after } => {
@@ -91,9 +99,9 @@ impl Process {
                         failure = spool.push(part).await.err();
                     }
                 }
-                Response::End(Err(error)) => return Ok(Err(error)),
-                Response::End(Ok(())) => {
-                    return Ok(failure.map_or(Ok(spool), |_| Err(QueryError::NoRoom)));
+                Response::End { result, is_idle } => {
+                    let kept = failure.map_or(Ok(spool), |_| Err(QueryError::NoRoom));
+                    return Ok((result.and(kept), is_idle));
                 }
             }
         }
