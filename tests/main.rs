@@ -202,6 +202,7 @@ fn main() {
         trial!(poison::an_unknown_schema_is_an_error),
         trial!(serial::lines_become_frames),
         trial!(streams::devices_connect_and_send),
+        trial!(streams::a_source_that_drops_everything_is_reported),
         trial!(streams::a_file_is_followed),
         trial!(streams::a_capture_is_sent_on),
         trial!(streams::an_interface_is_heard, needs streams::may_listen()),

@@ -6,6 +6,8 @@ use std::io::Write as _;
 use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::support::{capture, lines, pcap, port, process};
 
 const PIPELINE: &str = r#"
@@ -90,6 +92,33 @@ pub(crate) fn devices_connect_and_send() {
     assert_eq!(server.terminate().0, Some(0));
     let batches = lines::records(&directory.path().join("out.jsonl"));
     assert!(batches.iter().all(|batch| batch["link"]["receiver"] == "127.0.0.1"));
+}
+
+/// A device whose lines mean nothing to its source does not go unnoticed.
+pub(crate) fn a_source_that_drops_everything_is_reported() {
+    let address = format!("127.0.0.1:{}", port::free());
+    let directory = directory(&format!("{{ tcp = \"{address}\" }}"));
+    let pipeline = PIPELINE.replace("TRANSPORT", &format!("{{ tcp = \"{address}\" }}"));
+    let pipeline = pipeline.replace("intel5300", "esp32");
+    fs::write(directory.path().join("lab.toml"), pipeline).expect("room");
+    let mut server = process::Server::start(directory.path(), &ARGUMENTS);
+    let health = |server: &process::Server| -> Value {
+        serde_json::from_str(&server.get("/api/v1/system/health").1).expect("JSON")
+    };
+    assert_eq!(health(&server)["status"], "healthy");
+    let mut device = TcpStream::connect(&address).expect("it listens");
+    let server_address = server.address.clone();
+    server.wait_until(|| {
+        device.write_all(b"E (1234) wifi: no CSI here\nCSI_DATA,1,2\n").expect("it reads");
+        let health = ureq::get(format!("http://{server_address}/api/v1/system/health")).call();
+        let health = health.expect("it answers").into_body().read_to_string().expect("text");
+        health.contains("\"dropping\"")
+    });
+    let health = health(&server);
+    assert_eq!(health["status"], "degraded", "{health}");
+    let laptop = &health["components"]["laptop"];
+    assert!(laptop["error"].as_str().is_some_and(|error| error.contains("records were dropped")));
+    assert!(laptop["since"].is_string(), "{health}");
 }
 
 pub(crate) fn a_file_is_followed() {

@@ -501,8 +501,11 @@ pub(crate) fn a_journal_has_one_writer() {
     write_pipeline(path, &format!("{{ udp = \"{}\" }}", other.address));
     let said = process::fail(path, &["record", "hall.toml", "boards", "kept"], 1);
     assert!(said.contains("writes to it"), "{said}");
-    board.send(5);
-    server.wait_until(|| journal_of(&path.join("kept")) > 0);
+    // Datagrams are lost until the recording listens.
+    server.wait_until(|| {
+        board.send(5);
+        journal_of(&path.join("kept")) > 0
+    });
     assert_eq!(server.terminate().0, Some(0));
 }
 

@@ -7,8 +7,10 @@ use queries::Workers;
 
 use crate::metrics::RequestMetrics;
 use crate::server::ServerState;
+use crate::system::Progress;
 
-/// A run, the server that serves it, the processes that run its queries, and the counts of its requests.
+/// A run, the server that serves it, the processes that run its queries, the counts of its requests, and the progress of
+/// its components.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
     pub(crate) shared: Arc<Shared>,
@@ -18,4 +20,5 @@ pub(crate) struct App {
     /// Runs the queries of resources, which do not wait for those of clients.
     pub(crate) resources: Arc<Workers>,
     pub(crate) requests: Arc<RequestMetrics>,
+    pub(crate) progress: Arc<Progress>,
 }

@@ -30,15 +30,20 @@ use std::sync::Arc;
 use engine::Shared;
 
 use crate::app::App;
+use crate::system::Progress;
 
 pub use crate::router::openapi;
 pub use crate::server::{ApiError, Server, Serving};
-pub use crate::system::metrics_of_api;
+pub use crate::system::metrics::metrics_of_api;
 
 /// Serves the API of a run.
 pub fn serve(server: Server, run: Arc<Shared>) -> Serving {
     server.serve(|server| {
         let (workers, resources, requests) = Default::default();
-        router::router(App { shared: run, server, workers, resources, requests })
+        let progress = Arc::<Progress>::default();
+        let (watched, counters) = (Arc::clone(&progress), Arc::clone(&run.counters));
+        let ending = server.ending.clone();
+        tokio::spawn(async move { watched.watch(&counters, ending).await });
+        router::router(App { shared: run, server, workers, resources, requests, progress })
     })
 }

@@ -95,7 +95,7 @@ impl Counters {
 
     /// Records the progress of a component on a worker: its tick and the length of its queue. `None` if the
     /// component has no progress there, because it has ended or not begun.
-    pub(crate) fn progress(&self, component: &str, worker: usize, at: Option<(Tick, usize)>) {
+    pub fn progress(&self, component: &str, worker: usize, at: Option<(Tick, usize)>) {
         self.update(component, |counts| match at {
             Some((clock, queued)) => drop(counts.parts.insert(worker, Part { clock, queued })),
             None => drop(counts.parts.remove(&worker)),

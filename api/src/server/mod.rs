@@ -112,6 +112,8 @@ impl Server {
             connections: Arc::clone(&connections),
             timeouts,
         };
+        // What serves the API may start tasks.
+        let _entered = runtime.enter();
         let acceptor = Acceptor { router: router(state), connections, timeouts, ending: watched };
         let accepting = runtime.spawn(acceptor.run(listener));
         Serving { runtime, ending, accepting }
