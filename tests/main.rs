@@ -4,6 +4,7 @@
 //! others need Python with `deltalake`, `PostgreSQL`, mosquitto, Apache Kafka or a schema registry, which `make test` installs. Where that is
 //! missing they are listed as ignored.
 
+mod api_reference;
 mod bad_input;
 mod boards;
 mod captures;
@@ -105,6 +106,7 @@ fn main() {
         trial!(http::pages_of_others_are_refused),
         trial!(http::metrics_are_as_prometheus_expects, needs http::may_check_metrics()),
         trial!(http::paths_make_no_metrics),
+        trial!(http::the_document_is_true, needs python),
         trial!(http::the_dashboard_uses_metrics_that_exist),
         trial!(http::bodies_are_compressed),
         trial!(http::the_book_is_served),
@@ -139,6 +141,7 @@ fn main() {
         trial!(queries::parameters_have_values),
         trial!(queries::long_answers_are_whole),
         trial!(queries::the_catalog_shows_tables_only),
+        trial!(queries::arrow_reads_the_stream, needs python),
         trial!(resources::people_have_a_summary_and_a_path),
         trial!(resources::pages_miss_nothing_and_repeat_nothing),
         trial!(resources::zones_know_who_is_there),

@@ -14,7 +14,7 @@ use ureq::Body;
 use ureq::http::Response;
 
 use crate::support::process::Server;
-use crate::support::wait;
+use crate::support::{python, wait};
 
 /// Queries at once, of as many clients.
 const N_CLIENTS: usize = 8;
@@ -328,6 +328,19 @@ pub(crate) fn long_answers_are_whole() {
     let too_long = "SELECT repeat('x', 1000) FROM generate_series(1, 90000)";
     let (status, problem) = server.post("/api/v1/sql", &json!({ "q": too_long }));
     assert!(status == 413 && problem.contains("64 MiB"), "{status} {problem}");
+}
+
+/// A client of Arrow reads the stream as it comes from the server.
+pub(crate) fn arrow_reads_the_stream() {
+    let (_directory, server) = demo();
+    let script = "import json, sys, urllib.request, pyarrow\n\
+        query = {'q': 'SELECT value, value * 0.5 AS half FROM generate_series(1, 50000)', 'format': 'arrow_stream'}\n\
+        request = urllib.request.Request(sys.argv[1], json.dumps(query).encode(), {'Content-Type': 'application/json'})\n\
+        with pyarrow.ipc.open_stream(urllib.request.urlopen(request)) as stream:\n\
+        \x20   table = stream.read_all()\n\
+        print(table.num_rows, table['half'].type, table['half'][-1])";
+    let url = format!("http://{}/api/v1/sql", server.address);
+    assert_eq!(python::run(script, &[&url]), "50000 double 25000.0");
 }
 
 /// Tables and columns are described; the engine is not.

@@ -10,6 +10,7 @@ use schemas::RecordKind;
 use serde_json::Value;
 use sources::simulate::scene_schema;
 
+use crate::api_reference;
 use crate::support::process;
 
 /// Pipelines that contain an example of each component.
@@ -58,6 +59,7 @@ pub(crate) fn pages() -> Vec<(&'static str, String)> {
         ("sinks.md", components(&schema, "sinks", "Sinks")),
         ("tables.md", tables()),
         ("scenes.md", scenes()),
+        ("api.md", api_reference::page()),
         ("metrics.md", metrics()),
         ("commands.md", commands()),
     ]

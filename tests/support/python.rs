@@ -1,6 +1,6 @@
 //! A Python with the packages of the tests, which `make test` installs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn interpreter() -> PathBuf {
@@ -10,9 +10,18 @@ fn interpreter() -> PathBuf {
 /// Returns true if the packages are installed.
 pub(crate) fn there() -> bool {
     let import = Command::new(interpreter())
-        .args(["-c", "import deltalake, fastavro, grpc_tools, pyarrow, scipy"])
+        .args(["-c", "import deltalake, fastavro, grpc_tools, pyarrow, schemathesis, scipy"])
         .output();
     import.is_ok_and(|output| output.status.success())
+}
+
+/// Runs a program of the packages in a folder; it must succeed.
+pub(crate) fn run_tool(directory: &Path, name: &str, arguments: &[&str]) {
+    let mut command = Command::new(interpreter().with_file_name(name));
+    let output = command.current_dir(directory).args(arguments).output();
+    let output = output.expect("it is installed");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Returns the output of a script. The interpreter exits without a cleanup: threads of its packages may

@@ -40,6 +40,7 @@ pub(super) const PAGES: &[Page] = pages![
     "reference/sinks.md",
     "reference/scenes.md",
     "reference/tables.md",
+    "reference/api.md",
     "reference/metrics.md",
     "reference/commands.md",
     "environment.md",
