@@ -146,6 +146,7 @@ fn main() {
         trial!(resources::pages_miss_nothing_and_repeat_nothing),
         trial!(resources::zones_know_who_is_there),
         trial!(resources::what_happened_is_summed_up),
+        trial!(resources::the_api_lists_its_resources),
         trial!(resources::a_pipeline_is_ready_until_it_ends),
         trial!(history::a_person_can_be_forgotten),
         trial!(history::a_person_can_be_forgotten_meanwhile),

@@ -139,6 +139,20 @@ pub(crate) fn what_happened_is_summed_up() {
     assert_eq!(server.get("/api/v1/analytics/export?table=poses&format=csv").0, 406);
 }
 
+pub(crate) fn the_api_lists_its_resources() {
+    let directory = tempfile::tempdir().expect("room");
+    let server = Server::start(directory.path(), &["demo", "--listen", "127.0.0.1:0"]);
+    let index = get(&server, "/api/v1");
+    let resources = index["resources"].as_array().expect("resources");
+    let zones = resources.iter().find(|it| it["path"] == "/api/v1/config/zones/{name}");
+    let methods = zones.expect("zones")["methods"].as_object().expect("methods");
+    assert_eq!(methods.keys().collect::<Vec<_>>(), ["DELETE", "PUT"]);
+    for (relation, link) in index["_links"].as_object().expect("links") {
+        let path = link["href"].as_str().expect("text");
+        assert_eq!(server.get(path).0, 200, "{relation}");
+    }
+}
+
 /// Orchestrators learn that a pipeline ends before it has ended.
 pub(crate) fn a_pipeline_is_ready_until_it_ends() {
     let (_directory, server) = start();

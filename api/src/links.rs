@@ -8,11 +8,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// The paths of related resources, by relation.
-#[derive(Debug, Default, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub(crate) struct Links(BTreeMap<&'static str, Link>);
 
 /// The path of a resource.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Link {
     href: String,
 }

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use utoipa::IntoResponses;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response, ResponseBuilder};
+
+use crate::links::Links;
 
 const PROBLEM: &str = "#/components/schemas/Problem";
 const JSON: &str = "application/json";
@@ -43,6 +46,45 @@ fn name_problem(response: &mut Response) {
         && let Some(problem) = response.content.shift_remove(JSON)
     {
         response.content.insert(PROBLEM_JSON.to_owned(), problem);
+    }
+}
+
+/// The list of resources.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Index {
+    resources: Vec<Resource>,
+    #[serde(rename = "_links")]
+    links: Links,
+}
+
+/// A resource with its methods.
+#[derive(Clone, Debug, Serialize)]
+struct Resource {
+    path: String,
+    /// What each method does.
+    methods: BTreeMap<&'static str, String>,
+}
+
+impl Index {
+    /// Lists the paths of a document.
+    pub(crate) fn of(document: &OpenApi) -> Self {
+        let resources = document.paths.paths.iter().map(|(path, item)| {
+            let operations = [
+                ("GET", &item.get),
+                ("POST", &item.post),
+                ("PUT", &item.put),
+                ("DELETE", &item.delete),
+            ];
+            let methods = operations.into_iter().filter_map(|(method, operation)| {
+                Some((method, operation.as_ref()?.summary.clone().unwrap_or_default()))
+            });
+            Resource { path: path.clone(), methods: methods.collect() }
+        });
+        let links = Links::default()
+            .and("self", &["/api/v1"], "")
+            .and("describedby", &["/api/v1/openapi.json"], "")
+            .and("help", &["/docs/reference/api.md"], "");
+        Self { resources: resources.collect(), links }
     }
 }
 

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::error::{RequestError, panicked};
-use crate::openapi::complete;
+use crate::openapi::{Index, complete};
 use crate::origins::Origins;
 use crate::sql::Uncompressed;
 use crate::tap::STREAM_MEDIA_TYPE;
@@ -62,9 +62,11 @@ pub fn openapi() -> Document {
 
 pub(crate) fn router(app: App) -> Router {
     let (router, document) = (routes().split_for_parts().0, openapi());
+    let index = Index::of(&document);
     let origins = Origins::new(app.shared.plan.api.as_ref(), app.server.address.ip());
     let origins = Arc::new(origins);
     router
+        .route("/api/v1", get(move || async move { Json(index) }))
         .route("/api/v1/openapi.json", get(move || async move { Json(document) }))
         .route("/", get(page::index))
         .route("/docs", get(docs::index))
