@@ -172,16 +172,16 @@ pub(crate) fn a_query_ends_with_its_reason() {
     let address = &server.address;
     assert_eq!(server.delete(of_client).expect("it answers").0, 404);
     thread::scope(|scope| {
-        let canceled = scope.spawn(|| ask(address, "mine-1", ENDLESS));
+        let cancelled = scope.spawn(|| ask(address, "mine-1", ENDLESS));
         until_running(1);
         let taken = ask(address, "mine-1", "SELECT 1");
         assert_eq!(taken.status(), 409, "another query has the id");
         assert_eq!(server.delete(of_client).expect("it answers").0, 204);
-        let mut response = canceled.join().expect("it answers");
+        let mut response = cancelled.join().expect("it answers");
         assert_eq!(response.status(), 409);
         assert_eq!(response.headers()["x-query-id"], "mine-1");
         let problem: Value = response.body_mut().read_json().expect("JSON");
-        assert_eq!(problem["detail"], "the query was canceled");
+        assert_eq!(problem["detail"], "the query was cancelled");
     });
     until_running(0);
     let gone = connect_from(address, 0);
@@ -334,7 +334,7 @@ pub(crate) fn long_answers_are_whole() {
 pub(crate) fn arrow_reads_the_stream() {
     let (_directory, server) = demo();
     let script = "import json, sys, urllib.request, pyarrow\n\
-        query = {'q': 'SELECT value, value * 0.5 AS half FROM generate_series(1, 50000)', 'format': 'arrow_stream'}\n\
+        query = {'q': 'SELECT value, value * 0.5 AS half FROM generate_series(1, 50000) ORDER BY value', 'format': 'arrow_stream'}\n\
         request = urllib.request.Request(sys.argv[1], json.dumps(query).encode(), {'Content-Type': 'application/json'})\n\
         with pyarrow.ipc.open_stream(urllib.request.urlopen(request)) as stream:\n\
         \x20   table = stream.read_all()\n\

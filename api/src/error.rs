@@ -126,7 +126,7 @@ impl RequestError {
                 }
                 QueryError::Format { .. } => StatusCode::NOT_ACCEPTABLE,
                 QueryError::Exhausted(_) => StatusCode::UNPROCESSABLE_ENTITY,
-                QueryError::Canceled | QueryError::IdTaken(_) => StatusCode::CONFLICT,
+                QueryError::Cancelled | QueryError::IdTaken(_) => StatusCode::CONFLICT,
                 QueryError::Busy => StatusCode::TOO_MANY_REQUESTS,
                 QueryError::NoRoom => StatusCode::INSUFFICIENT_STORAGE,
                 QueryError::NoWorker(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use engine::ApiConfig;
 use tower_http::cors::CorsLayer;
 
 use crate::error::RequestError;
+use crate::sql::QUERY_ID;
 
 /// The hosts and origins of requests that are answered.
 #[derive(Debug)]
@@ -102,7 +103,6 @@ impl Origins {
 
 /// Where the paths of data begin; the others are pages.
 const API: [&str; 3] = ["/api", "/ws", "/metrics"];
-const QUERY_ID: HeaderName = HeaderName::from_static("x-query-id");
 
 /// Refuses requests of pages that may not ask.
 pub(crate) async fn check(

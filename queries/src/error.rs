@@ -74,9 +74,9 @@ pub enum QueryError {
     /// The process of the query has died of it.
     #[error("the query needs more than {} MiB of memory, or is nested too deeply", .0 >> 20)]
     Exhausted(u64),
-    /// Somebody canceled the query.
-    #[error("the query was canceled")]
-    Canceled,
+    /// Somebody cancelled the query.
+    #[error("the query was cancelled")]
+    Cancelled,
     /// Too many queries run or wait.
     #[error(
         "too many queries at once: a client may have 2 that run and 4 that wait, and all clients 8 and 16; wait for the end of one, or cancel one"

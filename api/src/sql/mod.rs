@@ -27,7 +27,7 @@ use crate::sql::request::{Asked, InfluxQuery, InfluxUrl, SqlQuery, SqlUrl};
 pub(crate) struct Uncompressed;
 
 /// The header with the id of a query.
-const QUERY_ID: HeaderName = HeaderName::from_static("x-query-id");
+pub(crate) const QUERY_ID: HeaderName = HeaderName::from_static("x-query-id");
 /// Longest answer that is compressed: the server has few threads for that.
 const MAX_COMPRESSED_BYTES: u64 = 1 << 20;
 /// Longest id of a query.
@@ -45,7 +45,7 @@ const MAX_ID_BYTES: usize = 64;
     responses(
         (status = 200, description = "The rows, in the requested format."),
         (status = 406, description = "No accepted media type is available.", body = Problem),
-        (status = 409, description = "A query with this id runs, or the query was canceled.", body = Problem),
+        (status = 409, description = "A query with this id runs, or the query was cancelled.", body = Problem),
         QueryProblems,
     ),
 )]
@@ -66,7 +66,7 @@ pub(crate) async fn query(
     responses(
         (status = 200, description = "The rows, in the requested format."),
         (status = 406, description = "No accepted media type is available.", body = Problem),
-        (status = 409, description = "A query with this id runs, or the query was canceled.", body = Problem),
+        (status = 409, description = "A query with this id runs, or the query was cancelled.", body = Problem),
         QueryProblems,
     ),
 )]
@@ -123,7 +123,7 @@ pub(crate) async fn influx_query_of_url(
     path = "/api/v1/sql/{id}",
     params(("id" = String, Path, description = "The id of the query, as its header `X-Query-Id` has it.")),
     responses(
-        (status = 204, description = "The query is canceled."),
+        (status = 204, description = "The query is cancelled."),
         (status = 404, description = "No query of this client has this id.", body = Problem),
     ),
 )]

@@ -42,7 +42,7 @@ pub struct Workers {
 #[derive(Clone, Debug)]
 struct Running {
     client: String,
-    canceled: Arc<Notify>,
+    cancelled: Arc<Notify>,
 }
 
 impl Default for Workers {
@@ -62,7 +62,7 @@ impl Workers {
     ///
     /// # Errors
     ///
-    /// [`QueryError`] if the query is refused, is invalid, exceeds a limit, or is canceled.
+    /// [`QueryError`] if the query is refused, is invalid, exceeds a limit, or is cancelled.
     pub async fn answer(
         &self,
         history: &Arc<History>,
@@ -73,7 +73,7 @@ impl Workers {
         let entry = Entry::new(&self.queries, id, client)?;
         tokio::select! {
             answer = self.admitted(history, query, client) => answer,
-            () = entry.canceled.notified() => Err(QueryError::Canceled),
+            () = entry.cancelled.notified() => Err(QueryError::Cancelled),
         }
     }
 
@@ -82,7 +82,7 @@ impl Workers {
         let queries = lock(&self.queries);
         let query = queries.get(id).filter(|query| query.client == client);
         query.is_some_and(|query| {
-            query.canceled.notify_one();
+            query.cancelled.notify_one();
             true
         })
     }
@@ -135,7 +135,7 @@ impl Workers {
 struct Entry<'a> {
     queries: &'a Mutex<HashMap<String, Running>>,
     id: &'a str,
-    canceled: Arc<Notify>,
+    cancelled: Arc<Notify>,
 }
 
 impl<'a> Entry<'a> {
@@ -144,14 +144,14 @@ impl<'a> Entry<'a> {
         id: &'a str,
         client: &str,
     ) -> Result<Self, QueryError> {
-        let canceled = Arc::new(Notify::new());
-        let running = Running { client: client.to_owned(), canceled: Arc::clone(&canceled) };
+        let cancelled = Arc::new(Notify::new());
+        let running = Running { client: client.to_owned(), cancelled: Arc::clone(&cancelled) };
         let mut table = lock(queries);
         if table.contains_key(id) {
             return Err(QueryError::IdTaken(id.to_owned()));
         }
         table.insert(id.to_owned(), running);
-        Ok(Self { queries, id, canceled })
+        Ok(Self { queries, id, cancelled })
     }
 }
 
