@@ -81,7 +81,7 @@ bench: test-packages $(PYTHON)/ready $(PEERS)/ready
 # The weights in models/: about 40 minutes on one core.
 train: build
 	$(FRESNEL) train --scene pipelines/scenes/flat.toml --model models/flat.safetensors \
-		--scenes 960 --held-out 16 --epochs 6 --seed 1
+		--scenes 1280 --held-out 16 --epochs 12 --seed 1
 
 # Debian packages: installed when that is allowed, named otherwise.
 define install_packages
