@@ -27,6 +27,7 @@ use crate::sql::sql;
 use crate::supervisor::FaultIsolator;
 use crate::tap::tap;
 use crate::top::top;
+use crate::validate::validate;
 use crate::{checkpoints, supervisor};
 
 /// The address of the demo's API.
@@ -460,27 +461,6 @@ impl Command {
             Command::Man { folder } => manual(&folder),
         }
     }
-}
-
-/// Checks all files, also those after an invalid file.
-fn validate(pipelines: &[PathBuf], directory: &Path) -> Result<()> {
-    let mut failure = None;
-    for pipeline in pipelines {
-        match Plan::validate(pipeline, directory) {
-            Ok(plan) => {
-                print(&format!("{}: valid\n", pipeline.display()))?;
-                for name in plan.unread() {
-                    eprintln!("warning: {}: nothing reads \"{name}\"", pipeline.display());
-                }
-            }
-            Err(error) => {
-                if let Some(error) = failure.replace(error) {
-                    eprintln!("error: {error}");
-                }
-            }
-        }
-    }
-    failure.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// Accepts a number of worker threads.

@@ -15,6 +15,7 @@ mod sql;
 mod supervisor;
 mod tap;
 mod top;
+mod validate;
 
 use std::process::ExitCode;
 

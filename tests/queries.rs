@@ -194,10 +194,14 @@ pub(crate) fn a_query_ends_with_its_reason() {
     write!(&waiting, "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", server.address)
         .expect("it listens");
     until_running(1);
-    let processes = processes(&server);
-    assert!(!processes.is_empty());
+    // A query counts from its admission on, a moment before its process starts.
+    let mut running = Vec::new();
+    wait::until("its process starts", || {
+        running = processes(&server);
+        !running.is_empty()
+    });
     drop(server);
-    wait::until("its processes end", || !processes.iter().any(|pid| exists(*pid)));
+    wait::until("its processes end", || !running.iter().any(|pid| exists(*pid)));
 }
 
 /// A client has two queries at once; of the others some wait, and the rest is refused.

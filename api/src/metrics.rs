@@ -19,7 +19,7 @@ const NO_ROUTE: &str = "none";
 /// Upper bounds of the buckets of durations, in seconds. A last bucket without a bound counts longer ones.
 const BOUNDS_S: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
-/// What the API was asked, and what it answered.
+/// Counts of requests by endpoint and status, and of WebSocket messages.
 #[derive(Debug, Default)]
 pub(crate) struct RequestMetrics {
     /// By method and endpoint.

@@ -1,4 +1,4 @@
-//! What web pages may ask of the server.
+//! Access of web pages to the API: the `Host` and `Origin` of a request, and CORS.
 //!
 //! Any page that somebody visits can send requests to servers on their machine. So a request of a page of
 //! another origin is refused unless the pipeline names the origin. A page could also let a name of its own lead
@@ -39,7 +39,7 @@ impl Origins {
         Self { hosts: knows_names.then_some(hosts), origins }
     }
 
-    /// Returns the layer that tells browsers of the other origins.
+    /// Returns the middleware that adds the CORS headers for the configured origins.
     pub(crate) fn cors(&self) -> CorsLayer {
         let origins = self.origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
         CorsLayer::new()

@@ -1,4 +1,4 @@
--- The people of a time span, who was seen last first. Ids of people are unique within a site.
+-- The people who were detected in a time span, most recent first. The id of a person is unique within a site.
 --
 -- $start_ns, $end_ns: the span, in nanoseconds since the Unix epoch
 -- $person: only this person, or NULL

@@ -61,7 +61,7 @@ pub(crate) async fn current(
     Ok(Json(frame))
 }
 
-/// Returns why there is no frame.
+/// Returns the error for a source without a frame.
 fn none_of(app: &App, source: Option<&str>) -> RequestError {
     let frames = app.shared.hub.latest_poses();
     let sources: Vec<_> = frames.iter().map(|frame| frame.source.as_str()).collect();

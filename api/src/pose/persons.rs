@@ -156,7 +156,7 @@ impl From<PointRow> for PointOfPath {
     }
 }
 
-/// Returns the people of a time span; who was seen last is first. The `Link` header leads to the next page.
+/// Returns the people who were detected in a time span, most recent first. The `Link` header leads to the next page.
 #[utoipa::path(
     get,
     path = "/api/v1/pose/persons",
@@ -193,8 +193,8 @@ pub(crate) async fn persons(
     Ok((headers, Json(rows.into_iter().map(|row| PersonSummary::new(row, parameters)).collect())))
 }
 
-/// Returns a person, with their path if it is asked for. Of people with this id at several sites, it is the one
-/// who was seen last.
+/// Returns a person, with the path if `include_history` is true. If several sites have a person with this id,
+/// returns the person who was detected last.
 #[utoipa::path(
     get,
     path = "/api/v1/pose/persons/{person_id}",

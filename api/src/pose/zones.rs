@@ -1,4 +1,4 @@
-//! Who is in which zone now.
+//! The current occupancy of each zone.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -17,7 +17,7 @@ use crate::server::timeouts::Timeouts;
 pub(crate) struct Activity {
     state: Mutex<State>,
     eviction: Notify,
-    /// True once the connection is no longer one of HTTP, but of a WebSocket.
+    /// True after the upgrade of the connection from HTTP to a WebSocket.
     has_changed_protocol: AtomicBool,
 }
 

@@ -21,7 +21,7 @@ const INVALID: &[u8] = b"\0\r\n\r\n";
 pub(crate) struct Socket {
     stream: TcpStream,
     activity: Arc<Activity>,
-    /// Checks what is read; none after it was refused.
+    /// Checks the received bytes; `None` after bytes were refused.
     framing: Option<Framing>,
     /// Released after the stream, which therefore closes first.
     _place: OwnedSemaphorePermit,

@@ -20,7 +20,7 @@ use crate::client::ClientAddress;
 use crate::error::{Problem, RequestError};
 use crate::openapi::QueryProblems;
 use crate::parameters::{JsonBody, Parameters, Segment};
-use crate::sql::request::{Asked, InfluxQuery, InfluxUrl, SqlQuery, SqlUrl};
+use crate::sql::request::{Asked, InfluxQuery, SqlQuery};
 
 /// Marks responses that are sent as they are.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +62,7 @@ pub(crate) async fn query(
 #[utoipa::path(
     get,
     path = "/api/v1/sql",
-    params(SqlUrl),
+    params(SqlQuery),
     responses(
         (status = 200, description = "The rows, in the requested format."),
         (status = 406, description = "No accepted media type is available.", body = Problem),
@@ -74,7 +74,7 @@ pub(crate) async fn query_of_url(
     State(app): State<App>,
     client: ClientAddress,
     headers: HeaderMap,
-    Parameters(query): Parameters<SqlUrl>,
+    Parameters(query): Parameters<SqlQuery>,
 ) -> Result<Response, RequestError> {
     respond(&app, client, &headers, query.try_into()?).await
 }
@@ -102,7 +102,7 @@ pub(crate) async fn influx_query(
 #[utoipa::path(
     get,
     path = "/api/v3/query_sql",
-    params(InfluxUrl),
+    params(InfluxQuery),
     responses(
         (status = 200, description = "The rows, in the requested format."),
         QueryProblems,
@@ -112,7 +112,7 @@ pub(crate) async fn influx_query_of_url(
     State(app): State<App>,
     client: ClientAddress,
     headers: HeaderMap,
-    Parameters(query): Parameters<InfluxUrl>,
+    Parameters(query): Parameters<InfluxQuery>,
 ) -> Result<Response, RequestError> {
     respond(&app, client, &headers, query.try_into()?).await
 }

@@ -1,4 +1,4 @@
-//! What a client asks of SQL: in a JSON body or in the query of a URL, and as clients of `InfluxDB` 3 ask.
+//! The parameters of a SQL request, in a JSON body or in a URL, for this API and for that of `InfluxDB` 3.
 
 use std::time::Duration;
 
@@ -15,20 +15,24 @@ use crate::sql::values::parameters_of;
 const DATABASES: [&str; 2] = ["fresnel", "pose"];
 
 /// A query, and the format of its answer.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, IntoParams, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct SqlQuery {
     /// One read-only statement.
     q: String,
-    /// The values of its parameters: a list for `$1`, `$2`, and so on, or an object for `$name`.
+    /// The values of its parameters: a list for `$1`, `$2`, and so on, or an object for `$name`; in a URL as JSON.
     #[serde(default)]
+    #[param(value_type = Option<String>)]
     #[schema(value_type = Option<Value>)]
     params: Option<Value>,
     /// `json`, `json_lines`, `csv`, `arrow` (an IPC file), `arrow_stream`, `parquet`, `pretty` or `expanded`; by
     /// default the media type of the `Accept` header, or `json`.
+    #[param(value_type = Option<String>)]
     #[schema(value_type = Option<String>)]
     format: Option<Format>,
     /// Time-out, such as `10s`; `30s` by default and at most.
+    #[param(value_type = Option<String>)]
     #[schema(value_type = Option<String>)]
     timeout: Option<TimeSpan>,
     /// Time-out in milliseconds: the old form of `timeout`.
@@ -36,54 +40,23 @@ pub(crate) struct SqlQuery {
     timeout_ms: Option<u64>,
 }
 
-/// A query in a URL.
-#[derive(Debug, Deserialize, IntoParams)]
+/// A query of a client of `InfluxDB` 3.
+#[derive(Debug, Deserialize, IntoParams, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct SqlUrl {
-    /// One read-only statement.
-    q: String,
-    /// The values of its parameters in JSON: a list for `$1`, `$2`, and so on, or an object for `$name`.
-    params: Option<String>,
-    /// `json`, `json_lines`, `csv`, `arrow` (an IPC file), `arrow_stream`, `parquet`, `pretty` or `expanded`; by
-    /// default the media type of the `Accept` header, or `json`.
-    #[param(value_type = Option<String>)]
-    format: Option<Format>,
-    /// Time-out, such as `10s`; `30s` by default and at most.
-    #[param(value_type = Option<String>)]
-    timeout: Option<TimeSpan>,
-}
-
-/// A query of a client of `InfluxDB` 3.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct InfluxQuery {
     /// The database: `fresnel` or `pose`, with the same tables.
     db: String,
     /// One read-only statement.
     q: String,
-    /// The values of its parameters: an object for `$name`.
+    /// The values of its parameters: a list for `$1`, `$2`, and so on, or an object for `$name`; in a URL as JSON.
     #[serde(default)]
+    #[param(value_type = Option<String>)]
     #[schema(value_type = Option<Value>)]
     params: Option<Value>,
     /// `json`, `jsonl`, `csv`, `parquet` or `pretty`; `json` by default.
-    #[schema(value_type = Option<String>)]
-    format: Option<Format>,
-}
-
-/// A query of a client of `InfluxDB` 3, in a URL.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct InfluxUrl {
-    /// The database: `fresnel` or `pose`, with the same tables.
-    db: String,
-    /// One read-only statement.
-    q: String,
-    /// The values of its parameters in JSON: an object for `$name`.
-    params: Option<String>,
-    /// `json`, `jsonl`, `csv`, `parquet` or `pretty`; `json` by default.
     #[param(value_type = Option<String>)]
+    #[schema(value_type = Option<String>)]
     format: Option<Format>,
 }
 
@@ -116,15 +89,6 @@ impl TryFrom<SqlQuery> for Asked {
     }
 }
 
-impl TryFrom<SqlUrl> for Asked {
-    type Error = RequestError;
-
-    fn try_from(SqlUrl { q, params, format, timeout }: SqlUrl) -> Result<Self, RequestError> {
-        let params = params.as_deref().map(json).transpose()?;
-        Self::try_from(SqlQuery { q, params, format, timeout, timeout_ms: None })
-    }
-}
-
 impl TryFrom<InfluxQuery> for Asked {
     type Error = RequestError;
 
@@ -136,18 +100,4 @@ impl TryFrom<InfluxQuery> for Asked {
         }
         Self::try_from(SqlQuery { q, params, format, timeout: None, timeout_ms: None })
     }
-}
-
-impl TryFrom<InfluxUrl> for Asked {
-    type Error = RequestError;
-
-    fn try_from(InfluxUrl { db, q, params, format }: InfluxUrl) -> Result<Self, RequestError> {
-        let params = params.as_deref().map(json).transpose()?;
-        Self::try_from(InfluxQuery { db, q, params, format })
-    }
-}
-
-fn json(text: &str) -> Result<Value, RequestError> {
-    serde_json::from_str(text)
-        .map_err(|error| RequestError::BadRequest(format!("`params` is not JSON: {error}")))
 }

@@ -5,9 +5,20 @@ use serde_json::Value;
 
 use crate::error::RequestError;
 
-/// Returns the values of a list or of an object.
+const EXPECTED: &str = "`params` must be a list or an object";
+
+/// Returns the values of a list or of an object. Text, as in a URL, contains one of them as JSON.
 pub(super) fn parameters_of(values: Option<Value>) -> Result<Parameters, RequestError> {
     match values {
+        Some(Value::String(json)) => {
+            let values = serde_json::from_str(&json);
+            let values: Value =
+                values.map_err(|error| bad(&format!("`params` is not JSON: {error}")))?;
+            if values.is_string() {
+                return Err(bad(EXPECTED));
+            }
+            parameters_of(Some(values))
+        }
         None | Some(Value::Null) => Ok(Parameters::default()),
         Some(Value::Array(values)) => {
             let values = values.into_iter().map(parameter_of);
@@ -17,7 +28,7 @@ pub(super) fn parameters_of(values: Option<Value>) -> Result<Parameters, Request
             let values = values.into_iter().map(|(name, value)| Ok((name, parameter_of(value)?)));
             Ok(Parameters::Named(values.collect::<Result<_, RequestError>>()?))
         }
-        Some(_) => Err(bad("`params` must be a list or an object")),
+        Some(_) => Err(bad(EXPECTED)),
     }
 }
 

@@ -113,17 +113,17 @@ pub(crate) async fn health(State(app): State<App>) -> (StatusCode, Json<Health>)
     (code, Json(Health { status, error, timestamp: now(), components }))
 }
 
-/// Says that the server answers.
+/// Reports that the server responds to requests (liveness).
 #[utoipa::path(
     get,
     path = "/health/live",
-    responses((status = 204, description = "The server answers.")),
+    responses((status = 204, description = "The server responds.")),
 )]
 pub(crate) async fn live() -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Says whether the pipeline takes work: it does not after a request to stop, nor after a failure.
+/// Reports whether the pipeline is running (readiness). After a stop request or a failure it is not ready.
 #[utoipa::path(
     get,
     path = "/health/ready",

@@ -1,6 +1,7 @@
-//! Watches the progress of components: what is stuck, and what only drops records.
+//! Samples the counters of components once a second, and detects components that are stuck or that drop all of
+//! their records.
 //!
-//! Neither is a failure to the pipeline, but whoever looks after it should know.
+//! The run does not fail in either case, so the health of the pipeline reports both.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};

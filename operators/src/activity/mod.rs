@@ -216,7 +216,7 @@ impl TellsActivities {
 }
 
 /// Drops the open windows of the people who are not in the newest frame of their source. Windows with a fall
-/// are kept, because a fall is reported even if the person is no longer detected.
+/// are kept, because falls are reported even of people who are not detected any more.
 fn drop_windows_of_gone(frame: &PoseFrame, tick: Tick, work: &mut Work<'_, TellsActivities>) {
     let route = PersonKey::new(frame, "").route();
     let is_gone = |(key, state): &(&PersonKey, &PersonState)| {

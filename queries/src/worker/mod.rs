@@ -24,7 +24,7 @@ use crate::{Format, History, LiveTail, QueryError};
 
 pub(crate) use crate::worker::confinement::MEMORY_BYTES;
 
-/// Milliseconds in which the tasks of a query end after it.
+/// The grace period of the tasks of a query, in milliseconds.
 const GRACE_MS: u32 = 20;
 
 /// Runs the queries that arrive at the standard input, until its end. `server` is the process that sends them.
@@ -46,11 +46,12 @@ pub fn run_worker(server: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits a moment for the tasks of a query, which end after it. Some never yield.
+/// Returns true if all tasks of the query end within the grace period. A task that never yields does not.
+///
+/// The runtime has no event for the end of its last task, so this function polls.
 fn becomes_idle() -> bool {
-    let is_idle = || RUNTIME.metrics().num_alive_tasks() == 0;
     (0..GRACE_MS).any(|_| {
-        let is_idle = is_idle();
+        let is_idle = RUNTIME.metrics().num_alive_tasks() == 0;
         if !is_idle {
             std::thread::sleep(Duration::from_millis(1));
         }
