@@ -1,5 +1,7 @@
 //! Errors of queries, in terms of SQL.
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use datafusion::common::SchemaError;
@@ -9,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use strsim::damerau_levenshtein;
 
 use crate::Format;
+use crate::session::{MEMORY_BYTES, SPILLED_BYTES};
 
 /// Longest text of a failure.
 const MAX_CHARACTERS: usize = 1000;
@@ -74,6 +77,14 @@ pub enum QueryError {
     /// The process of the query has died of it.
     #[error("the query needs more than {} MiB of memory, or is nested too deeply", .0 >> 20)]
     Exhausted(u64),
+    /// The operators of the query need more memory or larger temporary files than they may have.
+    #[error(
+        "sorting, grouping or joining needs more than {} MiB of memory or {} MiB of temporary files; select \
+         fewer rows or columns",
+        MEMORY_BYTES >> 20,
+        SPILLED_BYTES >> 20
+    )]
+    TooMuch,
     /// Somebody cancelled the query.
     #[error("the query was cancelled")]
     Cancelled,
@@ -85,8 +96,8 @@ pub enum QueryError {
     /// Another query that runs has the id.
     #[error("a query with the id `{0}` is running")]
     IdTaken(String),
-    /// The answer could not be stored until it is sent.
-    #[error("the disk of temporary files has no room for the answer")]
+    /// The answer or a temporary file could not be stored.
+    #[error("the disk of temporary files has no room for the query")]
     NoRoom,
     /// No process for queries could be started, or it does not follow the protocol.
     #[error("no process answers queries: {0}")]
@@ -117,8 +128,21 @@ fn short(mut text: String) -> String {
 
 impl From<DataFusionError> for QueryError {
     fn from(error: DataFusionError) -> Self {
-        Self::Failed(reason(&error))
+        limit_of(&error).unwrap_or_else(|| Self::Failed(reason(&error)))
     }
+}
+
+/// Returns the error of a query if the failure, or a cause of it, is a limit of resources.
+fn limit_of(failure: &(dyn Error + 'static)) -> Option<QueryError> {
+    if let Some(DataFusionError::ResourcesExhausted(_)) = failure.downcast_ref() {
+        return Some(QueryError::TooMuch);
+    }
+    let io_error = failure.downcast_ref::<io::Error>();
+    if io_error.is_some_and(|error| error.kind() == io::ErrorKind::StorageFull) {
+        return Some(QueryError::NoRoom);
+    }
+    let wrapped = io_error.and_then(|error| limit_of(error.get_ref()?));
+    wrapped.or_else(|| limit_of(failure.source()?))
 }
 
 /// Returns the cause of an error, without the names of Rust types and of planning phases.

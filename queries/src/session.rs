@@ -22,9 +22,9 @@ use crate::tables::HistorySchema;
 use crate::{History, Query, QueryError};
 
 /// Memory limit of the operators of one query.
-const MEMORY_BYTES: usize = 256 * 1024 * 1024;
+pub(crate) const MEMORY_BYTES: usize = 256 * 1024 * 1024;
 /// Limit of what the operators of one query write to temporary files.
-const SPILLED_BYTES: u64 = 1024 * 1024 * 1024;
+pub(crate) const SPILLED_BYTES: u64 = 1024 * 1024 * 1024;
 /// Stack size of the query threads: planning recurses.
 pub(crate) const STACK_BYTES: usize = 64 * 1024 * 1024;
 /// The names of the catalog and of the schema of the tables.
