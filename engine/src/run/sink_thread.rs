@@ -18,8 +18,8 @@ use crate::{Counters, RunError};
 const QUEUE_TICKS: usize = 256;
 /// Maximum bytes of the ticks that are queued or being written, except for a single larger tick.
 const QUEUE_BYTES: usize = 32 * 1024 * 1024;
-/// Time-out of the wait for a tick when no commit is due.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Time-out of the wait for a tick: a stop request is noticed within it.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Starts the thread of a sink.
 pub(super) fn spawn(
@@ -77,12 +77,15 @@ impl Writer {
     )]
     fn write_all(&mut self, queue: &TickReceiver) -> Result<(), SinkError> {
         loop {
-            match queue.recv_timeout(self.until_commit(Instant::now())) {
-                Ok(queued) => self.write(queued.tick, &queued.records)?,
-                Err(RecvTimeoutError::Timeout) => {}
+            let patience = self.until_commit(Instant::now()).min(PATIENCE);
+            let is_idle = match queue.recv_timeout(patience) {
+                Ok(queued) => self.write(queued.tick, &queued.records).map(|()| false)?,
+                Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => return self.commit(),
-            }
-            if self.sink.full() || self.until_commit(Instant::now()).is_zero() {
+            };
+            // A run that stops ends with the last commit, however long the interval is.
+            let is_last = is_idle && self.control.stopping() && self.waiting_since.is_some();
+            if is_last || self.sink.full() || self.until_commit(Instant::now()).is_zero() {
                 self.commit()?;
             }
         }
