@@ -23,6 +23,7 @@ const FRESNEL: &str = env!("CARGO_BIN_EXE_fresnel");
 /// Events of made-up devices, aggregated or passed through, with a checkpoint every `INTERVAL`.
 const EVENTS: &str = r#"
 name = "events"
+api.auth = "off"
 tick = "1s"
 max_lead = "60s"
 checkpoint = { interval = "INTERVAL" }
@@ -49,6 +50,7 @@ path = "out.jsonl"
 /// Lines of many boards, and motion on their links.
 const BOARDS: &str = r#"
 name = "boards"
+api.auth = "off"
 
 [sources.hall]
 type = "csi"

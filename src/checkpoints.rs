@@ -84,7 +84,7 @@ fn keys(component: &ComponentState) -> Result<String> {
 }
 
 /// Opens an existing store; an error if its file is missing.
-fn open(location: &str) -> Result<Store> {
+pub(crate) fn open(location: &str) -> Result<Store> {
     if !location.contains("://") && !Path::new(location).exists() {
         bail!(
             "store {location:?} not found: run the command in the folder of the pipeline, or name its store"

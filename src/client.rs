@@ -1,8 +1,10 @@
 //! A client of the API of a running pipeline.
 
+use std::error::Error;
 use std::io::Read;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
+use std::{env, fmt};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -10,9 +12,29 @@ use serde_json::Value;
 /// Time-out of a connection, and of the header of a response.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The environment variable with an API key. An argument would be visible to other users of the host.
+const API_KEY: &str = "FRESNEL_API_KEY";
+
+/// The pipeline answers only clients with a credential.
+#[derive(Debug)]
+pub(crate) struct NeedsCredentials;
+
+impl fmt::Display for NeedsCredentials {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "the pipeline asks for credentials: set {API_KEY} to a key of `fresnel keys add`"
+        )
+    }
+}
+
+impl Error for NeedsCredentials {}
+
 /// Requests resources of one pipeline.
 pub(crate) struct Client {
     url: String,
+    /// The API key, if the pipeline asks for credentials.
+    api_key: Option<String>,
 }
 
 impl Client {
@@ -25,13 +47,17 @@ impl Client {
             port if port.parse::<u16>().is_ok() => format!("http://127.0.0.1:{port}"),
             host => format!("http://{host}"),
         };
-        Self { url }
+        Self { url, api_key: env::var(API_KEY).ok() }
     }
 
     /// Returns the body of a resource as a stream. The error contains the problem that the server reports.
     pub(crate) fn get(&self, path: &str) -> Result<impl Read + use<>> {
         let url = format!("{}{path}", self.url);
-        let request = ureq::get(&url)
+        let request = match &self.api_key {
+            Some(key) => ureq::get(&url).header("X-API-Key", key),
+            None => ureq::get(&url),
+        };
+        let request = request
             .config()
             .http_status_as_error(false)
             .timeout_connect(Some(TIMEOUT))
@@ -49,6 +75,9 @@ impl Client {
             return Ok(body.into_reader());
         }
         let problem = body.into_with_config().read_json::<Value>().unwrap_or_default();
+        if status == 401 {
+            return Err(NeedsCredentials.into());
+        }
         match problem["detail"].as_str().or(problem["error"].as_str()) {
             Some(detail) => bail!("{detail}"),
             None => bail!("{url} answered {status}: expected the API of a pipeline"),

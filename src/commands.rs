@@ -16,6 +16,7 @@ use offline::{
 use queries::Format;
 use schemas::TimeSpan;
 
+use crate::accounts::{KeysCommand, UsersCommand};
 use crate::client::listen_address;
 use crate::completions::{completions, manual};
 use crate::demo::demo;
@@ -257,6 +258,12 @@ enum Command {
         /// The folder.
         folder: PathBuf,
     },
+    /// Manages the users of the API.
+    #[command(subcommand)]
+    Users(UsersCommand),
+    /// Manages the API keys, with which programs use the API.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Shows checkpoints.
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
@@ -455,6 +462,8 @@ impl Command {
                 tick,
                 component,
             }) => checkpoints::inspect(&store, &pipeline, tick, component.as_deref()),
+            Command::Users(command) => command.run(),
+            Command::Keys(command) => command.run(),
             Command::Run { .. } | Command::Demo { .. } => unreachable!("a run is no tool"),
             Command::Schema => print(&format!("{:#}\n", engine::json_schema())),
             Command::Completions { shell } => completions(shell),

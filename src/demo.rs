@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use engine::{Cluster, Plan, RunOptions, WhenAlive};
+use engine::{Auth, Cluster, Plan, RunOptions, WhenAlive};
 
 use crate::run::{run, stop_on_signal};
 
@@ -43,7 +43,10 @@ pub(crate) fn demo(
         "query its history with: fresnel sql --history {} \"SELECT * FROM events\"",
         history.display()
     );
-    let plan = Plan::load(&directory.join("pipelines/demo.toml"))?;
+    let mut plan = Plan::load(&directory.join("pipelines/demo.toml"))?;
+    if let Some(api) = plan.api.as_mut().filter(|_| !listen.ip().is_loopback()) {
+        api.auth = Auth::Required;
+    }
     let (cluster, stop) = (Cluster::default(), stop_on_signal()?);
     let (fresh, quarantine, drop_state) = (false, Vec::new(), Vec::new());
     let options =

@@ -1,5 +1,6 @@
 //! The program `fresnel`: arguments, logging and exit codes.
 
+mod accounts;
 mod checkpoints;
 mod client;
 mod commands;

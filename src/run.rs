@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use api::Server;
 use chrono::DateTime;
 use engine::{ApiConfig, Plan, Progress, RunBuilder, RunOptions, Summary};
@@ -25,7 +25,10 @@ pub(crate) fn run(
     // The other processes of a run serve their API only at an explicit address.
     plan.api = plan.api.filter(|_| options.cluster.is_first());
     if let Some(listen) = listen {
-        plan.api.get_or_insert_with(|| ApiConfig::new(listen)).listen = listen;
+        plan.api.get_or_insert_default().listen = listen;
+    }
+    if let Some(problem) = plan.api.iter().flat_map(ApiConfig::problems).next() {
+        bail!("api: {problem}");
     }
     let listen = plan.api.as_ref().map(|api| api.listen);
     let (stop, is_alone) = (Arc::clone(&options.stop), !options.cluster.has_others());
@@ -42,7 +45,7 @@ pub(crate) fn run(
     let run = builder.start()?;
     let serving = server.map(|server| {
         eprintln!("listening on http://{}", server.address());
-        api::serve(server, run.shared())
+        api::serve(server, run.shared(), announce)
     });
     let ended = run.wait();
     // A run that takes over needs the port.
@@ -62,6 +65,12 @@ pub(crate) fn run(
         }
         None => ExitCode::SUCCESS,
     })
+}
+
+/// Prints the password of the first user of a store, this once.
+fn announce(user: &str, password: &str) {
+    eprintln!("first start: sign in as {user} with the password {password}");
+    eprintln!("it is not shown again; `fresnel users password {user}` sets another one");
 }
 
 /// The sources have ended without any record.

@@ -15,7 +15,7 @@ use crate::support::process::{self, Server};
 const PIPELINE: &str = r#"
 name = "flat"
 checkpoint = { interval = "20ms", granule = "200ms", store = "STORE" }
-api = { listen = "127.0.0.1:0" }
+api = { listen = "127.0.0.1:0", auth = "off" }
 
 [sources.room]
 type = "simulate"

@@ -213,21 +213,29 @@ pub(crate) fn metrics_are_as_prometheus_expects() {
 /// failure of the server. What is valid SQL, the document cannot say.
 pub(crate) fn the_document_is_true() {
     let (directory, server) = start();
+    // The demo asks for no credentials, whatever the document says.
+    check_document(directory.path(), &server, &["--exclude-checks=ignored_auth"]);
+}
+
+/// Sends requests that the document of a server allows and others, and checks the responses against it.
+pub(crate) fn check_document(directory: &Path, server: &Server, more: &[&str]) {
     let document = format!("http://{}/api/v1/openapi.json", server.address);
-    python::run_tool(
-        directory.path(),
-        "schemathesis",
-        &[
-            "run",
-            &document,
-            "--max-examples=50",
-            "--phases=examples,coverage,fuzzing",
-            "--exclude-checks=positive_data_acceptance",
-            // Their responses end with their client.
-            "--exclude-path=/ws/v1/stream",
-            "--exclude-path-regex=tap$",
-        ],
-    );
+    check_document_at(&document, directory, more);
+}
+
+/// The same, for a document in a file or at a URL.
+pub(crate) fn check_document_at(document: &str, directory: &Path, more: &[&str]) {
+    let arguments = [
+        "run",
+        document,
+        "--max-examples=50",
+        "--phases=examples,coverage,fuzzing",
+        "--exclude-checks=positive_data_acceptance",
+        // Their responses end with their client.
+        "--exclude-path=/ws/v1/stream",
+        "--exclude-path-regex=tap$",
+    ];
+    python::run_tool(directory, "schemathesis", &[&arguments[..], more].concat());
 }
 
 /// Whoever asks for many paths makes no metrics.

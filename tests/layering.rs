@@ -8,21 +8,24 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crates of the workspace that each crate may use.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("schemas", &[]),
+    ("identity", &[]),
     ("registry", &[]),
     ("sources", &["schemas", "registry"]),
     ("operators", &["schemas"]),
     ("sinks", &["schemas", "registry"]),
     ("queries", &["schemas"]),
     ("offline", &["schemas", "sources", "operators"]),
-    ("engine", &["schemas", "sources", "operators", "sinks", "queries"]),
-    ("api", &["schemas", "queries", "engine"]),
-    ("fresnel", &["api", "engine", "offline", "queries", "schemas"]),
+    ("engine", &["schemas", "identity", "sources", "operators", "sinks", "queries"]),
+    ("api", &["schemas", "identity", "queries", "engine"]),
+    ("fresnel", &["api", "engine", "identity", "offline", "queries", "schemas"]),
 ];
 
 /// Crates that may use a heavy dependency.
-const HOMES: [(&str, &[&str]); 17] = [
+const HOMES: [(&str, &[&str]); 19] = [
+    ("argon2", &["identity"]),
+    ("jsonwebtoken", &["identity"]),
     ("burn", &["operators"]),
     ("burn-store", &["operators"]),
     ("differential-dataflow", &["operators"]),

@@ -4,6 +4,7 @@
 //! others need Python with `deltalake`, `PostgreSQL`, mosquitto, Apache Kafka or a schema registry, which `make test` installs. Where that is
 //! missing they are listed as ignored.
 
+mod access;
 mod api_reference;
 mod bad_input;
 mod boards;
@@ -99,6 +100,15 @@ fn main() {
         trial!(cli::commands_are_documented),
         trial!(cli::graphs_have_three_formats),
         trial!(cli::addresses_of_running_pipelines_can_be_short),
+        trial!(access::credentials_that_are_wrong_are_refused),
+        trial!(access::scopes_decide_what_a_credential_allows),
+        trial!(access::sessions_are_refreshed_and_end),
+        trial!(access::cookies_are_for_own_pages),
+        trial!(access::passwords_cannot_be_guessed),
+        trial!(access::users_and_keys_are_managed),
+        trial!(access::the_document_is_true, needs python),
+        trial!(access::the_documented_commands_work),
+        trial!(access::only_loopback_is_open),
         trial!(http::errors_are_problem_details),
         trial!(http::the_accept_header_chooses_the_format),
         trial!(http::ambiguous_requests_are_refused),

@@ -38,7 +38,7 @@ fn run(scene: &str, minutes: u64) -> Vec<Value> {
     let simulated = format!("speed = \"full\"\nduration = \"{minutes}min\"\nstarts_at_s = 0");
     let (before_sinks, _) = DEMO.split_once("[sinks.history]").expect("the demo has a history");
     let pipeline = before_sinks
-        .replace("[api]\nlisten = \"127.0.0.1:8080\"\n", "")
+        .replace("[api]\nlisten = \"127.0.0.1:8080\"\nauth = \"off\"\n", "")
         .replace("pipelines/scenes/flat.toml", "scene.toml")
         .replace("speed = \"recorded\"", &simulated)
         .replace(

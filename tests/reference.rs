@@ -25,7 +25,7 @@ const EXAMPLES: [&str; 8] = [
     "docs/examples/rooms.toml",
 ];
 /// Commands without subcommands of their own.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 21] = [
     "run",
     "demo",
     "validate",
@@ -44,6 +44,8 @@ const COMMANDS: [&str; 19] = [
     "schema",
     "completions",
     "man",
+    "users",
+    "keys",
     "checkpoint",
 ];
 

@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::accept;
 use crate::app::App;
-use crate::client::ClientAddress;
+use crate::client::Client;
 use crate::error::{Problem, RequestError};
 use crate::openapi::QueryProblems;
 use crate::parameters::Parameters;
@@ -93,7 +93,7 @@ struct CellRow {
 )]
 pub(crate) async fn heat_maps(
     State(app): State<App>,
-    client: ClientAddress,
+    client: Client,
     Parameters(query): Parameters<HeatMapQuery>,
 ) -> Result<Json<Vec<HeatMap>>, RequestError> {
     let HeatMapQuery { start_time, end_time, zone_id, cell_m } = query;
@@ -108,7 +108,7 @@ pub(crate) async fn heat_maps(
         ("zone", zone_id.clone().into()),
         ("cell_m", cell_m.into()),
     ]);
-    let rows: Vec<CellRow> = rows(&app, query, client).await?;
+    let rows: Vec<CellRow> = rows(&app, query, &client).await?;
     if rows.is_empty() {
         check_zone(&app, zone_id.as_deref())?;
     }
@@ -200,7 +200,7 @@ impl From<ActivityRow> for ActivityInterval {
 )]
 pub(crate) async fn activity(
     State(app): State<App>,
-    client: ClientAddress,
+    client: Client,
     Parameters(query): Parameters<ActivityQuery>,
 ) -> Result<Json<Vec<ActivityInterval>>, RequestError> {
     let ActivityQuery { start_time, end_time, person_id, zone_id, interval } = query;
@@ -217,7 +217,7 @@ pub(crate) async fn activity(
         ("person", person_id.into()),
         ("zone", zone_id.clone().into()),
     ]);
-    let rows: Vec<ActivityRow> = rows(&app, query, client).await?;
+    let rows: Vec<ActivityRow> = rows(&app, query, &client).await?;
     if rows.is_empty() {
         check_zone(&app, zone_id.as_deref())?;
     }
@@ -254,7 +254,7 @@ pub(crate) struct ExportQuery {
 )]
 pub(crate) async fn export(
     State(app): State<App>,
-    client: ClientAddress,
+    client: Client,
     headers: HeaderMap,
     Parameters(query): Parameters<ExportQuery>,
 ) -> Result<Response, RequestError> {
@@ -270,7 +270,7 @@ pub(crate) async fn export(
     let query =
         Query::new(sql, format).with_values([("start", start_ns.into()), ("end", end_ns.into())]);
     let history = app.shared.history.as_ref().ok_or(RequestError::NoHistory)?;
-    let file = answer(&app, history, Query { limits: EXPORT, ..query }, client).await?;
+    let file = answer(&app, history, Query { limits: EXPORT, ..query }, &client).await?;
     let mut response = body(file, format.media_type()).await;
     let name = format!("attachment; filename=\"{table}.{}\"", format.extension());
     if let Ok(name) = HeaderValue::from_str(&name) {

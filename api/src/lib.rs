@@ -3,6 +3,7 @@
 mod accept;
 mod analytics;
 mod app;
+mod auth;
 mod client;
 mod config;
 mod cursor;
@@ -24,26 +25,34 @@ mod system;
 mod tap;
 mod time;
 mod wall_clock;
+mod windows;
 
 use std::sync::Arc;
 
 use engine::Shared;
 
 use crate::app::App;
+use crate::auth::Authenticator;
 use crate::system::Progress;
 
 pub use crate::router::openapi;
 pub use crate::server::{ApiError, Server, Serving};
 pub use crate::system::metrics::metrics_of_api;
 
-/// Serves the API of a run.
-pub fn serve(server: Server, run: Arc<Shared>) -> Serving {
+/// Serves the API of a run. If its store has no users yet, adds one, and announces name and password.
+pub fn serve(
+    server: Server,
+    run: Arc<Shared>,
+    announce: impl FnOnce(&str, &str) + Send + 'static,
+) -> Serving {
     server.serve(|server| {
+        let auth = Authenticator::new(run.plan.api.as_ref(), &run.accounts);
+        tokio::spawn(auth.clone().add_first_user(announce));
         let (workers, resources, requests) = Default::default();
         let progress = Arc::<Progress>::default();
         let (watched, counters) = (Arc::clone(&progress), Arc::clone(&run.counters));
         let ending = server.ending.clone();
         tokio::spawn(async move { watched.watch(&counters, ending).await });
-        router::router(App { shared: run, server, workers, resources, requests, progress })
+        router::router(App { shared: run, server, auth, workers, resources, requests, progress })
     })
 }

@@ -1,24 +1,43 @@
-//! The OpenAPI document: what the routes declare, and what all of them have in common.
+//! The OpenAPI document: what the routes declare, what all of them have in common, and what they ask of clients.
 
 use std::collections::BTreeMap;
 
+use axum::http::Method;
 use serde::Serialize;
 use utoipa::IntoResponses;
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response, ResponseBuilder};
 
+use crate::auth::{API_KEY, Access, COOKIE, access};
 use crate::links::Links;
 
 const PROBLEM: &str = "#/components/schemas/Problem";
 const JSON: &str = "application/json";
 const PROBLEM_JSON: &str = "application/problem+json";
+/// The names of the kinds of credentials.
+const TOKEN: &str = "token";
+const KEY: &str = "key";
+const SESSION: &str = "session";
 
 /// Declares the media type of problems, and that any request may have one.
 pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
-    for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
-        operations.into_iter().flatten().for_each(complete_operation);
+    for (path, item) in &mut document.paths.paths {
+        let operations = [
+            (Method::GET, &mut item.get),
+            (Method::PUT, &mut item.put),
+            (Method::POST, &mut item.post),
+            (Method::DELETE, &mut item.delete),
+        ];
+        for (method, operation) in operations {
+            let Some(operation) = operation else { continue };
+            complete_operation(operation);
+            secure(operation, access(&method, path));
+        }
     }
+    add_schemes(&mut document);
     document
 }
 
@@ -35,6 +54,46 @@ fn complete_operation(operation: &mut Operation) {
         )
         .content(PROBLEM_JSON, problem);
     operation.responses.responses.entry("default".to_owned()).or_insert(RefOr::T(other.build()));
+}
+
+/// Declares what a route asks of clients.
+fn secure(operation: &mut Operation, access: Option<Access>) {
+    let scopes = match access {
+        Some(Access::Open) => {
+            operation.security = Some(Vec::new());
+            return;
+        }
+        Some(Access::Scopes(scopes)) => scopes,
+        Some(Access::SignedIn) | None => &[],
+    };
+    let scopes = scopes.iter().map(|scope| scope.as_str());
+    let requirement = |scheme| SecurityRequirement::new(scheme, scopes.clone());
+    operation.security = Some([TOKEN, KEY, SESSION].map(requirement).into());
+    let problems = [
+        ("401", "The credential is missing or refused."),
+        ("403", "The credential does not allow this."),
+    ];
+    for (status, description) in problems {
+        let responses = &mut operation.responses.responses;
+        responses.entry(status.to_owned()).or_insert_with(|| problem(description));
+    }
+}
+
+/// Adds the kinds of credentials to a document.
+fn add_schemes(document: &mut OpenApi) {
+    let components = document.components.get_or_insert_default();
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
+    let token = token.description(Some(
+        "An access token of `POST /api/v1/auth/token` or of the trusted issuer, or an API key.",
+    ));
+    let key = ApiKeyValue::with_description(API_KEY.as_str(), "An API key of `fresnel keys add`.");
+    let session = ApiKeyValue::with_description(
+        COOKIE,
+        "The cookie of `POST /api/v1/auth/session`, for pages of this server.",
+    );
+    components.add_security_scheme(TOKEN, SecurityScheme::Http(token.build()));
+    components.add_security_scheme(KEY, SecurityScheme::ApiKey(ApiKey::Header(key)));
+    components.add_security_scheme(SESSION, SecurityScheme::ApiKey(ApiKey::Cookie(session)));
 }
 
 fn name_problem(response: &mut Response) {

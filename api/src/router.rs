@@ -20,7 +20,9 @@ use crate::openapi::{Index, complete};
 use crate::origins::Origins;
 use crate::sql::Uncompressed;
 use crate::tap::STREAM_MEDIA_TYPE;
-use crate::{analytics, config, docs, metrics, origins, page, pose, sql, stream, system, tap};
+use crate::{
+    analytics, auth, config, docs, metrics, origins, page, pose, sql, stream, system, tap,
+};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -53,6 +55,11 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(config::calibrate))
         .routes(routes!(stream::stream))
         .routes(routes!(tap::tap))
+        .routes(routes!(auth::token::token))
+        .routes(routes!(auth::token::refresh))
+        .routes(routes!(auth::token::revoke))
+        .routes(routes!(auth::session::begin, auth::session::end))
+        .routes(routes!(auth::session::me))
 }
 
 /// Returns the OpenAPI document of the API.
@@ -69,11 +76,14 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/v1", get(move || async move { Json(index) }))
         .route("/api/v1/openapi.json", get(move || async move { Json(document) }))
         .route("/", get(page::index))
+        .route("/page.css", get(page::style))
+        .route("/page.js", get(page::script))
         .route("/docs", get(docs::index))
         .route("/docs/", get(docs::index))
         .route("/docs/{*name}", get(docs::page))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(app.clone(), auth::gate))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(CompressionLayer::new().compress_when(is_complete()))
         .layer(origins.cors())

@@ -24,7 +24,7 @@ pub use crate::counters::{Counters, Counts};
 pub use crate::error::{Mismatch, RunError};
 pub use crate::metrics::{MetricKind, Metrics};
 pub use crate::pipeline::{
-    ApiConfig, CheckpointConfig, Diagnostic, Origin, Pipeline, PipelineError, Plan,
+    ApiConfig, Auth, CheckpointConfig, Diagnostic, Origin, Pipeline, PipelineError, Plan,
     PlannedOperator, PlannedSink, PlannedSource, StreamName, json_schema,
 };
 pub use crate::plain_words::plain_words;
@@ -34,7 +34,9 @@ pub use crate::run::{
     Cluster, Configuration, ConfigurationError, Ended, Health, Retry, Run, RunBuilder, RunOptions,
     Shared, Summary, WhenAlive,
 };
-pub use crate::store::{Checkpoint, ComponentState, Listed, State, Store, StoreError, StoreHandle};
+pub use crate::store::{
+    AccountStore, Checkpoint, ComponentState, Listed, State, Store, StoreError, StoreHandle,
+};
 pub use crate::taps::{Tap, Tapped, Taps};
 pub use operators::{OperatorConfig, ZoneConfig};
 pub use schemas::Progress;

@@ -30,6 +30,7 @@ pub(super) const PAGES: &[Page] = pages![
     "cluster.md",
     "state.md",
     "queries.md",
+    "access.md",
     "recipes.md",
     "simulation.md",
     "reference/pipeline.md",

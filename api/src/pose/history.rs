@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::app::App;
-use crate::client::ClientAddress;
+use crate::client::Client;
 use crate::cursor::Cursor;
 use crate::error::RequestError;
 use crate::openapi::QueryProblems;
@@ -61,7 +61,7 @@ pub(crate) struct HistoryQuery {
 )]
 pub(crate) async fn history(
     State(app): State<App>,
-    client: ClientAddress,
+    client: Client,
     uri: Uri,
     Parameters(query): Parameters<HistoryQuery>,
 ) -> Result<(HeaderMap, Json<Vec<PeopleFrame>>), RequestError> {
@@ -70,7 +70,7 @@ pub(crate) async fn history(
         PageParameters { limit: query.limit, skip: query.skip, cursor: query.cursor.clone() };
     let page = page.page()?;
     let sql = page.of(statement(&query, page.after.as_ref())?);
-    let answer = sql::answer(&app, history, sql, client).await?;
+    let answer = sql::answer(&app, history, sql, &client).await?;
     let mut frames: Vec<PeopleFrame> = Vec::new();
     for batch in answer.into_batches().await? {
         frames.extend(from_batch::<PoseFrame>(&batch)?.into_iter().map(PeopleFrame::from));

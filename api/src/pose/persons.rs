@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
-use crate::client::ClientAddress;
+use crate::client::Client;
 use crate::cursor::Cursor;
 use crate::error::RequestError;
 use crate::links::Links;
@@ -168,7 +168,7 @@ impl From<PointRow> for PointOfPath {
 )]
 pub(crate) async fn persons(
     State(app): State<App>,
-    client: ClientAddress,
+    client: Client,
     uri: Uri,
     Parameters(query): Parameters<PersonsQuery>,
 ) -> Result<(HeaderMap, Json<Vec<PersonSummary>>), RequestError> {
@@ -177,7 +177,7 @@ pub(crate) async fn persons(
     let span = parameters.span(&app)?;
     let page = PageParameters { limit, skip, cursor }.page()?;
     let query = statement(span, None, zone_id.clone(), min_confidence, page.after.clone());
-    let rows: Vec<PersonRow> = rows(&app, page.of(query), client).await?;
+    let rows: Vec<PersonRow> = rows(&app, page.of(query), &client).await?;
     if rows.is_empty() {
         check_zone(&app, zone_id.as_deref())?;
     }
@@ -206,7 +206,7 @@ pub(crate) async fn persons(
 )]
 pub(crate) async fn person(
     State(app): State<App>,
-    client: ClientAddress,
+    client: Client,
     Segment(id): Segment,
     Parameters(query): Parameters<PersonQuery>,
 ) -> Result<Json<PersonSummary>, RequestError> {
@@ -214,11 +214,11 @@ pub(crate) async fn person(
     let parameters = SpanParameters { start_time, end_time };
     let span = parameters.span(&app)?;
     let query = statement(span, Some(id.clone()), None, None, None);
-    let found: Vec<PersonRow> = rows(&app, query, client).await?;
+    let found: Vec<PersonRow> = rows(&app, query, &client).await?;
     let unknown = || RequestError::NotFound(format!("no person `{id}` was seen in this time"));
     let mut person = PersonSummary::new(found.into_iter().next().ok_or_else(unknown)?, parameters);
     if include_history {
-        let path: Vec<PointRow> = rows(&app, path(span, &person.site, &id), client).await?;
+        let path: Vec<PointRow> = rows(&app, path(span, &person.site, &id), &client).await?;
         person.movement_history = Some(path.into_iter().map(PointOfPath::from).collect());
     }
     Ok(Json(person))

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::accept;
 use crate::app::App;
-use crate::client::ClientAddress;
+use crate::client::Client;
 use crate::error::{Problem, RequestError};
 use crate::openapi::QueryProblems;
 use crate::parameters::{JsonBody, Parameters, Segment};
@@ -51,11 +51,11 @@ const MAX_ID_BYTES: usize = 64;
 )]
 pub(crate) async fn query(
     State(app): State<App>,
-    client: ClientAddress,
+    client: Client,
     headers: HeaderMap,
     JsonBody(query): JsonBody<SqlQuery>,
 ) -> Result<Response, RequestError> {
-    respond(&app, client, &headers, query.try_into()?).await
+    respond(&app, &client, &headers, query.try_into()?).await
 }
 
 /// Answers a read-only SQL query that is in the URL.
@@ -72,11 +72,11 @@ pub(crate) async fn query(
 )]
 pub(crate) async fn query_of_url(
     State(app): State<App>,
-    client: ClientAddress,
+    client: Client,
     headers: HeaderMap,
     Parameters(query): Parameters<SqlQuery>,
 ) -> Result<Response, RequestError> {
-    respond(&app, client, &headers, query.try_into()?).await
+    respond(&app, &client, &headers, query.try_into()?).await
 }
 
 /// Answers a query in the form of `InfluxDB` 3.
@@ -91,11 +91,11 @@ pub(crate) async fn query_of_url(
 )]
 pub(crate) async fn influx_query(
     State(app): State<App>,
-    client: ClientAddress,
+    client: Client,
     headers: HeaderMap,
     JsonBody(query): JsonBody<InfluxQuery>,
 ) -> Result<Response, RequestError> {
-    respond(&app, client, &headers, query.try_into()?).await
+    respond(&app, &client, &headers, query.try_into()?).await
 }
 
 /// Answers a query in the form of `InfluxDB` 3, in the URL.
@@ -110,11 +110,11 @@ pub(crate) async fn influx_query(
 )]
 pub(crate) async fn influx_query_of_url(
     State(app): State<App>,
-    client: ClientAddress,
+    client: Client,
     headers: HeaderMap,
     Parameters(query): Parameters<InfluxQuery>,
 ) -> Result<Response, RequestError> {
-    respond(&app, client, &headers, query.try_into()?).await
+    respond(&app, &client, &headers, query.try_into()?).await
 }
 
 /// Cancels a query that waits or runs.
@@ -129,7 +129,7 @@ pub(crate) async fn influx_query_of_url(
 )]
 pub(crate) async fn cancel(
     State(app): State<App>,
-    client: ClientAddress,
+    client: Client,
     Segment(id): Segment,
 ) -> Result<StatusCode, RequestError> {
     if app.workers.cancel(&id, &client.to_string()) {
@@ -141,7 +141,7 @@ pub(crate) async fn cancel(
 
 async fn respond(
     app: &App,
-    client: ClientAddress,
+    client: &Client,
     headers: &HeaderMap,
     asked: Asked,
 ) -> Result<Response, RequestError> {
@@ -164,7 +164,7 @@ pub(crate) async fn answer(
     app: &App,
     history: &Arc<History>,
     query: Query,
-    client: ClientAddress,
+    client: &Client,
 ) -> Result<Spool, QueryError> {
     app.resources.answer(history, query, &new_id(), &client.to_string()).await
 }
@@ -173,7 +173,7 @@ pub(crate) async fn answer(
 pub(crate) async fn rows<T: DeserializeOwned>(
     app: &App,
     query: Query,
-    client: ClientAddress,
+    client: &Client,
 ) -> Result<Vec<T>, RequestError> {
     let history = app.shared.history.as_ref().ok_or(RequestError::NoHistory)?;
     let rows = answer(app, history, query, client).await?.into_bytes().await?;

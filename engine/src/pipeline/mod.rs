@@ -1,5 +1,6 @@
 //! Pipeline files: their syntax, their checks, and the resulting plan.
 
+mod api;
 mod diagnostic;
 mod graph;
 mod origin;
@@ -10,7 +11,6 @@ mod schema;
 mod tagged;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
@@ -21,6 +21,7 @@ use serde::Deserialize;
 use sinks::SinkConfig;
 use sources::SourceConfig;
 
+pub use crate::pipeline::api::{ApiConfig, Auth};
 pub use crate::pipeline::diagnostic::{Diagnostic, PipelineError};
 pub use crate::pipeline::origin::Origin;
 pub use crate::pipeline::plan::{Plan, PlannedOperator, PlannedSink, PlannedSource, StreamName};
@@ -116,29 +117,6 @@ impl Default for CheckpointConfig {
             granule: TimeSpan::from_s(1),
             retention: const { NonZeroUsize::new(3).expect("3 is not zero") },
         }
-    }
-}
-
-/// The address of the API, and who may use it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ApiConfig {
-    /// Address to listen on, such as "127.0.0.1:8080".
-    pub listen: SocketAddr,
-    /// Names of this server besides `localhost`, such as "pi.home". On loopback, and with any name here, a
-    /// request for another name is refused.
-    #[serde(default)]
-    pub hosts: Vec<String>,
-    /// Origins of web pages that may use the API besides those of this server, such as
-    /// `https://home.example`.
-    #[serde(default)]
-    pub origins: Vec<Origin>,
-}
-
-impl ApiConfig {
-    /// Listens on an address, for clients of this server's own origin.
-    pub fn new(listen: SocketAddr) -> Self {
-        Self { listen, hosts: Vec::new(), origins: Vec::new() }
     }
 }
 

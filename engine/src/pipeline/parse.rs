@@ -16,7 +16,7 @@ use crate::pipeline::renamed::rename_settings;
 use crate::pipeline::tagged::Tagged;
 use crate::{Diagnostic, Pipeline, PipelineError, Plan};
 
-use super::{CheckpointConfig, Component, setting_at};
+use super::{ApiConfig, CheckpointConfig, Component, setting_at};
 
 const TOP_LEVEL: [&str; 9] = [
     "name",
@@ -149,7 +149,7 @@ impl Reader {
         let max_in_flight_mib = max_in_flight_mib.unwrap_or(DEFAULT_MAX_IN_FLIGHT_MIB);
         let checkpoint = table.remove("checkpoint").map(|table| self.checkpoint(table));
         let checkpoint = checkpoint.unwrap_or_default();
-        let api = table.remove("api").and_then(|api| self.deserialize(api));
+        let api = table.remove("api").map(|table| self.api(table));
         let sources = self.components("source", table.remove("sources"), false);
         let operators = self.components("operator", table.remove("operators"), true);
         let sinks = self.components("sink", table.remove("sinks"), true);
@@ -189,14 +189,28 @@ impl Reader {
     }
 
     fn checkpoint(&mut self, value: Spanned<DeValue<'_>>) -> CheckpointConfig {
+        self.section("checkpoint", value, CheckpointConfig::problems)
+    }
+
+    fn api(&mut self, value: Spanned<DeValue<'_>>) -> ApiConfig {
+        self.section("api", value, ApiConfig::problems)
+    }
+
+    /// Reads the settings of a table, and reports their problems.
+    fn section<C: DeserializeOwned + Default>(
+        &mut self,
+        name: &str,
+        value: Spanned<DeValue<'_>>,
+        problems: impl Fn(&C) -> Vec<String>,
+    ) -> C {
         let at = value.span();
         let settings_at = value.get_ref().as_table().map(settings_at).unwrap_or_default();
-        let checkpoint: CheckpointConfig = self.deserialize(value).unwrap_or_default();
-        for problem in checkpoint.problems() {
+        let config: C = self.deserialize(value).unwrap_or_default();
+        for problem in problems(&config) {
             let at = setting_at(&settings_at, &problem).unwrap_or_else(|| at.clone());
-            self.diagnostics.push(Diagnostic::new(at, format!("checkpoint: {problem}")));
+            self.diagnostics.push(Diagnostic::new(at, format!("{name}: {problem}")));
         }
-        checkpoint
+        config
     }
 
     fn name(&mut self, value: Option<Spanned<DeValue<'_>>>) -> String {

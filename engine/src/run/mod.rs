@@ -49,7 +49,7 @@ use crate::run::first_records::FirstRecords;
 use crate::run::lease::HeldLease;
 use crate::run::opener::{RunOpener, StartedRun};
 use crate::run::resume::{Resumed, resume};
-use crate::store::{Session, Store};
+use crate::store::{AccountStore, Session, Store};
 use crate::{ClearError, Counters, Plan, RunError, Taps, clear};
 
 pub use crate::run::cluster::Cluster;
@@ -96,6 +96,8 @@ pub struct Shared {
     pub history: Option<Arc<History>>,
     /// The configuration; absent in all processes but the first.
     pub configuration: Option<Arc<Configuration>>,
+    /// The accounts of the API.
+    pub accounts: AccountStore,
     /// The health of the run.
     pub health: Arc<Health>,
     /// The start of the run.

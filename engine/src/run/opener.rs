@@ -161,6 +161,7 @@ impl RunOpener {
         } = endpoints;
         let mut threads = started.threads;
         let (configuration, configured) = configuration.unzip();
+        let accounts = session.accounts();
         let checkpointer = self.context.options.cluster.is_first().then(|| {
             let log = self.context.connectors.commit_log(session);
             let (checkpointer, thread) = checkpoint_thread::spawn(
@@ -195,8 +196,18 @@ impl RunOpener {
         let (configuration, health) =
             (configuration.map(Arc::new), Arc::clone(self.context.control.health()));
         let stop = Arc::clone(&self.context.options.stop);
-        let shared =
-            Shared { plan, counters, taps, hub, history, configuration, health, started, stop };
+        let shared = Shared {
+            plan,
+            counters,
+            taps,
+            hub,
+            history,
+            configuration,
+            accounts,
+            health,
+            started,
+            stop,
+        };
         (parts, StartedRun { shared: Arc::new(shared), store })
     }
 

@@ -1,5 +1,7 @@
 //! Errors of the store.
 
+use identity::AccountError;
+
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -49,6 +51,12 @@ pub enum StoreError {
         item: String,
         /// The decoder's error.
         source: serde_json::Error,
+    },
+    /// A stored account cannot be read.
+    #[error("an account in the store cannot be read; it may be a newer version's")]
+    Account {
+        /// What is wrong with it.
+        source: AccountError,
     },
 }
 

@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::store::checkpoints::{load_latest, stored};
 use crate::store::generation::pipeline_row;
-use crate::store::{Checkpoint, Listed, StoreError};
+use crate::store::{AccountStore, Checkpoint, Listed, StoreError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -98,6 +98,11 @@ impl StoreHandle {
         };
         // The time-out bounds the wait for an unreachable database.
         let _ = tokio::time::timeout(CONNECT_TIMEOUT, closing).await;
+    }
+
+    /// Returns access to the accounts.
+    pub fn accounts(&self) -> AccountStore {
+        AccountStore::new(self.clone())
     }
 
     /// Lists the checkpoints of all pipelines.

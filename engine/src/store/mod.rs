@@ -1,10 +1,11 @@
-//! The store: checkpoints and leases of pipelines, in `SQLite` or Postgres.
+//! The store: checkpoints and leases of pipelines, and the accounts of their APIs, in `SQLite` or Postgres.
 //!
 //! A checkpoint is one row: the changes since the previous checkpoint, or the whole state. So it is
 //! stored completely or not at all, and its checksum detects later damage. A run takes the next
 //! generation of its pipeline when its sources and sinks are open. Only the newest generation can
 //! commit.
 
+mod accounts;
 mod body;
 mod checkpoints;
 mod configuration;
@@ -20,6 +21,7 @@ use std::path::Path;
 
 use schemas::{Progress, Tick};
 
+pub use crate::store::accounts::AccountStore;
 pub use crate::store::body::{ComponentState, State};
 pub(crate) use crate::store::configuration::{ChangeLog, StoredChange};
 pub(crate) use crate::store::decisions::DecisionTable;

@@ -1,0 +1,97 @@
+//! What each route asks for. A route that is missing here answers nobody.
+
+use axum::http::Method;
+use identity::Scope;
+use identity::Scope::{
+    AdminAll, AnalyticsRead, ConfigWrite, PoseRead, StreamSubscribe, SystemRead, ZoneWrite,
+};
+
+use crate::auth::access::Access::{Open, Scopes, SignedIn};
+
+/// What a route asks of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing.
+    Open,
+    /// A credential, whatever it allows.
+    SignedIn,
+    /// A credential with all these scopes.
+    Scopes(&'static [Scope]),
+}
+
+/// The routes, by method and path.
+const ROUTES: &[(&str, &str, Access)] = &[
+    ("GET", "/", Open),
+    ("GET", "/page.css", Open),
+    ("GET", "/page.js", Open),
+    ("GET", "/health/live", Open),
+    ("GET", "/health/ready", Open),
+    ("POST", "/api/v1/auth/token", Open),
+    ("POST", "/api/v1/auth/refresh", Open),
+    ("POST", "/api/v1/auth/revoke", Open),
+    ("POST", "/api/v1/auth/session", Open),
+    ("DELETE", "/api/v1/auth/session", SignedIn),
+    ("GET", "/api/v1/auth/me", SignedIn),
+    ("GET", "/docs", SignedIn),
+    ("GET", "/docs/", SignedIn),
+    ("GET", "/docs/{*name}", SignedIn),
+    ("GET", "/api/v1", SignedIn),
+    ("GET", "/api/v1/openapi.json", SignedIn),
+    ("GET", "/api/v1/pose/current", Scopes(&[PoseRead])),
+    ("GET", "/api/v1/pose/history", Scopes(&[PoseRead])),
+    ("GET", "/api/v1/pose/persons", Scopes(&[PoseRead])),
+    ("GET", "/api/v1/pose/persons/{person_id}", Scopes(&[PoseRead])),
+    ("GET", "/api/v1/pose/zones", Scopes(&[PoseRead])),
+    ("GET", "/api/v1/analytics/heatmaps", Scopes(&[AnalyticsRead])),
+    ("GET", "/api/v1/analytics/activity", Scopes(&[AnalyticsRead])),
+    ("GET", "/api/v1/analytics/export", Scopes(&[AnalyticsRead, PoseRead])),
+    // The tables contain poses, too.
+    ("GET", "/api/v1/sql", Scopes(&[AnalyticsRead, PoseRead])),
+    ("POST", "/api/v1/sql", Scopes(&[AnalyticsRead, PoseRead])),
+    ("DELETE", "/api/v1/sql/{id}", Scopes(&[AnalyticsRead, PoseRead])),
+    ("GET", "/api/v3/query_sql", Scopes(&[AnalyticsRead, PoseRead])),
+    ("POST", "/api/v3/query_sql", Scopes(&[AnalyticsRead, PoseRead])),
+    ("GET", "/api/v1/system/health", Scopes(&[SystemRead])),
+    ("GET", "/api/v1/system/status", Scopes(&[SystemRead])),
+    ("GET", "/api/v1/system/performance", Scopes(&[SystemRead])),
+    ("GET", "/metrics", Scopes(&[SystemRead])),
+    ("GET", "/api/v1/config/zones", Scopes(&[SystemRead])),
+    ("PUT", "/api/v1/config/zones/{name}", Scopes(&[ZoneWrite])),
+    ("DELETE", "/api/v1/config/zones/{name}", Scopes(&[ZoneWrite])),
+    ("POST", "/api/v1/config/calibrations", Scopes(&[ConfigWrite])),
+    ("GET", "/ws/v1/stream", Scopes(&[StreamSubscribe])),
+    // A tap shows the records of any stream, such as raw CSI.
+    ("GET", "/api/v1/streams/{name}/tap", Scopes(&[AdminAll])),
+];
+
+/// Returns what a route asks for; none if no route has this method and path.
+pub(crate) fn access(method: &Method, path: &str) -> Option<Access> {
+    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    let route = ROUTES.iter().find(|route| route.0 == method && route.1 == path);
+    route.map(|route| route.2)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_documented_routes_are_those_of_the_table() {
+        let document = serde_json::to_value(crate::openapi()).expect("it is JSON");
+        let paths = document["paths"].as_object().expect("it has paths");
+        let documented: BTreeSet<_> = paths
+            .iter()
+            .flat_map(|(path, item)| {
+                let methods = item.as_object().expect("it has methods").keys();
+                methods.map(move |method| (method.to_uppercase(), path.clone()))
+            })
+            .collect();
+        let undocumented = ["/", "/page.css", "/page.js", "/docs", "/docs/", "/docs/{*name}"];
+        let undocumented = [&undocumented[..], &["/api/v1", "/api/v1/openapi.json"]].concat();
+        let table = ROUTES.iter().filter(|route| !undocumented.contains(&route.1));
+        let table = table.map(|route| (route.0.to_owned(), route.1.to_owned())).collect();
+        assert_eq!(documented, table);
+    }
+}

@@ -1,0 +1,132 @@
+//! Finds the principals of credentials.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::{AccountStore, ApiConfig, Auth, StoreError};
+use identity::{
+    AccessTokens, Accounts, CredentialError, PasswordHash, Principal, Role, SigningAlgorithm, User,
+    generate_password,
+};
+use tokio::sync::OnceCell;
+use tokio::time::sleep;
+
+use crate::auth::attempts::Attempts;
+use crate::auth::credential::Credential;
+use crate::auth::directory::Directory;
+use crate::error::RequestError;
+use crate::wall_clock::now_s;
+
+/// The user that the first start of a store adds.
+const FIRST_USER: &str = "admin";
+/// The tier of users and keys for which no other one was chosen.
+const TIER: &str = "authenticated";
+/// Pause before a store that does not answer is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Whether clients need credentials, and what the server knows about them.
+#[derive(Clone, Debug)]
+pub(crate) struct Authenticator(Option<Arc<Required>>);
+
+/// What the server knows about credentials.
+#[derive(Debug)]
+pub(crate) struct Required {
+    pub(super) directory: Directory,
+    pub(super) attempts: Attempts,
+    algorithm: SigningAlgorithm,
+    tokens: OnceCell<AccessTokens>,
+}
+
+impl Authenticator {
+    pub(crate) fn new(config: Option<&ApiConfig>, store: &AccountStore) -> Self {
+        let config = config.cloned().unwrap_or_default();
+        let required = (config.auth == Auth::Required).then(|| Required {
+            directory: Directory::new(store.clone()),
+            attempts: Attempts::default(),
+            algorithm: config.token_algorithm,
+            tokens: OnceCell::new(),
+        });
+        Self(required.map(Arc::new))
+    }
+
+    /// Returns what is known; none if clients need no credentials.
+    pub(super) fn needed(&self) -> Option<&Required> {
+        self.0.as_deref()
+    }
+
+    /// # Errors
+    ///
+    /// [`RequestError::NotFound`] if clients need no credentials.
+    pub(super) fn required(&self) -> Result<&Required, RequestError> {
+        let detail = "the pipeline file has auth = \"off\": nobody signs in";
+        self.0.as_deref().ok_or_else(|| RequestError::NotFound(detail.to_owned()))
+    }
+
+    /// Adds a first user to a store that has none, and announces the password. Waits while the store does not
+    /// answer.
+    pub(crate) async fn add_first_user(self, announce: impl FnOnce(&str, &str)) {
+        let Some(required) = self.0 else { return };
+        loop {
+            match required.first_password().await {
+                Ok(Some(password)) => return announce(FIRST_USER, &password),
+                Ok(None) => return,
+                Err(error) => tracing::warn!(%error, "could not look for users, trying again"),
+            }
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+impl Required {
+    /// Returns the principal of a credential.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Credential`] if it is refused; [`RequestError::Unavailable`] while the store does not
+    /// answer.
+    pub(super) async fn principal(
+        &self,
+        credential: Credential,
+    ) -> Result<Principal, RequestError> {
+        let token = match &credential {
+            Credential::Token(token) => Some(self.tokens().await?.check(token)?),
+            Credential::Unknown => return Err(CredentialError::Invalid.into()),
+            _ => None,
+        };
+        let now_s = now_s();
+        let find = |accounts: &Accounts| match (&credential, &token) {
+            (Credential::Key(key), _) => accounts.of_key(key, now_s),
+            (Credential::Cookie(cookie), _) => accounts.of_cookie(cookie, now_s),
+            (_, Some(token)) => accounts.of_token(token, now_s),
+            _ => Err(CredentialError::Invalid),
+        };
+        self.directory.find(find).await
+    }
+
+    /// Returns the issuer of access tokens. Loads or makes its key at the first call.
+    pub(super) async fn tokens(&self) -> Result<&AccessTokens, RequestError> {
+        let load = async || {
+            let key = self.directory.store().signing_key(self.algorithm).await?;
+            Ok::<_, StoreError>(AccessTokens::new(key))
+        };
+        Ok(self.tokens.get_or_try_init(load).await?)
+    }
+
+    /// Adds a first user. Returns the password, or none if there are users.
+    async fn first_password(&self) -> Result<Option<String>, StoreError> {
+        let store = self.directory.store();
+        if !store.users().await?.is_empty() {
+            return Ok(None);
+        }
+        let password = generate_password()?;
+        let user = User {
+            name: FIRST_USER.to_owned(),
+            password: PasswordHash::of(&password)?,
+            role: Role::Admin,
+            tier: TIER.to_owned(),
+            created_at_s: now_s(),
+        };
+        // Another server of the store may have been faster.
+        Ok(store.add_user(&user).await?.then_some(password))
+    }
+}

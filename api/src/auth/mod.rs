@@ -1,0 +1,16 @@
+//! Who may do what: credentials of requests, the scopes of routes, and signing in.
+
+mod access;
+mod attempts;
+mod authenticator;
+mod credential;
+mod directory;
+mod gate;
+mod passwords;
+pub(crate) mod session;
+pub(crate) mod token;
+
+pub(crate) use crate::auth::access::{Access, access};
+pub(crate) use crate::auth::authenticator::Authenticator;
+pub(crate) use crate::auth::credential::{API_KEY, COOKIE};
+pub(crate) use crate::auth::gate::gate;

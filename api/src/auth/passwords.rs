@@ -1,0 +1,76 @@
+//! Checks of passwords.
+
+use std::sync::LazyLock;
+
+use identity::{PasswordHash, Principal, PrincipalKind, Secret, SecretKind, Session, User};
+use tokio::sync::Semaphore;
+
+use crate::app::App;
+use crate::client::ClientAddress;
+use crate::error::RequestError;
+use crate::wall_clock::now_s;
+
+/// Passwords that are checked at once: each check takes 19 MiB and the time of one thread.
+static CHECKS: Semaphore = Semaphore::const_new(2);
+/// Compared when a user is unknown, so that the answer takes as long as for others.
+static NOBODY: LazyLock<PasswordHash> =
+    LazyLock::new(|| PasswordHash::stored(NOBODY_HASH.to_owned()));
+const NOBODY_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGhhcyBpdA$\
+    Z3Vlc3NpbmcgaXMgb2Ygbm8gdXNlLCB0aGlzIGlzIGE";
+
+/// Checks the password of a user, and begins a session with a secret of a kind.
+///
+/// # Errors
+///
+/// [`RequestError`] if the password or the user is wrong, or after too many attempts.
+pub(super) async fn sign_in(
+    app: &App,
+    address: ClientAddress,
+    (name, password): (String, String),
+    kind: SecretKind,
+) -> Result<(Principal, Secret), RequestError> {
+    let auth = app.auth.required()?;
+    auth.attempts.begin(address, &name)?;
+    let user = auth.directory.accounts().await?.user(&name).cloned();
+    let user = check(user, password).await?.ok_or(RequestError::WrongPassword)?;
+    auth.attempts.succeeded(address, &name);
+    let secret = Secret::generate(kind)?;
+    let now_s = now_s();
+    let store = auth.directory.store();
+    store.add_session(&Session::begin(&name, &secret, now_s), now_s).await?;
+    auth.directory.reload().await?;
+    let principal = Principal {
+        kind: PrincipalKind::User,
+        name,
+        scopes: user.role.scopes(),
+        tier: user.tier,
+        session: Some(secret.id().to_owned()),
+    };
+    Ok((principal, secret))
+}
+
+/// Returns the user if the password is right.
+async fn check(user: Option<User>, password: String) -> Result<Option<User>, RequestError> {
+    let _check = CHECKS.acquire().await.map_err(|_| RequestError::Interrupted)?;
+    let checked = tokio::task::spawn_blocking(move || {
+        let hash = user.as_ref().map_or(&*NOBODY, |user| &user.password);
+        let is_right = hash.matches(&password);
+        user.filter(|_| is_right)
+    });
+    checked.await.map_err(|_| RequestError::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_user_takes_as_long_as_others() {
+        let right = PasswordHash::of("correct horse battery").expect("a hash");
+        let parameters = |hash: &PasswordHash| {
+            hash.as_str().split('$').take(4).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(parameters(&right), parameters(&NOBODY));
+        assert!(!NOBODY.matches(""));
+    }
+}
