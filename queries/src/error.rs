@@ -20,6 +20,8 @@ const MAX_DISTANCE: usize = 3;
 
 /// Prefixes of messages that name a phase of planning.
 const PHASES: [&str; 3] = ["Error during planning: ", "Internal error: ", "Execution error: "];
+/// How the engine says that temporary files are as large as allowed.
+const FULL_FILES: &str = "The used disk space during the spilling process has exceeded";
 /// Words of the engine, and what they mean to somebody who writes SQL.
 const WORDS: [(&str, &str); 6] = [
     (
@@ -138,6 +140,9 @@ fn limit_of(failure: &(dyn Error + 'static)) -> Option<QueryError> {
         return Some(QueryError::TooMuch);
     }
     let io_error = failure.downcast_ref::<io::Error>();
+    if io_error.is_some_and(|error| error.to_string().starts_with(FULL_FILES)) {
+        return Some(QueryError::TooMuch);
+    }
     if io_error.is_some_and(|error| error.kind() == io::ErrorKind::StorageFull) {
         return Some(QueryError::NoRoom);
     }
