@@ -8,7 +8,7 @@ REGISTRY := $(TARGET)/registry
 PEERS := $(TARGET)/peers
 TOOLS := $(TARGET)/tools
 BUILD_PACKAGES := build-essential cmake zlib1g-dev
-TEST_PACKAGES := $(BUILD_PACKAGES) curl jq maven mosquitto openjdk-17-jre-headless postgresql prometheus python3-venv
+TEST_PACKAGES := $(BUILD_PACKAGES) curl jq maven mosquitto openjdk-17-jre-headless openssl postgresql prometheus python3-venv
 # The folder of `make install`: the program goes to bin/ below it.
 PREFIX := $(or $(CARGO_HOME),$(HOME)/.cargo)
 CONTAINER_TOOL := podman

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,10 +31,10 @@ pub(crate) fn run(
     if let Some(problem) = plan.api.iter().flat_map(ApiConfig::problems).next() {
         bail!("api: {problem}");
     }
-    let listen = plan.api.as_ref().map(|api| api.listen);
+    let (api, directory) = (plan.api.clone(), options.directory.clone());
     let (stop, is_alone) = (Arc::clone(&options.stop), !options.cluster.has_others());
     let builder = RunBuilder::new(plan, options)?;
-    let server = match prepare(&builder, listen, clear) {
+    let server = match prepare(&builder, api.as_ref(), &directory, clear) {
         Ok(server) => server,
         Err(error) => {
             builder.cancel();
@@ -44,7 +45,7 @@ pub(crate) fn run(
     let is_first_run = builder.starts_at() == Some(Progress::Reached(0));
     let run = builder.start()?;
     let serving = server.map(|server| {
-        eprintln!("listening on http://{}", server.address());
+        server.urls().for_each(|url| eprintln!("listening on {url}"));
         api::serve(server, run.shared(), announce)
     });
     let ended = run.wait();
@@ -116,10 +117,11 @@ fn report_start(builder: &RunBuilder) {
 /// hands over uses the port and writes its output.
 fn prepare(
     builder: &RunBuilder,
-    listen: Option<SocketAddr>,
+    api: Option<&ApiConfig>,
+    directory: &Path,
     clear: bool,
 ) -> Result<Option<Server>> {
-    let server = listen.map(Server::bind).transpose()?;
+    let server = api.map(|api| Server::bind(api, directory)).transpose()?;
     if clear {
         builder.clear_output()?;
     }

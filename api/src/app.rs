@@ -7,6 +7,7 @@ use queries::Workers;
 
 use crate::auth::Authenticator;
 use crate::metrics::RequestMetrics;
+use crate::rate_limits::RateLimits;
 use crate::server::ServerState;
 use crate::system::Progress;
 
@@ -17,6 +18,8 @@ pub(crate) struct App {
     pub(crate) shared: Arc<Shared>,
     pub(crate) server: ServerState,
     pub(crate) auth: Authenticator,
+    /// The limits of requests; none where nobody signs in.
+    pub(crate) limits: Option<Arc<RateLimits>>,
     /// Runs the queries of clients.
     pub(crate) workers: Arc<Workers>,
     /// Runs the queries of resources, which do not wait for those of clients.

@@ -89,6 +89,9 @@ pub(crate) enum RequestError {
     /// Too many attempts to sign in have failed; the next one is allowed after this time.
     #[error("too many attempts have failed: try again in {} s", .0.as_secs() + 1)]
     TooManyAttempts(Duration),
+    /// The client has used all requests of its tier; it has some again after this time.
+    #[error("no requests are left for {} s: `x-ratelimit-limit` has the number of an hour", .0.as_secs() + 1)]
+    TooManyRequests(Duration),
     /// The store of the accounts does not answer.
     #[error("the store of the accounts does not answer")]
     Unavailable,
@@ -144,7 +147,7 @@ impl RequestError {
                 StatusCode::UNAUTHORIZED
             }
             Self::ForeignOrigin(_) | Self::NoScope(_) => StatusCode::FORBIDDEN,
-            Self::TooManyAttempts(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyAttempts(_) | Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Table(_) | Self::Rows(_) | Self::Panicked | Self::Account(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
@@ -182,7 +185,9 @@ impl RequestError {
     /// Returns when the same request may succeed, in seconds.
     fn retry_after(&self) -> Option<u64> {
         match (self, self.status()) {
-            (Self::TooManyAttempts(pause), _) => Some(pause.as_secs() + 1),
+            (Self::TooManyAttempts(pause) | Self::TooManyRequests(pause), _) => {
+                Some(pause.as_secs() + 1)
+            }
             (_, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => Some(1),
             _ => None,
         }

@@ -17,6 +17,7 @@ mod page;
 mod paging;
 mod parameters;
 mod pose;
+mod rate_limits;
 mod router;
 mod server;
 mod sql;
@@ -33,10 +34,11 @@ use engine::Shared;
 
 use crate::app::App;
 use crate::auth::Authenticator;
+use crate::rate_limits::RateLimits;
 use crate::system::Progress;
 
 pub use crate::router::openapi;
-pub use crate::server::{ApiError, Server, Serving};
+pub use crate::server::{ApiError, Server, Serving, TlsError};
 pub use crate::system::metrics::metrics_of_api;
 
 /// Serves the API of a run. If its store has no users yet, adds one, and announces name and password.
@@ -47,12 +49,22 @@ pub fn serve(
 ) -> Serving {
     server.serve(|server| {
         let auth = Authenticator::new(run.plan.api.as_ref(), &run.accounts);
+        let limits = RateLimits::new(run.plan.api.as_ref()).map(Arc::new);
         tokio::spawn(auth.clone().add_first_user(announce));
         let (workers, resources, requests) = Default::default();
         let progress = Arc::<Progress>::default();
         let (watched, counters) = (Arc::clone(&progress), Arc::clone(&run.counters));
         let ending = server.ending.clone();
         tokio::spawn(async move { watched.watch(&counters, ending).await });
-        router::router(App { shared: run, server, auth, workers, resources, requests, progress })
+        router::router(App {
+            shared: run,
+            server,
+            auth,
+            limits,
+            workers,
+            resources,
+            requests,
+            progress,
+        })
     })
 }

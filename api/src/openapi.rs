@@ -58,13 +58,9 @@ fn complete_operation(operation: &mut Operation) {
 
 /// Declares what a route asks of clients.
 fn secure(operation: &mut Operation, access: Option<Access>) {
-    let scopes = match access {
-        Some(Access::Open) => {
-            operation.security = Some(Vec::new());
-            return;
-        }
-        Some(Access::Scopes(scopes)) => scopes,
-        Some(Access::SignedIn) | None => &[],
+    let Some(scopes) = access.and_then(Access::scopes) else {
+        operation.security = Some(Vec::new());
+        return;
     };
     let scopes = scopes.iter().map(|scope| scope.as_str());
     let requirement = |scheme| SecurityRequirement::new(scheme, scopes.clone());
@@ -72,6 +68,7 @@ fn secure(operation: &mut Operation, access: Option<Access>) {
     let problems = [
         ("401", "The credential is missing or refused."),
         ("403", "The credential does not allow this."),
+        ("429", "The client has no requests left."),
     ];
     for (status, description) in problems {
         let responses = &mut operation.responses.responses;

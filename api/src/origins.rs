@@ -17,7 +17,9 @@ use axum::response::{IntoResponse, Response};
 use engine::ApiConfig;
 use tower_http::cors::CorsLayer;
 
+use crate::auth::API_KEY;
 use crate::error::RequestError;
+use crate::rate_limits::{LIMIT, REMAINING, RESET};
 use crate::sql::QUERY_ID;
 
 /// The hosts and origins of requests that are answered.
@@ -30,10 +32,10 @@ pub(crate) struct Origins {
 }
 
 impl Origins {
-    /// Takes the settings of a server that listens on `address`.
-    pub(crate) fn new(config: Option<&ApiConfig>, address: IpAddr) -> Self {
+    /// Takes the settings of a server, and whether only clients on its host reach it.
+    pub(crate) fn new(config: Option<&ApiConfig>, is_on_loopback: bool) -> Self {
         let hosts = config.map(|config| config.hosts.clone()).unwrap_or_default();
-        let knows_names = address.is_loopback() || !hosts.is_empty();
+        let knows_names = is_on_loopback || !hosts.is_empty();
         let origins = config.map(|config| config.origins.iter().map(ToString::to_string));
         let origins = origins.into_iter().flatten().collect();
         Self { hosts: knows_names.then_some(hosts), origins }
@@ -45,11 +47,20 @@ impl Origins {
         CorsLayer::new()
             .allow_origin(origins.collect::<Vec<_>>())
             .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
-            .allow_headers([header::ACCEPT, header::CONTENT_TYPE, QUERY_ID])
+            .allow_headers([
+                header::ACCEPT,
+                header::AUTHORIZATION,
+                header::CONTENT_TYPE,
+                API_KEY,
+                QUERY_ID,
+            ])
             .expose_headers([
                 QUERY_ID,
                 header::LINK,
                 header::RETRY_AFTER,
+                LIMIT,
+                REMAINING,
+                RESET,
                 header::CONTENT_DISPOSITION,
             ])
     }

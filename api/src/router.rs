@@ -15,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::client::see_through_proxies;
 use crate::error::{RequestError, panicked};
 use crate::openapi::{Index, complete};
 use crate::origins::Origins;
@@ -70,7 +71,9 @@ pub fn openapi() -> Document {
 pub(crate) fn router(app: App) -> Router {
     let (router, document) = (routes().split_for_parts().0, openapi());
     let index = Index::of(&document);
-    let origins = Origins::new(app.shared.plan.api.as_ref(), app.server.address.ip());
+    let config = app.shared.plan.api.as_ref();
+    let trusted: Arc<[_]> = config.map(|api| &*api.trusted_proxies).unwrap_or_default().into();
+    let origins = Origins::new(app.shared.plan.api.as_ref(), app.server.is_on_loopback);
     let origins = Arc::new(origins);
     router
         .route("/api/v1", get(move || async move { Json(index) }))
@@ -88,6 +91,7 @@ pub(crate) fn router(app: App) -> Router {
         .layer(CompressionLayer::new().compress_when(is_complete()))
         .layer(origins.cors())
         .layer(from_fn_with_state(origins, origins::check))
+        .layer(from_fn_with_state(trusted, see_through_proxies))
         .layer(from_fn_with_state(Arc::clone(&app.requests), metrics::count))
         .with_state(app)
 }

@@ -24,8 +24,9 @@ pub use crate::counters::{Counters, Counts};
 pub use crate::error::{Mismatch, RunError};
 pub use crate::metrics::{MetricKind, Metrics};
 pub use crate::pipeline::{
-    ApiConfig, Auth, CheckpointConfig, Diagnostic, Origin, Pipeline, PipelineError, Plan,
-    PlannedOperator, PlannedSink, PlannedSource, StreamName, json_schema,
+    ApiConfig, Auth, CheckpointConfig, Diagnostic, IssuerConfig, Network, Origin, Pipeline,
+    PipelineError, Plan, PlannedOperator, PlannedSink, PlannedSource, RateLimits, StreamName,
+    TlsConfig, json_schema,
 };
 pub use crate::plain_words::plain_words;
 pub use crate::record::record;

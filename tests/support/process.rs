@@ -93,11 +93,13 @@ fn command(directory: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+const OPEN: &str = "api = { listen = \"127.0.0.1:0\", auth = \"off\" }\n";
+
 /// Lets a pipeline ask for no credentials, unless it has settings of its API.
 fn open_to_all(pipeline: &Path) {
     let text = fs::read_to_string(pipeline).unwrap_or_default();
     if !text.is_empty() && !text.contains("api") {
-        fs::write(pipeline, format!("api.auth = \"off\"\n{text}")).expect("it is writable");
+        fs::write(pipeline, format!("{OPEN}{text}")).expect("it is writable");
     }
 }
 
@@ -215,16 +217,16 @@ impl Server {
         });
     }
 
-    /// Waits until one line of standard error contains all words, and returns it.
+    /// Waits until one line of standard error contains all words. Returns the lines up to it.
     pub(crate) fn wait_for_words(&mut self, words: &[&str]) -> String {
         let mut said = String::new();
         loop {
             let line = self.stderr.next();
             let line = line.unwrap_or_else(|| panic!("it did not say {words:?}:\n{said}"));
-            if words.iter().all(|word| line.contains(word)) {
-                return line;
-            }
             said.push_str(&line);
+            if words.iter().all(|word| line.contains(word)) {
+                return said;
+            }
         }
     }
 

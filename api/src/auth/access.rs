@@ -6,17 +6,34 @@ use identity::Scope::{
     AdminAll, AnalyticsRead, ConfigWrite, PoseRead, StreamSubscribe, SystemRead, ZoneWrite,
 };
 
-use crate::auth::access::Access::{Open, Scopes, SignedIn};
+use crate::auth::access::Access::{Open, Probe, Scopes, SignIn, SignedIn, Stream};
 
 /// What a route asks of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
+    /// Nothing, however often.
+    Probe,
+    /// A password; attempts are limited apart from other requests.
+    SignIn,
     /// Nothing.
     Open,
     /// A credential, whatever it allows.
     SignedIn,
     /// A credential with all these scopes.
     Scopes(&'static [Scope]),
+    /// The same, for a stream.
+    Stream(&'static [Scope]),
+}
+
+impl Access {
+    /// Returns the scopes that a credential needs; none if the route needs no credential.
+    pub(crate) fn scopes(self) -> Option<&'static [Scope]> {
+        match self {
+            Probe | SignIn | Open => None,
+            SignedIn => Some(&[]),
+            Scopes(scopes) | Stream(scopes) => Some(scopes),
+        }
+    }
 }
 
 /// The routes, by method and path.
@@ -24,12 +41,12 @@ const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/", Open),
     ("GET", "/page.css", Open),
     ("GET", "/page.js", Open),
-    ("GET", "/health/live", Open),
-    ("GET", "/health/ready", Open),
-    ("POST", "/api/v1/auth/token", Open),
+    ("GET", "/health/live", Probe),
+    ("GET", "/health/ready", Probe),
+    ("POST", "/api/v1/auth/token", SignIn),
     ("POST", "/api/v1/auth/refresh", Open),
     ("POST", "/api/v1/auth/revoke", Open),
-    ("POST", "/api/v1/auth/session", Open),
+    ("POST", "/api/v1/auth/session", SignIn),
     ("DELETE", "/api/v1/auth/session", SignedIn),
     ("GET", "/api/v1/auth/me", SignedIn),
     ("GET", "/docs", SignedIn),
@@ -59,9 +76,9 @@ const ROUTES: &[(&str, &str, Access)] = &[
     ("PUT", "/api/v1/config/zones/{name}", Scopes(&[ZoneWrite])),
     ("DELETE", "/api/v1/config/zones/{name}", Scopes(&[ZoneWrite])),
     ("POST", "/api/v1/config/calibrations", Scopes(&[ConfigWrite])),
-    ("GET", "/ws/v1/stream", Scopes(&[StreamSubscribe])),
+    ("GET", "/ws/v1/stream", Stream(&[StreamSubscribe])),
     // A tap shows the records of any stream, such as raw CSI.
-    ("GET", "/api/v1/streams/{name}/tap", Scopes(&[AdminAll])),
+    ("GET", "/api/v1/streams/{name}/tap", Stream(&[AdminAll])),
 ];
 
 /// Returns what a route asks for; none if no route has this method and path.

@@ -14,13 +14,14 @@ use tokio::time::sleep;
 use crate::auth::attempts::Attempts;
 use crate::auth::credential::Credential;
 use crate::auth::directory::Directory;
+use crate::auth::issuer::TrustedIssuer;
 use crate::error::RequestError;
 use crate::wall_clock::now_s;
 
 /// The user that the first start of a store adds.
 const FIRST_USER: &str = "admin";
-/// The tier of users and keys for which no other one was chosen.
-const TIER: &str = "authenticated";
+/// The tier of the first user, who looks after the server.
+const TIER: &str = "premium";
 /// Pause before a store that does not answer is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -33,6 +34,8 @@ pub(crate) struct Authenticator(Option<Arc<Required>>);
 pub(crate) struct Required {
     pub(super) directory: Directory,
     pub(super) attempts: Attempts,
+    /// An issuer whose tokens are accepted, too.
+    issuer: Option<TrustedIssuer>,
     algorithm: SigningAlgorithm,
     tokens: OnceCell<AccessTokens>,
 }
@@ -43,6 +46,7 @@ impl Authenticator {
         let required = (config.auth == Auth::Required).then(|| Required {
             directory: Directory::new(store.clone()),
             attempts: Attempts::default(),
+            issuer: config.issuer.map(TrustedIssuer::new),
             algorithm: config.token_algorithm,
             tokens: OnceCell::new(),
         });
@@ -89,7 +93,10 @@ impl Required {
         credential: Credential,
     ) -> Result<Principal, RequestError> {
         let token = match &credential {
-            Credential::Token(token) => Some(self.tokens().await?.check(token)?),
+            Credential::Token(token) => match self.tokens().await?.check(token) {
+                Err(CredentialError::Invalid) => return self.external(token).await,
+                token => Some(token?),
+            },
             Credential::Unknown => return Err(CredentialError::Invalid.into()),
             _ => None,
         };
@@ -101,6 +108,12 @@ impl Required {
             _ => Err(CredentialError::Invalid),
         };
         self.directory.find(find).await
+    }
+
+    /// Returns the principal of a token that this server has not issued.
+    async fn external(&self, token: &str) -> Result<Principal, RequestError> {
+        let issuer = self.issuer.as_ref().ok_or(CredentialError::Invalid)?;
+        Ok(issuer.principal(token).await?)
     }
 
     /// Returns the issuer of access tokens. Loads or makes its key at the first call.

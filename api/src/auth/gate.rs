@@ -9,16 +9,24 @@ use identity::Principal;
 use crate::app::App;
 use crate::auth::credential::Credential;
 use crate::auth::{Access, access};
+use crate::client::{Client, ClientAddress};
 use crate::error::RequestError;
+use crate::rate_limits::UsedLimit;
 
-/// Lets a request pass if its credential allows what its route asks for. Requests without a route pass: they
-/// are answered with 404 or 405.
+/// Lets a request pass if its credential allows what its route asks for, and if its client has requests left.
+/// Requests without a route pass: they are answered with 404 or 405.
 pub(crate) async fn gate(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let Some(access) = path.and_then(|path| access(request.method(), path)) else {
         return next.run(request).await;
     };
-    match admit(&app, access, request.method(), request.headers()).await {
+    let principal = identify(&app, access, request.method(), request.headers()).await;
+    let client = Client {
+        principal: principal.as_ref().map_or_else(|_| Principal::anybody(), Principal::clone),
+        address: ClientAddress::of(request.extensions()),
+    };
+    let used = app.limits.as_ref().and_then(|limits| limits.take(&client, access));
+    let mut response = match permit(principal, access, used) {
         Ok(principal) => {
             request.extensions_mut().insert(principal);
             next.run(request).await
@@ -27,30 +35,42 @@ pub(crate) async fn gate(State(app): State<App>, mut request: Request, next: Nex
             Redirect::to("/").into_response()
         }
         Err(error) => error.into_response(),
+    };
+    if let Some(used) = used {
+        used.write(&mut response);
     }
+    response
 }
 
 /// Returns the principal of a request.
-async fn admit(
+async fn identify(
     app: &App,
     access: Access,
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Principal, RequestError> {
-    let (true, Some(auth)) = (access != Access::Open, app.auth.needed()) else {
+    let (Some(_), Some(auth)) = (access.scopes(), app.auth.needed()) else {
         return Ok(Principal::anybody());
     };
     let credential = Credential::of(headers).ok_or(RequestError::NoCredential)?;
     if matches!(credential, Credential::Cookie(_)) && !method.is_safe() {
         check_origin(headers)?;
     }
-    let principal = auth.principal(credential).await?;
-    match access {
-        Access::Scopes(scopes) if !principal.scopes.include_all(scopes) => {
-            Err(RequestError::NoScope(scopes))
-        }
-        _ => Ok(principal),
+    auth.principal(credential).await
+}
+
+/// Returns the principal if it may use a route, and has requests left.
+fn permit(
+    principal: Result<Principal, RequestError>,
+    access: Access,
+    used: Option<UsedLimit>,
+) -> Result<Principal, RequestError> {
+    if let Some(used) = used.filter(|used| !used.is_allowed()) {
+        return Err(RequestError::TooManyRequests(used.until_reset()));
     }
+    let (principal, scopes) = (principal?, access.scopes().unwrap_or_default());
+    let may = principal.scopes.include_all(scopes);
+    if may { Ok(principal) } else { Err(RequestError::NoScope(scopes)) }
 }
 
 /// Refuses requests that a browser may send for another site: those of this one have a header that says so,

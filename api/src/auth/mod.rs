@@ -6,6 +6,7 @@ mod authenticator;
 mod credential;
 mod directory;
 mod gate;
+mod issuer;
 mod passwords;
 pub(crate) mod session;
 pub(crate) mod token;

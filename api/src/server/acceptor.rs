@@ -20,6 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use crate::client::ClientAddress;
 use crate::error::RequestError;
@@ -27,6 +28,7 @@ use crate::server::activity::Activity;
 use crate::server::connections::Connections;
 use crate::server::socket::Socket;
 use crate::server::timeouts::Timeouts;
+use crate::server::tls::Stream;
 
 /// Longest body of a request.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -55,7 +57,7 @@ pub(crate) struct Acceptor {
 
 impl Acceptor {
     /// Serves each connection on a task of its own, until the server ends.
-    pub(crate) async fn run(mut self, listener: TcpListener) {
+    pub(crate) async fn run(mut self, listener: TcpListener, tls: Option<TlsAcceptor>) {
         let connections = Arc::clone(&self.connections);
         loop {
             let accepted = async {
@@ -66,18 +68,27 @@ impl Acceptor {
                 accepted = accepted => accepted,
                 _ = self.ending.wait_for(|ending| *ending) => return,
             };
-            tokio::spawn(self.clone().serve(stream, client, place));
+            tokio::spawn(self.clone().serve(stream, tls.clone(), client, place));
         }
     }
 
     async fn serve(
         mut self,
         stream: TcpStream,
+        tls: Option<TlsAcceptor>,
         client: ClientAddress,
         place: OwnedSemaphorePermit,
     ) {
         let activity = Arc::new(Activity::new());
         let _registration = self.connections.register(&activity);
+        let accepted = tokio::select! {
+            accepted = Stream::accept(stream, tls.as_ref()) => accepted,
+            why = activity.closing(&self.timeouts) => return self.connections.closed(why),
+        };
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%error, "a TLS handshake failed"),
+        };
         let (builder, timeouts) = (builder(self.timeouts), self.timeouts);
         let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity), place));
         let (router, of_request) = (self.router, Arc::clone(&activity));

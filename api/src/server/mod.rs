@@ -9,23 +9,29 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod timeouts;
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use engine::{ApiConfig, TlsConfig};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::server::acceptor::Acceptor;
 
 pub(crate) use crate::server::activity::Activity;
 pub(crate) use crate::server::connections::{Connections, SessionKind};
 pub(crate) use crate::server::timeouts::Timeouts;
+pub use crate::server::tls::TlsError;
 
 /// Connections that the system queues until they are accepted.
 const BACKLOG: u32 = 1024;
@@ -46,22 +52,33 @@ pub enum ApiError {
         /// The operating system's error.
         source: io::Error,
     },
+    /// The certificate of the server cannot be used.
+    #[error("could not set up TLS")]
+    Tls(#[from] TlsError),
 }
 
 /// The API of a run, on threads of its own.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     runtime: Runtime,
-    address: SocketAddr,
     connections: Arc<Connections>,
+}
+
+/// An address that the server listens on.
+#[derive(Debug)]
+struct Listener {
+    listener: TcpListener,
+    address: SocketAddr,
+    /// Present if connections are encrypted.
+    tls: Option<Arc<ServerConfig>>,
 }
 
 /// State of the server for its handlers.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerState {
-    /// The address that it listens on.
-    pub(crate) address: SocketAddr,
+    /// True if only clients on this host reach it.
+    pub(crate) is_on_loopback: bool,
     /// True when the server ends.
     pub(crate) ending: watch::Receiver<bool>,
     pub(crate) connections: Arc<Connections>,
@@ -73,50 +90,75 @@ pub(crate) struct ServerState {
 pub struct Serving {
     runtime: Runtime,
     ending: watch::Sender<bool>,
-    accepting: JoinHandle<()>,
+    accepting: Vec<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Binds the address, so that a taken port is reported before anything runs. Raises the process's limit
-    /// of open files to its hard limit; half of the files are for connections.
+    /// Binds the addresses, so that a taken port is reported before anything runs. Raises the process's limit
+    /// of open files to its hard limit; half of the files are for connections. Files are relative to
+    /// `directory`.
     ///
     /// # Errors
     ///
-    /// [`ApiError::Bind`] if the server cannot listen on the address or start its threads.
-    pub fn bind(address: SocketAddr) -> Result<Self, ApiError> {
-        let bind = || {
-            let mut runtime = tokio::runtime::Builder::new_multi_thread();
-            let runtime = runtime.worker_threads(2).thread_name("api").enable_all().build()?;
-            let listener = runtime.block_on(async { listen(address) })?;
-            let address = listener.local_addr()?;
-            let limit = descriptors::raise_limit();
-            let connections = Arc::new(Connections::with_descriptors(limit));
-            Ok(Self { listener, runtime, address, connections })
-        };
-        bind().map_err(|source| ApiError::Bind { address, source })
+    /// [`ApiError::Bind`] if the server cannot listen on an address or start its threads; [`ApiError::Tls`] if
+    /// its certificate cannot be used.
+    pub fn bind(config: &ApiConfig, directory: &Path) -> Result<Self, ApiError> {
+        let failed = |source| ApiError::Bind { address: config.listen, source };
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(2).thread_name("api").enable_all();
+        let runtime = runtime.build().map_err(failed)?;
+        let entered = runtime.enter();
+        let mut listeners = vec![Listener::bind(config.listen, None)?];
+        if let Some(TlsConfig { listen, certificate, key }) = &config.tls {
+            let tls = tls::load(&directory.join(certificate), &directory.join(key))?;
+            listeners.push(Listener::bind(*listen, Some(tls))?);
+        }
+        drop(entered);
+        let limit = descriptors::raise_limit();
+        let connections = Arc::new(Connections::with_descriptors(limit));
+        Ok(Self { listeners, runtime, connections })
     }
 
-    /// Returns the address that the server listens on; for port 0, with the assigned port.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Returns the URLs that the server listens on; for port 0, with the assigned port.
+    pub fn urls(&self) -> impl Iterator<Item = String> {
+        self.listeners.iter().map(|listener| {
+            let scheme = if listener.tls.is_some() { "https" } else { "http" };
+            format!("{scheme}://{}", listener.address)
+        })
     }
 
     /// Serves the routes that `router` returns for the server's state.
     pub(crate) fn serve(self, router: impl FnOnce(ServerState) -> Router) -> Serving {
-        let Self { listener, runtime, address, connections } = self;
+        let Self { listeners, runtime, connections } = self;
         let (ending, watched) = watch::channel(false);
         let timeouts = Timeouts::default();
         let state = ServerState {
-            address,
+            is_on_loopback: listeners.iter().all(|listener| listener.address.ip().is_loopback()),
             ending: watched.clone(),
             connections: Arc::clone(&connections),
             timeouts,
         };
         // What serves the API may start tasks.
-        let _entered = runtime.enter();
+        let entered = runtime.enter();
         let acceptor = Acceptor { router: router(state), connections, timeouts, ending: watched };
-        let accepting = runtime.spawn(acceptor.run(listener));
+        let accepting = listeners.into_iter().map(|Listener { listener, tls, .. }| {
+            runtime.spawn(acceptor.clone().run(listener, tls.map(TlsAcceptor::from)))
+        });
+        let accepting = accepting.collect();
+        drop(acceptor);
+        drop(entered);
         Serving { runtime, ending, accepting }
+    }
+}
+
+impl Listener {
+    /// Listens; must be called within a runtime.
+    fn bind(address: SocketAddr, tls: Option<Arc<ServerConfig>>) -> Result<Self, ApiError> {
+        let bound = listen(address).and_then(|listener| {
+            let address = listener.local_addr()?;
+            Ok(Self { listener, address, tls })
+        });
+        bound.map_err(|source| ApiError::Bind { address, source })
     }
 }
 
@@ -125,7 +167,9 @@ impl Serving {
     pub fn end(self) {
         // An error means that no receiver is left, which is fine.
         let _ = self.ending.send(true);
-        let _ = self.runtime.block_on(self.accepting);
+        for accepting in self.accepting {
+            let _ = self.runtime.block_on(accepting);
+        }
         // Each connection and each WebSocket keeps a receiver until it has ended. Connections that exceed the
         // limit are cut off.
         let goodbyes = async { tokio::time::timeout(GRACE, self.ending.closed()).await };

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::server::activity::Activity;
 use crate::server::framing::Framing;
+use crate::server::tls::Stream;
 
 /// What no parser of HTTP accepts: it makes the server respond with 400 and close the connection.
 const INVALID: &[u8] = b"\0\r\n\r\n";
@@ -19,7 +19,7 @@ const INVALID: &[u8] = b"\0\r\n\r\n";
 /// place.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     activity: Arc<Activity>,
     /// Checks the received bytes; `None` after bytes were refused.
     framing: Option<Framing>,
@@ -29,7 +29,7 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub(crate) fn new(
-        stream: TcpStream,
+        stream: Stream,
         activity: Arc<Activity>,
         place: OwnedSemaphorePermit,
     ) -> Self {

@@ -94,7 +94,7 @@ impl Host {
             .route("/ws", get(ws))
             .with_state(shared.clone());
         let acceptor = Acceptor { router, connections, timeouts, ending: watched };
-        runtime.spawn(acceptor.run(listener));
+        runtime.spawn(acceptor.run(listener, None));
         Self { runtime, address, ending, shared }
     }
 

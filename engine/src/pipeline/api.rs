@@ -1,12 +1,14 @@
 //! The settings of the API.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use identity::SigningAlgorithm;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::Origin;
+use crate::{Network, Origin};
 
 const DEFAULT_ADDRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -17,18 +19,78 @@ const DEFAULT_ADDRESS: SocketAddr =
 pub struct ApiConfig {
     /// Address to listen on; "127.0.0.1:8080" by default.
     pub listen: SocketAddr,
+    /// Another address, for connections with TLS.
+    pub tls: Option<TlsConfig>,
     /// Whether clients need credentials: `"required"` by default. With `"off"`, everybody on this host may do
     /// everything, so the server must listen on loopback.
     pub auth: Auth,
     /// Algorithm that signs access tokens: `"EdDSA"` by default, `"HS256"` or `"RS256"`. The key is made at the
     /// first start, and kept in the store.
     pub token_algorithm: SigningAlgorithm,
+    /// An OpenID Connect issuer whose tokens are accepted, too.
+    pub issuer: Option<IssuerConfig>,
     /// Names of this server besides `localhost`, such as "pi.home". On loopback, and with any name here, a
     /// request for another name is refused.
     pub hosts: Vec<String>,
     /// Origins of web pages that may use the API besides those of this server, such as
     /// `https://home.example`.
     pub origins: Vec<Origin>,
+    /// Networks of proxies, such as "127.0.0.1" or "10.0.0.0/8", whose header `X-Forwarded-For` has the address
+    /// of the client.
+    pub trusted_proxies: Vec<Network>,
+    /// Requests an hour by tier: `default` for addresses without a valid credential, `authenticated` for users
+    /// and keys, `premium` and any other tier for those that have it, and `streaming` for streams that are
+    /// opened. 100, 1000, 10000 and 3600 by default. Does not apply with `auth = "off"`.
+    pub rate_limits: RateLimits,
+}
+
+/// An OpenID Connect issuer. The claim `scope` or `scp` of its tokens contains the scopes of Fresnel.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerConfig {
+    /// Its URL, as its tokens contain it, such as `https://id.example/realms/home`.
+    pub url: String,
+    /// The audience that its tokens must name.
+    pub audience: String,
+    /// The URL of its keys; by default, its discovery document has it.
+    #[serde(default)]
+    pub jwks_url: Option<String>,
+    /// The tier of the rate limits of its users; "authenticated" by default.
+    #[serde(default = "authenticated")]
+    pub tier: String,
+}
+
+fn authenticated() -> String {
+    "authenticated".to_owned()
+}
+
+/// An address for connections with TLS, and the certificate of the server.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Address to listen on, such as "0.0.0.0:8443".
+    pub listen: SocketAddr,
+    /// File with the certificate and those of its issuers, in PEM.
+    pub certificate: PathBuf,
+    /// File with the private key, in PEM.
+    pub key: PathBuf,
+}
+
+/// Requests an hour, by tier.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct RateLimits(BTreeMap<String, u32>);
+
+/// The tiers that always exist, with their requests an hour.
+const TIERS: [(&str, u32); 4] =
+    [("default", 100), ("authenticated", 1000), ("premium", 10_000), ("streaming", 3600)];
+
+impl RateLimits {
+    /// Returns the requests an hour of a tier; none if there is no such tier.
+    pub fn of(&self, tier: &str) -> Option<u32> {
+        let standard = || TIERS.iter().find(|(name, _)| *name == tier).map(|(_, limit)| *limit);
+        self.0.get(tier).copied().or_else(standard)
+    }
 }
 
 /// Whether clients of the API need credentials.
@@ -43,18 +105,29 @@ pub enum Auth {
 }
 
 impl ApiConfig {
+    /// Returns the addresses to listen on.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        [self.listen].into_iter().chain(self.tls.as_ref().map(|tls| tls.listen))
+    }
+
     /// Returns the errors in the settings: the name of each setting, and the expected values.
     pub fn problems(&self) -> Vec<String> {
-        let is_open = self.auth == Auth::Off && !self.listen.ip().is_loopback();
-        let open = is_open.then(|| {
+        let open = self.addresses().filter(|it| self.auth == Auth::Off && !it.ip().is_loopback());
+        let problem = |address: SocketAddr| {
             format!(
-                "auth = \"off\" lets everybody who can reach {} do everything: listen on loopback, such as \
-                 127.0.0.1:{}, or remove it and sign in",
-                self.listen,
-                self.listen.port()
+                "auth = \"off\" lets everybody who can reach {address} do everything: listen on loopback, such \
+                 as 127.0.0.1:{}, or remove it and sign in",
+                address.port()
             )
+        };
+        let is_same = self
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.listen == self.listen && self.listen.port() != 0);
+        let same = is_same.then(|| {
+            format!("tls.listen is {}, as is listen: each needs a port of its own", self.listen)
         });
-        open.into_iter().collect()
+        open.map(problem).chain(same).collect()
     }
 }
 
@@ -62,10 +135,14 @@ impl Default for ApiConfig {
     fn default() -> Self {
         Self {
             listen: DEFAULT_ADDRESS,
+            tls: None,
             auth: Auth::default(),
             token_algorithm: SigningAlgorithm::default(),
+            issuer: None,
             hosts: Vec::new(),
             origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            rate_limits: RateLimits::default(),
         }
     }
 }

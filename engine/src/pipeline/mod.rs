@@ -3,6 +3,7 @@
 mod api;
 mod diagnostic;
 mod graph;
+mod network;
 mod origin;
 mod parse;
 mod plan;
@@ -21,8 +22,9 @@ use serde::Deserialize;
 use sinks::SinkConfig;
 use sources::SourceConfig;
 
-pub use crate::pipeline::api::{ApiConfig, Auth};
+pub use crate::pipeline::api::{ApiConfig, Auth, IssuerConfig, RateLimits, TlsConfig};
 pub use crate::pipeline::diagnostic::{Diagnostic, PipelineError};
+pub use crate::pipeline::network::Network;
 pub use crate::pipeline::origin::Origin;
 pub use crate::pipeline::plan::{Plan, PlannedOperator, PlannedSink, PlannedSource, StreamName};
 pub use crate::pipeline::schema::json_schema;

@@ -8,7 +8,7 @@ use operators::OperatorConfig;
 use sources::Endpoint;
 
 use crate::paths::normalized;
-use crate::{CheckpointConfig, Diagnostic, JOURNALS, Pipeline};
+use crate::{ApiConfig, CheckpointConfig, Diagnostic, JOURNALS, Pipeline};
 
 /// Endings of the files of an `SQLite` database.
 const BESIDE_STORE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
@@ -106,8 +106,8 @@ fn of_store(checkpoint: &CheckpointConfig) -> Vec<PathBuf> {
 }
 
 fn sockets(pipeline: &Pipeline) -> Vec<Diagnostic> {
-    let api = pipeline.api.iter().map(|api| ("the API".to_owned(), Endpoint::Tcp(api.listen)));
-    let mut taken: Vec<_> = api.collect();
+    let api = pipeline.api.iter().flat_map(ApiConfig::addresses);
+    let mut taken: Vec<_> = api.map(|it| ("the API".to_owned(), Endpoint::Tcp(it))).collect();
     let mut diagnostics = Vec::new();
     for source in &pipeline.sources {
         let Some(endpoint) = source.config.endpoint() else { continue };
