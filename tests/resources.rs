@@ -169,3 +169,40 @@ pub(crate) fn a_pipeline_is_ready_until_it_ends() {
     assert!(was_unready, "it said so before it ended");
     assert_eq!(server.wait().0, Some(0));
 }
+
+/// The second version differs where it says so, by its path or by the header `Accept`.
+pub(crate) fn versions_differ_as_they_say() {
+    let directory = tempfile::tempdir().expect("room");
+    let server = Server::start(directory.path(), &["demo", "--listen", "127.0.0.1:0"]);
+    let get = |path: &str, accept: &str| {
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let response = agent
+            .get(format!("http://{}{path}", server.address))
+            .header("accept", accept)
+            .call()
+            .expect("it answers");
+        let version = response.headers().get("api-version");
+        let version = version.map_or("", |value| value.to_str().expect("text")).to_owned();
+        let status = response.status().as_u16();
+        let body = response.into_body().read_json::<Value>().unwrap_or_default();
+        (status, version, body)
+    };
+    let zones = "pose/zones";
+    let (_, version, first) = get(&format!("/api/v1/{zones}"), "*/*");
+    assert_eq!((&*version, first.as_array().map(Vec::len)), ("v1", Some(4)));
+    for (path, accept) in [("/api/v2/pose/zones", "*/*"), ("/api/pose/zones", "application/json;version=2")] {
+        let (status, version, second) = get(path, accept);
+        assert_eq!((status, &*version), (200, "v2"), "{path}");
+        assert_eq!((second["items"].as_array().map(Vec::len), &second["next"]), (Some(4), &Value::Null));
+        let link = second["items"][0]["_links"]["self"]["href"].as_str().expect("a link");
+        assert!(link.starts_with("/api/v2/"), "{link}");
+    }
+    assert_eq!(get("/api/pose/zones", "*/*").1, "v1");
+    assert_eq!(get("/api/v9/pose/zones", "*/*").0, 404);
+    let (status, _, problem) = get("/api/pose/zones", "application/json;version=9");
+    assert_eq!(status, 406);
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("v1, v2")), "{problem}");
+    let index = get("/api/v2", "*/*").2;
+    assert_eq!((&index["versions"][0]["stage"], &index["versions"][1]["stage"]), (&"stable".into(), &"beta".into()));
+}

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
@@ -18,6 +17,7 @@ use crate::app::App;
 use crate::client::Client;
 use crate::error::{Problem, RequestError};
 use crate::openapi::QueryProblems;
+use crate::paging::List;
 use crate::parameters::Parameters;
 use crate::pose::zones::check_zone;
 use crate::sql::{answer, body, rows};
@@ -95,7 +95,7 @@ pub(crate) async fn heat_maps(
     State(app): State<App>,
     client: Client,
     Parameters(query): Parameters<HeatMapQuery>,
-) -> Result<Json<Vec<HeatMap>>, RequestError> {
+) -> Result<List<HeatMap>, RequestError> {
     let HeatMapQuery { start_time, end_time, zone_id, cell_m } = query;
     let Span { start_ns, end_ns } = SpanParameters { start_time, end_time }.span(&app)?;
     let cell_m = cell_m.unwrap_or(CELL_M);
@@ -112,7 +112,7 @@ pub(crate) async fn heat_maps(
     if rows.is_empty() {
         check_zone(&app, zone_id.as_deref())?;
     }
-    Ok(Json(heat_maps_of(rows, cell_m)))
+    Ok(List::all(heat_maps_of(rows, cell_m)))
 }
 
 fn heat_maps_of(rows: Vec<CellRow>, cell_m: f64) -> Vec<HeatMap> {
@@ -202,7 +202,7 @@ pub(crate) async fn activity(
     State(app): State<App>,
     client: Client,
     Parameters(query): Parameters<ActivityQuery>,
-) -> Result<Json<Vec<ActivityInterval>>, RequestError> {
+) -> Result<List<ActivityInterval>, RequestError> {
     let ActivityQuery { start_time, end_time, person_id, zone_id, interval } = query;
     let Span { start_ns, end_ns } = SpanParameters { start_time, end_time }.span(&app)?;
     let interval = Duration::from(interval.unwrap_or(INTERVAL)).as_nanos();
@@ -221,7 +221,7 @@ pub(crate) async fn activity(
     if rows.is_empty() {
         check_zone(&app, zone_id.as_deref())?;
     }
-    Ok(Json(rows.into_iter().map(ActivityInterval::from).collect()))
+    Ok(List::all(rows.into_iter().map(ActivityInterval::from)))
 }
 
 /// Which rows to export, and how.

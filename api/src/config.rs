@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::error::{Problem, RequestError};
+use crate::paging::List;
 use crate::parameters::{JsonBody, NoBody, Parameters, Segment};
 
 /// A zone on the site plan.
@@ -78,7 +79,7 @@ pub(crate) struct Kept {
         (status = 421, description = "Another process of the run knows them.", body = Problem),
     ),
 )]
-pub(crate) async fn zones(State(app): State<App>) -> Result<Json<Vec<Zone>>, RequestError> {
+pub(crate) async fn zones(State(app): State<App>) -> Result<List<Zone>, RequestError> {
     let operators = configuration(&app)?.zones().into_iter();
     let zones = operators.flat_map(|(operator, zones)| {
         let zones = zones.into_iter();
@@ -89,7 +90,7 @@ pub(crate) async fn zones(State(app): State<App>) -> Result<Json<Vec<Zone>>, Req
             site,
         })
     });
-    Ok(Json(zones.collect()))
+    Ok(List::all(zones))
 }
 
 /// Sets a zone while the pipeline runs.

@@ -14,6 +14,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::version::VERSIONS;
+
 /// The body of an error response: problem details (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
@@ -43,6 +45,9 @@ pub(crate) enum RequestError {
     /// The server has no representation of the answer that the client accepts.
     #[error("no accepted media type is available: expected one of {0}")]
     NotAcceptable(String),
+    /// The API has no such version.
+    #[error("there is no version {_0:?} of the API: expected one of {}", version_names())]
+    NoSuchVersion(String),
     /// The request is invalid.
     #[error("{0}")]
     BadRequest(String),
@@ -138,7 +143,7 @@ impl RequestError {
         match self {
             Self::NotFound(_) | Self::NoSuchPath(_) | Self::NoHistory => StatusCode::NOT_FOUND,
             Self::NoSuchMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
+            Self::NotAcceptable(_) | Self::NoSuchVersion(_) => StatusCode::NOT_ACCEPTABLE,
             Self::BadRequest(_) | Self::Body(_) | Self::Hosts(_) => StatusCode::BAD_REQUEST,
             Self::LongBody(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::LongUri(_) => StatusCode::URI_TOO_LONG,
@@ -218,6 +223,10 @@ fn status_of_query(error: &QueryError) -> StatusCode {
         QueryError::NoWorker(_) => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
     }
+}
+
+fn version_names() -> String {
+    VERSIONS.map(|version| version.name).join(", ")
 }
 
 fn scopes(needed: &[Scope]) -> Scopes {

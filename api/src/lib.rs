@@ -25,6 +25,7 @@ mod stream;
 mod system;
 mod tap;
 mod time;
+mod version;
 mod wall_clock;
 mod windows;
 

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::version::path_of_version;
+
 /// The paths of related resources, by relation.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub(crate) struct Links(BTreeMap<&'static str, Link>);
@@ -30,7 +32,7 @@ impl Links {
 fn path(parts: &[&str]) -> String {
     let (path, names) = parts.split_first().unwrap_or((&"", &[]));
     let names = names.iter().map(|name| format!("/{}", encoded(name)));
-    path.chars().chain(names.collect::<String>().chars()).collect()
+    path_of_version(path) + &names.collect::<String>()
 }
 
 /// Encodes all but the unreserved characters of a URI.

@@ -13,6 +13,7 @@ use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response, ResponseBuilder};
 
 use crate::auth::{API_KEY, Access, COOKIE, access};
 use crate::links::Links;
+use crate::version::{VERSIONS, Version};
 
 const PROBLEM: &str = "#/components/schemas/Problem";
 const JSON: &str = "application/json";
@@ -108,6 +109,7 @@ fn name_problem(response: &mut Response) {
 /// The list of resources.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Index {
+    versions: [Version; 2],
     resources: Vec<Resource>,
     #[serde(rename = "_links")]
     links: Links,
@@ -140,7 +142,7 @@ impl Index {
             .and("self", &["/api/v1"], "")
             .and("describedby", &["/api/v1/openapi.json"], "")
             .and("help", &["/docs/reference/api.md"], "");
-        Self { resources: resources.collect(), links }
+        Self { versions: VERSIONS, resources: resources.collect(), links }
     }
 }
 

@@ -1,7 +1,10 @@
-//! Pages of a list: how many items, from where on.
+//! Lists, and their pages: how many items, from where on.
 
-use axum::http::{HeaderValue, Uri};
+use axum::http::{HeaderValue, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use queries::Query;
+use serde::Serialize;
 
 use crate::cursor::Cursor;
 use crate::error::RequestError;
@@ -10,6 +13,35 @@ use crate::time::Span;
 const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1000;
 const MAX_SKIP: u32 = 10_000;
+
+/// A list of items, with the `Link` header that leads to the next page.
+#[derive(Debug)]
+pub(crate) struct List<T> {
+    items: Vec<T>,
+    next: Option<HeaderValue>,
+}
+
+/// Marks responses that are lists.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IsList;
+
+impl<T> List<T> {
+    pub(crate) fn all(items: impl IntoIterator<Item = T>) -> Self {
+        Self { items: items.into_iter().collect(), next: None }
+    }
+
+    pub(crate) fn page(items: impl IntoIterator<Item = T>, next: Option<HeaderValue>) -> Self {
+        Self { next, ..Self::all(items) }
+    }
+}
+
+impl<T: Serialize> IntoResponse for List<T> {
+    fn into_response(self) -> Response {
+        let mut response = (Extension(IsList), Json(self.items)).into_response();
+        response.headers_mut().extend(self.next.map(|next| (header::LINK, next)));
+        response
+    }
+}
 
 /// Which items of a list.
 #[derive(Clone, Debug, Default)]

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use axum::http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use axum::{Json, Router};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
+use tower_layer::Layer as _;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 use utoipa_axum::router::OpenApiRouter;
@@ -22,7 +23,7 @@ use crate::origins::Origins;
 use crate::sql::Uncompressed;
 use crate::tap::STREAM_MEDIA_TYPE;
 use crate::{
-    analytics, auth, config, docs, metrics, origins, page, pose, sql, stream, system, tap,
+    analytics, auth, config, docs, metrics, origins, page, pose, sql, stream, system, tap, version,
 };
 
 #[derive(OpenApi)]
@@ -75,7 +76,7 @@ pub(crate) fn router(app: App) -> Router {
     let trusted: Arc<[_]> = config.map(|api| &*api.trusted_proxies).unwrap_or_default().into();
     let origins = Origins::new(app.shared.plan.api.as_ref(), app.server.is_on_loopback);
     let origins = Arc::new(origins);
-    router
+    let router = router
         .route("/api/v1", get(move || async move { Json(index) }))
         .route("/api/v1/openapi.json", get(move || async move { Json(document) }))
         .route("/", get(page::index))
@@ -86,6 +87,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/docs/{*name}", get(docs::page))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn(version::represent))
         .layer(from_fn_with_state(app.clone(), auth::gate))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(CompressionLayer::new().compress_when(is_complete()))
@@ -93,7 +95,9 @@ pub(crate) fn router(app: App) -> Router {
         .layer(from_fn_with_state(origins, origins::check))
         .layer(from_fn_with_state(trusted, see_through_proxies))
         .layer(from_fn_with_state(Arc::clone(&app.requests), metrics::count))
-        .with_state(app)
+        .with_state(app);
+    // The version chooses the route, so it is found before.
+    Router::new().fallback_service(from_fn(version::negotiate).layer(router))
 }
 
 async fn no_such_path(uri: Uri) -> RequestError {

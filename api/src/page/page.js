@@ -201,6 +201,8 @@ function begin(found) {
 function setSignedIn(signedIn) {
   document.getElementById("view").hidden = !signedIn;
   document.getElementById("sign-in").hidden = signedIn;
+  for (const id of ["source", "legend"]) document.getElementById(id).hidden = !signedIn;
+  text("sign-in-problem", "");
   if (!signedIn) text("connection", "not signed in");
 }
 

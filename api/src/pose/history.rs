@@ -1,9 +1,7 @@
 //! Earlier frames.
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::header::LINK;
-use axum::http::{HeaderMap, Uri};
+use axum::http::Uri;
 use chrono::{DateTime, Utc};
 use queries::{Format, Query, Value};
 use schemas::{PoseFrame, from_batch};
@@ -15,7 +13,7 @@ use crate::client::Client;
 use crate::cursor::Cursor;
 use crate::error::RequestError;
 use crate::openapi::QueryProblems;
-use crate::paging::PageParameters;
+use crate::paging::{List, PageParameters};
 use crate::parameters::{Parameters, Share};
 use crate::pose::frame::PeopleFrame;
 use crate::pose::zones::check_zone;
@@ -64,7 +62,7 @@ pub(crate) async fn history(
     client: Client,
     uri: Uri,
     Parameters(query): Parameters<HistoryQuery>,
-) -> Result<(HeaderMap, Json<Vec<PeopleFrame>>), RequestError> {
+) -> Result<List<PeopleFrame>, RequestError> {
     let history = app.shared.history.as_ref().ok_or(RequestError::NoHistory)?;
     let page =
         PageParameters { limit: query.limit, skip: query.skip, cursor: query.cursor.clone() };
@@ -79,10 +77,7 @@ pub(crate) async fn history(
     if frames.is_empty() {
         check_zone(&app, query.zone_id.as_deref())?;
     }
-    let mut headers = HeaderMap::new();
-    if let Some(link) = page.next(frames.len(), last, &uri, None) {
-        headers.insert(LINK, link);
-    }
+    let next = page.next(frames.len(), last, &uri, None);
     for frame in &mut frames {
         frame.persons.retain(|person| {
             let is_person = query.person_id.as_ref().is_none_or(|id| person.id == *id);
@@ -90,7 +85,7 @@ pub(crate) async fn history(
             is_person && in_zone && person.confidence >= query.min_confidence.unwrap_or_default().0
         });
     }
-    Ok((headers, Json(frames)))
+    Ok(List::page(frames, next))
 }
 
 fn statement(query: &HistoryQuery, after: Option<&Cursor>) -> Result<Query, RequestError> {

@@ -2,8 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::LINK;
-use axum::http::{HeaderMap, Uri};
+use axum::http::Uri;
 use chrono::{DateTime, Utc};
 use queries::{Format, PATH_OF_PERSON, PERSONS_OF_SPAN, Query, Value};
 use serde::{Deserialize, Serialize};
@@ -15,7 +14,7 @@ use crate::cursor::Cursor;
 use crate::error::RequestError;
 use crate::links::Links;
 use crate::openapi::QueryProblems;
-use crate::paging::PageParameters;
+use crate::paging::{List, PageParameters};
 use crate::parameters::{Parameters, Segment, Share};
 use crate::pose::zones::check_zone;
 use crate::sql::rows;
@@ -171,7 +170,7 @@ pub(crate) async fn persons(
     client: Client,
     uri: Uri,
     Parameters(query): Parameters<PersonsQuery>,
-) -> Result<(HeaderMap, Json<Vec<PersonSummary>>), RequestError> {
+) -> Result<List<PersonSummary>, RequestError> {
     let PersonsQuery { start_time, end_time, zone_id, min_confidence, limit, skip, cursor } = query;
     let parameters = SpanParameters { start_time, end_time };
     let span = parameters.span(&app)?;
@@ -186,11 +185,8 @@ pub(crate) async fn persons(
         ns: row.last_seen_ns,
         name: format!("{}/{}", row.site, row.person_id),
     });
-    let mut headers = HeaderMap::new();
-    if let Some(link) = page.next(rows.len(), last, &uri, Some(span)) {
-        headers.insert(LINK, link);
-    }
-    Ok((headers, Json(rows.into_iter().map(|row| PersonSummary::new(row, parameters)).collect())))
+    let next = page.next(rows.len(), last, &uri, Some(span));
+    Ok(List::page(rows.into_iter().map(|row| PersonSummary::new(row, parameters)), next))
 }
 
 /// Returns a person, with the path if `include_history` is true. If several sites have a person with this id,

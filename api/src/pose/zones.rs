@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::Json;
 use axum::extract::State;
 use engine::Configuration;
 use schemas::{EstimatorKind, PoseFrame};
@@ -12,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::error::{Problem, RequestError};
 use crate::links::Links;
+use crate::paging::List;
 use crate::parameters::{Parameters, Share};
 
 /// Filters of zones.
@@ -57,7 +57,7 @@ pub(crate) struct ZoneNow {
 pub(crate) async fn zones(
     State(app): State<App>,
     Parameters(query): Parameters<ZonesQuery>,
-) -> Result<Json<Vec<ZoneNow>>, RequestError> {
+) -> Result<List<ZoneNow>, RequestError> {
     let configuration = app.shared.configuration.as_ref().ok_or(RequestError::Elsewhere)?;
     let mut frames = app.shared.hub.latest_poses();
     frames.retain(|frame| frame.estimator.kind != EstimatorKind::GroundTruth);
@@ -67,7 +67,7 @@ pub(crate) async fn zones(
         check_zone(&app, Some(&zone_id))?;
         zones.retain(|zone| zone.zone_id == zone_id);
     }
-    Ok(Json(zones))
+    Ok(List::all(zones))
 }
 
 /// Checks that the pipeline has a zone. Without a configuration the zones are not known.
