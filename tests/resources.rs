@@ -191,10 +191,15 @@ pub(crate) fn versions_differ_as_they_say() {
     let zones = "pose/zones";
     let (_, version, first) = get(&format!("/api/v1/{zones}"), "*/*");
     assert_eq!((&*version, first.as_array().map(Vec::len)), ("v1", Some(4)));
-    for (path, accept) in [("/api/v2/pose/zones", "*/*"), ("/api/pose/zones", "application/json;version=2")] {
+    for (path, accept) in
+        [("/api/v2/pose/zones", "*/*"), ("/api/pose/zones", "application/json;version=2")]
+    {
         let (status, version, second) = get(path, accept);
         assert_eq!((status, &*version), (200, "v2"), "{path}");
-        assert_eq!((second["items"].as_array().map(Vec::len), &second["next"]), (Some(4), &Value::Null));
+        assert_eq!(
+            (second["items"].as_array().map(Vec::len), &second["next"]),
+            (Some(4), &Value::Null)
+        );
         let link = second["items"][0]["_links"]["self"]["href"].as_str().expect("a link");
         assert!(link.starts_with("/api/v2/"), "{link}");
     }
@@ -202,7 +207,32 @@ pub(crate) fn versions_differ_as_they_say() {
     assert_eq!(get("/api/v9/pose/zones", "*/*").0, 404);
     let (status, _, problem) = get("/api/pose/zones", "application/json;version=9");
     assert_eq!(status, 406);
-    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("v1, v2")), "{problem}");
+    assert!(
+        problem["detail"].as_str().is_some_and(|detail| detail.contains("v1, v2")),
+        "{problem}"
+    );
     let index = get("/api/v2", "*/*").2;
-    assert_eq!((&index["versions"][0]["stage"], &index["versions"][1]["stage"]), (&"stable".into(), &"beta".into()));
+    assert_eq!(
+        (&index["versions"][0]["stage"], &index["versions"][1]["stage"]),
+        (&"stable".into(), &"beta".into())
+    );
+}
+
+/// Routers are listed with their rates, and the status sums them up.
+pub(crate) fn routers_are_listed() {
+    let directory = tempfile::tempdir().expect("room");
+    let server = Server::start(directory.path(), &["demo", "--listen", "127.0.0.1:0"]);
+    wait::until("the rates are measured", || {
+        let routers = get(&server, "/api/v1/system/routers");
+        let routers = routers.as_array().expect("a list").clone();
+        routers.len() == 4 && routers.iter().all(|router| router["fps"].as_f64().is_some())
+    });
+    let routers = get(&server, "/api/v1/system/routers");
+    assert_eq!((&routers[0]["source"], &routers[0]["status"]), (&"room".into(), &"active".into()));
+    assert!(routers[0]["fps"].as_f64().is_some_and(|fps| (2.0..60.0).contains(&fps)), "{routers}");
+    let status = get(&server, "/api/v1/system/status");
+    assert_eq!((&status["status"], &status["active_routers"]), (&"healthy".into(), &4.into()));
+    for name in ["current_fps", "average_latency_ms", "memory_usage_mb"] {
+        assert!(status[name].as_f64().is_some_and(|value| value > 0.0), "{name}: {status}");
+    }
 }

@@ -50,6 +50,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(system::health::ready))
         .routes(routes!(system::health::health))
         .routes(routes!(system::status::status))
+        .routes(routes!(system::routers::routers))
         .routes(routes!(system::performance::performance))
         .routes(routes!(system::metrics::metrics))
         .routes(routes!(config::zones))

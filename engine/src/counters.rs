@@ -45,6 +45,11 @@ impl Counts {
         self.parts.values().map(|part| part.clock).min()
     }
 
+    /// Returns the mean age of records when a sink accepted them; none for other components.
+    pub fn mean_latency(&self) -> Option<Duration> {
+        self.latencies.mean()
+    }
+
     /// Returns the number of items in the component's queues: polls of a source, ticks of a sink.
     pub fn queued(&self) -> usize {
         self.parts.values().map(|part| part.queued).sum()

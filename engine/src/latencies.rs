@@ -24,6 +24,12 @@ impl Latencies {
         self.sum += age.saturating_mul(u32::try_from(n_records).unwrap_or(u32::MAX));
     }
 
+    /// Returns the mean age; none if no records were added.
+    pub(crate) fn mean(&self) -> Option<Duration> {
+        let n_records: u64 = self.counts.iter().sum();
+        (n_records > 0).then(|| self.sum.div_f64(n_records as f64))
+    }
+
     /// Returns true if no records were added.
     pub(crate) fn is_empty(&self) -> bool {
         self.counts.iter().all(|count| *count == 0)

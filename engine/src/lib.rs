@@ -14,6 +14,7 @@ mod paths;
 mod pipeline;
 mod plain_words;
 mod record;
+mod routers;
 mod run;
 mod store;
 mod taps;
@@ -30,6 +31,7 @@ pub use crate::pipeline::{
 };
 pub use crate::plain_words::plain_words;
 pub use crate::record::record;
+pub use crate::routers::{Router, Routers};
 pub(crate) use crate::run::Placement;
 pub use crate::run::{
     Cluster, Configuration, ConfigurationError, Ended, Health, Retry, Run, RunBuilder, RunOptions,

@@ -70,6 +70,7 @@ const ROUTES: &[(&str, &str, Access)] = &[
     ("POST", "/api/v3/query_sql", Scopes(&[AnalyticsRead, PoseRead])),
     ("GET", "/api/v1/system/health", Scopes(&[SystemRead])),
     ("GET", "/api/v1/system/status", Scopes(&[SystemRead])),
+    ("GET", "/api/v1/system/routers", Scopes(&[SystemRead])),
     ("GET", "/api/v1/system/performance", Scopes(&[SystemRead])),
     ("GET", "/metrics", Scopes(&[SystemRead])),
     ("GET", "/api/v1/config/zones", Scopes(&[SystemRead])),

@@ -16,6 +16,8 @@ use crate::error::{Problem, RequestError};
 use crate::system::progress::Trouble;
 use crate::wall_clock::now;
 
+const UNHEALTHY: &str = "unhealthy";
+
 /// The health of the pipeline.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Health {
@@ -92,25 +94,39 @@ impl From<Retry> for ComponentHealth {
     ),
 )]
 pub(crate) async fn health(State(app): State<App>) -> (StatusCode, Json<Health>) {
-    let names = app.shared.plan.components().into_iter().map(|(name, _)| name.to_owned());
-    let components = names.map(|name| {
-        let component = ComponentHealth::new(&name, &app);
-        (name, component)
-    });
-    let mut components: BTreeMap<_, _> = components.collect();
-    // What retries makes no progress, and says why.
-    let retries = app.shared.health.retries().into_iter();
-    components.extend(retries.map(|(name, retry)| (name, retry.into())));
-    let error = app.shared.health.failure();
-    let is_any = |states: &[&str]| components.values().any(|it| states.contains(&it.state));
-    let (code, status) = if error.is_some() || is_any(&["stuck"]) {
-        (StatusCode::SERVICE_UNAVAILABLE, "unhealthy")
-    } else if is_any(&["retrying", "outage", "dropping"]) {
-        (StatusCode::OK, "degraded")
-    } else {
-        (StatusCode::OK, "healthy")
-    };
-    (code, Json(Health { status, error, timestamp: now(), components }))
+    let health = Health::of(&app);
+    let is_unhealthy = health.status == UNHEALTHY;
+    let code = if is_unhealthy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    (code, Json(health))
+}
+
+impl Health {
+    fn of(app: &App) -> Self {
+        let names = app.shared.plan.components().into_iter().map(|(name, _)| name.to_owned());
+        let components = names.map(|name| {
+            let component = ComponentHealth::new(&name, app);
+            (name, component)
+        });
+        let mut components: BTreeMap<_, _> = components.collect();
+        // What retries makes no progress, and says why.
+        let retries = app.shared.health.retries().into_iter();
+        components.extend(retries.map(|(name, retry)| (name, retry.into())));
+        let error = app.shared.health.failure();
+        let is_any = |states: &[&str]| components.values().any(|it| states.contains(&it.state));
+        let status = if error.is_some() || is_any(&["stuck"]) {
+            UNHEALTHY
+        } else if is_any(&["retrying", "outage", "dropping"]) {
+            "degraded"
+        } else {
+            "healthy"
+        };
+        Self { status, error, timestamp: now(), components }
+    }
+}
+
+/// Returns the status of the pipeline's health.
+pub(super) fn status(app: &App) -> &'static str {
+    Health::of(app).status
 }
 
 /// Reports that the server responds to requests (liveness).

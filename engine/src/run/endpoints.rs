@@ -28,7 +28,9 @@ use crate::run::source_thread::SourceThreadContext;
 use crate::run::startup::RoundMessage;
 use crate::run::{begun, sink_thread, source_thread};
 use crate::store::{CommitLog, Session, Store};
-use crate::{Counters, Placement, Plan, PlannedSink, PlannedSource, RunError, State, journals};
+use crate::{
+    Counters, Placement, Plan, PlannedSink, PlannedSource, Routers, RunError, State, journals,
+};
 
 /// For each source of the plan, the queues of its partitions.
 pub(super) type SourceQueues = Vec<Vec<Placed<SourceQueue>>>;
@@ -54,6 +56,7 @@ pub(super) struct Endpoints<'a> {
     pub(super) resumed: Resumed,
     pub(super) checkpointed_through: Arc<AtomicU64>,
     pub(super) counters: Arc<Counters>,
+    pub(super) routers: Arc<Routers>,
     pub(super) hub: Arc<Hub>,
     pub(super) history: Option<Arc<History>>,
     /// The first tick of new partitions.
@@ -170,6 +173,7 @@ impl<'a> Endpoints<'a> {
             resumed,
             checkpointed_through: Arc::default(),
             counters: Arc::default(),
+            routers: Arc::default(),
             hub: Arc::default(),
             history: None,
             begins_at: 0,
@@ -344,6 +348,7 @@ impl<'a> Begun<'a> {
         let sink_queues = sink_queues.collect();
         let context = SourceThreadContext {
             counters: Arc::clone(&endpoints.counters),
+            routers: Arc::clone(&endpoints.routers),
             control: Arc::clone(endpoints.control),
             checkpointed_through: Arc::clone(&endpoints.checkpointed_through),
             furthest: Arc::clone(&endpoints.furthest),

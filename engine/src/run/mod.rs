@@ -50,7 +50,7 @@ use crate::run::lease::HeldLease;
 use crate::run::opener::{RunOpener, StartedRun};
 use crate::run::resume::{Resumed, resume};
 use crate::store::{AccountStore, Session, Store};
-use crate::{ClearError, Counters, Plan, RunError, Taps, clear};
+use crate::{ClearError, Counters, Plan, Routers, RunError, Taps, clear};
 
 pub use crate::run::cluster::Cluster;
 pub(crate) use crate::run::cluster::Placement;
@@ -88,6 +88,8 @@ pub struct Shared {
     pub plan: Plan,
     /// The counters of the run.
     pub counters: Arc<Counters>,
+    /// The devices whose CSI was read.
+    pub routers: Arc<Routers>,
     /// The taps, through which the API shows records of a stream.
     pub taps: Arc<Taps>,
     /// The hub of live views.

@@ -154,6 +154,7 @@ impl RunOpener {
             resumed,
             quarantine,
             counters,
+            routers,
             hub,
             history,
             checkpointed_through,
@@ -199,6 +200,7 @@ impl RunOpener {
         let shared = Shared {
             plan,
             counters,
+            routers,
             taps,
             hub,
             history,

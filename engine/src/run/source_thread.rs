@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{SendTimeoutError, Sender};
 use schemas::error_chain;
@@ -13,7 +13,7 @@ use sources::{Partition, Poll, PollState, Receiver, Source, SourceError};
 use crate::dataflow::{SourceBatch, SourceQueue, Waker};
 use crate::fail_point;
 use crate::run::control::Control;
-use crate::{Counters, RunError};
+use crate::{Counters, Routers, RunError};
 
 /// Maximum number of queued polls; when the queue is full, the source waits.
 const QUEUE_POLLS: usize = 32;
@@ -26,6 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct SourceThreadContext {
     pub(super) counters: Arc<Counters>,
+    pub(super) routers: Arc<Routers>,
     pub(super) control: Arc<Control>,
     /// Every retained checkpoint contains everything before this tick; set by the dataflow.
     pub(super) checkpointed_through: Arc<AtomicU64>,
@@ -178,8 +179,11 @@ impl Reader {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "people want to know when a device was heard")]
     fn count(&self, poll: &Poll) {
-        let counters = &self.context.counters;
+        let SourceThreadContext { counters, routers, .. } = &self.context;
+        let records = poll.records.iter().map(|(_, record)| record);
+        routers.heard(&self.name, records, SystemTime::now());
         counters.records(&self.name, poll.n_records);
         counters.late(&self.name, poll.n_late);
         for dropped in &poll.dropped {
