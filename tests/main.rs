@@ -111,6 +111,7 @@ fn main() {
         trial!(access::only_loopback_is_open),
         trial!(resources::versions_differ_as_they_say),
         trial!(resources::routers_are_listed),
+        trial!(resources::what_has_not_changed_is_not_sent_again),
         trial!(access::clients_have_so_many_requests),
         trial!(access::proxies_name_their_clients),
         trial!(access::connections_may_be_encrypted),

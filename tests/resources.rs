@@ -218,6 +218,32 @@ pub(crate) fn versions_differ_as_they_say() {
     );
 }
 
+/// A client that has a response does not receive it again, and analytics are answered once in a moment.
+pub(crate) fn what_has_not_changed_is_not_sent_again() {
+    let (_directory, server) = start();
+    let get = |path: &str, tag: &str| {
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let url = format!("http://{}{path}", server.address);
+        agent.get(url).header("if-none-match", tag).call().expect("it answers")
+    };
+    let path = "/api/v1/config/zones";
+    let first = get(path, "\"none\"");
+    let tag = first.headers()["etag"].to_str().expect("text").to_owned();
+    assert_eq!(first.headers()["cache-control"], "private, no-cache");
+    let mut again = get(path, &tag);
+    assert_eq!(
+        (again.status().as_u16(), &*again.body_mut().read_to_string().expect("text")),
+        (304, "")
+    );
+    let zone = json!({ "coordinates": [[0, 0], [1, 0], [1, 1]] });
+    server.put("/api/v1/config/zones/corner", &zone).expect("it is kept");
+    assert_eq!(get(path, &tag).status(), 200);
+    let heat_maps = "/api/v1/analytics/heatmaps?cell_m=0.25";
+    let ages = [(); 2].map(|()| get(heat_maps, "\"none\"").headers().contains_key("age"));
+    assert_eq!(ages, [false, true]);
+}
+
 /// Routers are listed with their rates, and the status sums them up.
 pub(crate) fn routers_are_listed() {
     let directory = tempfile::tempdir().expect("room");

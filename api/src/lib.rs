@@ -4,6 +4,7 @@ mod accept;
 mod analytics;
 mod app;
 mod auth;
+mod caching;
 mod client;
 mod config;
 mod cursor;

@@ -49,6 +49,7 @@ impl Origins {
             .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
             .allow_headers([
                 header::ACCEPT,
+                header::IF_NONE_MATCH,
                 header::AUTHORIZATION,
                 header::CONTENT_TYPE,
                 API_KEY,
@@ -58,6 +59,7 @@ impl Origins {
                 QUERY_ID,
                 header::LINK,
                 header::RETRY_AFTER,
+                header::ETAG,
                 LIMIT,
                 REMAINING,
                 RESET,

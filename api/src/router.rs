@@ -16,6 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::caching::Answers;
 use crate::client::see_through_proxies;
 use crate::error::{RequestError, panicked};
 use crate::openapi::{Index, complete};
@@ -23,7 +24,8 @@ use crate::origins::Origins;
 use crate::sql::Uncompressed;
 use crate::tap::STREAM_MEDIA_TYPE;
 use crate::{
-    analytics, auth, config, docs, metrics, origins, page, pose, sql, stream, system, tap, version,
+    analytics, auth, caching, config, docs, metrics, origins, page, pose, sql, stream, system, tap,
+    version,
 };
 
 #[derive(OpenApi)]
@@ -34,14 +36,17 @@ use crate::{
 struct Api;
 
 fn routes() -> OpenApiRouter<App> {
+    let reused = OpenApiRouter::new()
+        .routes(routes!(analytics::heat_maps))
+        .routes(routes!(analytics::activity))
+        .layer(from_fn_with_state(Arc::<Answers>::default(), caching::reuse));
     OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(pose::current::current))
         .routes(routes!(pose::history::history))
         .routes(routes!(pose::persons::persons))
         .routes(routes!(pose::persons::person))
         .routes(routes!(pose::zones::zones))
-        .routes(routes!(analytics::heat_maps))
-        .routes(routes!(analytics::activity))
+        .merge(reused)
         .routes(routes!(analytics::export))
         .routes(routes!(sql::query, sql::query_of_url))
         .routes(routes!(sql::cancel))
@@ -89,6 +94,7 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn(version::represent))
+        .layer(from_fn(caching::validate))
         .layer(from_fn_with_state(app.clone(), auth::gate))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(CompressionLayer::new().compress_when(is_complete()))
