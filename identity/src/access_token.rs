@@ -13,6 +13,8 @@ use crate::{AccountError, CredentialError, Scopes, Secret, SecretKind, SigningKe
 
 /// How long an access token is valid.
 pub const ACCESS_TOKEN_TTL: Duration = Duration::from_mins(15);
+/// How far the clocks of two servers may differ, in seconds.
+const LEEWAY_S: u64 = 5;
 /// The type of access tokens, so that no other token is taken for one.
 const TOKEN_TYPE: &str = "at+jwt";
 /// The issuer and the audience of the tokens of this program.
@@ -113,10 +115,8 @@ pub(crate) fn claims<C: DeserializeOwned + Clone>(
     issuer: &str,
     audience: &str,
 ) -> Result<C, CredentialError> {
-    let mut validation = Validation::default();
-    validation.algorithms = algorithms;
-    validation.leeway = 5;
-    validation.validate_nbf = true;
+    let mut validation =
+        Validation { algorithms, leeway: LEEWAY_S, validate_nbf: true, ..Validation::default() };
     validation.set_issuer(&[issuer]);
     validation.set_audience(&[audience]);
     validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);

@@ -45,7 +45,8 @@ impl SecretKind {
 pub struct Secret {
     kind: SecretKind,
     id: String,
-    secret: String,
+    /// The random part of its text.
+    random: String,
 }
 
 impl Secret {
@@ -66,16 +67,16 @@ impl Secret {
     ///
     /// [`AccountError::Cryptography`] if the system has no random numbers.
     pub fn generate_for(kind: SecretKind, id: String) -> Result<Self, AccountError> {
-        Ok(Self { kind, id, secret: URL_SAFE_NO_PAD.encode(random::<SECRET_BYTES>()?) })
+        Ok(Self { kind, id, random: URL_SAFE_NO_PAD.encode(random::<SECRET_BYTES>()?) })
     }
 
     /// Parses the text of a secret of a kind; none if it is not one.
     pub fn parse(kind: SecretKind, text: &str) -> Option<Self> {
-        let (id, secret) = text.strip_prefix(kind.prefix())?.strip_prefix('_')?.split_once('_')?;
+        let (id, random) = text.strip_prefix(kind.prefix())?.strip_prefix('_')?.split_once('_')?;
         let is_id = id.len() == 2 * ID_BYTES && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let is_secret = URL_SAFE_NO_PAD.decode(secret).is_ok_and(|it| it.len() == SECRET_BYTES);
-        let (id, secret) = (id.to_owned(), secret.to_owned());
-        (is_id && is_secret).then_some(Self { kind, id, secret })
+        let is_random = URL_SAFE_NO_PAD.decode(random).is_ok_and(|it| it.len() == SECRET_BYTES);
+        let (id, random) = (id.to_owned(), random.to_owned());
+        (is_id && is_random).then_some(Self { kind, id, random })
     }
 
     /// Returns the id.
@@ -85,7 +86,7 @@ impl Secret {
 
     /// Returns the text of the secret, which is for its owner only.
     pub fn expose(&self) -> String {
-        format!("{}_{}_{}", self.kind.prefix(), self.id, self.secret)
+        format!("{}_{}_{}", self.kind.prefix(), self.id, self.random)
     }
 
     /// Returns the hash to store.
@@ -125,7 +126,7 @@ mod tests {
         let other = Secret::generate_for(SecretKind::ApiKey, secret.id().to_owned());
         assert!(!other.expect("random numbers").has_hash(&secret.hash()));
         assert!(Secret::parse(SecretKind::Cookie, &secret.expose()).is_none());
-        assert!(!format!("{secret:?}").contains(&secret.secret));
+        assert!(!format!("{secret:?}").contains(&secret.random));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Credentials that are refused, and what others allow.
 
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -11,7 +10,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
-use crate::access::{Guarded, header, send};
+use crate::access::{Guarded, header, now_s, send};
 use crate::support::wait;
 
 impl Guarded {
@@ -22,10 +21,6 @@ impl Guarded {
         store.close();
         key
     }
-}
-
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
 }
 
 /// Signs any header and any claims.

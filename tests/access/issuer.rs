@@ -5,7 +5,6 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -14,7 +13,7 @@ use jsonwebtoken::jwk::{Jwk, KeyAlgorithm};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use crate::access::Guarded;
+use crate::access::{Guarded, now_s};
 use crate::support::wait;
 
 /// An issuer: its discovery document and its keys, over HTTP.
@@ -72,7 +71,7 @@ impl FakeIssuer {
     }
 
     fn claims(&self) -> Value {
-        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let now_s = now_s();
         json!({
             "iss": self.url, "aud": ["fresnel", "other"], "sub": "7f3a", "exp": now_s + 300, "iat": now_s,
             "scope": "openid profile pose:read",

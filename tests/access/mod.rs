@@ -11,7 +11,7 @@ mod tls;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -148,4 +148,10 @@ fn agent() -> ureq::Agent {
 
 fn header<'a>(response: &'a Response<Body>, name: &str) -> &'a str {
     response.headers().get(name).map_or("", |value| value.to_str().expect("text"))
+}
+
+/// The current time in seconds since the Unix epoch.
+#[expect(clippy::disallowed_methods, reason = "tokens are a matter of clocks")]
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
 }

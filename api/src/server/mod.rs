@@ -68,7 +68,7 @@ pub struct Server {
 /// An address that the server listens on.
 #[derive(Debug)]
 struct Listener {
-    listener: TcpListener,
+    socket: TcpListener,
     address: SocketAddr,
     /// Present if connections are encrypted.
     tls: Option<Arc<ServerConfig>>,
@@ -141,8 +141,8 @@ impl Server {
         // What serves the API may start tasks.
         let entered = runtime.enter();
         let acceptor = Acceptor { router: router(state), connections, timeouts, ending: watched };
-        let accepting = listeners.into_iter().map(|Listener { listener, tls, .. }| {
-            runtime.spawn(acceptor.clone().run(listener, tls.map(TlsAcceptor::from)))
+        let accepting = listeners.into_iter().map(|Listener { socket, tls, .. }| {
+            runtime.spawn(acceptor.clone().run(socket, tls.map(TlsAcceptor::from)))
         });
         let accepting = accepting.collect();
         drop(acceptor);
@@ -154,9 +154,9 @@ impl Server {
 impl Listener {
     /// Listens; must be called within a runtime.
     fn bind(address: SocketAddr, tls: Option<Arc<ServerConfig>>) -> Result<Self, ApiError> {
-        let bound = listen(address).and_then(|listener| {
-            let address = listener.local_addr()?;
-            Ok(Self { listener, address, tls })
+        let bound = listen(address).and_then(|socket| {
+            let address = socket.local_addr()?;
+            Ok(Self { socket, address, tls })
         });
         bound.map_err(|source| ApiError::Bind { address, source })
     }
