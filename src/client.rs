@@ -54,12 +54,14 @@ impl Client {
     pub(crate) fn get(&self, path: &str) -> Result<impl Read + use<>> {
         let url = format!("{}{path}", self.url);
         let request = match &self.api_key {
-            Some(key) => ureq::get(&url).header("X-API-Key", key),
+            Some(key) => ureq::get(&url).header("Authorization", format!("Bearer {key}")),
             None => ureq::get(&url),
         };
         let request = request
             .config()
             .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
             .timeout_connect(Some(TIMEOUT))
             .timeout_recv_response(Some(TIMEOUT))
             .build();

@@ -262,3 +262,42 @@ pub(crate) fn routers_are_listed() {
         assert!(status[name].as_f64().is_some_and(|value| value > 0.0), "{name}: {status}");
     }
 }
+
+/// Templates are kept, and make pipeline files that are checked.
+pub(crate) fn templates_make_pipelines() {
+    let directory = tempfile::tempdir().expect("room");
+    let server = Server::start(directory.path(), &["demo", "--listen", "127.0.0.1:0"]);
+    let path = "/api/v1/config/templates/light";
+    let text = "name = \"${site}_light\"\n[sources.boards]\ntype = \"csi\"\nformat = \"${format}\"\n\
+        transport = { udp = \"127.0.0.1:${port}\" }\n\
+        [sinks.lines]\ntype = \"json_lines\"\ninputs = [\"boards.errors\"]\npath = \"lines.jsonl\"\n";
+    let (status, template) = server.put(path, &json!({ "text": text })).expect("it is there");
+    let template: Value = serde_json::from_str(&template).expect("JSON");
+    assert_eq!((status, &template["parameters"]), (200, &json!(["format", "port", "site"])));
+    let render = |parameters: &Value| {
+        let (status, rendered) =
+            server.post(&format!("{path}/render"), &json!({ "parameters": parameters }));
+        (status, serde_json::from_str::<Value>(&rendered).expect("JSON"))
+    };
+    let (status, rendered) = render(&json!({ "site": "hall", "format": "esp32", "port": 5566 }));
+    assert_eq!((status, &rendered["is_valid"]), (200, &true.into()), "{rendered}");
+    assert!(
+        rendered["text"].as_str().is_some_and(|text| text.contains("127.0.0.1:5566")),
+        "{rendered}"
+    );
+    let (_, rendered) = render(&json!({ "site": "hall", "format": "esp33", "port": 5566 }));
+    assert_eq!(rendered["is_valid"], false);
+    assert!(
+        rendered["problems"][0].as_str().is_some_and(|problem| problem.contains("esp33")),
+        "{rendered}"
+    );
+    assert_eq!(render(&json!({ "site": "hall" })).0, 400);
+    assert_eq!(get(&server, "/api/v1/config/templates").as_array().map(Vec::len), Some(1));
+    let no_template = json!({ "text": "name = ${site}" });
+    assert_eq!(server.put("/api/v1/config/templates/x", &no_template).map(|it| it.0), Some(400));
+    server.terminate();
+    let server = Server::start(directory.path(), &["demo", "--listen", "127.0.0.1:0"]);
+    assert_eq!(get(&server, path)["text"], text);
+    assert_eq!(server.delete(path).map(|it| it.0), Some(204));
+    assert_eq!(server.delete(path).map(|it| it.0), Some(404));
+}

@@ -45,6 +45,9 @@ pub(crate) enum RequestError {
     /// The server has no representation of the answer that the client accepts.
     #[error("no accepted media type is available: expected one of {0}")]
     NotAcceptable(String),
+    /// There are as many items of this kind as there may be.
+    #[error("there are {0} already: remove one first")]
+    TooManyItems(usize),
     /// The API has no such version.
     #[error("there is no version {_0:?} of the API: expected one of {}", version_names())]
     NoSuchVersion(String),
@@ -94,6 +97,12 @@ pub(crate) enum RequestError {
     /// Too many attempts to sign in have failed; the next one is allowed after this time.
     #[error("too many attempts have failed: try again in {} s", .0.as_secs() + 1)]
     TooManyAttempts(Duration),
+    /// Too many passwords wait to be checked.
+    #[error("too many users sign in at once: try again in a moment")]
+    TooManySignIns,
+    /// The bodies that are being received take all memory that they may.
+    #[error("too many long requests at once: try again in a moment")]
+    TooManyBodies,
     /// The client has used all requests of its tier; it has some again after this time.
     #[error("no requests are left for {} s: `x-ratelimit-limit` has the number of an hour", .0.as_secs() + 1)]
     TooManyRequests(Duration),
@@ -151,6 +160,7 @@ impl RequestError {
             Self::NoCredential | Self::Credential(_) | Self::WrongPassword => {
                 StatusCode::UNAUTHORIZED
             }
+            Self::TooManyItems(_) => StatusCode::CONFLICT,
             Self::ForeignOrigin(_) | Self::NoScope(_) => StatusCode::FORBIDDEN,
             Self::TooManyAttempts(_) | Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
@@ -158,9 +168,12 @@ impl RequestError {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
             Self::Elsewhere | Self::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
-            Self::Interrupted | Self::TooManySessions | Self::Unavailable | Self::Store(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Interrupted
+            | Self::TooManySessions
+            | Self::TooManySignIns
+            | Self::TooManyBodies
+            | Self::Unavailable
+            | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Configuration(error) => status_of_configuration(error),
             Self::Query(error) => status_of_query(error),
         }

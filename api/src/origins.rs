@@ -20,6 +20,7 @@ use tower_http::cors::CorsLayer;
 use crate::auth::API_KEY;
 use crate::error::RequestError;
 use crate::rate_limits::{LIMIT, REMAINING, RESET};
+use crate::server::IsEncrypted;
 use crate::sql::QUERY_ID;
 
 /// The hosts and origins of requests that are answered.
@@ -67,7 +68,12 @@ impl Origins {
             ])
     }
 
-    fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), RequestError> {
+    fn check(
+        &self,
+        headers: &HeaderMap,
+        uri: &Uri,
+        IsEncrypted(is_encrypted): IsEncrypted,
+    ) -> Result<(), RequestError> {
         let authority = authority(headers, uri)?;
         if !authority.as_ref().is_none_or(|authority| self.is_known(authority.host())) {
             let host = authority.map(|authority| authority.host().to_owned());
@@ -75,7 +81,7 @@ impl Origins {
         }
         for origin in headers.get_all(header::ORIGIN) {
             let origin = origin.to_str().unwrap_or("an origin that is no text");
-            if !self.may_ask(origin, authority.as_ref()) {
+            if !self.may_ask(origin, authority.as_ref(), is_encrypted) {
                 return Err(RequestError::ForeignOrigin(origin.to_owned()));
             }
         }
@@ -93,9 +99,11 @@ impl Origins {
         Ok(())
     }
 
-    /// True for pages of this server and for origins that the pipeline lists.
-    fn may_ask(&self, origin: &str, own: Option<&Authority>) -> bool {
+    /// True for pages of this server and for origins that the pipeline lists. A page without TLS is none of a
+    /// server with TLS; a server without TLS may be behind a proxy with TLS.
+    fn may_ask(&self, origin: &str, own: Option<&Authority>, is_encrypted: bool) -> bool {
         let (scheme, authority) = origin.split_once("://").unwrap_or_default();
+        let own = own.filter(|_| !is_encrypted || scheme == "https");
         let port = |authority: &Authority| {
             authority.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 })
         };
@@ -123,7 +131,8 @@ pub(crate) async fn check(
     request: Request,
     next: Next,
 ) -> Response {
-    match origins.check(request.headers(), request.uri()) {
+    let is_encrypted = request.extensions().get().copied().unwrap_or_default();
+    match origins.check(request.headers(), request.uri(), is_encrypted) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }
@@ -151,8 +160,23 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, origin.parse().expect("a value"));
         }
-        let checked = origins.check(&headers, &Uri::from_static("/"));
+        let checked = origins.check(&headers, &Uri::from_static("/"), IsEncrypted(false));
         checked.map_err(|error| error.into_response().status().as_u16())
+    }
+
+    #[test]
+    fn a_page_without_tls_is_none_of_a_server_with_tls() {
+        let origins = Origins { hosts: None, origins: Vec::new() };
+        for (origin, is_encrypted, expected) in [
+            ("http://pi.home", true, false),
+            ("https://pi.home", true, true),
+            ("http://pi.home", false, true),
+            ("https://pi.home", false, true),
+        ] {
+            let own = Authority::from_static("pi.home");
+            let may_ask = origins.may_ask(origin, Some(&own), is_encrypted);
+            assert_eq!(may_ask, expected, "{origin} {is_encrypted}");
+        }
     }
 
     #[test]
@@ -170,7 +194,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert("sec-fetch-site", HeaderValue::from_static(site));
             headers.insert("sec-fetch-mode", HeaderValue::from_static(mode));
-            let checked = origins.check(&headers, &Uri::from_static(path));
+            let checked = origins.check(&headers, &Uri::from_static(path), IsEncrypted(false));
             assert_eq!(checked.is_ok(), is_answered, "{path} {site} {mode}");
         }
     }

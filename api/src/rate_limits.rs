@@ -11,6 +11,8 @@ use crate::client::Client;
 use crate::wall_clock::now_s;
 use crate::windows::{Used, Windows};
 
+/// The most clients whose requests are counted at once.
+const MAX_CLIENTS: usize = 1 << 20;
 const HOUR: Duration = Duration::from_hours(1);
 /// The tier of addresses.
 const DEFAULT: &str = "default";
@@ -43,7 +45,8 @@ impl RateLimits {
     pub(crate) fn new(config: Option<&ApiConfig>) -> Option<Self> {
         let config = config.cloned().unwrap_or_default();
         let limits = config.rate_limits;
-        let (requests, streams) = (Windows::new(HOUR), Windows::new(HOUR));
+        let (requests, streams) =
+            (Windows::new(HOUR, MAX_CLIENTS), Windows::new(HOUR, MAX_CLIENTS));
         (config.auth == Auth::Required).then_some(Self { limits, requests, streams })
     }
 

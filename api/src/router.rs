@@ -61,6 +61,13 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(config::zones))
         .routes(routes!(config::set_zone, config::remove_zone))
         .routes(routes!(config::calibrate))
+        .routes(routes!(config::templates::templates))
+        .routes(routes!(
+            config::templates::template,
+            config::templates::set_template,
+            config::templates::remove_template
+        ))
+        .routes(routes!(config::templates::render_template))
         .routes(routes!(stream::stream))
         .routes(routes!(tap::tap))
         .routes(routes!(auth::token::token))

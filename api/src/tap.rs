@@ -12,6 +12,7 @@ use futures::stream;
 use tokio::sync::watch;
 
 use crate::app::App;
+use crate::auth::{self, Credential};
 use crate::error::{Problem, RequestError};
 use crate::server::{Activity, SessionKind};
 
@@ -36,6 +37,7 @@ pub(crate) async fn tap(
     State(app): State<App>,
     Path(name): Path<String>,
     Extension(activity): Extension<Arc<Activity>>,
+    credential: Option<Extension<Credential>>,
 ) -> Result<Response, RequestError> {
     let streams = app.shared.plan.streams();
     let names: Vec<_> = streams.keys().map(ToString::to_string).collect();
@@ -46,7 +48,8 @@ pub(crate) async fn tap(
     })?;
     let session =
         app.server.connections.session(SessionKind::Tap).ok_or(RequestError::TooManySessions)?;
-    let state = (app.shared.taps.open(stream), app.server.ending, session);
+    let ending = auth::ending(&app, credential.map(|Extension(it)| it));
+    let state = (app.shared.taps.open(stream), ending, session);
     let lines = stream::unfold(state, move |(tap, mut ending, session)| {
         let activity = Arc::clone(&activity);
         async move {

@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The most clients whose requests are counted at once. Each takes about 60 bytes.
-const MAX_CLIENTS: usize = 1 << 20;
-
 /// Windows of one length.
 #[derive(Debug)]
 pub(crate) struct Windows {
     length: Duration,
+    /// The most clients whose requests are counted at once. Each takes up to 90 bytes.
+    max_clients: usize,
     /// Two hashes with random keys: nobody can choose a name that is counted as another one.
     hashers: [RandomState; 2],
     clients: Mutex<HashMap<[u64; 2], Window>>,
@@ -40,8 +39,8 @@ pub(crate) struct Used {
 }
 
 impl Windows {
-    pub(crate) fn new(length: Duration) -> Self {
-        Self { length, hashers: Default::default(), clients: Mutex::default() }
+    pub(crate) fn new(length: Duration, max_clients: usize) -> Self {
+        Self { length, max_clients, hashers: Default::default(), clients: Mutex::default() }
     }
 
     /// Counts a request of a client, which has `limit` requests in a window.
@@ -49,7 +48,7 @@ impl Windows {
         let now = Instant::now();
         let mut clients = self.clients();
         let key = self.key(client);
-        if clients.len() >= MAX_CLIENTS && !clients.contains_key(&key) {
+        if clients.len() >= self.max_clients && !clients.contains_key(&key) {
             self.make_room(&mut clients, now);
         }
         let window = clients.entry(key).or_insert(Window { began: now, n_used: 0 });
@@ -62,6 +61,13 @@ impl Windows {
         Used { is_allowed, n_left: limit - window.n_used.min(limit), until_reset }
     }
 
+    /// Takes a request of a client back.
+    pub(crate) fn give_back(&self, client: &str) {
+        if let Some(window) = self.clients().get_mut(&self.key(client)) {
+            window.n_used = window.n_used.saturating_sub(1);
+        }
+    }
+
     /// Forgets a client.
     pub(crate) fn forget(&self, client: &str) {
         self.clients().remove(&self.key(client));
@@ -70,9 +76,9 @@ impl Windows {
     /// Removes the windows that have ended; if all are open, the older half.
     fn make_room(&self, clients: &mut HashMap<[u64; 2], Window>, now: Instant) {
         clients.retain(|_, window| now.duration_since(window.began) < self.length);
-        if clients.len() >= MAX_CLIENTS {
+        if clients.len() >= self.max_clients {
             let mut began: Vec<_> = clients.values().map(|window| window.began).collect();
-            let (_, median, _) = began.select_nth_unstable(MAX_CLIENTS / 2);
+            let (_, median, _) = began.select_nth_unstable(self.max_clients / 2);
             let median = *median;
             clients.retain(|_, window| window.began > median);
         }
@@ -93,9 +99,11 @@ mod tests {
 
     use super::*;
 
+    const MAX_CLIENTS: usize = 1000;
+
     #[test]
     fn a_limit_is_exact_for_clients_in_parallel() {
-        let windows = Windows::new(Duration::from_hours(1));
+        let windows = Windows::new(Duration::from_hours(1), MAX_CLIENTS);
         let n_allowed = AtomicU32::new(0);
         std::thread::scope(|scope| {
             for _ in 0..50 {
@@ -112,13 +120,13 @@ mod tests {
 
     #[test]
     fn a_window_ends() {
-        let windows = Windows::new(Duration::ZERO);
+        let windows = Windows::new(Duration::ZERO, MAX_CLIENTS);
         assert!((0..3).all(|_| windows.take("ann", 1).is_allowed));
     }
 
     #[test]
     fn the_clients_are_bounded() {
-        let windows = Windows::new(Duration::from_hours(1));
+        let windows = Windows::new(Duration::from_hours(1), MAX_CLIENTS);
         for n in 0..MAX_CLIENTS + 10 {
             windows.take(&n.to_string(), 1);
         }

@@ -22,6 +22,8 @@ CREATE TABLE sessions (
     id TEXT NOT NULL PRIMARY KEY,
     user_name TEXT NOT NULL,
     hash TEXT NOT NULL,
+    -- That of the refresh token before; empty at first.
+    previous_hash TEXT NOT NULL,
     expires_at BIGINT NOT NULL
 );
 -- The key of each algorithm that signs access tokens.

@@ -27,7 +27,7 @@ pub use crate::metrics::{MetricKind, Metrics};
 pub use crate::pipeline::{
     ApiConfig, Auth, CheckpointConfig, Diagnostic, IssuerConfig, Network, Origin, Pipeline,
     PipelineError, Plan, PlannedOperator, PlannedSink, PlannedSource, RateLimits, StreamName,
-    TlsConfig, json_schema,
+    Template, TemplateError, TlsConfig, json_schema,
 };
 pub use crate::plain_words::plain_words;
 pub use crate::record::record;
@@ -39,6 +39,7 @@ pub use crate::run::{
 };
 pub use crate::store::{
     AccountStore, Checkpoint, ComponentState, Listed, State, Store, StoreError, StoreHandle,
+    TemplateStore,
 };
 pub use crate::taps::{Tap, Tapped, Taps};
 pub use operators::{OperatorConfig, ZoneConfig};

@@ -1,5 +1,7 @@
 //! Credentials that are refused, and what others allow.
 
+use std::io;
+use std::net::TcpStream;
 use std::thread;
 
 use base64::Engine as _;
@@ -9,6 +11,7 @@ use identity::{Scope, SigningAlgorithm, SigningKey};
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
+use tungstenite::{ClientRequestBuilder, Message};
 
 use crate::access::{Guarded, header, now_s, send};
 use crate::support::wait;
@@ -156,6 +159,33 @@ pub(crate) fn credentials_that_are_wrong_are_refused() {
     ];
     let (_, log) = guarded.server.terminate();
     assert!(secrets.iter().all(|secret| !log.contains(secret)), "{log}");
+}
+
+/// A stream ends with its credential.
+pub(crate) fn streams_end_with_their_credentials() {
+    let guarded = Guarded::start();
+    let key = guarded.key("admin:all");
+    let authorization = format!("Bearer {key}");
+    let tap = guarded.send(
+        "GET",
+        "/api/v1/streams/room/tap",
+        &[("authorization", &authorization), ("accept", "*/*")],
+    );
+    assert_eq!(tap.status(), 200);
+    let request = ClientRequestBuilder::new(
+        format!("ws://{}/ws/v1/stream", guarded.server.address).parse().expect("a URI"),
+    );
+    let stream = TcpStream::connect(&guarded.server.address).expect("it listens");
+    let request = request.with_header("Authorization", authorization);
+    let (mut socket, _) = tungstenite::client(request, stream).expect("it is accepted");
+    guarded.fresnel(&["keys", "rm", key.split('_').nth(2).expect("an id")]);
+    let closed = loop {
+        if let Message::Close(close) = socket.read().expect("it says goodbye") {
+            break close.expect("a reason");
+        }
+    };
+    assert_eq!(u16::from(closed.code), 4001);
+    io::copy(&mut tap.into_body().into_reader(), &mut io::sink()).expect("it ends in order");
 }
 
 /// Every route answers exactly the credentials with its scopes.

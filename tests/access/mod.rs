@@ -23,6 +23,7 @@ use crate::support::process::{self, Server};
 pub(crate) use crate::access::commands::{only_loopback_is_open, users_and_keys_are_managed};
 pub(crate) use crate::access::credentials::{
     credentials_that_are_wrong_are_refused, scopes_decide_what_a_credential_allows,
+    streams_end_with_their_credentials,
 };
 pub(crate) use crate::access::documentation::{the_document_is_true, the_documented_commands_work};
 pub(crate) use crate::access::issuer::tokens_of_the_issuer_are_accepted;

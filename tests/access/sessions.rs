@@ -26,6 +26,11 @@ pub(crate) fn sessions_are_refreshed_and_end() {
     assert_eq!((status, second["expires_in"].as_u64()), (200, Some(900)), "{second}");
     let access = text(&second, "access_token");
     assert_eq!(guarded.status("/api/v1/auth/me", &access), 200);
+    // Somebody knows the session, which every access token names, but no refresh token.
+    let newest = text(&second, "refresh_token");
+    let forged = format!("{}{}", &newest[..newest.len() - 43], "A".repeat(43));
+    assert_eq!(refresh(&forged).0, 401);
+    assert_eq!(guarded.status("/api/v1/auth/me", &access), 200);
     // Somebody has a copy of the first one.
     assert_eq!(refresh(&text(&first, "refresh_token")).0, 401);
     assert_eq!(refresh(&text(&second, "refresh_token")).0, 401);

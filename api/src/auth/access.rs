@@ -6,17 +6,15 @@ use identity::Scope::{
     AdminAll, AnalyticsRead, ConfigWrite, PoseRead, StreamSubscribe, SystemRead, ZoneWrite,
 };
 
-use crate::auth::access::Access::{Open, Probe, Scopes, SignIn, SignedIn, Stream};
+use crate::auth::access::Access::{Probe, Scopes, SignIn, SignedIn, Stream};
 
 /// What a route asks of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Nothing, however often.
     Probe,
-    /// A password; attempts are limited apart from other requests.
+    /// A password or a refresh token in the body; attempts are limited apart from other requests.
     SignIn,
-    /// Nothing.
-    Open,
     /// A credential, whatever it allows.
     SignedIn,
     /// A credential with all these scopes.
@@ -29,7 +27,7 @@ impl Access {
     /// Returns the scopes that a credential needs; none if the route needs no credential.
     pub(crate) fn scopes(self) -> Option<&'static [Scope]> {
         match self {
-            Probe | SignIn | Open => None,
+            Probe | SignIn => None,
             SignedIn => Some(&[]),
             Scopes(scopes) | Stream(scopes) => Some(scopes),
         }
@@ -38,14 +36,14 @@ impl Access {
 
 /// The routes, by method and path.
 const ROUTES: &[(&str, &str, Access)] = &[
-    ("GET", "/", Open),
-    ("GET", "/page.css", Open),
-    ("GET", "/page.js", Open),
+    ("GET", "/", Probe),
+    ("GET", "/page.css", Probe),
+    ("GET", "/page.js", Probe),
     ("GET", "/health/live", Probe),
     ("GET", "/health/ready", Probe),
     ("POST", "/api/v1/auth/token", SignIn),
-    ("POST", "/api/v1/auth/refresh", Open),
-    ("POST", "/api/v1/auth/revoke", Open),
+    ("POST", "/api/v1/auth/refresh", SignIn),
+    ("POST", "/api/v1/auth/revoke", SignIn),
     ("POST", "/api/v1/auth/session", SignIn),
     ("DELETE", "/api/v1/auth/session", SignedIn),
     ("GET", "/api/v1/auth/me", SignedIn),
@@ -77,6 +75,11 @@ const ROUTES: &[(&str, &str, Access)] = &[
     ("PUT", "/api/v1/config/zones/{name}", Scopes(&[ZoneWrite])),
     ("DELETE", "/api/v1/config/zones/{name}", Scopes(&[ZoneWrite])),
     ("POST", "/api/v1/config/calibrations", Scopes(&[ConfigWrite])),
+    ("GET", "/api/v1/config/templates", Scopes(&[SystemRead])),
+    ("GET", "/api/v1/config/templates/{name}", Scopes(&[SystemRead])),
+    ("PUT", "/api/v1/config/templates/{name}", Scopes(&[ConfigWrite])),
+    ("DELETE", "/api/v1/config/templates/{name}", Scopes(&[ConfigWrite])),
+    ("POST", "/api/v1/config/templates/{name}/render", Scopes(&[ConfigWrite])),
     ("GET", "/ws/v1/stream", Stream(&[StreamSubscribe])),
     // A tap shows the records of any stream, such as raw CSI.
     ("GET", "/api/v1/streams/{name}/tap", Stream(&[AdminAll])),

@@ -16,7 +16,7 @@ use crate::error::RequestError;
 
 /// The age of accounts from which they are loaded again.
 const MAX_AGE: Duration = Duration::from_secs(1);
-/// Time between two loads for credentials that are unknown.
+/// Time between two loads.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The age of accounts beyond which nobody is let in: the store may have revoked anything since.
 const MAX_AGE_IN_OUTAGE: Duration = Duration::from_secs(30);
@@ -28,13 +28,14 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Directory {
     store: AccountStore,
     loaded: RwLock<Option<(Arc<Accounts>, Instant)>>,
-    /// Only one request loads at a time.
-    loading: Mutex<()>,
+    /// The start of the last load that succeeded, or the end of one that failed. Only one request loads at a
+    /// time.
+    tried: Mutex<Option<Instant>>,
 }
 
 impl Directory {
     pub(crate) fn new(store: AccountStore) -> Self {
-        Self { store, loaded: RwLock::default(), loading: Mutex::default() }
+        Self { store, loaded: RwLock::default(), tried: Mutex::default() }
     }
 
     pub(crate) fn store(&self) -> &AccountStore {
@@ -61,10 +62,10 @@ impl Directory {
         if let Some((accounts, _)) = self.younger_than(MAX_AGE) {
             return Ok(accounts);
         }
-        let _loading = self.loading.lock().await;
+        let mut tried = self.tried.lock().await;
         // Another request may have loaded them meanwhile.
         if self.younger_than(MAX_AGE).is_none() {
-            self.try_load().await;
+            self.try_load(&mut tried).await;
         }
         self.known()
     }
@@ -72,20 +73,20 @@ impl Directory {
     /// Returns accounts that were loaded after this call.
     pub(crate) async fn newest(&self) -> Result<Arc<Accounts>, RequestError> {
         let asked = Instant::now();
-        let _loading = self.loading.lock().await;
-        let loaded = self.younger_than(MAX_AGE).map(|(_, at)| at);
-        if loaded.is_none_or(|at| at < asked) {
-            if let Some(at) = loaded {
+        let mut tried = self.tried.lock().await;
+        if tried.is_none_or(|at| at < asked) {
+            if let Some(at) = *tried {
                 sleep_until(at + PAUSE).await;
             }
-            self.try_load().await;
+            self.try_load(&mut tried).await;
         }
         self.known()
     }
 
     /// Loads the accounts, after a change.
     pub(crate) async fn reload(&self) -> Result<(), StoreError> {
-        let _loading = self.loading.lock().await;
+        let mut tried = self.tried.lock().await;
+        *tried = Some(Instant::now());
         self.load().await
     }
 
@@ -101,10 +102,20 @@ impl Directory {
         loaded.clone().filter(|(_, at)| at.elapsed() < age)
     }
 
-    async fn try_load(&self) {
-        if let Ok(Err(error)) = timeout(LOAD_TIMEOUT, self.load()).await {
-            tracing::warn!(%error, "could not load the accounts, trying again");
+    /// Tries to load the accounts; not again at once, so that requests do not wait for each other's attempts.
+    async fn try_load(&self, tried: &mut Option<Instant>) {
+        if tried.is_some_and(|at| at.elapsed() < PAUSE) {
+            return;
         }
+        let started = Instant::now();
+        *tried = match timeout(LOAD_TIMEOUT, self.load()).await {
+            Ok(Ok(())) => Some(started),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "could not load the accounts, trying again");
+                Some(Instant::now())
+            }
+            Err(_) => Some(Instant::now()),
+        };
     }
 
     async fn load(&self) -> Result<(), StoreError> {

@@ -22,13 +22,18 @@ pub(crate) async fn gate(State(app): State<App>, mut request: Request, next: Nex
     };
     let principal = identify(&app, access, request.method(), request.headers()).await;
     let client = Client {
-        principal: principal.as_ref().map_or_else(|_| Principal::anybody(), Principal::clone),
+        principal: principal.as_ref().map_or_else(|_| Principal::nobody(), Principal::clone),
         address: ClientAddress::of(request.extensions()),
     };
     let used = app.limits.as_ref().and_then(|limits| limits.take(&client, access));
     let mut response = match permit(principal, access, used) {
         Ok(principal) => {
             request.extensions_mut().insert(principal);
+            if let (Access::Stream(_), Some(_), Some(credential)) =
+                (access, app.auth.needed(), Credential::of(request.headers()))
+            {
+                request.extensions_mut().insert(credential);
+            }
             next.run(request).await
         }
         Err(RequestError::NoCredential) if wants_page(request.headers()) => {
@@ -49,9 +54,10 @@ async fn identify(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Principal, RequestError> {
-    let (Some(_), Some(auth)) = (access.scopes(), app.auth.needed()) else {
-        return Ok(Principal::anybody());
-    };
+    let Some(auth) = app.auth.needed() else { return Ok(Principal::anybody()) };
+    if access.scopes().is_none() {
+        return Ok(Principal::nobody());
+    }
     let credential = Credential::of(headers).ok_or(RequestError::NoCredential)?;
     if matches!(credential, Credential::Cookie(_)) && !method.is_safe() {
         check_origin(headers)?;

@@ -17,6 +17,8 @@ use tokio::time::Instant;
 const PAUSE: Duration = Duration::from_mins(1);
 /// The age of keys from which they are fetched again, so that keys that the issuer has removed are refused.
 const MAX_AGE: Duration = Duration::from_hours(1);
+/// The age of keys from which they are refused: the issuer may have removed them since.
+const MAX_AGE_IN_OUTAGE: Duration = Duration::from_hours(24);
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest answer of the issuer.
 const MAX_BYTES: usize = 1 << 20;
@@ -28,9 +30,10 @@ pub(super) struct TrustedIssuer {
     /// Where its keys are; its discovery document has it by default.
     jwks_url: Option<String>,
     client: Client,
-    keys: RwLock<Arc<IssuerKeys>>,
-    /// The time of the last fetch. Only one request fetches at a time.
-    fetched: Mutex<Option<Instant>>,
+    /// The keys, and the time when they were fetched.
+    keys: RwLock<(Arc<IssuerKeys>, Option<Instant>)>,
+    /// The time of the last attempt to fetch them. Only one request fetches at a time.
+    tried: Mutex<Option<Instant>>,
 }
 
 /// The part of a discovery document that is used.
@@ -64,30 +67,45 @@ impl TrustedIssuer {
             jwks_url,
             client: client.unwrap_or_default(),
             keys: RwLock::default(),
-            fetched: Mutex::default(),
+            tried: Mutex::default(),
         }
     }
 
     /// Returns the principal of a token. Fetches the keys if that of the token is unknown, once a minute at most.
     pub(super) async fn principal(&self, token: &str) -> Result<Principal, CredentialError> {
-        self.update(self.keys().know_key_of(token)).await;
-        self.keys().check(token, &self.issuer)
+        let (keys, age) = self.keys();
+        if !keys.know_key_of(token) {
+            self.update(&mut *self.tried.lock().await).await;
+        } else if age >= MAX_AGE {
+            // Who has a known key does not wait for the issuer.
+            if let Ok(mut tried) = self.tried.try_lock() {
+                self.update(&mut tried).await;
+            }
+        }
+        let (keys, age) = self.keys();
+        if age >= MAX_AGE_IN_OUTAGE {
+            return Err(CredentialError::Invalid);
+        }
+        keys.check(token, &self.issuer)
     }
 
-    fn keys(&self) -> Arc<IssuerKeys> {
-        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    /// Returns the keys, and their age.
+    fn keys(&self) -> (Arc<IssuerKeys>, Duration) {
+        let (keys, fetched) = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
+        (keys, fetched.map_or(Duration::MAX, |at| at.elapsed()))
     }
 
-    /// Fetches the keys if they are old, or if one is unknown.
-    async fn update(&self, is_known: bool) {
-        let mut fetched = self.fetched.lock().await;
-        let max_age = if is_known { MAX_AGE } else { PAUSE };
-        if fetched.is_some_and(|at| at.elapsed() < max_age) {
+    /// Fetches the keys, unless that was tried within the last minute.
+    async fn update(&self, tried: &mut Option<Instant>) {
+        if tried.is_some_and(|at| at.elapsed() < PAUSE) {
             return;
         }
-        *fetched = Some(Instant::now());
+        *tried = Some(Instant::now());
         match self.fetch().await {
-            Ok(keys) => *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys),
+            Ok(keys) => {
+                let fetched = (Arc::new(keys), *tried);
+                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = fetched;
+            }
             Err(error) => {
                 let issuer = &self.issuer.url;
                 tracing::warn!(%error, issuer, "could not fetch the keys of the issuer");

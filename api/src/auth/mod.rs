@@ -10,8 +10,10 @@ mod issuer;
 mod passwords;
 pub(crate) mod session;
 pub(crate) mod token;
+mod validity;
 
 pub(crate) use crate::auth::access::{Access, access};
 pub(crate) use crate::auth::authenticator::Authenticator;
-pub(crate) use crate::auth::credential::{API_KEY, COOKIE};
+pub(crate) use crate::auth::credential::{API_KEY, COOKIE, Credential};
 pub(crate) use crate::auth::gate::gate;
+pub(crate) use crate::auth::validity::ending;

@@ -12,6 +12,8 @@ use crate::wall_clock::now_s;
 
 /// Passwords that are checked at once: each check takes 19 MiB and the time of one thread.
 static CHECKS: Semaphore = Semaphore::const_new(2);
+/// Passwords that are checked or wait for it.
+static WAITING: Semaphore = Semaphore::const_new(32);
 /// Compared when a user is unknown, so that the answer takes as long as for others.
 static NOBODY: LazyLock<PasswordHash> =
     LazyLock::new(|| PasswordHash::stored(NOBODY_HASH.to_owned()));
@@ -33,11 +35,14 @@ pub(super) async fn sign_in(
     auth.attempts.begin(address, &name)?;
     let user = auth.directory.accounts().await?.user(&name).cloned();
     let user = check(user, password).await?.ok_or(RequestError::WrongPassword)?;
-    auth.attempts.succeeded(address, &name);
     let secret = Secret::generate(kind)?;
     let now_s = now_s();
-    let store = auth.directory.store();
-    store.add_session(&Session::begin(&name, &secret, now_s), now_s).await?;
+    let (store, session) = (auth.directory.store(), Session::begin(&name, &secret, now_s));
+    // The password may have been changed while it was checked.
+    if !store.add_session(&session, &user.password, now_s).await? {
+        return Err(RequestError::WrongPassword);
+    }
+    auth.attempts.succeeded(address, &name);
     auth.directory.reload().await?;
     let principal = Principal {
         kind: PrincipalKind::User,
@@ -51,8 +56,11 @@ pub(super) async fn sign_in(
 
 /// Returns the user if the password is right.
 async fn check(user: Option<User>, password: String) -> Result<Option<User>, RequestError> {
-    let _check = CHECKS.acquire().await.map_err(|_| RequestError::Interrupted)?;
+    let _waiting = WAITING.try_acquire().map_err(|_| RequestError::TooManySignIns)?;
+    let check = CHECKS.acquire().await.map_err(|_| RequestError::Interrupted)?;
     let checked = tokio::task::spawn_blocking(move || {
+        // A client that hangs up does not end the check, so it keeps its place.
+        let _check = check;
         let hash = user.as_ref().map_or(&*NOBODY, |user| &user.password);
         let is_right = hash.matches(&password);
         user.filter(|_| is_right)

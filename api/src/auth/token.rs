@@ -100,15 +100,14 @@ pub(crate) async fn refresh(
     let new = Secret::generate_for(SecretKind::RefreshToken, old.id().to_owned())?;
     let store = auth.directory.store();
     let is_rotated = store.rotate(old.id(), &old.hash(), &new.hash()).await?;
-    if !is_rotated {
-        store.remove_session(old.id()).await?;
-    }
-    auth.directory.reload().await?;
-    if !is_rotated {
+    if !is_rotated && store.end_reused(old.id(), &old.hash()).await? {
         tracing::warn!(
             user = user.name,
             "a refresh token was used twice, so its session was ended"
         );
+    }
+    auth.directory.reload().await?;
+    if !is_rotated {
         return Err(CredentialError::Revoked.into());
     }
     issue(&app, &user.name, user.role.scopes(), &new).await

@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -28,10 +28,12 @@ use crate::server::activity::Activity;
 use crate::server::connections::Connections;
 use crate::server::socket::Socket;
 use crate::server::timeouts::Timeouts;
-use crate::server::tls::Stream;
+use crate::server::tls::{IsEncrypted, Stream};
 
 /// Longest body of a request.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// Memory of the bodies that are being received, of all clients together, in kibibytes.
+const MAX_BODIES_KIB: usize = 256 * 1024;
 /// Bytes of the buffers of an HTTP/1 connection: they bound a request's header, and how much of a response
 /// is buffered before it is written.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
@@ -44,6 +46,9 @@ const MAX_STREAMS: u32 = 100;
 /// Pause after a failure to accept a connection. It doubles with each further failure, up to `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Room for bodies.
+static BODIES: Semaphore = Semaphore::const_new(MAX_BODIES_KIB);
 
 /// State that all connections share.
 #[derive(Clone, Debug)]
@@ -90,10 +95,12 @@ impl Acceptor {
             Err(error) => return tracing::debug!(%error, "a TLS handshake failed"),
         };
         let (builder, timeouts) = (builder(self.timeouts), self.timeouts);
+        let is_encrypted = IsEncrypted(tls.is_some());
         let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity), place));
         let (router, of_request) = (self.router, Arc::clone(&activity));
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(client);
+            request.extensions_mut().insert(is_encrypted);
             respond(request, router.clone(), Arc::clone(&of_request), timeouts)
         });
         let mut connection = pin!(builder.serve_connection_with_upgrades(socket, service));
@@ -188,6 +195,10 @@ async fn receive(body: Incoming, limit: Duration) -> Result<Bytes, RequestError>
     if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
         return Err(RequestError::LongBody(MAX_BODY_BYTES));
     }
+    // A body without a length may have any.
+    let n_bytes = body.size_hint().exact().unwrap_or(MAX_BODY_BYTES as u64);
+    let n_kib = u32::try_from(n_bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+    let _room = BODIES.try_acquire_many(n_kib).map_err(|_| RequestError::TooManyBodies)?;
     let received = timeout(limit, Limited::new(body, MAX_BODY_BYTES).collect()).await;
     match received {
         Ok(Ok(body)) => Ok(body.to_bytes()),

@@ -31,6 +31,7 @@ use crate::server::acceptor::Acceptor;
 pub(crate) use crate::server::activity::Activity;
 pub(crate) use crate::server::connections::{Connections, SessionKind};
 pub(crate) use crate::server::timeouts::Timeouts;
+pub(crate) use crate::server::tls::IsEncrypted;
 pub use crate::server::tls::TlsError;
 
 /// Connections that the system queues until they are accepted.

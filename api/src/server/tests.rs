@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, broadcast, watch};
 use super::acceptor::Acceptor;
 use super::{Connections, SessionKind, Timeouts, listen};
 use crate::metrics::RequestMetrics;
-use crate::stream::{bounded, talk};
+use crate::stream::{PIPELINE_ENDED, bounded, say_goodbye, talk};
 
 /// Limit of each wait, longer than any expected wait.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -149,7 +149,11 @@ async fn ws(State(shared): State<Shared>, upgrade: WebSocketUpgrade) -> Response
     let records = shared.records.subscribe();
     bounded(upgrade).on_upgrade(move |socket| async move {
         let counts = RequestMetrics::default();
-        let _ = talk(socket, records, shared.ending, shared.timeouts, &counts).await;
+        if let Ok(Some(mut socket)) =
+            talk(socket, records, shared.ending, shared.timeouts, &counts).await
+        {
+            let _ = say_goodbye(&mut socket, PIPELINE_ENDED).await;
+        }
         drop(session);
     })
 }

@@ -68,6 +68,10 @@ pub(super) fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, 
     Ok(Arc::new(config))
 }
 
+/// Whether a request came over TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IsEncrypted(pub(crate) bool);
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) enum Stream {

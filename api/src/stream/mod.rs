@@ -8,6 +8,7 @@ mod messages;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use crate::app::App;
+use crate::auth::{self, Credential};
 use crate::error::{Problem, RequestError};
 use crate::metrics::RequestMetrics;
 use crate::server::{SessionKind, Timeouts};
@@ -37,6 +39,10 @@ const MAX_UNANSWERED: usize = 2;
 
 /// Time-out of a client's close frame.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Why a stream ends: the code and the reason of the close frame.
+pub(crate) const PIPELINE_ENDED: (u16, &str) = (close_code::AWAY, "the pipeline ended");
+const NOT_VALID: (u16, &str) = (4001, "the credential is no longer valid");
 
 /// Sends updates over a WebSocket.
 ///
@@ -56,6 +62,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 )]
 pub(crate) async fn stream(
     State(app): State<App>,
+    credential: Option<Extension<Credential>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, RequestError> {
     let upgrade = upgrade.map_err(|_| {
@@ -66,10 +73,17 @@ pub(crate) async fn stream(
     let session = app.server.connections.session(SessionKind::WebSocket);
     let session = session.ok_or(RequestError::TooManySessions)?;
     let records = app.shared.hub.subscribe();
+    let ending = auth::ending(&app, credential.map(|Extension(it)| it));
     Ok(bounded(upgrade).on_upgrade(move |socket| async move {
         // After an error the connection is lost, so the client cannot receive the error.
-        let _ = talk(socket, records, app.server.ending, app.server.timeouts, &app.requests).await;
-        drop(session);
+        if let Ok(Some(mut socket)) =
+            talk(socket, records, ending, app.server.timeouts, &app.requests).await
+        {
+            let close = if *app.server.ending.borrow() { PIPELINE_ENDED } else { NOT_VALID };
+            // Without the wait for the client's answer, the connection would be reset.
+            let _ = timeout(FAREWELL, say_goodbye(&mut socket, close)).await;
+        }
+        drop((session, app));
     }))
 }
 
@@ -82,14 +96,15 @@ pub(crate) fn bounded(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
         .max_write_buffer_size(MAX_WAITING_BYTES)
 }
 
-/// Serves a client until the client disconnects or does not answer pings, or the server ends.
+/// Serves a client until the client disconnects or does not answer pings. Returns the socket if the stream
+/// ends before.
 pub(crate) async fn talk(
     mut socket: WebSocket,
     mut records: Receiver<Arc<Record>>,
     mut ending: watch::Receiver<bool>,
     timeouts: Timeouts,
     counts: &RequestMetrics,
-) -> Result<(), axum::Error> {
+) -> Result<Option<WebSocket>, axum::Error> {
     let reply = |reply: Reply| {
         counts.sent(reply.kind());
         text(&reply)
@@ -105,7 +120,7 @@ pub(crate) async fn talk(
             message = socket.recv() => {
                 n_unanswered = 0;
                 match message.transpose()? {
-                    None | Some(Message::Close(_)) => return Ok(()),
+                    None | Some(Message::Close(_)) => return Ok(None),
                     Some(Message::Text(message)) => {
                         let answer = subscriptions.handle(&message);
                         counts.received(answer.kind_of_request());
@@ -131,7 +146,7 @@ pub(crate) async fn talk(
             },
             _ = pings.tick() => {
                 if n_unanswered == MAX_UNANSWERED {
-                    return Ok(());
+                    return Ok(None);
                 }
                 n_unanswered += 1;
                 Message::Ping(Bytes::new())
@@ -140,15 +155,15 @@ pub(crate) async fn talk(
         };
         send(&mut socket, answer, timeouts).await?;
     }
-    // Without the wait for the client's answer, the connection would be reset.
-    let _ = timeout(FAREWELL, say_goodbye(&mut socket)).await;
-    Ok(())
+    Ok(Some(socket))
 }
 
 /// Sends a close frame, and waits for the client's close frame.
-async fn say_goodbye(socket: &mut WebSocket) -> Result<(), axum::Error> {
-    let reason = "the pipeline ended".into();
-    let close = CloseFrame { code: close_code::AWAY, reason };
+pub(crate) async fn say_goodbye(
+    socket: &mut WebSocket,
+    (code, reason): (u16, &'static str),
+) -> Result<(), axum::Error> {
+    let close = CloseFrame { code, reason: reason.into() };
     socket.send(Message::Close(Some(close))).await?;
     while let Some(Ok(_)) = socket.recv().await {}
     Ok(())

@@ -10,6 +10,7 @@ mod plan;
 mod renamed;
 mod schema;
 mod tagged;
+mod template;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -28,6 +29,7 @@ pub use crate::pipeline::network::Network;
 pub use crate::pipeline::origin::Origin;
 pub use crate::pipeline::plan::{Plan, PlannedOperator, PlannedSink, PlannedSource, StreamName};
 pub use crate::pipeline::schema::json_schema;
+pub use crate::pipeline::template::{Template, TemplateError};
 
 /// The schemes of stores that are not files.
 const SERVERS: [&str; 2] = ["postgres://", "postgresql://"];

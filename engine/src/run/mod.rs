@@ -49,7 +49,7 @@ use crate::run::first_records::FirstRecords;
 use crate::run::lease::HeldLease;
 use crate::run::opener::{RunOpener, StartedRun};
 use crate::run::resume::{Resumed, resume};
-use crate::store::{AccountStore, Session, Store};
+use crate::store::{AccountStore, Session, Store, TemplateStore};
 use crate::{ClearError, Counters, Plan, Routers, RunError, Taps, clear};
 
 pub use crate::run::cluster::Cluster;
@@ -100,6 +100,8 @@ pub struct Shared {
     pub configuration: Option<Arc<Configuration>>,
     /// The accounts of the API.
     pub accounts: AccountStore,
+    /// The templates of pipeline files.
+    pub templates: TemplateStore,
     /// The health of the run.
     pub health: Arc<Health>,
     /// The start of the run.

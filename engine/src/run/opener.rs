@@ -162,7 +162,7 @@ impl RunOpener {
         } = endpoints;
         let mut threads = started.threads;
         let (configuration, configured) = configuration.unzip();
-        let accounts = session.accounts();
+        let (accounts, templates) = (session.store().accounts(), session.store().templates());
         let checkpointer = self.context.options.cluster.is_first().then(|| {
             let log = self.context.connectors.commit_log(session);
             let (checkpointer, thread) = checkpoint_thread::spawn(
@@ -206,6 +206,7 @@ impl RunOpener {
             history,
             configuration,
             accounts,
+            templates,
             health,
             started,
             stop,

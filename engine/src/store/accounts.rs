@@ -131,25 +131,38 @@ impl AccountStore {
         Ok(delete.execute(&self.0.pool).await?.rows_affected() == 1)
     }
 
-    /// Adds a session, and removes those that have expired or are too many.
+    /// Adds a session of a user who knows a password, and removes those that have expired or are too many.
+    /// Returns false if the user is gone, or has another password by now.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the database fails.
-    pub async fn add_session(&self, session: &Session, now_s: u64) -> Result<(), StoreError> {
+    pub async fn add_session(
+        &self,
+        session: &Session,
+        password: &PasswordHash,
+        now_s: u64,
+    ) -> Result<bool, StoreError> {
         let mut transaction = self.0.pool.begin().await?;
+        // The update locks the user, so that the password does not change meanwhile.
+        let lock = "UPDATE users SET name = name WHERE name = $1 AND password = $2";
+        let lock = sqlx::query(lock).bind(session.user.as_str()).bind(password.as_str());
+        if lock.execute(&mut *transaction).await?.rows_affected() != 1 {
+            return Ok(false);
+        }
         let expired = sqlx::query("DELETE FROM sessions WHERE expires_at <= $1");
         expired.bind(now_s.cast_signed()).execute(&mut *transaction).await?;
         let surplus = "DELETE FROM sessions WHERE user_name = $1 AND id NOT IN
              (SELECT id FROM sessions WHERE user_name = $1 ORDER BY expires_at DESC LIMIT $2)";
         let surplus = sqlx::query(surplus).bind(session.user.as_str()).bind(MAX_SESSIONS - 1);
         surplus.execute(&mut *transaction).await?;
-        let insert = "INSERT INTO sessions (id, user_name, hash, expires_at)
-             VALUES ($1, $2, $3, $4)";
+        let insert = "INSERT INTO sessions (id, user_name, hash, previous_hash, expires_at)
+             VALUES ($1, $2, $3, '', $4)";
         let insert = sqlx::query(insert).bind(session.id.as_str()).bind(session.user.as_str());
         let insert = insert.bind(session.hash.as_str()).bind(session.expires_at_s.cast_signed());
         insert.execute(&mut *transaction).await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// Replaces the secret of a session. Returns false if the session has ended or has another secret by now.
@@ -158,9 +171,21 @@ impl AccountStore {
     ///
     /// [`StoreError`] if the database fails.
     pub async fn rotate(&self, id: &str, old: &str, new: &str) -> Result<bool, StoreError> {
-        let update = sqlx::query("UPDATE sessions SET hash = $1 WHERE id = $2 AND hash = $3");
-        let update = update.bind(new).bind(id).bind(old).execute(&self.0.pool);
+        let update =
+            "UPDATE sessions SET hash = $1, previous_hash = $3 WHERE id = $2 AND hash = $3";
+        let update = sqlx::query(update).bind(new).bind(id).bind(old).execute(&self.0.pool);
         Ok(update.await?.rows_affected() == 1)
+    }
+
+    /// Ends a session if a secret is the one before its newest. Returns false if it is not.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the database fails.
+    pub async fn end_reused(&self, id: &str, hash: &str) -> Result<bool, StoreError> {
+        let delete = "DELETE FROM sessions WHERE id = $1 AND previous_hash = $2";
+        let delete = sqlx::query(delete).bind(id).bind(hash).execute(&self.0.pool);
+        Ok(delete.await?.rows_affected() == 1)
     }
 
     /// Ends a session.

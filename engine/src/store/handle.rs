@@ -1,6 +1,8 @@
 //! A handle of an open store. Its calls are async, for servers and for threads that block on them.
 
+use std::fs::{self, OpenOptions, Permissions};
 use std::io;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +15,12 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::store::checkpoints::{load_latest, stored};
 use crate::store::generation::pipeline_row;
-use crate::store::{AccountStore, Checkpoint, Listed, StoreError};
+use crate::store::{AccountStore, Checkpoint, Listed, StoreError, TemplateStore};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
+/// Permissions of files that only their owner can read and write.
+const PRIVATE: u32 = 0o600;
 /// Time-out of opening and closing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -72,7 +76,13 @@ impl StoreHandle {
         sqlx::any::install_default_drivers();
         let postgres = ["postgres://", "postgresql://"];
         let in_file = !postgres.iter().any(|scheme| location.starts_with(scheme));
-        let url = if in_file { file_url(&directory.join(location)) } else { location.to_owned() };
+        let url = if in_file {
+            let path = directory.join(location);
+            create_private(&path)?;
+            file_url(&path)
+        } else {
+            location.to_owned()
+        };
         let one = || AnyPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_TIMEOUT);
         let pool = one().connect(&url).await?;
         if in_file {
@@ -105,6 +115,11 @@ impl StoreHandle {
         AccountStore::new(self.clone())
     }
 
+    /// Returns access to the templates.
+    pub fn templates(&self) -> TemplateStore {
+        TemplateStore::new(self.clone())
+    }
+
     /// Lists the checkpoints of all pipelines.
     ///
     /// # Errors
@@ -133,6 +148,23 @@ impl StoreHandle {
     ) -> Result<Option<Checkpoint>, StoreError> {
         let Some(row) = pipeline_row(&self.pool, pipeline).await? else { return Ok(None) };
         load_latest(&self.pool, &row, up_to.map(Progress::Reached)).await
+    }
+}
+
+/// Makes a file that only its owner can read: the store has keys that sign tokens.
+fn create_private(path: &Path) -> io::Result<()> {
+    let created = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path);
+    match created {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            for ending in ["", "-wal", "-shm"] {
+                let mut path = path.as_os_str().to_owned();
+                path.push(ending);
+                // A file of somebody else stays as its owner wants it.
+                let _ = fs::set_permissions(path, Permissions::from_mode(PRIVATE));
+            }
+            Ok(())
+        }
+        created => created.map(drop),
     }
 }
 

@@ -16,6 +16,7 @@ mod handle;
 mod holder;
 mod lease;
 mod session;
+mod templates;
 
 use std::path::Path;
 
@@ -30,6 +31,7 @@ pub(crate) use crate::store::generation::RunId;
 pub use crate::store::handle::StoreHandle;
 pub(crate) use crate::store::lease::{Beat, Lease, LeaseState};
 pub(crate) use crate::store::session::{CommitLog, Session};
+pub use crate::store::templates::TemplateStore;
 
 /// An open database for checkpoints and leases, with its own runtime. Its methods block; those of a
 /// [`StoreHandle`] are async.

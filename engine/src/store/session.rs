@@ -8,7 +8,7 @@ use sqlx::{Any, Row, Transaction};
 use crate::State;
 use crate::store::checkpoints::{Stored, insert, load_latest};
 use crate::store::generation::{Before, RunId};
-use crate::store::{AccountStore, Listed, PipelineRow, StoreError, StoreHandle, from_sql, to_sql};
+use crate::store::{Listed, PipelineRow, StoreError, StoreHandle, from_sql, to_sql};
 
 /// Maximum number of incremental checkpoints after a whole one. A whole checkpoint is also due when
 /// they are larger together than the last whole one.
@@ -64,9 +64,9 @@ impl Session {
         Self { store, pipeline, before, retention, whole_bytes: 0, delta_bytes, attempt: None }
     }
 
-    /// Returns the accounts of the store.
-    pub(crate) fn accounts(&self) -> AccountStore {
-        self.store.accounts()
+    /// Returns the store.
+    pub(crate) fn store(&self) -> StoreHandle {
+        self.store.clone()
     }
 
     /// Returns the name of the pipeline's history since a fresh start.

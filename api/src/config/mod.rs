@@ -1,5 +1,7 @@
 //! Configuration that changes while a pipeline runs.
 
+pub(crate) mod templates;
+
 use std::sync::Arc;
 
 use axum::Json;

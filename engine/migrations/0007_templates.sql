@@ -1,0 +1,5 @@
+-- Pipeline files with parameters.
+CREATE TABLE templates (
+    name TEXT NOT NULL PRIMARY KEY,
+    body TEXT NOT NULL
+);
