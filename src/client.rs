@@ -47,7 +47,8 @@ impl Client {
             port if port.parse::<u16>().is_ok() => format!("http://127.0.0.1:{port}"),
             host => format!("http://{host}"),
         };
-        Self { url, api_key: env::var(API_KEY).ok() }
+        let api_key = env::var(API_KEY).ok().map(|key| key.trim().to_owned());
+        Self { url, api_key: api_key.filter(|key| !key.is_empty()) }
     }
 
     /// Returns the body of a resource as a stream. The error contains the problem that the server reports.
@@ -77,11 +78,13 @@ impl Client {
             return Ok(body.into_reader());
         }
         let problem = body.into_with_config().read_json::<Value>().unwrap_or_default();
-        if status == 401 {
+        // Without a key, requests are limited by address, whoever else is there.
+        if self.api_key.is_none() && (status == 401 || status == 429) {
             return Err(NeedsCredentials.into());
         }
+        let of_key = if status == 401 { format!(" (the key of {API_KEY})") } else { String::new() };
         match problem["detail"].as_str().or(problem["error"].as_str()) {
-            Some(detail) => bail!("{detail}"),
+            Some(detail) => bail!("{detail}{of_key}"),
             None => bail!("{url} answered {status}: expected the API of a pipeline"),
         }
     }

@@ -14,7 +14,7 @@ pub(crate) fn health(address: &str) -> Result<()> {
         Ok(health) => health,
         Err(error) if error.is::<NeedsCredentials>() => {
             client.get("/health/ready")?;
-            return print("ready\n");
+            return print("ready (without an API key, the health is not shown)\n");
         }
         Err(error) => return Err(error),
     };

@@ -32,6 +32,7 @@ pub(crate) fn run(
         bail!("api: {problem}");
     }
     let (api, directory) = (plan.api.clone(), options.directory.clone());
+    let store = store_argument(&plan, &directory);
     let (stop, is_alone) = (Arc::clone(&options.stop), !options.cluster.has_others());
     let builder = RunBuilder::new(plan, options)?;
     let server = match prepare(&builder, api.as_ref(), &directory, clear) {
@@ -46,7 +47,7 @@ pub(crate) fn run(
     let run = builder.start()?;
     let serving = server.map(|server| {
         server.urls().for_each(|url| eprintln!("listening on {url}"));
-        api::serve(server, run.shared(), announce)
+        api::serve(server, run.shared(), announce(store))
     });
     let ended = run.wait();
     // A run that takes over needs the port.
@@ -68,10 +69,23 @@ pub(crate) fn run(
     })
 }
 
-/// Prints the password of the first user of a store, this once.
-fn announce(user: &str, password: &str) {
-    eprintln!("first start: sign in as {user} with the password {password}");
-    eprintln!("it is not shown again; `fresnel users password {user}` sets another one");
+/// Returns what prints the password of the first user of a store, once.
+fn announce(store: String) -> impl FnOnce(&str, &str) {
+    move |user, password| {
+        eprintln!("first start: sign in as {user} with the password {password}");
+        eprintln!(
+            "it is not shown again; `fresnel users password {user} --store {store}` sets another one"
+        );
+    }
+}
+
+/// Returns the store of a plan as `--store` takes it in the current folder, without a password.
+fn store_argument(plan: &Plan, directory: &Path) -> String {
+    let store = &plan.checkpoint.store;
+    match store.split_once("://") {
+        Some((scheme, _)) => format!("{scheme}://..."),
+        None => directory.join(store).display().to_string(),
+    }
 }
 
 /// The sources have ended without any record.

@@ -32,6 +32,7 @@ fn operation(text: &mut String, operation: &Value) {
     if operation["description"].is_string() {
         let _ = write!(text, "\n{}\n", words(operation));
     }
+    let _ = write!(text, "\n{}\n", access(&operation["security"]));
     let parameters: Vec<_> = operation["parameters"].as_array().into_iter().flatten().collect();
     if !parameters.is_empty() {
         text.push_str("\n| parameter | in | type | meaning |\n|---|---|---|---|\n");
@@ -54,6 +55,18 @@ fn operation(text: &mut String, operation: &Value) {
         let contents = response["content"].as_object().into_iter().flatten();
         let bodies: Vec<_> = contents.map(|(_, content)| kind(&content["schema"])).collect();
         let _ = writeln!(text, "| {status} | {} | {} |", bodies.join(" or "), words(response));
+    }
+}
+
+/// What a resource asks of its clients.
+fn access(security: &Value) -> String {
+    let Some(scopes) = security[0]["token"].as_array() else {
+        return "Needs no credential.".to_owned();
+    };
+    let scopes = scopes.iter().map(|scope| format!("`{}`", as_text(scope)));
+    match scopes.collect::<Vec<_>>().join(" and ") {
+        scopes if scopes.is_empty() => "Needs any credential.".to_owned(),
+        scopes => format!("Needs {scopes}."),
     }
 }
 

@@ -80,6 +80,11 @@ pub(crate) enum RequestError {
          file"
     )]
     ForeignOrigin(String),
+    /// The request has a cookie, and may be one of a foreign page.
+    #[error(
+        "a request with a cookie needs the header `Origin` or `Sec-Fetch-Site`; programs use a key or a token"
+    )]
+    NoOrigin,
     /// The request needs a credential, and has none.
     #[error(
         "sign in, or send an API key or an access token in the header `Authorization: Bearer ...`"
@@ -161,7 +166,7 @@ impl RequestError {
                 StatusCode::UNAUTHORIZED
             }
             Self::TooManyItems(_) => StatusCode::CONFLICT,
-            Self::ForeignOrigin(_) | Self::NoScope(_) => StatusCode::FORBIDDEN,
+            Self::ForeignOrigin(_) | Self::NoOrigin | Self::NoScope(_) => StatusCode::FORBIDDEN,
             Self::TooManyAttempts(_) | Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Table(_) | Self::Rows(_) | Self::Panicked | Self::Account(_) => {

@@ -33,6 +33,12 @@ pub enum CredentialError {
     /// It is neither a token nor a key, or nobody here has issued it.
     #[error("the credential is not valid here")]
     Invalid,
+    /// It does not look like one.
+    #[error(
+        "the credential has the wrong form: expected an access token or an API key, as in `Authorization: Bearer \
+         ...`, or an API key in `X-API-Key`"
+    )]
+    Malformed,
     /// It was valid.
     #[error("the credential has expired")]
     Expired,

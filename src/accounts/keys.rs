@@ -78,11 +78,13 @@ impl KeysCommand {
 fn list(store: &Store) -> Result<String> {
     let accounts = store.handle().accounts();
     let (made, expires) = ("MADE", "EXPIRES");
-    let mut text = format!("{:<17} {:<24} {made:<21} {expires:<21} SCOPES\n", "ID", "NAME");
+    let (id, name, tier) = ("ID", "NAME", "TIER");
+    let mut text = format!("{id:<17} {name:<24} {tier:<14} {made:<21} {expires:<21} SCOPES\n");
     for key in accounts.block_on(accounts.keys())? {
         let expires = key.expires_at_s.map_or_else(|| "never".to_owned(), time);
         let (made, scopes) = (time(key.created_at_s), key.scopes);
-        writeln!(text, "{:<17} {:<24} {made:<21} {expires:<21} {scopes}", key.id, key.name)?;
+        let ApiKey { id, name, tier, .. } = key;
+        writeln!(text, "{id:<17} {name:<24} {tier:<14} {made:<21} {expires:<21} {scopes}")?;
     }
     Ok(text)
 }

@@ -92,11 +92,26 @@ pub(crate) fn access(method: &Method, path: &str) -> Option<Access> {
     route.map(|route| route.2)
 }
 
+/// Returns the methods that a path supports, for the header `Allow`.
+pub(super) fn methods(path: &str) -> String {
+    let routes = ROUTES.iter().filter(|route| route.1 == path).map(|route| route.0);
+    let methods = routes.map(|method| if method == "GET" { "GET,HEAD" } else { method });
+    methods.collect::<Vec<_>>().join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn a_path_has_methods() {
+        assert_eq!(methods("/api/v1/sql"), "GET,HEAD,POST");
+        assert_eq!(methods("/api/v1/sql/{id}"), "DELETE");
+        assert_eq!(access(&Method::HEAD, "/metrics"), access(&Method::GET, "/metrics"));
+        assert_eq!(access(&Method::PUT, "/metrics"), None);
+    }
 
     #[test]
     fn the_documented_routes_are_those_of_the_table() {

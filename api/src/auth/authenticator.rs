@@ -97,7 +97,7 @@ impl Required {
                 Err(CredentialError::Invalid) => return self.external(token).await,
                 token => Some(token?),
             },
-            Credential::Unknown => return Err(CredentialError::Invalid.into()),
+            Credential::Unknown => return Err(CredentialError::Malformed.into()),
             _ => None,
         };
         let now_s = now_s();

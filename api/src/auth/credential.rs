@@ -32,6 +32,7 @@ impl Credential {
             let bearer = value.to_str().ok().and_then(bearer);
             return Some(match bearer {
                 Some(text) if text.starts_with(SecretKind::ApiKey.prefix()) => key(text),
+                Some(text) if text.starts_with(SecretKind::RefreshToken.prefix()) => Self::Unknown,
                 Some(text) => Self::Token(text.to_owned()),
                 None => Self::Unknown,
             });

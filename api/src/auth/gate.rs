@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use identity::Principal;
 
 use crate::app::App;
+use crate::auth::access::methods;
 use crate::auth::credential::Credential;
 use crate::auth::{Access, access};
 use crate::client::{Client, ClientAddress};
@@ -14,11 +15,14 @@ use crate::error::RequestError;
 use crate::rate_limits::UsedLimit;
 
 /// Lets a request pass if its credential allows what its route asks for, and if its client has requests left.
-/// Requests without a route pass: they are answered with 404 or 405.
+/// Requests without a route pass: they are answered with 404.
 pub(crate) async fn gate(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    let Some(access) = path.and_then(|path| access(request.method(), path)) else {
+    let Some(path) = request.extensions().get::<MatchedPath>() else {
         return next.run(request).await;
+    };
+    let Some(access) = access(request.method(), path.as_str()) else {
+        let error = RequestError::NoSuchMethod(request.method().clone());
+        return ([(header::ALLOW, methods(path.as_str()))], error).into_response();
     };
     let principal = identify(&app, access, request.method(), request.headers()).await;
     let client = Client {
@@ -86,7 +90,7 @@ fn check_origin(headers: &HeaderMap) -> Result<(), RequestError> {
     if is_same || headers.contains_key(header::ORIGIN) {
         return Ok(());
     }
-    Err(RequestError::ForeignOrigin("a page that hides its origin".to_owned()))
+    Err(RequestError::NoOrigin)
 }
 
 /// True for a browser that opens a page.
