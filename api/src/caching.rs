@@ -1,7 +1,7 @@
 //! Validators and a cache of responses.
 //!
-//! A response has an `ETag`, so that a client that asks again receives 304 for what has not changed. Answers of
-//! analytics take queries over much of the history, so they are kept for a few seconds.
+//! Responses have an `ETag`, so that a client that repeats a request receives 304 if nothing has changed. Responses
+//! of `analytics` need queries over much of the history, so they are cached for a few seconds.
 //!
 //! Source: RFC 9110, sections 8.8 and 13.1.2; RFC 9111, section 5.2.2.
 

@@ -96,7 +96,7 @@ pub(crate) enum RequestError {
     /// The credential does not allow all of this.
     #[error("the credential does not allow this: it needs {}", scopes(.0))]
     NoScope(&'static [Scope]),
-    /// There is no such user, or the password is wrong.
+    /// The user does not exist, or the password is wrong.
     #[error("the user or the password is wrong")]
     WrongPassword,
     /// Too many attempts to sign in have failed; the next one is allowed after this time.

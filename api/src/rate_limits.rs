@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use engine::{ApiConfig, Auth};
+use identity::DEFAULT_TIER;
 
 use crate::auth::Access;
 use crate::client::Client;
@@ -16,8 +17,6 @@ const MAX_CLIENTS: usize = 1 << 20;
 const HOUR: Duration = Duration::from_hours(1);
 /// The tier of addresses.
 const DEFAULT: &str = "default";
-/// The tier of users and keys whose own tier does not exist.
-const AUTHENTICATED: &str = "authenticated";
 /// The tier of streams that are opened.
 const STREAMING: &str = "streaming";
 
@@ -58,7 +57,8 @@ impl RateLimits {
             _ if client.is_address() => (&self.requests, DEFAULT),
             _ => (&self.requests, &*client.principal.tier),
         };
-        let limit = self.limits.of(tier).or_else(|| self.limits.of(AUTHENTICATED))?;
+        // An unknown tier is the default one.
+        let limit = self.limits.of(tier).or_else(|| self.limits.of(DEFAULT_TIER))?;
         Some(UsedLimit { limit, used: windows.take(&client.to_string(), limit) })
     }
 }
@@ -73,7 +73,7 @@ impl UsedLimit {
         self.used.until_reset
     }
 
-    /// Adds what is left to a response.
+    /// Adds the rate limit headers to a response.
     pub(crate) fn write(&self, response: &mut Response) {
         let reset_s = now_s() + self.used.until_reset.as_secs();
         let headers = [

@@ -43,7 +43,7 @@ struct Deprecation {
     /// When it will be gone, as an HTTP date.
     sunset: &'static str,
     successor: &'static str,
-    /// The path of a page that says what to change.
+    /// The path of the migration guide.
     guide: &'static str,
 }
 

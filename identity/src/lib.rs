@@ -15,6 +15,7 @@ mod scope;
 mod secret;
 mod session;
 mod signing_key;
+mod user;
 
 pub use crate::access_token::{ACCESS_TOKEN_TTL, AccessToken, AccessTokens};
 pub use crate::accounts::Accounts;
@@ -29,6 +30,4 @@ pub use crate::scope::{Scope, Scopes};
 pub use crate::secret::{Secret, SecretKind};
 pub use crate::session::{REFRESH_TTL, Session};
 pub use crate::signing_key::{SigningAlgorithm, SigningKey};
-
-mod user;
-pub use crate::user::User;
+pub use crate::user::{DEFAULT_TIER, User};

@@ -2,6 +2,9 @@
 
 use crate::{PasswordHash, Role};
 
+/// The rate limit tier of users and API keys for which no other tier is chosen.
+pub const DEFAULT_TIER: &str = "authenticated";
+
 /// A user, as stored.
 #[derive(Clone, Debug)]
 pub struct User {

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use anyhow::{Result, bail};
 use clap::Subcommand;
 use engine::Store;
-use identity::{ApiKey, Scopes, Secret, SecretKind, check_name};
+use identity::{ApiKey, DEFAULT_TIER, Scopes, Secret, SecretKind, check_name};
 use schemas::TimeSpan;
 
-use crate::accounts::{DEFAULT_TIER, found, now_s, time, with_store};
+use crate::accounts::{found, now_s, time, with_store};
 use crate::print::print;
 
 #[derive(Debug, Subcommand)]

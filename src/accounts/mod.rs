@@ -13,9 +13,6 @@ use crate::checkpoints;
 pub(crate) use crate::accounts::keys::KeysCommand;
 pub(crate) use crate::accounts::users::UsersCommand;
 
-/// The tier of rate limits for which no other one is chosen.
-const DEFAULT_TIER: &str = "authenticated";
-
 /// Calls `act` with an existing store, which it closes afterwards.
 fn with_store<T>(location: &str, act: impl FnOnce(&Store) -> Result<T>) -> Result<T> {
     let store = checkpoints::open(location)?;

@@ -7,9 +7,11 @@ use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use engine::Store;
-use identity::{PasswordHash, Role, User, check_name, check_password, generate_password};
+use identity::{
+    DEFAULT_TIER, PasswordHash, Role, User, check_name, check_password, generate_password,
+};
 
-use crate::accounts::{DEFAULT_TIER, found, now_s, time, with_store};
+use crate::accounts::{found, now_s, time, with_store};
 use crate::print::print;
 
 #[derive(Debug, Subcommand)]

@@ -1,4 +1,4 @@
-//! Finds the principals of credentials.
+//! Authenticates clients: returns the principal of a credential.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,16 +20,16 @@ use crate::wall_clock::now_s;
 
 /// The user that the first start of a store adds.
 const FIRST_USER: &str = "admin";
-/// The tier of the first user, who looks after the server.
+/// The rate limit tier of the first user: administrators run `fresnel top`, which sends a request every second.
 const TIER: &str = "premium";
 /// Pause before a store that does not answer is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Whether clients need credentials, and what the server knows about them.
+/// Authenticates clients; contains nothing with `auth = "off"`.
 #[derive(Clone, Debug)]
 pub(crate) struct Authenticator(Option<Arc<Required>>);
 
-/// What the server knows about credentials.
+/// The state of authentication: accounts, attempts to sign in, and the keys of tokens.
 #[derive(Debug)]
 pub(crate) struct Required {
     pub(super) directory: Directory,
@@ -53,14 +53,16 @@ impl Authenticator {
         Self(required.map(Arc::new))
     }
 
-    /// Returns what is known; none if clients need no credentials.
-    pub(super) fn needed(&self) -> Option<&Required> {
+    /// Returns the state of authentication; none with `auth = "off"`.
+    pub(super) fn if_required(&self) -> Option<&Required> {
         self.0.as_deref()
     }
 
+    /// Returns the state of authentication.
+    ///
     /// # Errors
     ///
-    /// [`RequestError::NotFound`] if clients need no credentials.
+    /// [`RequestError::NotFound`] with `auth = "off"`.
     pub(super) fn required(&self) -> Result<&Required, RequestError> {
         let detail = "the pipeline file has auth = \"off\": nobody signs in";
         self.0.as_deref().ok_or_else(|| RequestError::NotFound(detail.to_owned()))
@@ -76,6 +78,7 @@ impl Authenticator {
                 Ok(None) => return,
                 Err(error) => tracing::warn!(%error, "could not look for users, trying again"),
             }
+            // The database does not report the end of an outage.
             sleep(PAUSE).await;
         }
     }

@@ -1,4 +1,4 @@
-//! The middleware that lets a request pass to its route, with its principal.
+//! The middleware that authenticates and authorises requests, and applies the rate limits.
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, header};
@@ -14,7 +14,8 @@ use crate::client::{Client, ClientAddress};
 use crate::error::RequestError;
 use crate::rate_limits::UsedLimit;
 
-/// Lets a request pass if its credential allows what its route asks for, and if its client has requests left.
+/// Passes a request to its route if the credential has the scopes of the route, and the client has not exceeded its
+/// rate limit.
 /// Requests without a route pass: they are answered with 404.
 pub(crate) async fn gate(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let Some(path) = request.extensions().get::<MatchedPath>() else {
@@ -34,7 +35,7 @@ pub(crate) async fn gate(State(app): State<App>, mut request: Request, next: Nex
         Ok(principal) => {
             request.extensions_mut().insert(principal);
             if let (Access::Stream(_), Some(_), Some(credential)) =
-                (access, app.auth.needed(), Credential::of(request.headers()))
+                (access, app.auth.if_required(), Credential::of(request.headers()))
             {
                 request.extensions_mut().insert(credential);
             }
@@ -58,7 +59,7 @@ async fn identify(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Principal, RequestError> {
-    let Some(auth) = app.auth.needed() else { return Ok(Principal::anybody()) };
+    let Some(auth) = app.auth.if_required() else { return Ok(Principal::anybody()) };
     if access.scopes().is_none() {
         return Ok(Principal::nobody());
     }

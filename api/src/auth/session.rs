@@ -1,4 +1,4 @@
-//! Sessions of browsers, and who is signed in.
+//! Browser sessions with a cookie, and the description of the client of a request.
 
 use axum::Json;
 use axum::extract::State;
@@ -19,7 +19,7 @@ use crate::parameters::JsonBody;
 /// requests of other sites.
 const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Lax";
 
-/// Who sends the request.
+/// The client of a request.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Me {
     /// `user`, `key`, `external` for a user of another issuer, or `anybody` where nobody signs in.
@@ -79,11 +79,11 @@ pub(crate) async fn end(
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]))
 }
 
-/// Tells who sends the request, and what the credential allows.
+/// Returns the client of the request with its scopes.
 #[utoipa::path(
     get,
     path = "/api/v1/auth/me",
-    responses((status = 200, description = "Who sends the request.", body = Me)),
+    responses((status = 200, description = "The client of the request.", body = Me)),
 )]
 pub(crate) async fn me(Client { principal, .. }: Client) -> Json<Me> {
     let scopes = principal.scopes.to_string();

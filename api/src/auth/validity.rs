@@ -1,4 +1,4 @@
-//! The end of streams whose credential is no longer valid.
+//! Ends WebSockets and taps when their credential expires or is revoked.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::error::RequestError;
 /// Time between two checks of the credential of a stream.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Returns what becomes true when the server ends, or when the credential of a request is no longer valid.
+/// Returns a receiver whose value becomes true when the server ends, or when the credential is no longer valid.
 pub(crate) fn ending(app: &App, credential: Option<Credential>) -> watch::Receiver<bool> {
     let Some(credential) = credential else { return app.server.ending.clone() };
     let (sender, ending) = watch::channel(false);
@@ -31,8 +31,9 @@ pub(crate) fn ending(app: &App, credential: Option<Credential>) -> watch::Receiv
 
 /// Waits until a credential is refused. A store that does not answer refuses none.
 async fn invalid(app: &App, credential: &Credential) {
-    let Some(auth) = app.auth.needed() else { return std::future::pending().await };
+    let Some(auth) = app.auth.if_required() else { return std::future::pending().await };
     loop {
+        // Another process can revoke a credential, and the store does not report changes.
         sleep(INTERVAL).await;
         if let Err(RequestError::Credential(_)) = auth.principal(credential.clone()).await {
             return;

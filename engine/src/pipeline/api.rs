@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use identity::SigningAlgorithm;
+use identity::{DEFAULT_TIER, SigningAlgorithm};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -56,12 +56,12 @@ pub struct IssuerConfig {
     #[serde(default)]
     pub jwks_url: Option<String>,
     /// The tier of the rate limits of its users; "authenticated" by default.
-    #[serde(default = "authenticated")]
+    #[serde(default = "default_tier")]
     pub tier: String,
 }
 
-fn authenticated() -> String {
-    "authenticated".to_owned()
+fn default_tier() -> String {
+    DEFAULT_TIER.to_owned()
 }
 
 /// An address for connections with TLS, and the certificate of the server.
@@ -76,17 +76,17 @@ pub struct TlsConfig {
     pub key: PathBuf,
 }
 
-/// Requests an hour, by tier.
+/// The maximum number of requests per hour, by tier.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct RateLimits(BTreeMap<String, u32>);
 
 /// The tiers that always exist, with their requests an hour.
 const TIERS: [(&str, u32); 4] =
-    [("default", 100), ("authenticated", 1000), ("premium", 10_000), ("streaming", 3600)];
+    [("default", 100), (DEFAULT_TIER, 1000), ("premium", 10_000), ("streaming", 3600)];
 
 impl RateLimits {
-    /// Returns the requests an hour of a tier; none if there is no such tier.
+    /// Returns the maximum number of requests per hour of a tier; none if the tier is unknown.
     pub fn of(&self, tier: &str) -> Option<u32> {
         let standard = || TIERS.iter().find(|(name, _)| *name == tier).map(|(_, limit)| *limit);
         self.0.get(tier).copied().or_else(standard)
@@ -97,10 +97,10 @@ impl RateLimits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Auth {
-    /// They need them for everything but to sign in, and to ask whether the server lives.
+    /// Clients need credentials for everything except signing in and health probes.
     #[default]
     Required,
-    /// They need none.
+    /// Clients need no credentials.
     Off,
 }
 
