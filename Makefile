@@ -4,6 +4,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 FRESNEL := $(TARGET)/debug/fresnel
 PYTHON := $(TARGET)/python
 KAFKA := $(TARGET)/kafka
+S3PROXY := $(TARGET)/s3proxy
 REGISTRY := $(TARGET)/registry
 PEERS := $(TARGET)/peers
 TOOLS := $(TARGET)/tools
@@ -20,11 +21,12 @@ CARGO_FLAGS := --workspace --locked
 demo: build
 	$(FRESNEL) demo
 
-test: test-packages $(PYTHON)/ready $(KAFKA)/ready $(REGISTRY)/ready book
+test: test-packages $(PYTHON)/ready $(KAFKA)/ready $(REGISTRY)/ready $(S3PROXY)/ready book
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_KAFKA=$(abspath $(KAFKA)) \
-		FRESNEL_REGISTRY=$(abspath $(REGISTRY)) cargo test $(CARGO_FLAGS)
+		FRESNEL_REGISTRY=$(abspath $(REGISTRY)) FRESNEL_S3PROXY=$(abspath $(S3PROXY)) \
+		cargo test $(CARGO_FLAGS)
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps
 
 build: build-packages
@@ -122,6 +124,12 @@ $(REGISTRY)/ready:
 	mvn --quiet --batch-mode dependency:copy -DoutputDirectory=$(abspath $(REGISTRY)) \
 		-Dartifact=io.apicurio:apicurio-registry-app:3.0.9:tar.gz:all
 	cd $(REGISTRY) && tar --extract --gzip --file apicurio-registry-app-3.0.9-all.tar.gz && rm *.tar.gz
+	touch $@
+
+# The object store that tests talk to.
+$(S3PROXY)/ready:
+	mvn --quiet --batch-mode dependency:copy -DoutputDirectory=$(abspath $(S3PROXY)) \
+		-Dartifact=org.gaul:s3proxy:4.1.0:jar:jar-with-dependencies
 	touch $@
 
 # A Python with the packages that tests read our tables with.

@@ -57,7 +57,7 @@ fn written(directory: &Path) -> History {
         .output()
         .expect("the program starts");
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    History::new(directory.join("history"), None)
+    History::new(directory.join("history").into(), None)
 }
 
 #[expect(clippy::disallowed_methods, reason = "it is a bench")]

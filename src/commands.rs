@@ -15,6 +15,7 @@ use offline::{
 };
 use queries::Format;
 use schemas::TimeSpan;
+use storage::Location;
 
 use crate::accounts::{KeysCommand, UsersCommand};
 use crate::client::listen_address;
@@ -162,9 +163,9 @@ enum Command {
     },
     /// Runs a read-only SQL query on a history.
     Sql {
-        /// Folder of the history.
+        /// Folder of the history, or a URL of a bucket such as s3://home/history.
         #[arg(long, default_value = "history")]
-        history: PathBuf,
+        history: Location,
         /// Output format; by default pretty, or expanded if the rows are wider than the terminal.
         #[arg(short, long, value_parser = formats())]
         format: Option<Format>,
@@ -180,9 +181,9 @@ enum Command {
     /// Removes a person from a history: their poses, activities and events, also from files of its earlier
     /// versions.
     Forget {
-        /// Folder of the history.
+        /// Folder of the history, or a URL of a bucket such as s3://home/history.
         #[arg(long, default_value = "history")]
-        history: PathBuf,
+        history: Location,
         /// The person's id.
         person: String,
     },

@@ -1,16 +1,15 @@
 //! `fresnel forget`: removes a person from a history.
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 use queries::{Format, History, Query};
 use serde_json::Value;
+use storage::Location;
 
 use crate::print::print;
-use crate::sql::check_history;
+use crate::sql::{check_history, runtime};
 
 /// Removes a person, and prints the number of rows in each table that mentioned the person.
-pub(crate) fn forget(history: &Path, person: &str) -> Result<()> {
+pub(crate) fn forget(history: &Location, person: &str) -> Result<()> {
     check_history(history)?;
     // The number of rows is a courtesy: the removal does not depend on it.
     let counts = counts(history, person);
@@ -24,9 +23,9 @@ pub(crate) fn forget(history: &Path, person: &str) -> Result<()> {
 }
 
 /// Returns the tables that mention a person, each with its number of such rows.
-fn counts(history: &Path, person: &str) -> Result<Vec<(&'static str, u64)>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let history = History::new(history.to_owned(), None);
+fn counts(history: &Location, person: &str) -> Result<Vec<(&'static str, u64)>> {
+    let runtime = runtime()?;
+    let history = History::new(history.clone(), None);
     // The name becomes part of the SQL text, so its quotes are escaped.
     let name = person.replace('\'', "''");
     let conditions = [

@@ -8,22 +8,23 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crates of the workspace that each crate may use.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("schemas", &[]),
+    ("storage", &[]),
     ("identity", &[]),
     ("registry", &[]),
     ("sources", &["schemas", "registry"]),
     ("operators", &["schemas"]),
-    ("sinks", &["schemas", "registry"]),
-    ("queries", &["schemas"]),
+    ("sinks", &["schemas", "storage", "registry"]),
+    ("queries", &["schemas", "storage"]),
     ("offline", &["schemas", "sources", "operators"]),
     ("engine", &["schemas", "identity", "sources", "operators", "sinks", "queries"]),
     ("api", &["schemas", "identity", "queries", "engine"]),
-    ("fresnel", &["api", "engine", "identity", "offline", "queries", "schemas"]),
+    ("fresnel", &["api", "engine", "identity", "offline", "queries", "schemas", "storage"]),
 ];
 
 /// Crates that may use a heavy dependency.
-const HOMES: [(&str, &[&str]); 19] = [
+const HOMES: [(&str, &[&str]); 21] = [
     ("argon2", &["identity"]),
     ("jsonwebtoken", &["identity"]),
     ("burn", &["operators"]),
@@ -31,7 +32,9 @@ const HOMES: [(&str, &[&str]); 19] = [
     ("differential-dataflow", &["operators"]),
     ("timely", &["operators", "engine"]),
     ("datafusion", &["queries"]),
-    ("deltalake", &["queries", "sinks"]),
+    ("deltalake", &["queries", "sinks", "storage"]),
+    ("object_store", &["storage"]),
+    ("pgwire", &["api"]),
     ("axum", &["api"]),
     ("hyper", &["api"]),
     ("hyper-util", &["api"]),

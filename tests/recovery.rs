@@ -212,7 +212,8 @@ pub(crate) fn a_failed_sync_loses_and_doubles_nothing() {
         compiler.args([format!("-DFIRST={first}"), format!("-DLAST={last}")]);
         let compiled = compiler.arg(format!("-DDIES={dies}")).status();
         assert!(compiled.expect("there is a compiler").success());
-        let preload = ("LD_PRELOAD", path.join("sync.so").to_string_lossy().into_owned());
+        let library = path.join("sync.so").to_string_lossy().into_owned();
+        let preload = [("LD_PRELOAD", &*library)];
         let output = process::fresnel_with(path, &["run", "flat.toml"], &preload);
         let said = String::from_utf8_lossy(&output.stderr);
         if dies == 0 {

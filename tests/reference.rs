@@ -302,7 +302,7 @@ fn tables() -> String {
 /// The columns of the view of people.
 fn persons() -> String {
     let folder = tempfile::tempdir().expect("room");
-    let history = History::new(folder.path().to_owned(), None);
+    let history = History::new(folder.path().to_owned().into(), None);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let query = Query::new("SELECT * FROM persons", Format::Json);
     let answer = runtime.expect("a runtime").block_on(history.query(&query)).expect("no rows");

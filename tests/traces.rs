@@ -49,8 +49,9 @@ pub(crate) fn commits_and_checkpoints_are_traced() {
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/intel5300.toml"),
     );
     fs::write(path.join("flat.toml"), pipeline.expect("the example")).expect("room");
-    let variable = ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}"));
-    let output = process::fresnel_with(path, &["run", "flat.toml"], &variable);
+    let endpoint = format!("http://{address}");
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint)];
+    let output = process::fresnel_with(path, &["run", "flat.toml"], &variables);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     ureq::get(format!("http://{address}{END}")).call().expect("it answers");
     let mut names = BTreeSet::new();

@@ -107,6 +107,11 @@ pub enum QueryError {
 }
 
 impl QueryError {
+    /// A text that is not SQL.
+    pub(crate) fn syntax(error: &ParserError) -> Self {
+        Self::Failed(format!("syntax error: {}", syntax_error(error)))
+    }
+
     /// Cuts long texts, such as values that the query made.
     #[must_use]
     pub(crate) fn shortened(self) -> Self {

@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use schemas::history::is_table;
+use storage::log_of;
 
 /// Levels below a folder that are searched.
 const DEPTH: usize = 3;
 
 /// Returns true if the folder contains a Delta table.
 pub fn is_history(folder: &Path) -> bool {
-    folders(folder).any(|table| is_table(&table))
+    folders(folder).any(|table| log_of(&table).is_dir())
 }
 
 /// Returns the histories in a folder and in its subfolders, at most three levels deep.

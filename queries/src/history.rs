@@ -1,12 +1,12 @@
-//! The history: a folder of tables, with the rows that are not committed yet.
+//! The history: tables in one place, with the rows that are not committed yet.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use schemas::{Record, Tick};
+use storage::Location;
 
 use crate::encoder::{Encoder, reason};
 use crate::session::{RUNTIME, Session};
@@ -52,24 +52,23 @@ impl Answer {
     }
 }
 
-/// A folder of tables, with the rows that are not committed yet.
+/// Tables in one place, with the rows that are not committed yet.
 #[derive(Debug)]
 pub struct History {
-    folder: PathBuf,
+    place: Location,
     tail: Option<Arc<dyn LiveTail>>,
 }
 
 impl History {
-    /// Creates a history of the tables in `folder`, which may not exist yet.
-    pub fn new(folder: PathBuf, tail: Option<Arc<dyn LiveTail>>) -> Self {
+    /// Creates a history of the tables in `place`, which may not exist yet.
+    pub fn new(place: Location, tail: Option<Arc<dyn LiveTail>>) -> Self {
         // Delta needs absolute paths.
-        let folder = std::path::absolute(&folder).unwrap_or(folder);
-        Self { folder, tail }
+        Self { place: place.absolute(), tail }
     }
 
-    /// The folder.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// Where the tables are.
+    pub(crate) fn place(&self) -> &Location {
+        &self.place
     }
 
     pub(crate) fn tail(&self) -> Option<&Arc<dyn LiveTail>> {
@@ -85,10 +84,11 @@ impl History {
     ///
     /// [`QueryError`] if the statement is refused, is invalid, or exceeds its time or its number of rows.
     pub async fn query(&self, query: &Query) -> Result<Answer, QueryError> {
-        let (session, query) = (Session::new(self)?, query.clone());
+        let (place, tail, query) = (self.place.clone(), self.tail.clone(), query.clone());
         let limits = query.limits;
         let answer = RUNTIME.spawn(async move {
-            let mut rows = session.rows(&query).await?;
+            let history = Self { place, tail };
+            let mut rows = Session::open(&history, query.dialect).await?.rows(&query).await?;
             let (mut batches, schema) = (Vec::new(), rows.schema());
             while let Some(batch) = rows.next().await {
                 batches.push(batch?);
@@ -108,7 +108,7 @@ mod tests {
     fn error(sql: &str) -> String {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let folder = tempfile::tempdir().expect("room");
-        let history = History::new(folder.path().to_owned(), None);
+        let history = History::new(folder.path().to_owned().into(), None);
         let answer =
             runtime.expect("a runtime").block_on(history.query(&Query::new(sql, Format::Json)));
         answer.expect_err("the query is invalid").to_string()
@@ -155,7 +155,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime");
         let folder = tempfile::tempdir().expect("room");
-        let history = History::new(folder.path().to_owned(), None);
+        let history = History::new(folder.path().to_owned().into(), None);
         for (table, columns) in [
             ("poses", "captured_at"),
             ("persons", "captured_at"),

@@ -9,12 +9,17 @@ pub const HEAT_MAP: &str = include_str!("../sql/heat_map.sql");
 /// How long people did what.
 pub const ACTIVITY: &str = include_str!("../sql/activity.sql");
 
+/// How many people were in each zone.
+pub const OCCUPANCY: &str = include_str!("../sql/occupancy.sql");
+/// How many events there were.
+pub const EVENTS: &str = include_str!("../sql/events.sql");
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use schemas::{
-        Activity, ActivityWindow, Person, PoseFrame, Record, RecordKind, SitePosition, Tick,
+        Activity, ActivityWindow, Event, EventType, Person, PoseFrame, Record, SitePosition, Tick,
     };
     use serde_json::{Value as Json, json};
 
@@ -35,14 +40,18 @@ mod tests {
         }
 
         fn tables(&self) -> Vec<String> {
-            vec!["poses".to_owned(), "activities".to_owned()]
+            vec!["poses".to_owned(), "activities".to_owned(), "events".to_owned()]
         }
 
         fn rows(&self, table: &str, after: Option<Tick>) -> Vec<(Tick, Record)> {
             if after.is_some() {
                 return Vec::new();
             }
-            let records = if table == RecordKind::Pose.table() { frames() } else { windows() };
+            let records = match table {
+                "poses" => frames(),
+                "events" => events(),
+                _ => windows(),
+            };
             records.into_iter().map(|record| (1, record)).collect()
         }
     }
@@ -91,10 +100,28 @@ mod tests {
         windows.to_vec()
     }
 
+    fn events() -> Vec<Record> {
+        let events = [
+            ("p1", 0, EventType::EnteredZone),
+            ("p2", 1, EventType::EnteredZone),
+            ("p1", 2, EventType::LeftZone),
+        ];
+        let events = events.map(|(subject, second, event_type)| {
+            Record::Event(Event {
+                subject: subject.to_owned(),
+                occurred_at_ns: START_NS + second * SECOND_NS,
+                event_type,
+                zone: Some("kitchen".to_owned()),
+                ..Event::default()
+            })
+        });
+        events.to_vec()
+    }
+
     /// Answers a query over the whole recording; `values` replace the values that exclude nothing.
     fn answer(sql: &str, defaults: &[(&str, Value)], values: &[(&str, Value)]) -> Json {
         let folder = tempfile::tempdir().expect("room");
-        let history = History::new(folder.path().to_owned(), Some(Arc::new(Recording)));
+        let history = History::new(folder.path().to_owned().into(), Some(Arc::new(Recording)));
         let span = [("start_ns", START_NS.into()), ("end_ns", (START_NS + 10 * SECOND_NS).into())];
         let values = span.iter().chain(defaults).chain(values).cloned();
         let query = Query::new(sql, Format::Json).with_values(values);
@@ -189,5 +216,34 @@ mod tests {
         assert_eq!(activities(&[]), json!(expected));
         assert_eq!(activities(&[("person", text("p2"))]), json!([expected[2]]));
         assert_eq!(activities(&[("zone", text("hall"))]), json!([]));
+    }
+
+    #[test]
+    fn people_are_counted_by_zone_and_interval() {
+        let all = [("zone", Value::Null), ("interval_ns", (2 * SECOND_NS).into())];
+        let interval = |second: i64, zone: &str| {
+            json!({
+                "interval_starts_at_ns": START_NS + second * SECOND_NS, "zone_id": zone,
+                "n_persons": 1, "max_persons": 1, "average_persons": 1.0,
+            })
+        };
+        let expected = [interval(0, "kitchen"), interval(2, "hall")];
+        assert_eq!(answer(OCCUPANCY, &all, &[]), json!(expected));
+        let hall = answer(OCCUPANCY, &all, &[("zone", text("hall"))]);
+        assert_eq!(hall, json!([expected[1]]));
+    }
+
+    #[test]
+    fn events_are_counted_by_type_and_interval() {
+        let all = [("zone", Value::Null), ("interval_ns", (2 * SECOND_NS).into())];
+        let interval = |second: i64, event: &str, n: u64| {
+            json!({
+                "interval_starts_at_ns": START_NS + second * SECOND_NS, "zone_id": "kitchen",
+                "event": event, "n_events": n, "n_subjects": n,
+            })
+        };
+        let expected = [interval(0, "person.entered_zone", 2), interval(2, "person.left_zone", 1)];
+        assert_eq!(answer(EVENTS, &all, &[]), json!(expected));
+        assert_eq!(answer(EVENTS, &all, &[("zone", text("hall"))]), json!([]));
     }
 }

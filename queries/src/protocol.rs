@@ -1,11 +1,11 @@
 //! Messages between a server and its query processes: over pipes, each behind its length.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::path::PathBuf;
 
 use schemas::{Record, Tick};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use storage::Location;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::{Query, QueryError};
@@ -27,7 +27,7 @@ pub(crate) enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) query: Query,
-    pub(crate) folder: PathBuf,
+    pub(crate) place: Location,
     /// The rows that are not committed; the process asks for those that it needs.
     pub(crate) tail: Option<TailOutline>,
 }

@@ -25,11 +25,36 @@ impl Default for Limits {
     }
 }
 
+/// The dialect of SQL of a query, with what its clients expect to find.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Dialect {
+    /// That of `DataFusion`.
+    #[default]
+    DataFusion,
+    /// That of `PostgreSQL`, with its catalog.
+    Postgres,
+}
+
+/// What a query asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// The rows.
+    #[default]
+    Rows,
+    /// The columns of the rows, and the types of the parameters: an answer without rows. The metadata of its
+    /// schema has the type of each parameter under the name of the parameter, such as `$1`.
+    Description,
+}
+
 /// One read-only statement with the values of its parameters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Query {
     /// The statement.
     pub sql: String,
+    /// Its dialect.
+    pub dialect: Dialect,
+    /// What it asks for.
+    pub purpose: Purpose,
     /// The values of its parameters.
     pub parameters: Parameters,
     /// The format of the answer.
@@ -90,6 +115,41 @@ pub enum Value {
     Float(f64),
     /// Text; also a time, such as `2026-01-01T00:00:00Z`.
     Text(String),
+}
+
+/// The type of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueType {
+    /// A truth value.
+    Boolean,
+    /// An integer.
+    Integer,
+    /// A number.
+    Float,
+    /// A time.
+    Time,
+    /// Text, or anything that can be written as text.
+    Text,
+}
+
+impl ValueType {
+    const ALL: [Self; 5] = [Self::Boolean, Self::Integer, Self::Float, Self::Time, Self::Text];
+
+    /// The name of the type, as the metadata of a description has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Boolean => "boolean",
+            Self::Integer => "integer",
+            Self::Float => "float",
+            Self::Time => "time",
+            Self::Text => "text",
+        }
+    }
+
+    /// Returns the type of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == name)
+    }
 }
 
 impl From<i64> for Value {

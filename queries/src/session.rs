@@ -4,22 +4,26 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
-use datafusion::common::config::Dialect;
+use datafusion::catalog::CatalogProvider;
+use datafusion::common::config::Dialect as ParserDialect;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::functions::datetime::date_bin;
-use datafusion::logical_expr::ScalarUDF;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
+use datafusion::physical_plan::EmptyRecordBatchStream;
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use futures::StreamExt;
 use tokio::runtime::Runtime;
 
+use crate::catalog::Catalog;
+use crate::description::described;
 use crate::guard::{check_reads, check_size, read_only};
 use crate::information::InformationSchema;
+use crate::postgres;
 use crate::tables::HistorySchema;
-use crate::{History, Query, QueryError};
+use crate::{Dialect, History, Purpose, Query, QueryError};
 
 /// Memory limit of the operators of one query.
 pub(crate) const MEMORY_BYTES: usize = 256 * 1024 * 1024;
@@ -27,9 +31,8 @@ pub(crate) const MEMORY_BYTES: usize = 256 * 1024 * 1024;
 pub(crate) const SPILLED_BYTES: u64 = 1024 * 1024 * 1024;
 /// Stack size of the query threads: planning recurses.
 pub(crate) const STACK_BYTES: usize = 64 * 1024 * 1024;
-/// The names of the catalog and of the schema of the tables.
+/// The name of the catalog of the tables.
 const CATALOG: &str = "fresnel";
-const SCHEMA: &str = "history";
 /// Number of threads for all queries, separate from the threads that ingest records.
 const THREADS: usize = 2;
 /// Number of threads that read files.
@@ -44,25 +47,29 @@ pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 });
 
 /// The tables of a history.
-pub(crate) struct Session(SessionContext);
+pub(crate) struct Session {
+    context: SessionContext,
+    dialect: Dialect,
+}
 
 impl Session {
     /// The most threads of all sessions.
     pub(crate) const N_THREADS: usize = THREADS + READERS;
 
-    pub(crate) fn new(history: &History) -> Result<Self, QueryError> {
+    pub(crate) async fn open(history: &History, dialect: Dialect) -> Result<Self, QueryError> {
         let config = SessionConfig::new()
             .with_create_default_catalog_and_schema(false)
-            .with_default_catalog_and_schema(CATALOG, SCHEMA)
+            .with_default_catalog_and_schema(CATALOG, schema_of(dialect))
             .with_target_partitions(THREADS);
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(MEMORY_BYTES)))
             .with_max_temp_directory_size(SPILLED_BYTES)
             .build_arc()?;
         let context = SessionContext::new_with_config_rt(config, runtime);
+        let schema = Arc::new(HistorySchema::of(history).await?);
         let tables = || {
-            let catalog = MemoryCatalogProvider::new();
-            catalog.register_schema(SCHEMA, Arc::new(HistorySchema::new(history)))?;
+            let catalog = Catalog::default();
+            catalog.register_schema(schema_of(dialect), Arc::clone(&schema) as _)?;
             Ok::<_, QueryError>(catalog)
         };
         let catalog = tables()?;
@@ -70,23 +77,57 @@ impl Session {
         catalog.register_schema("information_schema", Arc::new(information))?;
         context.register_catalog(CATALOG, Arc::new(catalog));
         context.register_udf(time_bucket());
-        Ok(Self(context))
+        if dialect == Dialect::Postgres {
+            postgres::add_catalog(&context, CATALOG)?;
+        }
+        Ok(Self { context, dialect })
     }
 
     /// Plans a query and returns its rows.
     pub(crate) async fn rows(&self, query: &Query) -> Result<Rows, QueryError> {
         check_size(&query.sql)?;
-        if let Ok(statement) = self.0.state().sql_to_statement(&query.sql, &Dialect::Generic) {
-            check_reads(&statement)?;
-            check_tables(&self.0, &statement)?;
+        let statement = self.parse(&query.sql)?;
+        check_reads(&statement)?;
+        check_tables(&self.context, &statement)?;
+        if self.dialect == Dialect::Postgres {
+            postgres::number_tables(&self.context, &statement).await?;
         }
-        let mut frame = self.0.sql_with_options(&query.sql, read_only()).await?;
-        if !query.parameters.is_empty() {
-            frame = frame.with_param_values(&query.parameters)?;
+        let plan = self.context.state().statement_to_plan(statement).await?;
+        read_only().verify_plan(&plan)?;
+        let limit = query.limits.rows;
+        if query.purpose == Purpose::Description {
+            return Ok(Rows::none(described(&plan)?));
         }
+        let frame = self.frame(plan, query).await?;
         let schema = Arc::clone(frame.schema().inner());
         let stream = frame.execute_stream().await?;
-        Ok(Rows { schema, stream, limit: query.limits.rows, n_before: 0 })
+        Ok(Rows { schema, stream, limit, n_before: 0 })
+    }
+
+    fn parse(&self, sql: &str) -> Result<Statement, QueryError> {
+        match self.dialect {
+            Dialect::DataFusion => {
+                Ok(self.context.state().sql_to_statement(sql, &ParserDialect::Generic)?)
+            }
+            Dialect::Postgres => postgres::parse(sql),
+        }
+    }
+
+    /// Returns a plan with the values of its parameters, ready to be run.
+    async fn frame(&self, plan: LogicalPlan, query: &Query) -> Result<DataFrame, QueryError> {
+        let frame = self.context.execute_logical_plan(plan).await?;
+        if query.parameters.is_empty() {
+            return Ok(frame);
+        }
+        Ok(frame.with_param_values(&query.parameters)?)
+    }
+}
+
+/// Returns the name of the schema of the tables. Clients of `PostgreSQL` look into `public`.
+fn schema_of(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::DataFusion => "history",
+        Dialect::Postgres => "public",
     }
 }
 
@@ -99,6 +140,12 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
+    /// No rows, with these columns.
+    fn none(schema: SchemaRef) -> Self {
+        let stream = Box::pin(EmptyRecordBatchStream::new(Arc::clone(&schema)));
+        Self { schema, stream, limit: 0, n_before: 0 }
+    }
+
     pub(crate) fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
@@ -119,10 +166,11 @@ impl Rows {
 fn check_tables(context: &SessionContext, statement: &Statement) -> Result<(), QueryError> {
     let state = context.state();
     let Ok(references) = state.resolve_table_references(statement) else { return Ok(()) };
-    let schema = context.catalog(CATALOG).and_then(|catalog| catalog.schema(SCHEMA));
+    let name = state.config_options().catalog.default_schema.clone();
+    let schema = context.catalog(CATALOG).and_then(|catalog| catalog.schema(&name));
     let Some(schema) = schema else { return Ok(()) };
     let unknown = references.iter().find(|reference| {
-        let is_here = reference.schema().is_none_or(|name| name == SCHEMA);
+        let is_here = reference.schema().is_none_or(|of_table| of_table == name);
         let is_function = state.table_functions().contains_key(reference.table());
         is_here && !is_function && !schema.table_exist(reference.table())
     });

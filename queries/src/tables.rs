@@ -1,16 +1,15 @@
 //! The tables of SQL queries: each Delta table with its uncommitted rows, and views.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::prelude::SessionContext;
-use deltalake::{DeltaTable, DeltaTableError, ensure_table_uri};
-use schemas::history::{log_of, tables_in};
+use deltalake::DeltaTable;
 use schemas::{Record, RecordKind, Tick};
+use storage::Location;
+use tokio::sync::Mutex;
 
 use crate::timestamps::with_timestamps;
 use crate::{History, LiveTail};
@@ -27,13 +26,19 @@ const PERSONS_SQL: &str = "
 /// The tables of a history. A query opens the tables that it names.
 #[derive(Debug)]
 pub(crate) struct HistorySchema {
-    folder: PathBuf,
+    place: Location,
     tail: Option<Arc<dyn LiveTail>>,
+    /// The committed tables. They include tables of rows, whose names and columns the pipeline defines.
+    committed: Vec<String>,
+    /// The tables that the query has opened: all its parts see the same rows.
+    opened: Mutex<BTreeMap<String, Arc<dyn TableProvider>>>,
 }
 
 impl HistorySchema {
-    pub(crate) fn new(history: &History) -> Self {
-        Self { folder: history.folder().to_owned(), tail: history.tail().cloned() }
+    pub(crate) async fn of(history: &History) -> Result<Self> {
+        let (place, tail) = (history.place().clone(), history.tail().cloned());
+        let committed = place.tables().await.map_err(external)?;
+        Ok(Self { place, tail, committed, opened: Mutex::default() })
     }
 
     /// Returns the rows of a table that are not committed, with their ticks.
@@ -74,25 +79,9 @@ impl HistorySchema {
         Ok(Some(both.into_view()))
     }
 
-    /// Opens the Delta table, if it exists.
+    /// Opens the Delta table, if it exists. It may have been created after this schema was opened.
     async fn committed(&self, name: &str) -> Result<Option<DeltaTable>> {
-        let folder = self.folder.join(name);
-        if !fs::exists(log_of(&folder))? {
-            return Ok(None);
-        }
-        let uri = ensure_table_uri(folder.to_string_lossy()).map_err(external)?;
-        match deltalake::open_table(uri).await {
-            // The writer has not finished the first commit yet, or was killed before it.
-            Err(DeltaTableError::NotATable(_)) => Ok(None),
-            table => table.map(Some).map_err(external),
-        }
-    }
-
-    /// Returns the tables on disk and of the tail. They include tables of rows, whose names and columns the
-    /// pipeline defines.
-    fn tables_of_rows(&self) -> Vec<String> {
-        let committed = tables_in(&self.folder).unwrap_or_default();
-        committed.into_iter().chain(self.tail.iter().flat_map(|tail| tail.tables())).collect()
+        self.place.join(name).open_existing().await.map_err(external)
     }
 
     /// Returns the table's upper: the table contains all records of this run before this tick.
@@ -118,19 +107,25 @@ impl HistorySchema {
 impl SchemaProvider for HistorySchema {
     fn table_names(&self) -> Vec<String> {
         let tables = RecordKind::ALL.map(RecordKind::table).into_iter().chain([PERSONS]);
-        let tables: BTreeSet<_> = tables.map(str::to_owned).chain(self.tables_of_rows()).collect();
+        let of_rows = self.committed.iter().cloned();
+        let of_tail = self.tail.iter().flat_map(|tail| tail.tables());
+        let tables: BTreeSet<_> = tables.map(str::to_owned).chain(of_rows).chain(of_tail).collect();
         tables.into_iter().collect()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        if name == PERSONS {
-            return self.persons().await.map(Some);
+        let mut opened = self.opened.lock().await;
+        if let Some(table) = opened.get(name) {
+            return Ok(Some(Arc::clone(table)));
         }
-        // Any other name could be a path.
-        if !self.table_exist(name) {
-            return Ok(None);
-        }
-        self.open(name).await?.map(with_timestamps).transpose()
+        let table = match name {
+            PERSONS => Some(self.persons().await?),
+            // Any other name could be a path.
+            name if !self.table_exist(name) => None,
+            name => self.open(name).await?.map(with_timestamps).transpose()?,
+        };
+        opened.extend(table.clone().map(|table| (name.to_owned(), table)));
+        Ok(table)
     }
 
     fn table_exist(&self, name: &str) -> bool {

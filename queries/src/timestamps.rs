@@ -55,7 +55,8 @@ impl TableProvider for Timestamped {
     }
 
     fn table_type(&self) -> TableType {
-        self.table.table_type()
+        // Rows that are not committed yet are a matter of this crate.
+        TableType::Base
     }
 
     fn supports_filters_pushdown(

@@ -9,7 +9,6 @@ mod error_chain;
 mod event;
 mod geometry;
 mod hash;
-pub mod history;
 mod occupancy;
 mod pose;
 mod presence;

@@ -9,6 +9,7 @@ use deltalake::DeltaTableError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use registry::RegistryError;
 use schemas::TableError;
+use storage::{StorageError, is_outage};
 
 use crate::kafka::connection::no_answer;
 use crate::rejected::{NO_COLUMN, NO_FORM};
@@ -129,6 +130,9 @@ pub enum SinkError {
         /// The client's error.
         source: Box<KafkaError>,
     },
+    /// The place of a history cannot be used.
+    #[error(transparent)]
+    Storage(StorageError),
     /// A Delta table could not be read or committed to.
     #[error("could not read the table at {path:?}, or commit to it")]
     Delta {
@@ -137,6 +141,15 @@ pub enum SinkError {
         /// The table library's error.
         source: Box<DeltaTableError>,
     },
+}
+
+impl From<StorageError> for SinkError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Folder { path, source } => Self::Open { path, source },
+            error => Self::Storage(error),
+        }
+    }
 }
 
 impl SinkError {
@@ -159,7 +172,7 @@ impl SinkError {
         match self {
             Self::Kafka { .. } | Self::Registry { .. } => self.is_retryable(),
             Self::Write { source, .. } => is_of_full_disk(source),
-            Self::Delta { source, .. } => is_of_full_disk(source),
+            Self::Delta { source, .. } => is_of_full_disk(source) || is_outage(source),
             _ => false,
         }
     }
@@ -173,6 +186,7 @@ impl SinkError {
             Self::Registry { source } => source.is_outage(),
             // A retry does not change a wrong path or an unencodable value.
             Self::Open { .. }
+            | Self::Storage(_)
             | Self::Encode { .. }
             | Self::Table { .. }
             | Self::Columns { .. }

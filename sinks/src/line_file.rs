@@ -8,9 +8,10 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use schemas::Tick;
+use storage::sync_folder;
 
 use crate::SinkError;
-use crate::upper_file::{UpperFile, sync_folder};
+use crate::upper_file::UpperFile;
 
 /// A file that can be truncated to its committed part.
 pub(crate) trait Truncate {

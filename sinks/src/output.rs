@@ -39,6 +39,12 @@ pub enum OutputError {
         /// Pipeline, sink and lineage.
         writer: String,
     },
+    /// A bucket has tables, or cannot be read.
+    #[error("objects of {url} are not removed by Fresnel: remove them by hand")]
+    Bucket {
+        /// The URL of the history.
+        url: String,
+    },
 }
 
 impl JsonLinesConfig {

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use schemas::Tick;
 use serde::{Deserialize, Serialize};
+use storage::sync_folder;
 
 const SLOT_BYTES: usize = 256;
 const N_SLOTS: u64 = 2;
@@ -153,12 +154,6 @@ fn decode(slot: &[u8]) -> Option<Committed> {
     let (checksum, json) = std::str::from_utf8(slot).ok()?.trim_end().split_once(' ')?;
     let intact = u32::from_str_radix(checksum, 16) == Ok(crc32fast::hash(json.as_bytes()));
     if intact { serde_json::from_str(json).ok() } else { None }
-}
-
-/// Makes new names in the folder of `path` durable.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]

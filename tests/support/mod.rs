@@ -7,6 +7,7 @@ pub(crate) mod kafka;
 pub(crate) mod lines;
 pub(crate) mod mosquitto;
 pub(crate) mod npy;
+pub(crate) mod object_store;
 pub(crate) mod output;
 pub(crate) mod pcap;
 pub(crate) mod port;

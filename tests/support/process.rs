@@ -17,17 +17,17 @@ pub(crate) fn fresnel(directory: &Path, arguments: &[&str]) -> Output {
 
 /// Runs the program with a fail point at which it dies; see `engine/src/fail_point.rs`.
 pub(crate) fn fresnel_failing(directory: &Path, arguments: &[&str], at: &str) -> Output {
-    fresnel_with(directory, arguments, &("FRESNEL_FAIL_POINT", at.to_owned()))
+    fresnel_with(directory, arguments, &[("FRESNEL_FAIL_POINT", at)])
 }
 
-/// Runs the program with an environment variable.
+/// Runs the program with environment variables.
 pub(crate) fn fresnel_with(
     directory: &Path,
     arguments: &[&str],
-    (name, value): &(&str, String),
+    variables: &[(&str, &str)],
 ) -> Output {
     let mut command = command(directory, arguments);
-    command.env(name, value).output().expect("the program starts")
+    command.envs(variables.iter().copied()).output().expect("the program starts")
 }
 
 /// Runs the program, which must succeed, and returns its standard output.
@@ -147,14 +147,14 @@ impl Server {
         Self::start_silent(directory, arguments).listening()
     }
 
-    /// Starts the program with an environment variable, and waits until it listens.
+    /// Starts the program with environment variables, and waits until it listens.
     pub(crate) fn start_with(
         directory: &Path,
         arguments: &[&str],
-        (name, value): (&str, &str),
+        variables: &[(&str, &str)],
     ) -> Self {
         let mut command = command(directory, arguments);
-        command.env(name, value);
+        command.envs(variables.iter().copied());
         Self::spawn(command).listening()
     }
 

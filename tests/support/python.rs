@@ -7,11 +7,13 @@ fn interpreter() -> PathBuf {
     std::env::var_os("FRESNEL_PYTHON").map_or_else(|| "python3".into(), PathBuf::from)
 }
 
+/// Imports a module of each package.
+const IMPORTS: &str = "import asyncpg, deltalake, fastavro, grpc_tools, openapi_python_client, psycopg, pyarrow, \
+    schemathesis, scipy";
+
 /// Returns true if the packages are installed.
 pub(crate) fn there() -> bool {
-    let import = Command::new(interpreter())
-        .args(["-c", "import deltalake, fastavro, grpc_tools, pyarrow, schemathesis, scipy"])
-        .output();
+    let import = Command::new(interpreter()).args(["-c", IMPORTS]).output();
     import.is_ok_and(|output| output.status.success())
 }
 

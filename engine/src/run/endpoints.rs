@@ -214,7 +214,7 @@ impl<'a> Endpoints<'a> {
         self.resumed.check_upper(&sink.name, open.sink.upper())?;
         if let SinkConfig::Delta(config) = &sink.config {
             let tail = open.tail.map(|tail| Arc::new(Tail(tail)) as Arc<dyn LiveTail>);
-            let history = || Arc::new(History::new(self.directory.join(&config.path), tail));
+            let history = || Arc::new(History::new(config.path.within(self.directory), tail));
             self.history.get_or_insert_with(history);
         }
         Ok(open.sink)
@@ -335,6 +335,8 @@ impl<'a> Begun<'a> {
     /// Starts the threads of sinks and sources.
     pub(super) fn start(self) -> (Endpoints<'a>, Started) {
         let Self { endpoints, sinks, sources } = self;
+        let store = endpoints.session.store();
+        endpoints.routers.follow(&store, store.items(&endpoints.plan.name));
         let mut threads = Vec::new();
         let sink_queues = sinks.into_iter().map(|PlacedSink { name, worker, sink }| {
             let sink_queue = sink.map(|sink| {

@@ -61,10 +61,10 @@ fn becomes_idle() -> bool {
 
 /// Runs a query, and sends the answer.
 async fn run(server: &Server, job: Job) -> Result<(), QueryError> {
-    let Job { query, folder, tail } = job;
+    let Job { query, place, tail } = job;
     let tail = tail.map(|outline| PipeTail::new(server.clone(), outline));
-    let history = History::new(folder, tail.map(|tail| Arc::new(tail) as Arc<dyn LiveTail>));
-    let mut rows = Session::new(&history)?.rows(&query).await?;
+    let history = History::new(place, tail.map(|tail| Arc::new(tail) as Arc<dyn LiveTail>));
+    let mut rows = Session::open(&history, query.dialect).await?.rows(&query).await?;
     let parts = Parts::new(server.clone(), query.limits.bytes);
     let failed = |error: ArrowError| failure(query.format, &error);
     let mut encoder = Encoder::new(query.format, rows.schema(), parts.clone()).map_err(failed)?;

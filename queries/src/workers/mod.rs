@@ -19,7 +19,7 @@ use crate::workers::process::Process;
 use crate::workers::spool::Unread;
 use crate::{History, Query, QueryError};
 
-pub use crate::workers::spool::Spool;
+pub use crate::workers::spool::{Batches, Spool};
 
 /// Processes that wait for queries.
 const MAX_IDLE: usize = 2;

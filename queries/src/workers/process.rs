@@ -84,7 +84,7 @@ impl Process {
             let (writer, tables) = (tail.writer().to_owned(), tail.tables());
             TailOutline { writer, tables }
         });
-        let job = Job { query, folder: history.folder().to_owned(), tail };
+        let job = Job { query, place: history.place().clone(), tail };
         self.send(&Request::Query(job)).await?;
         let mut failure = None;
         loop {

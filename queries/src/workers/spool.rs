@@ -4,15 +4,18 @@
 
 use std::fmt;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use arrow::ipc::reader::StreamReader;
+use arrow::ipc::reader::StreamDecoder;
 use futures::future::Either;
-use futures::stream::{once, try_unfold};
-use futures::{Stream, TryStreamExt as _};
+use futures::stream::{iter, once, try_unfold};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
@@ -38,6 +41,33 @@ impl Unread {
     fn reserve(counter: &AtomicU64, n_bytes: u64, limit: u64) -> bool {
         let add = |sum: u64| sum.checked_add(n_bytes).filter(|sum| *sum <= limit);
         counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+    }
+}
+
+/// The rows of an answer.
+pub type Batches = Pin<Box<dyn Stream<Item = Result<RecordBatch, QueryError>> + Send>>;
+
+/// Reads the rows of an answer from its bytes.
+struct Reader {
+    parts: Pin<Box<dyn Stream<Item = io::Result<Vec<u8>>> + Send>>,
+    /// The rest of a part.
+    unread: Buffer,
+    decoder: StreamDecoder,
+}
+
+impl Reader {
+    /// Returns the next rows; none at the end.
+    async fn next(&mut self) -> Result<Option<RecordBatch>, QueryError> {
+        loop {
+            let failed = |error: ArrowError| QueryError::Failed(error.to_string());
+            if let Some(batch) = self.decoder.decode(&mut self.unread).map_err(failed)? {
+                return Ok(Some(batch));
+            }
+            match self.parts.try_next().await.map_err(|_| QueryError::NoRoom)? {
+                Some(part) => self.unread = Buffer::from_vec(part),
+                None => return Ok(None),
+            }
+        }
     }
 }
 
@@ -107,16 +137,28 @@ impl Spool {
         file.write_all(&part).await
     }
 
-    /// Reads the rows of an answer in the format [`Format::ArrowStream`](crate::Format::ArrowStream).
+    /// Reads the columns of an answer in the format [`Format::ArrowStream`](crate::Format::ArrowStream), and
+    /// then its rows.
     ///
     /// # Errors
     ///
-    /// [`QueryError::Failed`] if the answer cannot be read, such as one in another format.
-    pub async fn into_batches(self) -> Result<Vec<RecordBatch>, QueryError> {
-        let bytes = self.into_bytes().await?;
-        let batches = StreamReader::try_new(bytes.as_slice(), None)
-            .and_then(Iterator::collect::<Result<_, ArrowError>>);
-        batches.map_err(|error| QueryError::Failed(error.to_string()))
+    /// [`QueryError`] if the answer cannot be read, such as one in another format.
+    pub async fn into_batches(self) -> Result<(SchemaRef, Batches), QueryError> {
+        let parts = self.into_stream().await.map_err(|_| QueryError::NoRoom)?;
+        let mut reader = Reader {
+            parts: Box::pin(parts),
+            unread: Buffer::default(),
+            decoder: StreamDecoder::new(),
+        };
+        // The columns come before the rows.
+        let first = reader.next().await?;
+        let schema = reader.decoder.schema();
+        let schema = schema.ok_or_else(|| QueryError::Failed("the answer is empty".to_owned()))?;
+        let rest = try_unfold(reader, async |mut reader| {
+            let batch = reader.next().await?;
+            Ok(batch.map(|batch| (batch, reader)))
+        });
+        Ok((schema, Box::pin(iter(first.map(Ok)).chain(rest))))
     }
 
     /// Returns the bytes at once.

@@ -1,6 +1,5 @@
 //! Removes a person from the tables of a history.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, StringArray};
@@ -17,10 +16,9 @@ use deltalake::datafusion::prelude::{col, lit};
 use deltalake::kernel::transaction::TransactionError;
 use deltalake::{DeltaTable, DeltaTableError};
 use schemas::RecordKind;
-use schemas::history::is_table;
+use storage::Location;
 
-use crate::delta::durable_store::sync_names;
-use crate::delta::table::{failed, open};
+use crate::delta::table::failed;
 use crate::{REJECTED_TABLE, SinkError};
 
 /// The kinds of records that contain persons.
@@ -44,34 +42,33 @@ const SUBJECT: &str = "subject";
 /// # Errors
 ///
 /// [`SinkError`] if a table cannot be read or changed; tables before it are already changed.
-pub fn forget(history: &Path, person: &str) -> Result<(), SinkError> {
-    let prepare = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok((history.canonicalize()?, runtime))
-    };
-    let (history, runtime) =
-        prepare().map_err(|source| SinkError::Open { path: history.to_owned(), source })?;
-    let tables = KINDS.map(|kind| (kind, history.join(kind.table())));
-    let tables = tables.into_iter().map(|(kind, path)| (Some(kind), path));
-    let rejected = (None, history.join(REJECTED_TABLE));
-    let tables = tables.chain([rejected]).filter(|(_, path)| is_table(path));
-    for (kind, path) in tables {
-        let forgotten = runtime.block_on(forget_in(&path, kind, person));
-        forgotten.map_err(|source| failed(&path, source))?;
-    }
-    Ok(())
+pub fn forget(history: &Location, person: &str) -> Result<(), SinkError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| SinkError::Open { path: history.to_path(), source })?;
+    runtime.block_on(async {
+        let history = history.clone().absolute();
+        let existing = history.tables().await?;
+        let tables = KINDS.map(|kind| (Some(kind), kind.table()));
+        let tables = tables.into_iter().chain([(None, REJECTED_TABLE)]);
+        for (kind, table) in tables.filter(|(_, table)| existing.iter().any(|it| it == table)) {
+            let place = history.join(table);
+            let forgotten = forget_in(&place, kind, person).await;
+            forgotten.map_err(|source| failed(&place, source))?;
+        }
+        Ok(())
+    })
 }
 
 /// Removes a person from one table; without a kind, from the table of dead letters. Retries when the
 /// maintenance of a running pipeline commits in between.
 async fn forget_in(
-    path: &Path,
+    place: &Location,
     kind: Option<RecordKind>,
     person: &str,
 ) -> Result<(), DeltaTableError> {
     let mut n_tries = 1;
     let table = loop {
-        match take_out(open(path).await?, kind, person).await {
+        match take_out(place.open().await?, kind, person).await {
             Err(error) if is_conflict(&error) && n_tries < TRIES => n_tries += 1,
             table => break table?,
         }
@@ -80,7 +77,7 @@ async fn forget_in(
     let vacuum = table.vacuum().with_retention_period(TimeDelta::zero());
     vacuum.with_enforce_retention_duration(false).await?;
     // The removal must survive a power cut.
-    Ok(sync_names(path)?)
+    Ok(place.settle_table()?)
 }
 
 async fn take_out(

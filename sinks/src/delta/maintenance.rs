@@ -8,9 +8,7 @@
 //! its columns need for compression, when it is written and when it is read.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::num::NonZeroU64;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use deltalake::delta_datafusion::DeltaSessionContext;
@@ -18,11 +16,9 @@ use deltalake::operations::vacuum::VacuumMode;
 use deltalake::parquet::basic::{Compression, ZstdLevel};
 use deltalake::parquet::file::properties::WriterProperties;
 use deltalake::{DeltaTable, DeltaTableError};
+use storage::Location;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-
-use crate::delta::durable_store::remove_abandoned;
-use crate::delta::table::open;
 
 /// Files that are added to a table before it is compacted.
 const FILES: usize = 64;
@@ -41,7 +37,7 @@ const BATCH_ROWS: usize = 128;
 pub(super) struct Maintenance {
     runtime: Handle,
     /// Files that were added to each table since its last maintenance.
-    n_added: BTreeMap<PathBuf, usize>,
+    n_added: BTreeMap<Location, usize>,
     under_way: Option<JoinHandle<()>>,
 }
 
@@ -52,34 +48,28 @@ impl Maintenance {
 
     /// Counts a file that was added to a table, and starts maintenance after many; files of earlier runs
     /// count.
-    pub(super) fn added_to(&mut self, path: &Path) {
-        let n_added =
-            self.n_added.entry(path.to_owned()).or_insert_with(|| n_files(path).saturating_sub(1));
+    pub(super) fn added_to(&mut self, place: &Location, table: &DeltaTable) {
+        let n_before = || place.n_files(table).saturating_sub(1);
+        let n_added = self.n_added.entry(place.clone()).or_insert_with(n_before);
         *n_added += 1;
         let busy = self.under_way.as_ref().is_some_and(|task| !task.is_finished());
         if *n_added < FILES || busy {
             return;
         }
         *n_added = 0;
-        let path = path.to_owned();
+        let place = place.clone();
         self.under_way = Some(self.runtime.spawn(async move {
-            if let Err(error) = maintain(&path).await {
-                tracing::warn!(%error, table = %path.display(), "could not compact the table; trying again after more commits");
+            if let Err(error) = maintain(&place).await {
+                tracing::warn!(%error, table = %place, "could not compact the table; trying again after more commits");
             }
         }));
     }
 }
 
-/// The number of files in the folder of a table, including files of older versions.
-fn n_files(path: &Path) -> usize {
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.path().extension().is_some_and(|it| it == "parquet")).count()
-}
-
 /// Compacts small files. Removes files that no version of the last hour uses, and files of killed
 /// writers.
-async fn maintain(path: &Path) -> Result<(), DeltaTableError> {
-    let table = open(path).await?;
+async fn maintain(place: &Location) -> Result<(), DeltaTableError> {
+    let table = place.open().await?;
     let target_size = target_size(newest_sizes(&table)?);
     let compact = table
         .optimize()
@@ -90,7 +80,7 @@ async fn maintain(path: &Path) -> Result<(), DeltaTableError> {
     let (table, _) = compact.await?;
     table.vacuum().with_mode(VacuumMode::Full).await?;
     // Listings leave these files out, so that vacuum does not see them.
-    Ok(remove_abandoned(path)?)
+    Ok(place.remove_abandoned_files()?)
 }
 
 /// Bytes of each file that was added since the last maintenance.

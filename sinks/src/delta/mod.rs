@@ -8,7 +8,6 @@
 //!
 //! Source: Delta Lake transaction protocol, "Transaction Identifiers".
 
-mod durable_store;
 mod forget;
 mod maintenance;
 mod output;
@@ -17,8 +16,6 @@ mod table;
 mod tail;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,9 +23,9 @@ use arrow::array::RecordBatch;
 use schemars::JsonSchema;
 use schemas::{Record, TableError, Tick, TimeSpan};
 use serde::Deserialize;
+use storage::Location;
 use tokio::runtime::Runtime;
 
-use crate::delta::durable_store::make_folder;
 use crate::delta::maintenance::Maintenance;
 use crate::delta::rejected::to_batch;
 use crate::delta::table::{append, uppers};
@@ -49,8 +46,9 @@ const BLOCKING_THREADS: usize = 8;
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeltaConfig {
-    /// Folder of the history, with a Delta table for each kind of record.
-    pub path: PathBuf,
+    /// Folder of the history, or a URL of a bucket such as `s3://home/history` or `gs://home/history`, with a
+    /// Delta table for each kind of record.
+    pub path: Location,
     /// Maximum time between commits; "5s" by default. Queries see rows before their
     /// commit, but a checkpoint waits for the commit.
     #[serde(default = "default_commit_interval")]
@@ -62,30 +60,25 @@ fn default_commit_interval() -> TimeSpan {
 }
 
 impl DeltaConfig {
-    /// Opens the folder; creates it if it is missing.
+    /// Opens the history; creates its folder if it is missing.
     ///
     /// # Errors
     ///
-    /// [`SinkError::Open`] if it cannot be written.
+    /// [`SinkError`] if it cannot be written.
     pub(crate) fn open(&self, context: &SinkContext<'_>) -> Result<Delta, SinkError> {
-        let folder = context.directory.join(&self.path);
-        let open = || {
-            make_folder(&folder)?;
-            let folder = folder.canonicalize()?;
-            // Detects a read-only folder now, not at the first commit.
-            tempfile_in(&folder)?;
-            let mut runtime = tokio::runtime::Builder::new_multi_thread();
-            let runtime = runtime.worker_threads(1).max_blocking_threads(BLOCKING_THREADS);
-            Ok((folder, runtime.thread_name("delta").enable_all().build()?))
-        };
-        let (folder, runtime) =
-            open().map_err(|source| SinkError::Open { path: folder.clone(), source })?;
-        let uppers = runtime.block_on(uppers(&folder, &context.writer()))?;
+        let place = self.path.within(context.directory);
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).max_blocking_threads(BLOCKING_THREADS);
+        let runtime = runtime.thread_name("delta").enable_all().build();
+        let runtime =
+            runtime.map_err(|source| SinkError::Open { path: place.to_path(), source })?;
+        let place = runtime.block_on(place.create())?;
+        let uppers = runtime.block_on(uppers(&place, &context.writer()))?;
         let commit_interval = self.commit_interval.into();
         let tail = DeltaTail::new(context.writer());
         let maintenance = Maintenance::new(runtime.handle().clone());
         Ok(Delta {
-            folder,
+            place,
             runtime,
             commit_interval,
             uppers,
@@ -101,11 +94,12 @@ impl DeltaConfig {
 impl SinkSettings for DeltaConfig {
     fn problems(&self) -> Vec<String> {
         let interval = interval_mistake(self.commit_interval);
-        path_mistake(&self.path).into_iter().chain(interval).collect()
+        let folder = self.path.folder().and_then(path_mistake);
+        folder.into_iter().chain(interval).collect()
     }
 
     fn state_shape(&self) -> Option<String> {
-        Some(format!("delta 1, {}", self.path.display()))
+        Some(format!("delta 1, {}", self.path))
     }
 
     fn is_served(&self) -> bool {
@@ -113,7 +107,7 @@ impl SinkSettings for DeltaConfig {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        vec![self.path.clone()]
+        vec![self.path.to_path()]
     }
 
     fn leftovers(&self, directory: &Path) -> Option<String> {
@@ -131,17 +125,10 @@ impl SinkSettings for DeltaConfig {
     }
 }
 
-/// Creates and removes a file, which fails in a read-only folder.
-fn tempfile_in(folder: &Path) -> io::Result<()> {
-    let probe = folder.join(format!(".fresnel-{}", std::process::id()));
-    fs::write(&probe, [])?;
-    fs::remove_file(&probe)
-}
-
-/// A folder of Delta tables.
+/// Delta tables in one place.
 #[derive(Debug)]
 pub(crate) struct Delta {
-    folder: PathBuf,
+    place: Location,
     runtime: Runtime,
     commit_interval: Duration,
     /// The tick before which each table has everything.
@@ -206,12 +193,12 @@ impl Delta {
         upper: Tick,
         batch: Result<RecordBatch, TableError>,
     ) -> Result<(), SinkError> {
-        let path = self.folder.join(table);
-        let batch = batch.map_err(|source| SinkError::Table { path: path.clone(), source })?;
+        let place = self.place.join(table);
+        let batch = batch.map_err(|source| SinkError::Table { path: place.to_path(), source })?;
         let expected = self.uppers.get(table).copied();
-        let append = append(&path, self.tail.writer(), expected, upper, batch);
-        self.runtime.block_on(append)?;
-        self.maintenance.added_to(&path);
+        let append = append(&place, self.tail.writer(), expected, upper, batch);
+        let table_now = self.runtime.block_on(append)?;
+        self.maintenance.added_to(&place, &table_now);
         self.uppers.insert(table.to_owned(), upper);
         Ok(())
     }

@@ -5,8 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use schemas::history::{log_of, tables_in};
 use serde_json::Value;
+use storage::{Location, log_of, tables_in};
 
 use crate::delta::DeltaConfig;
 use crate::output::OutputError;
@@ -14,10 +14,9 @@ use crate::output::OutputError;
 impl DeltaConfig {
     /// Returns a warning of existing tables before a fresh start.
     pub(crate) fn leftovers(&self, directory: &Path) -> Option<String> {
-        // A folder that cannot be read is reported when it is opened.
-        let mut tables = tables_in(&directory.join(&self.path)).unwrap_or_default();
-        tables.sort();
-        let (path, names) = (self.path.display(), tables.join(", "));
+        // A place that cannot be read is reported when it is opened.
+        let tables = tables(&self.path.within(directory)).unwrap_or_default();
+        let (path, names) = (&self.path, tables.join(", "));
         (!tables.is_empty()).then(|| {
             format!(
                 "\"{path}\" has rows of earlier runs in {names}: new rows are added to them, unless \
@@ -32,12 +31,19 @@ impl DeltaConfig {
         writer: &str,
         directory: &Path,
     ) -> Result<Vec<PathBuf>, OutputError> {
-        let folder = directory.join(&self.path);
+        let place = self.path.within(directory);
+        let Some(folder) = place.folder() else {
+            return if tables(&place).is_some_and(|tables| tables.is_empty()) {
+                Ok(Vec::new())
+            } else {
+                Err(OutputError::Bucket { url: place.to_string() })
+            };
+        };
         if !folder.is_dir() {
             return Ok(Vec::new());
         }
         let mut output = Vec::new();
-        for table in tables_in(&folder).map_err(|source| failed(&folder, source))? {
+        for table in tables_in(folder).map_err(|source| failed(folder, source))? {
             let path = folder.join(table);
             let writers = writers(&path).map_err(|source| failed(&path, source))?;
             let (ours, others): (Vec<_>, Vec<_>) =
@@ -50,6 +56,12 @@ impl DeltaConfig {
         }
         Ok(output)
     }
+}
+
+/// Returns the tables of a place; none if it cannot be read.
+fn tables(place: &Location) -> Option<Vec<String>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    runtime.block_on(place.tables()).ok()
 }
 
 fn failed(path: &Path, source: io::Error) -> OutputError {
@@ -101,7 +113,10 @@ mod tests {
     fn only_tables_that_the_sink_wrote_are_its_output() {
         let folder = tempfile::tempdir().expect("room");
         let folder = folder.path();
-        let config = DeltaConfig { path: "history".into(), commit_interval: TimeSpan::from_s(5) };
+        let config = DeltaConfig {
+            path: PathBuf::from("history").into(),
+            commit_interval: TimeSpan::from_s(5),
+        };
         let output = |writer: &str| config.output(writer, folder);
         assert_eq!(config.leftovers(folder), None);
         assert_eq!(output("flat/out/").expect("nothing is there"), Vec::<PathBuf>::new());

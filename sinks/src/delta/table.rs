@@ -1,18 +1,15 @@
 //! One Delta table: its upper, and rows that are appended together with it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
 
 use deltalake::kernel::Transaction;
 use deltalake::kernel::transaction::CommitProperties;
 use deltalake::operations::write::SchemaMode;
-use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError, ensure_table_uri};
+use deltalake::{DeltaTable, DeltaTableError};
 use schemas::Tick;
-use schemas::history::tables_in;
+use storage::Location;
 
 use crate::SinkError;
-use crate::delta::durable_store::{DurableStore, make_folder, sync_names};
 
 /// Properties of new tables.
 const PROPERTIES: [(&str, Option<&str>); 4] = [
@@ -32,32 +29,19 @@ const BLIND_APPEND: &str = "isBlindAppend";
 
 /// Reads the upper of each existing table.
 pub(super) async fn uppers(
-    folder: &Path,
+    place: &Location,
     writer: &str,
 ) -> Result<BTreeMap<String, Tick>, SinkError> {
     let mut uppers = BTreeMap::new();
-    for table in
-        tables_in(folder).map_err(|source| SinkError::Open { path: folder.into(), source })?
-    {
-        let path = folder.join(&table);
-        sync_names(&path).map_err(|source| SinkError::Open { path: path.clone(), source })?;
-        let upper = async { upper(&open(&path).await?, writer).await };
-        let upper = upper.await.map_err(|source| failed(&path, source))?;
+    for table in place.tables().await? {
+        let place = place.join(&table);
+        let open = |source| SinkError::Open { path: place.to_path(), source };
+        place.settle_table().map_err(open)?;
+        let upper = async { upper(&place.open().await?, writer).await };
+        let upper = upper.await.map_err(|source| failed(&place, source))?;
         uppers.extend(upper.map(|upper| (table, upper)));
     }
     Ok(uppers)
-}
-
-/// Opens the table at `path`, which may not exist yet.
-pub(super) async fn open(path: &Path) -> Result<DeltaTable, DeltaTableError> {
-    let url = ensure_table_uri(path.to_string_lossy())?;
-    let store = Arc::new(DurableStore::default());
-    let table = DeltaTableBuilder::from_url(url.clone())?.with_storage_backend(store, url);
-    let mut table = table.build()?;
-    match table.load().await {
-        Ok(()) | Err(DeltaTableError::NotATable(_)) => Ok(table),
-        Err(error) => Err(error),
-    }
 }
 
 /// Reads the tick before which a table has everything of a writer.
@@ -67,28 +51,30 @@ async fn upper(table: &DeltaTable, writer: &str) -> Result<Option<Tick>, DeltaTa
     Ok(version.map(i64::unsigned_abs))
 }
 
-/// Appends rows to the table at `path`, unless the table already has everything before `new_upper`.
+/// Appends rows to the table at `place`, unless the table already has everything before `new_upper`. Returns the
+/// table.
 pub(super) async fn append(
-    path: &Path,
+    place: &Location,
     writer: &str,
     expected: Option<Tick>,
     new_upper: Tick,
     batch: arrow::array::RecordBatch,
-) -> Result<(), SinkError> {
-    let not_written = |source| SinkError::Write { path: path.to_owned(), source };
-    make_folder(path).map_err(not_written)?;
-    let failed = |source| failed(path, source);
-    let table = open(path).await.map_err(failed)?;
+) -> Result<DeltaTable, SinkError> {
+    let not_written = |source| SinkError::Write { path: place.to_path(), source };
+    place.prepare_table().map_err(not_written)?;
+    let failed = |source| failed(place, source);
+    let table = place.open().await.map_err(failed)?;
     let committed = upper(&table, writer).await.map_err(failed)?;
     if committed.is_some_and(|committed| committed >= new_upper) {
         // An earlier attempt succeeded, but its files may not be on the disk yet.
-        return sync_names(path).map_err(not_written);
+        place.settle_table().map_err(not_written)?;
+        return Ok(table);
     }
     if committed.is_none() && expected.is_some() {
-        return Err(SinkError::Removed { path: path.to_owned() });
+        return Err(SinkError::Removed { path: place.to_path() });
     }
     if committed != expected {
-        return Err(SinkError::Fenced { path: path.to_owned() });
+        return Err(SinkError::Fenced { path: place.to_path() });
     }
     // Delta's versions are signed; ticks are milliseconds and far below.
     let version = i64::try_from(new_upper).unwrap_or(i64::MAX);
@@ -101,10 +87,9 @@ pub(super) async fn append(
     // New fields of a source become new columns of the table; rows without them have nulls.
     let write = table.write([batch]).with_schema_mode(SchemaMode::Merge);
     let write = write.with_commit_properties(properties);
-    write.with_configuration(PROPERTIES).await.map_err(failed)?;
-    Ok(())
+    write.with_configuration(PROPERTIES).await.map_err(failed)
 }
 
-pub(super) fn failed(path: &Path, source: DeltaTableError) -> SinkError {
-    SinkError::Delta { path: path.to_owned(), source: Box::new(source) }
+pub(super) fn failed(place: &Location, source: DeltaTableError) -> SinkError {
+    SinkError::Delta { path: place.to_path(), source: Box::new(source) }
 }

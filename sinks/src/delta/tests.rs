@@ -1,5 +1,6 @@
 //! Tests of a history that is written, closed and opened again.
 
+use std::fs;
 use std::sync::Arc;
 
 use arrow::array::AsArray;
@@ -10,7 +11,6 @@ use schemas::{PoseFrame, Presence};
 
 use super::*;
 use crate::Hub;
-use crate::delta::table::open as open_table;
 
 const TOO_LARGE: u64 = 1 << 63;
 
@@ -25,7 +25,10 @@ fn open(folder: &Path) -> Delta {
         directory: folder,
         hub: &hub,
     };
-    let config = DeltaConfig { path: "history".into(), commit_interval: TimeSpan::ZERO };
+    let config = DeltaConfig {
+        path: std::path::PathBuf::from("history").into(),
+        commit_interval: TimeSpan::ZERO,
+    };
     config.open(&context).expect("the folder can be written")
 }
 
@@ -37,7 +40,8 @@ fn pose(frame_id: u64) -> Record {
 fn column(folder: &Path, table: &str, column: &str) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let batches: Vec<RecordBatch> = runtime.expect("a runtime").block_on(async {
-        let table = open_table(&folder.join("history").join(table)).await.expect("a table");
+        let place = Location::Folder(folder.join("history").join(table));
+        let table = place.open().await.expect("a table");
         let (_, batches) = table.scan_table().await.expect("it can be read");
         batches.try_collect().await.expect("it can be read")
     });

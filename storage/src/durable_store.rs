@@ -13,24 +13,24 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use deltalake::logstore::object_store::local::LocalFileSystem;
-use deltalake::logstore::object_store::path::Path;
-use deltalake::logstore::object_store::{
+use futures::stream::BoxStream;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
     UploadPart,
 };
-use futures::stream::BoxStream;
-use schemas::history::log_of;
 
-use crate::upper_file::sync_folder;
+use crate::folder::{make_parent, sync_folder};
+use crate::tables::log_of;
 
 /// Age at which a file with a temporary name is abandoned: no write takes so long.
 const ABANDONED_AFTER: Duration = Duration::from_hours(1);
 
 /// The local file system, with syncs.
 #[derive(Debug, Default)]
-pub(super) struct DurableStore {
+pub(crate) struct DurableStore {
     files: LocalFileSystem,
 }
 
@@ -64,7 +64,7 @@ impl ObjectStore for DurableStore {
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
         let path = self.files.path_to_filesystem(location)?;
-        blocking(path.clone(), make_folder_of).await?;
+        blocking(path.clone(), make_parent).await?;
         let upload = self.files.put_multipart_opts(location, options).await?;
         Ok(Box::new(DurableUpload { upload, path }))
     }
@@ -142,7 +142,7 @@ async fn blocking(
 
 /// Writes a file atomically: its name exists only with all its bytes.
 fn write(path: &FilePath, payload: &PutPayload, may_replace: bool) -> io::Result<()> {
-    make_folder_of(path)?;
+    make_parent(path)?;
     let (mut file, staged) = stage(path)?;
     let written = payload.iter().try_for_each(|bytes| file.write_all(bytes));
     let named = written.and_then(|()| file.sync_all()).and_then(|()| {
@@ -172,7 +172,7 @@ fn stage(path: &FilePath) -> io::Result<(File, PathBuf)> {
 }
 
 /// Removes temporary files that killed writers left in a table.
-pub(super) fn remove_abandoned(table: &FilePath) -> io::Result<()> {
+pub(crate) fn remove_abandoned(table: &FilePath) -> io::Result<()> {
     for folder in [table, &log_of(table)] {
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
@@ -196,25 +196,8 @@ fn is_abandoned(path: &FilePath) -> bool {
     age.is_some_and(|age| age > ABANDONED_AFTER)
 }
 
-/// Creates the folder of a file, and its parents.
-fn make_folder_of(path: &FilePath) -> io::Result<()> {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or(Ok(()), make_folder)
-}
-
-/// Creates a folder, and its parents.
-pub(super) fn make_folder(folder: &FilePath) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    make_folder_of(folder)?;
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-        _ => sync_folder(folder),
-    }
-}
-
 /// Makes the current names in a table durable: a process may have died before its sync.
-pub(super) fn sync_names(table: &FilePath) -> io::Result<()> {
+pub(crate) fn sync_names(table: &FilePath) -> io::Result<()> {
     File::open(log_of(table))?.sync_all()?;
     File::open(table)?.sync_all()?;
     sync_folder(table)
