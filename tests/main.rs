@@ -1,7 +1,8 @@
 //! The integration tests, in one binary. They start the real program or use a crate as it does.
 //!
 //! Tests that compare with real captures need a folder of them, `../shared/data` or `FRESNEL_DATA`;
-//! others need Python with `deltalake`, `PostgreSQL`, mosquitto, Apache Kafka or a schema registry, which `make test` installs. Where that is
+//! others need Python with `deltalake`, `PostgreSQL`, mosquitto, Apache Kafka, a schema registry or an object
+//! store, which `make test` installs. Where that is
 //! missing they are listed as ignored.
 
 mod access;
@@ -25,10 +26,12 @@ mod layering;
 mod lease;
 mod motion;
 mod mqtt;
+mod object_stores;
 mod people;
 mod poison;
 mod power;
 mod presence;
+mod psql;
 mod queries;
 mod recovery;
 mod reference;
@@ -48,7 +51,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use crate::support::{data, kafka as broker, mosquitto, postgres, python, registry};
+use crate::support::{data, kafka as broker, mosquitto, object_store, postgres, python, registry};
 
 /// The longest time of a test; the longest of them takes three minutes.
 const LIMIT: Duration = Duration::from_mins(15);
@@ -107,12 +110,16 @@ fn main() {
         trial!(access::passwords_cannot_be_guessed),
         trial!(access::users_and_keys_are_managed),
         trial!(access::the_document_is_true, needs python),
+        trial!(access::a_generated_client_uses_the_api, needs python),
         trial!(access::the_documented_commands_work),
         trial!(access::only_loopback_is_open),
         trial!(access::streams_end_with_their_credentials),
         trial!(resources::versions_differ_as_they_say),
         trial!(resources::routers_are_listed),
         trial!(resources::templates_make_pipelines),
+        trial!(resources::items_are_created_changed_and_removed),
+        trial!(resources::a_router_can_be_disabled),
+        trial!(resources::reports_are_made_and_kept),
         trial!(resources::what_has_not_changed_is_not_sent_again),
         trial!(access::clients_have_so_many_requests),
         trial!(access::proxies_name_their_clients),
@@ -152,6 +159,11 @@ fn main() {
         trial!(history::a_table_without_a_commit_is_empty),
         trial!(history::a_query_misses_nothing_and_counts_nothing_twice),
         trial!(history::memory_has_a_bound_however_many_commits_there_were),
+        trial!(psql::tables_and_rows_are_shown, needs postgres::there()),
+        trial!(psql::drivers_prepare_statements, needs postgres::there() && python),
+        trial!(psql::credentials_are_those_of_http, needs postgres::there()),
+        trial!(psql::hostile_queries_harm_nobody, needs postgres::there()),
+        trial!(psql::broken_messages_end_their_connection, needs postgres::there()),
         trial!(queries::hostile_queries_harm_nobody),
         trial!(queries::a_query_ends_with_its_reason),
         trial!(queries::a_client_that_asks_too_much_waits),
@@ -197,6 +209,7 @@ fn main() {
         trial!(configuration::changes_that_make_no_sense_are_refused),
         trial!(configuration::a_link_is_calibrated_again),
         trial!(connections::silent_clients_keep_nobody_out),
+        trial!(connections::slow_clients_delay_nobody),
         trial!(connections::idle_websockets_are_counted_and_small),
         trial!(cluster::a_stopped_run_goes_on_with_other_processes),
         trial!(cluster::a_lost_process_ends_the_run),
@@ -239,6 +252,12 @@ fn main() {
         trial!(udp::a_silent_socket_holds_nothing_back),
         trial!(udp::what_there_was_no_room_for_is_counted),
         trial!(history::a_real_capture_becomes_rows, needs data),
+        trial!(object_stores::a_history_is_exact, needs object_store::there()),
+        trial!(object_stores::several_processes_share_a_history, needs object_store::there()),
+        trial!(object_stores::an_outage_is_waited_for, needs object_store::there()),
+        trial!(object_stores::mistakes_are_reported, needs object_store::there()),
+        trial!(object_stores::live_rows_are_seen, needs object_store::there()),
+        trial!(object_stores::others_read_the_tables, needs object_store::there() && python),
         trial!(history::another_reader_counts_the_same, needs data && python),
         trial!(demo::people_move_and_sql_answers),
         trial!(demo::records_are_seen_while_they_flow),

@@ -88,7 +88,7 @@ fn cte_bomb() -> String {
 }
 
 /// Each query does the worst to a database that it can.
-fn hostile() -> Vec<(&'static str, String)> {
+pub(crate) fn hostile() -> Vec<(&'static str, String)> {
     let array = |depth| format!("SELECT {}1 1{}", "ARRAY[".repeat(depth), "]".repeat(depth));
     let text = |sql: &str| sql.to_owned();
     vec![
@@ -231,7 +231,7 @@ pub(crate) fn a_query_leaves_nothing() {
     let server = Server::start_with(
         directory.path(),
         &["demo", "--listen", "127.0.0.1:0"],
-        ("TMPDIR", &temporary.path().to_string_lossy()),
+        &[("TMPDIR", &temporary.path().to_string_lossy())],
     );
     let runs_on = "SELECT '', value FROM generate_series(1, 300000) UNION ALL \
         SELECT repeat('x', 1000000 + value), levenshtein(repeat('a', 300000 + value), repeat('b', 300000)) \

@@ -190,6 +190,15 @@ impl RequestError {
         is_broken || self.status() == StatusCode::INTERNAL_SERVER_ERROR
     }
 
+    /// Returns what the client may know. The cause of an error of the server is only in its log, under an id.
+    pub(crate) fn into_detail(self) -> String {
+        if !self.is_internal() {
+            return self.to_string();
+        }
+        let (detail, id) = logged(&self);
+        format!("{detail}: {}", id.unwrap_or_default())
+    }
+
     /// Returns the challenge of a response to a request whose credential does not suffice (RFC 6750, section 3).
     fn challenge(&self) -> Option<String> {
         let error = match self {

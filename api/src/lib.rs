@@ -18,6 +18,7 @@ mod page;
 mod paging;
 mod parameters;
 mod pose;
+mod postgres;
 mod rate_limits;
 mod router;
 mod server;
@@ -34,9 +35,12 @@ use std::sync::Arc;
 
 use engine::Shared;
 
+use crate::analytics::reports;
 use crate::app::App;
 use crate::auth::Authenticator;
+use crate::postgres::Postgres;
 use crate::rate_limits::RateLimits;
+use crate::server::Services;
 use crate::system::Progress;
 
 pub use crate::router::openapi;
@@ -58,15 +62,8 @@ pub fn serve(
         let (watched, counters) = (Arc::clone(&progress), Arc::clone(&run.counters));
         let ending = server.ending.clone();
         tokio::spawn(async move { watched.watch(&counters, ending).await });
-        router::router(App {
-            shared: run,
-            server,
-            auth,
-            limits,
-            workers,
-            resources,
-            requests,
-            progress,
-        })
+        let app = App { shared: run, server, auth, limits, workers, resources, requests, progress };
+        tokio::spawn(reports::resume(app.clone()));
+        Services { http: router::router(app.clone()), postgres: Postgres::new(app) }
     })
 }

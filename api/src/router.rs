@@ -48,6 +48,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(pose::zones::zones))
         .merge(reused)
         .routes(routes!(analytics::export))
+        .routes(routes!(analytics::reports::reports, analytics::reports::make_report))
+        .routes(routes!(analytics::reports::report, analytics::reports::remove_report))
         .routes(routes!(sql::query, sql::query_of_url))
         .routes(routes!(sql::cancel))
         .routes(routes!(sql::influx_query, sql::influx_query_of_url))
@@ -59,8 +61,26 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(system::performance::performance))
         .routes(routes!(system::metrics::metrics))
         .routes(routes!(config::zones))
-        .routes(routes!(config::set_zone, config::remove_zone))
+        .routes(routes!(config::zone, config::set_zone, config::remove_zone))
         .routes(routes!(config::calibrate))
+        .routes(routes!(config::routers::routers))
+        .routes(routes!(
+            config::routers::router,
+            config::routers::set_router,
+            config::routers::remove_router
+        ))
+        .routes(routes!(config::alerts::alerts))
+        .routes(routes!(
+            config::alerts::alert,
+            config::alerts::set_alert,
+            config::alerts::remove_alert
+        ))
+        .routes(routes!(config::webhooks::webhooks))
+        .routes(routes!(
+            config::webhooks::webhook,
+            config::webhooks::set_webhook,
+            config::webhooks::remove_webhook
+        ))
         .routes(routes!(config::templates::templates))
         .routes(routes!(
             config::templates::template,

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use schemas::SourceKind;
+use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::error::RequestError;
@@ -27,7 +28,7 @@ pub(crate) struct SpanParameters {
 }
 
 /// A time span in nanoseconds since the Unix epoch: the end is exclusive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Span {
     pub(crate) start_ns: i64,
     pub(crate) end_ns: i64,

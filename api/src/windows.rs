@@ -133,4 +133,15 @@ mod tests {
         assert!(windows.clients().len() <= MAX_CLIENTS);
         assert!(!windows.take(&(MAX_CLIENTS + 9).to_string(), 1).is_allowed);
     }
+
+    #[test]
+    fn a_million_clients_have_a_bound() {
+        let windows = Windows::new(Duration::from_hours(1), 1 << 20);
+        for n in 0..1_200_000 {
+            assert!(windows.take(&format!("{n:x}.example"), 1).is_allowed);
+        }
+        let n_places = windows.clients().capacity() * 8 / 7;
+        let n_bytes = n_places * (size_of::<([u64; 2], Window)>() + 1);
+        assert!(n_bytes <= 200_000_000, "{n_bytes} bytes");
+    }
 }

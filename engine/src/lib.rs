@@ -26,20 +26,20 @@ pub use crate::error::{Mismatch, RunError};
 pub use crate::metrics::{MetricKind, Metrics};
 pub use crate::pipeline::{
     ApiConfig, Auth, CheckpointConfig, Diagnostic, IssuerConfig, Network, Origin, Pipeline,
-    PipelineError, Plan, PlannedOperator, PlannedSink, PlannedSource, RateLimits, StreamName,
-    Template, TemplateError, TlsConfig, json_schema,
+    PipelineError, Plan, PlannedOperator, PlannedSink, PlannedSource, PostgresConfig, RateLimits,
+    StreamName, Template, TemplateError, TlsConfig, json_schema,
 };
 pub use crate::plain_words::plain_words;
 pub use crate::record::record;
-pub use crate::routers::{Router, Routers};
+pub use crate::routers::{Router, RouterSettings, Routers};
 pub(crate) use crate::run::Placement;
 pub use crate::run::{
     Cluster, Configuration, ConfigurationError, Ended, Health, Retry, Run, RunBuilder, RunOptions,
     Shared, Summary, WhenAlive,
 };
 pub use crate::store::{
-    AccountStore, Checkpoint, ComponentState, Listed, State, Store, StoreError, StoreHandle,
-    TemplateStore,
+    AccountStore, Checkpoint, ComponentState, ItemKind, ItemStore, Listed, State, Store,
+    StoreError, StoreHandle, TemplateStore,
 };
 pub use crate::taps::{Tap, Tapped, Taps};
 pub use operators::{OperatorConfig, ZoneConfig};

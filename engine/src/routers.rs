@@ -1,14 +1,20 @@
 //! The routers of a run: the devices whose CSI its sources read.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use schemas::{CsiBatch, Record};
+use schemas::{CsiBatch, Record, Tick};
+use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
+
+use crate::store::{ItemKind, ItemStore, StoreHandle};
 
 /// The most routers of a source that are known: whoever sends datagrams chooses how many there are.
 const MAX_ROUTERS: usize = 10_000;
 
+/// Time between two looks at what is set for routers.
+const LOAD_INTERVAL: Duration = Duration::from_secs(1);
 /// Time over which the rate of frames is measured.
 const RATE_TIME: Duration = Duration::from_secs(1);
 
@@ -29,6 +35,17 @@ pub struct Router {
     measured_from: (SystemTime, u64),
 }
 
+/// What is set for a router.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouterSettings {
+    /// A name for people.
+    pub name: Option<String>,
+    /// Its place on the plan, in metres.
+    pub position: Option<[f32; 2]>,
+    /// False if its frames are dropped.
+    pub enabled: bool,
+}
+
 /// The routers of each source, by name.
 type Known = BTreeMap<String, BTreeMap<String, Router>>;
 
@@ -36,6 +53,8 @@ type Known = BTreeMap<String, BTreeMap<String, Router>>;
 #[derive(Debug, Default)]
 pub struct Routers {
     known: Mutex<Known>,
+    /// The names of those whose frames are dropped.
+    disabled: RwLock<BTreeSet<String>>,
 }
 
 impl Routers {
@@ -56,6 +75,53 @@ impl Routers {
                 count(routers, batch, now);
             }
         }
+    }
+
+    /// Loads what is set for routers, and again every second: any process of the pipeline may change it. Blocks until it
+    /// is loaded.
+    pub(crate) fn follow(self: &Arc<Self>, store: &StoreHandle, items: ItemStore) {
+        store.block_on(self.load(&items));
+        let routers = Arc::downgrade(self);
+        store.spawn(async move {
+            loop {
+                sleep(LOAD_INTERVAL).await;
+                let Some(routers) = routers.upgrade() else { return };
+                routers.load(&items).await;
+            }
+        });
+    }
+
+    /// Loads what is set for routers. What is known stays in effect while the store does not answer.
+    pub async fn load(&self, items: &ItemStore) {
+        match items.all(ItemKind::Router).await {
+            Ok(settings) => self.apply(settings),
+            Err(error) => tracing::debug!(%error, "could not load the settings of routers"),
+        }
+    }
+
+    fn apply(&self, settings: BTreeMap<String, String>) {
+        let disabled = settings.into_iter().filter(|(_, body)| {
+            let settings = serde_json::from_str::<RouterSettings>(body);
+            settings.is_ok_and(|settings| !settings.enabled)
+        });
+        let disabled = disabled.map(|(name, _)| name).collect();
+        *self.disabled.write().unwrap_or_else(PoisonError::into_inner) = disabled;
+    }
+
+    /// Removes the frames of routers that are disabled. Returns their number.
+    pub(crate) fn retain_enabled(&self, records: &mut Vec<(Tick, Record)>) -> u64 {
+        let disabled = self.disabled.read().unwrap_or_else(PoisonError::into_inner);
+        if disabled.is_empty() {
+            return 0;
+        }
+        let mut n_frames = 0;
+        records.retain(|(_, record)| {
+            let Record::Csi(batch) = record else { return true };
+            let is_disabled = disabled.contains(&batch.link.receiver);
+            n_frames += if is_disabled { batch.len() as u64 } else { 0 };
+            !is_disabled
+        });
+        n_frames
     }
 
     /// Returns all routers.
@@ -100,8 +166,6 @@ impl Router {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use schemas::{CsiLayout, Link, SourceKind};
 
     use super::*;
@@ -129,6 +193,22 @@ mod tests {
         let first = &known["a"];
         assert_eq!((first.n_frames, first.captured_at_ns, first.heard_at), (5, 7, later));
         assert_eq!((first.frames_per_second, known["b"].frames_per_second), (Some(1.5), None));
+    }
+
+    #[test]
+    fn frames_of_a_disabled_router_are_dropped() {
+        let routers = Routers::default();
+        let records = || vec![(1, batch("a", vec![5, 7])), (1, batch("b", vec![6]))];
+        let body = |enabled| {
+            let settings = RouterSettings { name: None, position: None, enabled };
+            serde_json::to_string(&settings).expect("JSON")
+        };
+        for (enabled, n_dropped, n_left) in [(false, 2, 1), (true, 0, 2)] {
+            routers.apply(BTreeMap::from([("a".to_owned(), body(enabled))]));
+            let mut records = records();
+            assert_eq!(routers.retain_enabled(&mut records), n_dropped);
+            assert_eq!(records.len(), n_left);
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(crate) fn users_and_keys_are_managed() {
     assert!(said.contains("pose:write") && said.contains("pose:read"), "{said}");
     let health = |key: &str| {
         let arguments = ["health", &guarded.server.address];
-        let output = process::fresnel_with(path, &arguments, &("FRESNEL_API_KEY", key.to_owned()));
+        let output = process::fresnel_with(path, &arguments, &[("FRESNEL_API_KEY", key)]);
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     };
     assert_eq!(health(&key), "healthy");

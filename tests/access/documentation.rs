@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::access::Guarded;
 use crate::http;
+use crate::support::python;
 
 /// The OpenAPI document is true for clients with a key and for others.
 pub(crate) fn the_document_is_true() {
@@ -41,4 +42,38 @@ pub(crate) fn the_documented_commands_work() {
     for words in ["viewer", "grafana", "healthy", "\"name\":\"ann\""] {
         assert!(said.contains(words), "{words}: {said}");
     }
+}
+
+/// A client of Python that is generated from the document signs in with a key, reads and changes.
+pub(crate) fn a_generated_client_uses_the_api() {
+    let guarded = Guarded::start();
+    let folder = tempfile::tempdir().expect("room");
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json");
+    let script = r"
+import os, subprocess, sys
+folder, url, key, document = sys.argv[1:]
+generator = os.path.join(os.path.dirname(sys.executable), 'openapi-python-client')
+arguments = ['generate', '--path', document, '--output-path', folder + '/generated', '--meta', 'none']
+subprocess.run([generator, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+sys.path.insert(0, folder)
+from generated import AuthenticatedClient, Client
+from generated.api.default import current, make_report, me, report, set_router, status, zones
+from generated.models import NewRouter, Problem, ReportRequest, ReportType
+client = AuthenticatedClient(base_url=url, token=key)
+assert me.sync(client=client).kind == 'key'
+assert [zone.name for zone in zones.sync(client=client)] == ['hall']
+assert status.sync(client=client).status in ('healthy', 'degraded')
+assert isinstance(current.sync(client=client), list)
+stored = set_router.sync('rx0', client=client, body=NewRouter(name='Hall', position=[1.0, 2.0]))
+assert (stored.name, stored.position, stored.enabled) == ('Hall', [1.0, 2.0], True)
+made = make_report.sync(client=client, body=ReportRequest(type_=ReportType.OCCUPANCY))
+assert report.sync(made.report_id, client=client).report_id == made.report_id
+refused = zones.sync_detailed(client=Client(base_url=url))
+assert refused.status_code == 401
+print('done')";
+    let url = format!("http://{}", guarded.server.address);
+    let key = guarded.key("admin:all");
+    let folder = folder.path().display().to_string();
+    let arguments = [&folder, &url, &key, &document.display().to_string()];
+    assert_eq!(python::run(script, &arguments.map(String::as_str)), "done");
 }

@@ -25,13 +25,15 @@ pub(crate) use crate::access::credentials::{
     credentials_that_are_wrong_are_refused, scopes_decide_what_a_credential_allows,
     streams_end_with_their_credentials,
 };
-pub(crate) use crate::access::documentation::{the_document_is_true, the_documented_commands_work};
+pub(crate) use crate::access::documentation::{
+    a_generated_client_uses_the_api, the_document_is_true, the_documented_commands_work,
+};
 pub(crate) use crate::access::issuer::tokens_of_the_issuer_are_accepted;
 pub(crate) use crate::access::limits::{clients_have_so_many_requests, proxies_name_their_clients};
 pub(crate) use crate::access::sessions::{
     cookies_are_for_own_pages, passwords_cannot_be_guessed, sessions_are_refreshed_and_end,
 };
-pub(crate) use crate::access::tls::connections_may_be_encrypted;
+pub(crate) use crate::access::tls::{certificate, connections_may_be_encrypted};
 
 const PIPELINE: &str = r#"
 name = "flat"
@@ -43,12 +45,12 @@ sinks.live = { type = "live", inputs = ["room.truth"] }
 "#;
 
 /// A server that asks for credentials, with the password of its first user.
-struct Guarded {
-    directory: TempDir,
-    server: Server,
-    password: String,
+pub(crate) struct Guarded {
+    pub(crate) directory: TempDir,
+    pub(crate) server: Server,
+    pub(crate) password: String,
     /// What the server has said so far.
-    said: String,
+    pub(crate) said: String,
 }
 
 impl Guarded {
@@ -63,7 +65,7 @@ impl Guarded {
     }
 
     /// Starts a server with settings of its API.
-    fn start_api(settings: &str) -> Self {
+    pub(crate) fn start_api(settings: &str) -> Self {
         let directory = tempfile::tempdir().expect("room");
         let pipelines = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
         symlink(pipelines, directory.path().join("pipelines")).expect("a link");
@@ -76,15 +78,15 @@ impl Guarded {
         Self { directory, server, password, said }
     }
 
-    fn fresnel(&self, arguments: &[&str]) -> String {
+    pub(crate) fn fresnel(&self, arguments: &[&str]) -> String {
         process::succeed(self.directory.path(), arguments).trim().to_owned()
     }
 
-    fn key(&self, scopes: &str) -> String {
+    pub(crate) fn key(&self, scopes: &str) -> String {
         self.fresnel(&["keys", "add", "test", "--scopes", scopes])
     }
 
-    fn sign_in(&self) -> Value {
+    pub(crate) fn sign_in(&self) -> Value {
         let user = json!({ "username": "admin", "password": self.password });
         let (status, tokens) = self.server.post("/api/v1/auth/token", &user);
         assert_eq!(status, 200, "{tokens}");

@@ -7,7 +7,7 @@ use crate::access::{Guarded, PIPELINE};
 use crate::support::process;
 
 /// Makes a certificate of `localhost`, and its key.
-fn make_certificate(folder: &Path, name: &str) {
+pub(crate) fn certificate(folder: &Path, name: &str) {
     let (certificate, key) = (format!("{name}.pem"), format!("{name}.key"));
     let arguments = [
         "req",
@@ -44,8 +44,8 @@ fn curl(folder: &Path, arguments: &[&str]) -> String {
 pub(crate) fn connections_may_be_encrypted() {
     let directory = tempfile::tempdir().expect("room");
     let folder = directory.path();
-    make_certificate(folder, "own");
-    make_certificate(folder, "other");
+    certificate(folder, "own");
+    certificate(folder, "other");
     let at = |name: &str| folder.join(name).display().to_string();
     let settings = |certificate: &str, key: &str| {
         let (certificate, key) = (at(certificate), at(key));

@@ -53,6 +53,11 @@ impl Authenticator {
         Self(required.map(Arc::new))
     }
 
+    /// True if clients need credentials.
+    pub(crate) fn is_required(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Returns the state of authentication; none with `auth = "off"`.
     pub(super) fn if_required(&self) -> Option<&Required> {
         self.0.as_deref()

@@ -8,6 +8,8 @@ pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// The cookie of a session. Browsers accept the prefix only from the host itself, over TLS or on localhost.
 pub(crate) const COOKIE: &str = "__Host-fresnel";
 const BEARER: &str = "bearer";
+/// How a JSON object begins in base64, and so a signed token.
+const TOKEN_START: &str = "eyJ";
 
 /// What a client sends to show who it is.
 #[derive(Clone, Debug)]
@@ -26,22 +28,33 @@ impl Credential {
     /// Returns the credential of a request; none if it has none. The header `Authorization` comes first, so
     /// that a wrong credential there is never ignored.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        let key =
-            |text: &str| Secret::parse(SecretKind::ApiKey, text).map_or(Self::Unknown, Self::Key);
         if let Some(value) = headers.get(header::AUTHORIZATION) {
             let bearer = value.to_str().ok().and_then(bearer);
             return Some(match bearer {
-                Some(text) if text.starts_with(SecretKind::ApiKey.prefix()) => key(text),
+                Some(text) if text.starts_with(SecretKind::ApiKey.prefix()) => Self::key(text),
                 Some(text) if text.starts_with(SecretKind::RefreshToken.prefix()) => Self::Unknown,
                 Some(text) => Self::Token(text.to_owned()),
                 None => Self::Unknown,
             });
         }
         if let Some(value) = headers.get(API_KEY) {
-            return Some(value.to_str().map_or(Self::Unknown, key));
+            return Some(value.to_str().map_or(Self::Unknown, Self::key));
         }
         let cookie = cookie(headers)?;
         Some(Secret::parse(SecretKind::Cookie, cookie).map_or(Self::Unknown, Self::Cookie))
+    }
+
+    /// Returns the API key or the access token that stands in the place of a password; none if it is a password.
+    pub(crate) fn of_password(password: &str) -> Option<Self> {
+        if password.starts_with(SecretKind::ApiKey.prefix()) {
+            return Some(Self::key(password));
+        }
+        let is_token = password.starts_with(TOKEN_START) && password.split('.').count() == 3;
+        is_token.then(|| Self::Token(password.to_owned()))
+    }
+
+    fn key(text: &str) -> Self {
+        Secret::parse(SecretKind::ApiKey, text).map_or(Self::Unknown, Self::Key)
     }
 }
 
@@ -87,5 +100,8 @@ mod tests {
             Some(Credential::Unknown)
         ));
         assert!(of(header::COOKIE, "__Host-fresnel2=a").is_none());
+        assert!(matches!(Credential::of_password(&key), Some(Credential::Key(_))));
+        assert!(matches!(Credential::of_password("eyJh.b.c"), Some(Credential::Token(_))));
+        assert!(Credential::of_password("correct.horse.battery").is_none());
     }
 }

@@ -52,6 +52,31 @@ pub(crate) async fn gate(State(app): State<App>, mut request: Request, next: Nex
     response
 }
 
+/// Returns the client of a credential if it may use a route, for requests that do not come over HTTP. `counts` is
+/// true for requests that count against its rate limit.
+///
+/// # Errors
+///
+/// [`RequestError`] if the credential is refused, or has not the scopes of the route, or has no requests left.
+pub(crate) async fn authorise(
+    app: &App,
+    credential: Option<Credential>,
+    address: ClientAddress,
+    access: Access,
+    counts: bool,
+) -> Result<Client, RequestError> {
+    let principal = match (app.auth.if_required(), credential) {
+        (None, _) => Ok(Principal::anybody()),
+        (Some(auth), Some(credential)) => auth.principal(credential).await,
+        (Some(_), None) => Err(RequestError::NoCredential),
+    };
+    let of_limits = principal.as_ref().map_or_else(|_| Principal::nobody(), Principal::clone);
+    let client = Client { principal: of_limits, address };
+    let limits = app.limits.as_ref().filter(|_| counts);
+    let used = limits.and_then(|limits| limits.take(&client, access));
+    Ok(Client { principal: permit(principal, access, used)?, address })
+}
+
 /// Returns the principal of a request.
 async fn identify(
     app: &App,

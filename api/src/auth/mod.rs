@@ -15,5 +15,6 @@ mod validity;
 pub(crate) use crate::auth::access::{Access, access};
 pub(crate) use crate::auth::authenticator::Authenticator;
 pub(crate) use crate::auth::credential::{API_KEY, COOKIE, Credential};
-pub(crate) use crate::auth::gate::gate;
+pub(crate) use crate::auth::gate::{authorise, gate};
+pub(crate) use crate::auth::passwords::{begin_session, end_session};
 pub(crate) use crate::auth::validity::ending;

@@ -54,6 +54,30 @@ pub(super) async fn sign_in(
     Ok((principal, secret))
 }
 
+/// Begins a session of a user, for a connection.
+///
+/// # Errors
+///
+/// [`RequestError`] if the password or the user is wrong, or after too many attempts.
+pub(crate) async fn begin_session(
+    app: &App,
+    address: ClientAddress,
+    user: (String, String),
+) -> Result<Secret, RequestError> {
+    Ok(sign_in(app, address, user, SecretKind::Cookie).await?.1)
+}
+
+/// Ends a session.
+///
+/// # Errors
+///
+/// [`RequestError::Store`] if the store does not answer.
+pub(crate) async fn end_session(app: &App, id: &str) -> Result<(), RequestError> {
+    let auth = app.auth.required()?;
+    auth.directory.store().remove_session(id).await?;
+    Ok(auth.directory.reload().await?)
+}
+
 /// Returns the user if the password is right.
 async fn check(user: Option<User>, password: String) -> Result<Option<User>, RequestError> {
     let _waiting = WAITING.try_acquire().map_err(|_| RequestError::TooManySignIns)?;

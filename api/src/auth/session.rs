@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::auth::COOKIE;
-use crate::auth::passwords::sign_in;
+use crate::auth::passwords::{end_session, sign_in};
 use crate::auth::token::Password;
 use crate::client::{Client, ClientAddress};
 use crate::error::{Problem, RequestError};
@@ -70,11 +70,10 @@ pub(crate) async fn end(
     State(app): State<App>,
     client: Client,
 ) -> Result<(StatusCode, [(HeaderName, String); 1]), RequestError> {
-    let auth = app.auth.required()?;
+    app.auth.required()?;
     let no_session = || RequestError::NotFound("an API key has no session".to_owned());
     let session = client.principal.session.ok_or_else(no_session)?;
-    auth.directory.store().remove_session(&session).await?;
-    auth.directory.reload().await?;
+    end_session(&app, &session).await?;
     let cookie = format!("{COOKIE}=; {ATTRIBUTES}; Max-Age=0");
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]))
 }

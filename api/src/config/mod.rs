@@ -1,6 +1,10 @@
 //! Configuration that changes while a pipeline runs.
 
+pub(crate) mod alerts;
+mod items;
+pub(crate) mod routers;
 pub(crate) mod templates;
+pub(crate) mod webhooks;
 
 use std::sync::Arc;
 
@@ -95,6 +99,31 @@ pub(crate) async fn zones(State(app): State<App>) -> Result<List<Zone>, RequestE
     Ok(List::all(zones))
 }
 
+/// Returns a zone.
+#[utoipa::path(
+    get,
+    path = "/api/v1/config/zones/{name}",
+    params(("name" = String, Path, description = "The zone."), Owner),
+    responses(
+        (status = 200, description = "The zone.", body = Zone),
+        (status = 400, description = "Several operators have zones.", body = Problem),
+        (status = 404, description = "There is no such zone.", body = Problem),
+        (status = 421, description = "Another process of the run knows them.", body = Problem),
+    ),
+)]
+pub(crate) async fn zone(
+    State(app): State<App>,
+    Segment(name): Segment,
+    Parameters(owner): Parameters<Owner>,
+) -> Result<Json<Zone>, RequestError> {
+    let configuration = configuration(&app)?;
+    let operator = operator_of(&configuration, owner)?;
+    let zone = configuration.zones().remove(&operator).and_then(|mut zones| zones.remove(&name));
+    let none = || RequestError::NotFound(format!("operator `{operator}` has no zone `{name}`"));
+    let ZoneConfig { coordinates, site } = zone.ok_or_else(none)?;
+    Ok(Json(Zone { name, operator, coordinates, site }))
+}
+
 /// Sets a zone while the pipeline runs.
 ///
 /// The change is durable. It overrides the pipeline file until the zone is set again or removed.
@@ -181,11 +210,16 @@ async fn change(
     zone: Option<ZoneConfig>,
 ) -> Result<Json<Kept>, RequestError> {
     let configuration = configuration(app)?;
-    let operator = match owner.operator {
-        Some(operator) => operator,
-        None => only("zones", configuration.zones().into_keys())?,
-    };
+    let operator = operator_of(&configuration, owner)?;
     keep(move || configuration.set_zone(&operator, &name, zone)).await
+}
+
+/// Returns the operator of a zone.
+fn operator_of(configuration: &Configuration, owner: Owner) -> Result<String, RequestError> {
+    match owner.operator {
+        Some(operator) => Ok(operator),
+        None => only("zones", configuration.zones().into_keys()),
+    }
 }
 
 /// # Errors

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::Uri;
 use chrono::{DateTime, Utc};
+use futures::TryStreamExt as _;
 use queries::{Format, Query, Value};
 use schemas::{PoseFrame, from_batch};
 use serde::Deserialize;
@@ -70,7 +71,8 @@ pub(crate) async fn history(
     let sql = page.of(statement(&query, page.after.as_ref())?);
     let answer = sql::answer(&app, history, sql, &client).await?;
     let mut frames: Vec<PeopleFrame> = Vec::new();
-    for batch in answer.into_batches().await? {
+    let (_, mut batches) = answer.into_batches().await?;
+    while let Some(batch) = batches.try_next().await? {
         frames.extend(from_batch::<PoseFrame>(&batch)?.into_iter().map(PeopleFrame::from));
     }
     let last = frames.last().map(|frame| Cursor { ns: frame.captured_at_ns, name: frame.key() });

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::Request;
 use hyper::body::{Body as _, Incoming};
-use hyper::service::{Service, service_fn};
+use hyper::service::{Service as HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::client::ClientAddress;
 use crate::error::RequestError;
+use crate::postgres::Postgres;
 use crate::server::activity::Activity;
 use crate::server::connections::Connections;
 use crate::server::socket::Socket;
@@ -50,10 +51,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Room for bodies.
 static BODIES: Semaphore = Semaphore::const_new(MAX_BODIES_KIB);
 
+/// What serves the connections of an address.
+#[derive(Clone, Debug)]
+pub(crate) enum Service {
+    Http(Router),
+    Postgres(Postgres),
+}
+
 /// State that all connections share.
 #[derive(Clone, Debug)]
 pub(crate) struct Acceptor {
-    pub(crate) router: Router,
+    pub(crate) service: Service,
     pub(crate) connections: Arc<Connections>,
     pub(crate) timeouts: Timeouts,
     /// Becomes true when the server ends.
@@ -78,7 +86,7 @@ impl Acceptor {
     }
 
     async fn serve(
-        mut self,
+        self,
         stream: TcpStream,
         tls: Option<TlsAcceptor>,
         client: ClientAddress,
@@ -86,43 +94,80 @@ impl Acceptor {
     ) {
         let activity = Arc::new(Activity::new());
         let _registration = self.connections.register(&activity);
-        let accepted = tokio::select! {
-            accepted = Stream::accept(stream, tls.as_ref()) => accepted,
-            why = activity.closing(&self.timeouts) => return self.connections.closed(why),
-        };
-        let stream = match accepted {
-            Ok(stream) => stream,
-            Err(error) => return tracing::debug!(%error, "a TLS handshake failed"),
-        };
-        let (builder, timeouts) = (builder(self.timeouts), self.timeouts);
-        let is_encrypted = IsEncrypted(tls.is_some());
-        let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity), place));
-        let (router, of_request) = (self.router, Arc::clone(&activity));
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(client);
-            request.extensions_mut().insert(is_encrypted);
-            respond(request, router.clone(), Arc::clone(&of_request), timeouts)
-        });
-        let mut connection = pin!(builder.serve_connection_with_upgrades(socket, service));
-        let mut closing = pin!(activity.closing(&timeouts));
-        let mut told = false;
-        loop {
-            tokio::select! {
-                ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "a connection broke");
-                    }
-                    return;
+        let (connections, of_protocol) = (Arc::clone(&self.connections), self.timeouts());
+        let served = self.converse(stream, tls, client, place, Arc::clone(&activity));
+        tokio::select! {
+            () = served => {}
+            why = activity.closing(&of_protocol) => {
+                connections.closed(why);
+                tracing::debug!(?why, "closing a connection");
+            }
+        }
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        match self.service {
+            Service::Http(_) => self.timeouts,
+            Service::Postgres(_) => Postgres::timeouts(self.timeouts),
+        }
+    }
+
+    async fn converse(
+        self,
+        stream: TcpStream,
+        tls: Option<TlsAcceptor>,
+        client: ClientAddress,
+        place: OwnedSemaphorePermit,
+        activity: Arc<Activity>,
+    ) {
+        match self.service {
+            Service::Postgres(postgres) => {
+                postgres.serve(stream, tls.as_ref(), client, activity, place, self.ending).await;
+            }
+            Service::Http(router) => {
+                let stream = match Stream::accept(stream, tls.as_ref()).await {
+                    Ok(stream) => stream,
+                    Err(error) => return tracing::debug!(%error, "a TLS handshake failed"),
+                };
+                let is_encrypted = IsEncrypted(tls.is_some());
+                let socket = Socket::new(stream, Arc::clone(&activity), place);
+                let timeouts = self.timeouts;
+                let service = service_fn(move |mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(client);
+                    request.extensions_mut().insert(is_encrypted);
+                    respond(request, router.clone(), Arc::clone(&activity), timeouts)
+                });
+                serve_http(socket, service, timeouts, self.ending).await;
+            }
+        }
+    }
+}
+
+/// Serves a connection of HTTP. When the server ends, it answers the requests that have arrived.
+async fn serve_http<S>(
+    socket: Socket,
+    service: S,
+    timeouts: Timeouts,
+    mut ending: watch::Receiver<bool>,
+) where
+    S: HttpService<Request<Incoming>, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    let builder = builder(timeouts);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
+    let mut connection = pin!(connection);
+    let mut told = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection broke");
                 }
-                why = closing.as_mut() => {
-                    self.connections.closed(why);
-                    tracing::debug!(?why, "closing a connection");
-                    return;
-                }
-                _ = self.ending.wait_for(|ending| *ending), if !told => {
-                    told = true;
-                    connection.as_mut().graceful_shutdown();
-                }
+                return;
+            }
+            _ = ending.wait_for(|ending| *ending), if !told => {
+                told = true;
+                connection.as_mut().graceful_shutdown();
             }
         }
     }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use engine::{ApiConfig, TlsConfig};
+use engine::{ApiConfig, PostgresConfig, TlsConfig};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -26,13 +26,15 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-use crate::server::acceptor::Acceptor;
+use crate::postgres::Postgres;
+use crate::server::acceptor::{Acceptor, Service};
 
 pub(crate) use crate::server::activity::Activity;
 pub(crate) use crate::server::connections::{Connections, SessionKind};
+pub(crate) use crate::server::socket::Socket;
 pub(crate) use crate::server::timeouts::Timeouts;
-pub(crate) use crate::server::tls::IsEncrypted;
 pub use crate::server::tls::TlsError;
+pub(crate) use crate::server::tls::{IsEncrypted, Stream};
 
 /// Connections that the system queues until they are accepted.
 const BACKLOG: u32 = 1024;
@@ -71,8 +73,22 @@ pub struct Server {
 struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    /// Present if connections are encrypted.
+    protocol: Protocol,
+    /// Present if connections are encrypted, or may be.
     tls: Option<Arc<ServerConfig>>,
+}
+
+/// What is spoken at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Http,
+    Postgres,
+}
+
+/// What serves connections.
+pub(crate) struct Services {
+    pub(crate) http: Router,
+    pub(crate) postgres: Postgres,
 }
 
 /// State of the server for its handlers.
@@ -109,10 +125,18 @@ impl Server {
         let runtime = runtime.worker_threads(2).thread_name("api").enable_all();
         let runtime = runtime.build().map_err(failed)?;
         let entered = runtime.enter();
-        let mut listeners = vec![Listener::bind(config.listen, None)?];
-        if let Some(TlsConfig { listen, certificate, key }) = &config.tls {
-            let tls = tls::load(&directory.join(certificate), &directory.join(key))?;
-            listeners.push(Listener::bind(*listen, Some(tls))?);
+        let tls = |protocols| {
+            let load = |TlsConfig { certificate, key, .. }: &TlsConfig| {
+                tls::load(&directory.join(certificate), &directory.join(key), protocols)
+            };
+            config.tls.as_ref().map(load).transpose()
+        };
+        let mut listeners = vec![Listener::bind(config.listen, Protocol::Http, None)?];
+        if let Some(TlsConfig { listen, .. }) = &config.tls {
+            listeners.push(Listener::bind(*listen, Protocol::Http, tls(tls::HTTP)?)?);
+        }
+        if let Some(PostgresConfig { listen }) = &config.postgres {
+            listeners.push(Listener::bind(*listen, Protocol::Postgres, tls(tls::POSTGRES)?)?);
         }
         drop(entered);
         let limit = descriptors::raise_limit();
@@ -123,13 +147,17 @@ impl Server {
     /// Returns the URLs that the server listens on; for port 0, with the assigned port.
     pub fn urls(&self) -> impl Iterator<Item = String> {
         self.listeners.iter().map(|listener| {
-            let scheme = if listener.tls.is_some() { "https" } else { "http" };
+            let scheme = match (listener.protocol, &listener.tls) {
+                (Protocol::Http, None) => "http",
+                (Protocol::Http, Some(_)) => "https",
+                (Protocol::Postgres, _) => "postgres",
+            };
             format!("{scheme}://{}", listener.address)
         })
     }
 
-    /// Serves the routes that `router` returns for the server's state.
-    pub(crate) fn serve(self, router: impl FnOnce(ServerState) -> Router) -> Serving {
+    /// Serves what `services` returns for the server's state.
+    pub(crate) fn serve(self, services: impl FnOnce(ServerState) -> Services) -> Serving {
         let Self { listeners, runtime, connections } = self;
         let (ending, watched) = watch::channel(false);
         let timeouts = Timeouts::default();
@@ -141,12 +169,18 @@ impl Server {
         };
         // What serves the API may start tasks.
         let entered = runtime.enter();
-        let acceptor = Acceptor { router: router(state), connections, timeouts, ending: watched };
-        let accepting = listeners.into_iter().map(|Listener { socket, tls, .. }| {
-            runtime.spawn(acceptor.clone().run(socket, tls.map(TlsAcceptor::from)))
+        let Services { http, postgres } = services(state);
+        let accepting = listeners.into_iter().map(|Listener { socket, protocol, tls, .. }| {
+            let service = match protocol {
+                Protocol::Http => Service::Http(http.clone()),
+                Protocol::Postgres => Service::Postgres(postgres.clone()),
+            };
+            let (connections, ending) = (Arc::clone(&connections), watched.clone());
+            let acceptor = Acceptor { service, connections, timeouts, ending };
+            runtime.spawn(acceptor.run(socket, tls.map(TlsAcceptor::from)))
         });
         let accepting = accepting.collect();
-        drop(acceptor);
+        drop(watched);
         drop(entered);
         Serving { runtime, ending, accepting }
     }
@@ -154,10 +188,14 @@ impl Server {
 
 impl Listener {
     /// Listens; must be called within a runtime.
-    fn bind(address: SocketAddr, tls: Option<Arc<ServerConfig>>) -> Result<Self, ApiError> {
+    fn bind(
+        address: SocketAddr,
+        protocol: Protocol,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Result<Self, ApiError> {
         let bound = listen(address).and_then(|socket| {
             let address = socket.local_addr()?;
-            Ok(Self { socket, address, tls })
+            Ok(Self { socket, address, protocol, tls })
         });
         bound.map_err(|source| ApiError::Bind { address, source })
     }

@@ -17,7 +17,7 @@ use schemas::{Event, Record};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, broadcast, watch};
 
-use super::acceptor::Acceptor;
+use super::acceptor::{Acceptor, Service};
 use super::{Connections, SessionKind, Timeouts, listen};
 use crate::metrics::RequestMetrics;
 use crate::stream::{PIPELINE_ENDED, bounded, say_goodbye, talk};
@@ -93,7 +93,8 @@ impl Host {
             .route("/slow", get(slow))
             .route("/ws", get(ws))
             .with_state(shared.clone());
-        let acceptor = Acceptor { router, connections, timeouts, ending: watched };
+        let acceptor =
+            Acceptor { service: Service::Http(router), connections, timeouts, ending: watched };
         runtime.spawn(acceptor.run(listener, None));
         Self { runtime, address, ending, shared }
     }

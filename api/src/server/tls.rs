@@ -15,8 +15,10 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
-/// The protocols that clients can choose, the best one first.
-const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+/// The protocols that clients of HTTP can choose, the best one first.
+pub(super) const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
+/// The protocol of clients of PostgreSQL.
+pub(super) const POSTGRES: &[&[u8]] = &[b"postgresql"];
 
 /// A certificate or a key that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -42,12 +44,16 @@ pub enum TlsError {
     },
 }
 
-/// Loads a certificate with its chain, and its key.
+/// Loads a certificate with its chain, and its key, for clients that choose one of the protocols.
 ///
 /// # Errors
 ///
 /// [`TlsError`] if a file cannot be read, or if the key is that of another certificate.
-pub(super) fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+pub(super) fn load(
+    certificate: &Path,
+    key: &Path,
+    protocols: &[&[u8]],
+) -> Result<Arc<ServerConfig>, TlsError> {
     let unread = |path: &Path| {
         let path = path.to_owned();
         move |source| TlsError::Read { path, source }
@@ -64,7 +70,7 @@ pub(super) fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, 
         .with_safe_default_protocol_versions()
         .and_then(|config| config.with_no_client_auth().with_single_cert(chain, private));
     let mut config = config.map_err(pair)?;
-    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     Ok(Arc::new(config))
 }
 
@@ -81,11 +87,15 @@ pub(crate) enum Stream {
 
 impl Stream {
     /// Accepts a connection: with an acceptor, after its handshake.
-    pub(super) async fn accept(stream: TcpStream, tls: Option<&TlsAcceptor>) -> io::Result<Self> {
+    pub(crate) async fn accept(stream: TcpStream, tls: Option<&TlsAcceptor>) -> io::Result<Self> {
         Ok(match tls {
             Some(tls) => Self::Tls(Box::new(tls.accept(stream).await?)),
             None => Self::Plain(stream),
         })
+    }
+
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Tls(_))
     }
 }
 

@@ -166,7 +166,17 @@ pub(crate) async fn answer(
     query: Query,
     client: &Client,
 ) -> Result<Spool, QueryError> {
-    app.resources.answer(history, query, &new_id(), &client.to_string()).await
+    answer_as(app, history, query, &client.to_string()).await
+}
+
+/// Answers a query of this server, for the client of a name.
+pub(crate) async fn answer_as(
+    app: &App,
+    history: &Arc<History>,
+    query: Query,
+    client: &str,
+) -> Result<Spool, QueryError> {
+    app.resources.answer(history, query, &new_id(), client).await
 }
 
 /// Returns the rows of a query of this server, for a client. The format of the query is JSON.
@@ -210,6 +220,6 @@ fn id_of(headers: &HeaderMap) -> Result<String, RequestError> {
     })
 }
 
-fn new_id() -> String {
+pub(crate) fn new_id() -> String {
     Uuid::new_v4().to_string()
 }

@@ -75,7 +75,7 @@ impl Asked {
         let limits = Limits::default();
         let timeout = self.timeout.map_or(limits.timeout, |timeout| timeout.min(limits.timeout));
         let limits = Limits { timeout, ..limits };
-        Query { sql: self.sql, parameters: self.parameters, format, limits }
+        Query { parameters: self.parameters, limits, ..Query::new(self.sql, format) }
     }
 }
 

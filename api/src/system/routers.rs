@@ -1,14 +1,17 @@
 //! The routers: the devices whose CSI the sources read.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use engine::Router;
+use engine::{Router, RouterSettings};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::config::routers::settings;
+use crate::error::RequestError;
 use crate::paging::List;
 use crate::wall_clock::now;
 
@@ -22,6 +25,12 @@ pub(crate) struct RouterStatus {
     router_id: String,
     /// The source that reads it.
     source: String,
+    /// Its name for people; null for none.
+    name: Option<String>,
+    /// Its place on the plan, in metres; null if it is unknown.
+    position: Option<[f32; 2]>,
+    /// False if its frames are dropped.
+    enabled: bool,
     /// The place that it observes.
     site: String,
     /// `active`; `silent` if it was not heard for ten seconds.
@@ -40,21 +49,39 @@ pub(crate) struct RouterStatus {
     path = "/api/v1/system/routers",
     responses((status = 200, description = "The routers.", body = [RouterStatus])),
 )]
-pub(crate) async fn routers(State(app): State<App>) -> List<RouterStatus> {
+pub(crate) async fn routers(State(app): State<App>) -> Result<List<RouterStatus>, RequestError> {
     let now = now();
+    let settings: BTreeMap<_, _> = settings(&app).await?.into_iter().collect();
     let sources = app.shared.routers.snapshot().into_iter();
-    List::all(sources.flat_map(|(source, routers)| {
-        let status = move |(name, router)| RouterStatus::new(name, &source, router, now);
-        routers.into_iter().map(status)
-    }))
+    Ok(List::all(sources.flat_map(|(source, routers)| {
+        let routers = routers.into_iter();
+        let status = |(name, router): (String, Router)| {
+            let settings = settings.get(&name).cloned();
+            RouterStatus::new(name, &source, router, settings, now)
+        };
+        routers.map(status).collect::<Vec<_>>()
+    })))
 }
 
 impl RouterStatus {
-    fn new(router_id: String, source: &str, router: Router, now: DateTime<Utc>) -> Self {
+    fn new(
+        router_id: String,
+        source: &str,
+        router: Router,
+        settings: Option<RouterSettings>,
+        now: DateTime<Utc>,
+    ) -> Self {
         let is_active = is_active(&router, now);
+        let (name, position, enabled) = match settings {
+            Some(RouterSettings { name, position, enabled }) => (name, position, enabled),
+            None => (None, None, true),
+        };
         Self {
             router_id,
             source: source.to_owned(),
+            name,
+            position,
+            enabled,
             site: router.site,
             status: if is_active { "active" } else { "silent" },
             last_seen: router.heard_at.into(),

@@ -21,6 +21,9 @@ pub struct ApiConfig {
     pub listen: SocketAddr,
     /// Another address, for connections with TLS.
     pub tls: Option<TlsConfig>,
+    /// Another address, for clients of PostgreSQL, such as `psql` and Grafana: they query the history. With
+    /// `tls`, connections may be encrypted.
+    pub postgres: Option<PostgresConfig>,
     /// Whether clients need credentials: `"required"` by default. With `"off"`, everybody on this host may do
     /// everything, so the server must listen on loopback.
     pub auth: Auth,
@@ -76,6 +79,14 @@ pub struct TlsConfig {
     pub key: PathBuf,
 }
 
+/// An address for clients of PostgreSQL.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresConfig {
+    /// Address to listen on, such as "127.0.0.1:5432".
+    pub listen: SocketAddr,
+}
+
 /// The maximum number of requests per hour, by tier.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -105,29 +116,34 @@ pub enum Auth {
 }
 
 impl ApiConfig {
-    /// Returns the addresses to listen on.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        [self.listen].into_iter().chain(self.tls.as_ref().map(|tls| tls.listen))
+    /// Returns the addresses to listen on, by setting.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let tls = self.tls.as_ref().map(|tls| ("tls.listen", tls.listen));
+        let postgres = self.postgres.as_ref().map(|postgres| ("postgres.listen", postgres.listen));
+        [("listen", self.listen)].into_iter().chain(tls).chain(postgres)
     }
 
     /// Returns the errors in the settings: the name of each setting, and the expected values.
     pub fn problems(&self) -> Vec<String> {
-        let open = self.addresses().filter(|it| self.auth == Auth::Off && !it.ip().is_loopback());
-        let problem = |address: SocketAddr| {
+        let is_open = |address: &SocketAddr| self.auth == Auth::Off && !address.ip().is_loopback();
+        let open = self.addresses().map(|(_, address)| address).filter(is_open);
+        let open = open.map(|address| {
             format!(
                 "auth = \"off\" lets everybody who can reach {address} do everything: listen on loopback, such \
                  as 127.0.0.1:{}, or remove it and sign in",
                 address.port()
             )
-        };
-        let is_same = self
-            .tls
-            .as_ref()
-            .is_some_and(|tls| tls.listen == self.listen && self.listen.port() != 0);
-        let same = is_same.then(|| {
-            format!("tls.listen is {}, as is listen: each needs a port of its own", self.listen)
         });
-        open.map(problem).chain(same).collect()
+        open.chain(self.shared_addresses()).collect()
+    }
+
+    /// Returns an error for each address that a setting before has.
+    fn shared_addresses(&self) -> impl Iterator<Item = String> {
+        let later = self.addresses().enumerate().filter(|(_, (_, address))| address.port() != 0);
+        later.filter_map(|(nth, (name, address))| {
+            let (before, _) = self.addresses().take(nth).find(|(_, before)| *before == address)?;
+            Some(format!("{name} is {address}, as is {before}: each needs a port of its own"))
+        })
     }
 }
 
@@ -136,6 +152,7 @@ impl Default for ApiConfig {
         Self {
             listen: DEFAULT_ADDRESS,
             tls: None,
+            postgres: None,
             auth: Auth::default(),
             token_algorithm: SigningAlgorithm::default(),
             issuer: None,

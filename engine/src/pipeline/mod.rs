@@ -23,7 +23,9 @@ use serde::Deserialize;
 use sinks::SinkConfig;
 use sources::SourceConfig;
 
-pub use crate::pipeline::api::{ApiConfig, Auth, IssuerConfig, RateLimits, TlsConfig};
+pub use crate::pipeline::api::{
+    ApiConfig, Auth, IssuerConfig, PostgresConfig, RateLimits, TlsConfig,
+};
 pub use crate::pipeline::diagnostic::{Diagnostic, PipelineError};
 pub use crate::pipeline::network::Network;
 pub use crate::pipeline::origin::Origin;

@@ -49,7 +49,7 @@ use crate::run::first_records::FirstRecords;
 use crate::run::lease::HeldLease;
 use crate::run::opener::{RunOpener, StartedRun};
 use crate::run::resume::{Resumed, resume};
-use crate::store::{AccountStore, Session, Store, TemplateStore};
+use crate::store::{AccountStore, ItemStore, Session, Store, TemplateStore};
 use crate::{ClearError, Counters, Plan, Routers, RunError, Taps, clear};
 
 pub use crate::run::cluster::Cluster;
@@ -102,6 +102,8 @@ pub struct Shared {
     pub accounts: AccountStore,
     /// The templates of pipeline files.
     pub templates: TemplateStore,
+    /// What clients of the API have set for the pipeline, or have asked of it.
+    pub items: ItemStore,
     /// The health of the run.
     pub health: Arc<Health>,
     /// The start of the run.

@@ -163,6 +163,7 @@ impl RunOpener {
         let mut threads = started.threads;
         let (configuration, configured) = configuration.unzip();
         let (accounts, templates) = (session.store().accounts(), session.store().templates());
+        let items = session.store().items(&self.context.plan.name);
         let checkpointer = self.context.options.cluster.is_first().then(|| {
             let log = self.context.connectors.commit_log(session);
             let (checkpointer, thread) = checkpoint_thread::spawn(
@@ -207,6 +208,7 @@ impl RunOpener {
             configuration,
             accounts,
             templates,
+            items,
             health,
             started,
             stop,

@@ -116,6 +116,9 @@ fn wait_out<T>(
     }
 }
 
+/// The reason of drops of frames.
+const DISABLED: &str = "router is disabled";
+
 struct Reader {
     name: String,
     source: Box<dyn Source>,
@@ -136,11 +139,12 @@ impl Reader {
     fn poll_all(&mut self) -> Result<(), SourceError> {
         let mut checkpointed_through = 0;
         while !self.context.control.stopping() {
-            let Some(poll) = self.poll()? else { break };
+            let Some(mut poll) = self.poll()? else { break };
             fail_point::pass("panic after poll", &self.name);
             fail_point::pass("after poll", &self.name);
             let ended = poll.state == PollState::End;
             self.count(&poll);
+            self.drop_disabled(&mut poll);
             if self.context.has_ended && poll.n_records > 0 {
                 let name = self.name.clone();
                 self.context.control.fail(RunError::Ended { name }, false);
@@ -194,6 +198,14 @@ impl Reader {
                 "dropped a record"
             );
             counters.dropped(&self.name, dropped.reason, dropped.n_records);
+        }
+    }
+
+    /// Drops the frames of devices that are disabled.
+    fn drop_disabled(&self, poll: &mut Poll) {
+        let n_frames = self.context.routers.retain_enabled(&mut poll.records);
+        if n_frames > 0 {
+            self.context.counters.dropped(&self.name, DISABLED, n_frames);
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::store::checkpoints::{load_latest, stored};
 use crate::store::generation::pipeline_row;
-use crate::store::{AccountStore, Checkpoint, Listed, StoreError, TemplateStore};
+use crate::store::{AccountStore, Checkpoint, ItemStore, Listed, StoreError, TemplateStore};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -96,7 +96,7 @@ impl StoreHandle {
     }
 
     /// Blocks until a call is done. Must not be called on a thread of an async runtime.
-    pub(super) fn block_on<T>(&self, call: impl Future<Output = T>) -> T {
+    pub(crate) fn block_on<T>(&self, call: impl Future<Output = T>) -> T {
         self.runtime.handle.block_on(call)
     }
 
@@ -118,6 +118,16 @@ impl StoreHandle {
     /// Returns access to the templates.
     pub fn templates(&self) -> TemplateStore {
         TemplateStore::new(self.clone())
+    }
+
+    /// Returns access to the items of a pipeline.
+    pub fn items(&self, pipeline: &str) -> ItemStore {
+        ItemStore::new(self.clone(), pipeline.to_owned())
+    }
+
+    /// Runs a task beside the calls, until the last handle is dropped.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.handle.spawn(task);
     }
 
     /// Lists the checkpoints of all pipelines.

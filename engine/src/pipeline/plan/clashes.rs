@@ -107,7 +107,7 @@ fn of_store(checkpoint: &CheckpointConfig) -> Vec<PathBuf> {
 
 fn sockets(pipeline: &Pipeline) -> Vec<Diagnostic> {
     let api = pipeline.api.iter().flat_map(ApiConfig::addresses);
-    let mut taken: Vec<_> = api.map(|it| ("the API".to_owned(), Endpoint::Tcp(it))).collect();
+    let mut taken: Vec<_> = api.map(|(_, it)| ("the API".to_owned(), Endpoint::Tcp(it))).collect();
     let mut diagnostics = Vec::new();
     for source in &pipeline.sources {
         let Some(endpoint) = source.config.endpoint() else { continue };

@@ -1,4 +1,6 @@
-//! What happened over a time span: heat maps, activities, and whole tables.
+//! What happened over a time span: heat maps, activities, whole tables, and reports.
+
+pub(crate) mod reports;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -205,11 +207,7 @@ pub(crate) async fn activity(
 ) -> Result<List<ActivityInterval>, RequestError> {
     let ActivityQuery { start_time, end_time, person_id, zone_id, interval } = query;
     let Span { start_ns, end_ns } = SpanParameters { start_time, end_time }.span(&app)?;
-    let interval = Duration::from(interval.unwrap_or(INTERVAL)).as_nanos();
-    let interval_ns = i64::try_from(interval).ok().filter(|interval| *interval > 0);
-    let interval_ns = interval_ns.ok_or_else(|| {
-        RequestError::BadRequest("`interval` must be longer than nothing".to_owned())
-    })?;
+    let interval_ns = interval_ns(interval)?;
     let query = Query::new(ACTIVITY, Format::Json).with_values([
         ("start_ns", start_ns.into()),
         ("end_ns", end_ns.into()),
@@ -222,6 +220,19 @@ pub(crate) async fn activity(
         check_zone(&app, zone_id.as_deref())?;
     }
     Ok(List::all(rows.into_iter().map(ActivityInterval::from)))
+}
+
+/// Returns the length of intervals in nanoseconds; by default an hour.
+///
+/// # Errors
+///
+/// [`RequestError::BadRequest`] if it is nothing.
+fn interval_ns(interval: Option<TimeSpan>) -> Result<i64, RequestError> {
+    let interval = Duration::from(interval.unwrap_or(INTERVAL)).as_nanos();
+    let interval_ns = i64::try_from(interval).ok().filter(|interval| *interval > 0);
+    interval_ns.ok_or_else(|| {
+        RequestError::BadRequest("`interval` must be longer than nothing".to_owned())
+    })
 }
 
 /// Which rows to export, and how.

@@ -1,0 +1,162 @@
+//! One connection: its messages, one after the other, until it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{SinkExt as _, StreamExt as _};
+use pgwire::api::cancel::DefaultCancelHandler;
+use pgwire::api::{ClientInfo as _, DefaultClient, NoopHandler, PgWireConnectionState};
+use pgwire::error::{ErrorInfo, PgWireError};
+use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
+use pgwire::tokio::server::{PgWireMessageServerCodec, process_error, process_message};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::codec::{Framed, FramedParts};
+
+use crate::app::App;
+use crate::client::ClientAddress;
+use crate::postgres::extended::{Extended, Prepared};
+use crate::postgres::messages::Messages;
+use crate::postgres::negotiation::negotiate;
+use crate::postgres::session::Session;
+use crate::postgres::simple::Simple;
+use crate::postgres::startup::{Cancellation, Startup};
+use crate::server::{Activity, Socket, Timeouts};
+
+/// How long a connection may be idle: pools of clients keep theirs open.
+const IDLE: Duration = Duration::from_mins(10);
+
+/// What all connections share.
+#[derive(Clone, Debug)]
+pub(crate) struct Postgres {
+    app: App,
+    cancellation: Cancellation,
+}
+
+type Connection = Framed<Messages<Socket>, PgWireMessageServerCodec<Prepared>>;
+
+/// The handlers of a connection.
+struct Handlers {
+    startup: Arc<Startup>,
+    simple: Arc<Simple>,
+    extended: Arc<Extended>,
+    cancel: Arc<DefaultCancelHandler>,
+}
+
+impl Postgres {
+    pub(crate) fn new(app: App) -> Self {
+        Self { app, cancellation: Cancellation::default() }
+    }
+
+    /// Returns the time-outs of a connection.
+    pub(crate) fn timeouts(timeouts: Timeouts) -> Timeouts {
+        Timeouts { idle: IDLE, ..timeouts }
+    }
+
+    /// Serves a connection until its client or the server ends it.
+    pub(crate) async fn serve(
+        &self,
+        stream: TcpStream,
+        tls: Option<&TlsAcceptor>,
+        client: ClientAddress,
+        activity: Arc<Activity>,
+        place: OwnedSemaphorePermit,
+        ending: watch::Receiver<bool>,
+    ) {
+        let Ok(peer) = stream.peer_addr() else { return };
+        let Ok((stream, start)) = negotiate(stream, tls).await else { return };
+        activity.change_protocol();
+        let codec = PgWireMessageServerCodec::new(DefaultClient::new(peer, stream.is_encrypted()));
+        let socket = Socket::new(stream, Arc::clone(&activity), place);
+        let mut parts =
+            FramedParts::new::<PgWireBackendMessage>(Messages::new(socket, &start), codec);
+        parts.read_buf.extend_from_slice(&start);
+        let mut connection = Framed::from_parts(parts);
+        connection.set_state(PgWireConnectionState::AwaitingStartup);
+        let session = Arc::new(Session::new(self.app.clone(), client));
+        let handlers = self.handlers(&session);
+        if let Err(error) = converse(&mut connection, &handlers, &activity, ending).await {
+            tracing::debug!(%error, "a connection of a PostgreSQL client broke");
+        }
+    }
+
+    fn handlers(&self, session: &Arc<Session>) -> Handlers {
+        Handlers {
+            startup: Arc::new(Startup::new(Arc::clone(session), self.cancellation.clone())),
+            simple: Arc::new(Simple::new(Arc::clone(session))),
+            extended: Arc::new(Extended::new(Arc::clone(session))),
+            cancel: Arc::new(DefaultCancelHandler::new(Arc::clone(&self.cancellation.connections))),
+        }
+    }
+}
+
+/// Answers messages until the client hangs up or the server ends.
+async fn converse(
+    connection: &mut Connection,
+    handlers: &Handlers,
+    activity: &Arc<Activity>,
+    mut ending: watch::Receiver<bool>,
+) -> Result<(), std::io::Error> {
+    loop {
+        let message = tokio::select! {
+            message = connection.next() => Some(message),
+            _ = ending.wait_for(|ending| *ending) => None,
+        };
+        let Some(message) = message else { return say_goodbye(connection).await };
+        let message = match message {
+            None | Some(Ok(PgWireFrontendMessage::Terminate(_))) => return Ok(()),
+            Some(Ok(message)) => message,
+            Some(Err(error)) => return refuse(connection, error).await,
+        };
+        // Until the client has signed in, the time limit of the first request applies.
+        let _working = is_signed_in(connection).then(|| activity.working());
+        answer(connection, handlers, message).await?;
+    }
+}
+
+async fn answer(
+    connection: &mut Connection,
+    handlers: &Handlers,
+    message: PgWireFrontendMessage,
+) -> Result<(), std::io::Error> {
+    let waits_for_sync = message.is_extended_query();
+    let answered = process_message(
+        message,
+        connection,
+        Arc::clone(&handlers.startup),
+        Arc::clone(&handlers.simple),
+        Arc::clone(&handlers.extended),
+        Arc::new(NoopHandler),
+        Arc::clone(&handlers.cancel),
+    );
+    match answered.await {
+        Ok(()) => Ok(()),
+        Err(error) => process_error(connection, error, waits_for_sync).await,
+    }
+}
+
+fn is_signed_in(connection: &Connection) -> bool {
+    let state = connection.state();
+    !matches!(
+        state,
+        PgWireConnectionState::AwaitingSslRequest
+            | PgWireConnectionState::AwaitingStartup
+            | PgWireConnectionState::AuthenticationInProgress
+    )
+}
+
+/// Reports the end of the server.
+async fn say_goodbye(connection: &mut Connection) -> Result<(), std::io::Error> {
+    let reason = "the server ends".to_owned();
+    let error = ErrorInfo::new("FATAL".to_owned(), "57P01".to_owned(), reason);
+    connection.send(PgWireBackendMessage::ErrorResponse(error.into())).await?;
+    connection.close().await
+}
+
+/// Reports a message that is none, after which nothing can be read.
+async fn refuse(connection: &mut Connection, error: PgWireError) -> Result<(), std::io::Error> {
+    let error = ErrorInfo::new("FATAL".to_owned(), "08P01".to_owned(), error.to_string());
+    connection.send(PgWireBackendMessage::ErrorResponse(error.into())).await?;
+    connection.close().await
+}

@@ -1,0 +1,20 @@
+//! The history for clients of `PostgreSQL`: the frontend/backend protocol, version 3, over the same queries,
+//! accounts and limits as those of HTTP.
+//!
+//! This process speaks the protocol only. It does not parse statements: query processes do.
+//!
+//! Source: `PostgreSQL` documentation, "Frontend/Backend Protocol".
+
+mod commands;
+mod connection;
+mod error;
+mod extended;
+mod messages;
+mod negotiation;
+mod parameters;
+mod rows;
+mod session;
+mod simple;
+mod startup;
+
+pub(crate) use crate::postgres::connection::Postgres;

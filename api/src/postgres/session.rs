@@ -1,0 +1,170 @@
+//! Who a connection belongs to, and the queries that it runs.
+
+use std::fmt::Debug;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use axum::http::Method;
+use futures::{Sink, SinkExt as _};
+use pgwire::api::results::{FieldFormat, Response};
+use pgwire::api::store::PortalStore;
+use pgwire::api::{ClientInfo, ClientPortalStore};
+use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
+use pgwire::messages::PgWireBackendMessage;
+use queries::{Dialect, Format, Limits, Parameters, Purpose, Query, Spool};
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+
+use crate::app::App;
+use crate::auth::{Access, Credential, access, authorise, begin_session, end_session};
+use crate::client::ClientAddress;
+use crate::error::RequestError;
+use crate::postgres::commands::Command;
+use crate::sql::new_id;
+
+/// The resource whose scopes and rate limits apply.
+const RESOURCE: &str = "/api/v1/sql";
+
+/// A connection and its client.
+pub(super) struct Session {
+    app: App,
+    address: ClientAddress,
+    /// Present after the client has signed in, unless nobody signs in.
+    credential: OnceLock<SignedIn>,
+    settings: Mutex<Settings>,
+}
+
+/// How a client has signed in.
+struct SignedIn {
+    credential: Credential,
+    /// The session of a user, which ends with the connection.
+    session: Option<String>,
+}
+
+/// The settings that a client can change.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settings {
+    /// Time-out of a query; none for that of the server.
+    pub(super) statement_timeout: Option<Duration>,
+}
+
+impl Session {
+    pub(super) fn new(app: App, address: ClientAddress) -> Self {
+        Self { app, address, credential: OnceLock::new(), settings: Mutex::default() }
+    }
+
+    /// True if clients need a password.
+    pub(super) fn needs_password(&self) -> bool {
+        self.app.auth.is_required()
+    }
+
+    /// Signs a client in with an API key, an access token, or the password of a user.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] if the password is refused, or does not allow queries.
+    pub(super) async fn sign_in(&self, user: &str, password: &str) -> Result<(), RequestError> {
+        let signed_in = match Credential::of_password(password) {
+            Some(credential) => SignedIn { credential, session: None },
+            None => self.begin(user, password).await?,
+        };
+        // A second sign-in is no message that a connection can have.
+        let _ = self.credential.set(signed_in);
+        self.authorise(false).await.map(|_| ())
+    }
+
+    /// Begins a session of a user.
+    async fn begin(&self, user: &str, password: &str) -> Result<SignedIn, RequestError> {
+        let user = (user.to_owned(), password.to_owned());
+        let secret = begin_session(&self.app, self.address, user).await?;
+        let session = Some(secret.id().to_owned());
+        Ok(SignedIn { credential: Credential::Cookie(secret), session })
+    }
+
+    /// Returns the name under which limits count the client, if it may query; and counts a query.
+    async fn authorise(&self, counts: bool) -> Result<String, RequestError> {
+        let access = access(&Method::POST, RESOURCE).unwrap_or(Access::SignedIn);
+        let credential = self.credential.get().map(|signed_in| signed_in.credential.clone());
+        let client = authorise(&self.app, credential, self.address, access, counts).await?;
+        Ok(client.to_string())
+    }
+
+    /// Returns the rows of a query.
+    pub(super) async fn rows(
+        &self,
+        sql: &str,
+        parameters: Parameters,
+    ) -> Result<Spool, RequestError> {
+        let client = self.authorise(true).await?;
+        self.answer(&client, Query { parameters, ..query(sql, Purpose::Rows) }).await
+    }
+
+    /// Returns the columns of a query, and the types of its parameters.
+    pub(super) async fn description(&self, sql: &str) -> Result<Spool, RequestError> {
+        let client = self.authorise(false).await?;
+        self.answer(&client, query(sql, Purpose::Description)).await
+    }
+
+    /// Applies options in the form `-c NAME=VALUE`.
+    pub(super) async fn set(&self, options: &str) {
+        for option in options.split("-c").skip(1) {
+            if let Some(Command::SetTimeout(timeout)) = Command::parse(&format!("SET {option}")) {
+                self.settings.lock().await.statement_timeout = timeout;
+            }
+        }
+    }
+
+    /// Follows a command, and confirms it.
+    pub(super) async fn obey<C>(
+        &self,
+        client: &mut C,
+        command: &Command,
+        format: FieldFormat,
+    ) -> PgWireResult<Response>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        match command {
+            Command::SetTimeout(timeout) => self.settings.lock().await.statement_timeout = *timeout,
+            Command::SetTimeZone(zone) => {
+                let reason = format!("times stay in UTC, and are not shown in {zone}");
+                let notice = ErrorInfo::new("NOTICE".to_owned(), "01000".to_owned(), reason);
+                client.send(PgWireBackendMessage::NoticeResponse(notice.into())).await?;
+            }
+            Command::Deallocate(name) => client.portal_store().rm_statement(name),
+            _ => {}
+        }
+        let timeout = self.settings.lock().await.statement_timeout;
+        command.confirmation(timeout, format)
+    }
+
+    async fn answer(&self, client: &str, query: Query) -> Result<Spool, RequestError> {
+        let history = self.app.shared.history.as_ref().ok_or(RequestError::NoHistory)?;
+        let limits = Limits::default();
+        let timeout = self.settings.lock().await.statement_timeout;
+        let timeout = timeout.map_or(limits.timeout, |timeout| timeout.min(limits.timeout));
+        let query = Query { limits: Limits { timeout, ..limits }, ..query };
+        Ok(self.app.workers.answer(history, query, &new_id(), client).await?)
+    }
+}
+
+impl Drop for Session {
+    /// Ends the session of a user.
+    fn drop(&mut self) {
+        let session = self.credential.take().and_then(|signed_in| signed_in.session);
+        let Some((session, runtime)) = session.zip(Handle::try_current().ok()) else { return };
+        let app = self.app.clone();
+        runtime.spawn(async move {
+            if let Err(error) = end_session(&app, &session).await {
+                tracing::debug!(%error, "could not end a session, which expires by itself");
+            }
+        });
+    }
+}
+
+fn query(sql: &str, purpose: Purpose) -> Query {
+    Query { dialect: Dialect::Postgres, purpose, ..Query::new(sql, Format::ArrowStream) }
+}

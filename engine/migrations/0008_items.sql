@@ -1,0 +1,10 @@
+-- What clients of the API have set for a pipeline, or have asked of it.
+CREATE TABLE items (
+    pipeline TEXT NOT NULL,
+    -- router, alert, webhook or report.
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    -- As JSON.
+    body TEXT NOT NULL,
+    PRIMARY KEY (pipeline, kind, name)
+);
