@@ -146,7 +146,7 @@ pub(crate) fn the_api_lists_its_resources() {
     let resources = index["resources"].as_array().expect("resources");
     let zones = resources.iter().find(|it| it["path"] == "/api/v1/config/zones/{name}");
     let methods = zones.expect("zones")["methods"].as_object().expect("methods");
-    assert_eq!(methods.keys().collect::<Vec<_>>(), ["DELETE", "PUT"]);
+    assert_eq!(methods.keys().collect::<Vec<_>>(), ["DELETE", "GET", "PUT"]);
     for (relation, link) in index["_links"].as_object().expect("links") {
         let path = link["href"].as_str().expect("text");
         assert_eq!(server.get(path).0, 200, "{relation}");
@@ -300,4 +300,139 @@ pub(crate) fn templates_make_pipelines() {
     assert_eq!(get(&server, path)["text"], text);
     assert_eq!(server.delete(path).map(|it| it.0), Some(204));
     assert_eq!(server.delete(path).map(|it| it.0), Some(404));
+}
+
+/// Settings of routers, rules of alerts and subscriptions of webhooks are kept over a restart. What makes no sense
+/// is refused, and secrets are not shown.
+pub(crate) fn items_are_created_changed_and_removed() {
+    let directory = tempfile::tempdir().expect("room");
+    let server = Server::start(directory.path(), &["demo", "--listen", "127.0.0.1:0"]);
+    let url = "https://home.example/hook";
+    let secret = "a secret of the test";
+    let items = [
+        (
+            "routers/rx0",
+            json!({ "name": "Hall", "position": [1.0, 2.5] }),
+            json!({ "router_id": "rx0", "name": "Hall", "position": [1.0, 2.5], "enabled": true }),
+        ),
+        (
+            "alerts/crowd",
+            json!({ "when": { "type": "high_occupancy", "zone_id": "kitchen", "max_occupancy": 3, "duration": "5m" } }),
+            json!({
+                "name": "crowd", "severity": "medium", "enabled": true,
+                "when": { "type": "high_occupancy", "zone_id": "kitchen", "max_occupancy": 3, "duration": "5m" },
+            }),
+        ),
+        (
+            "webhooks/falls",
+            json!({
+                "url": url, "events": ["person.fall_detected"], "secret": secret,
+                "headers": { "Authorization": "Bearer of the test" },
+            }),
+            json!({
+                "name": "falls", "url": url, "events": ["person.fall_detected"], "has_secret": true,
+                "headers": ["Authorization"], "active": true,
+                "retry_policy": { "max_attempts": 3, "retry_on_status": [500, 502, 503, 504] },
+            }),
+        ),
+        (
+            "zones/sofa",
+            json!({ "coordinates": [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]] }),
+            json!({
+                "name": "sofa", "operator": "zones", "site": null,
+                "coordinates": [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]],
+            }),
+        ),
+    ];
+    let path = |item: &str| format!("/api/v1/config/{item}");
+    for (item, body, expected) in &items {
+        assert_eq!(server.get(&path(item)).0, 404, "{item}");
+        let (status, stored) = server.put(&path(item), body).expect("it is there");
+        assert_eq!(status, 200, "{item}: {stored}");
+        assert_eq!(&get(&server, &path(item)), expected);
+        let (list, _) = item.split_once('/').expect("a list");
+        let all = get(&server, &path(list));
+        assert!(all.as_array().expect("a list").contains(expected), "{all}");
+    }
+    for (item, wrong) in [
+        ("alerts/x", json!({ "when": { "type": "nothing" } })),
+        ("alerts/x", json!({ "when": { "type": "threshold", "stream": "a", "column": "b" } })),
+        ("alerts/x", json!({ "when": { "type": "device_lost", "after": "0s" } })),
+        ("alerts/x", json!({ "when": { "type": "fall" }, "severity": "very" })),
+        ("webhooks/x", json!({ "url": "ftp://a", "events": ["person.lost"] })),
+        ("webhooks/x", json!({ "url": url, "events": ["person.slept"] })),
+        ("webhooks/x", json!({ "url": url, "events": [] })),
+        ("webhooks/x", json!({ "url": url, "events": ["person.lost"], "secret": "short" })),
+        ("webhooks/x", json!({ "url": url, "events": ["person.lost"], "headers": { "a b": "c" } })),
+        ("routers/x", json!({ "name": " " })),
+        ("routers/x", json!([null, null])),
+        ("routers/a%20b", json!({})),
+    ] {
+        let (status, problem) = server.put(&path(item), &wrong).expect("it is there");
+        assert_eq!(status, 400, "{wrong}: {problem}");
+    }
+    let log = server.terminate().1;
+    assert!(!log.contains(secret), "{log}");
+    let server = Server::start(directory.path(), &["demo", "--listen", "127.0.0.1:0"]);
+    for (item, _, expected) in &items {
+        assert_eq!(&get(&server, &path(item)), expected, "after a restart");
+        assert!([200, 204].contains(&server.delete(&path(item)).expect("it is there").0));
+        assert_eq!(server.delete(&path(item)).expect("it is there").0, 404, "{item}");
+    }
+}
+
+/// The frames of a disabled router are dropped and counted, and used again later.
+pub(crate) fn a_router_can_be_disabled() {
+    let (_directory, mut server) = start();
+    let routers = get(&server, "/api/v1/system/routers");
+    let router = routers[0]["router_id"].as_str().expect("text").to_owned();
+    assert_eq!(routers[0]["enabled"], true);
+    let path = format!("/api/v1/config/routers/{router}");
+    let dropped = "fresnel_dropped_total{component=\"room\",reason=\"router is disabled\"} ";
+    let disabled = server.put(&path, &json!({ "name": "Hall", "enabled": false }));
+    assert_eq!(disabled.map(|it| it.0), Some(200));
+    server.wait_until(|| true);
+    wait::until("its frames are dropped", || server.metric(dropped) > 0);
+    let shown = get(&server, "/api/v1/system/routers");
+    assert_eq!((&shown[0]["name"], &shown[0]["enabled"]), (&json!("Hall"), &json!(false)));
+    assert_eq!(server.delete(&path).map(|it| it.0), Some(204));
+    let n_dropped = server.metric(dropped);
+    let frames = "fresnel_records_total{component=\"room\"} ";
+    let n_frames = server.metric(frames);
+    wait::until("frames arrive", || server.metric(frames) > n_frames + 200);
+    assert!(server.metric(dropped) < n_dropped + 200, "they are used again");
+}
+
+/// A report is made in the background, kept over a restart, listed, fetched and removed.
+pub(crate) fn reports_are_made_and_kept() {
+    let (directory, server) = start();
+    let path = "/api/v1/analytics/reports";
+    let mut ids = Vec::new();
+    for kind in ["occupancy", "activity", "events"] {
+        let (status, report) = server.post(path, &json!({ "type": kind, "interval": "1m" }));
+        assert_eq!(status, 202, "{report}");
+        let report: Value = serde_json::from_str(&report).expect("JSON");
+        assert_eq!((&report["type"], &report["status"]), (&json!(kind), &json!("running")));
+        ids.push(report["report_id"].as_str().expect("an id").to_owned());
+    }
+    let fetch = |server: &Server, id: &str| get(server, &format!("{path}/{id}"));
+    for id in &ids {
+        wait::until("the report is ready", || fetch(&server, id)["status"] != "running");
+        let report = fetch(&server, id);
+        assert_eq!(report["status"], "ready", "{report}");
+    }
+    let occupancy = fetch(&server, &ids[0]);
+    let row = &occupancy["rows"][0];
+    assert!(row["n_persons"].as_u64() >= row["max_persons"].as_u64(), "{row}");
+    assert!(row["zone_id"].is_string() && row["interval_starts_at"].is_string(), "{row}");
+    for wrong in [json!({ "type": "weather" }), json!({ "type": "events", "interval": "0s" })] {
+        assert_eq!(server.post(path, &wrong).0, 400, "{wrong}");
+    }
+    server.terminate();
+    let server = Server::start(directory.path(), &["demo", "--listen", "127.0.0.1:0"]);
+    assert_eq!(fetch(&server, &ids[0]), occupancy);
+    assert_eq!(get(&server, path).as_array().map(Vec::len), Some(3));
+    let of_first = format!("{path}/{}", ids[0]);
+    assert_eq!(server.delete(&of_first).map(|it| it.0), Some(204));
+    assert_eq!(server.get(&of_first).0, 404);
 }
