@@ -71,6 +71,16 @@ fn access(security: &Value) -> String {
 }
 
 fn fields(text: &mut String, schema: &Value) {
+    for part in schema["allOf"].as_array().into_iter().flatten() {
+        if part["$ref"].is_string() {
+            let _ = write!(text, "\nAll fields of {}.\n", kind(part));
+        }
+        fields(text, part);
+    }
+    for choice in schema["oneOf"].as_array().into_iter().flatten() {
+        let _ = write!(text, "\nEither: {}\n", words(choice));
+        fields(text, choice);
+    }
     let Some(fields) = schema["properties"].as_object() else {
         if let Some(values) = schema["enum"].as_array() {
             let values: Vec<_> = values.iter().map(|value| format!("`{value}`")).collect();
@@ -80,7 +90,11 @@ fn fields(text: &mut String, schema: &Value) {
     };
     text.push_str("\n| field | type | meaning |\n|---|---|---|\n");
     for (name, field) in fields {
-        let _ = writeln!(text, "| `{name}` | {} | {} |", kind(field), words(field));
+        let value = match field["enum"].as_array().map(Vec::as_slice) {
+            Some([only]) => format!("`{only}`"),
+            _ => kind(field),
+        };
+        let _ = writeln!(text, "| `{name}` | {value} | {} |", words(field));
     }
 }
 

@@ -96,7 +96,7 @@ pub(crate) fn slow_clients_delay_nobody() {
           Content-Length: 900\r\n\r\n",
         b"GET /ws/v1/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nX-Slow: ",
     ];
-    let asks = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(20);
+    let asks = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(4);
     let mut dribbling: Vec<_> = slow.into_iter().cycle().take(N_SLOW).map(connect).collect();
     let deaf: Vec<_> = (0..N_SLOW).map(|_| connect(&asks)).collect();
     let started = Instant::now();
@@ -105,7 +105,7 @@ pub(crate) fn slow_clients_delay_nobody() {
         dribbling.retain_mut(|client| client.write(b"a").is_ok_and(|n_bytes| n_bytes == 1));
         for _ in 0..20 {
             let asked = Instant::now();
-            assert_eq!(server.get("/health/live").0, 200);
+            assert_eq!(server.get("/health/live").0, 204);
             times.push(asked.elapsed());
             thread::sleep(Duration::from_millis(20));
         }

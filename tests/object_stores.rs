@@ -89,7 +89,7 @@ pub(crate) fn several_processes_share_a_history() {
 
 /// A store that stops answering for a while delays the run, which says so, and loses nothing.
 pub(crate) fn an_outage_is_waited_for() {
-    let store = ObjectStore::s3();
+    let mut store = ObjectStore::s3();
     let directory = directory("flat", store.url, ", speed = 10");
     let path = directory.path();
     let mut server = Server::start_with(
@@ -98,9 +98,16 @@ pub(crate) fn an_outage_is_waited_for() {
         &store.variables(),
     );
     server.wait_until(|| counts(&store, store.url).0 > 0);
-    store.signal("STOP");
+    store.stop();
     server.wait_for_words(&["trying again"]);
-    store.signal("CONT");
+    wait::until("the outage is reported", || {
+        server.get("/api/v1/system/health").1.contains("outage")
+    });
+    // More often than a sink tries again after other errors.
+    for _ in 0..7 {
+        server.wait_for_words(&["trying again"]);
+    }
+    store.start_again();
     let (code, said) = server.wait();
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(counts(&store, store.url), (N_FRAMES, N_FRAMES));
@@ -111,10 +118,14 @@ pub(crate) fn mistakes_are_reported() {
     let store = ObjectStore::s3();
     let wrong = [("AWS_SECRET_ACCESS_KEY", "wrong")];
     let nobody = [("AWS_ENDPOINT_URL", "http://127.0.0.1:1")];
+    let no_url = [("AWS_ENDPOINT_URL", "127.0.0.1:9000")];
+    let no_http = [("AWS_ALLOW_HTTP", "false")];
     for (history, variables, words) in [
-        (store.url, &wrong[..], "s3://lake/history"),
-        ("s3://nowhere/history", &[], "s3://nowhere/history"),
-        (store.url, &nobody, "s3://lake/history"),
+        (store.url, &wrong[..], "the store refuses AWS_SECRET_ACCESS_KEY"),
+        ("s3://nowhere/history", &[], "there is no such bucket"),
+        (store.url, &nobody, "could not use s3://lake/history"),
+        (store.url, &no_url, "expected a URL, such as http://127.0.0.1:9000"),
+        (store.url, &no_http, "AWS_ALLOW_HTTP=true"),
     ] {
         let directory = directory("flat", history, "");
         let environment = [&store.variables()[..], variables].concat();

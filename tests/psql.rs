@@ -72,6 +72,13 @@ fn psql_fails(port: u16, parameters: &str, commands: &[&str]) -> String {
     String::from_utf8(output.stderr).expect("text")
 }
 
+/// Runs a text that may fail. Returns the reason.
+fn psql_says(port: u16, text: &str) -> String {
+    let connection = format!("host=127.0.0.1 port={port} user=ann dbname=fresnel");
+    let output = run_psql(&connection, &[], &[text]);
+    String::from_utf8(output.stderr).expect("text")
+}
+
 /// `psql` lists tables and columns, and shows rows; what Grafana asks has answers.
 pub(crate) fn tables_and_rows_are_shown() {
     let (_directory, _server, port) = start();
@@ -88,7 +95,7 @@ pub(crate) fn tables_and_rows_are_shown() {
     for (sql, expected) in [
         ("SELECT 1 AS one, 'a' AS b, NULL AS c, true AS d, 1.5 AS e", "1|a||t|1.5\n"),
         ("SELECT DISTINCT zone FROM persons", "hall\n"),
-        ("SELECT to_timestamp(0)", "1970-01-01 00:00:00.000000\n"),
+        ("SELECT to_timestamp(0)", "1970-01-01 00:00:00.000000+00\n"),
         ("SHOW server_version_num", "160006\n"),
         ("SELECT current_setting('server_version_num')::int/100", "1600\n"),
         ("SELECT current_database(), current_schema()", "fresnel|public\n"),
@@ -121,8 +128,15 @@ pub(crate) fn tables_and_rows_are_shown() {
     ] {
         assert_eq!(shown(sql), expected, "{sql}");
     }
+    // Sessions leave nothing in the process that answers them.
+    let many = "SELECT 1;".repeat(90);
+    for _ in 0..10 {
+        assert_eq!(psql(port, "", &[&many]), "1\n".repeat(90));
+    }
     let several = psql(port, "", &["BEGIN; SELECT 1; SELECT 2; COMMIT", "SELECT 3"]);
     assert_eq!(several, "BEGIN\n1\n2\nCOMMIT\n3\n");
+    let in_failed = psql_says(port, "BEGIN; SELECT * FROM nowhere; SELECT 1");
+    assert!(in_failed.contains("not found"), "{in_failed}");
     for (sql, code, words) in [
         ("SELECT * FROM person", "42P01", "did you mean `persons`?"),
         ("DROP TABLE poses", "42501", "queries are read-only"),
@@ -146,7 +160,7 @@ pub(crate) fn tables_and_rows_are_shown() {
 pub(crate) fn drivers_prepare_statements() {
     let (_directory, server, port) = start();
     let script = r"
-import asyncio, asyncpg, datetime, psycopg, sys, threading, time
+import asyncio, asyncpg, datetime, json, psycopg, sys, threading, time
 port = sys.argv[1]
 now = datetime.datetime.now(datetime.timezone.utc)
 where = f'host=127.0.0.1 port={port} user=ann dbname=fresnel'
@@ -164,6 +178,8 @@ with psycopg.connect(where, autocommit=True) as connection:
         raise AssertionError('there is no such table')
     except psycopg.errors.UndefinedTable:
         pass
+    big = connection.execute('SELECT concat(repeat(%s, 1000), value) FROM range(0, 20000) ORDER BY value', ('x',)).fetchall()
+    assert len(big) == 20000 and big[-1][0].endswith('19999')
     threading.Timer(1, connection.cancel).start()
     try:
         connection.execute('SELECT count(*) FROM range(0, 100000000000)')
@@ -185,11 +201,24 @@ async def main():
     async with connection.transaction():
         numbers = [row[0] async for row in connection.cursor('SELECT value FROM range(0, 200) ORDER BY 1')]
     assert numbers == list(range(200))
+    poses = await connection.fetch('SELECT * FROM poses LIMIT 2')
+    assert len(poses) == 2 and 'id' in json.loads(poses[0]['persons'])[0]
+    [(numbers, moment)] = await connection.fetch('SELECT [1.5, 2.5] AS a, now() AS b')
+    assert json.loads(numbers) == [1.5, 2.5] and moment.tzinfo is not None
     await connection.close()
+    async with asyncpg.create_pool(f'postgres://ann@127.0.0.1:{port}/fresnel', min_size=1, max_size=2) as pool:
+        for _ in range(5):
+            assert await pool.fetchval('SELECT 1') == 1
 asyncio.run(main())
+gone = psycopg.connect(where)
+query = threading.Thread(target=lambda: gone.execute('SELECT count(*) FROM range(0, 100000000000)'), daemon=True)
+query.start()
+time.sleep(1)
+import socket
+socket.socket(fileno=gone.pgconn.socket).shutdown(socket.SHUT_RDWR)
 print('done')";
     assert_eq!(python::run(script, &[&port.to_string()]), "done");
-    wait::until("no query runs", || {
+    wait::until("the query of a client that is gone ends", || {
         server.metric("fresnel_sql_queries{kind=\"sql\",state=\"running\"} ") == 0
     });
 }
@@ -231,6 +260,14 @@ pub(crate) fn credentials_are_those_of_http() {
         let said = psql_fails(port, &secret, &one);
         assert!(said.contains("FATAL") && said.contains(words), "{said}");
     }
+    // A client that is refused cannot stay.
+    let startup = b"\x00\x00\x00\x13\x00\x03\x00\x00user\x00ann\x00\x00";
+    let password = b"p\x00\x00\x00\x0awrong\x00";
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    stream.write_all(&[&startup[..], password].concat()).expect("it reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("it closes the connection");
+    assert!(String::from_utf8_lossy(&answer).contains("28P01"));
     let tiny = ["keys", "add", "tiny", "--scopes", "analytics:read pose:read", "--tier", "tiny"];
     let tiny = with("any", &guarded.fresnel(&tiny));
     let said = psql_fails(port, &tiny, &["SELECT 1", "SELECT 2", "SELECT 3", "SELECT 4"]);

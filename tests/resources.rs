@@ -366,6 +366,7 @@ pub(crate) fn items_are_created_changed_and_removed() {
         ("webhooks/x", json!({ "url": url, "events": ["person.lost"], "headers": { "a b": "c" } })),
         ("routers/x", json!({ "name": " " })),
         ("routers/x", json!([null, null])),
+        ("routers/x", json!({ "position": [1e39, 0.0] })),
         ("routers/a%20b", json!({})),
     ] {
         let (status, problem) = server.put(&path(item), &wrong).expect("it is there");
@@ -394,7 +395,7 @@ pub(crate) fn a_router_can_be_disabled() {
     server.wait_until(|| true);
     wait::until("its frames are dropped", || server.metric(dropped) > 0);
     let shown = get(&server, "/api/v1/system/routers");
-    assert_eq!((&shown[0]["name"], &shown[0]["enabled"]), (&json!("Hall"), &json!(false)));
+    assert_eq!((&shown[0]["name"], &shown[0]["status"]), (&json!("Hall"), &json!("disabled")));
     assert_eq!(server.delete(&path).map(|it| it.0), Some(204));
     let n_dropped = server.metric(dropped);
     let frames = "fresnel_records_total{component=\"room\"} ";
@@ -425,6 +426,9 @@ pub(crate) fn reports_are_made_and_kept() {
     let row = &occupancy["rows"][0];
     assert!(row["n_persons"].as_u64() >= row["max_persons"].as_u64(), "{row}");
     assert!(row["zone_id"].is_string() && row["interval_starts_at"].is_string(), "{row}");
+    let elsewhere = json!({ "type": "events", "zone_id": "kitchn" });
+    let (status, problem) = server.post(path, &elsewhere);
+    assert!(status == 404 && problem.contains("kitchen"), "{problem}");
     for wrong in [json!({ "type": "weather" }), json!({ "type": "events", "interval": "0s" })] {
         assert_eq!(server.post(path, &wrong).0, 400, "{wrong}");
     }

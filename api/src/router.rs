@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{Extensions, HeaderMap, HeaderName, Method, StatusCode, Uri, Version, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
-use axum::{Json, Router};
+use serde::Serialize;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
@@ -104,14 +106,14 @@ pub fn openapi() -> Document {
 
 pub(crate) fn router(app: App) -> Router {
     let (router, document) = (routes().split_for_parts().0, openapi());
-    let index = Index::of(&document);
+    let (index, document) = (encoded(&Index::of(&document)), encoded(&document));
     let config = app.shared.plan.api.as_ref();
     let trusted: Arc<[_]> = config.map(|api| &*api.trusted_proxies).unwrap_or_default().into();
     let origins = Origins::new(app.shared.plan.api.as_ref(), app.server.is_on_loopback);
     let origins = Arc::new(origins);
     let router = router
-        .route("/api/v1", get(move || async move { Json(index) }))
-        .route("/api/v1/openapi.json", get(move || async move { Json(document) }))
+        .route("/api/v1", get(move || async move { index }))
+        .route("/api/v1/openapi.json", get(move || async move { document }))
         .route("/", get(page::index))
         .route("/page.css", get(page::style))
         .route("/page.js", get(page::script))
@@ -132,6 +134,13 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app);
     // The version chooses the route, so it is found before.
     Router::new().fallback_service(from_fn(version::negotiate).layer(router))
+}
+
+/// Returns a response that is always the same.
+fn encoded(value: &impl Serialize) -> ([(HeaderName, &'static str); 1], Bytes) {
+    // Both have only text as keys.
+    let json = serde_json::to_vec(value).unwrap_or_default();
+    ([(header::CONTENT_TYPE, "application/json")], json.into())
 }
 
 async fn no_such_path(uri: Uri) -> RequestError {

@@ -24,7 +24,7 @@ SELECT
     people.zone AS zone_id,
     count(DISTINCT people.person) AS n_persons,
     max(busiest.max_persons) AS max_persons,
-    max(busiest.average_persons) AS average_persons
+    max(busiest.average_persons) AS average_persons_when_occupied
 FROM people
 JOIN busiest
     ON busiest.interval_starts_at_ns = people.interval_starts_at_ns AND busiest.zone = people.zone

@@ -27,4 +27,12 @@ impl CatalogProvider for Catalog {
     ) -> Result<Option<Arc<dyn SchemaProvider>>> {
         Ok(self.0.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), schema))
     }
+
+    fn deregister_schema(
+        &self,
+        name: &str,
+        _cascade: bool,
+    ) -> Result<Option<Arc<dyn SchemaProvider>>> {
+        Ok(self.0.write().unwrap_or_else(PoisonError::into_inner).remove(name))
+    }
 }

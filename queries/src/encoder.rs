@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchWriter};
+use arrow::array::{ArrayRef, AsArray as _, RecordBatch, RecordBatchOptions, RecordBatchWriter};
 use arrow::csv;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::writer::{FileWriter, StreamWriter};
 use arrow::json::writer::{JsonArray, LineDelimited, WriterBuilder as JsonBuilder};
@@ -52,7 +52,7 @@ impl<'a> Encoder<'a> {
         let n_rows = batch.num_rows();
         for start in (0..n_rows).step_by(MAX_ROWS) {
             self.is_empty = false;
-            self.writer.write(&batch.slice(start, MAX_ROWS.min(n_rows - start)))?;
+            self.writer.write(&compacted(&batch.slice(start, MAX_ROWS.min(n_rows - start)))?)?;
         }
         Ok(())
     }
@@ -64,6 +64,19 @@ impl<'a> Encoder<'a> {
         }
         self.writer.close()
     }
+}
+
+/// Drops the texts that no row refers to. After a sort, each batch has the texts of all others.
+fn compacted(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let columns = batch.columns().iter().map(|column| -> ArrayRef {
+        match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+            _ => Arc::clone(column),
+        }
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(batch.schema(), columns.collect(), &options)
 }
 
 /// Returns why a format cannot represent rows.

@@ -224,7 +224,7 @@ mod tests {
         let interval = |second: i64, zone: &str| {
             json!({
                 "interval_starts_at_ns": START_NS + second * SECOND_NS, "zone_id": zone,
-                "n_persons": 1, "max_persons": 1, "average_persons": 1.0,
+                "n_persons": 1, "max_persons": 1, "average_persons_when_occupied": 1.0,
             })
         };
         let expected = [interval(0, "kitchen"), interval(2, "hall")];

@@ -7,6 +7,7 @@ use arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 use datafusion::prelude::SessionContext;
+use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
@@ -39,6 +40,7 @@ const SETTINGS: [(&str, &str); 16] = [
     ("max_identifier_length", "63"),
 ];
 const TIME_ZONE: &str = "UTC";
+const VERSION: &str = "PostgreSQL 16.6 (Fresnel)";
 
 /// Returns the value of a setting of a `PostgreSQL` server; none if this one has no such setting.
 pub fn postgres_setting(name: &str) -> Option<&'static str> {
@@ -46,10 +48,39 @@ pub fn postgres_setting(name: &str) -> Option<&'static str> {
     SETTINGS.iter().find(is_it).map(|(_, value)| *value)
 }
 
-/// The function that returns the value of a setting.
-fn current_setting() -> ScalarUDF {
-    let text = DataType::Utf8;
-    create_udf("current_setting", vec![text.clone()], text, Volatility::Stable, Arc::new(values_of))
+/// Returns functions that clients call when they connect, or before they pass a connection on.
+fn functions() -> [ScalarUDF; 5] {
+    let text = || DataType::Utf8;
+    let stable = Volatility::Stable;
+    let version = |_: &[ColumnarValue]| Ok(ScalarValue::from(VERSION).into());
+    let nothing = |_: &[ColumnarValue]| Ok(ScalarValue::Boolean(None).into());
+    let no_text = |_: &[ColumnarValue]| Ok(ScalarValue::Utf8(None).into());
+    [
+        create_udf("current_setting", vec![text()], text(), stable, Arc::new(values_of)),
+        // Settings that a client sets have no effect.
+        create_udf(
+            "set_config",
+            vec![text(), text(), DataType::Boolean],
+            text(),
+            stable,
+            Arc::new(|arguments: &[ColumnarValue]| Ok(arguments[1].clone())),
+        ),
+        create_udf("version", Vec::new(), text(), stable, Arc::new(version)),
+        create_udf(
+            "pg_advisory_unlock_all",
+            Vec::new(),
+            DataType::Boolean,
+            stable,
+            Arc::new(nothing),
+        ),
+        create_udf(
+            "obj_description",
+            vec![DataType::Int64, text()],
+            text(),
+            stable,
+            Arc::new(no_text),
+        ),
+    ]
 }
 
 fn values_of(arguments: &[ColumnarValue]) -> Result<ColumnarValue, DataFusionError> {
@@ -67,8 +98,16 @@ static PARSER: LazyLock<PostgresCompatibilityParser> =
 pub(crate) fn add_catalog(context: &SessionContext, catalog: &str) -> Result<(), QueryError> {
     let added = setup_pg_catalog(context, catalog, EmptyContextProvider);
     added.map_err(|error| QueryError::from(*error))?;
-    context.register_udf(current_setting());
+    functions().into_iter().for_each(|function| context.register_udf(function));
     Ok(())
+}
+
+/// Removes the schema `pg_catalog`.
+pub(crate) fn remove_catalog(context: &SessionContext, catalog: &str) {
+    if let Some(catalog) = context.catalog(catalog) {
+        // It may not have been added.
+        let _ = catalog.deregister_schema(CATALOG, true);
+    }
 }
 
 /// Gives each table its number, if a statement asks the catalog. The catalog of each session counts on its own, and
@@ -110,7 +149,9 @@ pub fn statements(sql: &str) -> Result<Vec<&str>, QueryError> {
                 (start, is_empty) = (end + 1, true);
             }
             Token::Whitespace(_) => {}
-            _ => is_empty = false,
+            // A comment before a statement is no part of it.
+            _ if is_empty => (start, is_empty) = (lines.offset(token.span.start), false),
+            _ => {}
         }
     }
     statements.extend((!is_empty).then(|| sql[start..].trim()));
@@ -153,6 +194,7 @@ mod tests {
             (" ;; SELECT 1 ; ", &["SELECT 1"]),
             ("", &[]),
             ("-- nothing;\n/* ; */", &[]),
+            ("/* a */ BEGIN", &["BEGIN"]),
             (
                 "BEGIN;SELECT 'ä;b' AS \"c;d\";\nCOMMIT;",
                 &["BEGIN", "SELECT 'ä;b' AS \"c;d\"", "COMMIT"],

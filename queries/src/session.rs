@@ -33,6 +33,8 @@ pub(crate) const SPILLED_BYTES: u64 = 1024 * 1024 * 1024;
 pub(crate) const STACK_BYTES: usize = 64 * 1024 * 1024;
 /// The name of the catalog of the tables.
 const CATALOG: &str = "fresnel";
+/// The function of tables that the planner knows.
+const UNNEST: &str = "unnest";
 /// Number of threads for all queries, separate from the threads that ingest records.
 const THREADS: usize = 2;
 /// Number of threads that read files.
@@ -61,6 +63,11 @@ impl Session {
             .with_create_default_catalog_and_schema(false)
             .with_default_catalog_and_schema(CATALOG, schema_of(dialect))
             .with_target_partitions(THREADS);
+        let config = match dialect {
+            Dialect::DataFusion => config,
+            // Clients expect that `now()` has a time zone.
+            Dialect::Postgres => config.set_str("datafusion.execution.time_zone", "UTC"),
+        };
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(MEMORY_BYTES)))
             .with_max_temp_directory_size(SPILLED_BYTES)
@@ -84,7 +91,7 @@ impl Session {
     }
 
     /// Plans a query and returns its rows.
-    pub(crate) async fn rows(&self, query: &Query) -> Result<Rows, QueryError> {
+    pub(crate) async fn rows(self, query: &Query) -> Result<Rows, QueryError> {
         check_size(&query.sql)?;
         let statement = self.parse(&query.sql)?;
         check_reads(&statement)?;
@@ -96,12 +103,12 @@ impl Session {
         read_only().verify_plan(&plan)?;
         let limit = query.limits.rows;
         if query.purpose == Purpose::Description {
-            return Ok(Rows::none(described(&plan)?));
+            return Ok(Rows::none(described(&plan)?, self));
         }
         let frame = self.frame(plan, query).await?;
         let schema = Arc::clone(frame.schema().inner());
         let stream = frame.execute_stream().await?;
-        Ok(Rows { schema, stream, limit, n_before: 0 })
+        Ok(Rows { schema, stream, limit, n_before: 0, _session: self })
     }
 
     fn parse(&self, sql: &str) -> Result<Statement, QueryError> {
@@ -123,6 +130,15 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    /// Breaks a cycle: the catalog of `PostgreSQL` refers to the catalog that contains it.
+    fn drop(&mut self) {
+        if self.dialect == Dialect::Postgres {
+            postgres::remove_catalog(&self.context, CATALOG);
+        }
+    }
+}
+
 /// Returns the name of the schema of the tables. Clients of `PostgreSQL` look into `public`.
 fn schema_of(dialect: Dialect) -> &'static str {
     match dialect {
@@ -137,13 +153,15 @@ pub(crate) struct Rows {
     stream: SendableRecordBatchStream,
     limit: usize,
     n_before: usize,
+    /// The catalog that the rows may come from.
+    _session: Session,
 }
 
 impl Rows {
     /// No rows, with these columns.
-    fn none(schema: SchemaRef) -> Self {
+    fn none(schema: SchemaRef, session: Session) -> Self {
         let stream = Box::pin(EmptyRecordBatchStream::new(Arc::clone(&schema)));
-        Self { schema, stream, limit: 0, n_before: 0 }
+        Self { schema, stream, limit: 0, n_before: 0, _session: session }
     }
 
     pub(crate) fn schema(&self) -> SchemaRef {
@@ -171,7 +189,9 @@ fn check_tables(context: &SessionContext, statement: &Statement) -> Result<(), Q
     let Some(schema) = schema else { return Ok(()) };
     let unknown = references.iter().find(|reference| {
         let is_here = reference.schema().is_none_or(|of_table| of_table == name);
-        let is_function = state.table_functions().contains_key(reference.table());
+        let name_of_table = reference.table();
+        let is_function =
+            name_of_table == UNNEST || state.table_functions().contains_key(name_of_table);
         is_here && !is_function && !schema.table_exist(reference.table())
     });
     unknown.map_or(Ok(()), |reference| {

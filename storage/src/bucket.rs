@@ -44,20 +44,17 @@ pub(crate) fn store(url: &Url) -> Result<(ObjectStoreRef, Path), Error> {
 
 fn build(url: &Url) -> Result<ObjectStoreRef, Error> {
     let retry = RetryConfig { retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
-    Ok(match url.scheme() {
-        "gs" => {
-            let store = GoogleCloudStorageBuilder::from_env().with_url(url.as_str());
-            Arc::new(store.with_retry(retry).build()?)
-        }
-        _ => {
-            let store = AmazonS3Builder::from_env().with_url(url.as_str());
-            Arc::new(store.with_retry(retry).build()?)
-        }
-    })
+    if url.scheme() == "gs" {
+        let store = GoogleCloudStorageBuilder::from_env().with_url(url.as_str());
+        return Ok(Arc::new(store.with_retry(retry).build()?));
+    }
+    let store = AmazonS3Builder::from_env().with_url(url.as_str());
+    Ok(Arc::new(store.with_retry(retry).build()?))
 }
 
 /// Writes and removes an object, which fails without the right to do so.
 pub(crate) async fn check_writable(url: &Url) -> Result<(), StorageError> {
+    check_address()?;
     let checked = async {
         let (store, path) = store(url)?;
         let probe = path.join(PROBE);
@@ -65,6 +62,18 @@ pub(crate) async fn check_writable(url: &Url) -> Result<(), StorageError> {
         store.delete(&probe).await
     };
     checked.await.map_err(|source| failed(url, source))
+}
+
+/// Checks the addresses of the environment, which the client of the store does not.
+pub(crate) fn check_address() -> Result<(), StorageError> {
+    for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT"] {
+        let Ok(value) = std::env::var(name) else { continue };
+        let url = Url::parse(&value).ok().filter(|url| url.has_host());
+        if url.is_none_or(|url| !["http", "https"].contains(&url.scheme())) {
+            return Err(StorageError::Address { name, value });
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn failed(url: &Url, source: Error) -> StorageError {

@@ -151,7 +151,12 @@ impl FromStr for Location {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((scheme, _)) = text.split_once("://") else {
-            return Ok(Self::Folder(PathBuf::from(text)));
+            let is_url =
+                bucket::SCHEMES.iter().find(|scheme| text.starts_with(&format!("{scheme}:")));
+            return match is_url {
+                Some(scheme) => Err(format!("{text:?}: a URL begins with {scheme}://")),
+                None => Ok(Self::Folder(PathBuf::from(text))),
+            };
         };
         if !bucket::SCHEMES.contains(&scheme) {
             let expected = bucket::SCHEMES.join("://, ");
@@ -227,6 +232,7 @@ mod tests {
             assert_eq!(location.join("poses").to_string(), format!("{url}/poses"));
             assert_eq!(location.within(Path::new("/home")), location);
         }
+        assert!(parse("s3:/home").is_err_and(|error| error.contains("begins with s3://")));
         for text in ["ftp://home/x", "s3://", "s3://key:secret@home/x", "s3://home/x?a=b"] {
             let error = parse(text).expect_err(text);
             assert!(error.starts_with(&format!("{text:?}: expected a")), "{error}");

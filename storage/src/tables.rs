@@ -41,6 +41,7 @@ pub fn tables_in(folder: &Path) -> io::Result<Vec<String>> {
 
 /// Returns the names of the tables in a bucket, in alphabetical order.
 pub(crate) async fn tables_of_bucket(url: &Url) -> Result<Vec<String>, StorageError> {
+    bucket::check_address()?;
     let tables = async {
         let (store, path) = bucket::store(url)?;
         let places = store.list_with_delimiter(Some(&path)).await?.common_prefixes;

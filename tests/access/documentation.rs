@@ -57,13 +57,14 @@ arguments = ['generate', '--path', document, '--output-path', folder + '/generat
 subprocess.run([generator, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 sys.path.insert(0, folder)
 from generated import AuthenticatedClient, Client
-from generated.api.default import current, make_report, me, report, set_router, status, zones
+from generated.api.default import config_zones, current, make_report, me, report, set_router, status, zones
 from generated.models import NewRouter, Problem, ReportRequest, ReportType
 client = AuthenticatedClient(base_url=url, token=key)
 assert me.sync(client=client).kind == 'key'
-assert [zone.name for zone in zones.sync(client=client)] == ['hall']
+assert [zone.name for zone in config_zones.sync(client=client)] == ['hall']
+assert [zone.zone_id for zone in zones.sync(client=client)] == ['hall']
 assert status.sync(client=client).status in ('healthy', 'degraded')
-assert isinstance(current.sync(client=client), list)
+assert current.sync_detailed(client=client).status_code in (200, 404)
 stored = set_router.sync('rx0', client=client, body=NewRouter(name='Hall', position=[1.0, 2.0]))
 assert (stored.name, stored.position, stored.enabled) == ('Hall', [1.0, 2.0], True)
 made = make_report.sync(client=client, body=ReportRequest(type_=ReportType.OCCUPANCY))

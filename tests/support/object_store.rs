@@ -18,12 +18,14 @@ use crate::support::{port, wait};
 /// The only bucket.
 const BUCKET: &str = "lake";
 const KEY: &str = "fresnel";
+const SETTINGS: &str = "s3proxy.conf";
 const SECRET: &str = "secret of the test";
 
 /// A store that ends with the test.
 pub(crate) struct ObjectStore {
     server: Child,
-    _folder: TempDir,
+    folder: TempDir,
+    port: u16,
     /// The URL of a place in its bucket.
     pub(crate) url: &'static str,
     /// The environment of its clients.
@@ -54,7 +56,7 @@ impl ObjectStore {
             ("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}")),
             ("AWS_ALLOW_HTTP", "true".to_owned()),
         ];
-        Self { server, _folder: folder, url: "s3://lake/history", variables: variables.into() }
+        Self { server, folder, port, url: "s3://lake/history", variables: variables.into() }
     }
 
     /// Starts a store with the API of Google Cloud Storage.
@@ -68,7 +70,7 @@ impl ObjectStore {
             "private_key_id": "",
         });
         let variables = vec![("GOOGLE_SERVICE_ACCOUNT_KEY", key.to_string())];
-        Self { server, _folder: folder, url: "gs://lake/history", variables }
+        Self { server, folder, port, url: "gs://lake/history", variables }
     }
 
     /// Returns the environment of its clients.
@@ -76,11 +78,14 @@ impl ObjectStore {
         self.variables.iter().map(|(name, value)| (*name, value.as_str())).collect()
     }
 
-    /// Sends a signal to the server.
-    pub(crate) fn signal(&self, name: &str) {
-        let pid = self.server.id().to_string();
-        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
-        assert!(sent.expect("there is kill").success());
+    /// Ends the server. Its objects stay.
+    pub(crate) fn stop(&mut self) {
+        self.server.kill().and_then(|()| self.server.wait()).expect("it is ours");
+    }
+
+    /// Starts the server again.
+    pub(crate) fn start_again(&mut self) {
+        self.server = serve(&self.folder, self.port);
     }
 }
 
@@ -102,11 +107,18 @@ fn start(settings: &str) -> (Child, TempDir, u16) {
          jclouds.filesystem.basedir={}\n{settings}",
         folder.path().join("objects").display()
     );
-    let properties = folder.path().join("s3proxy.conf");
-    fs::write(&properties, settings).expect("room");
+    fs::write(folder.path().join(SETTINGS), settings).expect("room");
+    let server = serve(&folder, port);
+    (server, folder, port)
+}
+
+/// Starts S3Proxy in its folder, and waits until it answers.
+fn serve(folder: &TempDir, port: u16) -> Child {
     let mut java = Command::new("java");
     java.args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "-jar"]);
-    java.arg(jar().expect("make test says where it is")).arg("--properties").arg(properties);
+    java.arg(jar().expect("make test says where it is"))
+        .arg("--properties")
+        .arg(folder.path().join(SETTINGS));
     let server = java.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let mut server = server.expect("java starts");
     wait::until("the object store answers", || {
@@ -114,7 +126,7 @@ fn start(settings: &str) -> (Child, TempDir, u16) {
         assert!(ended.is_none(), "it ended before it was ready: {ended:?}");
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
     });
-    (server, folder, port)
+    server
 }
 
 /// Starts a server that translates requests of Google Cloud Storage for an S3 server. Returns its port. It ends

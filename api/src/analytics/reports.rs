@@ -9,9 +9,11 @@ use axum::http::{HeaderName, StatusCode, header};
 use chrono::{DateTime, Utc};
 use engine::ItemKind;
 use identity::Scope;
-use queries::{ACTIVITY, EVENTS, Format, Limits, OCCUPANCY, Query, Value};
+use queries::{ACTIVITY, EVENTS, Format, Limits, OCCUPANCY, Query, QueryError, Value};
 use schemas::TimeSpan;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -22,14 +24,22 @@ use crate::error::{Problem, RequestError};
 use crate::links::Links;
 use crate::paging::List;
 use crate::parameters::{JsonBody, Segment};
+use crate::pose::zones::check_zone;
 use crate::sql::answer_as;
 use crate::time::{Span, SpanParameters, timestamp};
 use crate::wall_clock::now;
 
 const KIND: ItemKind = ItemKind::Report;
 const PATH: &str = "/api/v1/analytics/reports";
-/// The most reports of a pipeline.
+const ROWS: ItemKind = ItemKind::ReportRows;
+/// The most reports of a pipeline, and of one client.
 const MAX_REPORTS: usize = 200;
+const MAX_OF_CLIENT: usize = 50;
+/// How often a report is tried, and the pause between two attempts.
+const MAX_ATTEMPTS: u32 = 120;
+const PAUSE: Duration = Duration::from_secs(1);
+/// The right to make a report.
+static TURN: Semaphore = Semaphore::const_new(1);
 /// A report may take longer than a query.
 const LIMITS: Limits = Limits { timeout: Duration::from_mins(5), rows: 20_000, bytes: 4 << 20 };
 
@@ -37,7 +47,8 @@ const LIMITS: Limits = Limits { timeout: Duration::from_mins(5), rows: 20_000, b
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ReportType {
-    /// How many people were in each zone: `n_persons` different ones, and the most and the average at once.
+    /// How many people were in each zone: `n_persons` different ones, and at once `max_persons` at most and
+    /// `average_persons_when_occupied` while there was somebody.
     Occupancy,
     /// How long people did what in each zone.
     Activity,
@@ -89,8 +100,11 @@ struct Stored {
     finished_at: Option<DateTime<Utc>>,
     status: ReportStatus,
     error: Option<String>,
-    rows: Vec<BTreeMap<String, serde_json::Value>>,
+    n_rows: usize,
 }
+
+/// The rows of a report: values by column.
+type Rows = Vec<BTreeMap<String, serde_json::Value>>;
 
 /// A report.
 #[derive(Debug, Serialize, ToSchema)]
@@ -127,7 +141,7 @@ pub(crate) struct ReportWithRows {
     report: Report,
     /// The rows, by interval and zone; their columns depend on the type.
     #[schema(value_type = Vec<Object>)]
-    rows: Vec<BTreeMap<String, serde_json::Value>>,
+    rows: Rows,
 }
 
 impl Report {
@@ -143,7 +157,7 @@ impl Report {
             start_time: DateTime::from_timestamp_nanos(stored.span.start_ns),
             end_time: DateTime::from_timestamp_nanos(stored.span.end_ns),
             zone_id: stored.request.zone_id.clone(),
-            n_rows: stored.rows.len(),
+            n_rows: stored.n_rows,
             links,
         }
     }
@@ -169,12 +183,11 @@ pub(crate) async fn make_report(
     JsonBody(request): JsonBody<ReportRequest>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<Report>), RequestError> {
     app.shared.history.as_ref().ok_or(RequestError::NoHistory)?;
+    check_zone(&app, request.zone_id.as_deref())?;
     let ReportRequest { start_time, end_time, .. } = request;
     let span = SpanParameters { start_time, end_time }.span(&app)?;
     interval_ns(request.interval)?;
-    if app.shared.items.all(KIND).await?.len() >= MAX_REPORTS {
-        return Err(RequestError::TooManyItems(MAX_REPORTS));
-    }
+    check_number(&app, &client).await?;
     let stored = Stored {
         request,
         span,
@@ -183,7 +196,7 @@ pub(crate) async fn make_report(
         finished_at: None,
         status: ReportStatus::Running,
         error: None,
-        rows: Vec::new(),
+        n_rows: 0,
     };
     let id = Uuid::new_v4().to_string();
     app.shared.items.set(KIND, &id, &encode(&stored)?).await?;
@@ -222,7 +235,9 @@ pub(crate) async fn report(
     Segment(id): Segment,
 ) -> Result<Json<ReportWithRows>, RequestError> {
     let stored = stored(&app, &id).await?;
-    Ok(Json(ReportWithRows { report: Report::new(id, &stored), rows: stored.rows }))
+    let rows = app.shared.items.get(ROWS, &id).await?.unwrap_or_else(|| "[]".to_owned());
+    let rows = serde_json::from_str(&rows).map_err(RequestError::Rows)?;
+    Ok(Json(ReportWithRows { report: Report::new(id, &stored), rows }))
 }
 
 /// Removes a report. Whoever asked for it may do so, and whoever may change the configuration.
@@ -246,6 +261,7 @@ pub(crate) async fn remove_report(
         return Err(no_report(&id));
     }
     app.shared.items.remove(KIND, &id).await?;
+    app.shared.items.remove(ROWS, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -264,26 +280,70 @@ pub(crate) async fn resume(app: App) {
     }
 }
 
-/// Makes a report and keeps it, unless it has been removed.
+/// Makes a report and keeps it, unless it has been removed. Reports are made one after the other.
 async fn finish(app: App, id: String, mut stored: Stored) {
-    match rows(&app, &stored).await {
-        Ok(rows) => (stored.rows, stored.status) = (rows, ReportStatus::Ready),
+    let Ok(_turn) = TURN.acquire().await else { return };
+    let rows = match patiently(|| rows(&app, &stored)).await {
+        Ok(rows) => {
+            (stored.n_rows, stored.status) = (rows.len(), ReportStatus::Ready);
+            rows
+        }
         Err(error) => {
             stored.status = ReportStatus::Failed;
             stored.error = Some(error.into_detail());
+            Rows::new()
         }
-    }
+    };
     stored.finished_at = Some(now());
-    let Ok(body) = encode(&stored) else { return };
-    if let Err(error) = app.shared.items.replace(KIND, &id, &body).await {
-        tracing::warn!(%error, id, "could not keep a report");
+    if let Err(error) = patiently(|| keep(&app, &id, &stored, &rows)).await {
+        tracing::warn!(%error, id, "could not keep a report: the next run makes it again");
     }
 }
 
-async fn rows(
-    app: &App,
-    stored: &Stored,
-) -> Result<Vec<BTreeMap<String, serde_json::Value>>, RequestError> {
+/// Tries again while queries of others have all places, or the store does not answer.
+async fn patiently<T, F: Future<Output = Result<T, RequestError>>>(
+    attempt: impl Fn() -> F,
+) -> Result<T, RequestError> {
+    let mut n_attempts = 1;
+    loop {
+        match attempt().await {
+            Err(RequestError::Query(QueryError::Busy) | RequestError::Store(_))
+                if n_attempts < MAX_ATTEMPTS =>
+            {
+                n_attempts += 1;
+                // Neither reports when it is free again.
+                sleep(PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn keep(app: &App, id: &str, stored: &Stored, rows: &Rows) -> Result<(), RequestError> {
+    let rows = serde_json::to_string(rows).map_err(RequestError::Rows)?;
+    app.shared.items.set(ROWS, id, &rows).await?;
+    if !app.shared.items.replace(KIND, id, &encode(stored)?).await? {
+        app.shared.items.remove(ROWS, id).await?;
+    }
+    Ok(())
+}
+
+/// # Errors
+///
+/// [`RequestError::TooManyItems`] if there are too many reports, in all or of a client.
+async fn check_number(app: &App, client: &Client) -> Result<(), RequestError> {
+    let (reports, client) = (app.shared.items.all(KIND).await?, client.to_string());
+    let of_client =
+        reports.values().filter(|body| decode(body).is_ok_and(|it| it.client == client));
+    for (n_reports, limit) in [(of_client.count(), MAX_OF_CLIENT), (reports.len(), MAX_REPORTS)] {
+        if n_reports >= limit {
+            return Err(RequestError::TooManyItems(limit));
+        }
+    }
+    Ok(())
+}
+
+async fn rows(app: &App, stored: &Stored) -> Result<Rows, RequestError> {
     let history = app.shared.history.as_ref().ok_or(RequestError::NoHistory)?;
     let sql = match stored.request.report_type {
         ReportType::Occupancy => OCCUPANCY,
@@ -299,7 +359,7 @@ async fn rows(
     ];
     let query = Query { limits: LIMITS, ..Query::new(sql, Format::Json).with_values(values) };
     let rows = answer_as(app, history, query, &stored.client).await?.into_bytes().await?;
-    let rows: Vec<BTreeMap<_, _>> = serde_json::from_slice(&rows).map_err(RequestError::Rows)?;
+    let rows: Rows = serde_json::from_slice(&rows).map_err(RequestError::Rows)?;
     Ok(rows.into_iter().map(with_time).collect())
 }
 

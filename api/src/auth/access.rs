@@ -148,4 +148,18 @@ mod tests {
         let table = table.map(|route| (route.0.to_owned(), route.1.to_owned())).collect();
         assert_eq!(documented, table);
     }
+
+    #[test]
+    fn operations_have_names_of_their_own() {
+        let document = serde_json::to_value(crate::openapi()).expect("it is JSON");
+        let paths = document["paths"].as_object().expect("it has paths").values();
+        let operations = paths.flat_map(|item| item.as_object().expect("it has methods").values());
+        let mut names: Vec<_> = operations
+            .map(|operation| operation["operationId"].as_str().expect("a name"))
+            .collect();
+        let n_operations = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), n_operations, "generated clients have a function for each");
+    }
 }

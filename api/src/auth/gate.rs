@@ -52,8 +52,7 @@ pub(crate) async fn gate(State(app): State<App>, mut request: Request, next: Nex
     response
 }
 
-/// Returns the client of a credential if it may use a route, for requests that do not come over HTTP. `counts` is
-/// true for requests that count against its rate limit.
+/// Returns the client of a credential if it may use a route, for requests that do not come over HTTP.
 ///
 /// # Errors
 ///
@@ -63,7 +62,6 @@ pub(crate) async fn authorise(
     credential: Option<Credential>,
     address: ClientAddress,
     access: Access,
-    counts: bool,
 ) -> Result<Client, RequestError> {
     let principal = match (app.auth.if_required(), credential) {
         (None, _) => Ok(Principal::anybody()),
@@ -72,8 +70,7 @@ pub(crate) async fn authorise(
     };
     let of_limits = principal.as_ref().map_or_else(|_| Principal::nobody(), Principal::clone);
     let client = Client { principal: of_limits, address };
-    let limits = app.limits.as_ref().filter(|_| counts);
-    let used = limits.and_then(|limits| limits.take(&client, access));
+    let used = app.limits.as_ref().and_then(|limits| limits.take(&client, access));
     Ok(Client { principal: permit(principal, access, used)?, address })
 }
 

@@ -33,8 +33,18 @@ pub(super) async fn sign_in(
 ) -> Result<(Principal, Secret), RequestError> {
     let auth = app.auth.required()?;
     auth.attempts.begin(address, &name)?;
-    let user = auth.directory.accounts().await?.user(&name).cloned();
-    let user = check(user, password).await?.ok_or(RequestError::WrongPassword)?;
+    let known = auth.directory.accounts().await?.user(&name).cloned();
+    let user = match check(known.clone(), password.clone()).await? {
+        Some(user) => user,
+        None => {
+            // The user or the password may be new.
+            let newest = auth.directory.newest().await?.user(&name).cloned();
+            let is_new = newest.as_ref().map(|user| &user.password)
+                != known.as_ref().map(|user| &user.password);
+            let newest = newest.filter(|_| is_new).ok_or(RequestError::WrongPassword)?;
+            check(Some(newest), password).await?.ok_or(RequestError::WrongPassword)?
+        }
+    };
     let secret = Secret::generate(kind)?;
     let now_s = now_s();
     let (store, session) = (auth.directory.store(), Session::begin(&name, &secret, now_s));

@@ -19,7 +19,14 @@ pub(super) async fn all<T: DeserializeOwned>(
     kind: ItemKind,
 ) -> Result<Vec<(String, T)>, RequestError> {
     let items = store(app).all(kind).await?.into_iter();
-    items.map(|(name, body)| Ok((name, decode(&body)?))).collect()
+    let items = items.filter_map(|(name, body)| match decode(&body) {
+        Ok(item) => Some((name, item)),
+        Err(error) => {
+            tracing::warn!(%error, kind = kind.as_str(), name, "the store has an item that is broken");
+            None
+        }
+    });
+    Ok(items.collect())
 }
 
 /// # Errors

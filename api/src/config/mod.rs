@@ -80,6 +80,7 @@ pub(crate) struct Kept {
 #[utoipa::path(
     get,
     path = "/api/v1/config/zones",
+    operation_id = "config_zones",
     responses(
         (status = 200, description = "The zones.", body = [Zone]),
         (status = 421, description = "Another process of the run knows them.", body = Problem),
@@ -103,6 +104,7 @@ pub(crate) async fn zones(State(app): State<App>) -> Result<List<Zone>, RequestE
 #[utoipa::path(
     get,
     path = "/api/v1/config/zones/{name}",
+    operation_id = "config_zone",
     params(("name" = String, Path, description = "The zone."), Owner),
     responses(
         (status = 200, description = "The zone.", body = Zone),

@@ -14,6 +14,8 @@ use crate::paging::List;
 use crate::parameters::{JsonBody, Segment};
 
 const KIND: ItemKind = ItemKind::Router;
+/// The largest coordinate of a place.
+const MAX_METRES: f32 = 10_000.0;
 
 /// What is set for a router.
 #[derive(Debug, Serialize, ToSchema)]
@@ -56,6 +58,7 @@ impl StoredRouter {
 #[utoipa::path(
     get,
     path = "/api/v1/config/routers",
+    operation_id = "config_routers",
     responses((status = 200, description = "The settings.", body = [StoredRouter])),
 )]
 pub(crate) async fn routers(State(app): State<App>) -> Result<List<StoredRouter>, RequestError> {
@@ -67,6 +70,7 @@ pub(crate) async fn routers(State(app): State<App>) -> Result<List<StoredRouter>
 #[utoipa::path(
     get,
     path = "/api/v1/config/routers/{name}",
+    operation_id = "config_router",
     params(("name" = String, Path, description = "The name of the device, as links have it.")),
     responses(
         (status = 200, description = "The settings.", body = StoredRouter),
@@ -81,7 +85,7 @@ pub(crate) async fn router(
     Ok(Json(StoredRouter::new(name, settings)))
 }
 
-/// Sets the name and the place of a router, or disables it.
+/// Replaces what is set for a router: its name, its place, and whether it is enabled. What is absent gets its default.
 ///
 /// It need not have been heard yet. A change takes effect within a second, in all processes of the pipeline. A run that
 /// resumes after a crash applies it also to the frames that it reads again.
@@ -103,6 +107,9 @@ pub(crate) async fn set_router(
 ) -> Result<Json<StoredRouter>, RequestError> {
     if label.as_ref().is_some_and(|label| label.trim().is_empty() || label.len() > 200) {
         return Err(items::refuse("`name` must have 1 to 200 bytes"));
+    }
+    if position.is_some_and(|position| position.iter().any(|metres| metres.abs() > MAX_METRES)) {
+        return Err(items::refuse("`position` must be within 10 km"));
     }
     let settings = RouterSettings { name: label, position, enabled };
     items::set(&app, KIND, &name, &settings).await?;

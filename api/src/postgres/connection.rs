@@ -1,5 +1,6 @@
 //! One connection: its messages, one after the other, until it ends.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio_util::codec::{Framed, FramedParts};
 use crate::app::App;
 use crate::client::ClientAddress;
 use crate::postgres::extended::{Extended, Prepared};
+use crate::postgres::hangup::Hangup;
 use crate::postgres::messages::Messages;
 use crate::postgres::negotiation::negotiate;
 use crate::postgres::session::Session;
@@ -64,19 +66,21 @@ impl Postgres {
         place: OwnedSemaphorePermit,
         ending: watch::Receiver<bool>,
     ) {
-        let Ok(peer) = stream.peer_addr() else { return };
+        let (Ok(peer), Ok(hangup)) = (stream.peer_addr(), Hangup::of(&stream)) else { return };
         let Ok((stream, start)) = negotiate(stream, tls).await else { return };
         activity.change_protocol();
         let codec = PgWireMessageServerCodec::new(DefaultClient::new(peer, stream.is_encrypted()));
         let socket = Socket::new(stream, Arc::clone(&activity), place);
+        let session = Arc::new(Session::new(self.app.clone(), client));
+        let limit = session.message_limit.clone();
         let mut parts =
-            FramedParts::new::<PgWireBackendMessage>(Messages::new(socket, &start), codec);
+            FramedParts::new::<PgWireBackendMessage>(Messages::new(socket, &start, limit), codec);
         parts.read_buf.extend_from_slice(&start);
         let mut connection = Framed::from_parts(parts);
         connection.set_state(PgWireConnectionState::AwaitingStartup);
-        let session = Arc::new(Session::new(self.app.clone(), client));
         let handlers = self.handlers(&session);
-        if let Err(error) = converse(&mut connection, &handlers, &activity, ending).await {
+        let conversation = Conversation { connection, handlers, session, hangup };
+        if let Err(error) = conversation.run(&activity, ending).await {
             tracing::debug!(%error, "a connection of a PostgreSQL client broke");
         }
     }
@@ -91,35 +95,53 @@ impl Postgres {
     }
 }
 
-/// Answers messages until the client hangs up or the server ends.
-async fn converse(
-    connection: &mut Connection,
-    handlers: &Handlers,
-    activity: &Arc<Activity>,
-    mut ending: watch::Receiver<bool>,
-) -> Result<(), std::io::Error> {
-    loop {
-        let message = tokio::select! {
-            message = connection.next() => Some(message),
-            _ = ending.wait_for(|ending| *ending) => None,
-        };
-        let Some(message) = message else { return say_goodbye(connection).await };
-        let message = match message {
-            None | Some(Ok(PgWireFrontendMessage::Terminate(_))) => return Ok(()),
-            Some(Ok(message)) => message,
-            Some(Err(error)) => return refuse(connection, error).await,
-        };
-        // Until the client has signed in, the time limit of the first request applies.
-        let _working = is_signed_in(connection).then(|| activity.working());
-        answer(connection, handlers, message).await?;
+/// A connection with all that answers its messages.
+struct Conversation {
+    connection: Connection,
+    handlers: Handlers,
+    session: Arc<Session>,
+    hangup: Hangup,
+}
+
+impl Conversation {
+    /// Answers messages until the client hangs up or the server ends.
+    async fn run(
+        mut self,
+        activity: &Arc<Activity>,
+        mut ending: watch::Receiver<bool>,
+    ) -> Result<(), io::Error> {
+        loop {
+            let message = tokio::select! {
+                message = self.connection.next() => Some(message),
+                _ = ending.wait_for(|ending| *ending) => None,
+            };
+            let Some(message) = message else { return say_goodbye(&mut self.connection).await };
+            let message = match message {
+                None | Some(Ok(PgWireFrontendMessage::Terminate(_))) => return Ok(()),
+                Some(Ok(message)) => message,
+                Some(Err(error)) => return refuse(&mut self.connection, error).await,
+            };
+            // Until the client has signed in, the time limit of the first request applies.
+            let _working = self.session.is_signed_in().then(|| activity.working());
+            let Self { connection, handlers, session, hangup } = &mut self;
+            let goes_on = tokio::select! {
+                answered = answer(connection, handlers, session, message) => answered?,
+                () = hangup.wait() => return Ok(()),
+            };
+            if !goes_on {
+                return Ok(());
+            }
+        }
     }
 }
 
+/// Answers a message. Returns false if the connection has ended.
 async fn answer(
     connection: &mut Connection,
     handlers: &Handlers,
+    session: &Session,
     message: PgWireFrontendMessage,
-) -> Result<(), std::io::Error> {
+) -> Result<bool, io::Error> {
     let waits_for_sync = message.is_extended_query();
     let answered = process_message(
         message,
@@ -131,23 +153,22 @@ async fn answer(
         Arc::clone(&handlers.cancel),
     );
     match answered.await {
-        Ok(()) => Ok(()),
-        Err(error) => process_error(connection, error, waits_for_sync).await,
+        Ok(()) => Ok(true),
+        Err(error) if session.is_signed_in() => {
+            process_error(connection, error, waits_for_sync).await?;
+            Ok(true)
+        }
+        Err(error) => {
+            let error = ErrorInfo::from(error);
+            connection.send(PgWireBackendMessage::ErrorResponse(error.into())).await?;
+            connection.close().await?;
+            Ok(false)
+        }
     }
 }
 
-fn is_signed_in(connection: &Connection) -> bool {
-    let state = connection.state();
-    !matches!(
-        state,
-        PgWireConnectionState::AwaitingSslRequest
-            | PgWireConnectionState::AwaitingStartup
-            | PgWireConnectionState::AuthenticationInProgress
-    )
-}
-
 /// Reports the end of the server.
-async fn say_goodbye(connection: &mut Connection) -> Result<(), std::io::Error> {
+async fn say_goodbye(connection: &mut Connection) -> Result<(), io::Error> {
     let reason = "the server ends".to_owned();
     let error = ErrorInfo::new("FATAL".to_owned(), "57P01".to_owned(), reason);
     connection.send(PgWireBackendMessage::ErrorResponse(error.into())).await?;
@@ -155,7 +176,7 @@ async fn say_goodbye(connection: &mut Connection) -> Result<(), std::io::Error> 
 }
 
 /// Reports a message that is none, after which nothing can be read.
-async fn refuse(connection: &mut Connection, error: PgWireError) -> Result<(), std::io::Error> {
+async fn refuse(connection: &mut Connection, error: PgWireError) -> Result<(), io::Error> {
     let error = ErrorInfo::new("FATAL".to_owned(), "08P01".to_owned(), error.to_string());
     connection.send(PgWireBackendMessage::ErrorResponse(error.into())).await?;
     connection.close().await

@@ -1,29 +1,32 @@
 //! Extended queries: prepared statements with parameters, and portals that return their rows.
 
-use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::{Sink, SinkExt as _};
-use pgwire::api::portal::{Format, Portal};
-use pgwire::api::query::ExtendedQueryHandler;
-use pgwire::api::results::{FieldFormat, FieldInfo, Response};
+use pgwire::api::portal::{Format, Portal, PortalExecutionState};
+use pgwire::api::query::{
+    ExtendedQueryHandler, send_execution_response, send_partial_query_response,
+};
+use pgwire::api::results::{FieldFormat, FieldInfo, Response, Tag};
 use pgwire::api::stmt::{QueryParser, StoredStatement};
 use pgwire::api::store::{Entry, PortalStore};
-use pgwire::api::{ClientInfo, ClientPortalStore, DEFAULT_NAME, Type};
+use pgwire::api::{ClientInfo, ClientPortalStore, ConnectionHandle, DEFAULT_NAME, Type};
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::extendedquery::{
-    Bind, BindComplete, Parse, ParseComplete, Sync as EndOfCycle,
+    Bind, BindComplete, Close, CloseComplete, Execute, Parse, ParseComplete, Sync as EndOfCycle,
+    TARGET_TYPE_BYTE_PORTAL,
 };
-use pgwire::messages::response::{ReadyForQuery, TransactionStatus};
+use pgwire::messages::response::{EmptyQueryResponse, ReadyForQuery, TransactionStatus};
 
 use crate::error::RequestError;
 use crate::postgres::commands::Command;
 use crate::postgres::error::failure;
+use crate::postgres::portals::{Portals, check_name};
 use crate::postgres::session::Session;
 use crate::postgres::{parameters, rows};
 
@@ -31,10 +34,6 @@ use crate::postgres::{parameters, rows};
 const MAX_PREPARED_BYTES: usize = 4 << 20;
 /// Bytes that a statement takes besides its text.
 const OVERHEAD_BYTES: usize = 1024;
-/// Longest name of a statement, which is that of `PostgreSQL`.
-const MAX_NAME_BYTES: usize = 63;
-/// Named portals of a connection.
-const MAX_PORTALS: usize = 32;
 
 /// A statement that is prepared.
 #[derive(Clone, Debug)]
@@ -143,30 +142,31 @@ impl QueryParser for Preparer {
 pub(super) struct Extended {
     preparer: Arc<Preparer>,
     session: Arc<Session>,
-    /// The names of the portals, which end with their transaction.
-    portals: Mutex<BTreeSet<String>>,
+    /// The portals, which end with their transaction.
+    portals: Portals,
 }
 
 impl Extended {
     pub(super) fn new(session: Arc<Session>) -> Self {
         let preparer = Preparer { session: Arc::clone(&session), in_use: Arc::default() };
-        Self { preparer: Arc::new(preparer), session, portals: Mutex::default() }
+        Self { preparer: Arc::new(preparer), session, portals: Portals::default() }
     }
 
-    /// Remembers the name of a portal.
-    fn add_portal(&self, name: &str) -> PgWireResult<()> {
-        let mut portals = self.portals.lock().unwrap_or_else(PoisonError::into_inner);
-        portals.insert(name.to_owned());
-        if portals.len() > MAX_PORTALS {
-            let reason =
-                format!("a connection may have {MAX_PORTALS} portals: end the transaction");
-            return Err(failure("53400", reason));
+    /// Runs the statement of a portal, which a request on another connection can cancel.
+    async fn start<C>(&self, client: &mut C, portal: &Portal<Prepared>) -> PgWireResult<Response>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let handle = client.session_extensions().get::<Arc<ConnectionHandle>>();
+        let Some(handle) = handle else { return self.do_query(client, portal, 0).await };
+        let cancelled = handle.start_query().await;
+        tokio::select! {
+            response = self.do_query(client, portal, 0) => response,
+            _ = cancelled => Err(PgWireError::QueryCanceled),
         }
-        Ok(())
-    }
-
-    fn forget_portals(&self) {
-        self.portals.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -187,10 +187,7 @@ impl ExtendedQueryHandler for Extended {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
-        if name.len() > MAX_NAME_BYTES {
-            let reason = format!("the name of a statement is longer than {MAX_NAME_BYTES} bytes");
-            return Err(failure("42622", reason));
-        }
+        check_name(name)?;
         match StoredStatement::parse(client, &message, self.query_parser()).await? {
             Some(statement) => client.portal_store().put_statement(Arc::new(statement)),
             // The others would need room that nobody counts.
@@ -210,7 +207,7 @@ impl ExtendedQueryHandler for Extended {
     {
         let of_statement = message.statement_name.as_deref().unwrap_or(DEFAULT_NAME);
         let name = message.portal_name.as_deref().unwrap_or(DEFAULT_NAME);
-        self.add_portal(name)?;
+        self.portals.add(&message)?;
         let store = client.portal_store();
         match store.get_statement(of_statement) {
             Some(Entry::Value(statement)) => {
@@ -223,6 +220,64 @@ impl ExtendedQueryHandler for Extended {
         Ok(())
     }
 
+    async fn on_close<C>(&self, client: &mut C, message: Close) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
+        if message.target_type == TARGET_TYPE_BYTE_PORTAL {
+            self.portals.remove(name);
+            client.portal_store().rm_portal(name);
+        } else {
+            client.portal_store().rm_statement(name);
+        }
+        client.send(PgWireBackendMessage::CloseComplete(CloseComplete::new())).await?;
+        Ok(())
+    }
+
+    /// Sends rows as the client reads them.
+    async fn on_execute<C>(&self, client: &mut C, message: Execute) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
+        let portal = match client.portal_store().get_portal(name) {
+            Some(Entry::Value(portal)) => portal,
+            Some(Entry::Empty) => {
+                let nothing = PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new());
+                return Ok(client.feed(nothing).await?);
+            }
+            None => return Err(PgWireError::PortalNotFound(name.to_owned())),
+        };
+        let state = portal.state();
+        let mut state = state.lock().await;
+        if matches!(*state, PortalExecutionState::Initial) {
+            *state = match self.start(client, &portal).await? {
+                Response::Query(rows) => PortalExecutionState::Suspended(rows),
+                response => {
+                    *state = PortalExecutionState::Finished;
+                    return confirm(client, response).await;
+                }
+            };
+        }
+        let PortalExecutionState::Suspended(rows) = &mut *state else {
+            let tag = Tag::new("SELECT").with_rows(0);
+            return send_execution_response(client, tag).await;
+        };
+        // Not above 0: all rows.
+        let max_rows = usize::try_from(message.max_rows).unwrap_or(0);
+        if !send_partial_query_response(client, rows, max_rows).await? {
+            *state = PortalExecutionState::Finished;
+        }
+        Ok(())
+    }
+
     async fn on_sync<C>(&self, client: &mut C, _: EndOfCycle) -> PgWireResult<()>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
@@ -232,7 +287,7 @@ impl ExtendedQueryHandler for Extended {
     {
         let status = client.transaction_status();
         if status == TransactionStatus::Idle {
-            self.forget_portals();
+            self.portals.clear();
             client.portal_store().clear_portals();
         }
         let ready = PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(status));
@@ -253,6 +308,11 @@ impl ExtendedQueryHandler for Extended {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let format = &portal.result_column_format;
+        let command = match &portal.statement.statement.statement {
+            Statement::Command(command) => Some(command),
+            Statement::Query { .. } => None,
+        };
+        Session::check_transaction(client.transaction_status(), command)?;
         match &portal.statement.statement.statement {
             Statement::Command(command) => self.session.obey(client, command, first(format)).await,
             Statement::Query { sql, parameters, .. } => {
@@ -261,6 +321,23 @@ impl ExtendedQueryHandler for Extended {
             }
         }
     }
+}
+
+/// Confirms a command.
+async fn confirm<C>(client: &mut C, response: Response) -> PgWireResult<()>
+where
+    C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send,
+    C::Error: Debug,
+    PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+{
+    let (tag, status) = match response {
+        Response::TransactionStart(tag) => (tag, TransactionStatus::Transaction),
+        Response::TransactionEnd(tag) => (tag, TransactionStatus::Idle),
+        Response::Execution(tag) => (tag, client.transaction_status()),
+        _ => return Ok(()),
+    };
+    client.set_transaction_status(status);
+    send_execution_response(client, tag).await
 }
 
 /// Returns the format of a first column.

@@ -2,12 +2,16 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Longest message. Its parts have limits of their own.
+/// Longest message of a client that has signed in. Its parts have limits of their own.
 const MAX_BYTES: u32 = 1 << 20;
+/// Longest message of other clients.
+const MAX_FIRST_BYTES: u32 = 16 << 10;
 /// Bytes of the length at the start of a message.
 const LENGTH_BYTES: usize = 4;
 
@@ -16,6 +20,24 @@ const LENGTH_BYTES: usize = 4;
 pub(super) struct Messages<S> {
     stream: S,
     position: Position,
+    limit: MessageLimit,
+}
+
+/// The limit of the messages of a connection. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct MessageLimit(Arc<AtomicU32>);
+
+impl Default for MessageLimit {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU32::new(MAX_FIRST_BYTES)))
+    }
+}
+
+impl MessageLimit {
+    /// Allows the messages of a client that has signed in.
+    pub(super) fn raise(&self) {
+        self.0.store(MAX_BYTES, Ordering::Relaxed);
+    }
 }
 
 /// Where in a message the next byte is. A message has its kind, its length without the kind, and a body. The
@@ -36,14 +58,16 @@ const START: Position = Position::Length { n_read: 0, n_bytes: 0 };
 
 impl Position {
     /// Returns the position after some bytes; none if they begin a message that is too long.
-    fn after(mut self, mut bytes: &[u8]) -> Option<Self> {
+    fn after(mut self, mut bytes: &[u8], limit: u32) -> Option<Self> {
         while let Some((first, rest)) = bytes.split_first() {
             self = match self {
                 Self::Kind => START,
                 Self::Length { n_read, n_bytes } => {
                     let n_bytes = n_bytes << 8 | u32::from(*first);
                     match n_read + 1 {
-                        LENGTH_BYTES => Self::in_body(n_bytes)?,
+                        LENGTH_BYTES if n_bytes > limit => return None,
+                        // The length counts itself.
+                        LENGTH_BYTES => Self::after_body(n_bytes.saturating_sub(4)),
                         n_read => Self::Length { n_read, n_bytes },
                     }
                 }
@@ -59,11 +83,6 @@ impl Position {
         Some(self)
     }
 
-    /// Returns the position after the length, which counts itself.
-    fn in_body(n_bytes: u32) -> Option<Self> {
-        (n_bytes <= MAX_BYTES).then(|| Self::after_body(n_bytes.saturating_sub(4)))
-    }
-
     fn after_body(n_left: u32) -> Self {
         if n_left == 0 { Self::Kind } else { Self::Body(n_left) }
     }
@@ -71,8 +90,8 @@ impl Position {
 
 impl<S> Messages<S> {
     /// Takes a connection of which some bytes, fewer than a message, have been read.
-    pub(super) fn new(stream: S, read: &[u8]) -> Self {
-        Self { stream, position: START.after(read).unwrap_or(START) }
+    pub(super) fn new(stream: S, read: &[u8], limit: MessageLimit) -> Self {
+        Self { stream, position: START.after(read, MAX_FIRST_BYTES).unwrap_or(START), limit }
     }
 }
 
@@ -84,10 +103,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Messages<S> {
     ) -> Poll<io::Result<()>> {
         let n_before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        match self.position.after(&buffer.filled()[n_before..]) {
+        let limit = self.limit.0.load(Ordering::Relaxed);
+        match self.position.after(&buffer.filled()[n_before..], limit) {
             Some(position) => self.position = position,
             None => {
-                let reason = format!("a message is longer than {} KiB", MAX_BYTES / 1024);
+                let reason = format!("a message is longer than {} KiB", limit / 1024);
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reason)));
             }
         }
@@ -124,7 +144,8 @@ mod tests {
 
     /// True if all messages are accepted, however they arrive.
     fn fits(bytes: &[u8]) -> bool {
-        let fits = |part| bytes.chunks(part).try_fold(START, Position::after).is_some();
+        let after = |position: Position, part: &[u8]| position.after(part, MAX_BYTES);
+        let fits = |part| bytes.chunks(part).try_fold(START, after).is_some();
         let (bytewise, at_once) = (fits(1), fits(bytes.len()));
         assert_eq!(bytewise, at_once);
         at_once

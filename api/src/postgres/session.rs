@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::http::Method;
@@ -11,6 +12,7 @@ use pgwire::api::store::PortalStore;
 use pgwire::api::{ClientInfo, ClientPortalStore};
 use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::response::TransactionStatus;
 use queries::{Dialect, Format, Limits, Parameters, Purpose, Query, Spool};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
@@ -20,6 +22,8 @@ use crate::auth::{Access, Credential, access, authorise, begin_session, end_sess
 use crate::client::ClientAddress;
 use crate::error::RequestError;
 use crate::postgres::commands::Command;
+use crate::postgres::error::failure;
+use crate::postgres::messages::MessageLimit;
 use crate::sql::new_id;
 
 /// The resource whose scopes and rate limits apply.
@@ -32,6 +36,8 @@ pub(super) struct Session {
     /// Present after the client has signed in, unless nobody signs in.
     credential: OnceLock<SignedIn>,
     settings: Mutex<Settings>,
+    is_signed_in: AtomicBool,
+    pub(super) message_limit: MessageLimit,
 }
 
 /// How a client has signed in.
@@ -50,7 +56,19 @@ pub(super) struct Settings {
 
 impl Session {
     pub(super) fn new(app: App, address: ClientAddress) -> Self {
-        Self { app, address, credential: OnceLock::new(), settings: Mutex::default() }
+        let (credential, settings, is_signed_in, message_limit) = Default::default();
+        Self { app, address, credential, settings, is_signed_in, message_limit }
+    }
+
+    /// True once the client may send queries.
+    pub(super) fn is_signed_in(&self) -> bool {
+        self.is_signed_in.load(Ordering::Relaxed)
+    }
+
+    /// Lets the client send queries.
+    pub(super) fn let_in(&self) {
+        self.is_signed_in.store(true, Ordering::Relaxed);
+        self.message_limit.raise();
     }
 
     /// True if clients need a password.
@@ -70,7 +88,7 @@ impl Session {
         };
         // A second sign-in is no message that a connection can have.
         let _ = self.credential.set(signed_in);
-        self.authorise(false).await.map(|_| ())
+        self.authorise().await.map(|_| ())
     }
 
     /// Begins a session of a user.
@@ -81,11 +99,11 @@ impl Session {
         Ok(SignedIn { credential: Credential::Cookie(secret), session })
     }
 
-    /// Returns the name under which limits count the client, if it may query; and counts a query.
-    async fn authorise(&self, counts: bool) -> Result<String, RequestError> {
+    /// Returns the name under which limits count the client, if it may query; and counts a request.
+    async fn authorise(&self) -> Result<String, RequestError> {
         let access = access(&Method::POST, RESOURCE).unwrap_or(Access::SignedIn);
         let credential = self.credential.get().map(|signed_in| signed_in.credential.clone());
-        let client = authorise(&self.app, credential, self.address, access, counts).await?;
+        let client = authorise(&self.app, credential, self.address, access).await?;
         Ok(client.to_string())
     }
 
@@ -95,13 +113,13 @@ impl Session {
         sql: &str,
         parameters: Parameters,
     ) -> Result<Spool, RequestError> {
-        let client = self.authorise(true).await?;
+        let client = self.authorise().await?;
         self.answer(&client, Query { parameters, ..query(sql, Purpose::Rows) }).await
     }
 
     /// Returns the columns of a query, and the types of its parameters.
     pub(super) async fn description(&self, sql: &str) -> Result<Spool, RequestError> {
-        let client = self.authorise(false).await?;
+        let client = self.authorise().await?;
         self.answer(&client, query(sql, Purpose::Description)).await
     }
 
@@ -112,6 +130,19 @@ impl Session {
                 self.settings.lock().await.statement_timeout = timeout;
             }
         }
+    }
+
+    /// Returns an error of a query or a command in a transaction that has failed.
+    pub(super) fn check_transaction(
+        status: TransactionStatus,
+        command: Option<&Command>,
+    ) -> PgWireResult<()> {
+        let has_failed = status == TransactionStatus::Error;
+        if !has_failed || matches!(command, Some(Command::End(_))) {
+            return Ok(());
+        }
+        let reason = "the transaction has failed: end it with ROLLBACK first";
+        Err(failure("25P02", reason.to_owned()))
     }
 
     /// Follows a command, and confirms it.
@@ -138,6 +169,11 @@ impl Session {
             _ => {}
         }
         let timeout = self.settings.lock().await.statement_timeout;
+        if client.transaction_status() == TransactionStatus::Error
+            && matches!(command, Command::End(_))
+        {
+            return Command::End("ROLLBACK").confirmation(timeout, format);
+        }
         command.confirmation(timeout, format)
     }
 

@@ -37,7 +37,9 @@ impl Simple {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        if let Some(command) = Command::parse(sql) {
+        let command = Command::parse(sql);
+        Session::check_transaction(client.transaction_status(), command.as_ref())?;
+        if let Some(command) = command {
             return self.0.obey(client, &command, FieldFormat::Text).await;
         }
         let answer = self.0.rows(sql, Parameters::default()).await?;

@@ -66,6 +66,7 @@ impl Startup {
         let (handle, guard) = self.cancellation.connections.register(pid, secret_key);
         client.session_extensions().insert::<Arc<ConnectionHandle>>(handle);
         client.session_extensions().insert::<ConnectionGuard>(guard);
+        self.session.let_in();
         finish_authentication(client, &Greeting).await
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct RouterStatus {
     enabled: bool,
     /// The place that it observes.
     site: String,
-    /// `active`; `silent` if it was not heard for ten seconds.
+    /// `active`; `silent` if it was not heard for ten seconds; `disabled` if its frames are dropped.
     status: &'static str,
     /// When its newest frame was read.
     last_seen: DateTime<Utc>,
@@ -83,7 +83,11 @@ impl RouterStatus {
             position,
             enabled,
             site: router.site,
-            status: if is_active { "active" } else { "silent" },
+            status: match (enabled, is_active) {
+                (false, _) => "disabled",
+                (true, true) => "active",
+                (true, false) => "silent",
+            },
             last_seen: router.heard_at.into(),
             frames: router.n_frames,
             fps: if is_active { router.frames_per_second } else { Some(0.0) },

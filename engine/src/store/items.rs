@@ -17,6 +17,8 @@ pub enum ItemKind {
     Webhook,
     /// A report that was asked for.
     Report,
+    /// The rows of a report.
+    ReportRows,
 }
 
 impl ItemKind {
@@ -27,6 +29,7 @@ impl ItemKind {
             Self::Alert => "alert",
             Self::Webhook => "webhook",
             Self::Report => "report",
+            Self::ReportRows => "report_rows",
         }
     }
 }
