@@ -163,7 +163,7 @@ enum Command {
     },
     /// Runs a read-only SQL query on a history.
     Sql {
-        /// Folder of the history, or a URL of a bucket such as s3://home/history.
+        /// Folder of the history, or the URL of one in a bucket of S3 or Google Cloud Storage.
         #[arg(long, default_value = "history")]
         history: Location,
         /// Output format; by default pretty, or expanded if the rows are wider than the terminal.
@@ -181,7 +181,7 @@ enum Command {
     /// Removes a person from a history: their poses, activities and events, also from files of its earlier
     /// versions.
     Forget {
-        /// Folder of the history, or a URL of a bucket such as s3://home/history.
+        /// Folder of the history, or the URL of one in a bucket of S3 or Google Cloud Storage.
         #[arg(long, default_value = "history")]
         history: Location,
         /// The person's id.

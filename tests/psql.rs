@@ -49,9 +49,9 @@ fn port_of(said: &str) -> u16 {
 fn run_psql(connection: &str, arguments: &[&str], commands: &[&str]) -> Output {
     let mut command = Command::new("psql");
     command.args(["--no-psqlrc", "--set", "ON_ERROR_STOP=1"]).args(arguments);
-    commands.iter().for_each(|text| {
+    for text in commands {
         command.args(["--command", text]);
-    });
+    }
     command.env("PGCONNECT_TIMEOUT", "20").arg(connection);
     command.output().expect("psql is installed")
 }

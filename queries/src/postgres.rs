@@ -98,7 +98,9 @@ static PARSER: LazyLock<PostgresCompatibilityParser> =
 pub(crate) fn add_catalog(context: &SessionContext, catalog: &str) -> Result<(), QueryError> {
     let added = setup_pg_catalog(context, catalog, EmptyContextProvider);
     added.map_err(|error| QueryError::from(*error))?;
-    functions().into_iter().for_each(|function| context.register_udf(function));
+    for function in functions() {
+        context.register_udf(function);
+    }
     Ok(())
 }
 

@@ -18,7 +18,7 @@ const MAX_RESPONSE_BYTES: usize = 1 << 20;
 /// From the server to a query process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    Query(Job),
+    Query(Box<Job>),
     /// The rows that the process asked for.
     Rows(Vec<(Tick, Record)>),
 }

@@ -68,7 +68,7 @@ pub(crate) async fn check_writable(url: &Url) -> Result<(), StorageError> {
 pub(crate) fn check_address() -> Result<(), StorageError> {
     for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT"] {
         let Ok(value) = std::env::var(name) else { continue };
-        let url = Url::parse(&value).ok().filter(|url| url.has_host());
+        let url = Url::parse(&value).ok().filter(Url::has_host);
         if url.is_none_or(|url| !["http", "https"].contains(&url.scheme())) {
             return Err(StorageError::Address { name, value });
         }

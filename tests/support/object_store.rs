@@ -181,20 +181,24 @@ fn translate(mut stream: &TcpStream, s3: u16) -> Option<()> {
         .build();
     let response = ureq::Agent::from(agent).run(request.body(body).ok()?).ok()?;
     let (head, mut body) = response.into_parts();
-    let mut text = format!("HTTP/1.1 {}\r\n", head.status);
+    let mut lines = vec![format!("HTTP/1.1 {}", head.status)];
     let mut length = None;
     for (name, value) in &head.headers {
         let value = value.to_str().ok()?;
         match name.as_str() {
             "content-length" => length = Some(value.to_owned()),
             "transfer-encoding" | "connection" => {}
-            "etag" => text += &format!("etag: {value}\r\nx-goog-generation: {value}\r\n"),
-            name => text += &format!("{name}: {value}\r\n"),
+            "etag" => {
+                lines.push(format!("etag: {value}"));
+                lines.push(format!("x-goog-generation: {value}"));
+            }
+            name => lines.push(format!("{name}: {value}")),
         }
     }
     let body = body.with_config().limit(u64::MAX).read_to_vec().ok()?;
     // The response to HEAD has the length of a body that it does not have.
     let length = length.filter(|_| method == "HEAD").unwrap_or_else(|| body.len().to_string());
-    write!(stream, "{text}content-length: {length}\r\n\r\n").ok()?;
+    let text = lines.join("\r\n");
+    write!(stream, "{text}\r\ncontent-length: {length}\r\n\r\n").ok()?;
     stream.write_all(&body).ok()
 }

@@ -62,7 +62,7 @@ pub(crate) enum ReportType {
 pub(crate) struct ReportRequest {
     /// What it is about.
     #[serde(rename = "type")]
-    report_type: ReportType,
+    about: ReportType,
     /// Start of the time span, inclusive; a day before its end by default.
     #[serde(default)]
     start_time: Option<DateTime<Utc>>,
@@ -110,10 +110,11 @@ type Rows = Vec<BTreeMap<String, serde_json::Value>>;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Report {
     /// The id.
-    report_id: String,
+    #[serde(rename = "report_id")]
+    id: String,
     /// What it is about.
     #[serde(rename = "type")]
-    report_type: ReportType,
+    about: ReportType,
     /// How far it is.
     status: ReportStatus,
     /// Why it could not be made.
@@ -145,11 +146,11 @@ pub(crate) struct ReportWithRows {
 }
 
 impl Report {
-    fn new(report_id: String, stored: &Stored) -> Self {
-        let links = Links::default().and("self", &[PATH, &report_id], "");
+    fn new(id: String, stored: &Stored) -> Self {
+        let links = Links::default().and("self", &[PATH, &id], "");
         Self {
-            report_id,
-            report_type: stored.request.report_type,
+            id,
+            about: stored.request.about,
             status: stored.status,
             error: stored.error.clone(),
             created_at: stored.created_at,
@@ -345,7 +346,7 @@ async fn check_number(app: &App, client: &Client) -> Result<(), RequestError> {
 
 async fn rows(app: &App, stored: &Stored) -> Result<Rows, RequestError> {
     let history = app.shared.history.as_ref().ok_or(RequestError::NoHistory)?;
-    let sql = match stored.request.report_type {
+    let sql = match stored.request.about {
         ReportType::Occupancy => OCCUPANCY,
         ReportType::Activity => ACTIVITY,
         ReportType::Events => EVENTS,

@@ -6,6 +6,7 @@ use identity::{PasswordHash, Principal, PrincipalKind, Secret, SecretKind, Sessi
 use tokio::sync::Semaphore;
 
 use crate::app::App;
+use crate::auth::directory::Directory;
 use crate::client::ClientAddress;
 use crate::error::RequestError;
 use crate::wall_clock::now_s;
@@ -33,18 +34,7 @@ pub(super) async fn sign_in(
 ) -> Result<(Principal, Secret), RequestError> {
     let auth = app.auth.required()?;
     auth.attempts.begin(address, &name)?;
-    let known = auth.directory.accounts().await?.user(&name).cloned();
-    let user = match check(known.clone(), password.clone()).await? {
-        Some(user) => user,
-        None => {
-            // The user or the password may be new.
-            let newest = auth.directory.newest().await?.user(&name).cloned();
-            let is_new = newest.as_ref().map(|user| &user.password)
-                != known.as_ref().map(|user| &user.password);
-            let newest = newest.filter(|_| is_new).ok_or(RequestError::WrongPassword)?;
-            check(Some(newest), password).await?.ok_or(RequestError::WrongPassword)?
-        }
-    };
+    let user = authenticated(&auth.directory, &name, password).await?;
     let secret = Secret::generate(kind)?;
     let now_s = now_s();
     let (store, session) = (auth.directory.store(), Session::begin(&name, &secret, now_s));
@@ -62,6 +52,25 @@ pub(super) async fn sign_in(
         session: Some(secret.id().to_owned()),
     };
     Ok((principal, secret))
+}
+
+/// Returns the user of a name if the password is right. The user or the password may be newer than the accounts that
+/// the server knows.
+async fn authenticated(
+    directory: &Directory,
+    name: &str,
+    password: String,
+) -> Result<User, RequestError> {
+    let known = directory.accounts().await?.user(name).cloned();
+    if let Some(user) = check(known.clone(), password.clone()).await? {
+        return Ok(user);
+    }
+    let newest = directory.newest().await?.user(name).cloned();
+    let password_of = |user: &Option<User>| user.as_ref().map(|user| user.password.clone());
+    if password_of(&newest) == password_of(&known) {
+        return Err(RequestError::WrongPassword);
+    }
+    check(newest, password).await?.ok_or(RequestError::WrongPassword)
 }
 
 /// Begins a session of a user, for a connection.

@@ -158,26 +158,23 @@ async fn answer(
             process_error(connection, error, waits_for_sync).await?;
             Ok(true)
         }
-        Err(error) => {
-            let error = ErrorInfo::from(error);
-            connection.send(PgWireBackendMessage::ErrorResponse(error.into())).await?;
-            connection.close().await?;
-            Ok(false)
-        }
+        Err(error) => end_with(connection, error.into()).await.map(|()| false),
     }
 }
 
 /// Reports the end of the server.
 async fn say_goodbye(connection: &mut Connection) -> Result<(), io::Error> {
     let reason = "the server ends".to_owned();
-    let error = ErrorInfo::new("FATAL".to_owned(), "57P01".to_owned(), reason);
-    connection.send(PgWireBackendMessage::ErrorResponse(error.into())).await?;
-    connection.close().await
+    end_with(connection, ErrorInfo::new("FATAL".to_owned(), "57P01".to_owned(), reason)).await
 }
 
 /// Reports a message that is none, after which nothing can be read.
 async fn refuse(connection: &mut Connection, error: PgWireError) -> Result<(), io::Error> {
-    let error = ErrorInfo::new("FATAL".to_owned(), "08P01".to_owned(), error.to_string());
+    let reason = error.to_string();
+    end_with(connection, ErrorInfo::new("FATAL".to_owned(), "08P01".to_owned(), reason)).await
+}
+
+async fn end_with(connection: &mut Connection, error: ErrorInfo) -> Result<(), io::Error> {
     connection.send(PgWireBackendMessage::ErrorResponse(error.into())).await?;
     connection.close().await
 }

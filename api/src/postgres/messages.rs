@@ -104,13 +104,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Messages<S> {
         let n_before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         let limit = self.limit.0.load(Ordering::Relaxed);
-        match self.position.after(&buffer.filled()[n_before..], limit) {
-            Some(position) => self.position = position,
-            None => {
-                let reason = format!("a message is longer than {} KiB", limit / 1024);
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reason)));
-            }
-        }
+        let Some(position) = self.position.after(&buffer.filled()[n_before..], limit) else {
+            let reason = format!("a message is longer than {} KiB", limit / 1024);
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reason)));
+        };
+        self.position = position;
         read
     }
 }

@@ -1,7 +1,7 @@
 //! The history for clients of `PostgreSQL`: the frontend/backend protocol, version 3, over the same queries,
 //! accounts and limits as those of HTTP.
 //!
-//! This process speaks the protocol only. It does not parse statements: query processes do.
+//! This process speaks the protocol, and answers commands such as `BEGIN`. Query processes parse statements.
 //!
 //! Source: `PostgreSQL` documentation, "Frontend/Backend Protocol".
 

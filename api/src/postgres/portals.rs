@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use axum::body::Bytes;
 use pgwire::api::DEFAULT_NAME;
 use pgwire::error::PgWireResult;
 use pgwire::messages::extendedquery::Bind;
@@ -26,7 +27,7 @@ impl Portals {
         let name = bind.portal_name.as_deref().unwrap_or(DEFAULT_NAME);
         check_name(name)?;
         let values = bind.parameters.iter().flatten();
-        let n_bytes: usize = values.map(|value| value.len()).sum();
+        let n_bytes: usize = values.map(Bytes::len).sum();
         let mut portals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let others = portals.iter().filter(|(other, _)| *other != name);
         let (n_others, of_others) =

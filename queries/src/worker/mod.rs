@@ -38,7 +38,7 @@ pub fn run_worker(server: u32) -> io::Result<()> {
     while let Some(request) = server.receive()? {
         let Request::Query(job) = request else { return Err(unexpected()) };
         let job_server = server.clone();
-        let ended = RUNTIME.block_on(RUNTIME.spawn(async move { run(&job_server, job).await }));
+        let ended = RUNTIME.block_on(RUNTIME.spawn(async move { run(&job_server, *job).await }));
         let result = ended.map_err(|error| QueryError::Failed(error.to_string())).flatten();
         let result = result.map_err(QueryError::shortened);
         server.send(&Response::End { result, is_idle: becomes_idle() })?;

@@ -85,7 +85,7 @@ impl Process {
             TailOutline { writer, tables }
         });
         let job = Job { query, place: history.place().clone(), tail };
-        self.send(&Request::Query(job)).await?;
+        self.send(&Request::Query(Box::new(job))).await?;
         let mut failure = None;
         loop {
             match receive(&mut self.output).await? {
