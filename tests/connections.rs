@@ -107,6 +107,7 @@ pub(crate) fn slow_clients_delay_nobody() {
             let asked = Instant::now();
             assert_eq!(server.get("/health/live").0, 204);
             times.push(asked.elapsed());
+            // Spreads the requests over the whole time.
             thread::sleep(Duration::from_millis(20));
         }
     }

@@ -13,7 +13,7 @@ use crate::store::{ItemKind, ItemStore, StoreHandle};
 /// The most routers of a source that are known: whoever sends datagrams chooses how many there are.
 const MAX_ROUTERS: usize = 10_000;
 
-/// Time between two looks at what is set for routers.
+/// Time between two loads of the settings of routers.
 const LOAD_INTERVAL: Duration = Duration::from_secs(1);
 /// Time over which the rate of frames is measured.
 const RATE_TIME: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ pub struct Router {
     measured_from: (SystemTime, u64),
 }
 
-/// What is set for a router.
+/// The settings of a router.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RouterSettings {
     /// A name for people.
@@ -77,13 +77,14 @@ impl Routers {
         }
     }
 
-    /// Loads what is set for routers, and again every second: any process of the pipeline may change it. Blocks until it
-    /// is loaded.
+    /// Loads the settings of routers, and again every second: any process of the pipeline may change them. Blocks
+    /// until the first load ends.
     pub(crate) fn follow(self: &Arc<Self>, store: &StoreHandle, items: ItemStore) {
         store.block_on(self.load(&items));
         let routers = Arc::downgrade(self);
         store.spawn(async move {
             loop {
+                // The store does not report what other processes change.
                 sleep(LOAD_INTERVAL).await;
                 let Some(routers) = routers.upgrade() else { return };
                 routers.load(&items).await;
@@ -91,7 +92,7 @@ impl Routers {
         });
     }
 
-    /// Loads what is set for routers. What is known stays in effect while the store does not answer.
+    /// Loads the settings of routers. The last loaded settings stay in effect while the store does not answer.
     pub async fn load(&self, items: &ItemStore) {
         match items.all(ItemKind::Router).await {
             Ok(settings) => self.apply(settings),

@@ -25,6 +25,8 @@ const MAX_ROWS: usize = 1024;
 pub(crate) struct Encoder<'a> {
     schema: SchemaRef,
     writer: Box<dyn BatchWriter + Send + 'a>,
+    /// True for formats that write the memory of a batch as it is.
+    is_arrow: bool,
     is_empty: bool,
 }
 
@@ -45,14 +47,16 @@ impl<'a> Encoder<'a> {
             Format::Pretty => Box::new(Pretty { output, batches: Vec::new() }),
             Format::Expanded => Box::new(Expanded { output, n_rows: 0 }),
         };
-        Ok(Self { schema, writer, is_empty: true })
+        let is_arrow = matches!(format, Format::Arrow | Format::ArrowStream);
+        Ok(Self { schema, writer, is_arrow, is_empty: true })
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         let n_rows = batch.num_rows();
         for start in (0..n_rows).step_by(MAX_ROWS) {
             self.is_empty = false;
-            self.writer.write(&compacted(&batch.slice(start, MAX_ROWS.min(n_rows - start)))?)?;
+            let part = batch.slice(start, MAX_ROWS.min(n_rows - start));
+            self.writer.write(&if self.is_arrow { compacted(&part)? } else { part })?;
         }
         Ok(())
     }

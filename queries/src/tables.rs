@@ -93,12 +93,23 @@ impl HistorySchema {
         Ok(version.map_err(external)?.unwrap_or(0).unsigned_abs())
     }
 
+    /// Returns a table with its timestamps, opened once for a query.
+    async fn opened(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let mut opened = self.opened.lock().await;
+        if let Some(table) = opened.get(name) {
+            return Ok(Some(Arc::clone(table)));
+        }
+        let table = self.open(name).await?.map(with_timestamps).transpose()?;
+        opened.extend(table.clone().map(|table| (name.to_owned(), table)));
+        Ok(table)
+    }
+
     async fn persons(&self) -> Result<Arc<dyn TableProvider>> {
         let context = SessionContext::new();
         let poses = RecordKind::Pose.table();
-        let table = self.open(poses).await?;
+        let table = self.opened(poses).await?;
         let table = table.ok_or_else(|| DataFusionError::Plan(format!("no table {poses}")))?;
-        context.register_table(poses, with_timestamps(table)?)?;
+        context.register_table(poses, table)?;
         Ok(context.sql(PERSONS_SQL).await?.into_view())
     }
 }
@@ -114,18 +125,14 @@ impl SchemaProvider for HistorySchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let mut opened = self.opened.lock().await;
-        if let Some(table) = opened.get(name) {
-            return Ok(Some(Arc::clone(table)));
+        if name == PERSONS {
+            return self.persons().await.map(Some);
         }
-        let table = match name {
-            PERSONS => Some(self.persons().await?),
-            // Any other name could be a path.
-            name if !self.table_exist(name) => None,
-            name => self.open(name).await?.map(with_timestamps).transpose()?,
-        };
-        opened.extend(table.clone().map(|table| (name.to_owned(), table)));
-        Ok(table)
+        // Any other name could be a path.
+        if !self.table_exist(name) {
+            return Ok(None);
+        }
+        self.opened(name).await
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -12,7 +12,7 @@ use crate::error::RequestError;
 /// Time between two checks of the credential of a stream.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Returns a receiver whose value becomes true when the server ends, or when the credential is no longer valid.
+/// Returns a receiver that becomes true when the server ends, or when the credential expires or is revoked.
 pub(crate) fn ending(app: &App, credential: Option<Credential>) -> watch::Receiver<bool> {
     let Some(credential) = credential else { return app.server.ending.clone() };
     let (sender, ending) = watch::channel(false);

@@ -123,7 +123,7 @@ fn unquoted(value: &str) -> &str {
     value.trim().trim_matches(['\'', '"']).trim()
 }
 
-/// Reads a time-out: a number of milliseconds, or a number with a unit. 0, and what cannot be read, is none.
+/// Parses a time-out: a number of milliseconds, or a number with a unit. Returns none for 0 and for invalid text.
 fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..digits].parse().ok()?;

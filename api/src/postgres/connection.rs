@@ -168,7 +168,7 @@ async fn say_goodbye(connection: &mut Connection) -> Result<(), io::Error> {
     end_with(connection, ErrorInfo::new("FATAL".to_owned(), "57P01".to_owned(), reason)).await
 }
 
-/// Reports a message that is none, after which nothing can be read.
+/// Reports an invalid message. The connection cannot go on after it.
 async fn refuse(connection: &mut Connection, error: PgWireError) -> Result<(), io::Error> {
     let reason = error.to_string();
     end_with(connection, ErrorInfo::new("FATAL".to_owned(), "08P01".to_owned(), reason)).await

@@ -22,7 +22,7 @@ const HANDSHAKE: u8 = 22;
 const YES: &[u8] = b"S";
 const NO: &[u8] = b"N";
 
-/// Agrees with a client on encryption. Also returns what has been read of its first message.
+/// Negotiates encryption with a client. Also returns the bytes of its first message that were read.
 pub(super) async fn negotiate(
     mut stream: TcpStream,
     tls: Option<&TlsAcceptor>,

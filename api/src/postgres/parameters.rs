@@ -71,7 +71,7 @@ fn value(portal: &Portal<Prepared>, nth: usize, of_value: &Type) -> PgWireResult
     Ok(value.unwrap_or(Value::Null))
 }
 
-/// Reads a value in text format. Text that is no number stays text, which the query may accept.
+/// Parses a value in text format. Text that is not a number stays text, which the query may accept.
 fn text(portal: &Portal<Prepared>, nth: usize, of_value: &Type) -> PgWireResult<Option<Value>> {
     let Some(bytes) = &portal.parameters[nth] else { return Ok(None) };
     let not_text = || failure("22021", format!("the value of ${} is not UTF-8", nth + 1));

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
 use crate::app::App;
-use crate::auth::{Access, Credential, access, authorise, begin_session, end_session};
+use crate::auth::{Credential, access, authorise, begin_session, end_session};
 use crate::client::ClientAddress;
 use crate::error::RequestError;
 use crate::postgres::commands::Command;
@@ -101,7 +101,8 @@ impl Session {
 
     /// Returns the name under which limits count the client, if it may query; and counts a request.
     async fn authorise(&self) -> Result<String, RequestError> {
-        let access = access(&Method::POST, RESOURCE).unwrap_or(Access::SignedIn);
+        let access = access(&Method::POST, RESOURCE);
+        let access = access.ok_or_else(|| RequestError::NoSuchPath(RESOURCE.to_owned()))?;
         let credential = self.credential.get().map(|signed_in| signed_in.credential.clone());
         let client = authorise(&self.app, credential, self.address, access).await?;
         Ok(client.to_string())
@@ -123,9 +124,9 @@ impl Session {
         self.answer(&client, query(sql, Purpose::Description)).await
     }
 
-    /// Applies options in the form `-c NAME=VALUE`.
+    /// Applies the options of a startup message.
     pub(super) async fn set(&self, options: &str) {
-        for option in options.split("-c").skip(1) {
+        for option in assignments(options) {
             if let Some(Command::SetTimeout(timeout)) = Command::parse(&format!("SET {option}")) {
                 self.settings.lock().await.statement_timeout = timeout;
             }
@@ -201,6 +202,36 @@ impl Drop for Session {
     }
 }
 
+/// Returns the assignments among options: `-c NAME=VALUE`, `-cNAME=VALUE` or `--NAME=VALUE`.
+fn assignments(options: &str) -> Vec<&str> {
+    let (mut assignments, mut words) = (Vec::new(), options.split_whitespace());
+    while let Some(word) = words.next() {
+        let assignment = match word.strip_prefix("-c").or_else(|| word.strip_prefix("--")) {
+            Some("") => words.next(),
+            assignment => assignment,
+        };
+        assignments.extend(assignment);
+    }
+    assignments
+}
+
 fn query(sql: &str, purpose: Purpose) -> Query {
     Query { dialect: Dialect::Postgres, purpose, ..Query::new(sql, Format::ArrowStream) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_have_assignments() {
+        for (options, expected) in [
+            ("-c a=1 -cb=2 --c=3", &["a=1", "b=2", "c=3"][..]),
+            ("-c a=x-c -e b=2", &["a=x-c"]),
+            ("-c", &[]),
+            ("", &[]),
+        ] {
+            assert_eq!(assignments(options), expected, "{options}");
+        }
+    }
 }
