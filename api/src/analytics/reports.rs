@@ -43,7 +43,7 @@ static TURN: Semaphore = Semaphore::const_new(1);
 /// A report may take longer than a query.
 const LIMITS: Limits = Limits { timeout: Duration::from_mins(5), rows: 20_000, bytes: 4 << 20 };
 
-/// What a report is about.
+/// The subject of a report.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ReportType {
@@ -60,7 +60,7 @@ pub(crate) enum ReportType {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReportRequest {
-    /// What it is about.
+    /// The subject of the report.
     #[serde(rename = "type")]
     about: ReportType,
     /// Start of the time span, inclusive; a day before its end by default.
@@ -112,7 +112,7 @@ pub(crate) struct Report {
     /// The id.
     #[serde(rename = "report_id")]
     id: String,
-    /// What it is about.
+    /// The subject of the report.
     #[serde(rename = "type")]
     about: ReportType,
     /// How far it is.
@@ -172,8 +172,8 @@ impl Report {
     path = "/api/v1/analytics/reports",
     request_body = ReportRequest,
     responses(
-        (status = 202, description = "It is being made.", body = Report),
-        (status = 400, description = "The request makes no sense.", body = Problem),
+        (status = 202, description = "The report is being made.", body = Report),
+        (status = 400, description = "The request is invalid.", body = Problem),
         (status = 404, description = "The pipeline has no history.", body = Problem),
         (status = 409, description = "There are too many reports.", body = Problem),
     ),
@@ -247,7 +247,7 @@ pub(crate) async fn report(
     path = "/api/v1/analytics/reports/{id}",
     params(("id" = String, Path, description = "The report.")),
     responses(
-        (status = 204, description = "It is gone."),
+        (status = 204, description = "The report is removed."),
         (status = 404, description = "There is no such report of this client.", body = Problem),
     ),
 )]

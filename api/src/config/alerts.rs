@@ -161,8 +161,8 @@ pub(crate) async fn alert(
     params(("name" = String, Path, description = "The rule.")),
     request_body = AlertRule,
     responses(
-        (status = 200, description = "It is kept.", body = StoredAlert),
-        (status = 400, description = "The rule makes no sense.", body = Problem),
+        (status = 200, description = "The stored rule.", body = StoredAlert),
+        (status = 400, description = "The rule is invalid.", body = Problem),
         (status = 409, description = "There are too many rules.", body = Problem),
     ),
 )]
@@ -184,7 +184,7 @@ pub(crate) async fn set_alert(
     path = "/api/v1/config/alerts/{name}",
     params(("name" = String, Path, description = "The rule.")),
     responses(
-        (status = 204, description = "It is gone."),
+        (status = 204, description = "The rule is removed."),
         (status = 404, description = "There is no such rule.", body = Problem),
     ),
 )]
@@ -197,7 +197,7 @@ pub(crate) async fn remove_alert(
 }
 
 impl Condition {
-    /// Returns what makes no sense.
+    /// Returns the error in the condition; none if it is valid.
     fn mistake(&self) -> Option<&'static str> {
         let is_named = |name: &str| !name.trim().is_empty() && name.len() <= MAX_NAME_BYTES;
         let name = match self {

@@ -84,7 +84,7 @@ fn no_item(kind: ItemKind, name: &str) -> RequestError {
     RequestError::NotFound(format!("no {kind} {name:?}: /api/v1/config/{kind}s lists all of them"))
 }
 
-/// Refuses a value that makes no sense.
+/// Returns the error of an invalid value.
 pub(super) fn refuse(reason: impl Display) -> RequestError {
     RequestError::BadRequest(reason.to_string())
 }

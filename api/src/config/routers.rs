@@ -17,7 +17,7 @@ const KIND: ItemKind = ItemKind::Router;
 /// The largest coordinate of a place.
 const MAX_METRES: f32 = 10_000.0;
 
-/// What is set for a router.
+/// The settings of a router.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StoredRouter {
     /// The name of the device, as links have it.
@@ -54,7 +54,7 @@ impl StoredRouter {
     }
 }
 
-/// Returns the routers for which something is set, by name. `/api/v1/system/routers` lists all that were heard.
+/// Returns the routers that have settings, by name. `/api/v1/system/routers` lists all that were heard.
 #[utoipa::path(
     get,
     path = "/api/v1/config/routers",
@@ -66,7 +66,7 @@ pub(crate) async fn routers(State(app): State<App>) -> Result<List<StoredRouter>
     Ok(List::all(routers.map(|(name, settings)| StoredRouter::new(name, settings))))
 }
 
-/// Returns what is set for a router.
+/// Returns the settings of a router.
 #[utoipa::path(
     get,
     path = "/api/v1/config/routers/{name}",
@@ -74,7 +74,7 @@ pub(crate) async fn routers(State(app): State<App>) -> Result<List<StoredRouter>
     params(("name" = String, Path, description = "The name of the device, as links have it.")),
     responses(
         (status = 200, description = "The settings.", body = StoredRouter),
-        (status = 404, description = "Nothing is set for it.", body = Problem),
+        (status = 404, description = "The router has no settings.", body = Problem),
     ),
 )]
 pub(crate) async fn router(
@@ -85,7 +85,7 @@ pub(crate) async fn router(
     Ok(Json(StoredRouter::new(name, settings)))
 }
 
-/// Replaces what is set for a router: its name, its place, and whether it is enabled. What is absent gets its default.
+/// Replaces the settings of a router: its name, its place, and whether it is enabled. An absent field gets its default.
 ///
 /// It need not have been heard yet. A change takes effect within a second, in all processes of the pipeline. A run that
 /// resumes after a crash applies it also to the frames that it reads again.
@@ -95,9 +95,9 @@ pub(crate) async fn router(
     params(("name" = String, Path, description = "The name of the device, as links have it.")),
     request_body = NewRouter,
     responses(
-        (status = 200, description = "It is kept.", body = StoredRouter),
-        (status = 400, description = "The settings make no sense.", body = Problem),
-        (status = 409, description = "Something is set for too many routers.", body = Problem),
+        (status = 200, description = "The stored settings.", body = StoredRouter),
+        (status = 400, description = "The settings are invalid.", body = Problem),
+        (status = 409, description = "Too many routers have settings.", body = Problem),
     ),
 )]
 pub(crate) async fn set_router(
@@ -117,14 +117,14 @@ pub(crate) async fn set_router(
     Ok(Json(StoredRouter::new(name, settings)))
 }
 
-/// Forgets what is set for a router. Its frames are used again.
+/// Removes the settings of a router. The pipeline uses its frames again.
 #[utoipa::path(
     delete,
     path = "/api/v1/config/routers/{name}",
     params(("name" = String, Path, description = "The name of the device, as links have it.")),
     responses(
-        (status = 204, description = "It is forgotten."),
-        (status = 404, description = "Nothing is set for it.", body = Problem),
+        (status = 204, description = "The settings are removed."),
+        (status = 404, description = "The router has no settings.", body = Problem),
     ),
 )]
 pub(crate) async fn remove_router(
@@ -136,7 +136,7 @@ pub(crate) async fn remove_router(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Returns what is set for all routers, by name.
+/// Returns the settings of all routers, by name.
 pub(crate) async fn settings(app: &App) -> Result<Vec<(String, RouterSettings)>, RequestError> {
     items::all(app, KIND).await
 }

@@ -20,7 +20,7 @@ const MAX_HEADERS: usize = 20;
 const MAX_ATTEMPTS: u32 = 20;
 /// Length of a secret: shorter ones can be guessed.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 16..=256;
-/// What can be subscribed to.
+/// The types of events that a webhook can subscribe to.
 const EVENTS: [&str; 16] = [
     "person.detected",
     "person.lost",
@@ -48,10 +48,10 @@ pub(crate) struct Subscription {
     url: String,
     /// The types of the events, such as `person.fall_detected`.
     events: Vec<String>,
-    /// The secret that signs what is sent; absent for no signature.
+    /// The secret that signs each request; absent for unsigned requests.
     #[serde(default)]
     secret: Option<String>,
-    /// Further headers of what is sent.
+    /// Additional headers of each request.
     #[serde(default)]
     headers: BTreeMap<String, String>,
     /// When sending is tried again.
@@ -87,9 +87,9 @@ pub(crate) struct StoredWebhook {
     url: String,
     /// The types of the events.
     events: Vec<String>,
-    /// True if what is sent is signed.
+    /// True if requests are signed.
     has_secret: bool,
-    /// The names of further headers.
+    /// The names of the additional headers.
     headers: Vec<String>,
     /// When sending is tried again.
     retry_policy: RetryPolicy,
@@ -145,8 +145,8 @@ pub(crate) async fn webhook(
     params(("name" = String, Path, description = "The subscription.")),
     request_body = Subscription,
     responses(
-        (status = 200, description = "It is kept.", body = StoredWebhook),
-        (status = 400, description = "The subscription makes no sense.", body = Problem),
+        (status = 200, description = "The stored subscription.", body = StoredWebhook),
+        (status = 400, description = "The subscription is invalid.", body = Problem),
         (status = 409, description = "There are too many subscriptions.", body = Problem),
     ),
 )]
@@ -168,7 +168,7 @@ pub(crate) async fn set_webhook(
     path = "/api/v1/config/webhooks/{name}",
     params(("name" = String, Path, description = "The subscription.")),
     responses(
-        (status = 204, description = "It is gone."),
+        (status = 204, description = "The subscription is removed."),
         (status = 404, description = "There is no such subscription.", body = Problem),
     ),
 )]
@@ -181,7 +181,7 @@ pub(crate) async fn remove_webhook(
 }
 
 impl Subscription {
-    /// Returns what makes no sense.
+    /// Returns the error in the subscription; none if it is valid.
     fn mistake(&self) -> Option<String> {
         if !is_url(&self.url) {
             return Some("`url` must be a URL with https or http, without a user".to_owned());
