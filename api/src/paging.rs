@@ -85,6 +85,11 @@ impl Page {
         Query { sql, ..query }
     }
 
+    /// Returns how many items there are up to the end of this page.
+    pub(crate) fn end(&self) -> u32 {
+        self.skip + self.limit
+    }
+
     /// Returns the `Link` header that leads to the next page, if this one is full.
     /// Later pages are about the same span as the first one.
     pub(crate) fn next(

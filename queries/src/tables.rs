@@ -11,6 +11,7 @@ use schemas::{Record, RecordKind, Tick};
 use storage::Location;
 use tokio::sync::Mutex;
 
+use crate::narrow_scan::NarrowScan;
 use crate::timestamps::with_timestamps;
 use crate::{History, LiveTail};
 
@@ -22,6 +23,10 @@ const PERSONS_SQL: &str = "
         person['zone'] AS zone, person['activity'] AS activity, person['confidence'] AS confidence,
         source_kind
     FROM (SELECT *, unnest(persons) AS person FROM poses)";
+/// The fields of people that the view does not have. They are most of the bytes of a table.
+const NOT_IN_VIEW: [&str; 2] = ["keypoints", "bounding_box"];
+/// From the next version on, readers apply deletion vectors or column mappings.
+const PLAIN_READER_VERSION: i32 = 1;
 
 /// The tables of a history. A query opens the tables that it names.
 #[derive(Debug)]
@@ -31,7 +36,15 @@ pub(crate) struct HistorySchema {
     /// The committed tables. They include tables of rows, whose names and columns the pipeline defines.
     committed: Vec<String>,
     /// The tables that the query has opened: all its parts see the same rows.
-    opened: Mutex<BTreeMap<String, Arc<dyn TableProvider>>>,
+    opened: Mutex<BTreeMap<String, Arc<Opened>>>,
+}
+
+/// The rows of a table.
+#[derive(Debug)]
+struct Opened {
+    committed: Option<DeltaTable>,
+    /// The rows that are not committed; none for a table without columns.
+    fresh: Option<Arc<dyn TableProvider>>,
 }
 
 impl HistorySchema {
@@ -54,29 +67,21 @@ impl HistorySchema {
         rows
     }
 
-    /// Opens the current version of a table, with its uncommitted rows; none if the table does not exist.
-    async fn open(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+    /// Opens the current version of a table, with its uncommitted rows.
+    async fn open(&self, name: &str) -> Result<Opened> {
         // Read before the table: rows that are committed in between are in both, and their tick excludes
         // them below.
         let tail = self.tail_of(name);
-        let Some(table) = self.committed(name).await? else {
-            return in_memory(name, tail.into_iter().map(|(_, record)| record));
+        let committed = self.committed(name).await?;
+        let upper = match &committed {
+            Some(table) => self.upper(table).await?,
+            None => 0,
         };
-        let upper = self.upper(&table).await?;
         let fresh = tail.into_iter().filter(|(tick, _)| *tick >= upper);
         let fresh: Vec<_> = fresh.map(|(_, record)| record).collect();
-        let committed = table.table_provider().await.map_err(external)?;
-        if fresh.is_empty() {
-            return Ok(Some(committed));
-        }
-        let context = SessionContext::new();
-        table.update_datafusion_session(&context.state()).map_err(external)?;
-        let mut both = context.read_table(committed)?;
-        if let Some(fresh) = in_memory(name, fresh.into_iter())? {
-            // Each side may have columns that the other side does not have.
-            both = both.union_by_name(context.read_table(fresh)?)?;
-        }
-        Ok(Some(both.into_view()))
+        let is_needed = committed.is_none() || !fresh.is_empty();
+        let fresh = if is_needed { in_memory(name, &fresh)? } else { None };
+        Ok(Opened { committed, fresh })
     }
 
     /// Opens the Delta table, if it exists. It may have been created after this schema was opened.
@@ -93,25 +98,60 @@ impl HistorySchema {
         Ok(version.map_err(external)?.unwrap_or(0).unsigned_abs())
     }
 
-    /// Returns a table with its timestamps, opened once for a query.
-    async fn opened(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let mut opened = self.opened.lock().await;
-        if let Some(table) = opened.get(name) {
-            return Ok(Some(Arc::clone(table)));
+    /// Returns a table with its timestamps, without some fields of its columns; none if it does not exist.
+    async fn table_without(
+        &self,
+        dropped: &'static [&'static str],
+        name: &str,
+    ) -> Result<Option<Arc<dyn TableProvider>>> {
+        let mut all = self.opened.lock().await;
+        if !all.contains_key(name) {
+            all.insert(name.to_owned(), Arc::new(self.open(name).await?));
         }
-        let table = self.open(name).await?.map(with_timestamps).transpose()?;
-        opened.extend(table.clone().map(|table| (name.to_owned(), table)));
-        Ok(table)
+        let Some(opened) = all.get(name).map(Arc::clone) else { return Ok(None) };
+        drop(all);
+        opened.provider(dropped).await?.map(with_timestamps).transpose()
     }
 
     async fn persons(&self) -> Result<Arc<dyn TableProvider>> {
         let context = SessionContext::new();
         let poses = RecordKind::Pose.table();
-        let table = self.opened(poses).await?;
+        let table = self.table_without(&NOT_IN_VIEW, poses).await?;
         let table = table.ok_or_else(|| DataFusionError::Plan(format!("no table {poses}")))?;
         context.register_table(poses, table)?;
         Ok(context.sql(PERSONS_SQL).await?.into_view())
     }
+}
+
+impl Opened {
+    /// Returns the rows without some fields of their columns; none if there is no such table.
+    async fn provider(
+        &self,
+        dropped: &'static [&'static str],
+    ) -> Result<Option<Arc<dyn TableProvider>>> {
+        let narrow = |table: Arc<dyn TableProvider>, is_plain| -> Arc<dyn TableProvider> {
+            if dropped.is_empty() {
+                return table;
+            }
+            Arc::new(NarrowScan::new(table, dropped, is_plain))
+        };
+        let fresh = self.fresh.clone().map(|fresh| narrow(fresh, false));
+        let Some(table) = &self.committed else { return Ok(fresh) };
+        let committed = table.table_provider().await.map_err(external)?;
+        let committed = narrow(committed, is_plain(table)?);
+        let Some(fresh) = fresh else { return Ok(Some(committed)) };
+        let context = SessionContext::new();
+        table.update_datafusion_session(&context.state()).map_err(external)?;
+        // Each side may have columns that the other side does not have.
+        let both = context.read_table(committed)?.union_by_name(context.read_table(fresh)?)?;
+        Ok(Some(both.into_view()))
+    }
+}
+
+/// True if the files of a table have its rows as they are.
+fn is_plain(table: &DeltaTable) -> Result<bool> {
+    let snapshot = table.snapshot().map_err(external)?;
+    Ok(snapshot.protocol().min_reader_version() == PLAIN_READER_VERSION)
 }
 
 #[async_trait::async_trait]
@@ -132,7 +172,7 @@ impl SchemaProvider for HistorySchema {
         if !self.table_exist(name) {
             return Ok(None);
         }
-        self.opened(name).await
+        self.table_without(&[], name).await
     }
 
     fn table_exist(&self, name: &str) -> bool {
@@ -142,16 +182,12 @@ impl SchemaProvider for HistorySchema {
 
 /// Returns records as a table. The columns are those of the table name, or else of the first record; none
 /// without both.
-fn in_memory(
-    name: &str,
-    records: impl Iterator<Item = Record>,
-) -> Result<Option<Arc<dyn TableProvider>>> {
-    let records: Vec<_> = records.collect();
+fn in_memory(name: &str, records: &[Record]) -> Result<Option<Arc<dyn TableProvider>>> {
     let kind = RecordKind::ALL.into_iter().find(|kind| kind.table() == name);
     let batch = match kind {
-        Some(kind) => kind.to_batch(&records),
+        Some(kind) => kind.to_batch(records),
         None if records.is_empty() => return Ok(None),
-        None => Record::to_batch(&records),
+        None => Record::to_batch(records),
     };
     let batch = batch.map_err(external)?;
     Ok(Some(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)))

@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::cursor::Cursor;
 use crate::error::RequestError;
 use crate::openapi::QueryProblems;
-use crate::paging::{List, PageParameters};
+use crate::paging::{List, Page, PageParameters};
 use crate::parameters::{Parameters, Share};
 use crate::pose::frame::PeopleFrame;
 use crate::pose::zones::check_zone;
@@ -68,7 +68,7 @@ pub(crate) async fn history(
     let page =
         PageParameters { limit: query.limit, skip: query.skip, cursor: query.cursor.clone() };
     let page = page.page()?;
-    let sql = page.of(statement(&query, page.after.as_ref())?);
+    let sql = page.of(statement(&query, &page)?);
     let answer = sql::answer(&app, history, sql, &client).await?;
     let mut frames: Vec<PeopleFrame> = Vec::new();
     let (_, mut batches) = answer.into_batches().await?;
@@ -90,13 +90,30 @@ pub(crate) async fn history(
     Ok(List::page(frames, next))
 }
 
-fn statement(query: &HistoryQuery, after: Option<&Cursor>) -> Result<Query, RequestError> {
-    let in_span = "captured_at_ns >= $start_ns AND captured_at_ns < $end_ns";
-    let mut sql = format!("SELECT * FROM poses WHERE {in_span}");
+/// Returns the frames of a page, up to the end of the page. Its end is found by the times alone, so that the people of
+/// later frames are not read.
+fn statement(query: &HistoryQuery, page: &Page) -> Result<Query, RequestError> {
     let mut values = vec![
         ("start_ns", Value::Integer(ns(query.start_time)?)),
         ("end_ns", Value::Integer(ns(query.end_time)?)),
     ];
+    let of_people = conditions(query, &mut values);
+    if let Some(Cursor { ns, name }) = &page.after {
+        values.push(("after_ns", Value::Integer(*ns)));
+        values.push(("after", Value::Text(name.clone())));
+    }
+    let frames = frames(&of_people, page.after.is_some());
+    let sql = format!(
+        "SELECT * FROM ({frames}) AS page WHERE captured_at_ns <= (SELECT max(captured_at_ns) FROM \
+         (SELECT captured_at_ns FROM ({frames}) AS page ORDER BY captured_at_ns LIMIT {}) AS times) \
+         ORDER BY captured_at_ns, {KEY}",
+        page.end()
+    );
+    Ok(Query::new(sql, Format::ArrowStream).with_values(values))
+}
+
+/// Returns the conditions on people, and adds their values.
+fn conditions(query: &HistoryQuery, values: &mut Vec<(&str, Value)>) -> Vec<&'static str> {
     let mut conditions = Vec::new();
     if let Some(person) = &query.person_id {
         conditions.push("person = $person");
@@ -110,10 +127,17 @@ fn statement(query: &HistoryQuery, after: Option<&Cursor>) -> Result<Query, Requ
         conditions.push("confidence >= $min_confidence");
         values.push(("min_confidence", f64::from(min_confidence.0).into()));
     }
-    if !conditions.is_empty() {
-        let conditions = conditions.join(" AND ");
+    conditions
+}
+
+/// Returns the frames of the time span with people who meet the conditions; those after a cursor, if there is one.
+fn frames(of_people: &[&str], has_cursor: bool) -> String {
+    let in_span = "captured_at_ns >= $start_ns AND captured_at_ns < $end_ns";
+    let mut sql = format!("SELECT * FROM poses WHERE {in_span}");
+    if !of_people.is_empty() {
+        let of_people = of_people.join(" AND ");
         let people = format!(
-            "SELECT captured_at_ns, site, source FROM persons WHERE {in_span} AND {conditions}"
+            "SELECT captured_at_ns, site, source FROM persons WHERE {in_span} AND {of_people}"
         );
         sql = format!(
             "SELECT frames.* FROM ({sql}) AS frames LEFT SEMI JOIN ({people}) AS people \
@@ -121,14 +145,11 @@ fn statement(query: &HistoryQuery, after: Option<&Cursor>) -> Result<Query, Requ
              AND frames.source = people.source"
         );
     }
-    if let Some(Cursor { ns, name }) = after {
+    if has_cursor {
         sql = format!(
             "SELECT * FROM ({sql}) AS page WHERE captured_at_ns > $after_ns \
              OR captured_at_ns = $after_ns AND {KEY} > $after"
         );
-        values.push(("after_ns", Value::Integer(*ns)));
-        values.push(("after", Value::Text(name.clone())));
     }
-    let sql = format!("SELECT * FROM ({sql}) AS page ORDER BY captured_at_ns, {KEY}");
-    Ok(Query::new(sql, Format::ArrowStream).with_values(values))
+    sql
 }
