@@ -53,6 +53,7 @@ pub fn serve(
     run: Arc<Shared>,
     announce: impl FnOnce(&str, &str) + Send + 'static,
 ) -> Serving {
+    queries::remove_abandoned_files();
     server.serve(|server| {
         let auth = Authenticator::new(run.plan.api.as_ref(), &run.accounts);
         let limits = RateLimits::new(run.plan.api.as_ref()).map(Arc::new);

@@ -4,6 +4,7 @@
 //! the next queries.
 
 mod admission;
+mod folder;
 mod process;
 mod spool;
 
@@ -43,6 +44,13 @@ pub struct Workers {
 struct Running {
     client: String,
     cancelled: Arc<Notify>,
+}
+
+/// Removes the temporary files of the queries of servers that were killed.
+pub fn remove_abandoned_files() {
+    if let Err(error) = folder::remove_abandoned(&std::env::temp_dir()) {
+        tracing::warn!(%error, "could not remove the temporary files of earlier queries");
+    }
 }
 
 impl Default for Workers {

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use tempfile::TempDir;
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::protocol::{Job, Request, Response, TailOutline, frame, receive};
 use crate::worker::MEMORY_BYTES;
+use crate::workers::folder::Folder;
 use crate::workers::spool::Spool;
 use crate::{History, Query, QueryError};
 
@@ -23,14 +23,14 @@ pub(super) struct Process {
     output: BufReader<ChildStdout>,
     /// True while it waits for a query.
     is_idle: bool,
-    /// The temporary files of its queries. A process that is killed leaves them.
-    _files: TempDir,
+    /// The temporary files of its queries.
+    _files: Folder,
 }
 
 impl Process {
     /// Starts a process of `program`.
     pub(super) fn start(program: &Path) -> io::Result<Self> {
-        let files = tempfile::Builder::new().prefix("fresnel-sql-").tempdir()?;
+        let files = Folder::create(&std::env::temp_dir())?;
         let mut child = Command::new(program)
             .env("TMPDIR", files.path())
             .args(["sql-worker", &std::process::id().to_string()])
