@@ -167,6 +167,7 @@ fn main() {
         trial!(queries::hostile_queries_harm_nobody),
         trial!(queries::a_query_ends_with_its_reason),
         trial!(queries::a_client_that_asks_too_much_waits),
+        trial!(queries::a_query_leaves_a_cpu),
         trial!(queries::a_query_leaves_nothing),
         trial!(queries::uncommitted_rows_are_seen),
         trial!(queries::parameters_have_values),

@@ -20,6 +20,20 @@ sources.room = { type = "simulate", scene = "pipelines/scenes/flat.toml", speed 
 operators.zones = { type = "zones", inputs = ["room.truth"], zones.hall.coordinates = [[0, 0], [9, 0], [9, 9], [0, 9]] }
 sinks.history = { type = "delta", inputs = ["zones.people", "zones"], path = "history", commit_interval = "1s" }
 "#;
+/// What the query builder of Grafana asks for its list of tables.
+const TABLES_OF_QUERY_BUILDER: &str = r#"
+SELECT CASE WHEN quote_ident(table_schema) IN (
+    SELECT CASE WHEN trim(s[i]) = '"$user"' THEN user ELSE trim(s[i]) END
+    FROM generate_series(
+        array_lower(string_to_array(current_setting('search_path'),','),1),
+        array_upper(string_to_array(current_setting('search_path'),','),1)
+    ) as i, string_to_array(current_setting('search_path'),',') s
+) THEN quote_ident(table_name) ELSE quote_ident(table_schema) || '.' || quote_ident(table_name) END AS "table"
+FROM information_schema.tables
+WHERE quote_ident(table_schema) NOT IN ('information_schema', 'pg_catalog', '_timescaledb_cache')
+ORDER BY 1"#;
+const TABLES: &str = "public.activities\npublic.csi\npublic.events\npublic.occupancy\npublic.persons\npublic.poses\n\
+    public.presence\n";
 const POSTGRES: &str = "listening on postgres://127.0.0.1:";
 /// Clients at once that send hostile queries.
 const N_CLIENTS: usize = 8;
@@ -119,6 +133,7 @@ pub(crate) fn tables_and_rows_are_shown() {
              quote_ident(table_schema) = 'public' AND table_type = 'VIEW'",
             "persons\n",
         ),
+        (TABLES_OF_QUERY_BUILDER, TABLES),
         (
             "SELECT quote_ident(column_name) AS \"column\" FROM information_schema.columns WHERE \
              quote_ident(table_schema) = (parse_ident('public.persons'))[1] AND quote_ident(table_name) = \
@@ -135,13 +150,16 @@ pub(crate) fn tables_and_rows_are_shown() {
     }
     let several = psql(port, "", &["BEGIN; SELECT 1; SELECT 2; COMMIT", "SELECT 3"]);
     assert_eq!(several, "BEGIN\n1\n2\nCOMMIT\n3\n");
+    let long = psql_says(port, "SET statement_timeout = '60s'");
+    assert!(long.contains("NOTICE:  queries still end after 30s"), "{long}");
     let in_failed = psql_says(port, "BEGIN; SELECT * FROM nowhere; SELECT 1");
     assert!(in_failed.contains("not found"), "{in_failed}");
     for (sql, code, words) in [
         ("SELECT * FROM person", "42P01", "did you mean `persons`?"),
         ("DROP TABLE poses", "42501", "queries are read-only"),
-        ("SELECT 'open", "42000", "syntax error"),
+        ("SELECT 'open", "42601", "syntax error"),
         ("SELECT * FROM '/etc/passwd'", "42P01", "not found"),
+        ("SELECT zne FROM persons", "42703", "did you mean `zone`?"),
         ("SHOW ALL", "42000", "settings are not shown"),
         (
             "SET statement_timeout = 300; SELECT count(*) FROM range(0, 100000000000)",
@@ -317,7 +335,7 @@ pub(crate) fn hostile_queries_harm_nobody() {
             scope.spawn(move || {
                 for (name, sql) in queries {
                     let said = psql_fails(port, &parameters, &[sql]);
-                    let codes = ["42000", "42501", "53200", "54000", "57014"];
+                    let codes = ["42000", "42501", "42601", "53200", "54000", "57014"];
                     let has = |code: &&str| said.contains(&format!("ERROR:  {code}: "));
                     assert!(codes.iter().any(has), "{name}: {said}");
                 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::LogicalPlan;
 
+use crate::parameters::of_limits;
 use crate::{QueryError, ValueType};
 
 /// Returns the columns of a plan, with the types of its parameters as metadata.
@@ -17,26 +17,6 @@ pub(crate) fn described(plan: &LogicalPlan) -> Result<SchemaRef, QueryError> {
     let types: HashMap<_, _> = types.map(|(name, it)| (name, it.as_str().to_owned())).collect();
     let columns = plan.schema().inner().as_ref().clone();
     Ok(Arc::new(columns.with_metadata(types)))
-}
-
-/// Returns the parameters of `LIMIT` and `OFFSET`, whose types the plan does not have.
-fn of_limits(plan: &LogicalPlan) -> Result<Vec<String>, QueryError> {
-    let mut names = Vec::new();
-    plan.apply(|plan| {
-        if let LogicalPlan::Limit(limit) = plan {
-            for bound in limit.skip.iter().chain(&limit.fetch) {
-                // The planner converts it to a number.
-                bound.apply(|part| {
-                    if let Expr::Placeholder(placeholder) = part {
-                        names.push(placeholder.id.clone());
-                    }
-                    Ok(TreeNodeRecursion::Continue)
-                })?;
-            }
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(names)
 }
 
 /// Returns the type of the values of a parameter. What is compared with a time may be text.

@@ -56,7 +56,13 @@ pub enum QueryError {
         /// The tables of the history.
         tables: Vec<String>,
     },
-    /// The query is invalid, or its execution failed.
+    /// The text is not SQL.
+    #[error("syntax error: {0}")]
+    Syntax(String),
+    /// The query names a column that its tables do not have.
+    #[error("{0}")]
+    NoSuchColumn(String),
+    /// The query is invalid in another way, or its execution failed.
     #[error("{0}")]
     Failed(String),
     /// The query took longer than its time-out.
@@ -107,9 +113,8 @@ pub enum QueryError {
 }
 
 impl QueryError {
-    /// A text that is not SQL.
     pub(crate) fn syntax(error: &ParserError) -> Self {
-        Self::Failed(format!("syntax error: {}", syntax_error(error)))
+        Self::Syntax(syntax_error(error))
     }
 
     /// Cuts long texts, such as values that the query made.
@@ -117,6 +122,8 @@ impl QueryError {
     pub(crate) fn shortened(self) -> Self {
         match self {
             Self::Refused(reason) => Self::Refused(short(reason)),
+            Self::Syntax(reason) => Self::Syntax(short(reason)),
+            Self::NoSuchColumn(reason) => Self::NoSuchColumn(short(reason)),
             Self::Failed(reason) => Self::Failed(short(reason)),
             Self::NoSuchTable { name, tables } => Self::NoSuchTable { name: short(name), tables },
             Self::Format { format, reason } => Self::Format { format, reason: short(reason) },
@@ -135,7 +142,7 @@ fn short(mut text: String) -> String {
 
 impl From<DataFusionError> for QueryError {
     fn from(error: DataFusionError) -> Self {
-        limit_of(&error).unwrap_or_else(|| Self::Failed(reason(&error)))
+        limit_of(&error).unwrap_or_else(|| failure(&error))
     }
 }
 
@@ -156,14 +163,14 @@ fn limit_of(failure: &(dyn Error + 'static)) -> Option<QueryError> {
 }
 
 /// Returns the cause of an error, without the names of Rust types and of planning phases.
-fn reason(error: &DataFusionError) -> String {
+fn failure(error: &DataFusionError) -> QueryError {
     match error.find_root() {
-        DataFusionError::SQL(error, _) => format!("syntax error: {}", syntax_error(error)),
+        DataFusionError::SQL(error, _) => QueryError::syntax(error),
         DataFusionError::SchemaError(error, _) => schema_error(error),
         DataFusionError::Collection(errors) => {
-            errors.first().map_or_else(|| error.message().into_owned(), reason)
+            errors.first().map_or_else(|| QueryError::Failed(error.message().into_owned()), failure)
         }
-        error => plain(&error.message()),
+        error => QueryError::Failed(plain(&error.message())),
     }
 }
 
@@ -220,20 +227,21 @@ fn syntax_error(error: &ParserError) -> String {
     }
 }
 
-fn schema_error(error: &SchemaError) -> String {
+fn schema_error(error: &SchemaError) -> QueryError {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
             let columns: Vec<_> = valid_fields.iter().map(|field| field.name.clone()).collect();
             let choices = choices(&field.name, &columns);
-            format!("column `{}` not found: {choices} (text is in 'single quotes')", field.name)
+            QueryError::NoSuchColumn(format!(
+                "column `{}` not found: {choices} (text is in 'single quotes')",
+                field.name
+            ))
         }
-        SchemaError::AmbiguousReference { field } => {
-            format!(
-                "column `{}` is ambiguous: name its table, as in `table.{}`",
-                field.name, field.name
-            )
-        }
-        error => error.to_string(),
+        SchemaError::AmbiguousReference { field } => QueryError::Failed(format!(
+            "column `{}` is ambiguous: name its table, as in `table.{}`",
+            field.name, field.name
+        )),
+        error => QueryError::Failed(error.to_string()),
     }
 }
 

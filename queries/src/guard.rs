@@ -3,7 +3,10 @@
 //! The planner recurses: a long chain of operators would overflow its stack before a limit of time or
 //! memory applies. So the size of the text is checked before it is parsed.
 
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::execution::context::SQLOptions;
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable as _, LogicalPlan};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -39,6 +42,36 @@ pub(crate) fn check_reads(statement: &Statement) -> Result<(), QueryError> {
     };
     let refusal = "queries are read-only: expected SELECT, WITH, EXPLAIN, SHOW or DESCRIBE";
     if reads { Ok(()) } else { Err(QueryError::Refused(refusal.to_owned())) }
+}
+
+/// Refuses casts of text to lists, which would be lists of the whole text.
+pub(crate) fn check_casts(plan: &LogicalPlan) -> Result<(), QueryError> {
+    let mut refused = false;
+    plan.apply_with_subqueries(|plan| {
+        plan.apply_expressions(|expr| {
+            expr.apply(|part| {
+                refused |= matches!(part, Expr::Cast(cast) if is_text_to_list(cast, plan));
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    if !refused {
+        return Ok(());
+    }
+    let reason =
+        "text cannot be cast to a list: write ARRAY['a', 'b'] or string_to_array(text, ',')";
+    Err(QueryError::Failed(reason.to_owned()))
+}
+
+fn is_text_to_list(cast: &Cast, plan: &LogicalPlan) -> bool {
+    let is_list = matches!(cast.field.data_type(), DataType::List(_));
+    is_list
+        && plan
+            .inputs()
+            .iter()
+            .map(|input| input.schema())
+            .chain([plan.schema()])
+            .any(|schema| cast.expr.get_type(schema).is_ok_and(|of_value| of_value.is_string()))
 }
 
 /// Refuses a text that is too large to plan.

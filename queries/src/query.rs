@@ -93,6 +93,14 @@ impl Default for Parameters {
 }
 
 impl Parameters {
+    /// Returns the names of the values, as a statement has them: `$1` or `$name`.
+    pub(crate) fn names(&self) -> Vec<String> {
+        match self {
+            Self::Positional(values) => (1..=values.len()).map(|nth| format!("${nth}")).collect(),
+            Self::Named(values) => values.keys().map(|name| format!("${name}")).collect(),
+        }
+    }
+
     /// True if there are no values.
     pub(crate) fn is_empty(&self) -> bool {
         match self {

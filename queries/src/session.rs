@@ -19,8 +19,9 @@ use tokio::runtime::Runtime;
 
 use crate::catalog::Catalog;
 use crate::description::described;
-use crate::guard::{check_reads, check_size, read_only};
+use crate::guard::{check_casts, check_reads, check_size, read_only};
 use crate::information::InformationSchema;
+use crate::parameters::check_parameters;
 use crate::postgres;
 use crate::tables::HistorySchema;
 use crate::{Dialect, History, Purpose, Query, QueryError};
@@ -122,11 +123,15 @@ impl Session {
 
     /// Returns a plan with the values of its parameters, ready to be run.
     async fn frame(&self, plan: LogicalPlan, query: &Query) -> Result<DataFrame, QueryError> {
+        check_parameters(&plan, query)?;
         let frame = self.context.execute_logical_plan(plan).await?;
         if query.parameters.is_empty() {
+            check_casts(frame.logical_plan())?;
             return Ok(frame);
         }
-        Ok(frame.with_param_values(&query.parameters)?)
+        let frame = frame.with_param_values(&query.parameters)?;
+        check_casts(frame.logical_plan())?;
+        Ok(frame)
     }
 }
 

@@ -351,13 +351,14 @@ async fn rows(app: &App, stored: &Stored) -> Result<Rows, RequestError> {
         ReportType::Activity => ACTIVITY,
         ReportType::Events => EVENTS,
     };
-    let values = [
+    let mut values = vec![
         ("start_ns", stored.span.start_ns.into()),
         ("end_ns", stored.span.end_ns.into()),
         ("interval_ns", interval_ns(stored.request.interval)?.into()),
         ("zone", stored.request.zone_id.clone().into()),
-        ("person", Value::Null),
     ];
+    // Of the three, only activities are selected by person.
+    values.extend((sql == ACTIVITY).then_some(("person", Value::Null)));
     let query = Query { limits: LIMITS, ..Query::new(sql, Format::Json).with_values(values) };
     let rows = answer_as(app, history, query, &stored.client).await?.into_bytes().await?;
     let rows: Rows = serde_json::from_slice(&rows).map_err(RequestError::Rows)?;

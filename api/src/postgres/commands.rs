@@ -131,6 +131,8 @@ fn duration(text: &str) -> Option<Duration> {
         "" | "ms" => number,
         "s" => number.saturating_mul(1000),
         "min" => number.saturating_mul(60_000),
+        "h" => number.saturating_mul(3_600_000),
+        "d" => number.saturating_mul(86_400_000),
         _ => return None,
     };
     (ms > 0).then(|| Duration::from_millis(ms))

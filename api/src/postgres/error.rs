@@ -44,6 +44,8 @@ fn code_of_query(error: &QueryError) -> &'static str {
     match error {
         QueryError::Refused(_) => "42501",
         QueryError::NoSuchTable { .. } => "42P01",
+        QueryError::NoSuchColumn(_) => "42703",
+        QueryError::Syntax(_) => "42601",
         QueryError::Failed(_) => "42000",
         QueryError::TimedOut(_) | QueryError::Cancelled => "57014",
         QueryError::TooManyRows(_) | QueryError::TooManyBytes(_) => "54000",

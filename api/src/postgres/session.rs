@@ -160,11 +160,15 @@ impl Session {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         match command {
-            Command::SetTimeout(timeout) => self.settings.lock().await.statement_timeout = *timeout,
+            Command::SetTimeout(timeout) => {
+                self.settings.lock().await.statement_timeout = *timeout;
+                let longest = Limits::default().timeout;
+                if timeout.is_some_and(|timeout| timeout > longest) {
+                    notify(client, format!("queries still end after {longest:?}")).await?;
+                }
+            }
             Command::SetTimeZone(zone) => {
-                let reason = format!("times stay in UTC, and are not shown in {zone}");
-                let notice = ErrorInfo::new("NOTICE".to_owned(), "01000".to_owned(), reason);
-                client.send(PgWireBackendMessage::NoticeResponse(notice.into())).await?;
+                notify(client, format!("times stay in UTC, and are not shown in {zone}")).await?;
             }
             Command::Deallocate(name) => client.portal_store().rm_statement(name),
             _ => {}
@@ -200,6 +204,16 @@ impl Drop for Session {
             }
         });
     }
+}
+
+/// Sends a notice, which clients show.
+async fn notify<C>(client: &mut C, reason: String) -> PgWireResult<()>
+where
+    C: Sink<PgWireBackendMessage> + Unpin,
+    PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+{
+    let notice = ErrorInfo::new("NOTICE".to_owned(), "01000".to_owned(), reason);
+    Ok(client.send(PgWireBackendMessage::NoticeResponse(notice.into())).await?)
 }
 
 /// Returns the assignments among options: `-c NAME=VALUE`, `-cNAME=VALUE` or `--NAME=VALUE`.

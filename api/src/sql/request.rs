@@ -73,8 +73,7 @@ impl Asked {
     /// Returns the query with its limits.
     pub(super) fn with_format(self, format: Format) -> Query {
         let limits = Limits::default();
-        let timeout = self.timeout.map_or(limits.timeout, |timeout| timeout.min(limits.timeout));
-        let limits = Limits { timeout, ..limits };
+        let limits = Limits { timeout: self.timeout.unwrap_or(limits.timeout), ..limits };
         Query { parameters: self.parameters, limits, ..Query::new(self.sql, format) }
     }
 }
@@ -85,6 +84,11 @@ impl TryFrom<SqlQuery> for Asked {
     fn try_from(query: SqlQuery) -> Result<Self, RequestError> {
         let SqlQuery { q: sql, params, format, timeout, timeout_ms } = query;
         let timeout = timeout.or(timeout_ms.map(TimeSpan::from_ms)).map(Duration::from);
+        let longest = Limits::default().timeout;
+        if timeout.is_some_and(|timeout| timeout.is_zero() || timeout > longest) {
+            let detail = format!("the time-out must be more than 0 and at most {longest:?}");
+            return Err(RequestError::BadRequest(detail));
+        }
         Ok(Self { sql, parameters: parameters_of(params)?, format, timeout })
     }
 }
