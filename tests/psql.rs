@@ -185,8 +185,12 @@ def running():
     name = 'fresnel_sql_queries{kind=' + chr(34) + 'sql' + chr(34) + ',state=' + chr(34) + 'running' + chr(34) + '} '
     return next((int(line[len(name):]) for line in text.splitlines() if line.startswith(name)), 0)
 def until(so):
-    while not so():
+    # Metrics can only be polled.
+    for _ in range(6000):
+        if so():
+            return
         time.sleep(0.01)
+    raise AssertionError('waited in vain')
 now = datetime.datetime.now(datetime.timezone.utc)
 where = f'host=127.0.0.1 port={port} user=ann dbname=fresnel'
 with psycopg.connect(where, autocommit=True) as connection:

@@ -1,8 +1,8 @@
-//! Scans that read some fields of the structs in a column, and not the others.
+//! Table scans that skip some fields of the structs in a column.
 //!
-//! A Delta table is scanned by a node that reads whole columns, under a node that applies deletion vectors, column
-//! mappings and partitions. Tables of Fresnel have none of these. So the first node is told of fewer fields, and takes the
-//! place of both; the reader of the files skips what it does not name.
+//! The plan of a Delta table has two nodes: `DataSourceExec` reads Parquet files, and `DeltaScanExec` above it applies
+//! deletion vectors, column mappings and partitions. Tables of Fresnel have none of these. So a `DataSourceExec` with a
+//! schema of fewer fields replaces both nodes, and the Parquet reader skips the columns of the missing fields.
 
 use std::sync::Arc;
 

@@ -124,12 +124,10 @@ impl Session {
     /// Returns a plan with the values of its parameters, ready to be run.
     async fn frame(&self, plan: LogicalPlan, query: &Query) -> Result<DataFrame, QueryError> {
         check_parameters(&plan, query)?;
-        let frame = self.context.execute_logical_plan(plan).await?;
-        if query.parameters.is_empty() {
-            check_casts(frame.logical_plan())?;
-            return Ok(frame);
+        let mut frame = self.context.execute_logical_plan(plan).await?;
+        if !query.parameters.is_empty() {
+            frame = frame.with_param_values(&query.parameters)?;
         }
-        let frame = frame.with_param_values(&query.parameters)?;
         check_casts(frame.logical_plan())?;
         Ok(frame)
     }

@@ -98,7 +98,8 @@ impl HistorySchema {
         Ok(version.map_err(external)?.unwrap_or(0).unsigned_abs())
     }
 
-    /// Returns a table with its timestamps, without some fields of its columns; none if it does not exist.
+    /// Returns a table with its timestamps, without the fields `dropped` of its structs. Returns none if the table does
+    /// not exist.
     async fn table_without(
         &self,
         dropped: &'static [&'static str],
@@ -124,7 +125,8 @@ impl HistorySchema {
 }
 
 impl Opened {
-    /// Returns the rows without some fields of their columns; none if there is no such table.
+    /// Returns the table of these rows, without the fields `dropped` of its structs. Returns none for a table that has
+    /// neither committed rows nor known columns.
     async fn provider(
         &self,
         dropped: &'static [&'static str],
