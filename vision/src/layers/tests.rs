@@ -1,0 +1,80 @@
+//! Our kernels against burn's own operations.
+
+use burn::tensor::Distribution;
+
+use super::*;
+use crate::kernels::Activation;
+use crate::weights::{LayerWeights, Weights, WeightsError};
+
+/// Weights for any layer.
+#[derive(Debug)]
+struct Random;
+
+impl Weights for Random {
+    fn layer(&mut self, _: &str, shape: [usize; 4]) -> Result<LayerWeights, WeightsError> {
+        let random = |shape: [usize; 4]| values(random(shape));
+        Ok(LayerWeights { weight: random(shape), bias: random([1, 1, 1, shape[0]]) })
+    }
+}
+
+fn random(shape: [usize; 4]) -> Tensor<4> {
+    Tensor::random(shape, Distribution::Uniform(-1.0, 1.0), &Device::flex())
+}
+
+fn assert_close(actual: Tensor<4>, expected: Tensor<4>) {
+    assert_eq!(actual.dims(), expected.dims());
+    for (actual, expected) in values(actual).into_iter().zip(values(expected)) {
+        assert!((actual - expected).abs() < 1e-4 * expected.abs().max(1.0), "{actual} {expected}");
+    }
+}
+
+#[test]
+fn convolutions_equal_those_of_burn() {
+    let layers = [
+        Layer::pointwise(20, 33).then(Activation::Relu6),
+        Layer::dense(5, 16, 3, 2).padded_after().then(Activation::LeakyRelu),
+        Layer::dense(7, 40, 3, 1).then(Activation::Silu),
+        Layer::depthwise(24, 3, 2).then(Activation::Relu),
+        Layer::depthwise(20, 5, 1).then(Activation::Sigmoid),
+        Layer::depthwise(12, 3, 2).padded_after(),
+    ];
+    for layer in layers {
+        let packed = layer.load("any", &mut Random, &Device::flex()).unwrap();
+        let (weight, bias) = packed.unpacked();
+        let input = random([2, 10, 6, layer.inputs]);
+        let expected = packed.composed(input.clone(), weight, bias);
+        assert_close(packed.forward(input), expected);
+    }
+}
+
+#[test]
+fn operations_equal_those_of_burn() {
+    let (large, small) = (random([2, 8, 12, 20]), random([2, 4, 6, 20]));
+    for filter in [Filter::same(3, 2), Filter::same(5, 1), Filter::same(13, 1)] {
+        assert_close(max_pool(large.clone(), filter), composed::max_pool(large.clone(), filter));
+    }
+    let half = random([2, 8, 12, 10]);
+    assert_close(
+        interleave(large.clone(), half.clone()),
+        composed::interleave(large.clone(), half),
+    );
+    assert_close(
+        add_enlarged(large.clone(), small.clone()),
+        composed::add_enlarged(large.clone(), small.clone()),
+    );
+    for corners in [Corners::Aligned, Corners::HalfPixel] {
+        for size in [[8, 12], [3, 5], [4, 6], [1, 1], [9, 17]] {
+            let expected = composed::resize(small.clone(), size, corners);
+            assert_close(resize(small.clone(), size, corners), expected);
+        }
+    }
+}
+
+#[test]
+fn parts_of_a_tensor_are_read_where_they_are() {
+    let map = random([1, 4, 4, 12]);
+    let part = map.clone().narrow(3, 4, 8);
+    let copied = Tensor::from_data(part.to_data(), &Device::flex());
+    let layer = Layer::pointwise(8, 4).load("any", &mut Random, &Device::flex()).unwrap();
+    assert_close(layer.forward(part), layer.forward(copied));
+}

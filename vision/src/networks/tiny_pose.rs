@@ -1,0 +1,438 @@
+//! PP-TinyPose, a Lite-HRNet that finds the keypoints of one person.
+//!
+//! Branches of several resolutions run side by side and exchange what they found after each module.
+//! Source: Yu et al., "Lite-HRNet: A Lightweight High-Resolution Network" (arXiv 2104.06403), in the naive variant
+//! of width 40 of PaddleDetection.
+
+use burn::module::Module;
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::heat_map::HeatMap;
+use crate::kernels::{Activation, Corners};
+use crate::layers::{Convolution, Layer, add_enlarged, interleave, resize};
+use crate::networks::{PoseNetwork, same_name};
+use crate::pictures::{Axis, Border, sample};
+use crate::pose_estimator::{MIRRORED, N_KEYPOINTS, Pose, PoseEstimator, Subject};
+use crate::weights::{LayerReader, Weights, WeightsError};
+
+/// Channels of the branches, from the largest map to the smallest.
+const CHANNELS: [usize; 4] = [40, 80, 160, 320];
+/// Modules of the stages with two, three and four branches.
+const MODULES: [usize; 3] = [2, 4, 2];
+/// Red, green and blue are normalised with these.
+const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+/// The part of a picture is this much larger than the person.
+const MARGIN: f32 = 1.25;
+
+/// PP-TinyPose for 128 rows and 96 columns.
+pub(super) const TINY_POSE_128: PoseNetwork = PoseNetwork {
+    name: "tinypose-128x96",
+    weights: "tinypose-128x96",
+    load: |weights, device| Ok(Box::new(Estimator::load(weights, device, Size::Small, false)?)),
+    node_name: same_name,
+};
+
+/// PP-TinyPose for 256 rows and 192 columns.
+pub(super) const TINY_POSE_256: PoseNetwork = PoseNetwork {
+    name: "tinypose-256x192",
+    weights: "tinypose-256x192",
+    load: |weights, device| Ok(Box::new(Estimator::load(weights, device, Size::Large, false)?)),
+    node_name: same_name,
+};
+
+/// The same, which looks at each person a second time in a mirror: more accurate, and half as fast.
+pub(super) const TINY_POSE_256_MIRROR: PoseNetwork = PoseNetwork {
+    name: "tinypose-256x192-mirror",
+    weights: "tinypose-256x192",
+    load: |weights, device| Ok(Box::new(Estimator::load(weights, device, Size::Large, true)?)),
+    node_name: same_name,
+};
+
+/// The sizes in which the weights are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Size {
+    /// 128 rows, 96 columns.
+    Small,
+    /// 256 rows, 192 columns.
+    Large,
+}
+
+impl Size {
+    /// Rows and columns of the input.
+    fn pixels(self) -> [usize; 2] {
+        match self {
+            Self::Small => [128, 96],
+            Self::Large => [256, 192],
+        }
+    }
+}
+
+/// The network with its input's size.
+#[derive(Debug)]
+struct Estimator {
+    network: TinyPose,
+    size: Size,
+    /// Whether each person is looked at a second time, in a mirror.
+    mirror: bool,
+}
+
+impl Estimator {
+    fn load(
+        weights: &mut dyn Weights,
+        device: &Device,
+        size: Size,
+        mirror: bool,
+    ) -> Result<Self, WeightsError> {
+        Ok(Self { network: TinyPose::load(weights, device)?, size, mirror })
+    }
+
+    /// Returns the heat maps, `[batch, rows / 4, columns / 4, 17]`.
+    fn heat_maps(&self, subjects: &[Subject<'_>], axes: &[[Axis; 2]]) -> Vec<HeatMap> {
+        let [rows, columns] = self.size.pixels();
+        let mut input = vec![0.0; subjects.len() * rows * columns * 3];
+        let parts = input.chunks_exact_mut(rows * columns * 3);
+        for ((part, subject), [down, across]) in parts.zip(subjects).zip(axes) {
+            sample(subject.picture, *down, *across, Border::Constant(0.0), part);
+            for pixel in part.as_chunks_mut::<3>().0 {
+                for (nth, value) in pixel.iter_mut().enumerate() {
+                    *value = (*value / 255.0 - MEAN[nth]) / DEVIATION[nth];
+                }
+            }
+        }
+        let data = TensorData::new(input, [subjects.len(), rows, columns, 3]);
+        HeatMap::split(self.network.forward(Tensor::from_data(data, &self.network.device())))
+    }
+
+    /// Returns the rows and columns of the part that the network sees of a person.
+    fn axes(&self, subject: &Subject<'_>) -> [Axis; 2] {
+        let [rows, columns] = self.size.pixels();
+        let part = subject.rectangle.with_aspect(columns as f32 / rows as f32, MARGIN);
+        // Unbiased data processing (Huang et al., arXiv 1911.07524): lengths are between centres of pixels.
+        let axis = |centre: f32, length: f32, len: usize| {
+            let scale = length / (len - 1) as f32;
+            Axis { len, offset: centre - scale * (len - 1) as f32 / 2.0, scale }
+        };
+        let (x, y) = part.centre();
+        [axis(y, part.height, rows), axis(x, part.width, columns)]
+    }
+}
+
+/// Returns an axis in the other direction.
+fn mirrored(axis: Axis) -> Axis {
+    let last = axis.offset + axis.scale * (axis.len - 1) as f32;
+    Axis { offset: last, scale: -axis.scale, ..axis }
+}
+
+impl PoseEstimator for Estimator {
+    fn estimate(&self, subjects: &[Subject<'_>]) -> Vec<Pose> {
+        let axes: Vec<_> = subjects.iter().map(|subject| self.axes(subject)).collect();
+        let mut maps = self.heat_maps(subjects, &axes);
+        if self.mirror {
+            let mirrored = axes.iter().map(|[down, across]| [*down, mirrored(*across)]);
+            let others = self.heat_maps(subjects, &mirrored.collect::<Vec<_>>());
+            for (map, other) in maps.iter_mut().zip(others) {
+                map.average_with_mirrored(&other, &MIRRORED);
+            }
+        }
+        maps.into_iter().zip(axes).map(|(map, [down, across])| map.pose(down, across)).collect()
+    }
+}
+
+/// The network.
+#[derive(Module, Debug)]
+struct TinyPose {
+    stem: Stem,
+    /// The first layers of the branches: two for the first stage, then one for each further stage.
+    entries: Vec<Separable>,
+    stages: Vec<Stage>,
+    head: Head,
+}
+
+impl TinyPose {
+    /// Reads the network.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightsError`] if the weights are those of another network.
+    fn load(weights: &mut dyn Weights, device: &Device) -> Result<Self, WeightsError> {
+        let from = &mut LayerReader::new(weights, device);
+        let stem = Stem::load(from)?;
+        let mut entries = vec![Separable::load(from, "entries.0", 32, CHANNELS[0], 1)?];
+        let mut stages = Vec::new();
+        for (nth, modules) in MODULES.into_iter().enumerate() {
+            let (branch, inputs) = (nth + 1, if nth == 0 { 32 } else { CHANNELS[nth] });
+            let name = format!("entries.{branch}");
+            entries.push(Separable::load(from, &name, inputs, CHANNELS[branch], 2)?);
+            stages.push(Stage::load(from, &format!("stages.{nth}"), nth + 2, modules)?);
+        }
+        Ok(Self { stem, entries, stages, head: Head::load(from)? })
+    }
+
+    fn device(&self) -> Device {
+        self.head.heat_maps.device()
+    }
+
+    /// # Shapes
+    ///
+    /// - pictures: `[batch, rows, columns, 3]`, red, green and blue, normalised; rows and columns are multiples of
+    ///   32
+    /// - output: `[batch, rows / 4, columns / 4, 17]`, a heat map per keypoint
+    fn forward(&self, pictures: Tensor<4>) -> Tensor<4> {
+        let stem = self.stem.forward(pictures);
+        let mut branches = vec![self.entries[0].forward(stem.clone())];
+        let mut smallest = stem;
+        for (entry, stage) in self.entries[1..].iter().zip(&self.stages) {
+            branches.push(entry.forward(smallest));
+            branches = stage.forward(branches);
+            smallest = branches[branches.len() - 1].clone();
+        }
+        self.head.forward(branches)
+    }
+}
+
+/// A depthwise filter and a pointwise layer.
+#[derive(Module, Debug)]
+struct Separable {
+    depthwise: Convolution,
+    pointwise: Convolution,
+}
+
+impl Separable {
+    fn load(
+        from: &mut LayerReader<'_>,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+        stride: usize,
+    ) -> Result<Self, WeightsError> {
+        Self::ending(from, name, [inputs, outputs, stride], Activation::Relu)
+    }
+
+    fn ending(
+        from: &mut LayerReader<'_>,
+        name: &str,
+        [inputs, outputs, stride]: [usize; 3],
+        activation: Activation,
+    ) -> Result<Self, WeightsError> {
+        let pointwise = Layer::pointwise(inputs, outputs).then(activation);
+        Ok(Self {
+            depthwise: from
+                .layer(&format!("{name}.depthwise"), Layer::depthwise(inputs, 3, stride))?,
+            pointwise: from.layer(&format!("{name}.pointwise"), pointwise)?,
+        })
+    }
+
+    fn forward(&self, map: Tensor<4>) -> Tensor<4> {
+        self.pointwise.forward(self.depthwise.forward(map))
+    }
+}
+
+/// The first layers: a quarter of the size in two ways, which are interleaved.
+#[derive(Module, Debug)]
+struct Stem {
+    first: Convolution,
+    near: Separable,
+    widen: Convolution,
+    far: Separable,
+}
+
+impl Stem {
+    fn load(from: &mut LayerReader<'_>) -> Result<Self, WeightsError> {
+        let relu = |layer: Layer| layer.then(Activation::Relu);
+        Ok(Self {
+            first: from.layer("stem.first", relu(Layer::dense(3, 32, 3, 2)))?,
+            near: Separable::load(from, "stem.near", 16, 16, 2)?,
+            widen: from.layer("stem.widen", relu(Layer::pointwise(16, 32)))?,
+            far: Separable::load(from, "stem.far", 32, 16, 2)?,
+        })
+    }
+
+    fn forward(&self, pictures: Tensor<4>) -> Tensor<4> {
+        let map = self.first.forward(pictures);
+        let near = self.near.forward(map.clone().narrow(3, 0, 16));
+        let far = self.far.forward(self.widen.forward(map.narrow(3, 16, 16)));
+        interleave(near, far)
+    }
+}
+
+/// Modules with the same number of branches.
+#[derive(Module, Debug)]
+struct Stage {
+    modules: Vec<Exchange>,
+}
+
+impl Stage {
+    fn load(
+        from: &mut LayerReader<'_>,
+        name: &str,
+        branches: usize,
+        modules: usize,
+    ) -> Result<Self, WeightsError> {
+        let module = |nth| Exchange::load(from, &format!("{name}.{nth}"), branches);
+        Ok(Self { modules: (0..modules).map(module).collect::<Result<_, _>>()? })
+    }
+
+    fn forward(&self, branches: Vec<Tensor<4>>) -> Vec<Tensor<4>> {
+        self.modules.iter().fold(branches, |branches, module| module.forward(branches))
+    }
+}
+
+/// Two units per branch, then an exchange between all branches.
+#[derive(Module, Debug)]
+struct Exchange {
+    units: Vec<[Unit; 2]>,
+    /// For each branch, the paths from the other branches to it, in their order.
+    paths: Vec<Vec<Path>>,
+}
+
+impl Exchange {
+    fn load(from: &mut LayerReader<'_>, name: &str, n: usize) -> Result<Self, WeightsError> {
+        let mut units = Vec::new();
+        for (branch, channels) in CHANNELS.into_iter().enumerate().take(n) {
+            let name = format!("{name}.units.{branch}");
+            let mut unit = |nth| Unit::load(from, &format!("{name}.{nth}"), channels / 2);
+            units.push([unit(0)?, unit(1)?]);
+        }
+        let mut paths = Vec::new();
+        for to in 0..n {
+            let others = (0..n).filter(|other| *other != to);
+            let path = |other| Path::load(from, &format!("{name}.paths.{to}.{other}"), other, to);
+            paths.push(others.map(path).collect::<Result<_, _>>()?);
+        }
+        Ok(Self { units, paths })
+    }
+
+    fn forward(&self, branches: Vec<Tensor<4>>) -> Vec<Tensor<4>> {
+        let passed = branches.into_iter().zip(&self.units);
+        let mut branches: Vec<_> =
+            passed.map(|(map, [first, second])| second.forward(first.forward(map))).collect();
+        let mut sums = Vec::new();
+        for to in 0..branches.len() {
+            let sum = self.sum(&branches, to);
+            // The published weights were trained with sums in place: later branches see the first one's sum.
+            if to == 0 {
+                branches[0] = sum.clone();
+            }
+            sums.push(relu(sum));
+        }
+        sums
+    }
+
+    /// Returns what all branches give to one of them. The first one counts twice, as in the published weights.
+    fn sum(&self, branches: &[Tensor<4>], to: usize) -> Tensor<4> {
+        let mut paths = self.paths[to].iter();
+        let mut sum = None;
+        for (from, map) in branches.iter().enumerate() {
+            let path = if from == to { None } else { paths.next() };
+            sum = Some(match (sum, path) {
+                (None, None) => map.clone() * 2.0,
+                (None, Some(path)) => path.forward(map.clone()) * 2.0,
+                (Some(sum), None) => sum + map.clone(),
+                (Some(sum), Some(path)) => path.add_to(sum, map.clone()),
+            });
+        }
+        sum.unwrap_or_else(|| branches[to].clone())
+    }
+}
+
+/// Half of the channels pass three layers, and are interleaved with the other half.
+#[derive(Module, Debug)]
+struct Unit {
+    first: Convolution,
+    second: Separable,
+}
+
+impl Unit {
+    fn load(from: &mut LayerReader<'_>, name: &str, half: usize) -> Result<Self, WeightsError> {
+        let first = Layer::pointwise(half, half).then(Activation::Relu);
+        Ok(Self {
+            first: from.layer(&format!("{name}.first"), first)?,
+            second: Separable::load(from, &format!("{name}.second"), half, half, 1)?,
+        })
+    }
+
+    fn forward(&self, map: Tensor<4>) -> Tensor<4> {
+        let half = map.dims()[3] / 2;
+        let passed = self.second.forward(self.first.forward(map.clone().narrow(3, half, half)));
+        interleave(map, passed)
+    }
+}
+
+/// The way from one branch to another.
+#[derive(Module, Debug)]
+enum Path {
+    /// From a smaller map: a pointwise layer, then enlarged.
+    Enlarge(Convolution),
+    /// From a larger map: the size is halved several times.
+    Halve(Vec<Separable>),
+}
+
+impl Path {
+    fn load(
+        reader: &mut LayerReader<'_>,
+        name: &str,
+        from: usize,
+        to: usize,
+    ) -> Result<Self, WeightsError> {
+        let (inputs, outputs) = (CHANNELS[from], CHANNELS[to]);
+        if from > to {
+            return Ok(Self::Enlarge(reader.layer(name, Layer::pointwise(inputs, outputs))?));
+        }
+        let halve = |nth| {
+            let last = nth + 1 == to - from;
+            let (outputs, activation) =
+                if last { (outputs, Activation::Linear) } else { (inputs, Activation::Relu) };
+            Separable::ending(reader, &format!("{name}.{nth}"), [inputs, outputs, 2], activation)
+        };
+        Ok(Self::Halve((0..to - from).map(halve).collect::<Result<_, _>>()?))
+    }
+
+    fn forward(&self, map: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Enlarge(layer) => layer.forward(map),
+            Self::Halve(layers) => layers.iter().fold(map, |map, layer| layer.forward(map)),
+        }
+    }
+
+    fn add_to(&self, sum: Tensor<4>, map: Tensor<4>) -> Tensor<4> {
+        let passed = self.forward(map);
+        match self {
+            Self::Enlarge(_) => add_enlarged(sum, passed),
+            Self::Halve(_) => sum + passed,
+        }
+    }
+}
+
+/// Joins the branches, from the smallest map to the largest, into heat maps.
+#[derive(Module, Debug)]
+struct Head {
+    layers: Vec<Separable>,
+    heat_maps: Convolution,
+}
+
+impl Head {
+    fn load(from: &mut LayerReader<'_>) -> Result<Self, WeightsError> {
+        let channels = [CHANNELS[3], CHANNELS[2], CHANNELS[1], CHANNELS[0], CHANNELS[0]];
+        let mut layers = Vec::new();
+        for (nth, pair) in channels.windows(2).enumerate() {
+            layers.push(Separable::load(from, &format!("head.{nth}"), pair[0], pair[1], 1)?);
+        }
+        let heat_maps = from.layer("head.heat_maps", Layer::pointwise(CHANNELS[0], N_KEYPOINTS))?;
+        Ok(Self { layers, heat_maps })
+    }
+
+    fn forward(&self, branches: Vec<Tensor<4>>) -> Tensor<4> {
+        let mut joined: Option<Tensor<4>> = None;
+        for (map, layer) in branches.into_iter().rev().zip(&self.layers) {
+            let [_, rows, columns, _] = map.dims();
+            let sum = match joined {
+                Some(smaller) => map + resize(smaller, [rows, columns], Corners::Aligned),
+                None => map,
+            };
+            joined = Some(layer.forward(sum));
+        }
+        joined.map_or_else(|| unreachable!("four branches"), |map| self.heat_maps.forward(map))
+    }
+}
