@@ -10,8 +10,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use engine::{Cluster, CsiFormat, Plan, RunOptions, WhenAlive};
 use offline::{
-    RecordingsPlan, TrainPlan, convert, evaluate_motion, inspect, simulate_recordings,
-    train_on_scenes,
+    RecordingsPlan, TrackPlan, TrainPlan, convert, evaluate_motion, evaluate_pose, evaluate_track,
+    inspect, simulate_recordings, train_on_scenes,
 };
 use queries::Format;
 use schemas::TimeSpan;
@@ -21,8 +21,10 @@ use crate::accounts::{KeysCommand, UsersCommand};
 use crate::client::listen_address;
 use crate::completions::{completions, manual};
 use crate::demo::demo;
+use crate::detect::{DetectArguments, detect};
 use crate::forget::forget;
 use crate::health::health;
+use crate::models::ModelsCommand;
 use crate::print::print;
 use crate::run::{run, stop_on_signal};
 use crate::sql::sql;
@@ -265,6 +267,12 @@ enum Command {
     /// Manages the API keys, with which programs use the API.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Detects the people in a video or in pictures: writes `pose.json`, and the results in the forms of
+    /// AlphaPose and COCO.
+    Detect(DetectArguments),
+    /// Manages the models of networks that find people in pictures.
+    #[command(subcommand)]
+    Models(ModelsCommand),
     /// Shows checkpoints.
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
@@ -283,6 +291,64 @@ enum EvaluateCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Prints the scores of tracking in images by sequence: MOTA, IDF1, HOTA, and frames per second.
+    Track {
+        /// The detections of a sequence: a text file of the MOTChallenge, with lines of
+        /// `frame,id,left,top,width,height,confidence`. Once for each sequence.
+        #[arg(long, required = true)]
+        detections: Vec<PathBuf>,
+        /// The truth of a sequence, in the same format. Once for each sequence, in the same order.
+        #[arg(long, required = true)]
+        truth: Vec<PathBuf>,
+        /// File to write the tracks of a sequence to, in the same format. Once for each sequence, if at all.
+        #[arg(long)]
+        tracks: Vec<PathBuf>,
+        /// Frames per second of the sequences.
+        #[arg(long, default_value_t = 30.0, value_parser = frame_rate)]
+        frame_rate: f64,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prints the average precision and recall of keypoints in pictures, as COCO measures them.
+    Pose {
+        /// The results: a JSON file in COCO's format of results.
+        #[arg(long)]
+        results: PathBuf,
+        /// The annotations: a JSON file in COCO's format of annotations.
+        #[arg(long)]
+        truth: PathBuf,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Parses a number of frames per second.
+fn frame_rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
+    let is_rate = (0.001..=100_000.0).contains(&rate);
+    is_rate.then_some(rate).ok_or_else(|| "it is not between 0.001 and 100000".to_owned())
+}
+
+impl EvaluateCommand {
+    fn run(self) -> Result<()> {
+        match self {
+            Self::Motion { labels, json } => print_scores(&evaluate_motion(&labels)?, json),
+            Self::Track { detections, truth, tracks, frame_rate, json } => {
+                let (truths, frames_per_s) = (truth, frame_rate);
+                let plan = TrackPlan { detections, truths, tracks, frames_per_s };
+                print_scores(&evaluate_track(&plan)?, json)
+            }
+            Self::Pose { results, truth, json } => {
+                print_scores(&evaluate_pose(&results, &truth)?, json)
+            }
+        }
+    }
+}
+
+fn print_scores<S: std::fmt::Display + serde::Serialize>(scores: &S, json: bool) -> Result<()> {
+    print(&if json { serde_json::to_string_pretty(scores)? + "\n" } else { scores.to_string() })
 }
 
 #[derive(Debug, Subcommand)]
@@ -398,6 +464,7 @@ impl Command {
                 let plan = Plan::load_in(&pipeline, &options.directory)?;
                 run(plan, options, listen, clear)
             }
+            Command::Detect(arguments) => detect(&arguments),
             Command::Demo { directory, listen, workers, take_over, standby } => {
                 demo(directory, listen, workers, when_alive(take_over, standby))
             }
@@ -448,14 +515,7 @@ impl Command {
                     simulate_recordings(&RecordingsPlan { scene, folder, duration, seed })?;
                 print(&format!("wrote {}\n", labels.display()))
             }
-            Command::Evaluate(EvaluateCommand::Motion { labels, json }) => {
-                let scores = evaluate_motion(&labels)?;
-                print(&if json {
-                    serde_json::to_string_pretty(&scores)? + "\n"
-                } else {
-                    scores.to_string()
-                })
-            }
+            Command::Evaluate(command) => command.run(),
             Command::Checkpoint(CheckpointCommand::Ls { store }) => checkpoints::list(&store),
             Command::Checkpoint(CheckpointCommand::Inspect {
                 pipeline,
@@ -463,9 +523,12 @@ impl Command {
                 tick,
                 component,
             }) => checkpoints::inspect(&store, &pipeline, tick, component.as_deref()),
+            Command::Models(command) => command.run(),
             Command::Users(command) => command.run(),
             Command::Keys(command) => command.run(),
-            Command::Run { .. } | Command::Demo { .. } => unreachable!("a run is no tool"),
+            Command::Run { .. } | Command::Demo { .. } | Command::Detect(_) => {
+                unreachable!("a run is no tool")
+            }
             Command::Schema => print(&format!("{:#}\n", engine::json_schema())),
             Command::Completions { shell } => completions(shell),
             Command::Man { folder } => manual(&folder),

@@ -1,7 +1,7 @@
 //! The integration tests, in one binary. They start the real program or use a crate as it does.
 //!
 //! Tests that compare with real captures need a folder of them, `../shared/data` or `FRESNEL_DATA`;
-//! others need Python with `deltalake`, `PostgreSQL`, mosquitto, Apache Kafka, a schema registry or an object
+//! others need Python with `deltalake`, ffmpeg and models of networks, `PostgreSQL`, mosquitto, Apache Kafka, a schema registry or an object
 //! store, which `make test` installs. Where that is
 //! missing they are listed as ignored.
 
@@ -42,7 +42,9 @@ mod sources;
 mod streams;
 mod support;
 mod traces;
+mod tracking;
 mod udp;
+mod video;
 
 use std::any::Any;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -51,7 +53,9 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use crate::support::{data, kafka as broker, mosquitto, object_store, postgres, python, registry};
+use crate::support::{
+    data, ffmpeg, kafka as broker, models, mosquitto, object_store, postgres, python, registry,
+};
 
 /// The longest time of a test; the longest of them takes three minutes.
 const LIMIT: Duration = Duration::from_mins(15);
@@ -90,6 +94,7 @@ fn panic_message(panic: &dyn Any) -> String {
 #[expect(clippy::too_many_lines, reason = "it is a list")]
 fn main() {
     let (data, python, broker) = (data::there(), python::there(), broker::there());
+    let video = ffmpeg::there() && models::there();
     let wild = data && inspect::wild_captures_are_there();
     let trials = vec![
         trial!(layering::crates_use_what_they_may),
@@ -303,6 +308,17 @@ fn main() {
         trial!(motion::recordings_of_each_chip_are_told_apart, needs data),
         trial!(motion::a_minute_has_no_error, needs data),
         trial!(motion::disturbances_are_no_motion),
+        trial!(tracking::scores_agree_with_motmetrics, needs python),
+        trial!(tracking::real_sequences_are_tracked_better_than_by_peers, needs data && python),
+        trial!(tracking::what_cannot_be_evaluated_is_reported),
+        trial!(video::a_clip_has_all_its_pictures, needs video),
+        trial!(video::a_killed_run_goes_on_at_its_picture, needs video),
+        trial!(video::damage_is_reported, needs video),
+        trial!(video::what_is_no_video_is_an_error, needs video),
+        trial!(video::videos_that_cannot_be_are_reported_by_validate),
+        trial!(video::people_in_pictures_are_found, needs data && models::there()),
+        trial!(video::detections_are_files, needs video),
+        trial!(video::detections_that_fail_say_why, needs video),
         trial!(presence::somebody_who_is_still_is_present),
         trial!(presence::an_empty_room_is_absent),
         trial!(people::of_the_demo_keep_their_names),

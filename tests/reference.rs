@@ -14,7 +14,7 @@ use crate::api_reference;
 use crate::support::process;
 
 /// Pipelines that contain an example of each component.
-const EXAMPLES: [&str; 8] = [
+const EXAMPLES: [&str; 10] = [
     "pipelines/demo.toml",
     "pipelines/esp32.toml",
     "pipelines/windows.toml",
@@ -23,9 +23,11 @@ const EXAMPLES: [&str; 8] = [
     "docs/examples/outliers.toml",
     "docs/examples/subcarriers.toml",
     "docs/examples/rooms.toml",
+    "docs/examples/camera.toml",
+    "docs/examples/overlay.toml",
 ];
 /// Commands without subcommands of their own.
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 23] = [
     "run",
     "demo",
     "validate",
@@ -46,6 +48,8 @@ const COMMANDS: [&str; 21] = [
     "man",
     "users",
     "keys",
+    "models",
+    "detect",
     "checkpoint",
 ];
 

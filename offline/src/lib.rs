@@ -2,12 +2,17 @@
 //! training.
 
 mod captures;
+mod detections;
 mod evaluate;
 mod simulate;
 mod train;
 
 pub use crate::captures::{CaptureError, Inspection, convert, inspect, plot};
-pub use crate::evaluate::{EvaluateError, MotionScores, Scores, evaluate_motion};
+pub use crate::detections::{DetectionError, DetectionFiles, DetectionSummary, write_detections};
+pub use crate::evaluate::{
+    EvaluateError, KeypointPrecision, MotionScores, Scores, SequenceScores, TrackPlan, TrackScores,
+    evaluate_motion, evaluate_pose, evaluate_track,
+};
 pub use crate::simulate::{RecordingsPlan, SimulateError, simulate_recordings};
 pub use crate::train::{TrainError, TrainPlan, train_on_scenes};
 pub use operators::Epoch;

@@ -23,6 +23,9 @@ pub enum OperatorError {
         /// The operating system's error.
         source: io::Error,
     },
+    /// The networks of an operator could not be loaded.
+    #[error("could not load a network")]
+    Network(#[from] vision::ModelError),
     /// A file is not a model of this program.
     #[error("cannot use model {path:?}: {reason}")]
     Model {

@@ -2,14 +2,17 @@
 
 mod activity;
 mod amplitudes;
+mod assignment;
 mod closed_ticks;
 mod context;
 mod error;
+mod estimate_pose;
 mod hampel;
 mod infer;
 mod keyed;
 mod motion;
 mod moving_window;
+mod offload;
 mod rooms;
 mod sanitize_phase;
 mod select_subcarriers;
@@ -31,9 +34,11 @@ use crate::settings::Settings;
 
 pub use crate::activity::{Activities, ActivityConfig};
 pub use crate::amplitudes::{relative_amplitudes, scaled_amplitudes};
+pub use crate::assignment::assign;
 pub use crate::closed_ticks::ClosedTicks;
 pub use crate::context::{Component, Context, CountDropped};
 pub use crate::error::OperatorError;
+pub use crate::estimate_pose::{EstimatePose, EstimatePoseConfig, PoseNetworks};
 pub use crate::hampel::{Hampel, HampelConfig, RemoveOutliers, without_outlier};
 pub use crate::infer::{
     Accuracy, EmptyRoom, Epoch, Features, InferConfig, InferPoses, InputLayout, Model, ModelCard,
@@ -53,7 +58,10 @@ pub use crate::sanitize_phase::{
 pub use crate::select_subcarriers::{ColumnStatistics, SelectSubcarriers, SelectSubcarriersConfig};
 pub use crate::state::{Change, Changes, StateContext, StopPoint};
 pub use crate::streams::into_records;
-pub use crate::track::{Track, TrackConfig};
+pub use crate::track::{
+    BoxDetection, ImageTrackOptions, ImageTracker, Plane, Track, TrackConfig, TrackedBox,
+    intersection_over_union,
+};
 pub use crate::windows::{
     Aggregate, ColumnProblem, WindowAssigner, Windows, WindowsConfig, WindowsError, into_rows,
 };
@@ -93,6 +101,8 @@ operators! {
     Rooms(RoomsConfig),
     /// Infers people from CSI.
     Infer(InferConfig),
+    /// Finds people and their poses in pictures.
+    EstimatePose(EstimatePoseConfig),
     /// Assigns identities to people.
     Track(TrackConfig),
     /// Reports the people in each zone.

@@ -19,6 +19,7 @@ mod source_kind;
 mod table;
 mod tick;
 mod time_span;
+mod video;
 
 pub use crate::activity::{Activity, ActivityWindow};
 pub use crate::csi::{CsiBatch, CsiFrame, CsiLayout, LayoutMismatch, Link, flat_complex};
@@ -41,3 +42,4 @@ pub use crate::table::{
 };
 pub use crate::tick::{Granule, Tick, TickLength};
 pub use crate::time_span::TimeSpan;
+pub use crate::video::VideoFrame;

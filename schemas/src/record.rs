@@ -7,13 +7,16 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::table::columns::Columns;
-use crate::{ActivityWindow, CsiBatch, Event, Link, PoseFrame, Presence, Rows, ZoneOccupancy};
+use crate::{
+    ActivityWindow, CsiBatch, Event, Link, PoseFrame, Presence, Rows, VideoFrame, ZoneOccupancy,
+};
 
 /// Calls the macro `$list` with the kinds of records that have a table of their own, in the order of the
 /// tables: the variant, the type, the name in messages, the name of the table, and the name in topics and in
 /// the types of events.
 ///
-/// [`Rows`] are the remaining kind: a table and a topic of rows have the name of their stream.
+/// [`Rows`] and [`VideoFrame`] are the remaining kinds: a table and a topic of rows have the name of their stream, and
+/// pictures have neither.
 #[macro_export]
 macro_rules! record_kinds {
     ($list:ident) => {
@@ -46,6 +49,8 @@ macro_rules! define_records {
             $($(#[$doc])* $kind($record),)*
             /// Rows with columns of their own.
             Rows(Rows),
+            /// A picture.
+            Video(VideoFrame),
         }
 
         /// The form of a [`Record`] between processes: compact formats cannot look ahead for a tag.
@@ -54,6 +59,7 @@ macro_rules! define_records {
         enum Numbered {
             $($kind($record),)*
             Rows(Rows),
+            Video(VideoFrame),
         }
 
         /// The type of a stream: the kind of its [`Record`]s.
@@ -62,6 +68,8 @@ macro_rules! define_records {
             $($(#[$doc])* $kind,)*
             /// Rows with columns of their own.
             Rows,
+            /// A picture; pictures have no table and no messages.
+            Video,
         }
 
         impl RecordKind {
@@ -73,6 +81,7 @@ macro_rules! define_records {
                 match self {
                     $(Self::$kind => $name,)*
                     Self::Rows => "rows",
+                    Self::Video => "video",
                 }
             }
 
@@ -81,15 +90,16 @@ macro_rules! define_records {
                 match self {
                     $(Self::$kind => $table,)*
                     Self::Rows => "rows",
+                    Self::Video => "video",
                 }
             }
 
             /// Returns the name in topics and in the types of events; None for rows, which have the name of
-            /// their stream.
+            /// their stream, and for pictures.
             pub fn topic(self) -> Option<&'static str> {
                 match self {
                     $(Self::$kind => Some($topic),)*
-                    Self::Rows => None,
+                    Self::Rows | Self::Video => None,
                 }
             }
 
@@ -97,7 +107,7 @@ macro_rules! define_records {
             pub(crate) fn columns(self) -> Vec<Field> {
                 match self {
                     $(Self::$kind => <$record>::columns(),)*
-                    Self::Rows => Vec::new(),
+                    Self::Rows | Self::Video => Vec::new(),
                 }
             }
         }
@@ -108,6 +118,7 @@ macro_rules! define_records {
                 match self {
                     $(Self::$kind(_) => RecordKind::$kind,)*
                     Self::Rows(_) => RecordKind::Rows,
+                    Self::Video(_) => RecordKind::Video,
                 }
             }
 
@@ -116,6 +127,7 @@ macro_rules! define_records {
                 let more = match self {
                     $(Self::$kind(record) => record.size_bytes(),)*
                     Self::Rows(rows) => rows.size_bytes(),
+                    Self::Video(frame) => frame.size_bytes(),
                 };
                 size_of::<Self>() + more
             }
@@ -125,6 +137,7 @@ macro_rules! define_records {
                 let key = match self {
                     $(Self::$kind(record) => record.order_key(),)*
                     Self::Rows(rows) => rows.order_key(),
+                    Self::Video(frame) => frame.order_key(),
                 };
                 (key, self.kind())
             }
@@ -268,6 +281,9 @@ record_type!(Event, Event, self => {
     (self.occurred_at_ns, &self.subject, &self.id.0, &self.site, 0)
 });
 // Batch boundaries are arbitrary: only the position in the partition orders batches.
+record_type!(Video, VideoFrame, self => {
+    (self.captured_at_ns, &self.site, &self.source, "", self.frame_id)
+});
 record_type!(Rows, Rows, self => (0, &self.stream, &self.partition, "", self.sequence));
 
 #[cfg(test)]

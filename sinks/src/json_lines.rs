@@ -60,6 +60,11 @@ impl SinkSettings for JsonLinesConfig {
         path_mistake(&self.path).into_iter().collect()
     }
 
+    /// The lines of pictures describe them, without their pixels.
+    fn takes_pictures(&self) -> bool {
+        true
+    }
+
     fn state_shape(&self) -> Option<String> {
         Some(format!("json_lines 1, {}", self.path.display()))
     }

@@ -14,6 +14,7 @@ mod rejected;
 mod settings;
 mod sink;
 mod upper_file;
+mod video_overlay;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,10 +33,11 @@ pub use crate::live::{Hub, LiveConfig};
 pub use crate::output::OutputError;
 pub use crate::rejected::{REJECTED_TABLE, Rejected};
 pub use crate::sink::Sink;
+pub use crate::video_overlay::VideoOverlayConfig;
 
 macro_rules! sinks {
     ($($(#[$doc:meta])* $sink:ident($settings:ty)),* $(,)?) => {
-        /// The types of sinks. Each accepts records of any kind.
+        /// The types of sinks. Each accepts records of any kind that has a table.
         #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
         #[serde(rename_all = "snake_case")]
         #[schemars(tag = "type")]
@@ -62,6 +64,8 @@ sinks! {
     Kafka(KafkaConfig),
     /// Live views: the API's current poses and its WebSocket.
     Live(LiveConfig),
+    /// Pictures with the people that were found in them.
+    VideoOverlay(VideoOverlayConfig),
 }
 
 /// The context of a sink in its run.
@@ -109,6 +113,11 @@ impl SinkConfig {
     /// Returns the errors in the settings: the name of each setting, and the expected values.
     pub fn problems(&self) -> Vec<String> {
         self.settings().problems()
+    }
+
+    /// Returns true if the sink takes pictures.
+    pub fn takes_pictures(&self) -> bool {
+        self.settings().takes_pictures()
     }
 
     /// Returns the location of the sink's upper; none for sinks without an upper.

@@ -31,6 +31,7 @@ pub(crate) fn key(record: &Record) -> String {
         Record::Activity(window) => window.subject.clone(),
         Record::Event(event) => event.subject.clone(),
         Record::Rows(rows) => rows.partition.clone(),
+        Record::Video(frame) => frame.source.clone(),
     }
 }
 

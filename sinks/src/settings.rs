@@ -16,6 +16,11 @@ pub(crate) trait SinkSettings {
         Vec::new()
     }
 
+    /// Returns true if the sink takes pictures, which have neither a table nor messages.
+    fn takes_pictures(&self) -> bool {
+        false
+    }
+
     /// Returns the location of the sink's upper; none for sinks without an upper.
     fn state_shape(&self) -> Option<String> {
         None

@@ -136,6 +136,14 @@ pub enum SourceError {
         /// The offset to continue at, in bytes.
         offset: u64,
     },
+    /// `ffmpeg` could not be started.
+    #[error("could not start ffmpeg, which decodes the video of {name:?}")]
+    Ffmpeg {
+        /// The source's name.
+        name: String,
+        /// The operating system's error.
+        source: io::Error,
+    },
     /// A scene file is not valid.
     #[error("cannot use scene {path:?}: {reason}")]
     Scene {

@@ -15,6 +15,7 @@ mod resources;
 pub mod simulate;
 mod source;
 mod transports;
+mod video;
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -52,6 +53,7 @@ pub use crate::source::{
     Dropped, Partition, PartitionPosition, Poll, PollState, Receiver, Share, Source,
 };
 pub use crate::transports::{KafkaTopic, MqttTopic, NetworkInterface, SerialLine, Transport};
+pub use crate::video::VideoConfig;
 
 /// Lists the types of sources: their names in pipeline files are those of the variants in snake case.
 macro_rules! sources {
@@ -83,6 +85,8 @@ sources! {
     Poses(PosesConfig),
     /// A simulated room with people in it.
     Simulate(SimulateConfig),
+    /// Pictures of a video, a folder or a camera.
+    Video(VideoConfig),
 }
 
 impl SourceConfig {

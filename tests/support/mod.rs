@@ -3,8 +3,10 @@
 pub(crate) mod capture;
 pub(crate) mod cluster;
 pub(crate) mod data;
+pub(crate) mod ffmpeg;
 pub(crate) mod kafka;
 pub(crate) mod lines;
+pub(crate) mod models;
 pub(crate) mod mosquitto;
 pub(crate) mod npy;
 pub(crate) mod object_store;

@@ -8,8 +8,8 @@ fn interpreter() -> PathBuf {
 }
 
 /// Imports a module of each package.
-const IMPORTS: &str = "import asyncpg, deltalake, fastavro, grpc_tools, openapi_python_client, psycopg, pyarrow, \
-    schemathesis, scipy";
+const IMPORTS: &str = "import asyncpg, deltalake, fastavro, grpc_tools, motmetrics, openapi_python_client, psycopg, \
+    pyarrow, schemathesis, scipy";
 
 /// Returns true if the packages are installed.
 pub(crate) fn there() -> bool {

@@ -300,7 +300,7 @@ fn time_column(table: &str) -> Option<&'static str> {
         RecordKind::Occupancy => Some("since_ns"),
         RecordKind::Activity => Some("starts_at_ns"),
         RecordKind::Event => Some("occurred_at_ns"),
-        RecordKind::Csi | RecordKind::Rows => None,
+        RecordKind::Csi | RecordKind::Rows | RecordKind::Video => None,
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) const PAGES: &[Page] = pages![
     "motion.md",
     "captures.md",
     "live-sources.md",
+    "camera.md",
     "kafka.md",
     "windows.md",
     "fault-tolerance.md",

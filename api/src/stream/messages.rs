@@ -163,7 +163,7 @@ impl Subscriptions {
             Record::Presence(presence) => (Topic::Presence, "presence", Data::Presence(presence)),
             Record::Activity(window) => (Topic::Activities, "activity", Data::Activity(window)),
             Record::Rows(rows) => (Topic::Rows, "rows", Data::Rows(rows)),
-            Record::Csi(_) => return None,
+            Record::Csi(_) | Record::Video(_) => return None,
         };
         self.filters.get(&topic).filter(|filters| filters.pass(record))?;
         Some(Update { kind, topic, data })
@@ -194,7 +194,7 @@ impl Filters {
             Record::Rows(rows) => {
                 self.is_bare() && self.source.as_ref().is_none_or(|stream| *stream == rows.stream)
             }
-            Record::Presence(_) | Record::Csi(_) => self.is_bare(),
+            Record::Presence(_) | Record::Csi(_) | Record::Video(_) => self.is_bare(),
         }
     }
 

@@ -1,8 +1,9 @@
 //! Edges: a stream of one of the record types.
 
 use operators::{Component, into_records, into_rows};
-use schemas::{CsiBatch, PoseFrame, Presence, Record, Rows, Tick, record_kinds};
+use schemas::{CsiBatch, PoseFrame, Presence, Record, Rows, Tick, VideoFrame, record_kinds};
 use timely::dataflow::operators::Concatenate;
+use timely::dataflow::operators::vec::Map;
 use timely::dataflow::{Scope, StreamVec};
 
 macro_rules! define_edges {
@@ -15,6 +16,7 @@ macro_rules! define_edges {
         pub(super) enum Edge<'scope> {
             $($kind(StreamVec<'scope, Tick, $record>),)*
             Rows(StreamVec<'scope, Tick, Rows>),
+            Video(StreamVec<'scope, Tick, VideoFrame>),
         }
 
         impl<'scope> Edge<'scope> {
@@ -23,6 +25,7 @@ macro_rules! define_edges {
                 match self {
                     $(Self::$kind(stream) => into_records(stream),)*
                     Self::Rows(stream) => into_records(stream),
+                    Self::Video(stream) => into_records(stream),
                 }
             }
 
@@ -31,6 +34,8 @@ macro_rules! define_edges {
                 match self {
                     $(Self::$kind(stream) => into_rows(stream, component),)*
                     Self::Rows(stream) => stream,
+                    // The plan has refused pictures here.
+                    Self::Video(stream) => stream.flat_map(|_| None),
                 }
             }
         }
@@ -65,6 +70,14 @@ pub(super) fn pose<'scope>(
     inputs: Vec<Edge<'scope>>,
 ) -> StreamVec<'scope, Tick, PoseFrame> {
     join(scope, inputs, |input| if let Edge::Pose(stream) = input { Some(stream) } else { None })
+}
+
+/// Joins all inputs to one stream of pictures.
+pub(super) fn video<'scope>(
+    scope: Scope<'scope, Tick>,
+    inputs: Vec<Edge<'scope>>,
+) -> StreamVec<'scope, Tick, VideoFrame> {
+    join(scope, inputs, |input| if let Edge::Video(stream) = input { Some(stream) } else { None })
 }
 
 /// Joins the inputs of one type; the plan has checked the types.

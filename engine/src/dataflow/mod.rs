@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use operators::{
-    Activities, Change, Changes, Component, Context, DetectMotion, InferPoses, Model,
+    Activities, Change, Changes, Component, Context, DetectMotion, EstimatePose, InferPoses,
     OperatorConfig, RemoveOutliers, Rooms, SanitizePhase, SelectSubcarriers, StateContext,
     StopPoint, Track, Windows, Zones, into_records,
 };
@@ -37,6 +37,7 @@ use crate::dataflow::outputs::route;
 use crate::dataflow::sink::write_to;
 use crate::dataflow::source::{SourceStreams, read_from};
 use crate::dataflow::watch::{watch, watch_clock};
+use crate::run::models::Models;
 use crate::{Counters, Plan, PlannedOperator, StreamName, Taps};
 
 pub(crate) use crate::dataflow::committer::{Checkpointer, Commit};
@@ -78,7 +79,7 @@ pub(crate) struct DataflowInputs {
     pub(crate) counters: Arc<Counters>,
     pub(crate) taps: Arc<Taps>,
     /// The models of the plan's operators, by operator.
-    pub(crate) models: BTreeMap<String, Arc<Model>>,
+    pub(crate) models: Models,
     /// For each source of the plan, the queues of its partitions.
     pub(crate) source_queues: Vec<Vec<Placed<SourceQueue>>>,
     /// One for each sink of the plan.
@@ -287,8 +288,13 @@ impl<'scope> Edges<'scope> {
                 into_records(edge::presence(scope, inputs).rooms(config.clone(), context))
             }
             OperatorConfig::Infer(config) => {
-                let model = Arc::clone(&parts.models[&operator.name]);
+                let model = Arc::clone(&parts.models.csi[&operator.name]);
                 into_records(edge::csi(scope, inputs).infer_poses(model, config.every, context))
+            }
+            OperatorConfig::EstimatePose(_) => {
+                let networks = Arc::clone(&parts.models.pose[&operator.name]);
+                let frames = edge::video(scope, inputs);
+                into_records(frames.estimate_pose(networks, &context.component))
             }
             OperatorConfig::Track(config) => {
                 into_records(edge::pose(scope, inputs).track(*config, context))

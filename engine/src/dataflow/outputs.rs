@@ -50,6 +50,7 @@ macro_rules! define_open {
             match kind {
                 $(RecordKind::$kind => typed(builder, name, Edge::$kind),)*
                 RecordKind::Rows => typed(builder, name, Edge::Rows),
+                RecordKind::Video => typed(builder, name, Edge::Video),
             }
         }
     };

@@ -17,6 +17,7 @@ mod first_records;
 mod health;
 mod identity;
 mod lease;
+pub(crate) mod models;
 mod opener;
 mod quarantine;
 mod resume;
@@ -29,15 +30,14 @@ mod startup;
 mod step;
 mod workers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use operators::{Model, OperatorConfig};
 use queries::History;
 use schemas::Progress;
 use sinks::Hub;
@@ -47,6 +47,7 @@ use crate::run::context::RunContext;
 use crate::run::control::Control;
 use crate::run::first_records::FirstRecords;
 use crate::run::lease::HeldLease;
+use crate::run::models::Models;
 use crate::run::opener::{RunOpener, StartedRun};
 use crate::run::resume::{Resumed, resume};
 use crate::store::{AccountStore, ItemStore, Session, Store, TemplateStore};
@@ -163,7 +164,7 @@ impl fmt::Display for Summary {
 /// A run whose sources and sinks are not open yet. Its first process holds the pipeline's lease.
 pub struct RunBuilder {
     plan: Plan,
-    models: BTreeMap<String, Arc<Model>>,
+    models: Models,
     options: RunOptions,
     connectors: Arc<dyn Connectors>,
     control: Arc<Control>,
@@ -226,7 +227,7 @@ impl RunBuilder {
     /// [`RunError::Alive`] if another run is alive and [`WhenAlive::Refuse`] is set. Another error if
     /// the wait is stopped, or if a model or the checkpoint cannot be loaded.
     pub fn new(plan: Plan, options: RunOptions) -> Result<Self, RunError> {
-        let models = load_models(&plan, &options.directory)?;
+        let models = Models::load(&plan, &options.directory)?;
         let has_others = options.cluster.has_others();
         let control = Arc::new(Control::new(Arc::clone(&options.stop), has_others));
         let is_first = options.cluster.is_first();
@@ -383,17 +384,4 @@ impl Ended {
         }
         self.summary
     }
-}
-
-/// Reads the models that operators use, so that the dataflow is built without any I/O.
-fn load_models(plan: &Plan, directory: &Path) -> Result<BTreeMap<String, Arc<Model>>, RunError> {
-    let models = plan.operators.iter().filter_map(|operator| match &operator.config {
-        OperatorConfig::Infer(config) => Some((&operator.name, directory.join(&config.model))),
-        _ => None,
-    });
-    let models = models.map(|(name, path)| match Model::load(&path) {
-        Ok(model) => Ok((name.clone(), Arc::new(model))),
-        Err(source) => Err(RunError::Operator { name: name.clone(), source }),
-    });
-    models.collect()
 }

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use operators::Model;
 use schemas::Tick;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +16,7 @@ use crate::run::cluster::Connected;
 use crate::run::configuration::Configuration;
 use crate::run::context::RunContext;
 use crate::run::endpoints::{Begun, Endpoints, OpenedEndpoints, OpenedSinks, SinksMessage};
+use crate::run::models::Models;
 use crate::run::quarantine::QuarantinedPartitions;
 use crate::run::resume::{Resumed, join};
 use crate::run::startup::{RoundMessage, StartupCoordinator};
@@ -46,7 +46,7 @@ impl RoundMessage for RunMessage {
 pub(super) struct RunOpener {
     pub(super) context: RunContext,
     /// The models of the plan's operators, by operator.
-    pub(super) models: BTreeMap<String, Arc<Model>>,
+    pub(super) models: Models,
     /// The checkpoint to resume from, in the first process.
     pub(super) loaded: Mutex<Option<(Session, Resumed)>>,
     /// Set to the generation when it is taken.

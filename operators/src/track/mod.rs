@@ -9,43 +9,107 @@
 //! Source: R. E. Kalman, "A new approach to linear filtering and prediction problems", 1960; A. Bewley
 //! et al., "Simple online and realtime tracking", ICIP 2016.
 
-mod assignment;
-mod kalman;
-mod tracker;
+mod floor;
+mod image;
+mod people;
 
 use schemars::JsonSchema;
-use schemas::{PoseFrame, RecordKind, Tick, TimeSpan, stable_hash};
+use schemas::{Person, PoseFrame, RecordKind, Tick, TimeSpan, stable_hash};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
 use crate::keyed::{DAY_MS, StateLimits};
 use crate::settings::{DAY, Outputs, Settings, outside};
 use crate::stateful::{Stateful, Work, stateful};
-use crate::track::tracker::Tracker;
+use crate::track::people::PeopleTracker;
 use crate::{Component, Context, StateKey};
+
+pub use crate::track::image::{
+    BoxDetection, ImageTrackOptions, ImageTracker, TrackedBox, intersection_over_union,
+};
 
 /// The most tracks of a source, and people in a frame; further ones are not tracked.
 const MAX_TRACKS: usize = 256;
+
+/// The plane in which people are tracked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Plane {
+    /// The floor: people have positions on the site plan.
+    #[default]
+    Floor,
+    /// The picture of a camera: people have boxes, and keypoints if there are any.
+    Image,
+}
 
 /// Settings of the `track` operator.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrackConfig {
-    /// Largest distance of a person from the position that the track predicts, in metres; 1.2 by default.
-    #[serde(default = "default_max_distance_m")]
-    pub max_distance_m: f32,
-    /// How long a person must be there before the person is shown; "1s" by default.
-    #[serde(default = "default_confirm")]
-    pub confirm: TimeSpan,
-    /// How long a person is shown after the last frame with the person; "2s" by default.
-    #[serde(default = "default_max_age")]
-    pub max_age: TimeSpan,
-    /// How long after the end of a track a person who comes back nearby has the same id; "10s" by default.
-    #[serde(default = "default_reidentify_within")]
-    pub reidentify_within: TimeSpan,
+    /// The plane in which people are tracked: "floor" by positions in metres, "image" by boxes and keypoints in a
+    /// camera's picture; "floor" by default.
+    #[serde(default)]
+    pub plane: Plane,
+    /// Largest distance of a person from the position that the track predicts, in metres; 1.2 by default. Only on
+    /// the floor.
+    pub max_distance_m: Option<f32>,
+    /// How long a person must be there before the person is shown; "1s" by default. Only on the floor: in an
+    /// image, two frames in a row are needed.
+    pub confirm: Option<TimeSpan>,
+    /// How long a track lasts after the last frame with the person: on the floor "2s" by default, during which the
+    /// person is shown; in an image "1200ms", during which the person is not shown but keeps the id.
+    pub max_age: Option<TimeSpan>,
+    /// How long after the end of a track a person who comes back nearby has the same id; "10s" by default. Only on
+    /// the floor.
+    pub reidentify_within: Option<TimeSpan>,
     /// Least confidence of a person before the person is shown; 0.5 by default. Later, any will do.
     #[serde(default = "default_min_confidence")]
     pub min_confidence: f32,
+}
+
+impl TrackConfig {
+    fn floor(&self) -> FloorTrackOptions {
+        FloorTrackOptions {
+            max_distance_m: self.max_distance_m.unwrap_or(1.2),
+            confirm: self.confirm.unwrap_or(TimeSpan::from_s(1)),
+            max_age: self.max_age.unwrap_or(TimeSpan::from_s(2)),
+            reidentify_within: self.reidentify_within.unwrap_or(TimeSpan::from_s(10)),
+            min_confidence: self.min_confidence,
+        }
+    }
+
+    fn image(&self) -> ImageTrackOptions {
+        let defaults = ImageTrackOptions::default();
+        ImageTrackOptions {
+            confident_score: f64::from(self.min_confidence),
+            max_unseen_s: self
+                .max_age
+                .map_or(defaults.max_unseen_s, |age| age.as_ns() as f64 / 1e9),
+            ..defaults
+        }
+    }
+
+    /// Returns the settings that are there although they do nothing in this plane.
+    fn unused(&self) -> Vec<String> {
+        let of_floor = [
+            ("max_distance_m", self.max_distance_m.is_some()),
+            ("confirm", self.confirm.is_some()),
+            ("reidentify_within", self.reidentify_within.is_some()),
+        ];
+        let unused =
+            of_floor.into_iter().filter(|(_, is_set)| *is_set && self.plane == Plane::Image);
+        unused.map(|(name, _)| format!("`{name}` needs `plane = \"floor\"`")).collect()
+    }
+}
+
+/// Settings of tracking on the floor, as those of [`TrackConfig`].
+#[derive(Clone, Copy, Debug)]
+struct FloorTrackOptions {
+    max_distance_m: f32,
+    confirm: TimeSpan,
+    max_age: TimeSpan,
+    reidentify_within: TimeSpan,
+    min_confidence: f32,
 }
 
 impl Settings for TrackConfig {
@@ -58,38 +122,26 @@ impl Settings for TrackConfig {
     }
 
     fn problems(&self) -> Vec<String> {
+        let floor = self.floor();
         // Centimetres are below the accuracy of positions, kilometres beyond a site.
-        let max_distance = outside("max_distance_m", self.max_distance_m, &(0.01..=1000.0));
+        let max_distance = outside("max_distance_m", floor.max_distance_m, &(0.01..=1000.0));
         let spans = [
-            ("confirm", self.confirm),
-            ("max_age", self.max_age),
-            ("reidentify_within", self.reidentify_within),
+            ("confirm", floor.confirm),
+            ("max_age", floor.max_age),
+            ("reidentify_within", floor.reidentify_within),
         ];
         let spans = spans.map(|(name, span)| outside(name, span, &(TimeSpan::ZERO..=DAY)));
         let confidence = outside("min_confidence", self.min_confidence, &(0.0..=1.0));
         let spans = spans.into_iter().flatten();
-        max_distance.into_iter().chain(spans).chain(confidence).collect()
+        max_distance.into_iter().chain(spans).chain(confidence).chain(self.unused()).collect()
     }
 
     fn state_shape(&self) -> Option<String> {
-        Some("track 3".to_owned())
+        Some(match self.plane {
+            Plane::Floor => "track 3".to_owned(),
+            Plane::Image => "track in images 1".to_owned(),
+        })
     }
-}
-
-fn default_max_distance_m() -> f32 {
-    1.2
-}
-
-fn default_confirm() -> TimeSpan {
-    TimeSpan::from_s(1)
-}
-
-fn default_max_age() -> TimeSpan {
-    TimeSpan::from_s(2)
-}
-
-fn default_reidentify_within() -> TimeSpan {
-    TimeSpan::from_s(10)
 }
 
 fn default_min_confidence() -> f32 {
@@ -100,8 +152,8 @@ fn default_min_confidence() -> f32 {
 pub trait Track<'scope> {
     /// Replaces the people of each frame by tracks with an id of their own.
     ///
-    /// Ids count from 1 within a site and source. People without a position are not tracked, and count as
-    /// dropped. State: the tracks of each site and source, on the worker they hash to. Ids start again at 1
+    /// Ids count from 1 within a site and source. On the floor, people without a position are not tracked, and
+    /// count as dropped; in an image, people without a box. State: the tracks of each site and source, on the worker they hash to. Ids start again at 1
     /// after a day without frames.
     ///
     /// ```
@@ -148,7 +200,7 @@ impl Stateful for Tracks {
     type Input = PoseFrame;
     type Output = PoseFrame;
     type Key = FrameSource;
-    type State = Tracker;
+    type State = PeopleTracker;
 
     /// Ids continue over a night, so that they do not identify other people in the morning. A tracker is
     /// larger than the state of a link, and there are fewer trackers.
@@ -161,23 +213,35 @@ impl Stateful for Tracks {
 
     fn on_tick(&mut self, _tick: Tick, frames: Vec<PoseFrame>, work: &mut Work<'_, Self>) {
         for mut frame in frames {
-            let tracker = work.state.change(&FrameSource::of(&frame), Tracker::default);
-            let persons = std::mem::take(&mut frame.persons);
-            let n_persons = persons.len();
-            let mut placed: Vec<_> =
-                persons.into_iter().filter(|person| person.position.is_some()).collect();
-            let n_placed = placed.len();
-            if n_placed < n_persons {
-                (self.component.dropped)("no position", (n_persons - n_placed) as u64);
-            }
-            if n_placed > MAX_TRACKS {
-                placed.truncate(MAX_TRACKS);
-                (self.component.dropped)("too many people", (n_placed - MAX_TRACKS) as u64);
-            }
-            frame.persons = tracker.update(frame.captured_at_ns, placed, &self.config);
+            let tracker = || PeopleTracker::new(self.config.plane);
+            let tracker = work.state.change(&FrameSource::of(&frame), tracker);
+            let persons = self.trackable(std::mem::take(&mut frame.persons));
+            frame.persons = tracker.update(frame.captured_at_ns, persons, &self.config);
             frame.source = self.component.name.to_string();
             work.outputs.push(frame);
         }
+    }
+}
+
+impl Tracks {
+    /// Returns the people who can be tracked; counts the others as dropped.
+    fn trackable(&self, mut persons: Vec<Person>) -> Vec<Person> {
+        let dropped = |reason, n: usize| {
+            if n > 0 {
+                (self.component.dropped)(reason, n as u64);
+            }
+        };
+        let n_persons = persons.len();
+        match self.config.plane {
+            Plane::Floor => persons.retain(|person| person.position.is_some()),
+            Plane::Image => persons.retain(people::has_box),
+        }
+        let reason =
+            if self.config.plane == Plane::Floor { "no position" } else { "no bounding box" };
+        dropped(reason, n_persons - persons.len());
+        dropped("too many people", persons.len().saturating_sub(MAX_TRACKS));
+        persons.truncate(MAX_TRACKS);
+        persons
     }
 }
 
@@ -202,7 +266,7 @@ impl StateKey for FrameSource {
 
 #[cfg(test)]
 mod tests {
-    use schemas::{Person, SitePosition};
+    use schemas::SitePosition;
 
     use super::*;
     use crate::keyed::N_KEY_GROUPS;

@@ -132,11 +132,12 @@ impl Plan {
         }
         let streams = streams(&pipeline);
         for operator in &pipeline.operators {
-            let takes = operator.config.input();
+            let takes = operator.config.input().map_or(Takes::Tables, Takes::Kind);
             check_inputs(&operator.name, takes, &operator.inputs, &streams, &mut diagnostics);
         }
         for sink in &pipeline.sinks {
-            check_inputs(&sink.name, None, &sink.inputs, &streams, &mut diagnostics);
+            let takes = if sink.config.takes_pictures() { Takes::All } else { Takes::Tables };
+            check_inputs(&sink.name, takes, &sink.inputs, &streams, &mut diagnostics);
         }
         diagnostics.extend(tables::diagnostics(&pipeline, &streams));
         diagnostics.extend(inputs::without_view(&pipeline, &streams));
@@ -265,14 +266,35 @@ fn duplicates(pipeline: &Pipeline) -> Vec<Diagnostic> {
     diagnostics
 }
 
+/// What a component takes.
+#[derive(Clone, Copy, Debug)]
+enum Takes {
+    /// Records of one kind.
+    Kind(RecordKind),
+    /// All records that have a table: pictures have neither columns nor messages.
+    Tables,
+    /// All records.
+    All,
+}
+
+impl Takes {
+    fn fits(self, kind: RecordKind) -> bool {
+        match self {
+            Self::Kind(takes) => takes == kind,
+            Self::Tables => kind != RecordKind::Video,
+            Self::All => true,
+        }
+    }
+}
+
 fn check_inputs(
     name: &str,
-    takes: Option<RecordKind>,
+    takes: Takes,
     inputs: &[(String, Range<usize>)],
     streams: &Streams,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    let fits = |kind: RecordKind| takes.is_none_or(|takes| takes == kind);
+    let fits = |kind: RecordKind| takes.fits(kind);
     let fitting: Vec<_> = streams
         .iter()
         .filter(|(stream, kind)| fits(**kind) && stream.component != name)
@@ -295,8 +317,12 @@ fn check_inputs(
                 diagnostics.push(Diagnostic::new(at.clone(), message).suggesting(input, fitting()));
             }
             Some(kind) if !fits(*kind) => {
-                let takes = takes.map_or("any", RecordKind::as_str);
-                let message = format!("\"{name}\" takes {takes}, but \"{input}\" gives {kind}");
+                let message = match takes {
+                    Takes::Kind(takes) => {
+                        format!("\"{name}\" takes {takes}, but \"{input}\" gives {kind}")
+                    }
+                    _ => format!("\"{name}\" does not take {kind}, which \"{input}\" gives"),
+                };
                 diagnostics.push(Diagnostic::new(at.clone(), message).with_help(what_fits()));
             }
             Some(_) => {}

@@ -1,11 +1,13 @@
-//! The tracks of the people of one source.
+//! Tracking on the floor: the tracks of the people of one source, by their positions in metres.
+
+mod kalman;
 
 use schemas::{BoundingBox, Person, SitePosition};
 use serde::{Deserialize, Serialize};
 
-use crate::track::assignment::assign;
-use crate::track::kalman::Kalman;
-use crate::track::{MAX_TRACKS, TrackConfig};
+use crate::assignment::assign;
+use crate::track::floor::kalman::Kalman;
+use crate::track::{FloorTrackOptions, MAX_TRACKS};
 
 const NS_PER_S: f64 = 1e9;
 /// The longest time between two frames that counts as time with or without a person.
@@ -28,7 +30,7 @@ const WALKING_M_S: f32 = 1.0;
 
 /// The tracks of one site and source.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Tracker {
+pub(in crate::track) struct FloorTracker {
     /// The oldest first.
     tracks: Vec<Tracked>,
     /// Ended tracks; a person who returns gets the id of one.
@@ -63,13 +65,13 @@ struct Ended {
     seen_at_ns: i64,
 }
 
-impl Tracker {
+impl FloorTracker {
     /// Returns the people to show at `now_ns`, ordered by age.
-    pub(super) fn update(
+    pub(in crate::track) fn update(
         &mut self,
         now_ns: i64,
         found: Vec<Person>,
-        config: &TrackConfig,
+        config: &FloorTrackOptions,
     ) -> Vec<Person> {
         let elapsed_ns = now_ns.saturating_sub(self.updated_at_ns.unwrap_or(now_ns)).max(0);
         self.updated_at_ns = Some(now_ns);
@@ -98,22 +100,25 @@ impl Tracker {
         now_ns: i64,
         step_ns: i64,
         found: &mut [Option<Person>],
-        config: &TrackConfig,
+        config: &FloorTrackOptions,
     ) -> Vec<usize> {
         let tracks = self.tracks.iter_mut().filter(|track| track.is_confirmed == is_confirmed);
         let mut tracks: Vec<_> = tracks.collect();
-        let cost = |track: &Tracked, person: &Option<Person>| {
-            person.as_ref().map_or(f32::INFINITY, |person| track.cost(person, config))
-        };
-        let costs: Vec<Vec<_>> = tracks
-            .iter()
-            .map(|track| found.iter().map(|person| cost(track, person)).collect())
-            .collect();
-        let longest_m = config.max_distance_m + POSE_WEIGHT_M + MERGED_COST_M;
-        let assigned = assign(&costs, found.len(), longest_m);
+        let longest_m = f64::from(config.max_distance_m + POSE_WEIGHT_M + MERGED_COST_M);
+        // Each track may stay without a person, at the cost of the longest distance.
+        let (n_tracks, n_persons) = (tracks.len(), found.len());
+        let mut costs = Vec::with_capacity(n_tracks * (n_persons + n_tracks));
+        for track in &tracks {
+            costs.extend(found.iter().map(|person| {
+                let cost = person.as_ref().map(|person| track.cost(person, config));
+                cost.map(f64::from).filter(|cost| *cost <= longest_m).unwrap_or(f64::INFINITY)
+            }));
+            costs.extend(std::iter::repeat_n(longest_m, n_tracks));
+        }
+        let assigned = assign(&costs, n_tracks, n_persons + n_tracks);
         let mut taken = Vec::new();
         for (track, nth) in tracks.iter_mut().zip(assigned) {
-            let Some(nth) = nth else { continue };
+            let Some(nth) = nth.filter(|nth| *nth < n_persons) else { continue };
             if let Some(person) = found[nth].take() {
                 let is_sure = person.confidence >= config.min_confidence;
                 track.see(now_ns, if is_sure { step_ns } else { -step_ns }, person);
@@ -138,7 +143,7 @@ impl Tracker {
     }
 
     /// Ends the tracks whose people have not been there for too long.
-    fn end(&mut self, now_ns: i64, config: &TrackConfig) {
+    fn end(&mut self, now_ns: i64, config: &FloorTrackOptions) {
         let (kept, ended): (Vec<_>, Vec<_>) =
             self.tracks.drain(..).partition(|track| track.lives(now_ns, config));
         self.tracks = kept;
@@ -156,7 +161,7 @@ impl Tracker {
     }
 
     /// Confirms the tracks whose people have been there for long enough, and gives them ids.
-    fn confirm(&mut self, now_ns: i64, config: &TrackConfig) {
+    fn confirm(&mut self, now_ns: i64, config: &FloorTrackOptions) {
         for nth in 0..self.tracks.len() {
             let track = &self.tracks[nth];
             if track.is_confirmed || track.seen_for_ns < config.confirm.as_ns() {
@@ -175,7 +180,12 @@ impl Tracker {
 
     /// Removes and returns the id of the nearest reachable track that was last seen before track `nth` began,
     /// or that is merged with another one.
-    fn earlier_id(&mut self, nth: usize, now_ns: i64, config: &TrackConfig) -> Option<String> {
+    fn earlier_id(
+        &mut self,
+        nth: usize,
+        now_ns: i64,
+        config: &FloorTrackOptions,
+    ) -> Option<String> {
         let Tracked { began_at_ns, kalman, .. } = &self.tracks[nth];
         let (began_at_ns, at_m) = (*began_at_ns, kalman.position_m());
         let unseen = self.tracks.iter_mut().filter(|track| track.is_confirmed);
@@ -218,7 +228,7 @@ impl Tracked {
     }
 
     /// Returns how far a person is from the track in position and pose; infinity beyond the greatest distance.
-    fn cost(&self, person: &Person, config: &TrackConfig) -> f32 {
+    fn cost(&self, person: &Person, config: &FloorTrackOptions) -> f32 {
         let distance_m = distance_m(self.kalman.position_m(), position_m(person));
         if distance_m > config.max_distance_m {
             return f32::INFINITY;
@@ -272,7 +282,7 @@ impl Tracked {
 
     /// True for an unconfirmed track while the time with the person exceeds the time without, and for a
     /// confirmed one until `max_age` after the last frame with the person, or with a person merged with it.
-    fn lives(&self, now_ns: i64, config: &TrackConfig) -> bool {
+    fn lives(&self, now_ns: i64, config: &FloorTrackOptions) -> bool {
         if !self.is_confirmed {
             return self.seen_for_ns >= 0;
         }
@@ -305,7 +315,7 @@ mod tests {
     use super::*;
     use crate::testing::any_time_ns;
 
-    const CONFIG: TrackConfig = TrackConfig {
+    const CONFIG: FloorTrackOptions = FloorTrackOptions {
         max_distance_m: 1.0,
         confirm: TimeSpan::from_ms(100),
         max_age: TimeSpan::from_ms(500),
@@ -320,7 +330,7 @@ mod tests {
 
     /// The ids shown at each moment, ten moments a second, for the positions of people.
     fn ids(moments: &[&[[f32; 2]]]) -> Vec<Vec<String>> {
-        let mut tracker = Tracker::default();
+        let mut tracker = FloorTracker::default();
         let moments = moments.iter().zip(0_i64..).map(|(places, nth)| {
             let persons = places.iter().map(|[x_m, y_m]| at(*x_m, *y_m));
             let shown = tracker.update(nth * 100_000_000, persons.collect(), &CONFIG);
@@ -366,7 +376,7 @@ mod tests {
 
     #[test]
     fn who_is_not_sure_to_be_there_is_shown_only_once_it_was() {
-        let mut tracker = Tracker::default();
+        let mut tracker = FloorTracker::default();
         let mut n_shown = |times: std::ops::Range<i64>, confidence: f32| {
             let shown = times.map(|nth| {
                 let person = Person { confidence, ..at(0.0, 0.0) };
@@ -412,7 +422,7 @@ mod tests {
             let keypoints = vec![keypoint(0.9 - height), keypoint(0.9)];
             Person { bounding_box: BoundingBox::around(&keypoints), keypoints, ..at(x_m, 0.0) }
         };
-        let mut tracker = Tracker::default();
+        let mut tracker = FloorTracker::default();
         for now_ns in [0, 100_000_000, 200_000_000] {
             tracker.update(now_ns, vec![with_height(0.0, 0.6), with_height(0.4, 0.1)], &CONFIG);
         }
@@ -427,7 +437,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_time_will_do(times_ns in prop::collection::vec(any_time_ns(), 1..20)) {
-            let mut tracker = Tracker::default();
+            let mut tracker = FloorTracker::default();
             for time_ns in times_ns {
                 let shown = tracker.update(time_ns, vec![at(1.0, 0.0), at(5.0, 0.0)], &CONFIG);
                 prop_assert!(shown.len() <= MAX_TRACKS);
@@ -437,7 +447,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_far_ahead_once_leaves_no_ghost() {
-        let mut tracker = Tracker::default();
+        let mut tracker = FloorTracker::default();
         for time_ns in [0, 100_000_000, 200_000_000, i64::MAX] {
             tracker.update(time_ns, vec![at(0.0, 0.0)], &CONFIG);
         }

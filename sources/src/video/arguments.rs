@@ -1,0 +1,98 @@
+//! The arguments of `ffmpeg`.
+//!
+//! They are understood by versions 4.2 to 8. Presentation times pass through unchanged: without
+//! `-enc_time_base -1` they would be rounded to the frame rate. Nothing may be opened that the address does not
+//! name: formats that point at other files are not in the list, and `file` is never allowed together with a network.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::video::VideoConfig;
+use crate::video::address::Address;
+
+/// Containers that hold their data themselves.
+const FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mjpeg,\
+                       h264,hevc,m4v,gif,rawvideo,nut,yuv4mpegpipe,ivf,av1,obu,mxf,dv,image2,png_pipe,jpeg_pipe,\
+                       webp_pipe,bmp_pipe";
+const MAX_PIXELS: &str = "67108864";
+const MAX_STREAMS: &str = "64";
+
+/// Returns the arguments that decode the video at an address from a time on.
+///
+/// `from_s` is in seconds of presentation time, just before the first picture.
+pub(super) fn arguments(
+    address: &Address,
+    directory: &Path,
+    config: &VideoConfig,
+    from_s: Option<f64>,
+) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> =
+        ["-hide_banner", "-nostats", "-nostdin", "-v", "level+error"].map(OsString::from).into();
+    arguments.extend(input(address, directory));
+    let before_output = [
+        "-map",
+        "0:v:0",
+        "-map_metadata",
+        "-1",
+        "-map_chapters",
+        "-1",
+        "-an",
+        "-sn",
+        "-dn",
+        "-vsync",
+        "passthrough",
+        "-enc_time_base",
+        "-1",
+        "-filter_threads",
+        "1",
+        "-vf",
+    ];
+    arguments.extend(before_output.map(OsString::from));
+    arguments.push(filters(config, from_s).into());
+    let output = ["-c:v", "rawvideo", "-pix_fmt", "rgb24", "-f", "nut", "pipe:1"];
+    arguments.extend(output.map(OsString::from));
+    arguments
+}
+
+/// Returns the arguments up to the input.
+fn input(address: &Address, directory: &Path) -> Vec<OsString> {
+    let limits = ["-max_pixels", MAX_PIXELS, "-max_streams", MAX_STREAMS, "-threads", "1"];
+    let (protocols, formats, more): (_, _, &[&str]) = match address {
+        Address::File(_) => ("file", Some(FORMATS), &[]),
+        Address::Device(_) => ("file", None, &["-f", "v4l2"]),
+        Address::Rtsp(_) => ("rtsp,rtsps,tcp,tls", None, &["-rtsp_transport", "tcp"]),
+        Address::Rtmp(_) => ("rtmp,rtmps,tcp,tls", None, &[]),
+        Address::Hls(_) => ("https,http,tls,tcp", Some("hls,mpegts,mov"), &[]),
+        Address::Http(_) => ("https,http,tls,tcp", Some(FORMATS), &[]),
+        Address::Unknown(_) => ("", None, &[]),
+    };
+    let mut arguments: Vec<OsString> = vec!["-protocol_whitelist".into(), protocols.into()];
+    if let Some(formats) = formats {
+        arguments.extend(["-format_whitelist".into(), formats.into()]);
+    }
+    arguments.extend(limits.iter().chain(more).map(OsString::from));
+    arguments.push("-i".into());
+    arguments.push(match address {
+        // With its protocol, a path cannot be an option or another protocol.
+        Address::File(path) | Address::Device(path) => {
+            let mut file = OsString::from("file:");
+            file.push(directory.join(path));
+            file
+        }
+        Address::Rtsp(url) | Address::Rtmp(url) | Address::Hls(url) | Address::Http(url) => {
+            url.as_str().into()
+        }
+        Address::Unknown(_) => OsString::new(),
+    });
+    arguments
+}
+
+/// Returns the filters: the pictures from a time on, with square pixels, and never larger than they are.
+fn filters(config: &VideoConfig, from_s: Option<f64>) -> String {
+    let VideoConfig { max_width, max_height, .. } = config;
+    let scale = format!("min(1/max(sar\\,1)\\,min({max_width}/(iw*sar)\\,{max_height}/ih))");
+    let from = from_s.map_or_else(String::new, |from_s| format!("select=gte(t\\,{from_s:.9}),"));
+    format!(
+        "{from}scale=w=max(1\\,round(iw*sar*{scale})):h=max(1\\,round(ih*{scale})):flags=bilinear"
+    )
+}

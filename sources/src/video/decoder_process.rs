@@ -1,0 +1,162 @@
+//! A running `ffmpeg`, and the pictures that it writes.
+//!
+//! A thread reads its output, and waits while the source does not take pictures; ffmpeg then waits too. Another
+//! one keeps the last lines of its errors.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use crate::video::nut::{Event, Frame, Header, NutDecoder};
+
+/// Pictures that wait for the source.
+const MAX_WAITING: usize = 2;
+/// Bytes of one read: part of a picture.
+const READ_BYTES: usize = 256 * 1024;
+/// The largest picture: 8192 by 8192 pixels.
+const MAX_PICTURE_BYTES: usize = 8192 * 8192 * 3;
+/// Lines of errors that are kept.
+const MAX_ERROR_LINES: usize = 8;
+const MAX_ERROR_LINE_BYTES: u64 = 512;
+
+/// A picture with the description of its stream.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    pub(super) header: Header,
+    pub(super) frame: Frame,
+}
+
+/// What the process did next.
+#[derive(Debug)]
+pub(super) enum Next {
+    Picture(Decoded),
+    /// Nothing within the time.
+    Nothing,
+    /// It ended, with what was wrong if not all of the video could be read.
+    End(Option<String>),
+}
+
+/// A running `ffmpeg`; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct DecoderProcess {
+    child: Child,
+    pictures: Receiver<Result<Decoded, String>>,
+    /// Returns whether the output was complete.
+    reader: Option<JoinHandle<bool>>,
+    errors: Option<JoinHandle<Vec<String>>>,
+}
+
+impl DecoderProcess {
+    /// Starts `ffmpeg`.
+    ///
+    /// # Errors
+    ///
+    /// [`io::Error`] if it cannot be started.
+    pub(super) fn start(arguments: Vec<OsString>) -> io::Result<Self> {
+        let mut command = Command::new("ffmpeg");
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A signal to this process's group, such as Ctrl-C, is for this process.
+        let mut child = command.process_group(0).spawn()?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (to, pictures) = bounded(MAX_WAITING);
+        let reader = stdout.map(|stdout| thread::spawn(move || read_pictures(stdout, &to)));
+        let errors = stderr.map(|stderr| thread::spawn(move || read_errors(stderr)));
+        Ok(Self { child, pictures, reader, errors })
+    }
+
+    /// Returns the next picture, if there is one within a time.
+    pub(super) fn next(&mut self, timeout: Duration) -> Next {
+        match self.pictures.recv_timeout(timeout) {
+            Ok(Ok(decoded)) => Next::Picture(decoded),
+            Ok(Err(fault)) => Next::End(Some(fault)),
+            Err(RecvTimeoutError::Timeout) => Next::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Next::End(self.end()),
+        }
+    }
+
+    /// Returns what was wrong with a process that has ended.
+    fn end(&mut self) -> Option<String> {
+        let complete = self.reader.take().and_then(|reader| reader.join().ok()).unwrap_or(false);
+        let errors = self.errors.take().and_then(|errors| errors.join().ok()).unwrap_or_default();
+        let succeeded = self.child.wait().is_ok_and(|status| status.success());
+        if succeeded && complete && errors.is_empty() {
+            return None;
+        }
+        Some(errors.into_iter().next_back().unwrap_or_else(|| "the video ends early".to_owned()))
+    }
+}
+
+impl Drop for DecoderProcess {
+    fn drop(&mut self) {
+        // It may have ended; then there is nothing to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // The reader may wait for room.
+        let (_, none) = bounded(0);
+        self.pictures = none;
+        // A panic of a thread has been reported where it happened.
+        let _ = self.reader.take().map(JoinHandle::join);
+        let _ = self.errors.take().map(JoinHandle::join);
+    }
+}
+
+/// Decodes the output, and returns whether it was complete.
+fn read_pictures(mut stdout: ChildStdout, to: &Sender<Result<Decoded, String>>) -> bool {
+    let mut decoder = NutDecoder::new(MAX_PICTURE_BYTES);
+    let (mut bytes, mut header) = (vec![0; READ_BYTES], None);
+    loop {
+        let n = match stdout.read(&mut bytes) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => return false,
+        };
+        let mut rest = &bytes[..n];
+        while !rest.is_empty() {
+            let progress = match decoder.decode(rest) {
+                Ok(progress) => progress,
+                Err(fault) => {
+                    // Nobody waits for it if the source is gone.
+                    let _ = to.send(Err(fault.to_string()));
+                    return false;
+                }
+            };
+            rest = rest.get(progress.n_used..).unwrap_or_default();
+            match (progress.event, header) {
+                (Some(Event::Header(of_stream)), _) => header = Some(of_stream),
+                (Some(Event::Frame(frame)), Some(header)) => {
+                    let sent = to.send(Ok(Decoded { header, frame }));
+                    if sent.is_err() {
+                        return false;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    decoder.finish().is_ok() && decoder.has_index()
+}
+
+/// Returns the last lines of errors.
+fn read_errors(stderr: ChildStderr) -> Vec<String> {
+    let (mut stderr, mut lines) = (BufReader::new(stderr), Vec::new());
+    loop {
+        let mut line = Vec::new();
+        let read = stderr.by_ref().take(MAX_ERROR_LINE_BYTES).read_until(b'\n', &mut line);
+        if !read.is_ok_and(|n| n > 0) {
+            return lines;
+        }
+        let line = String::from_utf8_lossy(&line).trim().to_owned();
+        if !line.is_empty() {
+            lines.push(line);
+        }
+        if lines.len() > MAX_ERROR_LINES {
+            lines.remove(0);
+        }
+    }
+}

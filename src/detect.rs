@@ -1,0 +1,276 @@
+//! `fresnel detect`: the people in a video or in pictures, as files.
+//!
+//! It is a run of an ordinary pipeline, so a run that was killed goes on where it was.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Args, ValueEnum};
+use engine::{Cluster, Plan, RunOptions, WhenAlive};
+use offline::{DetectionFiles, DetectionSummary, write_detections};
+use serde_json::json;
+
+use crate::print::print;
+use crate::run::{run, stop_on_signal};
+
+/// The folder of the pipeline's records, below the output.
+const RECORDS: &str = "records";
+const ERROR_FILE: &str = ".error";
+
+/// One of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Input {
+    /// A video file.
+    #[arg(long)]
+    video: Option<PathBuf>,
+    /// A folder of pictures.
+    #[arg(long, visible_alias = "indir")]
+    image_dir: Option<PathBuf>,
+    /// The URL of a video.
+    #[arg(long)]
+    url: Option<String>,
+}
+
+impl Input {
+    fn path(&self) -> Option<&PathBuf> {
+        self.video.as_ref().or(self.image_dir.as_ref())
+    }
+
+    /// The input as the user named it.
+    fn text(&self) -> String {
+        let url = || self.url.clone().unwrap_or_default();
+        self.path().map_or_else(url, |path| path.display().to_string())
+    }
+}
+
+/// Whether people are tracked.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Tracking {
+    /// In videos, but not in a folder of pictures.
+    #[default]
+    Videos,
+    On,
+    /// Ids are numbers within a picture.
+    Off,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DetectArguments {
+    #[command(flatten)]
+    input: Input,
+    /// Folder for the results.
+    #[arg(long, visible_alias = "outdir")]
+    output: PathBuf,
+    /// The network that detects people.
+    #[arg(long, default_value = "nanodet-g")]
+    detector: String,
+    /// The network that finds keypoints.
+    #[arg(long, default_value = "movenet-thunder")]
+    pose_model: String,
+    /// Least confidence of a person, from 0 to 1.
+    #[arg(long, default_value_t = 0.3)]
+    min_confidence: f32,
+    /// Tracks people, so that a person has the same id in all pictures; by default in videos.
+    #[arg(long, visible_alias = "pose_track", value_enum, default_value_t, num_args = 0..=1,
+          default_missing_value = "on")]
+    track: Tracking,
+    /// Largest width of a picture in pixels; larger pictures are made smaller.
+    #[arg(long, default_value_t = 1280)]
+    max_width: u32,
+    /// Largest height of a picture in pixels.
+    #[arg(long, default_value_t = 720)]
+    max_height: u32,
+    /// Worker threads.
+    #[arg(short, long, default_value_t = 1)]
+    workers: usize,
+    /// Writes the pictures (`frames_NAME`), the pictures with people (`overlay_NAME`), and of a video also
+    /// `overlay_NAME.mp4`.
+    #[arg(long, visible_aliases = ["save_img", "save_video"])]
+    vis: bool,
+    /// Checks the input and the models, and ends.
+    #[arg(long)]
+    dry_run: bool,
+    /// Prints the pipeline that would run, and ends.
+    #[arg(long)]
+    print_pipeline: bool,
+}
+
+/// Detects people. On failure, the folder has a file `.error` with the reason.
+pub(crate) fn detect(arguments: &DetectArguments) -> Result<ExitCode> {
+    if arguments.print_pipeline {
+        print(&arguments.pipeline()?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let error_file = arguments.output.join(ERROR_FILE);
+    // The file of an earlier run that failed.
+    let _ = fs::remove_file(&error_file);
+    let detected = arguments.detect();
+    if let Err(error) = &detected {
+        // The folder may be what is wrong.
+        let _ = fs::write(error_file, format!("{error:#}\n"));
+    }
+    detected
+}
+
+impl DetectArguments {
+    fn detect(&self) -> Result<ExitCode> {
+        let plan = Plan::parse(Path::new("detect.toml"), &self.pipeline()?)?;
+        self.check_models()?;
+        if self.dry_run {
+            print("the input and the models can be used\n")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        fs::create_dir_all(self.output.join(RECORDS))
+            .with_context(|| format!("could not write to {}", self.output.display()))?;
+        let started = now();
+        let code = self.run(plan)?;
+        let summary = write_detections(&DetectionFiles {
+            frames: &self.output.join(RECORDS).join("frames.jsonl"),
+            people: &self.output.join(RECORDS).join("people.jsonl"),
+            output: &self.output,
+            input: &self.input.text(),
+        })?;
+        if self.vis && self.input.image_dir.is_none() {
+            self.write_overlay_video(&summary)?;
+        }
+        self.report(&summary, started)?;
+        Ok(code)
+    }
+
+    /// Returns the name of a folder for this input.
+    fn folder(&self, kind: &str) -> String {
+        let input = self.input.text();
+        let stem = Path::new(&input).file_stem().unwrap_or_default().to_string_lossy();
+        let plain = |letter: char| if letter.is_alphanumeric() { letter } else { '_' };
+        format!("{kind}_{}", stem.chars().map(plain).collect::<String>())
+    }
+
+    /// Makes a video of the pictures with people, at the mean rate of the input.
+    fn write_overlay_video(&self, summary: &DetectionSummary) -> Result<()> {
+        let folder = self.folder("overlay");
+        let video = format!("{folder}.mp4");
+        let rate = summary.frames_per_s().to_string();
+        let pictures = format!("{folder}/frame_%06d.jpg");
+        // The encoder needs even sides.
+        let even = "pad=ceil(iw/2)*2:ceil(ih/2)*2";
+        let arguments = [
+            "-hide_banner",
+            "-nostdin",
+            "-v",
+            "error",
+            "-y",
+            "-framerate",
+            &rate,
+            "-i",
+            &pictures,
+            "-vf",
+            even,
+            "-pix_fmt",
+            "yuv420p",
+            &video,
+        ];
+        let output = Command::new("ffmpeg").args(arguments).current_dir(&self.output).output();
+        let output = output.context("could not start ffmpeg")?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "could not write {video}: {}", errors.trim());
+        Ok(())
+    }
+
+    fn check_models(&self) -> Result<()> {
+        let folder = vision::models_folder();
+        vision::load_detector(&folder, &self.detector, &vision::cpu())?;
+        vision::load_pose_estimator(&folder, &self.pose_model, &vision::cpu())?;
+        Ok(())
+    }
+
+    fn run(&self, plan: Plan) -> Result<ExitCode> {
+        let options = RunOptions {
+            directory: self.output.clone(),
+            workers: self.workers,
+            cluster: Cluster::default(),
+            fresh: false,
+            quarantine: Vec::new(),
+            drop_state: Vec::new(),
+            when_alive: WhenAlive::TakeOver,
+            stop: stop_on_signal()?,
+        };
+        run(plan, options, None, false)
+    }
+
+    /// Writes `summary.json`, and prints it in a line.
+    fn report(&self, summary: &DetectionSummary, started: Instant) -> Result<()> {
+        ensure!(summary.n_frames > 0, "the input has no pictures");
+        let elapsed_s = started.elapsed().as_secs_f64();
+        let frames_per_s = summary.n_frames as f64 / elapsed_s;
+        let text = json!({
+            "input": self.input.text(),
+            "detections": summary,
+            "elapsed_s": elapsed_s,
+            "frames_per_s": frames_per_s,
+        });
+        let path = self.output.join("summary.json");
+        fs::write(&path, format!("{text:#}\n"))
+            .with_context(|| format!("could not write {}", path.display()))?;
+        print(&format!(
+            "{} pictures, people in {} of them, {frames_per_s:.1} pictures per second: {}\n",
+            summary.n_frames,
+            summary.n_frames_with_persons,
+            self.output.join("pose.json").display(),
+        ))
+    }
+
+    fn pipeline(&self) -> Result<String> {
+        let url = match self.input.path() {
+            Some(path) => {
+                let absolute = path.canonicalize();
+                let absolute =
+                    absolute.with_context(|| format!("could not read {}", path.display()))?;
+                absolute.display().to_string()
+            }
+            None => self.input.text(),
+        };
+        let is_tracked = match self.track {
+            Tracking::Videos => self.input.image_dir.is_none(),
+            Tracking::On => true,
+            Tracking::Off => false,
+        };
+        let (url, detector, model) = (json!(url), json!(self.detector), json!(self.pose_model));
+        let Self { min_confidence, max_width, max_height, .. } = self;
+        let track = if is_tracked {
+            "[operators.people]\ntype = \"track\"\ninputs = [\"poses\"]\nplane = \"image\"\n\n"
+        } else {
+            ""
+        };
+        let people = if is_tracked { "people" } else { "poses" };
+        let overlay = if self.vis {
+            let (path, frames) = (json!(self.folder("overlay")), json!(self.folder("frames")));
+            format!(
+                "[sinks.overlay]\ntype = \"video_overlay\"\ninputs = [\"pictures\", \"{people}\"]\n\
+                 path = {path}\nframes = {frames}\n\n"
+            )
+        } else {
+            String::new()
+        };
+        Ok(format!(
+            "name = \"detect\"\n\n\
+             [sources.pictures]\ntype = \"video\"\nurl = {url}\nmax_width = {max_width}\n\
+             max_height = {max_height}\n\n\
+             [operators.poses]\ntype = \"estimate_pose\"\ninputs = [\"pictures\"]\ndetector = {detector}\n\
+             model = {model}\nmin_confidence = {min_confidence:?}\n\n\
+             {track}{overlay}\
+             [sinks.frames]\ntype = \"json_lines\"\ninputs = [\"pictures\"]\npath = \"{RECORDS}/frames.jsonl\"\n\n\
+             [sinks.people]\ntype = \"json_lines\"\ninputs = [\"{people}\"]\npath = \"{RECORDS}/people.jsonl\"\n\n\
+             [sinks.errors]\ntype = \"json_lines\"\ninputs = [\"pictures.errors\"]\n\
+             path = \"{RECORDS}/errors.jsonl\"\n"
+        ))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the speed is a result")]
+fn now() -> Instant {
+    Instant::now()
+}
