@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, bail};
 use api::Server;
 use chrono::DateTime;
-use engine::{ApiConfig, Plan, Progress, RunBuilder, RunOptions, Summary};
+use engine::{ApiConfig, Counters, Plan, Progress, RunBuilder, RunOptions, Summary};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::EXIT_ELSEWHERE;
@@ -18,10 +18,20 @@ use crate::EXIT_ELSEWHERE;
 /// Runs a pipeline. `listen` replaces the address of its API. With `clear`, first removes the output of
 /// earlier runs.
 pub(crate) fn run(
-    mut plan: Plan,
+    plan: Plan,
     options: RunOptions,
     listen: Option<SocketAddr>,
     clear: bool,
+) -> Result<ExitCode> {
+    run_observed(plan, options, (listen, clear), |_| ())
+}
+
+/// The same; what `observe` returns lives until the end of the run.
+pub(crate) fn run_observed<O>(
+    mut plan: Plan,
+    options: RunOptions,
+    (listen, clear): (Option<SocketAddr>, bool),
+    observe: impl FnOnce(Arc<Counters>) -> O,
 ) -> Result<ExitCode> {
     // The other processes of a run serve their API only at an explicit address.
     plan.api = plan.api.filter(|_| options.cluster.is_first());
@@ -49,7 +59,9 @@ pub(crate) fn run(
         server.urls().for_each(|url| eprintln!("listening on {url}"));
         api::serve(server, run.shared(), announce(store))
     });
+    let observer = observe(Arc::clone(&run.shared().counters));
     let ended = run.wait();
+    drop(observer);
     // A run that takes over needs the port.
     if let Some(serving) = serving {
         serving.end();

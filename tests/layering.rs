@@ -23,7 +23,10 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("api", &["schemas", "identity", "queries", "engine"]),
     (
         "fresnel",
-        &["api", "engine", "identity", "offline", "queries", "schemas", "storage", "vision"],
+        &[
+            "api", "engine", "identity", "offline", "queries", "schemas", "sources", "storage",
+            "vision",
+        ],
     ),
 ];
 

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::support::kafka::Kafka;
 use crate::support::mosquitto::Mosquitto;
 use crate::support::serial::Board;
-use crate::support::{capture, port, wait};
+use crate::support::{capture, ffmpeg, port, wait};
 
 /// Number of rows of [`rows`], each in a tick of its own.
 const N_ROWS: usize = 400;
@@ -189,6 +189,71 @@ pub(crate) fn files_keep_the_contract() {
     let origin = Origin::new(&settings, None);
     fs::write(origin.folder.path().join("capture.dat"), capture::intel5300()).expect("room");
     keeps_the_contract(&origin, || {});
+}
+
+const CLIP: &str = "testsrc2=size=160x120:rate=25:duration=6";
+
+fn clip_source(name: &str, arguments: &[&str]) -> Origin {
+    let origin = Origin::new(&json!({ "video": { "url": name } }), None);
+    ffmpeg::make_clip(origin.folder.path(), name, CLIP, arguments);
+    origin
+}
+
+/// Frames that are stored in another order than they are shown, at rates that change, and in containers without an
+/// index.
+pub(crate) fn videos_keep_the_contract() {
+    let with_b_frames = ["-pix_fmt", "yuv420p", "-bf", "3", "-g", "50"];
+    let at_changing_rates = ["-vf", "select='not(mod(n,3))+lt(n,50)'", "-vsync", "passthrough"];
+    for (name, arguments) in [
+        ("clip.mp4", &with_b_frames[..]),
+        ("clip.ts", &with_b_frames),
+        ("clip.mkv", &at_changing_rates),
+    ] {
+        keeps_the_contract(&clip_source(name, arguments), || {});
+    }
+    let every = json!({ "video": { "url": "clip.mp4", "every": "300ms" } });
+    let origin = Origin::new(&every, None);
+    ffmpeg::make_clip(origin.folder.path(), "clip.mp4", CLIP, &with_b_frames);
+    keeps_the_contract(&origin, || {});
+    assert_eq!(origin.read(&Checkpoint::default(), || {}).records.len(), 19, "each 320 ms");
+}
+
+pub(crate) fn folders_of_pictures_keep_the_contract() {
+    let settings = json!({ "video": { "url": "pictures", "picture_interval": "500ms" } });
+    let origin = Origin::new(&settings, None);
+    let folder = origin.folder.path().join("pictures");
+    fs::create_dir(&folder).expect("room");
+    let some = ["-frames:v", "20", "-start_number", "1"];
+    ffmpeg::make_clip(&folder, "%d.png", CLIP, &some);
+    fs::write(folder.join("7.jpg"), "no picture").expect("room");
+    fs::write(folder.join("notes.txt"), "no picture either").expect("room");
+    keeps_the_contract(&origin, || {});
+    let given = origin.read(&Checkpoint::default(), || {});
+    let names = given.records.iter().map(|(_, line)| {
+        let record: Value = serde_json::from_str(line).expect("JSON");
+        record["name"].as_str().map(str::to_owned)
+    });
+    let names: Vec<_> = names.flatten().collect();
+    assert_eq!(names, (1..=20).map(|nth: i32| nth.to_string()).collect::<Vec<_>>());
+}
+
+/// A file that is cut off gives the beginning of the whole one, and says that it is damaged.
+pub(crate) fn videos_that_are_cut_off_give_what_is_there() {
+    let whole = clip_source("whole.mkv", &["-pix_fmt", "yuv420p", "-g", "10"]);
+    let expected = whole.read(&Checkpoint::default(), || {}).records;
+    let bytes = fs::read(whole.folder.path().join("whole.mkv")).expect("a file");
+    let origin = Origin::new(&json!({ "video": { "url": "cut.mkv" } }), None);
+    for length in (0..bytes.len()).step_by(bytes.len() / 40) {
+        fs::write(origin.folder.path().join("cut.mkv"), &bytes[..length]).expect("room");
+        let given = origin.read(&Checkpoint::default(), || {}).records;
+        let is_picture = |line: &&(Tick, String)| line.1.contains("\"video\"");
+        let (pictures, errors): (Vec<_>, Vec<_>) = given.iter().partition(is_picture);
+        assert!(pictures.len() < expected.len(), "{length} bytes");
+        // Pictures that refer to later ones are missing at the end.
+        let n_same = pictures.iter().zip(&expected).take_while(|(one, all)| *one == all).count();
+        assert!(pictures.len() <= n_same + 3, "{n_same} of {}, {length} bytes", pictures.len());
+        assert_eq!(errors.len(), 1, "{length} bytes");
+    }
 }
 
 pub(crate) fn journals_keep_the_contract() {

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -51,26 +50,40 @@ pub(crate) fn a_killed_run_goes_on_at_its_picture() {
     let clip = "testsrc2=size=160x120:rate=30:duration=4";
     let with_b_frames = ["-pix_fmt", "yuv420p", "-bf", "3", "-g", "60"];
     ffmpeg::make_clip(folder.path(), "clip.mp4", clip, &with_b_frames);
-    let run = |workers: &str| ["run", "--workers", workers, "camera.toml"].map(str::to_owned);
-    pipeline(folder.path(), "clip.mp4", "", "movenet-lightning");
     let mut contents = Vec::new();
-    for (workers, n_kills) in [("1", 0), ("2", 0), ("4", 0), ("2", 5)] {
-        for file in ["people.jsonl", "fresnel.db", "fresnel.db-wal", "fresnel.db-shm"] {
-            // The first run has none of them.
-            let _ = fs::remove_file(folder.path().join(file));
-        }
-        let arguments = run(workers);
-        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-        for nth in 0..n_kills {
-            process::kill_after(folder.path(), &arguments, Duration::from_millis(400 + 150 * nth));
-        }
-        let after_kills = [&arguments[..], &["--take-over"]].concat();
-        process::succeed(folder.path(), if n_kills > 0 { &after_kills } else { &arguments });
+    for workers in ["1", "2", "4"] {
+        pipeline(folder.path(), "clip.mp4", "", "movenet-lightning");
+        remove_output(folder.path());
+        process::succeed(folder.path(), &["run", "--workers", workers, "camera.toml"]);
         contents.push(fs::read_to_string(folder.path().join("people.jsonl")).expect("a file"));
     }
+    remove_output(folder.path());
+    pipeline(folder.path(), "clip.mp4", "speed = \"recorded\"", "movenet-lightning");
+    let run = ["run", "--workers", "2", "camera.toml"];
+    let n_lines = || {
+        let text = fs::read_to_string(folder.path().join("people.jsonl")).unwrap_or_default();
+        text.lines().count()
+    };
+    for n_wanted in [35, 65, 95] {
+        let mut server = process::Server::start_silent(folder.path(), &run);
+        server.wait_until(|| n_lines() >= n_wanted);
+        server.signal("KILL");
+        server.wait_for_signal();
+    }
+    let output = process::fresnel(folder.path(), &[&run[..], &["--take-over"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("resuming from the checkpoint"), "{said}");
+    contents.push(fs::read_to_string(folder.path().join("people.jsonl")).expect("a file"));
     assert_eq!(contents[0].lines().count(), 120);
     for other in &contents[1..] {
         assert!(*other == contents[0], "the output differs");
+    }
+}
+
+fn remove_output(folder: &Path) {
+    for file in ["people.jsonl", "errors.jsonl", "fresnel.db", "fresnel.db-wal", "fresnel.db-shm"] {
+        // The first run has none of them.
+        let _ = fs::remove_file(folder.join(file));
     }
 }
 
@@ -100,11 +113,7 @@ pub(crate) fn what_is_no_video_is_an_error() {
     ] {
         fs::write(folder.path().join(name), content).expect("room");
         pipeline(folder.path(), name, "", "movenet-lightning");
-        for file in
-            ["people.jsonl", "errors.jsonl", "fresnel.db", "fresnel.db-wal", "fresnel.db-shm"]
-        {
-            let _ = fs::remove_file(folder.path().join(file));
-        }
+        remove_output(folder.path());
         let output = process::fresnel(folder.path(), &["run", "camera.toml"]);
         let errors = lines::records(&folder.path().join("errors.jsonl"));
         assert_eq!(errors.len(), 1, "{name}: {output:?}");
@@ -221,7 +230,11 @@ pub(crate) fn detections_are_files() {
     assert!(folder.path().join("first/overlay_my_clip.mp4").exists());
     assert!(folder.path().join("first/frames_my_clip/frame_000000.jpg").exists());
     let again = detect("first", &["--vis"]);
-    assert!(again.contains("10 pictures"), "a finished run is repeated: {again}");
+    assert!(again.contains("10 pictures"), "a run that has ended is not repeated: {again}");
+    let other = "testsrc2=size=320x240:rate=10:duration=2";
+    ffmpeg::make_clip(folder.path(), "my clip.mp4", other, &["-pix_fmt", "yuv420p"]);
+    let changed = detect("first", &[]);
+    assert!(changed.contains("20 pictures"), "another input is read anew: {changed}");
 }
 
 pub(crate) fn detections_that_fail_say_why() {

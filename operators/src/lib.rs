@@ -13,6 +13,7 @@ mod keyed;
 mod motion;
 mod moving_window;
 mod offload;
+mod place_on_floor;
 mod rooms;
 mod sanitize_phase;
 mod select_subcarriers;
@@ -50,6 +51,7 @@ pub use crate::motion::{
     Recalibration, Vitals, find_breathing, moments,
 };
 pub use crate::moving_window::MovingWindow;
+pub use crate::place_on_floor::{FloorPoint, PlaceOnFloor, PlaceOnFloorConfig};
 pub use crate::rooms::{Rooms, RoomsConfig};
 pub use crate::sanitize_phase::{
     PhaseFit, PhaseMethod, SanitizePhase, SanitizePhaseConfig, conjugate_product, fit_end_points,
@@ -103,6 +105,8 @@ operators! {
     Infer(InferConfig),
     /// Finds people and their poses in pictures.
     EstimatePose(EstimatePoseConfig),
+    /// Gives people in a camera's pictures a position on the floor.
+    PlaceOnFloor(PlaceOnFloorConfig),
     /// Assigns identities to people.
     Track(TrackConfig),
     /// Reports the people in each zone.

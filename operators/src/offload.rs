@@ -82,7 +82,11 @@ impl<I: Send + 'static, O: Send + 'static> Offloaded<I, O> {
         let thread = thread::spawn(move || {
             while let Ok(first) = inbox.recv() {
                 let batch = std::iter::once(first).chain(inbox.try_iter().take(max_batch - 1));
-                for result in work(batch.collect()) {
+                let batch: Vec<_> = batch.collect();
+                let n_records = batch.len();
+                let results = work(batch);
+                assert_eq!(results.len(), n_records, "a result for each record");
+                for result in results {
                     if outbox.send(result).is_err() {
                         return;
                     }

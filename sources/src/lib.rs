@@ -53,7 +53,7 @@ pub use crate::source::{
     Dropped, Partition, PartitionPosition, Poll, PollState, Receiver, Share, Source,
 };
 pub use crate::transports::{KafkaTopic, MqttTopic, NetworkInterface, SerialLine, Transport};
-pub use crate::video::VideoConfig;
+pub use crate::video::{VideoConfig, VideoDescription, count_pictures, describe_video};
 
 /// Lists the types of sources: their names in pipeline files are those of the variants in snake case.
 macro_rules! sources {

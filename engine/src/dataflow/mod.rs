@@ -20,8 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use operators::{
     Activities, Change, Changes, Component, Context, DetectMotion, EstimatePose, InferPoses,
-    OperatorConfig, RemoveOutliers, Rooms, SanitizePhase, SelectSubcarriers, StateContext,
-    StopPoint, Track, Windows, Zones, into_records,
+    OperatorConfig, PlaceOnFloor, RemoveOutliers, Rooms, SanitizePhase, SelectSubcarriers,
+    StateContext, StopPoint, Track, Windows, Zones, into_records,
 };
 use schemas::{Granule, Progress, Record, RecordKind, Tick};
 use timely::dataflow::operators::vec::{Broadcast, Map};
@@ -294,7 +294,11 @@ impl<'scope> Edges<'scope> {
             OperatorConfig::EstimatePose(_) => {
                 let networks = Arc::clone(&parts.models.pose[&operator.name]);
                 let frames = edge::video(scope, inputs);
-                into_records(frames.estimate_pose(networks, &context.component))
+                into_records(frames.estimate_pose(networks))
+            }
+            OperatorConfig::PlaceOnFloor(config) => {
+                let frames = edge::pose(scope, inputs);
+                into_records(frames.place_on_floor(config))
             }
             OperatorConfig::Track(config) => {
                 into_records(edge::pose(scope, inputs).track(*config, context))

@@ -13,7 +13,6 @@ use schemas::{PoseFrame, RecordKind, Tick, VideoFrame};
 use serde::Deserialize;
 use timely::dataflow::StreamVec;
 
-use crate::Component;
 use crate::offload::offload;
 use crate::settings::{Outputs, Settings, outside};
 
@@ -79,24 +78,16 @@ fn default_min_confidence() -> f32 {
 
 /// Pose estimation on streams of pictures.
 pub trait EstimatePose<'scope> {
-    /// Returns the people in each picture, with their keypoints. They have no identity yet.
+    /// Returns the people in each picture, with their keypoints. They have no identity yet, and the source of their
+    /// frame is the camera.
     ///
     /// A thread of its own computes them, so that the worker goes on. Pictures of all inputs are computed
     /// together; the result for a picture does not depend on the others.
-    fn estimate_pose(
-        self,
-        networks: Arc<PoseNetworks>,
-        component: &Component,
-    ) -> StreamVec<'scope, Tick, PoseFrame>;
+    fn estimate_pose(self, networks: Arc<PoseNetworks>) -> StreamVec<'scope, Tick, PoseFrame>;
 }
 
 impl<'scope> EstimatePose<'scope> for StreamVec<'scope, Tick, VideoFrame> {
-    fn estimate_pose(
-        self,
-        networks: Arc<PoseNetworks>,
-        component: &Component,
-    ) -> StreamVec<'scope, Tick, PoseFrame> {
-        let name = component.name.to_string();
-        offload(self, "EstimatePose", MAX_BATCH, move |frames| networks.estimate(&frames, &name))
+    fn estimate_pose(self, networks: Arc<PoseNetworks>) -> StreamVec<'scope, Tick, PoseFrame> {
+        offload(self, "EstimatePose", MAX_BATCH, move |frames| networks.estimate(&frames))
     }
 }

@@ -49,7 +49,7 @@ impl PoseNetworks {
     }
 
     /// Returns the people in each picture.
-    pub(super) fn estimate(&self, frames: &[VideoFrame], name: &str) -> Vec<PoseFrame> {
+    pub(super) fn estimate(&self, frames: &[VideoFrame]) -> Vec<PoseFrame> {
         let pictures: Vec<_> = frames.iter().map(picture).collect();
         let whole: Vec<_> = pictures.iter().flatten().copied().collect();
         let mut found = self.detector.network.detect(&whole, self.min_confidence).into_iter();
@@ -70,7 +70,7 @@ impl PoseNetworks {
             let persons = found.enumerate().map(|(nth, (found, pose))| {
                 person(nth, &found, &pose, [frame.width as f32, frame.height as f32])
             });
-            self.frame(frame, persons.collect(), name)
+            self.frame(frame, persons.collect())
         };
         frames.map(persons_of).collect()
     }
@@ -83,10 +83,11 @@ impl PoseNetworks {
         }
     }
 
-    fn frame(&self, frame: &VideoFrame, persons: Vec<Person>, name: &str) -> PoseFrame {
+    fn frame(&self, frame: &VideoFrame, persons: Vec<Person>) -> PoseFrame {
         PoseFrame {
             site: frame.site.clone(),
-            source: name.to_owned(),
+            // The camera: people of several cameras are not one crowd.
+            source: frame.source.clone(),
             captured_at_ns: frame.captured_at_ns,
             frame_id: frame.frame_id,
             persons,

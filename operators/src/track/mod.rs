@@ -217,7 +217,10 @@ impl Stateful for Tracks {
             let tracker = work.state.change(&FrameSource::of(&frame), tracker);
             let persons = self.trackable(std::mem::take(&mut frame.persons));
             frame.persons = tracker.update(frame.captured_at_ns, persons, &self.config);
-            frame.source = self.component.name.to_string();
+            // In images, ids count for each camera.
+            if self.config.plane == Plane::Floor {
+                frame.source = self.component.name.to_string();
+            }
             work.outputs.push(frame);
         }
     }

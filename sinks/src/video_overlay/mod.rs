@@ -6,15 +6,15 @@
 mod canvas;
 mod drawing;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use schemars::JsonSchema;
-use schemas::{PoseFrame, Record, Tick, VideoFrame};
+use schemas::{PoseFrame, Record, RecordKind, Tick, VideoFrame};
 use serde::Deserialize;
 
 use crate::settings::{SinkSettings, path_mistake};
@@ -28,7 +28,7 @@ const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VideoOverlayConfig {
-    /// Folder for the pictures with people, `frame_000000.jpg` and so on.
+    /// Folder for the pictures with people, `frame_000000.jpg` and so on; with several cameras, their names come first.
     pub path: PathBuf,
     /// Folder for the pictures without people; by default they are not written.
     pub frames: Option<PathBuf>,
@@ -60,7 +60,11 @@ impl SinkSettings for VideoOverlayConfig {
             fs::create_dir_all(folder)
                 .map_err(|source| SinkError::Write { path: folder.clone(), source })?;
         }
-        Ok(OpenSink::new(VideoOverlay { path, frames, quality: self.quality }))
+        let n_cameras =
+            context.inputs.iter().filter(|(_, kind)| *kind == RecordKind::Video).count();
+        let (quality, unsynced) = (self.quality, Vec::new());
+        let names_cameras = n_cameras > 1;
+        Ok(OpenSink::new(VideoOverlay { path, frames, quality, names_cameras, unsynced }))
     }
 }
 
@@ -74,22 +78,38 @@ struct VideoOverlay {
     path: PathBuf,
     frames: Option<PathBuf>,
     quality: u8,
+    /// True if the names of the files have those of their cameras.
+    names_cameras: bool,
+    /// Files that are not durable yet.
+    unsynced: Vec<PathBuf>,
 }
 
 impl Sink for VideoOverlay {
     fn write(&mut self, _tick: Tick, records: &[Record]) -> Result<usize, SinkError> {
         for record in records {
             let Record::Video(frame) = record else { continue };
-            let people = records.iter().find_map(|record| match record {
+            let people = records.iter().filter_map(|record| match record {
                 Record::Pose(people) if is_of(people, frame) => Some(people),
                 _ => None,
             });
-            self.write_picture(frame, people)?;
+            // Some operators replace the name of the camera by their own.
+            let people: Vec<_> = people.collect();
+            let of_camera = people.iter().find(|people| people.source == frame.source);
+            self.write_picture(frame, of_camera.or(people.first()).copied())?;
         }
         Ok(records.len())
     }
 
     fn commit(&mut self, _upper: Tick) -> Result<(), SinkError> {
+        for path in &self.unsynced {
+            let synced = File::open(path).and_then(|file| file.sync_all());
+            synced.map_err(|source| SinkError::Write { path: path.clone(), source })?;
+        }
+        self.unsynced.clear();
+        for folder in self.frames.iter().chain([&self.path]) {
+            let synced = File::open(folder).and_then(|folder| folder.sync_all());
+            synced.map_err(|source| SinkError::Write { path: folder.clone(), source })?;
+        }
         Ok(())
     }
 
@@ -104,37 +124,40 @@ impl Sink for VideoOverlay {
 
 impl VideoOverlay {
     fn write_picture(
-        &self,
+        &mut self,
         frame: &VideoFrame,
         people: Option<&PoseFrame>,
     ) -> Result<(), SinkError> {
-        let name = format!("frame_{:06}.jpg", frame.frame_id);
+        let camera = if self.names_cameras { format!("{}_", frame.source) } else { String::new() };
+        let name = format!("{camera}frame_{:06}.jpg", frame.frame_id);
         let (width, height) = (frame.width, frame.height);
-        if let Some(frames) = &self.frames {
-            self.write_file(&frames.join(&name), &frame.pixels, width, height)?;
+        if let Some(path) = self.frames.as_ref().map(|frames| frames.join(&name)) {
+            self.write_file(path, &frame.pixels, width, height)?;
         }
         let mut canvas = Canvas::new(width, height, frame.pixels.to_vec());
         if let Some(people) = people {
             draw_people(&mut canvas, &people.persons);
         }
-        self.write_file(&self.path.join(&name), canvas.pixels(), width, height)
+        self.write_file(self.path.join(&name), canvas.pixels(), width, height)
     }
 
     /// Writes a file that is there whole or not at all.
     fn write_file(
-        &self,
-        path: &Path,
+        &mut self,
+        path: PathBuf,
         pixels: &[u8],
         width: u32,
         height: u32,
     ) -> Result<(), SinkError> {
-        let failed = |source| SinkError::Write { path: path.to_owned(), source };
+        let failed = |source| SinkError::Write { path: path.clone(), source };
         let mut bytes = Vec::new();
         JpegEncoder::new_with_quality(&mut bytes, self.quality)
             .write_image(pixels, width, height, ExtendedColorType::Rgb8)
             .map_err(|error| failed(io::Error::other(error)))?;
         let partial = path.with_added_extension("partial");
-        fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path)).map_err(failed)
+        fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, &path)).map_err(failed)?;
+        self.unsynced.push(path);
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::video::VideoConfig;
 use crate::video::address::Address;
 
 /// Containers that hold their data themselves.
-const FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mjpeg,\
+pub(super) const FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mjpeg,\
                        h264,hevc,m4v,gif,rawvideo,nut,yuv4mpegpipe,ivf,av1,obu,mxf,dv,image2,png_pipe,jpeg_pipe,\
                        webp_pipe,bmp_pipe";
 const MAX_PIXELS: &str = "67108864";
@@ -19,12 +19,12 @@ const MAX_STREAMS: &str = "64";
 
 /// Returns the arguments that decode the video at an address from a time on.
 ///
-/// `from_s` is in seconds of presentation time, just before the first picture.
+/// `after_ns` is the presentation time of the last picture that is not needed.
 pub(super) fn arguments(
     address: &Address,
     directory: &Path,
     config: &VideoConfig,
-    from_s: Option<f64>,
+    after_ns: Option<i64>,
 ) -> Vec<OsString> {
     let mut arguments: Vec<OsString> =
         ["-hide_banner", "-nostats", "-nostdin", "-v", "level+error"].map(OsString::from).into();
@@ -48,7 +48,7 @@ pub(super) fn arguments(
         "-vf",
     ];
     arguments.extend(before_output.map(OsString::from));
-    arguments.push(filters(config, from_s).into());
+    arguments.push(filters(config, after_ns).into());
     let output = ["-c:v", "rawvideo", "-pix_fmt", "rgb24", "-f", "nut", "pipe:1"];
     arguments.extend(output.map(OsString::from));
     arguments
@@ -88,11 +88,39 @@ fn input(address: &Address, directory: &Path) -> Vec<OsString> {
 }
 
 /// Returns the filters: the pictures from a time on, with square pixels, and never larger than they are.
-fn filters(config: &VideoConfig, from_s: Option<f64>) -> String {
+fn filters(config: &VideoConfig, after_ns: Option<i64>) -> String {
     let VideoConfig { max_width, max_height, .. } = config;
     let scale = format!("min(1/max(sar\\,1)\\,min({max_width}/(iw*sar)\\,{max_height}/ih))");
-    let from = from_s.map_or_else(String::new, |from_s| format!("select=gte(t\\,{from_s:.9}),"));
+    let from =
+        after_ns.map_or_else(String::new, |ns| format!("select=gte(t\\,{}),", just_after(ns)));
     format!(
         "{from}scale=w=max(1\\,round(iw*sar*{scale})):h=max(1\\,round(ih*{scale})):flags=bilinear"
     )
+}
+
+/// Returns a time in seconds that is half a nanosecond later: times of video are not as fine.
+fn just_after(ns: i64) -> String {
+    const NS_PER_S: i64 = 1_000_000_000;
+    format!("{}.{:09}5", ns.div_euclid(NS_PER_S), ns.rem_euclid(NS_PER_S))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_is_rounded_to_the_picture_before() {
+        assert_eq!(just_after(0), "0.0000000005");
+        assert_eq!(just_after(966_666_666), "0.9666666665");
+        assert_eq!(just_after(86_400_000_000_001), "86400.0000000015");
+        // ffmpeg reads these numbers as 64-bit floats.
+        for rate in [24, 25, 30, 50, 60, 1000] {
+            for nth in 0..5000_i64 {
+                let [this, next] = [nth, nth + 1].map(|nth| nth * 1_000_000_000 / rate);
+                let after: f64 = just_after(this).parse().expect("a number");
+                assert!(nth as f64 / rate as f64 <= after || this as f64 / 1e9 < after);
+                assert!(after < next as f64 / 1e9, "{nth} at {rate}");
+            }
+        }
+    }
 }

@@ -5,12 +5,13 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::video::nut::{Event, Frame, Header, NutDecoder};
 
@@ -20,6 +21,8 @@ const MAX_WAITING: usize = 2;
 const READ_BYTES: usize = 256 * 1024;
 /// The largest picture: 8192 by 8192 pixels.
 const MAX_PICTURE_BYTES: usize = 8192 * 8192 * 3;
+/// Address space of a decoder.
+const MAX_MEMORY_BYTES: u64 = 1 << 30;
 /// Lines of errors that are kept.
 const MAX_ERROR_LINES: usize = 8;
 const MAX_ERROR_LINE_BYTES: u64 = 512;
@@ -37,8 +40,19 @@ pub(super) enum Next {
     Picture(Decoded),
     /// Nothing within the time.
     Nothing,
-    /// It ended, with what was wrong if not all of the video could be read.
-    End(Option<String>),
+    /// It ended.
+    End(End),
+}
+
+/// How a decoder ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// All of the video was read.
+    Complete,
+    /// Not all of it could be read: the reason.
+    Damaged(String),
+    /// Something else ended the process.
+    Killed,
 }
 
 /// A running `ffmpeg`; it ends when this is dropped.
@@ -62,6 +76,7 @@ impl DecoderProcess {
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A signal to this process's group, such as Ctrl-C, is for this process.
         let mut child = command.process_group(0).spawn()?;
+        confine(&child);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (to, pictures) = bounded(MAX_WAITING);
         let reader = stdout.map(|stdout| thread::spawn(move || read_pictures(stdout, &to)));
@@ -73,21 +88,37 @@ impl DecoderProcess {
     pub(super) fn next(&mut self, timeout: Duration) -> Next {
         match self.pictures.recv_timeout(timeout) {
             Ok(Ok(decoded)) => Next::Picture(decoded),
-            Ok(Err(fault)) => Next::End(Some(fault)),
+            Ok(Err(fault)) => Next::End(End::Damaged(fault)),
             Err(RecvTimeoutError::Timeout) => Next::Nothing,
             Err(RecvTimeoutError::Disconnected) => Next::End(self.end()),
         }
     }
 
-    /// Returns what was wrong with a process that has ended.
-    fn end(&mut self) -> Option<String> {
+    /// Returns how a process has ended.
+    fn end(&mut self) -> End {
         let complete = self.reader.take().and_then(|reader| reader.join().ok()).unwrap_or(false);
         let errors = self.errors.take().and_then(|errors| errors.join().ok()).unwrap_or_default();
-        let succeeded = self.child.wait().is_ok_and(|status| status.success());
-        if succeeded && complete && errors.is_empty() {
-            return None;
+        let status = self.child.wait();
+        if status.as_ref().is_ok_and(|status| status.signal().is_some()) {
+            return End::Killed;
         }
-        Some(errors.into_iter().next_back().unwrap_or_else(|| "the video ends early".to_owned()))
+        if status.is_ok_and(|status| status.success()) && complete && errors.is_empty() {
+            return End::Complete;
+        }
+        let last = errors.into_iter().next_back();
+        End::Damaged(last.unwrap_or_else(|| "the video ends early".to_owned()))
+    }
+}
+
+/// Limits what a decoder may take: memory for 4K video, and no files.
+fn confine(child: &Child) {
+    let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return };
+    for (resource, most) in
+        [(Resource::As, MAX_MEMORY_BYTES), (Resource::Core, 0), (Resource::Fsize, 0)]
+    {
+        let limit = Rlimit { current: Some(most), maximum: Some(most) };
+        // A process that has ended already needs no limit.
+        let _ = prlimit(Some(pid), resource, limit);
     }
 }
 

@@ -8,6 +8,7 @@ mod arguments;
 mod decoder_process;
 mod nut;
 mod pictures;
+mod probe;
 mod video_source;
 
 use std::path::Path;
@@ -20,8 +21,18 @@ use crate::config::checks::problem_of_speed;
 use crate::config::settings::{Outputs, SourceSettings};
 use crate::partitions::pace::Paced;
 use crate::video::address::Address;
+pub use crate::video::probe::{VideoDescription, describe_video};
 use crate::video::video_source::VideoSource;
 use crate::{Decoder, Partition, SourceContext, SourceError, Speed, Transport};
+
+/// Returns the number of pictures in a folder.
+///
+/// # Errors
+///
+/// [`std::io::Error`] if the folder cannot be read.
+pub fn count_pictures(folder: &Path) -> std::io::Result<u64> {
+    Ok(pictures::list(folder)?.len() as u64)
+}
 
 /// Within the range of nanoseconds since the Unix epoch in 64 bits.
 const MAX_START_S: i64 = 8_000_000_000;
@@ -68,7 +79,7 @@ impl VideoConfig {
 
 impl SourceSettings for VideoConfig {
     fn outputs(&self) -> Outputs {
-        &[("", RecordKind::Video), ("errors", RecordKind::Rows)]
+        &[("", RecordKind::Video), ("errors", RecordKind::Rows), ("events", RecordKind::Event)]
     }
 
     fn problems(&self) -> Vec<String> {
@@ -90,7 +101,7 @@ impl SourceSettings for VideoConfig {
     }
 
     fn state_shape(&self) -> String {
-        format!("video 1, {}", self.url)
+        format!("video 1, {}", self.address())
     }
 
     fn transport(&self) -> Option<&Transport> {

@@ -25,6 +25,12 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Returns the pictures after one of them.
+pub(super) fn after<'a>(files: &'a [PathBuf], last: &Path) -> &'a [PathBuf] {
+    let n_before = files.partition_point(|file| natural(file, last) != Ordering::Greater);
+    &files[n_before..]
+}
+
 fn is_picture(path: &Path) -> bool {
     let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
     ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))

@@ -1,19 +1,21 @@
 //! Pictures as records, with ticks and positions.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use schemas::{Record, SourceKind, VideoFrame};
+use schemas::{Event, EventId, EventType, Record, SourceKind, VideoFrame};
 use serde::{Deserialize, Serialize};
 
 use crate::arrival_clock::unix_ns;
 use crate::video::VideoConfig;
 use crate::video::address::Address;
 use crate::video::arguments::arguments;
-use crate::video::decoder_process::{Decoded, DecoderProcess, Next};
+use crate::video::decoder_process::{Decoded, DecoderProcess, End, Next};
 use crate::video::pictures;
+use crate::video::probe::describe_video;
 use crate::{Collector, LinkNames, Poll, Source, SourceContext, SourceError};
 
 /// How long a poll waits for a picture.
@@ -21,12 +23,22 @@ const POLL: Duration = Duration::from_millis(50);
 /// Waits before a live stream is opened again.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-const NS_PER_S: f64 = 1e9;
+/// How long a poll waits for room.
+const POLL_WHILE_FULL: Duration = Duration::from_millis(2);
+/// Bytes of pixels that are in use, beyond which the next picture waits.
+const MAX_BYTES_IN_USE: usize = 64 << 20;
+/// Pictures of a live stream that are in use, beyond which the next one is left out.
+const MAX_LIVE_IN_USE: usize = 8;
+/// Attempts to read from a web server without a picture.
+const MAX_ATTEMPTS: u32 = 8;
+/// The share of time by which a camera's clock may be wrong: 1 / 5000.
+const MAX_CLOCK_ERROR: i64 = 5000;
 
 /// The drop reasons.
 const DAMAGED: &str = "damaged video";
 const UNREADABLE: &str = "unreadable picture";
 const LOST: &str = "stream lost";
+const TOO_SLOW: &str = "the pipeline is too slow";
 
 /// A source of pictures.
 pub(super) struct VideoSource {
@@ -38,22 +50,30 @@ pub(super) struct VideoSource {
     collector: Collector,
     place: Place,
     input: Input,
+    /// Pixels that may still be in use.
+    in_use: VecDeque<Weak<Vec<u8>>>,
+    /// Pictures of a live stream that were left out since the last one.
+    n_left_out: u64,
+    /// The longer side of the original pictures, if it is known.
+    longer_side: Option<u32>,
 }
 
 /// The place of the next picture.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Place {
     /// Number of pictures before it.
     n_frames: u64,
     /// Number of files before it, in a folder.
     n_files: u64,
+    /// The last file before it, in a folder.
+    last_file: Option<PathBuf>,
     /// Presentation time of the last picture, in a video.
     last_ns: Option<i64>,
 }
 
 /// Where pictures come from.
 enum Input {
-    Folder(Vec<PathBuf>),
+    Folder(VecDeque<PathBuf>),
     Video(Video),
     Ended,
 }
@@ -61,10 +81,21 @@ enum Input {
 /// A running decoder, or the wait for the next one.
 struct Video {
     process: Option<DecoderProcess>,
+    /// True from its first picture on.
+    is_connected: bool,
     /// The least difference of arrival and presentation time, for live streams.
     offset_ns: Option<i64>,
     arrived: Instant,
     wait: Duration,
+    /// Attempts since the last picture.
+    n_attempts: u32,
+}
+
+impl Video {
+    fn new(process: DecoderProcess, wait: Duration, n_attempts: u32) -> Self {
+        let (process, is_connected) = (Some(process), false);
+        Self { process, is_connected, offset_ns: None, arrived: now(), wait, n_attempts }
+    }
 }
 
 impl VideoSource {
@@ -76,7 +107,14 @@ impl VideoSource {
         let names = LinkNames { site: context.site.to_owned(), ..LinkNames::default() };
         let kind = if address.is_live() { SourceKind::Live } else { SourceKind::Replay };
         let mut collector = Collector::new(names, kind, context);
-        let place = if address.is_live() { None } else { collector.restore(context, "")? };
+        let mut place: Place = collector.restore(context, "")?.unwrap_or_default();
+        if address.is_live() {
+            place.last_ns = None;
+        }
+        let longer_side = match &address {
+            Address::File(path) => describe_video(&context.directory.join(path)),
+            _ => None,
+        };
         let mut source = Self {
             config: config.clone(),
             address,
@@ -84,8 +122,11 @@ impl VideoSource {
             site: context.site.to_owned(),
             name: context.name.to_owned(),
             collector,
-            place: place.unwrap_or_default(),
+            place,
             input: Input::Ended,
+            in_use: VecDeque::new(),
+            n_left_out: 0,
+            longer_side: longer_side.map(|described| described.longer_side),
         };
         source.input = source.first_input()?;
         Ok(source)
@@ -100,30 +141,32 @@ impl VideoSource {
             && self.directory.join(path).is_dir()
         {
             let failed = |source| SourceError::Read { path: path.clone(), source };
-            return pictures::list(&self.directory.join(path)).map(Input::Folder).map_err(failed);
+            let files = pictures::list(&self.directory.join(path)).map_err(failed)?;
+            let last = self.place.last_file.as_deref();
+            let rest = last.map_or(&files[..], |last| pictures::after(&files, last));
+            return Ok(Input::Folder(rest.iter().cloned().collect()));
         }
-        let (process, wait) = (Some(self.start()?), FIRST_WAIT);
-        Ok(Input::Video(Video { process, offset_ns: None, arrived: now(), wait }))
+        Ok(Input::Video(Video::new(self.start()?, FIRST_WAIT, 1)))
     }
 
     /// Starts the decoder at the place of the next picture.
     fn start(&self) -> Result<DecoderProcess, SourceError> {
-        // Half a nanosecond later than the last picture: times are finer than any time base of video.
-        let from_s = self.place.last_ns.map(|last_ns| (last_ns as f64 + 0.5) / NS_PER_S);
-        let arguments = arguments(&self.address, &self.directory, &self.config, from_s);
+        let after_ns = self.place.last_ns;
+        let arguments = arguments(&self.address, &self.directory, &self.config, after_ns);
         DecoderProcess::start(arguments)
             .map_err(|source| SourceError::Ffmpeg { name: self.name.clone(), source })
     }
 
     /// Reads the next picture of a folder.
     fn next_file(&mut self) {
-        let Input::Folder(files) = &self.input else { return };
-        let nth = self.place.n_files;
-        let Some(path) = usize::try_from(nth).ok().and_then(|nth| files.get(nth)).cloned() else {
+        let Input::Folder(files) = &mut self.input else { return };
+        let Some(path) = files.pop_front() else {
             self.input = Input::Ended;
             return;
         };
-        let place = Place { n_files: nth + 1, n_frames: self.place.n_frames + 1, last_ns: None };
+        let nth = self.place.n_files;
+        let mut place = self.place.clone();
+        (place.n_files, place.last_file) = (nth + 1, Some(path.clone()));
         match pictures::decode(&path, self.config.max_width, self.config.max_height) {
             Ok(picture) => {
                 let start_ns = self.config.starts_at_s.saturating_mul(1_000_000_000);
@@ -139,14 +182,14 @@ impl VideoSource {
                     ..self.frame()
                 };
                 self.push(frame);
-                self.place = place;
+                place.n_frames += 1;
             }
             Err(reason) => {
                 tracing::warn!(source = self.name, ?path, reason, "a picture cannot be read");
                 self.collector.drop_record(UNREADABLE, nth);
-                self.place.n_files = nth + 1;
             }
         }
+        self.place = place;
     }
 
     /// Returns a frame without a picture.
@@ -163,10 +206,20 @@ impl VideoSource {
 
     fn push(&mut self, frame: VideoFrame) {
         let captured_at_ns = frame.captured_at_ns;
+        self.in_use.push_back(Arc::downgrade(&frame.pixels));
         // The position is the place before this picture: a granule ends before it.
-        let place = self.place;
         self.collector.push_record(captured_at_ns, Record::Video(frame));
-        self.collector.record_position(&place);
+        self.collector.record_position(&self.place);
+    }
+
+    /// True while pictures that are in use leave no room for another one.
+    fn is_full(&mut self) -> bool {
+        self.in_use.retain(|pixels| pixels.strong_count() > 0);
+        let pixels = self.in_use.iter().filter_map(Weak::upgrade);
+        let n_bytes: usize = pixels.map(|pixels| pixels.len()).sum();
+        // The tick of the last picture is open until the next one.
+        let waits = self.in_use.len() > 2 && n_bytes > MAX_BYTES_IN_USE;
+        waits || (self.is_live() && self.in_use.len() >= MAX_LIVE_IN_USE)
     }
 
     /// Takes the next picture of the decoder.
@@ -175,12 +228,16 @@ impl VideoSource {
         let Some(process) = &mut video.process else { return self.reconnect() };
         match process.next(POLL) {
             Next::Picture(decoded) => {
-                (video.arrived, video.wait) = (now(), FIRST_WAIT);
+                (video.arrived, video.wait, video.n_attempts) = (now(), FIRST_WAIT, 0);
+                let is_new = !std::mem::replace(&mut video.is_connected, true);
+                if is_new && self.is_live() {
+                    self.tell(EventType::RouterConnected);
+                }
                 self.take(decoded);
             }
             Next::Nothing if self.is_silent() => self.lose("no picture arrives"),
             Next::Nothing => {}
-            Next::End(fault) => self.end(fault.as_deref()),
+            Next::End(end) => self.end(end),
         }
         Ok(())
     }
@@ -193,23 +250,35 @@ impl VideoSource {
 
     fn take(&mut self, Decoded { header, frame }: Decoded) {
         let Some(presented_ns) = header.time_base.nanoseconds(frame.pts) else { return };
-        let is_due =
-            |last_ns: i64| presented_ns.saturating_sub(last_ns) >= self.config.every.as_ns();
-        if !self.place.last_ns.is_none_or(is_due) {
+        if self.place.last_ns.is_some_and(|last_ns| !self.is_due(presented_ns, last_ns)) {
             return;
         }
-        let place =
-            Place { n_frames: self.place.n_frames + 1, last_ns: Some(presented_ns), ..self.place };
         let captured_at_ns = self.captured_at_ns(presented_ns);
+        if self.is_live() && self.is_full() {
+            self.n_left_out += 1;
+            return;
+        }
+        let n_left_out = std::mem::take(&mut self.n_left_out);
+        if n_left_out > 0 {
+            self.collector.drop_records(TOO_SLOW, n_left_out, self.place.n_frames);
+        }
         let picture = VideoFrame {
             captured_at_ns,
             width: header.width,
             height: header.height,
+            scale: self.longer_side.map_or(1.0, |longer_side| {
+                longer_side as f32 / header.width.max(header.height) as f32
+            }),
             pixels: Arc::new(frame.pixels),
             ..self.frame()
         };
         self.push(picture);
-        self.place = place;
+        (self.place.n_frames, self.place.last_ns) = (self.place.n_frames + 1, Some(presented_ns));
+    }
+
+    fn is_due(&self, presented_ns: i64, last_ns: i64) -> bool {
+        let since_ns = presented_ns.saturating_sub(last_ns);
+        since_ns > 0 && since_ns >= self.config.every.as_ns()
     }
 
     /// Returns the capture time: that of a live stream by its fastest picture so far.
@@ -219,7 +288,11 @@ impl VideoSource {
         match &mut self.input {
             Input::Video(video) if is_live => {
                 let offset_ns = wall_clock_ns().saturating_sub(presented_ns);
-                let least = video.offset_ns.map_or(offset_ns, |least| least.min(offset_ns));
+                let since_ns =
+                    presented_ns.saturating_sub(self.place.last_ns.unwrap_or(presented_ns));
+                // It may rise slowly, or a camera whose clock is slow would fall behind.
+                let risen = |least: i64| least.saturating_add(since_ns.max(0) / MAX_CLOCK_ERROR);
+                let least = video.offset_ns.map_or(offset_ns, |least| risen(least).min(offset_ns));
                 video.offset_ns = Some(least);
                 least.saturating_add(presented_ns)
             }
@@ -228,51 +301,107 @@ impl VideoSource {
     }
 
     /// Handles the end of the decoder: of a file, or of a stream that is opened again.
-    fn end(&mut self, fault: Option<&str>) {
-        if self.is_live() {
-            self.lose(fault.unwrap_or("the stream has ended"));
-            return;
+    fn end(&mut self, end: End) {
+        let is_playlist = matches!(self.address, Address::Hls(_));
+        match end {
+            // A playlist of a whole video has an end; a live one has not.
+            End::Complete if !self.is_live() || is_playlist => self.input = Input::Ended,
+            End::Complete => self.lose("the stream has ended"),
+            End::Killed => self.lose("ffmpeg was killed"),
+            End::Damaged(fault) if self.may_be_an_outage() => {
+                self.lose(&self.without_secrets(&fault))
+            }
+            End::Damaged(fault) => {
+                let fault = self.without_secrets(&fault);
+                tracing::warn!(source = self.name, fault, "not all of the video could be read");
+                self.collector.drop_record(DAMAGED, self.place.n_frames);
+                self.input = Input::Ended;
+            }
         }
-        if let Some(fault) = fault {
-            tracing::warn!(source = self.name, fault, "not all of the video could be read");
-            self.collector.drop_record(DAMAGED, self.place.n_frames);
-        }
-        self.input = Input::Ended;
+    }
+
+    /// True for a live stream, and for a web server that did not fail too often.
+    fn may_be_an_outage(&self) -> bool {
+        let Input::Video(Video { n_attempts, .. }) = self.input else { return false };
+        self.is_live() || (matches!(self.address, Address::Http(_)) && n_attempts < MAX_ATTEMPTS)
+    }
+
+    /// Returns a message of ffmpeg without the user and password of the URL.
+    fn without_secrets(&self, fault: &str) -> String {
+        fault.replace(&self.config.url, &self.address.to_string())
     }
 
     fn lose(&mut self, fault: &str) {
         tracing::warn!(source = self.name, fault, "the stream is lost, and will be opened again");
         self.collector.drop_record(LOST, self.place.n_frames);
-        if let Input::Video(video) = &mut self.input {
-            (video.process, video.offset_ns, video.arrived) = (None, None, now());
+        let Input::Video(video) = &mut self.input else { return };
+        let was_connected = std::mem::take(&mut video.is_connected);
+        (video.process, video.offset_ns, video.arrived) = (None, None, now());
+        if self.is_live() {
+            // The times of the next connection begin anew.
+            self.place.last_ns = None;
+            if was_connected {
+                self.tell(EventType::RouterDisconnected);
+            }
         }
+    }
+
+    /// Moves the clock of a stream from which nothing arrives: at a distance, it follows the wall clock.
+    fn follow_the_wall_clock(&mut self) {
+        let now_ns = wall_clock_ns().saturating_sub(self.config.idle_timeout.as_ns());
+        self.collector.advance_to(now_ns);
+        self.collector.record_position(&self.place);
+    }
+
+    /// Adds an event of the camera.
+    fn tell(&mut self, event_type: EventType) {
+        let at_ns = wall_clock_ns();
+        let tick = u64::try_from(at_ns / 1_000_000).unwrap_or_default();
+        let event = Event {
+            id: EventId::derive(&self.site, tick, event_type, &self.name),
+            event_type,
+            site: self.site.clone(),
+            occurred_at_ns: at_ns,
+            subject: self.name.clone(),
+            confidence: 1.0,
+            source_kind: SourceKind::Live,
+            ..Event::default()
+        };
+        self.collector.push_record(at_ns, Record::Event(event));
+        self.collector.record_position(&self.place);
     }
 
     /// Opens a lost stream again when it is time, each time after a longer wait.
     fn reconnect(&mut self) -> Result<(), SourceError> {
-        let Input::Video(Video { arrived, wait, .. }) = &self.input else { return Ok(()) };
-        let (arrived, wait) = (*arrived, *wait);
+        let Input::Video(Video { arrived, wait, n_attempts, .. }) = self.input else {
+            return Ok(());
+        };
         if arrived.elapsed() < wait {
             thread::sleep(POLL.min(wait));
             return Ok(());
         }
-        let process = Some(self.start()?);
+        let process = self.start()?;
         let wait = (wait * 2).min(LONGEST_WAIT);
-        self.input = Input::Video(Video { process, offset_ns: None, arrived: now(), wait });
+        self.input = Input::Video(Video::new(process, wait, n_attempts + 1));
         Ok(())
     }
 }
 
 impl Source for VideoSource {
     fn poll(&mut self) -> Result<Poll, SourceError> {
+        // The next picture waits until there is room; one of a live stream is left out then.
+        let waits = !self.is_live() && self.is_full();
         match self.input {
+            Input::Ended => {}
+            _ if waits => thread::sleep(POLL_WHILE_FULL),
             Input::Folder(_) => self.next_file(),
             Input::Video(_) => self.next_picture()?,
-            Input::Ended => {}
         }
         if matches!(self.input, Input::Ended) {
-            let place = self.place;
-            return Ok(self.collector.finish(&place));
+            return Ok(self.collector.finish(&self.place));
+        }
+        if self.is_live() {
+            self.follow_the_wall_clock();
         }
         Ok(self.collector.take())
     }

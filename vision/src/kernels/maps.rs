@@ -51,6 +51,29 @@ pub fn interleave(first: (&[f32], usize), second: (&[f32], usize), output: &mut 
     }
 }
 
+/// Writes the channels of both maps for each pixel; those of a smaller first map for each pixel of a square.
+///
+/// # Shapes
+///
+/// - first: `[batch, rows, columns, channels]`
+/// - second: `[batch, factor * rows, factor * columns, more]`
+/// - output: as second, with `channels + more` channels
+pub fn join((first, from): (&[f32], Map), (second, to): (&[f32], Map), output: &mut [f32]) {
+    let (factor, channels) = (to.rows / from.rows, from.channels + to.channels);
+    let row_len = from.columns * from.channels;
+    let rows = output.chunks_exact_mut(to.columns * channels);
+    let seconds = second.chunks_exact(to.columns * to.channels);
+    for (nth, (row, second)) in rows.zip(seconds).enumerate() {
+        let first = &first[nth / factor * row_len..][..row_len];
+        let pixels = row.chunks_exact_mut(channels).zip(second.chunks_exact(to.channels));
+        for (column, (pixel, second)) in pixels.enumerate() {
+            let (left, right) = pixel.split_at_mut(from.channels);
+            left.copy_from_slice(&first[column / factor * from.channels..][..from.channels]);
+            right.copy_from_slice(second);
+        }
+    }
+}
+
 /// Adds each pixel of `small` to a square of pixels of `large`.
 ///
 /// # Shapes

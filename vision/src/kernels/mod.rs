@@ -20,7 +20,7 @@ mod shape;
 use pulp::{Arch, Simd, WithSimd};
 
 pub use activation::Activation;
-pub use maps::{Corners, add_enlarged, interleave, max_pool, resize};
+pub use maps::{Corners, add_enlarged, interleave, join, max_pool, resize};
 pub use shape::{Filter, Map};
 
 /// The weights of a convolution, in the order in which the kernels read them.

@@ -27,6 +27,9 @@ pub(super) trait FeatureMaps: Backend {
     /// Returns the first half of the channels of `first` and all of `second`, in turn.
     fn interleave(first: FloatTensor<Self>, second: FloatTensor<Self>) -> FloatTensor<Self>;
 
+    /// Joins the channels of both; those of a smaller first map are repeated.
+    fn join(first: FloatTensor<Self>, second: FloatTensor<Self>) -> FloatTensor<Self>;
+
     /// Adds each pixel of `small` to a square of pixels of `large`.
     fn add_enlarged(large: FloatTensor<Self>, small: FloatTensor<Self>) -> FloatTensor<Self>;
 
@@ -66,6 +69,15 @@ impl FeatureMaps for Flex {
         let mut output = vec![0.0; map.len()];
         let first = (first.values(), first.map.channels);
         kernels::interleave(first, (second.values(), second.map.channels), &mut output);
+        tensor(output, map)
+    }
+
+    fn join(first: FlexTensor, second: FlexTensor) -> FlexTensor {
+        let (first, second) = (Contiguous::of(&first), Contiguous::of(&second));
+        let map = Map { channels: first.map.channels + second.map.channels, ..second.map };
+        let mut output = vec![0.0; map.len()];
+        let (one, other) = ((first.values(), first.map), (second.values(), second.map));
+        kernels::join(one, other, &mut output);
         tensor(output, map)
     }
 

@@ -34,13 +34,18 @@ pub(super) fn add_enlarged(large: Tensor<4>, small: Tensor<4>) -> Tensor<4> {
     large + enlarge(small, factor)
 }
 
+pub(super) fn join(first: Tensor<4>, second: Tensor<4>) -> Tensor<4> {
+    let factor = second.dims()[1] / first.dims()[1];
+    Tensor::cat(vec![enlarge(first, factor), second], 3)
+}
+
 /// Returns the map with each pixel repeated to a square.
 ///
 /// # Shapes
 ///
 /// - map: `[batch, rows, columns, channels]`
 /// - output: `[batch, factor * rows, factor * columns, channels]`
-pub fn enlarge(map: Tensor<4>, factor: usize) -> Tensor<4> {
+fn enlarge(map: Tensor<4>, factor: usize) -> Tensor<4> {
     let [batch, rows, columns, channels] = map.dims();
     map.reshape([batch, rows, 1, columns, 1, channels])
         .expand([batch, rows, factor, columns, factor, channels])

@@ -13,7 +13,6 @@ use burn::backend::Dispatch;
 use burn::tensor::{Device, Tensor};
 
 use backend::FeatureMaps;
-pub use composed::enlarge;
 pub use convolution::{Convolution, Layer};
 
 use crate::kernels::{Corners, Filter};
@@ -55,6 +54,21 @@ pub fn interleave(first: Tensor<4>, second: Tensor<4>) -> Tensor<4> {
     }
     let (first, second) = (first.into_dispatch(), second.into_dispatch());
     Tensor::from_dispatch(<Dispatch as FeatureMaps>::interleave(first, second))
+}
+
+/// Returns the channels of both maps; those of a smaller first map for each pixel of a square.
+///
+/// # Shapes
+///
+/// - first: `[batch, rows, columns, channels]`
+/// - second: `[batch, factor * rows, factor * columns, more]`
+/// - output: `[batch, factor * rows, factor * columns, channels + more]`
+pub fn join(first: Tensor<4>, second: Tensor<4>) -> Tensor<4> {
+    if !runs_our_kernels(&first.device()) {
+        return composed::join(first, second);
+    }
+    let (first, second) = (first.into_dispatch(), second.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as FeatureMaps>::join(first, second))
 }
 
 /// Returns `large` plus `small` enlarged to the same size by repeating its pixels.

@@ -58,6 +58,9 @@ fn operations_equal_those_of_burn() {
         interleave(large.clone(), half.clone()),
         composed::interleave(large.clone(), half),
     );
+    assert_close(join(small.clone(), large.clone()), composed::join(small.clone(), large.clone()));
+    let pair = join(large.clone(), large.clone());
+    assert_close(pair, composed::join(large.clone(), large.clone()));
     assert_close(
         add_enlarged(large.clone(), small.clone()),
         composed::add_enlarged(large.clone(), small.clone()),

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::detector::{Detection, Detector, GridDetector, Letterbox};
 use crate::kernels::{Activation, Corners, Filter};
-use crate::layers::{Convolution, Layer, max_pool, resize};
+use crate::layers::{Convolution, Layer, join, max_pool, resize};
 use crate::networks::DetectorNetwork;
 use crate::pictures::{Picture, Rectangle};
 use crate::weights::{LayerReader, Weights, WeightsError};
@@ -235,7 +235,7 @@ impl CrossStage {
             None => map,
         };
         let passed = self.blocks.iter().fold(map.clone(), |map, block| block.forward(map));
-        Tensor::cat(vec![self.after.forward(passed), map], 3)
+        join(self.after.forward(passed), map)
     }
 }
 
@@ -257,7 +257,7 @@ impl TinyBlock {
 
     fn forward(&self, map: Tensor<4>) -> Tensor<4> {
         let first = self.first.forward(map);
-        Tensor::cat(vec![self.second.forward(first.clone()), first], 3)
+        join(self.second.forward(first.clone()), first)
     }
 }
 
@@ -281,6 +281,6 @@ impl Head {
         let output = self.output.forward(self.first.forward(map));
         let (kinds, distances) =
             (output.clone().narrow(3, 0, KINDS), output.narrow(3, KINDS, 4 * STEPS));
-        Tensor::cat(vec![sigmoid(kinds), distances], 3)
+        join(sigmoid(kinds), distances)
     }
 }

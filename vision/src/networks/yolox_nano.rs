@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::detector::{Detection, Detector, GridDetector, Letterbox};
 use crate::kernels::{Activation, Filter};
-use crate::layers::{Convolution, Layer, enlarge, max_pool};
+use crate::layers::{Convolution, Layer, join, max_pool};
 use crate::networks::{DetectorNetwork, same_name};
 use crate::pictures::{Picture, Rectangle};
 use crate::weights::{LayerReader, Weights, WeightsError};
@@ -89,11 +89,11 @@ impl YoloxNano {
         let dark4 = self.dark4.forward(dark3.clone());
         let dark5 = self.dark5.forward(dark4.clone());
         let lateral = self.lateral.forward(dark5);
-        let down4 = self.down4.forward(joined(enlarge(lateral.clone(), 2), dark4));
+        let down4 = self.down4.forward(join(lateral.clone(), dark4));
         let reduced = self.reduce3.forward(down4);
-        let down3 = self.down3.forward(joined(enlarge(reduced.clone(), 2), dark3));
-        let up4 = self.up4.forward(joined(self.up3.forward(down3.clone()), reduced));
-        let up5 = self.up5.forward(joined(self.up4_to_5.forward(up4.clone()), lateral));
+        let down3 = self.down3.forward(join(reduced.clone(), dark3));
+        let up4 = self.up4.forward(join(self.up3.forward(down3.clone()), reduced));
+        let up5 = self.up5.forward(join(self.up4_to_5.forward(up4.clone()), lateral));
         let mut levels = [down3, up4, up5];
         for (level, head) in levels.iter_mut().zip(&self.heads) {
             *level = head.forward(level.clone());
@@ -135,10 +135,6 @@ fn focus(pictures: Tensor<4>) -> Tensor<4> {
         .reshape([batch, rows / 2, 2, columns / 2, 2, channels])
         .permute([0, 1, 3, 4, 2, 5])
         .reshape([batch, rows / 2, columns / 2, 4 * channels])
-}
-
-fn joined(first: Tensor<4>, second: Tensor<4>) -> Tensor<4> {
-    Tensor::cat(vec![first, second], 3)
 }
 
 /// A depthwise filter and a pointwise layer.
@@ -220,7 +216,7 @@ impl LastStage {
         let pool5 = pool(&map);
         let pool9 = pool(&pool5);
         let pool13 = pool(&pool9);
-        let pools = Tensor::cat(vec![map, pool5, pool9, pool13], 3);
+        let pools = join(join(map, pool5), join(pool9, pool13));
         self.block.forward(self.after_pools.forward(pools))
     }
 }
@@ -260,7 +256,7 @@ impl CrossStage {
         for bottleneck in &self.bottlenecks {
             main = bottleneck.forward(main);
         }
-        self.join.forward(joined(main, side))
+        self.join.forward(join(main, side))
     }
 }
 
@@ -328,6 +324,6 @@ impl Head {
         let branch = |[first, second]: &[Separable; 2]| second.forward(first.forward(map.clone()));
         let (kinds, boxes) = (branch(&self.kinds), branch(&self.boxes));
         let (bounds, object) = (self.bounds.forward(boxes.clone()), self.object.forward(boxes));
-        Tensor::cat(vec![bounds, object, self.kind.forward(kinds)], 3)
+        join(join(bounds, object), self.kind.forward(kinds))
     }
 }

@@ -52,8 +52,8 @@ fn every_mistake_tells_its_place_and_what_would_fit() {
             "type = \"sanitize_phase\"",
             "type = \"sanitise_phase\"",
             "flat.toml:11:8: operator \"clean\": unknown operator type `sanitise_phase`, expected one \
-             of `sanitize_phase`, `hampel`, `select_subcarriers`, `motion`, `rooms`, `infer`, `track`, \
-             `zones`, `activity`, `windows`\n  help: did you mean \"sanitize_phase\"?",
+             of `sanitize_phase`, `hampel`, `select_subcarriers`, `motion`, `rooms`, `infer`, \
+             `estimate_pose`, `place_on_floor`, `track`, `zones`, `activity`, `windows`\n  help: did you mean \"sanitize_phase\"?",
         ),
         (
             "path =",

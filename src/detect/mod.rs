@@ -2,9 +2,14 @@
 //!
 //! It is a run of an ordinary pipeline, so a run that was killed goes on where it was.
 
+mod progress;
+
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,12 +18,14 @@ use engine::{Cluster, Plan, RunOptions, WhenAlive};
 use offline::{DetectionFiles, DetectionSummary, write_detections};
 use serde_json::json;
 
+use crate::detect::progress::{Progress, n_pictures};
 use crate::print::print;
-use crate::run::{run, stop_on_signal};
+use crate::run::{run_observed, stop_on_signal};
 
 /// The folder of the pipeline's records, below the output.
 const RECORDS: &str = "records";
 const ERROR_FILE: &str = ".error";
+const SUMMARY: &str = "summary.json";
 
 /// One of these.
 #[derive(Debug, Args)]
@@ -42,9 +49,17 @@ impl Input {
 
     /// The input as the user named it.
     fn text(&self) -> String {
-        let url = || self.url.clone().unwrap_or_default();
+        let url = || without_secrets(self.url.as_deref().unwrap_or_default());
         self.path().map_or_else(url, |path| path.display().to_string())
     }
+}
+
+/// Returns a URL without its user and password.
+fn without_secrets(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let host = rest.find('/').unwrap_or(rest.len());
+    let start = rest[..host].rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}://{}", &rest[start..])
 }
 
 /// Whether people are tracked.
@@ -127,7 +142,20 @@ impl DetectArguments {
         fs::create_dir_all(self.output.join(RECORDS))
             .with_context(|| format!("could not write to {}", self.output.display()))?;
         let started = now();
-        let code = self.run(plan)?;
+        let fingerprint = self.fingerprint()?;
+        let before = fs::read_to_string(self.fingerprint_file()).ok();
+        let is_same = before.is_none_or(|before| before == fingerprint);
+        if !is_same {
+            eprintln!("the input or the arguments have changed: starting anew");
+            self.remove_pictures();
+        }
+        if !is_same || !self.output.join(SUMMARY).exists() {
+            // A summary says that a run has ended.
+            let _ = fs::remove_file(self.output.join(SUMMARY));
+            fs::write(self.fingerprint_file(), fingerprint)
+                .with_context(|| format!("could not write to {}", self.output.display()))?;
+            self.run(plan, !is_same)?;
+        }
         let summary = write_detections(&DetectionFiles {
             frames: &self.output.join(RECORDS).join("frames.jsonl"),
             people: &self.output.join(RECORDS).join("people.jsonl"),
@@ -138,7 +166,41 @@ impl DetectArguments {
             self.write_overlay_video(&summary)?;
         }
         self.report(&summary, started)?;
-        Ok(code)
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn fingerprint_file(&self) -> PathBuf {
+        self.output.join(RECORDS).join("fingerprint")
+    }
+
+    /// Returns what a result depends on: the pipeline, and the names, sizes and times of the input's files.
+    fn fingerprint(&self) -> Result<String> {
+        let mut text = format!("{} {}", self.pipeline()?, self.vis);
+        let mut files = match self.input.path() {
+            Some(path) if path.is_dir() => path
+                .read_dir()
+                .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+                .with_context(|| format!("could not read {}", path.display()))?,
+            path => path.cloned().into_iter().collect::<Vec<_>>(),
+        };
+        files.sort();
+        for file in files {
+            let metadata = file.metadata();
+            let metadata =
+                metadata.with_context(|| format!("could not read {}", file.display()))?;
+            let modified = metadata.modified().ok();
+            // Writing to a string does not fail.
+            let _ = write!(text, "\n{file:?} {} {modified:?}", metadata.len());
+        }
+        Ok(vision::hex_sha256(text.as_bytes()))
+    }
+
+    /// Removes the pictures of an earlier run, which may have had more of them.
+    fn remove_pictures(&self) {
+        for kind in ["overlay", "frames"] {
+            // There are none without `--vis`.
+            let _ = fs::remove_dir_all(self.output.join(self.folder(kind)));
+        }
     }
 
     /// Returns the name of a folder for this input.
@@ -187,18 +249,26 @@ impl DetectArguments {
         Ok(())
     }
 
-    fn run(&self, plan: Plan) -> Result<ExitCode> {
+    /// Runs the pipeline to its end; `anew` without the output of earlier runs.
+    fn run(&self, plan: Plan, anew: bool) -> Result<()> {
+        let stop = stop_on_signal()?;
         let options = RunOptions {
             directory: self.output.clone(),
             workers: self.workers,
             cluster: Cluster::default(),
-            fresh: false,
+            fresh: anew,
             quarantine: Vec::new(),
             drop_state: Vec::new(),
             when_alive: WhenAlive::TakeOver,
-            stop: stop_on_signal()?,
+            stop: Arc::clone(&stop),
         };
-        run(plan, options, None, false)
+        let total = self.input.path().and_then(|path| n_pictures(path));
+        run_observed(plan, options, (None, anew), |counters| {
+            Progress::start(counters, "people", total)
+        })?;
+        let was_stopped = stop.load(Ordering::Relaxed);
+        ensure!(!was_stopped, "stopped before the end; the same command continues");
+        Ok(())
     }
 
     /// Writes `summary.json`, and prints it in a line.
@@ -212,7 +282,7 @@ impl DetectArguments {
             "elapsed_s": elapsed_s,
             "frames_per_s": frames_per_s,
         });
-        let path = self.output.join("summary.json");
+        let path = self.output.join(SUMMARY);
         fs::write(&path, format!("{text:#}\n"))
             .with_context(|| format!("could not write {}", path.display()))?;
         print(&format!(
@@ -231,7 +301,7 @@ impl DetectArguments {
                     absolute.with_context(|| format!("could not read {}", path.display()))?;
                 absolute.display().to_string()
             }
-            None => self.input.text(),
+            None => self.input.url.clone().unwrap_or_default(),
         };
         let is_tracked = match self.track {
             Tracking::Videos => self.input.image_dir.is_none(),
@@ -241,11 +311,11 @@ impl DetectArguments {
         let (url, detector, model) = (json!(url), json!(self.detector), json!(self.pose_model));
         let Self { min_confidence, max_width, max_height, .. } = self;
         let track = if is_tracked {
-            "[operators.people]\ntype = \"track\"\ninputs = [\"poses\"]\nplane = \"image\"\n\n"
+            "[operators.tracked]\ntype = \"track\"\ninputs = [\"poses\"]\nplane = \"image\"\n\n"
         } else {
             ""
         };
-        let people = if is_tracked { "people" } else { "poses" };
+        let people = if is_tracked { "tracked" } else { "poses" };
         let overlay = if self.vis {
             let (path, frames) = (json!(self.folder("overlay")), json!(self.folder("frames")));
             format!(

@@ -1,0 +1,66 @@
+//! What `ffprobe` says about a video, before it is decoded.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::video::arguments::FORMATS;
+
+/// A file that takes longer is decoded without a description.
+const LONGEST: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// The description of a video file.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct VideoDescription {
+    /// Estimated number of pictures, if it is known.
+    pub n_frames: Option<u64>,
+    /// The longer side of a picture, in pixels.
+    pub longer_side: u32,
+}
+
+/// Describes a video file; none if it is not one, or if there is no `ffprobe`.
+pub fn describe_video(path: &Path) -> Option<VideoDescription> {
+    let fields = "stream=width,height,nb_frames,avg_frame_rate:format=duration";
+    let mut command = Command::new("ffprobe");
+    command.args(["-v", "error", "-protocol_whitelist", "file", "-format_whitelist", FORMATS]);
+    command.args(["-select_streams", "v:0", "-show_entries", fields, "-of", "json"]).arg(path);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let described = output(command.spawn().ok()?)?;
+    let described: Value = serde_json::from_slice(&described).ok()?;
+    let stream = &described["streams"][0];
+    let side = |name: &str| u32::try_from(stream[name].as_u64()?).ok();
+    let longer_side = side("width")?.max(side("height")?);
+    Some(VideoDescription { n_frames: n_frames(stream, &described["format"]), longer_side })
+}
+
+fn n_frames(stream: &Value, format: &Value) -> Option<u64> {
+    let number = |value: &Value| value.as_str()?.parse::<f64>().ok();
+    if let Some(n_frames) = number(&stream["nb_frames"]) {
+        return Some(n_frames as u64);
+    }
+    let (above, below) = stream["avg_frame_rate"].as_str()?.split_once('/')?;
+    let rate = above.parse::<f64>().ok()? / below.parse::<f64>().ok()?;
+    let n_frames = rate * number(&format["duration"])?;
+    n_frames.is_finite().then_some(n_frames as u64)
+}
+
+/// Returns the output of a process that ends in time.
+#[expect(clippy::disallowed_methods, reason = "a process that hangs is ended")]
+fn output(mut child: Child) -> Option<Vec<u8>> {
+    let started = Instant::now();
+    // The description is smaller than the buffer of a pipe, so the process does not wait for a reader.
+    while child.try_wait().ok()?.is_none() {
+        if started.elapsed() > LONGEST {
+            // It may have ended meanwhile.
+            let _ = child.kill();
+            let _ = child.wait();
+            return None;
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+    child.wait_with_output().ok().map(|output| output.stdout)
+}
