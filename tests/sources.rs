@@ -248,11 +248,12 @@ pub(crate) fn videos_that_are_cut_off_give_what_is_there() {
         let given = origin.read(&Checkpoint::default(), || {}).records;
         let is_picture = |line: &&(Tick, String)| line.1.contains("\"video\"");
         let (pictures, errors): (Vec<_>, Vec<_>) = given.iter().partition(is_picture);
-        assert!(pictures.len() < expected.len(), "{length} bytes");
+        // The end of the file has no pictures.
+        let is_whole = pictures.len() == expected.len();
         // Pictures that refer to later ones are missing at the end.
         let n_same = pictures.iter().zip(&expected).take_while(|(one, all)| *one == all).count();
         assert!(pictures.len() <= n_same + 3, "{n_same} of {}, {length} bytes", pictures.len());
-        assert_eq!(errors.len(), 1, "{length} bytes");
+        assert!(is_whole || errors.len() == 1, "{errors:?}, {length} bytes");
     }
 }
 

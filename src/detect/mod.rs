@@ -190,7 +190,7 @@ impl DetectArguments {
                 metadata.with_context(|| format!("could not read {}", file.display()))?;
             let modified = metadata.modified().ok();
             // Writing to a string does not fail.
-            let _ = write!(text, "\n{file:?} {} {modified:?}", metadata.len());
+            let _ = write!(text, "\n{} {} {modified:?}", file.display(), metadata.len());
         }
         Ok(vision::hex_sha256(text.as_bytes()))
     }

@@ -36,12 +36,12 @@ impl Progress {
         let reporter = thread::spawn(move || {
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 let n_done = counters.snapshot().get(component).map_or(0, |counts| counts.records);
-                let done = Done { n_done, total, elapsed_s: started.elapsed().as_secs_f64() };
+                let report = Report { n_done, total, elapsed_s: started.elapsed().as_secs_f64() };
                 // Nobody is harmed if standard error is closed.
                 let _ = if is_terminal {
-                    write!(stderr(), "\r{}\x1b[K", done.text())
+                    write!(stderr(), "\r{}\x1b[K", report.text())
                 } else {
-                    writeln!(stderr(), "{}", done.json())
+                    writeln!(stderr(), "{}", report.json())
                 };
             }
             if is_terminal {
@@ -61,13 +61,13 @@ impl Drop for Progress {
 }
 
 /// What is done at a moment.
-struct Done {
+struct Report {
     n_done: u64,
     total: Option<u64>,
     elapsed_s: f64,
 }
 
-impl Done {
+impl Report {
     fn rate(&self) -> f64 {
         self.n_done as f64 / self.elapsed_s.max(0.001)
     }
@@ -109,13 +109,13 @@ mod tests {
 
     #[test]
     fn the_rest_is_estimated_by_the_rate_so_far() {
-        let done = Done { n_done: 30, total: Some(120), elapsed_s: 10.0 };
+        let report = Report { n_done: 30, total: Some(120), elapsed_s: 10.0 };
         let bar = "[#######-----------------------]";
-        assert_eq!(done.text(), format!("{bar} 30 of 120 pictures, 3.0 per second, 30 s left"));
-        assert_eq!(done.json()["left_s"], 30.0);
-        let unknown = Done { total: None, ..done };
+        assert_eq!(report.text(), format!("{bar} 30 of 120 pictures, 3.0 per second, 30 s left"));
+        assert_eq!(report.json()["left_s"], 30.0);
+        let unknown = Report { total: None, ..report };
         assert_eq!(unknown.text(), "30 pictures, 3.0 per second");
-        let more = Done { n_done: 200, total: Some(120), elapsed_s: 10.0 };
+        let more = Report { n_done: 200, total: Some(120), elapsed_s: 10.0 };
         assert!(more.text().contains("200 of 120"), "a wrong estimate does no harm");
     }
 }

@@ -40,10 +40,14 @@ impl Homography {
 
     /// Returns the place on the floor; none for a point at or beyond the horizon.
     pub(super) fn apply(&self, [x, y]: [f64; 2]) -> Option<[f64; 2]> {
-        let [a, b, c, d, e, f, g, h] = self.elements;
-        let (x, y) = (x - self.origin[0], y - self.origin[1]);
-        let scale = g * x + h * y + 1.0;
-        let place = [(a * x + b * y + c) / scale, (d * x + e * y + f) / scale];
+        let from = [x - self.origin[0], y - self.origin[1], 1.0];
+        let [across, along] = [0, 3].map(|first| {
+            let row = self.elements[first..].iter();
+            row.zip(from).map(|(element, from)| element * from).sum::<f64>()
+        });
+        let [.., scale_x, scale_y] = self.elements;
+        let scale = scale_x * from[0] + scale_y * from[1] + 1.0;
+        let place = [across / scale, along / scale];
         (scale > MIN_PIVOT && place.iter().all(|side| side.is_finite())).then_some(place)
     }
 }
@@ -57,7 +61,7 @@ fn has_line(points: &[[f64; 2]; 4]) -> bool {
         };
         let (a, b, c) = (a.1, b.1, c.1);
         let area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
-        !(area.abs() > MIN_AREA)
+        area.is_nan() || area.abs() < MIN_AREA
     })
 }
 

@@ -309,7 +309,7 @@ impl VideoSource {
             End::Complete => self.lose("the stream has ended"),
             End::Killed => self.lose("ffmpeg was killed"),
             End::Damaged(fault) if self.may_be_an_outage() => {
-                self.lose(&self.without_secrets(&fault))
+                self.lose(&self.without_secrets(&fault));
             }
             End::Damaged(fault) => {
                 let fault = self.without_secrets(&fault);
