@@ -20,7 +20,7 @@ pub struct Detection {
 pub trait Detector: Debug + Send + Sync {
     /// Returns the people in each picture with at least `confidence`, the most certain one first.
     ///
-    /// What is found in a picture does not depend on the others.
+    /// The people of a picture do not depend on the other pictures.
     fn detect(&self, pictures: &[Picture<'_>], confidence: f32) -> Vec<Vec<Detection>>;
 }
 

@@ -20,7 +20,7 @@ const ENDING: &str = "safetensors";
 /// The header key of the card.
 const CARD: &str = "fresnel";
 
-/// What is known about a model.
+/// The network, origin and licence of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelCard {
     /// The network that the weights belong to.
@@ -57,7 +57,7 @@ pub struct Loaded<N: ?Sized> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// There is no network with this name.
+    /// The name is not that of a network.
     #[error("there is no network {name:?}: expected {expected}")]
     UnknownNetwork {
         /// The name.

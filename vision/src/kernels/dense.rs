@@ -5,51 +5,26 @@
 //! each step loads a vector of weights for several output channels, and multiplies it by one input of each
 //! pixel. No input is copied, except for a border of zeros around filters larger than 1x1.
 
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
-use super::activation::Activation;
-use super::shape::{Filter, Map};
+use super::convolution::{Convolution, Kernel};
 
 /// Pixels that are computed for all output channels before the next ones: their inputs stay in the cache.
 const PIXELS_AT_ONCE: usize = 48;
 
-/// A convolution over all channels.
+/// Convolves over all channels. Weights: see [`super::pack_dense`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Dense<'a> {
-    /// The input, with a border of zeros where the filter needs one.
-    pub(super) input: &'a [f32],
-    pub(super) input_map: Map,
-    /// `[panels, taps, lanes]`, see [`super::pack_dense`].
-    pub(super) weight: &'a [f32],
-    /// `[panels, lanes]`.
-    pub(super) bias: &'a [f32],
-    pub(super) filter: Filter,
-    pub(super) activation: Activation,
-    pub(super) output_map: Map,
-}
+pub(super) struct Dense;
 
-/// The arguments with the output.
-pub(super) struct Run<'a> {
-    pub(super) dense: Dense<'a>,
-    pub(super) output: &'a mut [f32],
-}
-
-impl WithSimd for Run<'_> {
-    type Output = ();
-
+impl Kernel for Dense {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        convolve(simd, &self.dense, self.output);
-    }
-}
-
-#[inline(always)]
-fn convolve<S: Simd>(simd: S, dense: &Dense<'_>, output: &mut [f32]) {
-    for line in lines(dense) {
-        for first in (0..line.pixels).step_by(PIXELS_AT_ONCE) {
-            let pixels = first..line.pixels.min(first + PIXELS_AT_ONCE);
-            let block = Block { dense, line, pixels };
-            block.run(simd, output);
+    fn run<S: Simd>(simd: S, dense: &Convolution<'_>, output: &mut [f32]) {
+        for line in lines(dense) {
+            for first in (0..line.pixels).step_by(PIXELS_AT_ONCE) {
+                let pixels = first..line.pixels.min(first + PIXELS_AT_ONCE);
+                let block = Block { dense, line, pixels };
+                block.run(simd, output);
+            }
         }
     }
 }
@@ -65,7 +40,7 @@ struct Line {
 }
 
 /// Returns the rows of the output; all of it is one row if the filter is a single pixel.
-fn lines(dense: &Dense<'_>) -> impl Iterator<Item = Line> {
+fn lines(dense: &Convolution<'_>) -> impl Iterator<Item = Line> {
     let (from, to, filter) = (dense.input_map, dense.output_map, dense.filter);
     let single = filter.size == 1 && filter.stride == 1;
     let (rows, pixels) = if single { (1, to.pixels()) } else { (to.batch * to.rows, to.columns) };
@@ -82,7 +57,7 @@ fn lines(dense: &Dense<'_>) -> impl Iterator<Item = Line> {
 
 /// Some pixels of a row.
 struct Block<'a> {
-    dense: &'a Dense<'a>,
+    dense: &'a Convolution<'a>,
     line: Line,
     pixels: std::ops::Range<usize>,
 }
@@ -143,7 +118,7 @@ impl Block<'_> {
         pixel: usize,
         output: &mut [f32],
     ) {
-        let Dense { filter, input_map, .. } = *self.dense;
+        let Convolution { filter, input_map, .. } = *self.dense;
         let run = filter.size * input_map.channels;
         let taps = filter.size * run;
         let weight = S::as_simd_f32s(self.dense.weight).0;

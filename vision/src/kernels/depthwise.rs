@@ -4,52 +4,28 @@
 //! at once, because neighbouring pixels share most of their inputs. Pixels outside the picture are a run of
 //! zeros, so that borders are not a case of their own.
 
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
-use super::activation::Activation;
-use super::shape::{Filter, Map};
+use super::convolution::{Convolution, Kernel};
 
 /// Output pixels that are computed at once.
 const PIXELS: usize = 4;
 
-/// A depthwise convolution.
+/// Convolves each channel by itself. Weights: see [`super::pack_depthwise`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Depthwise<'a> {
-    pub(super) input: &'a [f32],
-    pub(super) input_map: Map,
-    /// `[size * size, padded channels]`, see [`super::pack_depthwise`].
-    pub(super) weight: &'a [f32],
-    /// `[padded channels]`.
-    pub(super) bias: &'a [f32],
-    pub(super) filter: Filter,
-    pub(super) activation: Activation,
-    pub(super) output_map: Map,
-}
+pub(super) struct Depthwise;
 
-/// The arguments with the output.
-pub(super) struct Run<'a> {
-    pub(super) depthwise: Depthwise<'a>,
-    pub(super) output: &'a mut [f32],
-}
-
-impl WithSimd for Run<'_> {
-    type Output = ();
-
+impl Kernel for Depthwise {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        convolve(simd, &self.depthwise, self.output);
-    }
-}
-
-#[inline(always)]
-fn convolve<S: Simd>(simd: S, run: &Depthwise<'_>, output: &mut [f32]) {
-    let zeros = vec![0.0; run.input_map.channels];
-    match (run.filter.size, run.filter.stride) {
-        (3, 1) => rows::<S, 3, 6>(simd, run, &zeros, output),
-        (3, 2) => rows::<S, 3, 9>(simd, run, &zeros, output),
-        (5, 1) => rows::<S, 5, 8>(simd, run, &zeros, output),
-        (5, 2) => rows::<S, 5, 11>(simd, run, &zeros, output),
-        (size, stride) => unreachable!("a depthwise filter of {size} with stride {stride}"),
+    fn run<S: Simd>(simd: S, run: &Convolution<'_>, output: &mut [f32]) {
+        let zeros = vec![0.0; run.input_map.channels];
+        match (run.filter.size, run.filter.stride) {
+            (3, 1) => rows::<S, 3, 6>(simd, run, &zeros, output),
+            (3, 2) => rows::<S, 3, 9>(simd, run, &zeros, output),
+            (5, 1) => rows::<S, 5, 8>(simd, run, &zeros, output),
+            (5, 2) => rows::<S, 5, 11>(simd, run, &zeros, output),
+            (size, stride) => unreachable!("a depthwise filter of {size} with stride {stride}"),
+        }
     }
 }
 
@@ -57,7 +33,7 @@ fn convolve<S: Simd>(simd: S, run: &Depthwise<'_>, output: &mut [f32]) {
 #[inline(always)]
 fn rows<S: Simd, const K: usize, const C: usize>(
     simd: S,
-    run: &Depthwise<'_>,
+    run: &Convolution<'_>,
     zeros: &[f32],
     output: &mut [f32],
 ) {
@@ -93,7 +69,7 @@ fn rows<S: Simd, const K: usize, const C: usize>(
 #[inline(always)]
 fn tile<S: Simd, const K: usize, const C: usize>(
     simd: S,
-    run: &Depthwise<'_>,
+    run: &Convolution<'_>,
     inputs: &[[&[f32]; C]; K],
     pixels: &mut [f32],
 ) {

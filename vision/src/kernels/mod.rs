@@ -12,6 +12,7 @@
 )]
 
 mod activation;
+mod convolution;
 mod dense;
 mod depthwise;
 mod maps;
@@ -20,6 +21,9 @@ mod shape;
 use pulp::{Arch, Simd, WithSimd};
 
 pub use activation::Activation;
+use convolution::Convolution;
+use dense::Dense;
+use depthwise::Depthwise;
 pub use maps::{Corners, add_enlarged, interleave, join, max_pool, resize};
 pub use shape::{Filter, Map};
 
@@ -108,8 +112,8 @@ pub fn convolve_dense(
         (input, input_map)
     };
     let Packed { weight, bias } = weights;
-    let dense = dense::Dense { input, input_map, weight, bias, filter, activation, output_map };
-    Arch::new().dispatch(dense::Run { dense, output });
+    Convolution { input, input_map, weight, bias, filter, activation, output_map }
+        .run::<Dense>(output);
 }
 
 /// Convolves each channel by itself.
@@ -127,9 +131,8 @@ pub fn convolve_depthwise(
     (output, output_map): (&mut [f32], Map),
 ) {
     let Packed { weight, bias } = weights;
-    let depthwise =
-        depthwise::Depthwise { input, input_map, weight, bias, filter, activation, output_map };
-    Arch::new().dispatch(depthwise::Run { depthwise, output });
+    Convolution { input, input_map, weight, bias, filter, activation, output_map }
+        .run::<Depthwise>(output);
 }
 
 /// Returns the maps with the filter's border of zeros.

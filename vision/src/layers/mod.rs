@@ -6,6 +6,7 @@
 mod backend;
 mod composed;
 mod convolution;
+mod separable;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use burn::tensor::{Device, Tensor};
 
 use backend::FeatureMaps;
 pub use convolution::{Convolution, Layer};
+pub use separable::Separable;
 
 use crate::kernels::{Corners, Filter};
 

@@ -10,7 +10,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::heat_map::HeatMap;
 use crate::kernels::{Activation, Corners};
-use crate::layers::{Convolution, Layer, add_enlarged, interleave, resize};
+use crate::layers::{Convolution, Layer, Separable, add_enlarged, interleave, resize};
 use crate::networks::{PoseNetwork, same_name};
 use crate::pictures::{Axis, Border, sample};
 use crate::pose_estimator::{MIRRORED, N_KEYPOINTS, Pose, PoseEstimator, Subject};
@@ -18,6 +18,8 @@ use crate::weights::{LayerReader, Weights, WeightsError};
 
 /// Channels of the branches, from the largest map to the smallest.
 const CHANNELS: [usize; 4] = [40, 80, 160, 320];
+/// A separable layer ends with `ReLU`, and has no activation between its layers.
+const RELU: [Activation; 2] = [Activation::Linear, Activation::Relu];
 /// Modules of the stages with two, three and four branches.
 const MODULES: [usize; 3] = [2, 4, 2];
 /// Red, green and blue are normalised with these.
@@ -159,12 +161,12 @@ impl TinyPose {
     fn load(weights: &mut dyn Weights, device: &Device) -> Result<Self, WeightsError> {
         let from = &mut LayerReader::new(weights, device);
         let stem = Stem::load(from)?;
-        let mut entries = vec![Separable::load(from, "entries.0", 32, CHANNELS[0], 1)?];
+        let mut entries = vec![from.separable("entries.0", [32, CHANNELS[0]], 1, RELU)?];
         let mut stages = Vec::new();
         for (nth, modules) in MODULES.into_iter().enumerate() {
             let (branch, inputs) = (nth + 1, if nth == 0 { 32 } else { CHANNELS[nth] });
             let name = format!("entries.{branch}");
-            entries.push(Separable::load(from, &name, inputs, CHANNELS[branch], 2)?);
+            entries.push(from.separable(&name, [inputs, CHANNELS[branch]], 2, RELU)?);
             stages.push(Stage::load(from, &format!("stages.{nth}"), nth + 2, modules)?);
         }
         Ok(Self { stem, entries, stages, head: Head::load(from)? })
@@ -192,43 +194,6 @@ impl TinyPose {
     }
 }
 
-/// A depthwise filter and a pointwise layer.
-#[derive(Module, Debug)]
-struct Separable {
-    depthwise: Convolution,
-    pointwise: Convolution,
-}
-
-impl Separable {
-    fn load(
-        from: &mut LayerReader<'_>,
-        name: &str,
-        inputs: usize,
-        outputs: usize,
-        stride: usize,
-    ) -> Result<Self, WeightsError> {
-        Self::ending(from, name, [inputs, outputs, stride], Activation::Relu)
-    }
-
-    fn ending(
-        from: &mut LayerReader<'_>,
-        name: &str,
-        [inputs, outputs, stride]: [usize; 3],
-        activation: Activation,
-    ) -> Result<Self, WeightsError> {
-        let pointwise = Layer::pointwise(inputs, outputs).then(activation);
-        Ok(Self {
-            depthwise: from
-                .layer(&format!("{name}.depthwise"), Layer::depthwise(inputs, 3, stride))?,
-            pointwise: from.layer(&format!("{name}.pointwise"), pointwise)?,
-        })
-    }
-
-    fn forward(&self, map: Tensor<4>) -> Tensor<4> {
-        self.pointwise.forward(self.depthwise.forward(map))
-    }
-}
-
 /// The first layers: a quarter of the size in two ways, which are interleaved.
 #[derive(Module, Debug)]
 struct Stem {
@@ -243,9 +208,9 @@ impl Stem {
         let relu = |layer: Layer| layer.then(Activation::Relu);
         Ok(Self {
             first: from.layer("stem.first", relu(Layer::dense(3, 32, 3, 2)))?,
-            near: Separable::load(from, "stem.near", 16, 16, 2)?,
+            near: from.separable("stem.near", [16, 16], 2, RELU)?,
             widen: from.layer("stem.widen", relu(Layer::pointwise(16, 32)))?,
-            far: Separable::load(from, "stem.far", 32, 16, 2)?,
+            far: from.separable("stem.far", [32, 16], 2, RELU)?,
         })
     }
 
@@ -349,7 +314,7 @@ impl Unit {
         let first = Layer::pointwise(half, half).then(Activation::Relu);
         Ok(Self {
             first: from.layer(&format!("{name}.first"), first)?,
-            second: Separable::load(from, &format!("{name}.second"), half, half, 1)?,
+            second: from.separable(&format!("{name}.second"), [half, half], 1, RELU)?,
         })
     }
 
@@ -384,7 +349,12 @@ impl Path {
             let last = nth + 1 == to - from;
             let (outputs, activation) =
                 if last { (outputs, Activation::Linear) } else { (inputs, Activation::Relu) };
-            Separable::ending(reader, &format!("{name}.{nth}"), [inputs, outputs, 2], activation)
+            reader.separable(
+                &format!("{name}.{nth}"),
+                [inputs, outputs],
+                2,
+                [Activation::Linear, activation],
+            )
         };
         Ok(Self::Halve((0..to - from).map(halve).collect::<Result<_, _>>()?))
     }
@@ -417,7 +387,7 @@ impl Head {
         let channels = [CHANNELS[3], CHANNELS[2], CHANNELS[1], CHANNELS[0], CHANNELS[0]];
         let mut layers = Vec::new();
         for (nth, pair) in channels.windows(2).enumerate() {
-            layers.push(Separable::load(from, &format!("head.{nth}"), pair[0], pair[1], 1)?);
+            layers.push(from.separable(&format!("head.{nth}"), [pair[0], pair[1]], 1, RELU)?);
         }
         let heat_maps = from.layer("head.heat_maps", Layer::pointwise(CHANNELS[0], N_KEYPOINTS))?;
         Ok(Self { layers, heat_maps })

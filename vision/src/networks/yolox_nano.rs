@@ -8,10 +8,13 @@ use burn::tensor::{Device, Tensor};
 
 use crate::detector::{Detection, Detector, GridDetector, Letterbox};
 use crate::kernels::{Activation, Filter};
-use crate::layers::{Convolution, Layer, join, max_pool};
+use crate::layers::{Convolution, Layer, Separable, join, max_pool};
 use crate::networks::{DetectorNetwork, same_name};
 use crate::pictures::{Picture, Rectangle};
 use crate::weights::{LayerReader, Weights, WeightsError};
+
+/// Both layers of a separable one end with SiLU.
+const SILU: [Activation; 2] = [Activation::Silu; 2];
 
 const DETECTOR: GridDetector = GridDetector {
     // What is left of the square is grey.
@@ -66,9 +69,9 @@ impl YoloxNano {
             down4: CrossStage::load(from, "down4", 256, 128, 1, false)?,
             reduce3: from.silu("reduce3", 128, 64)?,
             down3: CrossStage::load(from, "down3", 128, 64, 1, false)?,
-            up3: Separable::load(from, "up3", 64, 64, 2)?,
+            up3: from.separable("up3", [64, 64], 2, SILU)?,
             up4: CrossStage::load(from, "up4", 128, 128, 1, false)?,
-            up4_to_5: Separable::load(from, "up4_to_5", 128, 128, 2)?,
+            up4_to_5: from.separable("up4_to_5", [128, 128], 2, SILU)?,
             up5: CrossStage::load(from, "up5", 256, 256, 1, false)?,
             heads: [64, 128, 256]
                 .into_iter()
@@ -137,33 +140,6 @@ fn focus(pictures: Tensor<4>) -> Tensor<4> {
         .reshape([batch, rows / 2, columns / 2, 4 * channels])
 }
 
-/// A depthwise filter and a pointwise layer.
-#[derive(Module, Debug)]
-struct Separable {
-    depthwise: Convolution,
-    pointwise: Convolution,
-}
-
-impl Separable {
-    fn load(
-        from: &mut LayerReader<'_>,
-        name: &str,
-        inputs: usize,
-        outputs: usize,
-        stride: usize,
-    ) -> Result<Self, WeightsError> {
-        let depthwise = Layer::depthwise(inputs, 3, stride).then(Activation::Silu);
-        Ok(Self {
-            depthwise: from.layer(&format!("{name}.depthwise"), depthwise)?,
-            pointwise: from.silu(&format!("{name}.pointwise"), inputs, outputs)?,
-        })
-    }
-
-    fn forward(&self, map: Tensor<4>) -> Tensor<4> {
-        self.pointwise.forward(self.depthwise.forward(map))
-    }
-}
-
 /// A stage of the backbone: halves the size, then a cross-stage block.
 #[derive(Module, Debug)]
 struct Stage {
@@ -180,7 +156,7 @@ impl Stage {
         depth: usize,
     ) -> Result<Self, WeightsError> {
         Ok(Self {
-            halve: Separable::load(from, &format!("{name}.halve"), inputs, outputs, 2)?,
+            halve: from.separable(&format!("{name}.halve"), [inputs, outputs], 2, SILU)?,
             block: CrossStage::load(from, &format!("{name}.block"), outputs, outputs, depth, true)?,
         })
     }
@@ -202,7 +178,7 @@ struct LastStage {
 impl LastStage {
     fn load(from: &mut LayerReader<'_>, name: &str) -> Result<Self, WeightsError> {
         Ok(Self {
-            halve: Separable::load(from, &format!("{name}.halve"), 128, 256, 2)?,
+            halve: from.separable(&format!("{name}.halve"), [128, 256], 2, SILU)?,
             before_pools: from.silu(&format!("{name}.before_pools"), 256, 128)?,
             after_pools: from.silu(&format!("{name}.after_pools"), 512, 256)?,
             block: CrossStage::load(from, &format!("{name}.block"), 256, 256, 1, false)?,
@@ -277,7 +253,7 @@ impl Bottleneck {
     ) -> Result<Self, WeightsError> {
         Ok(Self {
             first: from.silu(&format!("{name}.first"), channels, channels)?,
-            second: Separable::load(from, &format!("{name}.second"), channels, channels, 1)?,
+            second: from.separable(&format!("{name}.second"), [channels, channels], 1, SILU)?,
             residual,
         })
     }
@@ -305,8 +281,8 @@ impl Head {
         let probability = |outputs| layer(outputs).then(Activation::Sigmoid);
         let branch = |from: &mut LayerReader<'_>, branch: &str| {
             Ok([
-                Separable::load(from, &format!("{name}.{branch}.0"), 64, 64, 1)?,
-                Separable::load(from, &format!("{name}.{branch}.1"), 64, 64, 1)?,
+                from.separable(&format!("{name}.{branch}.0"), [64, 64], 1, SILU)?,
+                from.separable(&format!("{name}.{branch}.1"), [64, 64], 1, SILU)?,
             ])
         };
         Ok(Self {

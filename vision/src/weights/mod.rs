@@ -12,7 +12,7 @@ pub use self::tfjs::TensorFlowJs;
 use burn::tensor::Device;
 
 use crate::kernels::Activation;
-use crate::layers::{Convolution, Layer};
+use crate::layers::{Convolution, Layer, Separable};
 
 /// The weights of one convolution, with batch normalisation folded in.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +71,26 @@ impl<'a> LayerReader<'a> {
         outputs: usize,
     ) -> Result<Convolution, WeightsError> {
         self.layer(name, Layer::pointwise(inputs, outputs).then(Activation::Silu))
+    }
+
+    /// Reads the layers `depthwise` and `pointwise` under a name, which end with `activations`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::layer`].
+    pub fn separable(
+        &mut self,
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+        stride: usize,
+        activations: [Activation; 2],
+    ) -> Result<Separable, WeightsError> {
+        let depthwise = Layer::depthwise(inputs, 3, stride).then(activations[0]);
+        let pointwise = Layer::pointwise(inputs, outputs).then(activations[1]);
+        Ok(Separable {
+            depthwise: self.layer(&format!("{name}.depthwise"), depthwise)?,
+            pointwise: self.layer(&format!("{name}.pointwise"), pointwise)?,
+        })
     }
 }
 
