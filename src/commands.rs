@@ -9,10 +9,7 @@ use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use engine::{Cluster, CsiFormat, Plan, RunOptions, WhenAlive};
-use offline::{
-    RecordingsPlan, TrackPlan, TrainPlan, convert, evaluate_motion, evaluate_pose, evaluate_track,
-    inspect, simulate_recordings, train_on_scenes,
-};
+use offline::{RecordingsPlan, TrainPlan, convert, inspect, simulate_recordings, train_on_scenes};
 use queries::Format;
 use schemas::TimeSpan;
 use storage::Location;
@@ -22,6 +19,7 @@ use crate::client::listen_address;
 use crate::completions::{completions, manual};
 use crate::demo::demo;
 use crate::detect::{DetectArguments, detect};
+use crate::evaluate::EvaluateCommand;
 use crate::forget::forget;
 use crate::health::health;
 use crate::models::ModelsCommand;
@@ -276,79 +274,6 @@ enum Command {
     /// Shows checkpoints.
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
-}
-
-#[derive(Debug, Subcommand)]
-enum EvaluateCommand {
-    /// Prints the scores of the `motion` operator by session and device: the share of half seconds with the
-    /// right motion, recall, false alarms, and how often motion was unknown.
-    Motion {
-        /// The labels: a TOML file with a table `[[recordings]]` for each capture. Its keys are `file`,
-        /// `session`, `device` and `moving` (true, false, or a list of `["FROM", "TO"]`), and optionally
-        /// `format` and `skip`, the time at the beginning that is not evaluated.
-        labels: PathBuf,
-        /// Prints JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Prints the scores of tracking in images by sequence: MOTA, IDF1, HOTA, and frames per second.
-    Track {
-        /// The detections of a sequence: a text file of the MOTChallenge, with lines of
-        /// `frame,id,left,top,width,height,confidence`. Once for each sequence.
-        #[arg(long, required = true)]
-        detections: Vec<PathBuf>,
-        /// The truth of a sequence, in the same format. Once for each sequence, in the same order.
-        #[arg(long, required = true)]
-        truth: Vec<PathBuf>,
-        /// File to write the tracks of a sequence to, in the same format. Once for each sequence, if at all.
-        #[arg(long)]
-        tracks: Vec<PathBuf>,
-        /// Frames per second of the sequences.
-        #[arg(long, default_value_t = 30.0, value_parser = frame_rate)]
-        frame_rate: f64,
-        /// Prints JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Prints the average precision and recall of keypoints in pictures, as COCO measures them.
-    Pose {
-        /// The results: a JSON file in COCO's format of results.
-        #[arg(long)]
-        results: PathBuf,
-        /// The annotations: a JSON file in COCO's format of annotations.
-        #[arg(long)]
-        truth: PathBuf,
-        /// Prints JSON.
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-/// Parses a number of frames per second.
-fn frame_rate(text: &str) -> Result<f64, String> {
-    let rate: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
-    let is_rate = (0.001..=100_000.0).contains(&rate);
-    is_rate.then_some(rate).ok_or_else(|| "it is not between 0.001 and 100000".to_owned())
-}
-
-impl EvaluateCommand {
-    fn run(self) -> Result<()> {
-        match self {
-            Self::Motion { labels, json } => print_scores(&evaluate_motion(&labels)?, json),
-            Self::Track { detections, truth, tracks, frame_rate, json } => {
-                let (truths, frames_per_s) = (truth, frame_rate);
-                let plan = TrackPlan { detections, truths, tracks, frames_per_s };
-                print_scores(&evaluate_track(&plan)?, json)
-            }
-            Self::Pose { results, truth, json } => {
-                print_scores(&evaluate_pose(&results, &truth)?, json)
-            }
-        }
-    }
-}
-
-fn print_scores<S: std::fmt::Display + serde::Serialize>(scores: &S, json: bool) -> Result<()> {
-    print(&if json { serde_json::to_string_pretty(scores)? + "\n" } else { scores.to_string() })
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,6 +7,7 @@ mod commands;
 mod completions;
 mod demo;
 mod detect;
+mod evaluate;
 mod forget;
 mod health;
 mod logging;
