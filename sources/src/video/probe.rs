@@ -1,17 +1,20 @@
 //! What `ffprobe` says about a video, before it is decoded.
 
+use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crossbeam_channel::bounded;
 use serde_json::Value;
 
 use crate::video::arguments::FORMATS;
 
 /// A file that takes longer is decoded without a description.
 const LONGEST: Duration = Duration::from_secs(10);
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// A longer description is cut off, and then not JSON.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// The description of a video file.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,18 +52,20 @@ fn n_frames(stream: &Value, format: &Value) -> Option<u64> {
 }
 
 /// Returns the output of a process that ends in time.
-#[expect(clippy::disallowed_methods, reason = "a process that hangs is ended")]
 fn output(mut child: Child) -> Option<Vec<u8>> {
-    let started = Instant::now();
-    // The description is smaller than the buffer of a pipe, so the process does not wait for a reader.
-    while child.try_wait().ok()?.is_none() {
-        if started.elapsed() > LONGEST {
-            // It may have ended meanwhile.
-            let _ = child.kill();
-            let _ = child.wait();
-            return None;
-        }
-        thread::sleep(LOOK_AGAIN);
-    }
-    child.wait_with_output().ok().map(|output| output.stdout)
+    let stdout = child.stdout.take()?.take(MAX_BYTES);
+    let (to, described) = bounded(1);
+    let reader = thread::spawn(move || to.send(read_all(stdout)));
+    let described = described.recv_timeout(LONGEST).ok().flatten();
+    // It may have ended; then there is nothing to kill.
+    let _ = child.kill();
+    let _ = child.wait();
+    // A panic of the reader has been reported where it happened.
+    let _ = reader.join();
+    described
+}
+
+fn read_all(mut stdout: impl Read) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    stdout.read_to_end(&mut bytes).ok().map(|_| bytes)
 }

@@ -23,7 +23,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// Waits before a live stream is opened again.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// How long a poll waits for room.
+/// How long a poll waits for room. Operators on any thread free the pixels, so no event tells the source.
 const POLL_WHILE_FULL: Duration = Duration::from_millis(2);
 /// Bytes of pixels that are in use, beyond which the next picture waits.
 const MAX_BYTES_IN_USE: usize = 64 << 20;
@@ -376,8 +376,10 @@ impl VideoSource {
         let Input::Video(Video { arrived, wait, n_attempts, .. }) = self.input else {
             return Ok(());
         };
-        if arrived.elapsed() < wait {
-            thread::sleep(POLL.min(wait));
+        let left = wait.saturating_sub(arrived.elapsed());
+        if !left.is_zero() {
+            // A poll may not wait for the whole time.
+            thread::sleep(POLL.min(left));
             return Ok(());
         }
         let process = self.start()?;
