@@ -237,24 +237,29 @@ pub(crate) fn folders_of_pictures_keep_the_contract() {
     assert_eq!(names, (1..=20).map(|nth: i32| nth.to_string()).collect::<Vec<_>>());
 }
 
-/// A file that is cut off gives the beginning of the whole one, and says that it is damaged.
+/// A source reads the first pictures of a truncated file, and reports the file as damaged.
 pub(crate) fn videos_that_are_cut_off_give_what_is_there() {
     let whole = clip_source("whole.mkv", &["-pix_fmt", "yuv420p", "-g", "10"]);
     let expected = whole.read(&Checkpoint::default(), || {}).records;
     let bytes = fs::read(whole.folder.path().join("whole.mkv")).expect("a file");
     let origin = Origin::new(&json!({ "video": { "url": "cut.mkv" } }), None);
-    for length in (0..bytes.len()).step_by(bytes.len() / 40) {
+    let read_first = |length: usize| {
         fs::write(origin.folder.path().join("cut.mkv"), &bytes[..length]).expect("room");
         let given = origin.read(&Checkpoint::default(), || {}).records;
-        let is_picture = |line: &&(Tick, String)| line.1.contains("\"video\"");
-        let (pictures, errors): (Vec<_>, Vec<_>) = given.iter().partition(is_picture);
-        // The end of the file has no pictures.
-        let is_whole = pictures.len() == expected.len();
+        given.into_iter().partition::<Vec<_>, _>(|(_, line)| line.contains("\"video\""))
+    };
+    for length in (0..40).map(|nth| bytes.len() * nth / 40) {
+        let (pictures, errors) = read_first(length);
+        assert!(pictures.len() < expected.len(), "{length} bytes");
         // Pictures that refer to later ones are missing at the end.
-        let n_same = pictures.iter().zip(&expected).take_while(|(one, all)| *one == all).count();
+        let n_same = pictures.iter().zip(&expected).take_while(|(one, all)| one == all).count();
         assert!(pictures.len() <= n_same + 3, "{n_same} of {}, {length} bytes", pictures.len());
-        assert!(is_whole || errors.len() == 1, "{errors:?}, {length} bytes");
+        assert_eq!(errors.len(), 1, "{length} bytes");
     }
+    // The file ends with an index: all pictures can be read without it, but the file is damaged.
+    let (pictures, errors) = read_first(bytes.len() - 1);
+    assert!(pictures == expected);
+    assert_eq!(errors.len(), 1);
 }
 
 pub(crate) fn journals_keep_the_contract() {
