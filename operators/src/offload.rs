@@ -1,8 +1,8 @@
 //! Work that takes long, in a thread beside the worker.
 //!
 //! A worker that computes for tens of milliseconds would hold up all other operators. The thread takes records in
-//! their order through a queue with a bound; the operator keeps the capability of each record until its result is
-//! there, so the frontier does not pass what is still computed.
+//! their order through a queue with a bound; the operator keeps the capability of each record until its result
+//! arrives, so the frontier does not pass a record whose result is missing.
 
 use std::collections::VecDeque;
 use std::thread::{self, JoinHandle};
@@ -59,7 +59,7 @@ where
     results
 }
 
-/// The thread, and what is on its way.
+/// The thread, and the records and results between it and the operator.
 struct Offloaded<I, O> {
     /// Records that the queue has no room for.
     waiting: VecDeque<(Capability<Tick>, I)>,

@@ -60,7 +60,7 @@ impl Drop for Progress {
     }
 }
 
-/// What is done at a moment.
+/// The progress at one moment.
 struct Report {
     n_done: u64,
     total: Option<u64>,

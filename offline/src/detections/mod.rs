@@ -29,7 +29,7 @@ pub struct DetectionFiles<'a> {
     pub input: &'a str,
 }
 
-/// What was found.
+/// The numbers of pictures and people in a video.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 pub struct DetectionSummary {
     /// Number of pictures.

@@ -49,7 +49,7 @@ impl Address {
         matches!(self, Self::Device(_) | Self::Rtsp(_) | Self::Rtmp(_) | Self::Hls(_))
     }
 
-    /// Returns what is wrong with the address.
+    /// Returns the reason why ffmpeg cannot read from the address, if there is one.
     pub(super) fn problem(&self) -> Option<String> {
         let Self::Unknown(scheme) = self else { return None };
         Some(format!(

@@ -82,7 +82,7 @@ pub(super) struct Picture {
 ///
 /// # Errors
 ///
-/// A description of what is wrong with the file.
+/// The reason why the file cannot be decoded.
 pub(super) fn decode(path: &Path, max_width: u32, max_height: u32) -> Result<Picture, String> {
     let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
     let mut reader = reader.map_err(|error| error.to_string())?;

@@ -1,7 +1,7 @@
 //! Evaluation of tracking in images, on sequences with ground truth.
 //!
-//! The tracker reads the detections of a sequence frame by frame. What it reports is compared with the objects that
-//! are there, by the measures of the field: MOTA, IDF1 and HOTA.
+//! The tracker reads the detections of a sequence frame by frame. Its tracks are compared with the ground truth by
+//! MOTA, IDF1 and HOTA.
 
 mod clear;
 mod hota;

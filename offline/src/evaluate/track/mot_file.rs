@@ -31,7 +31,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// True for a person who is evaluated.
+    /// Returns whether the row counts: a person whom the annotators did not mark to be ignored.
     pub(super) fn is_evaluated(&self) -> bool {
         self.confidence > 0.0 && self.class.is_none_or(|class| class == PERSON)
     }

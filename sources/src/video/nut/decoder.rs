@@ -97,8 +97,8 @@ impl NutDecoder {
 
     /// Checks that the stream ends here.
     ///
-    /// If a writer is killed between two frames, there is no error; see
-    /// [`NutDecoder::has_index`].
+    /// A stream whose writer was killed between two frames passes this check; only
+    /// [`NutDecoder::has_index`] tells it from a complete one.
     ///
     /// # Errors
     ///
