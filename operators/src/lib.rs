@@ -7,6 +7,7 @@ mod closed_ticks;
 mod context;
 mod error;
 mod estimate_pose;
+mod fuse_people;
 mod hampel;
 mod infer;
 mod keyed;
@@ -40,6 +41,7 @@ pub use crate::closed_ticks::ClosedTicks;
 pub use crate::context::{Component, Context, CountDropped};
 pub use crate::error::OperatorError;
 pub use crate::estimate_pose::{EstimatePose, EstimatePoseConfig, PoseNetworks};
+pub use crate::fuse_people::{FusePeople, FusePeopleConfig};
 pub use crate::hampel::{Hampel, HampelConfig, RemoveOutliers, without_outlier};
 pub use crate::infer::{
     Accuracy, EmptyRoom, Epoch, Features, InferConfig, InferPoses, InputLayout, Model, ModelCard,
@@ -107,6 +109,8 @@ operators! {
     EstimatePose(EstimatePoseConfig),
     /// Gives people in a camera's pictures a position on the floor.
     PlaceOnFloor(PlaceOnFloorConfig),
+    /// Joins the people that several estimators of a site find, such as a camera's and those from CSI.
+    FusePeople(FusePeopleConfig),
     /// Assigns identities to people.
     Track(TrackConfig),
     /// Reports the people in each zone.

@@ -19,9 +19,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use operators::{
-    Activities, Change, Changes, Component, Context, DetectMotion, EstimatePose, InferPoses,
-    OperatorConfig, PlaceOnFloor, RemoveOutliers, Rooms, SanitizePhase, SelectSubcarriers,
-    StateContext, StopPoint, Track, Windows, Zones, into_records,
+    Activities, Change, Changes, Component, Context, DetectMotion, EstimatePose, FusePeople,
+    InferPoses, OperatorConfig, PlaceOnFloor, RemoveOutliers, Rooms, SanitizePhase,
+    SelectSubcarriers, StateContext, StopPoint, Track, Windows, Zones, into_records,
 };
 use schemas::{Granule, Progress, Record, RecordKind, Tick};
 use timely::dataflow::operators::vec::{Broadcast, Map};
@@ -299,6 +299,12 @@ impl<'scope> Edges<'scope> {
             OperatorConfig::PlaceOnFloor(config) => {
                 let frames = edge::pose(scope, inputs);
                 into_records(frames.place_on_floor(config))
+            }
+            OperatorConfig::FusePeople(config) => {
+                let others =
+                    inputs.iter().skip(1).map(|input| edge::pose(scope, vec![input.clone()]));
+                let first = edge::pose(scope, inputs.iter().take(1).cloned().collect());
+                into_records(first.fuse_people(others.collect(), *config, context))
             }
             OperatorConfig::Track(config) => {
                 into_records(edge::pose(scope, inputs).track(*config, context))

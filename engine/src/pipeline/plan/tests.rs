@@ -53,7 +53,7 @@ fn every_mistake_tells_its_place_and_what_would_fit() {
             "type = \"sanitise_phase\"",
             "flat.toml:11:8: operator \"clean\": unknown operator type `sanitise_phase`, expected one \
              of `sanitize_phase`, `hampel`, `select_subcarriers`, `motion`, `rooms`, `infer`, \
-             `estimate_pose`, `place_on_floor`, `track`, `zones`, `activity`, `windows`\n  help: did you mean \"sanitize_phase\"?",
+             `estimate_pose`, `place_on_floor`, `fuse_people`, `track`, `zones`, `activity`, `windows`\n  help: did you mean \"sanitize_phase\"?",
         ),
         (
             "path =",
