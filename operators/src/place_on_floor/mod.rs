@@ -1,7 +1,9 @@
 //! Positions on the floor of people in a camera's pictures, so that zones in metres hold for them.
 //!
-//! A person stands where the ankles are, or else at the lower edge of the box. Four points of the floor, whose places
+//! A person stands below the ankles, or else at the lower edge of the box. Four points of the floor, whose places
 //! in the picture are known, map every other one.
+//!
+//! Source: R. Drillis and R. Contini, "Body segment parameters", 1966 (the height of ankles).
 
 mod homography;
 
@@ -16,6 +18,8 @@ use crate::settings::{Outputs, Settings};
 
 /// COCO's numbers of the ankles.
 const ANKLES: [usize; 2] = [15, 16];
+/// Height of the ankles above the floor, in heights of a person.
+const ANKLE_HEIGHT: f64 = 0.039;
 /// Ankles that are less certain do not count.
 const MIN_CONFIDENCE: f32 = 0.3;
 /// Positions are rounded, so that they do not depend on how a processor sums.
@@ -121,13 +125,14 @@ fn position(floor: &Homography, person: &Person) -> Option<SitePosition> {
 fn foot(person: &Person) -> [f64; 2] {
     let ankles = ANKLES.iter().filter_map(|nth| person.keypoints.get(*nth));
     let ankles: Vec<_> = ankles.filter(|at| at.confidence >= MIN_CONFIDENCE).collect();
+    let bounds = person.bounding_box;
+    let height = f64::from(bounds.height);
     if ankles.is_empty() {
-        let bounds = person.bounding_box;
         let middle = f64::from(bounds.x) + f64::from(bounds.width) / 2.0;
-        return [middle, f64::from(bounds.y) + f64::from(bounds.height)];
+        return [middle, f64::from(bounds.y) + height];
     }
     let mean = |side: &dyn Fn(&schemas::Keypoint) -> f32| {
         ankles.iter().map(|at| f64::from(side(at))).sum::<f64>() / ankles.len() as f64
     };
-    [mean(&|at| at.x), mean(&|at| at.y)]
+    [mean(&|at| at.x), mean(&|at| at.y) + ANKLE_HEIGHT * height]
 }
