@@ -49,6 +49,11 @@ impl Address {
         matches!(self, Self::Device(_) | Self::Rtsp(_) | Self::Rtmp(_) | Self::Hls(_))
     }
 
+    /// True if pictures come over a network.
+    pub(super) fn needs_network(&self) -> bool {
+        !matches!(self, Self::File(_) | Self::Device(_))
+    }
+
     /// Returns the reason why ffmpeg cannot read from the address, if there is one.
     pub(super) fn problem(&self) -> Option<String> {
         let Self::Unknown(scheme) = self else { return None };

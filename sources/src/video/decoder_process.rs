@@ -6,13 +6,13 @@
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
+use crate::video::confinement;
 use crate::video::nut::{Event, Frame, Header, NutDecoder};
 
 /// Pictures that wait for the source.
@@ -21,8 +21,6 @@ const MAX_WAITING: usize = 2;
 const READ_BYTES: usize = 256 * 1024;
 /// The largest picture: 8192 by 8192 pixels.
 const MAX_PICTURE_BYTES: usize = 8192 * 8192 * 3;
-/// Address space of a decoder.
-const MAX_MEMORY_BYTES: u64 = 1 << 30;
 /// Lines of errors that are kept.
 const MAX_ERROR_LINES: usize = 8;
 const MAX_ERROR_LINE_BYTES: u64 = 512;
@@ -71,12 +69,13 @@ impl DecoderProcess {
     /// # Errors
     ///
     /// [`io::Error`] if it cannot be started.
-    pub(super) fn start(arguments: Vec<OsString>) -> io::Result<Self> {
-        let mut command = Command::new("ffmpeg");
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // A signal to this process's group, such as Ctrl-C, is for this process.
-        let mut child = command.process_group(0).spawn()?;
-        confine(&child);
+    pub(super) fn start(arguments: Vec<OsString>, needs_network: bool) -> io::Result<Self> {
+        let mut child = confinement::spawn("ffmpeg", needs_network, |command| {
+            command.args(arguments);
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            // A signal to this process's group, such as Ctrl-C, is for this process.
+            command.process_group(0);
+        })?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (to, pictures) = bounded(MAX_WAITING);
         let reader = stdout.map(|stdout| thread::spawn(move || read_pictures(stdout, &to)));
@@ -107,18 +106,6 @@ impl DecoderProcess {
         }
         let last = errors.into_iter().next_back();
         End::Damaged(last.unwrap_or_else(|| "the video ends early".to_owned()))
-    }
-}
-
-/// Limits what a decoder may take: memory for 4K video, and no files.
-fn confine(child: &Child) {
-    let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return };
-    for (resource, most) in
-        [(Resource::As, MAX_MEMORY_BYTES), (Resource::Core, 0), (Resource::Fsize, 0)]
-    {
-        let limit = Rlimit { current: Some(most), maximum: Some(most) };
-        // A process that has ended already needs no limit.
-        let _ = prlimit(Some(pid), resource, limit);
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod address;
 mod arguments;
+mod confinement;
 mod decoder_process;
 mod nut;
 mod pictures;
@@ -69,9 +70,15 @@ pub struct VideoConfig {
     /// Speed of reading a file or folder: "full" (default), "recorded", or a factor.
     #[serde(default)]
     pub speed: Speed,
+    /// Name of the observed place; the pipeline's name by default.
+    pub site: Option<String>,
 }
 
 impl VideoConfig {
+    fn site_or(&self, default: &str) -> String {
+        self.site.clone().unwrap_or_else(|| default.to_owned())
+    }
+
     fn address(&self) -> Address {
         Address::parse(&self.url)
     }

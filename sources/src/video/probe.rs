@@ -1,8 +1,9 @@
 //! What `ffprobe` says about a video, before it is decoded.
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crossbeam_channel::bounded;
 use serde_json::Value;
 
 use crate::video::arguments::FORMATS;
+use crate::video::confinement;
 
 /// A file that takes longer is decoded without a description.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -28,11 +30,16 @@ pub struct VideoDescription {
 /// Describes a video file; none if it is not one, or if there is no `ffprobe`.
 pub fn describe_video(path: &Path) -> Option<VideoDescription> {
     let fields = "stream=width,height,nb_frames,avg_frame_rate:format=duration";
-    let mut command = Command::new("ffprobe");
-    command.args(["-v", "error", "-protocol_whitelist", "file", "-format_whitelist", FORMATS]);
-    command.args(["-select_streams", "v:0", "-show_entries", fields, "-of", "json"]).arg(path);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let described = output(command.spawn().ok()?)?;
+    let limits = ["-v", "error", "-protocol_whitelist", "file", "-format_whitelist", FORMATS];
+    let wanted = ["-select_streams", "v:0", "-show_entries", fields, "-of", "json"];
+    // With its protocol, a path cannot be an option or another protocol.
+    let mut file = OsString::from("file:");
+    file.push(path);
+    let process = confinement::spawn("ffprobe", false, |command| {
+        command.args(limits).args(wanted).arg("-i").arg(file);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    });
+    let described = output(process.ok()?)?;
     let described: Value = serde_json::from_slice(&described).ok()?;
     let stream = &described["streams"][0];
     let side = |name: &str| u32::try_from(stream[name].as_u64()?).ok();

@@ -104,7 +104,7 @@ impl VideoSource {
         context: &SourceContext<'_>,
     ) -> Result<Self, SourceError> {
         let address = config.address();
-        let names = LinkNames { site: context.site.to_owned(), ..LinkNames::default() };
+        let names = LinkNames { site: config.site_or(context.site), ..LinkNames::default() };
         let kind = if address.is_live() { SourceKind::Live } else { SourceKind::Replay };
         let mut collector = Collector::new(names, kind, context);
         let mut place: Place = collector.restore(context, "")?.unwrap_or_default();
@@ -119,7 +119,7 @@ impl VideoSource {
             config: config.clone(),
             address,
             directory: context.directory.to_owned(),
-            site: context.site.to_owned(),
+            site: config.site_or(context.site),
             name: context.name.to_owned(),
             collector,
             place,
@@ -153,7 +153,7 @@ impl VideoSource {
     fn start(&self) -> Result<DecoderProcess, SourceError> {
         let after_ns = self.place.last_ns;
         let arguments = arguments(&self.address, &self.directory, &self.config, after_ns);
-        DecoderProcess::start(arguments)
+        DecoderProcess::start(arguments, self.address.needs_network())
             .map_err(|source| SourceError::Ffmpeg { name: self.name.clone(), source })
     }
 
