@@ -336,6 +336,7 @@ pub(crate) fn the_book_is_served() {
         "/docs/",
         "/docs/people",
         "/docs/people.png",
+        "/docs/camera.jpg",
         "/docs/people.html",
         "/docs/pipeline.schema.json",
     ] {

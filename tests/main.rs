@@ -11,11 +11,13 @@ mod bad_input;
 mod boards;
 mod captures;
 mod cli;
+mod clips;
 mod cluster;
 mod configuration;
 mod connections;
 mod demo;
 mod documents;
+
 mod golden;
 mod history;
 mod http;
@@ -150,6 +152,8 @@ fn main() {
         trial!(sources::videos_keep_the_contract, needs ffmpeg::there()),
         trial!(sources::folders_of_pictures_keep_the_contract, needs ffmpeg::there()),
         trial!(sources::videos_that_are_cut_off_give_what_is_there, needs ffmpeg::there()),
+        trial!(sources::videos_that_end_anywhere_are_survived, needs ffmpeg::there()),
+        trial!(sources::hostile_videos_are_survived, needs ffmpeg::there()),
         trial!(sources::journals_keep_the_contract),
         trial!(sources::datagrams_keep_the_contract),
         trial!(sources::interfaces_keep_the_contract, needs streams::may_listen()),
@@ -314,6 +318,9 @@ fn main() {
         trial!(tracking::scores_agree_with_motmetrics, needs python),
         trial!(tracking::real_sequences_are_tracked_better_than_by_peers, needs data && python),
         trial!(tracking::what_cannot_be_evaluated_is_reported),
+        trial!(clips::detections_do_not_depend_on_workers_and_kills, needs video),
+        trial!(clips::a_camera_follows_people, needs video),
+        trial!(clips::a_camera_and_wifi_follow_people, needs video),
         trial!(video::a_clip_has_all_its_pictures, needs video),
         trial!(video::a_killed_run_goes_on_at_its_picture, needs video),
         trial!(video::damage_is_reported, needs video),

@@ -14,16 +14,17 @@ use crate::api_reference;
 use crate::support::process;
 
 /// Pipelines that contain an example of each component.
-const EXAMPLES: [&str; 10] = [
+const EXAMPLES: [&str; 11] = [
     "pipelines/demo.toml",
     "pipelines/esp32.toml",
     "pipelines/windows.toml",
     "pipelines/intel5300.toml",
+    "pipelines/camera.toml",
+    "pipelines/camera_and_csi.toml",
     "docs/examples/poses.toml",
     "docs/examples/outliers.toml",
     "docs/examples/subcarriers.toml",
     "docs/examples/rooms.toml",
-    "docs/examples/camera.toml",
     "docs/examples/overlay.toml",
 ];
 /// Commands without subcommands of their own.

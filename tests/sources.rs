@@ -1,8 +1,9 @@
 //! Contract tests of sources: a replay from a position returns the same records at the same ticks.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
-use std::net::{TcpStream, UdpSocket};
+use std::io::{self, Write as _};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
@@ -260,6 +261,74 @@ pub(crate) fn videos_that_are_cut_off_give_what_is_there() {
     let (pictures, errors) = read_first(bytes.len() - 1);
     assert!(pictures == expected);
     assert_eq!(errors.len(), 1);
+}
+
+/// What is no video, claims to be a huge one, or points elsewhere gives an error and no picture.
+pub(crate) fn hostile_videos_are_survived() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.set_nonblocking(true).expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    let playlist = |target: &str| {
+        format!("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{target}\n#EXT-X-ENDLIST\n")
+    };
+    let size = u32::from(u16::MAX);
+    let flood = format!("YUV4MPEG2 W{size} H{size} F25:1 Ip C420jpeg\nFRAME\n");
+    for (name, content) in [
+        ("text.mp4", b"no video".to_vec()),
+        ("empty.mkv", Vec::new()),
+        ("noise.avi", (0..99_999_u32).map(|nth| (nth.wrapping_mul(nth) / 7) as u8).collect()),
+        ("files.mp4", playlist("file:///etc/passwd").into_bytes()),
+        ("files.m3u8", playlist("/etc/passwd").into_bytes()),
+        ("private.m3u8", playlist(&format!("http://{address}/0.ts")).into_bytes()),
+        ("private.mp4", playlist(&format!("tcp://{address}")).into_bytes()),
+        ("list.mkv", b"ffconcat version 1.0\nfile '/etc/passwd'\n".to_vec()),
+        ("huge.y4m", flood.into_bytes()),
+        ("huge.png", png_header(size)),
+        ("huge.mp4", png_header(size)),
+    ] {
+        let origin = Origin::new(&json!({ "video": { "url": name } }), None);
+        fs::write(origin.folder.path().join(name), content).expect("room");
+        let given = origin.read(&Checkpoint::default(), || {}).records;
+        assert_eq!(given.len(), 1, "{name}: {given:?}");
+        assert!(given[0].1.contains("damaged video"), "{name}: {given:?}");
+    }
+    let reached = listener.accept().map_err(|error| error.kind());
+    assert_eq!(reached.err(), Some(io::ErrorKind::WouldBlock), "a playlist was followed");
+    let origin = Origin::new(&json!({ "video": { "url": "pictures" } }), None);
+    fs::create_dir(origin.folder.path().join("pictures")).expect("room");
+    fs::write(origin.folder.path().join("pictures/huge.png"), png_header(size)).expect("room");
+    let given = origin.read(&Checkpoint::default(), || {}).records;
+    assert!(given.len() == 1 && given[0].1.contains("unreadable picture"), "{given:?}");
+}
+
+/// Returns the beginning of a square PNG, with one piece of its pixels.
+fn png_header(size: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, size, size);
+    encoder.set_color(png::ColorType::Rgb);
+    let mut writer = encoder.write_header().expect("room");
+    writer.write_chunk(png::chunk::IDAT, &[0x78, 0x9c]).expect("room");
+    // Without the end that the writer would add.
+    std::mem::forget(writer);
+    bytes
+}
+
+/// A file that ends at any place gives only pictures of the whole one.
+pub(crate) fn videos_that_end_anywhere_are_survived() {
+    let with_index_first = ["-pix_fmt", "yuv420p", "-movflags", "+faststart"];
+    let whole = clip_source("whole.mp4", &with_index_first);
+    let expected = whole.read(&Checkpoint::default(), || {}).records;
+    let bytes = fs::read(whole.folder.path().join("whole.mp4")).expect("a file");
+    let origin = Origin::new(&json!({ "video": { "url": "cut.mp4" } }), None);
+    for length in (0..bytes.len()).step_by(1000) {
+        fs::write(origin.folder.path().join("cut.mp4"), &bytes[..length]).expect("room");
+        let given = origin.read(&Checkpoint::default(), || {}).records;
+        let (pictures, errors): (Vec<_>, Vec<_>) =
+            given.into_iter().partition(|(_, line)| line.contains("\"video\""));
+        assert!(errors.len() == 1 && pictures.len() < expected.len(), "{length} bytes: {errors:?}");
+        let times: BTreeSet<_> = expected.iter().map(|(tick, _)| tick).collect();
+        assert!(pictures.iter().all(|(tick, _)| times.contains(tick)), "{length} bytes");
+    }
 }
 
 pub(crate) fn journals_keep_the_contract() {

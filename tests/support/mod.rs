@@ -4,6 +4,7 @@ pub(crate) mod capture;
 pub(crate) mod cluster;
 pub(crate) mod data;
 pub(crate) mod ffmpeg;
+pub(crate) mod figures;
 pub(crate) mod kafka;
 pub(crate) mod lines;
 pub(crate) mod models;

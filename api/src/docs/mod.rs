@@ -15,8 +15,12 @@ use crate::docs::pages::PAGES;
 use crate::error::RequestError;
 use crate::parameters::Parameters;
 
-/// The page of the demo.
-const PICTURE: &[u8] = include_bytes!("../../../docs/src/people.png");
+/// The pictures of the pages, with their media types.
+const PICTURES: [(&str, &str, &[u8]); 3] = [
+    ("people.png", "image/png", include_bytes!("../../../docs/src/people.png")),
+    ("camera.jpg", "image/jpeg", include_bytes!("../../../docs/src/camera.jpg")),
+    ("camera-and-csi.png", "image/png", include_bytes!("../../../docs/src/camera-and-csi.png")),
+];
 
 /// The words of a search.
 #[derive(Debug, Deserialize)]
@@ -38,8 +42,8 @@ pub(crate) async fn page(
     if name == "search" {
         return Ok(layout("Search", &search::results(&q), &q));
     }
-    if name == "people.png" {
-        return Ok(([(header::CONTENT_TYPE, "image/png")], PICTURE).into_response());
+    if let Some((_, media_type, bytes)) = PICTURES.iter().find(|(picture, ..)| *picture == name) {
+        return Ok(([(header::CONTENT_TYPE, *media_type)], *bytes).into_response());
     }
     if name == "pipeline.schema.json" {
         return Ok(Json(engine::json_schema()).into_response());

@@ -25,6 +25,7 @@ pub(super) const PAGES: &[Page] = pages![
     "captures.md",
     "live-sources.md",
     "camera.md",
+    "camera-and-csi.md",
     "kafka.md",
     "windows.md",
     "fault-tolerance.md",
