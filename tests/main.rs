@@ -327,6 +327,7 @@ fn main() {
         trial!(video::what_is_no_video_is_an_error, needs video),
         trial!(video::videos_that_cannot_be_are_reported_by_validate),
         trial!(video::people_in_pictures_are_found, needs data && models::there()),
+        trial!(video::models_are_listed_added_and_removed, needs models::there()),
         trial!(video::detections_are_files, needs video),
         trial!(video::detections_that_fail_say_why, needs video),
         trial!(presence::somebody_who_is_still_is_present),

@@ -1,7 +1,11 @@
 //! Pictures of clips and folders, and the people in them.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -198,6 +202,57 @@ pub(crate) fn people_in_pictures_are_found() {
 }
 
 /// `fresnel detect`: the same files on every run, in the forms that it promises.
+/// Models come from files and URLs; a file that is not the expected one is refused, and a damaged one does not hide
+/// the others.
+pub(crate) fn models_are_listed_added_and_removed() {
+    let folder = tempfile::tempdir().expect("room");
+    let to = folder.path().join("models");
+    let models = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_fresnel"))
+            .args([&["models"], arguments].concat())
+            .env("FRESNEL_MODELS", &to)
+            .output()
+            .expect("the program");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let weights = models::folder().join("movenet-lightning.safetensors");
+    let hash = vision::hex_sha256(&fs::read(&weights).expect("a file"));
+    let url = serve_once(fs::read(&weights).expect("a file"));
+    let (added, said) = models(&["add", "movenet-lightning", &url, "--sha256", &hash]);
+    assert!(added, "{said}");
+    let (refused, said) = models(&["add", "movenet-thunder", "http://127.0.0.1:9/a.onnx"]);
+    assert!(!refused && said.contains("--sha256"), "{said}");
+    let file = weights.to_string_lossy();
+    let (added, said) = models(&["add", "movenet-thunder", &file, "--sha256", "00"]);
+    assert!(!added && said.contains(&hash), "{said}");
+    let (added, said) = models(&["add", "tinypose-128x96", &file]);
+    assert!(!added && said.contains("have no layer"), "{said}");
+    fs::write(to.join("damaged.safetensors"), "no weights").expect("room");
+    let (listed, said) = models(&["ls"]);
+    assert!(!listed && said.contains("movenet-lightning ") && said.contains("damaged"), "{said}");
+    for name in ["damaged", "movenet-lightning"] {
+        assert!(models(&["rm", name]).0);
+    }
+    let (listed, said) = models(&["ls"]);
+    assert!(listed && said.contains("no models in"), "{said}");
+}
+
+/// Answers one request with a file. Returns its URL.
+fn serve_once(content: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut request = BufReader::new(stream.try_clone().expect("a stream")).lines();
+        // The head of the request ends with an empty line.
+        while request.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", content.len());
+        stream.write_all(&[head.as_bytes(), &content].concat()).expect("a client");
+    });
+    format!("http://{address}/weights.safetensors")
+}
+
 pub(crate) fn detections_are_files() {
     let folder = tempfile::tempdir().expect("room");
     let clip = "testsrc2=size=320x240:rate=10:duration=1";

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::layers::values;
-use crate::pictures::{Axis, Border, Picture, Rectangle, sample};
+use crate::pictures::{Axis, Border, Normalisation, Picture, Rectangle, sample};
 
 /// A person that a detector found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,8 +75,7 @@ pub(crate) fn suppress(mut detections: Vec<Detection>, overlap: f32) -> Vec<Dete
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GridDetector {
     pub(crate) input: Letterbox,
-    /// Changes red, green and blue from 0 to 255 to the network's input.
-    pub(crate) normalise: fn([f32; 3]) -> [f32; 3],
+    pub(crate) normalisation: Normalisation,
     /// Returns the person in a cell, if one is there with this confidence: values, column and row, the cell's size
     /// in pixels, confidence.
     pub(crate) person: fn(&[f32], [f32; 2], f32, f32) -> Option<Detection>,
@@ -123,9 +122,7 @@ impl GridDetector {
         let squares = values.chunks_exact_mut(side * side * 3);
         let write = |(picture, square): (&Picture<'_>, &mut [f32])| {
             let ratio = self.input.write(*picture, square);
-            for pixel in square.as_chunks_mut::<3>().0 {
-                *pixel = (self.normalise)(*pixel);
-            }
+            self.normalisation.apply(square);
             ratio
         };
         let ratios = pictures.iter().zip(squares).map(write).collect();

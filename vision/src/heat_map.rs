@@ -9,6 +9,36 @@ use crate::layers::values;
 use crate::pictures::Axis;
 use crate::pose_estimator::{Keypoint, N_KEYPOINTS, Pose};
 
+/// How lengths in pixels are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spacing {
+    /// Between the centres of the first and the last pixel.
+    Centres,
+    /// Between the outer edges of the first and the last pixel, but with points at the left and upper edges of their
+    /// pixels.
+    Edges,
+}
+
+impl Spacing {
+    /// Returns the pixels of the input from one pixel of a heat map to the next.
+    fn step(self, input: usize, heat_map: usize) -> f32 {
+        match self {
+            Self::Centres => (input - 1) as f32 / (heat_map - 1).max(1) as f32,
+            Self::Edges => input as f32 / heat_map as f32,
+        }
+    }
+
+    /// Returns the axis of `len` pixels of an input that shows a length around a centre.
+    pub(crate) fn axis(self, centre: f32, length: f32, len: usize) -> Axis {
+        let steps = match self {
+            Self::Centres => len - 1,
+            Self::Edges => len,
+        };
+        let scale = length / steps as f32;
+        Axis { len, offset: centre - scale * steps as f32 / 2.0, scale }
+    }
+}
+
 /// The heat maps of one person.
 #[derive(Debug)]
 pub(crate) struct HeatMap {
@@ -46,9 +76,9 @@ impl HeatMap {
     }
 
     /// Returns the keypoints in the picture, given where the rows and columns of the input lie in it.
-    pub(crate) fn pose(&self, down: Axis, across: Axis) -> Pose {
+    pub(crate) fn pose(&self, down: Axis, across: Axis, spacing: Spacing) -> Pose {
         let place = |axis: Axis, at: f32, len: usize| {
-            axis.offset + axis.scale * at * (axis.len - 1) as f32 / (len - 1).max(1) as f32
+            axis.offset + axis.scale * at * spacing.step(axis.len, len)
         };
         let maps = self.values.chunks_exact(self.rows * self.columns);
         let mut pose = Pose::default();

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::detector::Detector;
 use crate::networks::{DETECTORS, DetectorNetwork, POSE_ESTIMATORS, PoseNetwork};
 use crate::pose_estimator::PoseEstimator;
-use crate::weights::{NamedTensors, Onnx, Recorder, TensorFlowJs, Weights, WeightsError};
+use crate::weights::{NamedTensors, Onnx, PyTorch, Recorder, TensorFlowJs, Weights, WeightsError};
 
 /// The ending of a model's file.
 const ENDING: &str = "safetensors";
@@ -197,7 +197,8 @@ fn open(folder: &Path, weights: &str) -> Result<(NamedTensors, String), ModelErr
 
 /// Reads weights as they are published, and writes them to a folder of models.
 ///
-/// The format is that of the file's ending: `.onnx`, `.safetensors`, or `.json` for TensorFlow.js.
+/// The format is that of the file's ending: `.onnx`, `.safetensors`, `.pt` or `.pth` for `PyTorch`, or
+/// `.json` for TensorFlow.js.
 ///
 /// # Errors
 ///
@@ -236,8 +237,10 @@ fn published(path: &Path, node_name: fn(&str) -> String) -> Result<Box<dyn Weigh
         Some("onnx") => Box::new(Onnx::open(path)?),
         Some("json") => Box::new(TensorFlowJs::open(path, node_name)?),
         Some("safetensors") => Box::new(NamedTensors::open(path)?),
+        Some("pt" | "pth") => Box::new(PyTorch::open(path)?),
         _ => {
-            let reason = "expected a file that ends with .onnx, .json or .safetensors".to_owned();
+            let reason =
+                "expected a file that ends with .onnx, .json, .pt, .pth or .safetensors".to_owned();
             return Err(WeightsError::Format { path: path.to_owned(), reason });
         }
     })
@@ -253,12 +256,8 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(partial, path)
 }
 
-/// Returns the models of a folder, by name; none if there is no folder.
-///
-/// # Errors
-///
-/// [`ModelError`] if a file cannot be read.
-pub fn list_models(folder: &Path) -> Result<Vec<StoredModel>, ModelError> {
+/// Returns the models of a folder, by name, or why one cannot be read; none if there is no folder.
+pub fn list_models(folder: &Path) -> Vec<Result<StoredModel, ModelError>> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|ending| ending == ENDING));

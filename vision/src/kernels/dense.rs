@@ -11,6 +11,10 @@ use super::convolution::{Convolution, Kernel};
 
 /// Pixels that are computed for all output channels before the next ones: their inputs stay in the cache.
 const PIXELS_AT_ONCE: usize = 48;
+/// Panels that are computed for all pixels before the next ones, if their weights are many.
+const PANELS_AT_ONCE: usize = 12;
+/// Weights that fit into the second cache.
+const CACHED: usize = 1 << 18;
 
 /// Convolves over all channels. Weights: see [`super::pack_dense`].
 #[derive(Clone, Copy, Debug)]
@@ -19,11 +23,17 @@ pub(super) struct Dense;
 impl Kernel for Dense {
     #[inline(always)]
     fn run<S: Simd>(simd: S, dense: &Convolution<'_>, output: &mut [f32]) {
-        for line in lines(dense) {
-            for first in (0..line.pixels).step_by(PIXELS_AT_ONCE) {
-                let pixels = first..line.pixels.min(first + PIXELS_AT_ONCE);
-                let block = Block { dense, line, pixels };
-                block.run(simd, output);
+        let n_panels = dense.bias.len() / S::F32_LANES;
+        // Weights that do not fit into the cache are read once, if the inputs are fewer.
+        let is_large = dense.weight.len() > dense.input.len().max(CACHED);
+        let at_once = if is_large { PANELS_AT_ONCE } else { n_panels };
+        for first_panel in (0..n_panels).step_by(at_once) {
+            let panels = first_panel..n_panels.min(first_panel + at_once);
+            for line in lines(dense) {
+                for first in (0..line.pixels).step_by(PIXELS_AT_ONCE) {
+                    let pixels = first..line.pixels.min(first + PIXELS_AT_ONCE);
+                    Block { dense, line, pixels }.run(simd, panels.clone(), output);
+                }
             }
         }
     }
@@ -63,25 +73,39 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// Computes all output channels, as many vectors at once as leave a register for each sum.
+    /// Computes the output channels of some panels, as many vectors at once as leave a register for each sum.
     #[inline(always)]
-    fn run<S: Simd>(&self, simd: S, output: &mut [f32]) {
-        let n_panels = self.dense.bias.len() / S::F32_LANES;
-        let mut panel = 0;
-        while panel < n_panels {
-            let left = n_panels - panel;
-            panel += if S::REGISTER_COUNT >= 32 {
-                match left {
-                    1 => self.tiles::<S, 1, 14>(simd, panel, output),
-                    2 => self.tiles::<S, 2, 12>(simd, panel, output),
-                    4 => self.tiles::<S, 4, 6>(simd, panel, output),
-                    _ => self.tiles::<S, 3, 8>(simd, panel, output),
-                }
-            } else if left == 1 {
-                self.tiles::<S, 1, 10>(simd, panel, output)
-            } else {
-                self.tiles::<S, 2, 6>(simd, panel, output)
+    fn run<S: Simd>(&self, simd: S, panels: std::ops::Range<usize>, output: &mut [f32]) {
+        let mut panel = panels.start;
+        while panel < panels.end {
+            panel += self.some_panels(simd, panel, panels.end - panel, output);
+        }
+    }
+
+    /// Computes some of the `left` panels from `panel` on. Returns how many.
+    #[inline(always)]
+    fn some_panels<S: Simd>(
+        &self,
+        simd: S,
+        panel: usize,
+        left: usize,
+        output: &mut [f32],
+    ) -> usize {
+        let pixels = self.line.pixels;
+        if S::REGISTER_COUNT < 32 {
+            return match left {
+                1 => self.tiles::<S, 1, 10>(simd, panel, output),
+                _ => self.tiles::<S, 2, 6>(simd, panel, output),
             };
+        }
+        // Rows of small maps are multiples of 6 pixels, not of 8.
+        let in_sixes = !pixels.is_multiple_of(8) && pixels.is_multiple_of(6);
+        match left {
+            1 => self.tiles::<S, 1, 14>(simd, panel, output),
+            2 => self.tiles::<S, 2, 12>(simd, panel, output),
+            4 => self.tiles::<S, 4, 6>(simd, panel, output),
+            5.. if in_sixes => self.tiles::<S, 4, 6>(simd, panel, output),
+            _ => self.tiles::<S, 3, 8>(simd, panel, output),
         }
     }
 

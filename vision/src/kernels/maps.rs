@@ -51,6 +51,27 @@ pub fn interleave(first: (&[f32], usize), second: (&[f32], usize), output: &mut 
     }
 }
 
+/// Returns the map with each square of four pixels in the channels of one: top left, bottom left, top right, bottom
+/// right.
+///
+/// # Shapes
+///
+/// - input: `[batch, 2 * rows, 2 * columns, channels]`
+/// - result: `[batch, rows, columns, 4 * channels]`
+pub fn focus(input: &[f32], map: Map) -> Vec<f32> {
+    let mut output = Vec::with_capacity(input.len());
+    let row_len = map.columns * map.channels;
+    for rows in input.chunks_exact(2 * row_len) {
+        let (above, below) = rows.split_at(row_len);
+        let pixels = above.chunks_exact(map.channels).zip(below.chunks_exact(map.channels));
+        for (above, below) in pixels {
+            output.extend_from_slice(above);
+            output.extend_from_slice(below);
+        }
+    }
+    output
+}
+
 /// Writes the channels of both maps for each pixel; those of a smaller first map for each pixel of a square.
 ///
 /// # Shapes

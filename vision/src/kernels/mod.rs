@@ -24,7 +24,7 @@ pub use activation::Activation;
 use convolution::Convolution;
 use dense::Dense;
 use depthwise::Depthwise;
-pub use maps::{Corners, add_enlarged, interleave, join, max_pool, resize};
+pub use maps::{Corners, add_enlarged, focus, interleave, join, max_pool, resize};
 pub use shape::{Filter, Map};
 
 /// The weights of a convolution, in the order in which the kernels read them.
@@ -139,15 +139,22 @@ pub fn convolve_depthwise(
 fn with_border(input: &[f32], map: Map, filter: Filter) -> (Vec<f32>, Map) {
     let border = filter.padding + filter.padding_after;
     let bordered = Map { rows: map.rows + border, columns: map.columns + border, ..map };
-    let mut output = vec![0.0; bordered.len()];
     let row_len = map.columns * map.channels;
-    for (nth, row) in input.chunks_exact(row_len).enumerate() {
-        let (picture, row_in_picture) = (nth / map.rows, nth % map.rows);
-        let to = picture * bordered.rows + row_in_picture + filter.padding;
-        let first = (to * bordered.columns + filter.padding) * map.channels;
-        output[first..first + row_len].copy_from_slice(row);
+    let mut output = Vec::with_capacity(bordered.len());
+    for picture in input.chunks_exact(map.rows * row_len) {
+        extend_by_zeros(&mut output, filter.padding * bordered.columns * map.channels);
+        for row in picture.chunks_exact(row_len) {
+            extend_by_zeros(&mut output, filter.padding * map.channels);
+            output.extend_from_slice(row);
+            extend_by_zeros(&mut output, filter.padding_after * map.channels);
+        }
+        extend_by_zeros(&mut output, filter.padding_after * bordered.columns * map.channels);
     }
     (output, bordered)
+}
+
+fn extend_by_zeros(values: &mut Vec<f32>, n: usize) {
+    values.resize(values.len() + n, 0.0);
 }
 
 #[cfg(test)]

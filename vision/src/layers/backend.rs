@@ -27,6 +27,9 @@ pub(super) trait FeatureMaps: Backend {
     /// Returns the first half of the channels of `first` and all of `second`, in turn.
     fn interleave(first: FloatTensor<Self>, second: FloatTensor<Self>) -> FloatTensor<Self>;
 
+    /// Puts each square of four pixels into the channels of one.
+    fn focus(input: FloatTensor<Self>) -> FloatTensor<Self>;
+
     /// Joins the channels of both; those of a smaller first map are repeated.
     fn join(first: FloatTensor<Self>, second: FloatTensor<Self>) -> FloatTensor<Self>;
 
@@ -47,7 +50,11 @@ impl FeatureMaps for Flex {
         let input = Contiguous::of(&input);
         let map = layer.filter.output(input.map, layer.outputs);
         let mut output = vec![0.0; map.len()];
-        let weights = Packed { weight: weight.storage(), bias: bias.storage() };
+        // They may be parts of larger ones, but are always contiguous.
+        let weights = Packed {
+            weight: weight.as_slice().unwrap_or_default(),
+            bias: bias.as_slice().unwrap_or_default(),
+        };
         let convolve =
             if layer.depthwise { kernels::convolve_depthwise } else { kernels::convolve_dense };
         let to = (output.as_mut_slice(), map);
@@ -70,6 +77,13 @@ impl FeatureMaps for Flex {
         let first = (first.values(), first.map.channels);
         kernels::interleave(first, (second.values(), second.map.channels), &mut output);
         tensor(output, map)
+    }
+
+    fn focus(input: FlexTensor) -> FlexTensor {
+        let input = Contiguous::of(&input);
+        let Map { batch, rows, columns, channels } = input.map;
+        let map = Map { batch, rows: rows / 2, columns: columns / 2, channels: 4 * channels };
+        tensor(kernels::focus(input.values(), input.map), map)
     }
 
     fn join(first: FlexTensor, second: FlexTensor) -> FlexTensor {

@@ -129,6 +129,18 @@ impl Convolution {
         self.bias.val().device()
     }
 
+    /// Returns `n` convolutions with a part of the output's channels each, which is a multiple of 16.
+    pub fn split(self, n: usize) -> Vec<Self> {
+        let (weights, biases) = (self.weight.val().chunk(n, 0), self.bias.val().chunk(n, 0));
+        let layer = Layer { outputs: self.layer.outputs / n, ..self.layer };
+        let parts = weights.into_iter().zip(biases).map(|(weight, bias)| Self {
+            weight: Param::from_tensor(weight),
+            bias: Param::from_tensor(bias),
+            layer,
+        });
+        parts.collect()
+    }
+
     /// # Shapes
     ///
     /// - input: `[batch, rows, columns, inputs]`

@@ -6,6 +6,7 @@
 mod backend;
 mod composed;
 mod convolution;
+mod doubling;
 mod separable;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use burn::tensor::{Device, Tensor};
 
 use backend::FeatureMaps;
 pub use convolution::{Convolution, Layer};
+pub use doubling::{Doubling, phases, shuffle_pixels};
 pub use separable::Separable;
 
 use crate::kernels::{Corners, Filter};
@@ -56,6 +58,20 @@ pub fn interleave(first: Tensor<4>, second: Tensor<4>) -> Tensor<4> {
     }
     let (first, second) = (first.into_dispatch(), second.into_dispatch());
     Tensor::from_dispatch(<Dispatch as FeatureMaps>::interleave(first, second))
+}
+
+/// Returns the map with each square of four pixels in the channels of one: top left, bottom left, top right, bottom
+/// right.
+///
+/// # Shapes
+///
+/// - map: `[batch, 2 * rows, 2 * columns, channels]`
+/// - output: `[batch, rows, columns, 4 * channels]`
+pub fn focus(map: Tensor<4>) -> Tensor<4> {
+    if !runs_our_kernels(&map.device()) {
+        return composed::focus(map);
+    }
+    Tensor::from_dispatch(<Dispatch as FeatureMaps>::focus(map.into_dispatch()))
 }
 
 /// Returns the channels of both maps; those of a smaller first map for each pixel of a square.

@@ -1,10 +1,12 @@
 //! Our kernels against burn's own operations.
 
-use burn::tensor::Distribution;
+use burn::tensor::module::conv_transpose2d;
+use burn::tensor::ops::ConvTransposeOptions;
+use burn::tensor::{Distribution, TensorData};
 
 use super::*;
 use crate::kernels::Activation;
-use crate::weights::{LayerWeights, Weights, WeightsError};
+use crate::weights::{LayerReader, LayerWeights, Weights, WeightsError};
 
 /// Weights for any layer.
 #[derive(Debug)]
@@ -53,6 +55,7 @@ fn operations_equal_those_of_burn() {
     for filter in [Filter::same(3, 2), Filter::same(5, 1), Filter::same(13, 1)] {
         assert_close(max_pool(large.clone(), filter), composed::max_pool(large.clone(), filter));
     }
+    assert_close(focus(large.clone()), composed::focus(large.clone()));
     let half = random([2, 8, 12, 10]);
     assert_close(
         interleave(large.clone(), half.clone()),
@@ -80,4 +83,39 @@ fn parts_of_a_tensor_are_read_where_they_are() {
     let copied = Tensor::from_data(part.to_data(), &Device::flex());
     let layer = Layer::pointwise(8, 4).load("any", &mut Random, &Device::flex()).unwrap();
     assert_close(layer.forward(part), layer.forward(copied));
+}
+
+#[test]
+fn a_doubling_layer_is_a_transposed_convolution() {
+    let (inputs, outputs) = (5, 16);
+    let weight = random([inputs, outputs, 4, 4]);
+    let weights = phases(&values(weight.clone()), [inputs, outputs]);
+    let mut given = Given(LayerWeights { weight: weights, bias: vec![0.0; 4 * outputs] });
+    let device = Device::flex();
+    let from = &mut LayerReader::new(&mut given, &device);
+    let layer = Doubling::load(from, "any", [inputs, outputs], Activation::Linear).unwrap();
+    let map = random([2, 4, 6, inputs]);
+    let options = ConvTransposeOptions::new([2, 2], [1, 1], [0, 0], [1, 1], 1);
+    let expected = conv_transpose2d(composed::channels_first(map.clone()), weight, None, options);
+    assert_close(layer.forward(map), composed::channels_last(expected));
+}
+
+#[test]
+fn channels_become_pixels() {
+    let numbers: Vec<f32> = (0..16_u8).map(f32::from).collect();
+    let map = Tensor::from_data(TensorData::new(numbers, [1, 1, 2, 8]), &Device::flex());
+    let shuffled = shuffle_pixels(map);
+    assert_eq!(shuffled.dims(), [1, 2, 4, 2]);
+    let first_channel = values(shuffled.narrow(3, 0, 1));
+    assert_eq!(first_channel, [0.0, 1.0, 8.0, 9.0, 2.0, 3.0, 10.0, 11.0]);
+}
+
+/// The same weights for each layer.
+#[derive(Debug)]
+struct Given(LayerWeights);
+
+impl Weights for Given {
+    fn layer(&mut self, _: &str, _: [usize; 4]) -> Result<LayerWeights, WeightsError> {
+        Ok(self.0.clone())
+    }
 }

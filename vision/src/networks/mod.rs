@@ -1,8 +1,12 @@
 //! The networks, one per file, and the names by which they are chosen.
 
+mod fast_pose;
 mod move_net;
 mod nano_det;
+mod resnet;
+mod simple_baselines;
 mod tiny_pose;
+mod top_down;
 mod yolox_nano;
 
 use burn::tensor::Device;
@@ -44,12 +48,14 @@ pub struct PoseNetwork {
 pub const DETECTORS: [DetectorNetwork; 2] = [nano_det::NANO_DET_G, yolox_nano::YOLOX_NANO];
 
 /// All networks that estimate poses.
-pub const POSE_ESTIMATORS: [PoseNetwork; 5] = [
+pub const POSE_ESTIMATORS: [PoseNetwork; 7] = [
     move_net::LIGHTNING,
     move_net::THUNDER,
     tiny_pose::TINY_POSE_128,
     tiny_pose::TINY_POSE_256,
     tiny_pose::TINY_POSE_256_MIRROR,
+    simple_baselines::SIMPLE_BASELINES,
+    fast_pose::FAST_POSE,
 ];
 
 /// For networks that are not published for TensorFlow.js.

@@ -11,7 +11,7 @@ use crate::detector::{Detection, Detector, GridDetector, Letterbox};
 use crate::kernels::{Activation, Corners, Filter};
 use crate::layers::{Convolution, Layer, join, max_pool, resize};
 use crate::networks::DetectorNetwork;
-use crate::pictures::{Picture, Rectangle};
+use crate::pictures::{Normalisation, Order, Picture, Rectangle};
 use crate::weights::{LayerReader, Weights, WeightsError};
 
 /// Blue, green and red are normalised with these.
@@ -25,10 +25,7 @@ const STEPS: usize = 11;
 const DETECTOR: GridDetector = GridDetector {
     // What is left of the square is black.
     input: Letterbox { side: 416, rest: 0.0 },
-    normalise: |[red, green, blue]| {
-        let pixel = [blue, green, red];
-        std::array::from_fn(|nth| (pixel[nth] - MEAN[nth]) / DEVIATION[nth])
-    },
+    normalisation: Normalisation { order: Order::BlueGreenRed, mean: MEAN, deviation: DEVIATION },
     person,
     same_person: 0.6,
 };

@@ -6,14 +6,15 @@
 
 use burn::module::Module;
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
-use crate::heat_map::HeatMap;
+use crate::heat_map::Spacing;
 use crate::kernels::{Activation, Corners};
 use crate::layers::{Convolution, Layer, Separable, add_enlarged, interleave, resize};
+use crate::networks::top_down::{HeatMapNetwork, TopDown, Training};
 use crate::networks::{PoseNetwork, same_name};
-use crate::pictures::{Axis, Border, sample};
-use crate::pose_estimator::{MIRRORED, N_KEYPOINTS, Pose, PoseEstimator, Subject};
+use crate::pictures::Normalisation;
+use crate::pose_estimator::{N_KEYPOINTS, PoseEstimator};
 use crate::weights::{LayerReader, Weights, WeightsError};
 
 /// Channels of the branches, from the largest map to the smallest.
@@ -22,17 +23,12 @@ const CHANNELS: [usize; 4] = [40, 80, 160, 320];
 const RELU: [Activation; 2] = [Activation::Linear, Activation::Relu];
 /// Modules of the stages with two, three and four branches.
 const MODULES: [usize; 3] = [2, 4, 2];
-/// Red, green and blue are normalised with these.
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
-/// The part of a picture is this much larger than the person.
-const MARGIN: f32 = 1.25;
 
 /// PP-TinyPose for 128 rows and 96 columns.
 pub(super) const TINY_POSE_128: PoseNetwork = PoseNetwork {
     name: "tinypose-128x96",
     weights: "tinypose-128x96",
-    load: |weights, device| Ok(Box::new(Estimator::load(weights, device, Size::Small, false)?)),
+    load: |weights, device| estimator(weights, device, [128, 96], false),
     node_name: same_name,
 };
 
@@ -40,7 +36,7 @@ pub(super) const TINY_POSE_128: PoseNetwork = PoseNetwork {
 pub(super) const TINY_POSE_256: PoseNetwork = PoseNetwork {
     name: "tinypose-256x192",
     weights: "tinypose-256x192",
-    load: |weights, device| Ok(Box::new(Estimator::load(weights, device, Size::Large, false)?)),
+    load: |weights, device| estimator(weights, device, [256, 192], false),
     node_name: same_name,
 };
 
@@ -48,98 +44,21 @@ pub(super) const TINY_POSE_256: PoseNetwork = PoseNetwork {
 pub(super) const TINY_POSE_256_MIRROR: PoseNetwork = PoseNetwork {
     name: "tinypose-256x192-mirror",
     weights: "tinypose-256x192",
-    load: |weights, device| Ok(Box::new(Estimator::load(weights, device, Size::Large, true)?)),
+    load: |weights, device| estimator(weights, device, [256, 192], true),
     node_name: same_name,
 };
 
-/// The sizes in which the weights are published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Size {
-    /// 128 rows, 96 columns.
-    Small,
-    /// 256 rows, 192 columns.
-    Large,
-}
-
-impl Size {
-    /// Rows and columns of the input.
-    fn pixels(self) -> [usize; 2] {
-        match self {
-            Self::Small => [128, 96],
-            Self::Large => [256, 192],
-        }
-    }
-}
-
-/// The network with its input's size.
-#[derive(Debug)]
-struct Estimator {
-    network: TinyPose,
-    size: Size,
-    /// Whether each person is looked at a second time, in a mirror.
+/// Returns an estimator for as many rows and columns, which looks at each person in a mirror, too, or does not.
+fn estimator(
+    weights: &mut dyn Weights,
+    device: &Device,
+    pixels: [usize; 2],
     mirror: bool,
-}
-
-impl Estimator {
-    fn load(
-        weights: &mut dyn Weights,
-        device: &Device,
-        size: Size,
-        mirror: bool,
-    ) -> Result<Self, WeightsError> {
-        Ok(Self { network: TinyPose::load(weights, device)?, size, mirror })
-    }
-
-    /// Returns the heat maps, `[batch, rows / 4, columns / 4, 17]`.
-    fn heat_maps(&self, subjects: &[Subject<'_>], axes: &[[Axis; 2]]) -> Vec<HeatMap> {
-        let [rows, columns] = self.size.pixels();
-        let mut input = vec![0.0; subjects.len() * rows * columns * 3];
-        let parts = input.chunks_exact_mut(rows * columns * 3);
-        for ((part, subject), [down, across]) in parts.zip(subjects).zip(axes) {
-            sample(subject.picture, *down, *across, Border::Constant(0.0), part);
-            for pixel in part.as_chunks_mut::<3>().0 {
-                for (nth, value) in pixel.iter_mut().enumerate() {
-                    *value = (*value / 255.0 - MEAN[nth]) / DEVIATION[nth];
-                }
-            }
-        }
-        let data = TensorData::new(input, [subjects.len(), rows, columns, 3]);
-        HeatMap::split(self.network.forward(Tensor::from_data(data, &self.network.device())))
-    }
-
-    /// Returns the rows and columns of the part that the network sees of a person.
-    fn axes(&self, subject: &Subject<'_>) -> [Axis; 2] {
-        let [rows, columns] = self.size.pixels();
-        let part = subject.rectangle.with_aspect(columns as f32 / rows as f32, MARGIN);
-        // Unbiased data processing (Huang et al., arXiv 1911.07524): lengths are between centres of pixels.
-        let axis = |centre: f32, length: f32, len: usize| {
-            let scale = length / (len - 1) as f32;
-            Axis { len, offset: centre - scale * (len - 1) as f32 / 2.0, scale }
-        };
-        let (x, y) = part.centre();
-        [axis(y, part.height, rows), axis(x, part.width, columns)]
-    }
-}
-
-/// Returns an axis in the other direction.
-fn mirrored(axis: Axis) -> Axis {
-    let last = axis.offset + axis.scale * (axis.len - 1) as f32;
-    Axis { offset: last, scale: -axis.scale, ..axis }
-}
-
-impl PoseEstimator for Estimator {
-    fn estimate(&self, subjects: &[Subject<'_>]) -> Vec<Pose> {
-        let axes: Vec<_> = subjects.iter().map(|subject| self.axes(subject)).collect();
-        let mut maps = self.heat_maps(subjects, &axes);
-        if self.mirror {
-            let mirrored = axes.iter().map(|[down, across]| [*down, mirrored(*across)]);
-            let others = self.heat_maps(subjects, &mirrored.collect::<Vec<_>>());
-            for (map, other) in maps.iter_mut().zip(others) {
-                map.average_with_mirrored(&other, &MIRRORED);
-            }
-        }
-        maps.into_iter().zip(axes).map(|(map, [down, across])| map.pose(down, across)).collect()
-    }
+) -> Result<Box<dyn PoseEstimator>, WeightsError> {
+    // Unbiased data processing (Huang et al., arXiv 1911.07524).
+    let training =
+        Training { pixels, normalisation: Normalisation::IMAGE_NET, spacing: Spacing::Centres };
+    Ok(Box::new(TopDown { network: TinyPose::load(weights, device)?, training, mirror }))
 }
 
 /// The network.
@@ -171,16 +90,13 @@ impl TinyPose {
         }
         Ok(Self { stem, entries, stages, head: Head::load(from)? })
     }
+}
 
+impl HeatMapNetwork for TinyPose {
     fn device(&self) -> Device {
         self.head.heat_maps.device()
     }
 
-    /// # Shapes
-    ///
-    /// - pictures: `[batch, rows, columns, 3]`, red, green and blue, normalised; rows and columns are multiples of
-    ///   32
-    /// - output: `[batch, rows / 4, columns / 4, 17]`, a heat map per keypoint
     fn forward(&self, pictures: Tensor<4>) -> Tensor<4> {
         let stem = self.stem.forward(pictures);
         let mut branches = vec![self.entries[0].forward(stem.clone())];

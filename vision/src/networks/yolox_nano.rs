@@ -8,9 +8,9 @@ use burn::tensor::{Device, Tensor};
 
 use crate::detector::{Detection, Detector, GridDetector, Letterbox};
 use crate::kernels::{Activation, Filter};
-use crate::layers::{Convolution, Layer, Separable, join, max_pool};
+use crate::layers::{Convolution, Layer, Separable, focus, join, max_pool};
 use crate::networks::{DetectorNetwork, same_name};
-use crate::pictures::{Picture, Rectangle};
+use crate::pictures::{Normalisation, Order, Picture, Rectangle};
 use crate::weights::{LayerReader, Weights, WeightsError};
 
 /// Both layers of a separable one end with SiLU.
@@ -19,7 +19,11 @@ const SILU: [Activation; 2] = [Activation::Silu; 2];
 const DETECTOR: GridDetector = GridDetector {
     // What is left of the square is grey.
     input: Letterbox { side: 416, rest: 114.0 },
-    normalise: |[red, green, blue]| [blue, green, red],
+    normalisation: Normalisation {
+        order: Order::BlueGreenRed,
+        mean: [0.0; 3],
+        deviation: [1.0; 3],
+    },
     person,
     same_person: 0.45,
 };
@@ -124,20 +128,6 @@ fn person(cell: &[f32], [x, y]: [f32; 2], cell_px: f32, least: f32) -> Option<De
         let (x, y) = (centre_x - width / 2.0, centre_y - height / 2.0);
         Detection { rectangle: Rectangle { x, y, width, height }, confidence }
     })
-}
-
-/// Puts each square of four pixels into the channels of one.
-///
-/// # Shapes
-///
-/// - pictures: `[batch, 2 * rows, 2 * columns, 3]`
-/// - output: `[batch, rows, columns, 12]`: top left, bottom left, top right, bottom right
-fn focus(pictures: Tensor<4>) -> Tensor<4> {
-    let [batch, rows, columns, channels] = pictures.dims();
-    pictures
-        .reshape([batch, rows / 2, 2, columns / 2, 2, channels])
-        .permute([0, 1, 3, 4, 2, 5])
-        .reshape([batch, rows / 2, columns / 2, 4 * channels])
 }
 
 /// A stage of the backbone: halves the size, then a cross-stage block.

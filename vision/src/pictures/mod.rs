@@ -1,7 +1,9 @@
 //! Pictures, and the parts of them that networks see.
 
+mod normalisation;
 mod sampling;
 
+pub(crate) use normalisation::{Normalisation, Order};
 pub use sampling::{Axis, Border, sample};
 
 /// A picture of 8-bit red, green and blue.

@@ -1,18 +1,20 @@
 //! Weights of networks, read at run time from the formats in which they are published.
 
 mod onnx;
+mod pytorch;
 mod safetensors;
 mod tfjs;
 
 use std::path::{Path, PathBuf};
 
 pub use self::onnx::Onnx;
+pub use self::pytorch::PyTorch;
 pub use self::safetensors::{NamedTensors, Recorder};
 pub use self::tfjs::TensorFlowJs;
 use burn::tensor::Device;
 
 use crate::kernels::Activation;
-use crate::layers::{Convolution, Layer, Separable};
+use crate::layers::{Convolution, Layer, Separable, phases};
 
 /// The weights of one convolution, with batch normalisation folded in.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,4 +158,22 @@ fn check_shape(
     }
     let (path, layer, actual) = (path.to_owned(), layer.to_owned(), actual.to_owned());
     Err(WeightsError::Shape { path, layer, actual, expected })
+}
+
+/// Returns weights and their shape as our layers have them: matrices are filters of one pixel, and transposed
+/// convolutions have phases.
+fn rearranged(weight: Vec<f32>, actual: Vec<usize>, shape: [usize; 4]) -> (Vec<f32>, Vec<usize>) {
+    let [outputs, inputs, ..] = shape;
+    match actual[..] {
+        [rows, columns] => (weight, vec![rows, columns, 1, 1]),
+        [from, to, 4, 4] if shape == [4 * to, from, 2, 2] && weight.len() == from * to * 16 => {
+            (phases(&weight, [inputs, outputs / 4]), shape.to_vec())
+        }
+        _ => (weight, actual),
+    }
+}
+
+/// Returns the biases of a layer; the four phases of a transposed convolution share theirs.
+fn repeated(bias: Vec<f32>, shape: [usize; 4]) -> Vec<f32> {
+    if 4 * bias.len() == shape[0] { bias.repeat(4) } else { bias }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-use super::{LayerWeights, Weights, WeightsError, check_shape};
+use super::{LayerWeights, Weights, WeightsError, check_shape, rearranged, repeated};
 
 /// The convolutions of an ONNX graph.
 #[derive(Debug)]
@@ -32,7 +32,10 @@ impl Onnx {
         let graph = model.graph.ok_or_else(|| format("the model has no graph".into()))?;
         let initialisers: HashMap<_, _> =
             graph.initializer.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
-        let convolutions = graph.node.into_iter().filter(|node| node.op_type == "Conv");
+        let convolutions = graph
+            .node
+            .into_iter()
+            .filter(|node| matches!(node.op_type.as_str(), "Conv" | "ConvTranspose"));
         let convolutions: Vec<_> =
             convolutions.map(|node| node.input.into_iter().skip(1).collect()).collect();
         Ok(Self { path: path.to_owned(), convolutions: convolutions.into_iter(), initialisers })
@@ -64,7 +67,9 @@ impl Weights for Onnx {
             None => vec![0.0; shape[0]],
         };
         let dims = &self.initialisers[weight_name].dims;
-        let actual: Vec<_> = dims.iter().map(|n| usize::try_from(*n).unwrap_or(0)).collect();
+        let actual = dims.iter().map(|n| usize::try_from(*n).unwrap_or(0)).collect();
+        let (weight, actual) = rearranged(weight, actual, shape);
+        let bias = repeated(bias, shape);
         check_shape(&self.path, name, &actual, shape, (weight.len(), bias.len()))?;
         Ok(LayerWeights { weight, bias })
     }
