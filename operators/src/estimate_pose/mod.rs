@@ -81,7 +81,7 @@ pub trait EstimatePose<'scope> {
     /// Returns the people in each picture, with their keypoints. They have no identity yet, and the source of their
     /// frame is the camera.
     ///
-    /// A thread of its own computes them, so that the worker goes on. Pictures of all inputs are computed
+    /// Threads of its own compute them, so that the worker goes on. Pictures of all inputs are computed
     /// together; the result for a picture does not depend on the others.
     fn estimate_pose(self, networks: Arc<PoseNetworks>) -> StreamVec<'scope, Tick, PoseFrame>;
 }

@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use burn::tensor::Device;
+use rayon::iter::ParallelIterator as _;
+use rayon::slice::ParallelSlice as _;
 use schemas::{
     BoundingBox, Estimator, EstimatorKind, KEYPOINT_NAMES, Keypoint, Person, PoseFrame, VideoFrame,
 };
@@ -48,8 +50,13 @@ impl PoseNetworks {
         Ok(Self { detector, pose_estimator, min_confidence, estimator })
     }
 
-    /// Returns the people in each picture.
+    /// Returns the people in each picture. The processors share the pictures.
     pub(super) fn estimate(&self, frames: &[VideoFrame]) -> Vec<PoseFrame> {
+        // The threads of a pool keep their memory; new ones would fault it in for each picture.
+        frames.par_chunks(1).flat_map_iter(|frame| self.estimate_some(frame)).collect()
+    }
+
+    fn estimate_some(&self, frames: &[VideoFrame]) -> Vec<PoseFrame> {
         let pictures: Vec<_> = frames.iter().map(picture).collect();
         let whole: Vec<_> = pictures.iter().flatten().copied().collect();
         let mut found = self.detector.network.detect(&whole, self.min_confidence).into_iter();
