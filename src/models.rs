@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Subcommand;
-use reqwest::Client;
+use reqwest::{Client, Response};
 use url::Url;
 use vision::{
     ModelCard, StoredModel, add_model, hex_sha256, list_models, models_folder, remove_model,
@@ -141,14 +141,27 @@ fn add(folder: &Path, name: &str, from: &str, sha256: Option<&str>, licence: Str
     } else {
         PathBuf::from(from)
     };
+    let from = without_secrets(from);
     let hash = hash_of(&file)?;
     if let Some(expected) = sha256 {
+        let is_json = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
+        ensure!(!is_json, "--sha256 would not cover the weights, which are beside the JSON file");
         let same = hash.eq_ignore_ascii_case(expected);
         ensure!(same, "{from} has the SHA-256 {hash}, not {expected}");
     }
-    let card = ModelCard { source: from.to_owned(), licence, sha256: hash, ..ModelCard::default() };
+    let card = ModelCard { source: from, licence, sha256: hash, ..ModelCard::default() };
     let stored = add_model(folder, name, &file, card)?;
     print(&format!("added {name} as {}\n", stored.path.display()))
+}
+
+/// Returns a path, or a URL without its user, password and query: signed URLs have a secret there.
+fn without_secrets(from: &str) -> String {
+    let Ok(mut url) = Url::parse(from) else { return from.to_owned() };
+    // A URL without a host has neither.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.into()
 }
 
 /// Downloads a file to a folder, under the name that it has in the URL.
@@ -159,15 +172,17 @@ fn download(url: &str, folder: &Path) -> Result<PathBuf> {
     let file = folder.join(name.with_context(|| format!("{url} does not name a file"))?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let received = runtime.block_on(receive(parsed, &file));
-    received.with_context(|| format!("could not download {url}"))?;
+    received.with_context(|| format!("could not download {}", without_secrets(url)))?;
     Ok(file)
 }
 
 async fn receive(url: Url, file: &Path) -> Result<()> {
     let client = Client::builder().connect_timeout(PATIENCE).read_timeout(PATIENCE).build()?;
-    let mut response = client.get(url).send().await?.error_for_status()?;
+    // The URL may have secrets.
+    let response = client.get(url).send().await.and_then(Response::error_for_status);
+    let mut response = response.map_err(reqwest::Error::without_url)?;
     let (mut written, mut n_bytes) = (fs::File::create(file)?, 0);
-    while let Some(chunk) = response.chunk().await? {
+    while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
         n_bytes += chunk.len();
         ensure!(
             n_bytes <= MAX_DOWNLOAD_BYTES,

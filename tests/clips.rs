@@ -19,6 +19,7 @@ const DURATION_S: u32 = 20;
 const WARM_UP_NS: i64 = 4_000_000_000;
 const STARTS_AT_S: u32 = 1000;
 
+const CLIP: &str = "hall.mkv";
 /// A clip of which no other test has one.
 const KILLED: &str = "clip-of-a-killed-run.mkv";
 
@@ -68,7 +69,7 @@ fn time_ns(frame: &Value) -> i64 {
     frame["captured_at_ns"].as_i64().expect("a time")
 }
 
-/// Simulates people in the room of the demo and films them as `hall.mkv`. Returns their true poses.
+/// Simulates people in the room of the demo. Returns their true poses.
 fn simulate(folder: &Path, people: &str) -> Vec<Value> {
     let (room, _) = ROOM.split_once("[[people]]").expect("the room has people");
     fs::write(folder.join("scene.toml"), format!("{room}{people}")).expect("room");
@@ -80,16 +81,23 @@ fn simulate(folder: &Path, people: &str) -> Vec<Value> {
     );
     fs::write(folder.join("truth.toml"), pipeline).expect("room");
     process::succeed(folder, &["run", "truth.toml"]);
-    let truth = lines::records(&folder.join("truth.jsonl"));
-    figures::film(folder, "hall.mkv", &truth, RATE);
-    truth
+    lines::records(&folder.join("truth.jsonl"))
+}
+
+/// Returns the poses as the camera would see them if something hid the second person from the 8th to the 12th second.
+fn with_hidden_person(truth: &[Value]) -> Vec<Value> {
+    let mut seen = truth.to_vec();
+    for frame in &mut seen[80..120] {
+        frame["persons"].as_array_mut().expect("a list").truncate(1);
+    }
+    seen
 }
 
 /// Runs a pipeline over the clip and the simulated room, with as many workers. Returns the text of its people.
 fn run(folder: &Path, pipeline: &str, workers: &str) -> String {
     let starts = format!("starts_at_s = {STARTS_AT_S}");
     let simulated = format!("speed = \"full\"\nduration = \"{DURATION_S}s\"\n{starts}");
-    let clip = format!("url = \"hall.mkv\"\n{starts}");
+    let clip = format!("url = {CLIP:?}\n{starts}");
     let models = format!("type = \"estimate_pose\"\nmodels = {}", json!(models::folder()));
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/flat.safetensors");
     let (before_live, _) = pipeline.split_once("[sinks.live]").expect("it has a page");
@@ -161,8 +169,8 @@ fn score(truth: &[Value], people: &str) -> Score {
 /// `pose.json` is the same on every run, for any number of workers, and after a run was killed five times.
 pub(crate) fn detections_do_not_depend_on_workers_and_kills() {
     let folder = tempfile::tempdir().expect("room");
-    simulate(folder.path(), APART);
-    fs::rename(folder.path().join("hall.mkv"), folder.path().join(KILLED)).expect("room");
+    let truth = simulate(folder.path(), APART);
+    figures::film(folder.path(), KILLED, &truth, RATE);
     let detect = |output: &'static str, workers: &'static str| {
         let clip = ["detect", "--video", KILLED, "--pose-model", "movenet-lightning"];
         [&clip[..], &["--output", output, "--workers", workers]].concat()
@@ -206,7 +214,9 @@ fn is_read(name: &str) -> bool {
 pub(crate) fn a_camera_follows_people() {
     let folder = tempfile::tempdir().expect("room");
     let truth = simulate(folder.path(), APART);
-    let people = run(folder.path(), CAMERA, "1");
+    figures::film(folder.path(), CLIP, &truth, RATE);
+    let [people, again] = ["1", "4"].map(|workers| run(folder.path(), CAMERA, workers));
+    assert!(people == again, "the output depends on the workers");
     let score = score(&truth, &people);
     assert!(score.right_counts > 0.95, "{score:?}");
     assert!(score.n_ids == 2 && score.n_switches == 0, "{score:?}");
@@ -214,13 +224,22 @@ pub(crate) fn a_camera_follows_people() {
     assert!(folder.path().join("history/poses/_delta_log").is_dir());
 }
 
+/// WiFi follows a person who is hidden from the camera.
 pub(crate) fn a_camera_and_wifi_follow_people() {
     let folder = tempfile::tempdir().expect("room");
     let truth = simulate(folder.path(), CROSSING);
+    figures::film(folder.path(), CLIP, &with_hidden_person(&truth), RATE);
     let runs = ["1", "2", "4"].map(|workers| run(folder.path(), CAMERA_AND_CSI, workers));
     let score = score(&truth, &runs[0]);
     assert!(score.right_counts > 0.95, "{score:?}");
     assert!(score.n_ids == 2 && score.n_switches == 0, "{score:?}");
     assert!(score.median_error_m < 0.2, "{score:?}");
     assert!(runs.iter().all(|run| *run == runs[0]), "the output depends on the workers");
+    let frames: Vec<Value> =
+        runs[0].lines().map(|line| serde_json::from_str(line).expect("a record")).collect();
+    let estimator = |frame: &Value| frame["estimator"]["name"].as_str().map(str::to_owned);
+    let both = "model flat + nanodet-g and movenet-thunder";
+    let n_both = frames.iter().filter(|frame| estimator(frame).as_deref() == Some(both)).count();
+    assert!(n_both > frames.len() / 2, "{:?}", frames.iter().map(estimator).next_back());
+    assert!(frames.iter().skip(50).all(|frame| frame["source_kind"] == "simulated"));
 }

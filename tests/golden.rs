@@ -27,14 +27,17 @@ pub(crate) fn worker_counts_do_not_matter() {
     files.sort();
     assert!(files.len() >= 3, "{files:?}");
     for file in files {
-        check(&file);
+        let text = fs::read_to_string(&file).expect("it can be read");
+        // `clips.rs` runs the pipelines with a camera, which need weights.
+        if !text.contains("type = \"video\"") {
+            check(&file, &text);
+        }
     }
 }
 
-fn check(pipeline: &Path) {
+fn check(pipeline: &Path, text: &str) {
     let name = pipeline.file_stem().expect("a file").to_string_lossy().into_owned();
     let directory = directory();
-    let text = fs::read_to_string(pipeline).expect("it can be read");
     let rewritten = rewrite(text.parse().expect("it is TOML"));
     fs::write(directory.path().join("golden.toml"), rewritten.to_string()).expect("room");
     let expected = output(directory.path(), &name);

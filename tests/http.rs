@@ -337,6 +337,7 @@ pub(crate) fn the_book_is_served() {
         "/docs/people",
         "/docs/people.png",
         "/docs/camera.jpg",
+        "/docs/camera-and-csi.png",
         "/docs/people.html",
         "/docs/pipeline.schema.json",
     ] {

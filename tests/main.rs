@@ -17,7 +17,6 @@ mod configuration;
 mod connections;
 mod demo;
 mod documents;
-
 mod golden;
 mod history;
 mod http;

@@ -201,7 +201,6 @@ pub(crate) fn people_in_pictures_are_found() {
     assert!(scores["ap"].as_f64() > Some(0.445), "{scores}");
 }
 
-/// `fresnel detect`: the same files on every run, in the forms that it promises.
 /// Models come from files and URLs; a file that is not the expected one is refused, and a damaged one does not hide
 /// the others.
 pub(crate) fn models_are_listed_added_and_removed() {
@@ -253,6 +252,7 @@ fn serve_once(content: Vec<u8>) -> String {
     format!("http://{address}/weights.safetensors")
 }
 
+/// `fresnel detect`: the same files on every run, in the forms that it promises.
 pub(crate) fn detections_are_files() {
     let folder = tempfile::tempdir().expect("room");
     let clip = "testsrc2=size=320x240:rate=10:duration=1";

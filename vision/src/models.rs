@@ -67,10 +67,18 @@ pub enum ModelError {
     },
     /// The model is not in the folder.
     #[error(
-        "there is no model {name:?} in {folder:?}: get it with `fresnel models get {name}`, or add your own with `fresnel models add`"
+        "there is no model {name:?} in {folder:?}: `fresnel models get` fetches nanodet-g, movenet-thunder and movenet-lightning, `fresnel models add {name} FILE` adds weights that you have"
     )]
     Missing {
         /// The name of the network.
+        name: String,
+        /// The folder of models.
+        folder: PathBuf,
+    },
+    /// The model to remove is not in the folder.
+    #[error("there is no model {name:?} in {folder:?}: `fresnel models ls` lists them")]
+    NotThere {
+        /// The name.
         name: String,
         /// The folder of models.
         folder: PathBuf,
@@ -143,6 +151,11 @@ pub fn pose_estimator(name: &str) -> Result<PoseNetwork, ModelError> {
     found.ok_or_else(|| unknown(name, &POSE_ESTIMATORS.map(|network| network.name)))
 }
 
+fn all_networks() -> Vec<&'static str> {
+    let detectors = DETECTORS.iter().map(|network| network.name);
+    detectors.chain(POSE_ESTIMATORS.iter().map(|network| network.name)).collect()
+}
+
 fn unknown(name: &str, expected: &[&str]) -> ModelError {
     ModelError::UnknownNetwork { name: name.to_owned(), expected: expected.join(", ") }
 }
@@ -212,7 +225,10 @@ pub fn add_model(
     let device = Device::flex();
     let (weights_name, node_name) = match detector(name) {
         Ok(network) => (network.weights, network.node_name),
-        Err(_) => pose_estimator(name).map(|network| (network.weights, network.node_name))?,
+        Err(_) => {
+            let network = pose_estimator(name).map_err(|_| unknown(name, &all_networks()))?;
+            (network.weights, network.node_name)
+        }
     };
     let failed = |source| ModelError::weights(name, source);
     let mut published = published(from, node_name).map_err(failed)?;
@@ -283,8 +299,9 @@ fn stored(path: PathBuf) -> Result<StoredModel, ModelError> {
 /// [`ModelError`] if it is not there, or cannot be removed.
 pub fn remove_model(folder: &Path, name: &str) -> Result<(), ModelError> {
     let path = file(folder, name);
-    if !path.exists() {
-        return Err(ModelError::Missing { name: name.to_owned(), folder: folder.to_owned() });
+    // A name is not a path to another folder.
+    if path.parent() != Some(folder) || !path.exists() {
+        return Err(ModelError::NotThere { name: name.to_owned(), folder: folder.to_owned() });
     }
     fs::remove_file(&path).map_err(|source| ModelError::Write { path, source })
 }
@@ -315,7 +332,7 @@ mod tests {
     #[test]
     fn a_missing_model_says_how_to_get_it() {
         let error = load_detector(Path::new("/nowhere"), "nanodet-g", &Device::flex()).unwrap_err();
-        assert!(error.to_string().contains("fresnel models get nanodet-g"), "{error}");
+        assert!(error.to_string().contains("fresnel models add nanodet-g"), "{error}");
     }
 
     #[test]

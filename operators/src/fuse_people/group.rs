@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemas::{Person, SitePosition};
 
 use crate::assignment::assign;
-use crate::fuse_people::{EstimatorKey, Newest};
+use crate::fuse_people::{EstimatorKey, MAX_PEOPLE, Newest};
 
 /// Lengths are rounded, so that they do not depend on how a processor sums.
 const ROUNDING: f32 = 1e3;
@@ -19,35 +19,48 @@ struct Group<'a> {
     shown: Option<&'a Person>,
 }
 
-/// Returns the people whom the newest frames of the estimators show. Detections within `max_distance_m` of each
-/// other can be one person; the assignment with the least total distance decides.
-pub(super) fn group(newest: &BTreeMap<EstimatorKey, Newest>, max_distance_m: f32) -> Vec<Person> {
+/// Returns the people whom the newest frames of the estimators show, and how many more there are than `MAX_PEOPLE`.
+///
+/// Detections within `max_distance_m` of each other can be one person. Of all assignments, the one with the least
+/// total distance counts, in which a detection that stays alone counts as `max_distance_m`.
+pub(super) fn group(
+    newest: &BTreeMap<EstimatorKey, Newest>,
+    max_distance_m: f32,
+) -> (Vec<Person>, usize) {
     let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut n_left_out = 0;
     for ((is_other, _), Newest { frame, .. }) in newest {
+        let n_groups = groups.len();
         let costs = costs(&groups, &frame.persons, max_distance_m);
-        let mut assigned = assign(&costs, frame.persons.len(), groups.len());
-        for (person, group) in frame.persons.iter().zip(assigned.drain(..)) {
+        let assigned = assign(&costs, frame.persons.len(), n_groups + frame.persons.len());
+        for (person, group) in frame.persons.iter().zip(assigned) {
             let shown = (!is_other).then_some(person);
-            match group {
+            match group.filter(|nth| *nth < n_groups) {
                 Some(nth) => groups[nth].add(person, shown),
-                None => groups.push(Group { detections: vec![person], shown }),
+                None if groups.len() < MAX_PEOPLE => {
+                    groups.push(Group { detections: vec![person], shown });
+                }
+                None => n_left_out += 1,
             }
         }
     }
-    groups.iter().enumerate().map(|(nth, group)| group.person(nth)).collect()
+    (groups.iter().enumerate().map(|(nth, group)| group.person(nth)).collect(), n_left_out)
 }
 
-/// Returns the distances of people (rows) to groups (columns), infinite beyond `max_distance_m`.
+/// Returns the distances of people (rows) to groups (columns), infinite beyond `max_distance_m`, and a column for each
+/// person to stay alone.
 fn costs(groups: &[Group<'_>], persons: &[Person], max_distance_m: f32) -> Vec<f64> {
     let places: Vec<_> = groups.iter().map(Group::position).collect();
-    let costs = persons.iter().flat_map(|person| {
+    let mut costs = Vec::with_capacity(persons.len() * (groups.len() + persons.len()));
+    for person in persons {
         let at = person.position.unwrap_or_default();
-        places.iter().map(move |place| {
+        costs.extend(places.iter().map(|place| {
             let distance_m = (place.x_m - at.x_m).hypot(place.y_m - at.y_m);
             if distance_m <= max_distance_m { f64::from(distance_m) } else { f64::INFINITY }
-        })
-    });
-    costs.collect()
+        }));
+        costs.extend(std::iter::repeat_n(f64::from(max_distance_m), persons.len()));
+    }
+    costs
 }
 
 impl<'a> Group<'a> {

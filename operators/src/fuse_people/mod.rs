@@ -1,6 +1,6 @@
 //! Sensor fusion: joins the people that several estimators of a site find, such as a camera's and those from CSI.
 //!
-//! At the end of every period, the newest frames of all estimators become one frame. Detections of different
+//! With the first records of every period, the newest frames of all estimators become one frame. Detections of different
 //! estimators that are close to each other are one person; a person whom only one of them detects remains.
 //!
 //! Source: S. Blackman and R. Popoli, "Design and analysis of modern tracking systems", 1999 (fusion of
@@ -26,6 +26,9 @@ use crate::settings::{DAY, Outputs, SHORTEST, Settings, outside};
 use crate::stateful::{Ordered, Stateful, Work, stateful};
 use crate::{Component, Context, StateKey};
 
+const NS_PER_MS: i64 = 1_000_000;
+/// Positions further from the origin are not of a site.
+const FARTHEST_M: f32 = 1e6;
 /// The most estimators of a site, and people in a frame; further ones are dropped.
 const MAX_ESTIMATORS: usize = 64;
 const MAX_PEOPLE: usize = 256;
@@ -218,7 +221,7 @@ impl Stateful for Fuses {
 impl Site {
     /// Forgets frames that are too old.
     fn forget(&mut self, now: Tick, max_age: TimeSpan) {
-        self.newest.retain(|_, newest| now.saturating_sub(newest.tick) <= max_age.as_ms());
+        self.newest.retain(|_, newest| now.saturating_sub(newest.tick) < max_age.as_ms());
     }
 }
 
@@ -226,6 +229,11 @@ impl Fuses {
     /// Keeps a frame as the newest one of its estimator, with the people who have a position.
     fn keep(&self, tick: Tick, input: &Input, site: &mut Site) {
         let (estimator, mut frame) = (input.estimator(), input.frame().clone());
+        // A late record has the current tick.
+        let captured_at_ms = u64::try_from(frame.captured_at_ns / NS_PER_MS).unwrap_or(0);
+        if tick.saturating_sub(captured_at_ms) >= self.config.max_age.as_ms() {
+            return self.count("older than `max_age`", 1);
+        }
         match site.newest.get(&estimator) {
             None if site.newest.len() >= MAX_ESTIMATORS => {
                 return self.count("too many estimators", 1);
@@ -248,12 +256,12 @@ impl Fuses {
         if tick < site.due {
             return None;
         }
-        site.due = tick.saturating_add(self.config.every.as_ms());
+        let every_ms = self.config.every.as_ms().max(1);
+        site.due = (tick / every_ms).saturating_add(1).saturating_mul(every_ms);
         let frames = || site.newest.values().map(|newest| &newest.frame);
         let captured_at_ns = frames().map(|frame| frame.captured_at_ns).max()?;
-        let mut persons = group(&site.newest, self.config.max_distance_m);
-        self.count("too many people", persons.len().saturating_sub(MAX_PEOPLE));
-        persons.truncate(MAX_PEOPLE);
+        let (persons, n_left_out) = group(&site.newest, self.config.max_distance_m);
+        self.count("too many people", n_left_out);
         let frame = PoseFrame {
             site: name,
             source: self.component.name.to_string(),
@@ -276,7 +284,8 @@ impl Fuses {
 }
 
 fn has_position(person: &Person) -> bool {
-    person.position.is_some_and(|at| at.x_m.is_finite() && at.y_m.is_finite())
+    let is_near = |side: f32| side.abs() <= FARTHEST_M;
+    person.position.is_some_and(|at| is_near(at.x_m) && is_near(at.y_m))
 }
 
 /// Joins the names and hashes of estimators.

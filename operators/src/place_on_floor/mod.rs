@@ -7,6 +7,8 @@
 
 mod homography;
 
+use std::ops::RangeInclusive;
+
 use schemars::JsonSchema;
 use schemas::{Person, PoseFrame, RecordKind, SitePosition, Tick};
 use serde::Deserialize;
@@ -22,6 +24,8 @@ const ANKLES: [usize; 2] = [15, 16];
 const ANKLE_HEIGHT: f64 = 0.039;
 /// Ankles that are less certain do not count.
 const MIN_CONFIDENCE: f32 = 0.3;
+/// A point may be a little outside of the picture.
+const SHARES: RangeInclusive<f64> = -1.0..=2.0;
 /// Positions are rounded, so that they do not depend on how a processor sums.
 const ROUNDING: f64 = 1e3;
 
@@ -40,17 +44,35 @@ pub struct FloorPoint {
 }
 
 /// Settings of the `place_on_floor` operator.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlaceOnFloorConfig {
-    /// Four points of the floor, no three of them in a line, such as the corners of a carpet:
-    /// `{ x = 0.31, y = 0.42, x_m = 0.0, y_m = 4.0 }`.
-    pub points: [FloorPoint; 4],
+    /// Four points of the floor, no three of them in a line, such as the corners of a carpet. `x` and `y` are shares
+    /// of the picture's width and height, from the left and from the top: `{ x = 0.31, y = 0.42, x_m = 0.0, y_m = 4.0 }`.
+    #[schemars(length(equal = 4))]
+    pub points: Vec<FloorPoint>,
 }
 
 impl PlaceOnFloorConfig {
-    fn homography(&self) -> Option<Homography> {
-        Homography::of(&self.points.map(|at| ([at.x, at.y], [at.x_m, at.y_m])))
+    /// Returns the homography, or what is wrong with the points.
+    fn homography(&self) -> Result<Homography, String> {
+        let points: &[FloorPoint; 4] = self
+            .points
+            .as_array()
+            .ok_or_else(|| format!("points: expected four points, not {}", self.points.len()))?;
+        let sides = points.iter().flat_map(|at| [at.x, at.y]);
+        if let Some(far) = sides.into_iter().find(|side| !SHARES.contains(side)) {
+            return Err(format!(
+                "points: x and y are shares of the picture's width and height, from 0 to 1, not {far}"
+            ));
+        }
+        let pairs = points.map(|at| ([at.x, at.y], [at.x_m, at.y_m]));
+        let floor = Homography::of(&pairs)
+            .ok_or("points: three of the points are in a line, in the picture or on the plan")?;
+        if pairs.iter().any(|(picture, _)| floor.apply(*picture).is_none()) {
+            return Err("points: they are in another order in the picture than on the plan".into());
+        }
+        Ok(floor)
     }
 }
 
@@ -64,8 +86,7 @@ impl Settings for PlaceOnFloorConfig {
     }
 
     fn problems(&self) -> Vec<String> {
-        let lines = "points: three of the points are in a line, in the picture or on the plan";
-        self.homography().is_none().then(|| lines.to_owned()).into_iter().collect()
+        self.homography().err().into_iter().collect()
     }
 
     fn state_shape(&self) -> Option<String> {
@@ -106,7 +127,8 @@ pub trait PlaceOnFloor {
 
 impl PlaceOnFloor for StreamVec<'_, Tick, PoseFrame> {
     fn place_on_floor(self, config: &PlaceOnFloorConfig) -> Self {
-        let homography = config.homography();
+        // The plan has checked the points.
+        let homography = config.homography().ok();
         self.map(move |mut frame| {
             for person in &mut frame.persons {
                 person.position = homography.and_then(|floor| position(&floor, person));
@@ -135,4 +157,36 @@ fn foot(person: &Person) -> [f64; 2] {
         ankles.iter().map(|at| f64::from(side(at))).sum::<f64>() / ankles.len() as f64
     };
     [mean(&|at| at.x), mean(&|at| at.y) + ANKLE_HEIGHT * height]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOM: [[f64; 4]; 4] =
+        [[0.1, 0.7, 0.0, 0.0], [0.9, 0.7, 4.0, 0.0], [0.7, 0.4, 4.0, 5.0], [0.3, 0.4, 0.0, 5.0]];
+
+    fn problems(points: &[[f64; 4]]) -> Vec<String> {
+        let point = |[x, y, x_m, y_m]: [f64; 4]| FloorPoint { x, y, x_m, y_m };
+        PlaceOnFloorConfig { points: points.iter().copied().map(point).collect() }.problems()
+    }
+
+    #[test]
+    fn wrong_points_are_reported() {
+        assert_eq!(problems(&ROOM), Vec::<String>::new());
+        let mut in_pixels = ROOM;
+        in_pixels[0][0] = 64.0;
+        let mut crossed = ROOM;
+        (crossed[0][2], crossed[1][2]) = (4.0, 0.0);
+        for (points, expected) in [
+            (&ROOM[..3], "expected four points, not 3"),
+            (&[ROOM[0]; 5][..], "expected four points, not 5"),
+            (&in_pixels, "from 0 to 1, not 64"),
+            (&[ROOM[0]; 4], "in a line"),
+            (&crossed, "another order"),
+        ] {
+            let problems = problems(points);
+            assert!(problems.len() == 1 && problems[0].contains(expected), "{problems:?}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Pictures as records, with ticks and positions.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -145,6 +146,10 @@ impl VideoSource {
             let last = self.place.last_file.as_deref();
             let rest = last.map_or(&files[..], |last| pictures::after(&files, last));
             return Ok(Input::Folder(rest.iter().cloned().collect()));
+        }
+        if let Address::File(path) = &self.address {
+            let failed = |source| SourceError::Read { path: path.clone(), source };
+            fs::metadata(self.directory.join(path)).map_err(failed)?;
         }
         Ok(Input::Video(Video::new(self.start()?, FIRST_WAIT, 1)))
     }

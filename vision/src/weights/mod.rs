@@ -160,20 +160,48 @@ fn check_shape(
     Err(WeightsError::Shape { path, layer, actual, expected })
 }
 
-/// Returns weights and their shape as our layers have them: matrices are filters of one pixel, and transposed
-/// convolutions have phases.
-fn rearranged(weight: Vec<f32>, actual: Vec<usize>, shape: [usize; 4]) -> (Vec<f32>, Vec<usize>) {
-    let [outputs, inputs, ..] = shape;
-    match actual[..] {
-        [rows, columns] => (weight, vec![rows, columns, 1, 1]),
-        [from, to, 4, 4] if shape == [4 * to, from, 2, 2] && weight.len() == from * to * 16 => {
-            (phases(&weight, [inputs, outputs / 4]), shape.to_vec())
-        }
-        _ => (weight, actual),
-    }
+/// How a file stores the weights of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    /// As the layer needs them.
+    Same,
+    /// As a transposed convolution, which the layer computes in four phases: see [`phases`].
+    Transposed,
 }
 
-/// Returns the biases of a layer; the four phases of a transposed convolution share theirs.
-fn repeated(bias: Vec<f32>, shape: [usize; 4]) -> Vec<f32> {
-    if 4 * bias.len() == shape[0] { bias.repeat(4) } else { bias }
+impl Layout {
+    /// Returns the layout of weights with the shape `actual`.
+    fn of(
+        path: &Path,
+        layer: &str,
+        actual: &[usize],
+        expected: [usize; 4],
+    ) -> Result<Self, WeightsError> {
+        let [outputs, inputs, ..] = expected;
+        let in_phases = outputs.is_multiple_of(4) && expected[2..] == [2, 2];
+        if actual == expected {
+            return Ok(Self::Same);
+        }
+        if in_phases && actual == [inputs, outputs / 4, 4, 4] {
+            return Ok(Self::Transposed);
+        }
+        let (path, layer, actual) = (path.to_owned(), layer.to_owned(), actual.to_owned());
+        Err(WeightsError::Shape { path, layer, actual, expected })
+    }
+
+    /// Returns the number of biases in the file; the four phases share theirs.
+    fn n_biases(self, expected: [usize; 4]) -> usize {
+        if self == Self::Transposed { expected[0] / 4 } else { expected[0] }
+    }
+
+    /// Returns the weights as the layer needs them.
+    fn arrange(self, stored: LayerWeights, [outputs, inputs, ..]: [usize; 4]) -> LayerWeights {
+        match self {
+            Self::Same => stored,
+            Self::Transposed => LayerWeights {
+                weight: phases(&stored.weight, [inputs, outputs / 4]),
+                bias: stored.bias.repeat(4),
+            },
+        }
+    }
 }

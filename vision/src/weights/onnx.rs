@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-use super::{LayerWeights, Weights, WeightsError, check_shape, rearranged, repeated};
+use super::{LayerWeights, Layout, Weights, WeightsError};
 
 /// The convolutions of an ONNX graph.
 #[derive(Debug)]
@@ -62,16 +62,21 @@ impl Weights for Onnx {
         let inputs = inputs.ok_or_else(missing)?;
         let weight_name = inputs.first().ok_or_else(missing)?;
         let weight = self.values(weight_name).ok_or_else(missing)?;
+        let dims = &self.initialisers[weight_name].dims;
+        let actual: Vec<_> = dims.iter().map(|n| usize::try_from(*n).unwrap_or(0)).collect();
+        let layout = Layout::of(&self.path, name, &actual, shape)?;
+        let n_biases = layout.n_biases(shape);
         let bias = match inputs.get(1) {
             Some(bias) => self.values(bias).ok_or_else(missing)?,
-            None => vec![0.0; shape[0]],
+            None => vec![0.0; n_biases],
         };
-        let dims = &self.initialisers[weight_name].dims;
-        let actual = dims.iter().map(|n| usize::try_from(*n).unwrap_or(0)).collect();
-        let (weight, actual) = rearranged(weight, actual, shape);
-        let bias = repeated(bias, shape);
-        check_shape(&self.path, name, &actual, shape, (weight.len(), bias.len()))?;
-        Ok(LayerWeights { weight, bias })
+        if weight.len() != shape.iter().product::<usize>() || bias.len() != n_biases {
+            let (n_weights, n_biases) = (weight.len(), bias.len());
+            let reason =
+                format!("the layer {name:?} has {n_weights} weights and {n_biases} biases");
+            return Err(WeightsError::Format { path: self.path.clone(), reason });
+        }
+        Ok(layout.arrange(LayerWeights { weight, bias }, shape))
     }
 }
 

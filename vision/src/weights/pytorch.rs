@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use pytorch_reader::{DType, PytorchReader, Tensor};
 
-use super::{LayerWeights, Weights, WeightsError, check_shape, rearranged, repeated};
+use super::{LayerWeights, Layout, Weights, WeightsError};
 
 /// What batch normalisation adds to variances.
 const EPSILON: f32 = 1e-5;
@@ -43,33 +43,43 @@ impl PyTorch {
         found.map(str::to_owned)
     }
 
-    /// Returns the values of a tensor and its shape.
-    fn values(&self, name: &str) -> Option<(Vec<f32>, Vec<usize>)> {
-        let tensor = self.tensors.get(name)?;
-        let bytes = tensor.read().ok()?;
-        let values = match tensor.dtype() {
+    /// Returns the values of a tensor, which has `n` of them; none if there is no tensor of the name.
+    fn values(&self, name: &str, n: usize) -> Result<Option<Vec<f32>>, WeightsError> {
+        let Some(tensor) = self.tensors.get(name) else { return Ok(None) };
+        let fault = |reason: String| self.fault(format!("the tensor {name:?} {reason}"));
+        if tensor.num_elements() != n {
+            return Err(fault(format!("has {} values, not {n}", tensor.num_elements())));
+        }
+        let bytes = tensor.read().map_err(|error| fault(format!("cannot be read: {error}")))?;
+        Ok(Some(match tensor.dtype() {
             DType::F32 => bytes.as_chunks().0.iter().map(|raw| f32::from_le_bytes(*raw)).collect(),
             DType::F16 => {
                 let halves = bytes.as_chunks().0.iter();
                 halves.map(|raw| half::f16::from_le_bytes(*raw).to_f32()).collect()
             }
-            _ => return None,
-        };
-        Some((values, tensor.shape().to_vec()))
+            other => return Err(fault(format!("is of {other:?}, not of 32 or 16-bit floats"))),
+        }))
     }
 
-    /// Returns the factor and the summand of each channel of the normalisation after a layer, if there is one.
-    fn normalisation(&self, layer: &str) -> Option<Vec<[f32; 2]>> {
-        let norm = self.normalisation_name(layer)?;
-        let values = |part: &str| Some(self.values(&format!("{norm}.{part}"))?.0);
-        let (scales, shifts) = (values("weight")?, values("bias")?);
-        let (means, variances) = (values("running_mean")?, values("running_var")?);
+    fn fault(&self, reason: String) -> WeightsError {
+        WeightsError::Format { path: self.path.clone(), reason }
+    }
+
+    /// Returns the factor and the summand of each of `n` channels of the normalisation after a layer, if there is one.
+    fn normalisation(&self, layer: &str, n: usize) -> Result<Option<Vec<[f32; 2]>>, WeightsError> {
+        let Some(norm) = self.normalisation_name(layer) else { return Ok(None) };
+        let values = |part: &str, absent: f32| {
+            let values = self.values(&format!("{norm}.{part}"), n)?;
+            Ok(values.unwrap_or_else(|| vec![absent; n]))
+        };
+        let (scales, shifts) = (values("weight", 1.0)?, values("bias", 0.0)?);
+        let (means, variances) = (values("running_mean", 0.0)?, values("running_var", 1.0)?);
         let channels = scales.iter().zip(shifts).zip(means.iter().zip(variances));
         let channels = channels.map(|((scale, shift), (mean, variance))| {
             let factor = scale / (variance + EPSILON).sqrt();
             [factor, shift - mean * factor]
         });
-        Some(channels.collect())
+        Ok(Some(channels.collect()))
     }
 
     /// Returns the name of the normalisation: `bn2` after `conv2`, `bn` after `conv`, 1 after 0.
@@ -90,25 +100,33 @@ impl Weights for PyTorch {
     fn layer(&mut self, name: &str, shape: [usize; 4]) -> Result<LayerWeights, WeightsError> {
         let missing = || WeightsError::Missing { path: self.path.clone(), layer: name.to_owned() };
         let full = self.layer_name(name).ok_or_else(missing)?;
-        let (weight, actual) = self.values(&format!("{full}.weight")).ok_or_else(missing)?;
-        let (mut weight, actual) = rearranged(weight, actual, shape);
-        let norm = self.normalisation(&full);
-        let bias = self.values(&format!("{full}.bias")).map(|(bias, _)| bias);
-        let n_channels = norm.as_ref().map_or(shape[0], Vec::len);
-        let mut bias = repeated(bias.unwrap_or_else(|| vec![0.0; n_channels]), shape);
-        check_shape(&self.path, name, &actual, shape, (weight.len(), bias.len()))?;
-        if let Some(norm) = norm.filter(|norm| !norm.is_empty()) {
-            let filters = weight.chunks_exact_mut(shape[1..].iter().product::<usize>().max(1));
-            for ((filter, bias), [factor, summand]) in
-                filters.zip(&mut bias).zip(norm.iter().cycle())
-            {
-                for value in filter.iter_mut() {
-                    *value *= factor;
-                }
-                *bias = *bias * factor + summand;
-            }
+        let weight_name = format!("{full}.weight");
+        let mut actual = self.tensors.get(&weight_name).ok_or_else(missing)?.shape().to_vec();
+        if let [_, _] = actual[..] {
+            // A matrix is a filter of one pixel.
+            actual.extend([1, 1]);
         }
-        Ok(LayerWeights { weight, bias })
+        let layout = Layout::of(&self.path, name, &actual, shape)?;
+        let n_channels = layout.n_biases(shape);
+        let weight = self.values(&weight_name, shape.iter().product())?.ok_or_else(missing)?;
+        let bias = self.values(&format!("{full}.bias"), n_channels)?;
+        let norm = self.normalisation(&full, n_channels)?;
+        if bias.is_none() && norm.is_none() {
+            return Err(self.fault(format!("{full:?} has neither a bias nor a normalisation")));
+        }
+        let bias = bias.unwrap_or_else(|| vec![0.0; n_channels]);
+        let mut layer = layout.arrange(LayerWeights { weight, bias }, shape);
+        let filters = layer.weight.chunks_exact_mut(shape[1..].iter().product::<usize>().max(1));
+        let norm = norm.unwrap_or_else(|| vec![[1.0, 0.0]; n_channels]);
+        for ((filter, bias), [factor, summand]) in
+            filters.zip(&mut layer.bias).zip(norm.iter().cycle())
+        {
+            for value in filter.iter_mut() {
+                *value *= factor;
+            }
+            *bias = *bias * factor + summand;
+        }
+        Ok(layer)
     }
 }
 
@@ -189,6 +207,8 @@ mod tests {
             ("model.layer1.0.bn2.running_mean", &[2], &[2.0, 1.0]),
             ("model.layer1.0.bn2.running_var", &[2], &[1.0, 4.0]),
             ("model.conv2.weight", &[1, 1, 1, 1], &[7.0]),
+            ("model.conv2.bias", &[1], &[0.5]),
+            ("model.conv3.weight", &[1, 1, 1, 1], &[7.0]),
             ("model.head.weight", &[1, 2], &[8.0, 9.0]),
             ("model.head.bias", &[1], &[6.0]),
         ])
@@ -209,13 +229,31 @@ mod tests {
         }
         // The shortest of the names that end with it.
         let layer = weights.layer("conv2", [1, 1, 1, 1]).expect("a layer");
-        assert_eq!((layer.weight, layer.bias), (vec![7.0], vec![0.0]));
+        assert_eq!((layer.weight, layer.bias), (vec![7.0], vec![0.5]));
+        let error = weights.layer("conv3", [1, 1, 1, 1]).expect_err("there is no bias");
+        assert!(error.to_string().contains("neither a bias nor a normalisation"), "{error}");
         let layer = weights.layer("head", [1, 2, 1, 1]).expect("a matrix");
         assert_eq!((layer.weight, layer.bias), (vec![8.0, 9.0], vec![6.0]));
         let error = weights.layer("head", [3, 2, 1, 1]).expect_err("another shape");
         assert!(error.to_string().contains("the network needs [3, 2, 1, 1]"), "{error}");
         let error = weights.layer("neck", [1, 1, 1, 1]).expect_err("it is missing");
         assert!(error.to_string().contains("have no layer \"neck\""), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_normalisation_is_an_error() {
+        let file = file();
+        let folder = tempfile::tempdir().expect("room");
+        let path = folder.path().join("weights.pth");
+        // The variance of 4 is stored after that of 1, and nowhere else.
+        let variances = [1.0_f32.to_le_bytes(), 4.0_f32.to_le_bytes()].concat();
+        let at = file.windows(8).rposition(|part| part == variances).expect("the variances");
+        let damaged = [&file[..at], &[0xff], &file[at + 1..]].concat();
+        std::fs::write(&path, damaged).expect("room");
+        let layer =
+            PyTorch::open(&path).and_then(|mut file| file.layer("layer1.0.conv2", [2, 1, 1, 1]));
+        let error = layer.expect_err("a checksum differs").to_string();
+        assert!(error.contains("bn2.running_var"), "{error}");
     }
 
     #[test]
