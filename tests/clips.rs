@@ -238,7 +238,7 @@ pub(crate) fn a_camera_and_wifi_follow_people() {
     let frames: Vec<Value> =
         runs[0].lines().map(|line| serde_json::from_str(line).expect("a record")).collect();
     let estimator = |frame: &Value| frame["estimator"]["name"].as_str().map(str::to_owned);
-    let both = "model flat + nanodet-g and movenet-thunder";
+    let both = "flat + nanodet-g and movenet-thunder";
     let n_both = frames.iter().filter(|frame| estimator(frame).as_deref() == Some(both)).count();
     assert!(n_both > frames.len() / 2, "{:?}", frames.iter().map(estimator).next_back());
     assert!(frames.iter().skip(50).all(|frame| frame["source_kind"] == "simulated"));

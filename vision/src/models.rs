@@ -223,12 +223,11 @@ pub fn add_model(
     card: ModelCard,
 ) -> Result<StoredModel, ModelError> {
     let device = Device::flex();
-    let (weights_name, node_name) = match detector(name) {
-        Ok(network) => (network.weights, network.node_name),
-        Err(_) => {
-            let network = pose_estimator(name).map_err(|_| unknown(name, &all_networks()))?;
-            (network.weights, network.node_name)
-        }
+    let (weights_name, node_name) = if let Ok(network) = detector(name) {
+        (network.weights, network.node_name)
+    } else {
+        let network = pose_estimator(name).map_err(|_| unknown(name, &all_networks()))?;
+        (network.weights, network.node_name)
     };
     let failed = |source| ModelError::weights(name, source);
     let mut published = published(from, node_name).map_err(failed)?;
