@@ -224,7 +224,7 @@ pub(crate) fn a_camera_follows_people() {
     assert!(folder.path().join("history/poses/_delta_log").is_dir());
 }
 
-/// WiFi follows a person who is hidden from the camera.
+/// WiFi keeps the track of a person whom the camera cannot see for some seconds.
 pub(crate) fn a_camera_and_wifi_follow_people() {
     let folder = tempfile::tempdir().expect("room");
     let truth = simulate(folder.path(), CROSSING);
@@ -237,9 +237,9 @@ pub(crate) fn a_camera_and_wifi_follow_people() {
     assert!(runs.iter().all(|run| *run == runs[0]), "the output depends on the workers");
     let frames: Vec<Value> =
         runs[0].lines().map(|line| serde_json::from_str(line).expect("a record")).collect();
-    let estimator = |frame: &Value| frame["estimator"]["name"].as_str().map(str::to_owned);
     let both = "flat + nanodet-g and movenet-thunder";
-    let n_both = frames.iter().filter(|frame| estimator(frame).as_deref() == Some(both)).count();
-    assert!(n_both > frames.len() / 2, "{:?}", frames.iter().map(estimator).next_back());
-    assert!(frames.iter().skip(50).all(|frame| frame["source_kind"] == "simulated"));
+    let (of_both, others): (Vec<_>, Vec<_>) =
+        frames.iter().partition(|frame| frame["estimator"]["name"] == both);
+    assert!(of_both.len() > 5 * others.len(), "{} and {}", of_both.len(), others.len());
+    assert!(of_both.iter().all(|frame| frame["source_kind"] == "simulated"));
 }

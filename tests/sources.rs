@@ -263,7 +263,8 @@ pub(crate) fn videos_that_are_cut_off_give_what_is_there() {
     assert_eq!(errors.len(), 1);
 }
 
-/// What is no video, claims to be a huge one, or points elsewhere gives an error and no picture.
+/// A file that is not a video, declares a huge picture, or refers to other files or hosts gives one error and no
+/// picture.
 pub(crate) fn hostile_videos_are_survived() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.set_nonblocking(true).expect("a listener");

@@ -43,6 +43,16 @@ impl StateKey for Link {
     }
 }
 
+/// The key of a site, by its name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct SiteName(pub(crate) String);
+
+impl StateKey for SiteName {
+    fn route(&self) -> u64 {
+        stable_hash(&[&self.0])
+    }
+}
+
 /// The limits of state: time to live without a record, and number of keys.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StateLimits {

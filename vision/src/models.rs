@@ -271,7 +271,8 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(partial, path)
 }
 
-/// Returns the models of a folder, by name, or why one cannot be read; none if there is no folder.
+/// Returns the models of a folder in the order of their names, with an error for each that cannot be read. Without a
+/// folder, the list is empty.
 pub fn list_models(folder: &Path) -> Vec<Result<StoredModel, ModelError>> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();

@@ -301,10 +301,10 @@ impl<'scope> Edges<'scope> {
                 into_records(frames.place_on_floor(config))
             }
             OperatorConfig::FusePeople(config) => {
-                let others =
-                    inputs.iter().skip(1).map(|input| edge::pose(scope, vec![input.clone()]));
-                let first = edge::pose(scope, inputs.iter().take(1).cloned().collect());
-                into_records(first.fuse_people(others.collect(), *config, context))
+                let mut streams = inputs.into_iter().map(|input| edge::pose(scope, vec![input]));
+                // The plan has refused operators without inputs.
+                let first = streams.next().unwrap_or_else(|| edge::pose(scope, Vec::new()));
+                into_records(first.fuse_people(streams.collect(), *config, context))
             }
             OperatorConfig::Track(config) => {
                 into_records(edge::pose(scope, inputs).track(*config, context))

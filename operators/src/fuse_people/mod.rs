@@ -21,10 +21,10 @@ use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::vec::Map;
 
 use crate::fuse_people::group::group;
-use crate::keyed::{HOUR_MS, StateLimits};
+use crate::keyed::{HOUR_MS, SiteName, StateLimits};
 use crate::settings::{DAY, Outputs, SHORTEST, Settings, outside};
 use crate::stateful::{Ordered, Stateful, Work, stateful};
-use crate::{Component, Context, StateKey};
+use crate::{Component, Context};
 
 const NS_PER_MS: i64 = 1_000_000;
 /// Positions further from the origin are not of a site.
@@ -162,16 +162,6 @@ impl Ordered for Input {
 struct Fuses {
     config: FusePeopleConfig,
     component: Component,
-}
-
-/// The name of a site.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-struct SiteName(String);
-
-impl StateKey for SiteName {
-    fn route(&self) -> u64 {
-        stable_hash(&[&self.0])
-    }
 }
 
 /// The state of a site.

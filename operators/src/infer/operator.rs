@@ -9,9 +9,9 @@ use timely::dataflow::StreamVec;
 use crate::infer::features::RecentFrames;
 use crate::infer::receiver::SLOW_NS;
 use crate::infer::{Features, Model};
-use crate::keyed::{HOUR_MS, StateLimits};
+use crate::keyed::{HOUR_MS, SiteName, StateLimits};
 use crate::stateful::{Stateful, Work, stateful};
-use crate::{Component, Context, StateKey};
+use crate::{Component, Context};
 
 /// Pose inference on streams of CSI.
 pub trait InferPoses<'scope> {
@@ -86,16 +86,6 @@ struct Infers {
     features: Features,
     every_ns: i64,
     component: Component,
-}
-
-/// The name of a site.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-struct SiteName(String);
-
-impl StateKey for SiteName {
-    fn route(&self) -> u64 {
-        stable_hash(&[&self.0])
-    }
 }
 
 /// The state of a site.

@@ -54,7 +54,7 @@ pub struct PlaceOnFloorConfig {
 }
 
 impl PlaceOnFloorConfig {
-    /// Returns the homography, or what is wrong with the points.
+    /// Returns the homography of the points, or the error that the plan reports.
     fn homography(&self) -> Result<Homography, String> {
         let points: &[FloorPoint; 4] = self
             .points

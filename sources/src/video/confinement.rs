@@ -69,7 +69,7 @@ fn is_installed(program: &str) -> bool {
     env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-/// Limits the memory of a process, and what it may write to files: nothing.
+/// Limits the address space of a process, and forbids it to write data to files.
 fn limit_resources(child: &Child) {
     let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return };
     for (resource, most) in

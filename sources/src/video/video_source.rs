@@ -24,7 +24,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// Waits before a live stream is opened again.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// How long a poll waits for room. Operators on any thread free the pixels, so no event tells the source.
+/// Time between two checks for room. Operators on any thread free the pixels, and do not notify the source.
 const POLL_WHILE_FULL: Duration = Duration::from_millis(2);
 /// Bytes of pixels that are in use, beyond which the next picture waits.
 const MAX_BYTES_IN_USE: usize = 64 << 20;
@@ -383,7 +383,7 @@ impl VideoSource {
         };
         let left = wait.saturating_sub(arrived.elapsed());
         if !left.is_zero() {
-            // A poll may not wait for the whole time.
+            // The back-off is a time, not an event; a poll stays short, so that the source sees a stop.
             thread::sleep(POLL.min(left));
             return Ok(());
         }

@@ -7,7 +7,8 @@ pub(crate) enum Order {
     BlueGreenRed,
 }
 
-/// What is subtracted from values from 0 to 255, and what they are divided by, in the network's order.
+/// Mean and standard deviation of values from 0 to 255, in the network's order: a network sees how many standard
+/// deviations a value is above the mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Normalisation {
     pub(crate) order: Order,

@@ -43,7 +43,7 @@ impl PyTorch {
         found.map(str::to_owned)
     }
 
-    /// Returns the values of a tensor, which has `n` of them; none if there is no tensor of the name.
+    /// Returns the `n` values of a tensor, or `None` if the file has no tensor of this name.
     fn values(&self, name: &str, n: usize) -> Result<Option<Vec<f32>>, WeightsError> {
         let Some(tensor) = self.tensors.get(name) else { return Ok(None) };
         let fault = |reason: String| self.fault(format!("the tensor {name:?} {reason}"));

@@ -97,8 +97,8 @@ impl NutDecoder {
 
     /// Checks that the stream ends here.
     ///
-    /// A stream whose writer was killed between two frames passes this check; only
-    /// [`NutDecoder::has_index`] tells it from a complete one.
+    /// A stream whose writer was killed between two frames passes this check. A complete
+    /// one ends with an index: see [`NutDecoder::has_index`].
     ///
     /// # Errors
     ///
