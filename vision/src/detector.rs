@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::kernels::{buffer, recycle};
 use crate::layers::values;
 use crate::pictures::{Axis, Border, Normalisation, Picture, Rectangle, sample};
 
@@ -44,7 +45,7 @@ impl Letterbox {
         let ratio = self.side as f32 / width.max(height) as f32;
         let scaled = |len: usize| ((len as f32 * ratio) as usize).clamp(1, self.side);
         let (rows, columns) = (scaled(height), scaled(width));
-        let mut part = vec![0.0; rows * columns * 3];
+        let mut part = buffer(rows * columns * 3);
         let axes = (Axis::resize(height, rows), Axis::resize(width, columns));
         sample(picture, axes.0, axes.1, Border::Replicate, &mut part);
         output.fill(self.rest);
@@ -53,6 +54,7 @@ impl Letterbox {
         {
             line[..columns * 3].copy_from_slice(row);
         }
+        recycle(part);
         ratio
     }
 }
@@ -118,7 +120,7 @@ impl GridDetector {
     /// Returns the network's input, and how many of its pixels one pixel of each picture is.
     fn input(self, pictures: &[Picture<'_>], device: &Device) -> (Tensor<4>, Vec<f32>) {
         let side = self.input.side;
-        let mut values = vec![0.0; pictures.len() * side * side * 3];
+        let mut values = buffer(pictures.len() * side * side * 3);
         let squares = values.chunks_exact_mut(side * side * 3);
         let write = |(picture, square): (&Picture<'_>, &mut [f32])| {
             let ratio = self.input.write(*picture, square);

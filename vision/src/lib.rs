@@ -12,7 +12,7 @@ pub mod weights;
 
 pub use detector::{Detection, Detector};
 pub use models::{
-    Loaded, ModelCard, ModelError, StoredModel, add_model, cpu, detector, hex_sha256, list_models,
-    load_detector, load_pose_estimator, models_folder, pose_estimator, remove_model,
+    Loaded, ModelCard, ModelError, StoredModel, add_model, cpu, detector, device, hex_sha256,
+    list_models, load_detector, load_pose_estimator, models_folder, pose_estimator, remove_model,
 };
 pub use pose_estimator::{Keypoint, N_KEYPOINTS, Pose, PoseEstimator, Subject};

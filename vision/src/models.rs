@@ -29,6 +29,9 @@ pub struct ModelCard {
     pub source: String,
     /// The licence of the weights.
     pub licence: String,
+    /// What was measured with the weights, if anything was.
+    #[serde(default)]
+    pub accuracy: String,
     /// SHA-256 of the file that the weights were read from, in hexadecimal digits.
     pub sha256: String,
 }
@@ -129,6 +132,16 @@ pub fn models_folder() -> PathBuf {
 /// Returns the device that runs our kernels.
 pub fn cpu() -> Device {
     Device::flex()
+}
+
+/// Returns the device of a pipeline's networks: a graphics processor if the program was built for one.
+pub fn device() -> Device {
+    #[cfg(feature = "cuda")]
+    return Device::cuda(0);
+    #[cfg(all(feature = "wgpu", not(feature = "cuda")))]
+    return Device::wgpu(burn::tensor::DeviceKind::DefaultDevice);
+    #[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+    cpu()
 }
 
 /// Returns the detector of a name.

@@ -5,9 +5,9 @@
 //! each step loads a vector of weights for several output channels, and multiplies it by one input of each
 //! pixel. No input is copied, except for a border of zeros around filters larger than 1x1.
 
-use pulp::Simd;
+use pulp::{Arch, Simd, WithSimd};
 
-use super::convolution::{Convolution, Kernel};
+use super::convolution::Convolution;
 
 /// Pixels that are computed for all output channels before the next ones: their inputs stay in the cache.
 const PIXELS_AT_ONCE: usize = 48;
@@ -16,24 +16,38 @@ const PANELS_AT_ONCE: usize = 12;
 /// Weights that fit into the second cache.
 const CACHED: usize = 1 << 18;
 
-/// Convolves over all channels. Weights: see [`super::pack_dense`].
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Dense;
+/// Computes all of the output with the instructions of this processor. Weights: see [`super::pack_dense`].
+pub(super) fn convolve(dense: &Convolution<'_>, output: &mut [f32]) {
+    Arch::new().dispatch(Dispatch { dense, output });
+}
 
-impl Kernel for Dense {
+struct Dispatch<'a> {
+    dense: &'a Convolution<'a>,
+    output: &'a mut [f32],
+}
+
+impl WithSimd for Dispatch<'_> {
+    type Output = ();
+
     #[inline(always)]
-    fn run<S: Simd>(simd: S, dense: &Convolution<'_>, output: &mut [f32]) {
-        let n_panels = dense.bias.len() / S::F32_LANES;
-        // Weights that do not fit into the cache are read once, if the inputs are fewer.
-        let is_large = dense.weight.len() > dense.input.len().max(CACHED);
-        let at_once = if is_large { PANELS_AT_ONCE } else { n_panels };
-        for first_panel in (0..n_panels).step_by(at_once) {
-            let panels = first_panel..n_panels.min(first_panel + at_once);
-            for line in lines(dense) {
-                for first in (0..line.pixels).step_by(PIXELS_AT_ONCE) {
-                    let pixels = first..line.pixels.min(first + PIXELS_AT_ONCE);
-                    Block { dense, line, pixels }.run(simd, panels.clone(), output);
-                }
+    fn with_simd<S: Simd>(self, simd: S) {
+        run(simd, self.dense, self.output);
+    }
+}
+
+/// Computes all of the output.
+#[inline(always)]
+pub(super) fn run<S: Simd>(simd: S, dense: &Convolution<'_>, output: &mut [f32]) {
+    let n_panels = dense.bias.len() / S::F32_LANES;
+    // Weights that do not fit into the cache are read once, if the inputs are fewer.
+    let is_large = dense.weight.len() > dense.input.map.len().max(CACHED);
+    let at_once = if is_large { PANELS_AT_ONCE } else { n_panels };
+    for first_panel in (0..n_panels).step_by(at_once) {
+        let panels = first_panel..n_panels.min(first_panel + at_once);
+        for line in lines(dense) {
+            for first in (0..line.pixels).step_by(PIXELS_AT_ONCE) {
+                let pixels = first..line.pixels.min(first + PIXELS_AT_ONCE);
+                Block { dense, line, pixels }.run(simd, panels.clone(), output);
             }
         }
     }
@@ -51,14 +65,14 @@ struct Line {
 
 /// Returns the rows of the output; all of it is one row if the filter is a single pixel.
 fn lines(dense: &Convolution<'_>) -> impl Iterator<Item = Line> {
-    let (from, to, filter) = (dense.input_map, dense.output_map, dense.filter);
+    let (from, to, filter) = (dense.input.map, dense.output_map, dense.filter);
     let single = filter.size == 1 && filter.stride == 1;
     let (rows, pixels) = if single { (1, to.pixels()) } else { (to.batch * to.rows, to.columns) };
     (0..rows).map(move |row| {
         let (picture, row_in_picture) = (row / to.rows, row % to.rows);
         let input_row = picture * from.rows + row_in_picture * filter.stride;
         Line {
-            input: input_row * from.columns * from.channels,
+            input: input_row * from.columns * dense.input.step,
             output: row * to.columns * to.channels,
             pixels,
         }
@@ -98,14 +112,16 @@ impl Block<'_> {
                 _ => self.tiles::<S, 2, 6>(simd, panel, output),
             };
         }
-        // Rows of small maps are multiples of 6 pixels, not of 8.
-        let in_sixes = !pixels.is_multiple_of(8) && pixels.is_multiple_of(6);
+        // More pixels would need more pointers than there are registers.
         match left {
-            1 => self.tiles::<S, 1, 14>(simd, panel, output),
-            2 => self.tiles::<S, 2, 12>(simd, panel, output),
+            1 => self.tiles::<S, 1, 10>(simd, panel, output),
+            2 => self.tiles::<S, 2, 10>(simd, panel, output),
             4 => self.tiles::<S, 4, 6>(simd, panel, output),
-            5.. if in_sixes => self.tiles::<S, 4, 6>(simd, panel, output),
-            _ => self.tiles::<S, 3, 8>(simd, panel, output),
+            _ => match best_fit(pixels) {
+                6 if left >= 4 => self.tiles::<S, 4, 6>(simd, panel, output),
+                7 => self.tiles::<S, 3, 7>(simd, panel, output),
+                _ => self.tiles::<S, 3, 8>(simd, panel, output),
+            },
         }
     }
 
@@ -142,8 +158,9 @@ impl Block<'_> {
         pixel: usize,
         output: &mut [f32],
     ) {
-        let Convolution { filter, input_map, .. } = *self.dense;
-        let run = filter.size * input_map.channels;
+        let Convolution { filter, input, .. } = *self.dense;
+        // Filters larger than a pixel have all channels.
+        let run = filter.size * input.map.channels;
         let taps = filter.size * run;
         let weight = S::as_simd_f32s(self.dense.weight).0;
         let bias = S::as_simd_f32s(self.dense.bias).0;
@@ -157,13 +174,12 @@ impl Block<'_> {
         for (nth, weights) in panels.iter_mut().enumerate() {
             *weights = &weight[(panel + nth) * taps..][..taps];
         }
-        let step = filter.stride * input_map.channels;
+        let step = filter.stride * input.step;
         for row in 0..filter.size {
-            let first =
-                self.line.input + row * input_map.columns * input_map.channels + pixel * step;
-            let mut inputs = [self.dense.input; P];
-            for (nth, input) in inputs.iter_mut().enumerate() {
-                *input = &self.dense.input[first + nth * step..][..run];
+            let first = self.line.input + row * input.map.columns * input.step + pixel * step;
+            let mut inputs = [input.values; P];
+            for (nth, of_pixel) in inputs.iter_mut().enumerate() {
+                *of_pixel = &input.values[first + nth * step..][..run];
             }
             let mut weights = panels;
             for of_panel in &mut weights {
@@ -187,6 +203,11 @@ impl Block<'_> {
             }
         }
     }
+}
+
+/// Returns the number of pixels at once that computes the fewest of a row twice; if in doubt, the most.
+fn best_fit(pixels: usize) -> usize {
+    [8, 7, 6].into_iter().min_by_key(|at_once| pixels.next_multiple_of(*at_once)).unwrap_or(8)
 }
 
 /// Adds the products of `run` inputs of each pixel with their weights.

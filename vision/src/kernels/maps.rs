@@ -7,10 +7,11 @@ use super::shape::{Filter, Map};
 /// # Shapes
 ///
 /// - input: `input_map`
-/// - output: `filter.output(input_map, input_map.channels)`, of the lowest values
+/// - output: `filter.output(input_map, input_map.channels)`
 pub fn max_pool((input, from): (&[f32], Map), filter: Filter, (output, to): (&mut [f32], Map)) {
     let channels = from.channels;
     for (nth, pixel) in output.chunks_exact_mut(channels).enumerate() {
+        pixel.fill(f32::NEG_INFINITY);
         let (column, row) = (nth % to.columns, nth / to.columns % to.rows);
         let picture = nth / to.columns / to.rows;
         let rows = under(filter, row, from.rows);
@@ -51,27 +52,6 @@ pub fn interleave(first: (&[f32], usize), second: (&[f32], usize), output: &mut 
     }
 }
 
-/// Returns the map with each square of four pixels in the channels of one: top left, bottom left, top right, bottom
-/// right.
-///
-/// # Shapes
-///
-/// - input: `[batch, 2 * rows, 2 * columns, channels]`
-/// - result: `[batch, rows, columns, 4 * channels]`
-pub fn focus(input: &[f32], map: Map) -> Vec<f32> {
-    let mut output = Vec::with_capacity(input.len());
-    let row_len = map.columns * map.channels;
-    for rows in input.chunks_exact(2 * row_len) {
-        let (above, below) = rows.split_at(row_len);
-        let pixels = above.chunks_exact(map.channels).zip(below.chunks_exact(map.channels));
-        for (above, below) in pixels {
-            output.extend_from_slice(above);
-            output.extend_from_slice(below);
-        }
-    }
-    output
-}
-
 /// Writes the channels of both maps for each pixel; those of a smaller first map for each pixel of a square.
 ///
 /// # Shapes
@@ -103,6 +83,9 @@ pub fn join((first, from): (&[f32], Map), (second, to): (&[f32], Map), output: &
 /// - large: `[batch, factor * rows, factor * columns, channels]`
 pub fn add_enlarged((small, from): (&[f32], Map), (large, to): (&mut [f32], Map)) {
     let (factor, row_len) = (to.rows / from.rows, from.columns * from.channels);
+    if factor == 1 {
+        return large.iter_mut().zip(small).for_each(|(value, small)| *value += small);
+    }
     for (nth, row) in large.chunks_exact_mut(to.columns * to.channels).enumerate() {
         let small = &small[nth / factor * row_len..][..row_len];
         let squares = row.chunks_exact_mut(factor * from.channels);

@@ -12,28 +12,57 @@
 )]
 
 mod activation;
+mod buffers;
+mod chain;
 mod convolution;
 mod dense;
 mod depthwise;
 mod maps;
+mod rows;
 mod shape;
 
 use pulp::{Arch, Simd, WithSimd};
 
 pub use activation::Activation;
+pub use buffers::{buffer, recycle};
+use chain::Chain;
 use convolution::Convolution;
-use dense::Dense;
-use depthwise::Depthwise;
-pub use maps::{Corners, add_enlarged, focus, interleave, join, max_pool, resize};
-pub use shape::{Filter, Map};
+pub use maps::{Corners, add_enlarged, interleave, join, max_pool, resize};
+pub use shape::{Filter, Map, View};
 
-/// The weights of a convolution, in the order in which the kernels read them.
+/// A layer with its weights in the order in which the kernels read them.
 #[derive(Clone, Copy, Debug)]
-pub struct Packed<'a> {
-    /// From [`pack_dense`] or [`pack_depthwise`].
-    pub weight: &'a [f32],
-    /// From [`pad_to_lanes`].
-    pub bias: &'a [f32],
+pub struct PackedLayer<'a> {
+    weight: &'a [f32],
+    /// `[outputs rounded up to lanes]`.
+    bias: &'a [f32],
+    filter: Filter,
+    activation: Activation,
+    outputs: usize,
+}
+
+impl<'a> PackedLayer<'a> {
+    /// Returns a layer with what [`pack_dense`] or [`pack_depthwise`] returned, and so many channels of the output.
+    pub fn new(packed: &'a [f32], outputs: usize, filter: Filter, activation: Activation) -> Self {
+        let n_biases = outputs.next_multiple_of(lanes());
+        let (weight, bias) = packed.split_at(packed.len().saturating_sub(n_biases));
+        Self { weight, bias, filter, activation, outputs }
+    }
+
+    /// Returns the number of channels of the output.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Returns the size of the output.
+    pub fn output(&self, input: Map) -> Map {
+        self.filter.output(input, self.outputs)
+    }
+
+    fn convolution(self, input: View<'a>) -> Convolution<'a> {
+        let Self { weight, bias, filter, activation, .. } = self;
+        Convolution { input, weight, bias, filter, activation, output_map: self.output(input.map) }
+    }
 }
 
 /// Returns the number of 32-bit floats in a vector of this processor.
@@ -49,44 +78,46 @@ pub fn lanes() -> usize {
     Arch::new().dispatch(Lanes)
 }
 
-/// Returns `values` with zeros up to a multiple of the number of [`lanes`].
-pub fn pad_to_lanes(values: &[f32]) -> Vec<f32> {
-    let mut padded = values.to_vec();
-    padded.resize(values.len().next_multiple_of(lanes()), 0.0);
-    padded
-}
-
-/// Packs the weights of a dense convolution.
+/// Packs the weights and biases of a dense convolution.
 ///
 /// # Shapes
 ///
 /// - weight: `[outputs, inputs, size, size]`
-/// - result: `[ceil(outputs / lanes), size, size, inputs, lanes]`
-pub fn pack_dense(weight: &[f32], outputs: usize, inputs: usize, size: usize) -> Vec<f32> {
+/// - bias: `[outputs]`
+/// - result: `[ceil(outputs / lanes), size, size, inputs, lanes]`, and then the biases
+pub fn pack_dense(weight: &[f32], bias: &[f32], inputs: usize, size: usize) -> Vec<f32> {
     let (lanes, taps) = (lanes(), size * size * inputs);
-    let mut packed = vec![0.0; outputs.div_ceil(lanes) * taps * lanes];
+    let mut packed = vec![0.0; bias.len().div_ceil(lanes) * taps * lanes];
     for (nth, weight) in weight.iter().enumerate() {
         let (output, input, place) =
             (nth / taps, nth / (size * size) % inputs, nth % (size * size));
         let tap = place * inputs + input;
         packed[(output / lanes * taps + tap) * lanes + output % lanes] = *weight;
     }
-    packed
+    with_bias(packed, bias)
 }
 
-/// Packs the weights of a depthwise convolution.
+/// Packs the weights and biases of a depthwise convolution.
 ///
 /// # Shapes
 ///
 /// - weight: `[channels, 1, size, size]`
-/// - result: `[size, size, channels rounded up to lanes]`
-pub fn pack_depthwise(weight: &[f32], channels: usize, size: usize) -> Vec<f32> {
-    let padded = channels.next_multiple_of(lanes());
+/// - bias: `[channels]`
+/// - result: `[size, size, channels rounded up to lanes]`, and then the biases
+pub fn pack_depthwise(weight: &[f32], bias: &[f32], size: usize) -> Vec<f32> {
+    let padded = bias.len().next_multiple_of(lanes());
     let mut packed = vec![0.0; size * size * padded];
     for (nth, weight) in weight.iter().enumerate() {
         let (channel, place) = (nth / (size * size), nth % (size * size));
         packed[place * padded + channel] = *weight;
     }
+    with_bias(packed, bias)
+}
+
+/// Adds biases, with zeros up to a multiple of the number of [`lanes`].
+fn with_bias(mut packed: Vec<f32>, bias: &[f32]) -> Vec<f32> {
+    packed.extend_from_slice(bias);
+    packed.resize(packed.len().next_multiple_of(lanes()), 0.0);
     packed
 }
 
@@ -94,67 +125,60 @@ pub fn pack_depthwise(weight: &[f32], channels: usize, size: usize) -> Vec<f32> 
 ///
 /// # Shapes
 ///
-/// - input: `input_map`
-/// - weights: from [`pack_dense`] for as many channels as the maps have
-/// - output: `filter.output(input_map, channels)`
-pub fn convolve_dense(
-    (input, input_map): (&[f32], Map),
-    weights: Packed<'_>,
-    filter: Filter,
-    activation: Activation,
-    (output, output_map): (&mut [f32], Map),
-) {
-    let bordered;
-    let (input, input_map) = if filter.padding + filter.padding_after > 0 {
-        bordered = with_border(input, input_map, filter);
-        (bordered.0.as_slice(), bordered.1)
-    } else {
-        (input, input_map)
-    };
-    let Packed { weight, bias } = weights;
-    Convolution { input, input_map, weight, bias, filter, activation, output_map }
-        .run::<Dense>(output);
+/// - input: any part of maps for a filter of one pixel, otherwise whole maps
+/// - output: `layer.output(input.map)`
+pub fn convolve_dense(input: View<'_>, layer: PackedLayer<'_>, output: &mut [f32]) {
+    let convolution = layer.convolution(input);
+    if layer.filter.padding + layer.filter.padding_after == 0 {
+        return dense::convolve(&convolution, output);
+    }
+    let (bordered, map) = with_border(input, layer.filter);
+    let input = View::whole(&bordered, map);
+    dense::convolve(&Convolution { input, ..convolution }, output);
+    recycle(bordered);
 }
 
-/// Convolves each channel by itself.
+/// Convolves with a depthwise filter, after a pointwise layer and before another one if there are any.
 ///
 /// # Shapes
 ///
-/// - input: `input_map`
-/// - weights: from [`pack_depthwise`] for as many channels as both maps have
-/// - output: `filter.output(input_map, input_map.channels)`
-pub fn convolve_depthwise(
-    (input, input_map): (&[f32], Map),
-    weights: Packed<'_>,
-    filter: Filter,
-    activation: Activation,
-    (output, output_map): (&mut [f32], Map),
+/// - output: `depthwise.output(input.map)`, with the channels of the last layer
+pub fn convolve_chain(
+    input: View<'_>,
+    [expand, pointwise]: [Option<PackedLayer<'_>>; 2],
+    depthwise: PackedLayer<'_>,
+    output: &mut [f32],
 ) {
-    let Packed { weight, bias } = weights;
-    Convolution { input, input_map, weight, bias, filter, activation, output_map }
-        .run::<Depthwise>(output);
+    let expand = expand.map(|layer| layer.convolution(input));
+    // What is between the layers has a size, and no values yet.
+    let between = |layer: &Convolution<'_>| View::whole(&[], layer.output_map);
+    let depthwise = depthwise.convolution(expand.as_ref().map_or(input, between));
+    let pointwise = pointwise.map(|layer| layer.convolution(between(&depthwise)));
+    Chain { expand, depthwise, pointwise }.run(output);
 }
 
-/// Returns the maps with the filter's border of zeros.
-fn with_border(input: &[f32], map: Map, filter: Filter) -> (Vec<f32>, Map) {
+/// Returns whole maps with the filter's border of zeros.
+fn with_border(input: View<'_>, filter: Filter) -> (Vec<f32>, Map) {
+    let map = input.map;
     let border = filter.padding + filter.padding_after;
     let bordered = Map { rows: map.rows + border, columns: map.columns + border, ..map };
     let row_len = map.columns * map.channels;
-    let mut output = Vec::with_capacity(bordered.len());
-    for picture in input.chunks_exact(map.rows * row_len) {
-        extend_by_zeros(&mut output, filter.padding * bordered.columns * map.channels);
-        for row in picture.chunks_exact(row_len) {
-            extend_by_zeros(&mut output, filter.padding * map.channels);
-            output.extend_from_slice(row);
-            extend_by_zeros(&mut output, filter.padding_after * map.channels);
+    let mut output = buffer(bordered.len());
+    let rows = output.chunks_exact_mut(bordered.columns * map.channels);
+    for (nth, row) in rows.enumerate() {
+        let (picture, row_nth) = (nth / bordered.rows, nth % bordered.rows);
+        let from = row_nth.wrapping_sub(filter.padding);
+        if from >= map.rows {
+            row.fill(0.0);
+            continue;
         }
-        extend_by_zeros(&mut output, filter.padding_after * bordered.columns * map.channels);
+        let (before, rest) = row.split_at_mut(filter.padding * map.channels);
+        let (middle, after) = rest.split_at_mut(row_len);
+        before.fill(0.0);
+        middle.copy_from_slice(&input.values[(picture * map.rows + from) * row_len..][..row_len]);
+        after.fill(0.0);
     }
     (output, bordered)
-}
-
-fn extend_by_zeros(values: &mut Vec<f32>, n: usize) {
-    values.resize(values.len() + n, 0.0);
 }
 
 #[cfg(test)]

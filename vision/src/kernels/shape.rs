@@ -30,6 +30,24 @@ impl Map {
     }
 }
 
+/// Feature maps in memory, or some of their channels.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// From the first channel of the first pixel on.
+    pub values: &'a [f32],
+    /// The size of what is seen.
+    pub map: Map,
+    /// Number of values from one pixel to the next: at least the channels.
+    pub step: usize,
+}
+
+impl<'a> View<'a> {
+    /// Returns all channels of feature maps.
+    pub fn whole(values: &'a [f32], map: Map) -> Self {
+        Self { values, map, step: map.channels }
+    }
+}
+
 /// A square filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filter {

@@ -103,10 +103,9 @@ fn dense_convolutions_equal_a_plain_loop() {
             let weight = values(outputs * inputs * size * size, 3);
             let output_map = filter.output(map, outputs);
             let mut output = vec![f32::NAN; output_map.len()];
-            let packed = pack_dense(&weight, outputs, inputs, size);
-            let padded = pad_to_lanes(&bias);
-            let weights = Packed { weight: &packed, bias: &padded };
-            convolve_dense((&input, map), weights, filter, activation, (&mut output, output_map));
+            let packed = pack_dense(&weight, &bias, inputs, size);
+            let layer = PackedLayer::new(&packed, outputs, filter, activation);
+            convolve_dense(View::whole(&input, map), layer, &mut output);
             let expected = plain(&input, map, (&weight, &bias), filter, 1, activation);
             assert_close(&output, &expected, &format!("{map:?} {filter:?} {activation:?}"));
         }
@@ -114,31 +113,52 @@ fn dense_convolutions_equal_a_plain_loop() {
 }
 
 #[test]
-fn depthwise_convolutions_equal_a_plain_loop() {
+fn chains_equal_their_layers_one_by_one() {
     let cases = [
-        // rows, columns, channels, size, stride
-        (5, 7, 16, 3, 1),
-        (6, 9, 20, 3, 2),
-        (1, 1, 3, 3, 1),
-        (12, 4, 40, 5, 1),
-        (7, 13, 33, 5, 2),
+        // batch, rows, columns, inputs, channels, outputs, stride
+        (1, 5, 7, 8, 16, 33, 1),
+        (3, 6, 9, 5, 20, 16, 2),
+        (2, 1, 1, 3, 3, 1, 1),
+        (1, 3, 40, 24, 300, 24, 1),
+        (2, 50, 30, 16, 12, 20, 2),
+        (2, 31, 64, 4, 72, 20, 1),
+        (2, 12, 4, 6, 40, 7, 1),
+        (1, 7, 13, 33, 33, 5, 2),
     ];
-    for (nth, (rows, columns, channels, size, stride)) in cases.into_iter().enumerate() {
-        for batch in [1, 2] {
-            let map = Map { batch, rows, columns, channels };
-            let filter = Filter::same(size, stride);
-            let activation = ALL[nth % ALL.len()];
-            let (input, bias) = (values(map.len(), 4), values(channels, 5));
-            let weight = values(channels * size * size, 6);
-            let output_map = filter.output(map, channels);
-            let mut output = vec![f32::NAN; output_map.len()];
-            let packed = pack_depthwise(&weight, channels, size);
-            let padded = pad_to_lanes(&bias);
-            let weights = Packed { weight: &packed, bias: &padded };
-            let to = (output.as_mut_slice(), output_map);
-            convolve_depthwise((&input, map), weights, filter, activation, to);
-            let expected = plain(&input, map, (&weight, &bias), filter, channels, activation);
-            assert_close(&output, &expected, &format!("{map:?} {filter:?} {activation:?}"));
+    for (batch, rows, columns, inputs, channels, outputs, stride) in cases {
+        let map = Map { batch, rows, columns, channels: inputs };
+        let (filter, pixel) = (Filter::same(3, stride), Filter::same(1, 1));
+        let input = values(map.len(), 1);
+        let weights = [inputs * channels, channels * 9, channels * outputs];
+        let weights = [0, 1, 2].map(|nth| values(weights[nth], 2 + nth as u64));
+        let biases = [channels, channels, outputs].map(|n| values(n, 5));
+        let packed = [
+            pack_dense(&weights[0], &biases[0], inputs, 1),
+            pack_depthwise(&weights[1], &biases[1], 3),
+            pack_dense(&weights[2], &biases[2], channels, 1),
+        ];
+        let layers = [
+            (pixel, 1, Activation::Relu6, channels),
+            (filter, channels, Activation::Relu, channels),
+            (pixel, 1, Activation::Silu, outputs),
+        ];
+        let links = [0, 1, 2].map(|nth| {
+            let (filter, _, activation, outputs) = layers[nth];
+            PackedLayer::new(&packed[nth], outputs, filter, activation)
+        });
+        let mut maps = vec![(input, map)];
+        for (nth, (filter, groups, activation, outputs)) in layers.into_iter().enumerate() {
+            let (input, map) = &maps[nth];
+            let from = (weights[nth].as_slice(), biases[nth].as_slice());
+            let expected = plain(input, *map, from, filter, groups, activation);
+            maps.push((expected, filter.output(*map, outputs)));
+        }
+        for (first, last) in [(0, 3), (1, 3), (0, 2), (1, 2)] {
+            let ((input, map), expected) = (&maps[first], &maps[last].0);
+            let mut output = vec![f32::NAN; expected.len()];
+            let around = [(first == 0).then_some(links[0]), (last == 3).then_some(links[2])];
+            convolve_chain(View::whole(input, *map), around, links[1], &mut output);
+            assert_close(&output, expected, &format!("{map:?}: layers {first} to {last}"));
         }
     }
 }
@@ -149,10 +169,9 @@ fn activations_hold_over_their_whole_range() {
     for activation in ALL {
         let map = Map { batch: 1, rows: 1, columns: inputs.len(), channels: 1 };
         let mut output = vec![f32::NAN; inputs.len()];
-        let (weight, bias) = (pack_dense(&[1.0], 1, 1, 1), pad_to_lanes(&[0.0]));
-        let weights = Packed { weight: &weight, bias: &bias };
-        let to = (output.as_mut_slice(), map);
-        convolve_dense((&inputs, map), weights, Filter::same(1, 1), activation, to);
+        let packed = pack_dense(&[1.0], &[0.0], 1, 1);
+        let layer = PackedLayer::new(&packed, 1, Filter::same(1, 1), activation);
+        convolve_dense(View::whole(&inputs, map), layer, &mut output);
         let expected: Vec<f32> =
             inputs.iter().map(|x| plain_activation(activation, f64::from(*x)) as f32).collect();
         assert_close(&output, &expected, &format!("{activation:?}"));
@@ -163,13 +182,12 @@ fn activations_hold_over_their_whole_range() {
 fn a_picture_does_not_depend_on_its_batch() {
     let map = Map { batch: 3, rows: 7, columns: 5, channels: 24 };
     let (input, weight) = (values(map.len(), 7), values(40 * 24, 8));
-    let (packed, padded) = (pack_dense(&weight, 40, 24, 1), pad_to_lanes(&values(40, 9)));
-    let weights = Packed { weight: &packed, bias: &padded };
+    let packed = pack_dense(&weight, &values(40, 9), 24, 1);
+    let layer = PackedLayer::new(&packed, 40, Filter::same(1, 1), Activation::Silu);
     let run = |input: &[f32], map: Map| {
         let output_map = Map { channels: 40, ..map };
         let mut output = vec![0.0; output_map.len()];
-        let to = (output.as_mut_slice(), output_map);
-        convolve_dense((input, map), weights, Filter::same(1, 1), Activation::Silu, to);
+        convolve_dense(View::whole(input, map), layer, &mut output);
         output
     };
     let together = run(&input, map);

@@ -7,18 +7,34 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, DType, Flex, backend_extension};
 use burn::tensor::{Bytes, Shape};
 
-use crate::kernels::{self, Corners, Filter, Map, Packed};
+use crate::kernels::{self, Corners, Filter, Map, PackedLayer, View};
 use crate::layers::convolution::Layer;
 
 /// Operations on feature maps, `[batch, rows, columns, channels]`.
 #[backend_extension(Flex)]
 pub(super) trait FeatureMaps: Backend {
-    /// Convolves with packed weights.
+    /// Convolves with a layer; the weights are packed.
     fn convolve(
         input: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
         layer: Layer,
+    ) -> FloatTensor<Self>;
+
+    /// Convolves with a depthwise filter and a pointwise layer.
+    fn convolve_twice(
+        input: FloatTensor<Self>,
+        depthwise: FloatTensor<Self>,
+        pointwise: FloatTensor<Self>,
+        layers: [Layer; 2],
+    ) -> FloatTensor<Self>;
+
+    /// Convolves with a pointwise layer, a depthwise filter, and another pointwise layer.
+    fn convolve_thrice(
+        input: FloatTensor<Self>,
+        expand: FloatTensor<Self>,
+        depthwise: FloatTensor<Self>,
+        pointwise: FloatTensor<Self>,
+        layers: [Layer; 3],
     ) -> FloatTensor<Self>;
 
     /// Returns the highest value under the filter.
@@ -26,9 +42,6 @@ pub(super) trait FeatureMaps: Backend {
 
     /// Returns the first half of the channels of `first` and all of `second`, in turn.
     fn interleave(first: FloatTensor<Self>, second: FloatTensor<Self>) -> FloatTensor<Self>;
-
-    /// Puts each square of four pixels into the channels of one.
-    fn focus(input: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// Joins the channels of both; those of a smaller first map are repeated.
     fn join(first: FloatTensor<Self>, second: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -41,92 +54,160 @@ pub(super) trait FeatureMaps: Backend {
 }
 
 impl FeatureMaps for Flex {
-    fn convolve(
-        input: FlexTensor,
-        weight: FlexTensor,
-        bias: FlexTensor,
-        layer: Layer,
-    ) -> FlexTensor {
-        let input = Contiguous::of(&input);
-        let map = layer.filter.output(input.map, layer.outputs);
-        let mut output = vec![0.0; map.len()];
-        // They may be parts of larger ones, but are always contiguous.
-        let weights = Packed {
-            weight: weight.as_slice().unwrap_or_default(),
-            bias: bias.as_slice().unwrap_or_default(),
-        };
-        let convolve =
-            if layer.depthwise { kernels::convolve_depthwise } else { kernels::convolve_dense };
-        let to = (output.as_mut_slice(), map);
-        convolve((input.values(), input.map), weights, layer.filter, layer.activation, to);
+    fn convolve(input: FlexTensor, weights: FlexTensor, layer: Layer) -> FlexTensor {
+        let packed = packed(&weights, layer);
+        if layer.depthwise {
+            return convolve_chain(input, [None, None], packed);
+        }
+        let input = if layer.filter.size == 1 { Maps::part(input) } else { Maps::whole(input) };
+        let map = packed.output(input.map);
+        let mut output = kernels::buffer(map.len());
+        kernels::convolve_dense(input.view(), packed, &mut output);
+        input.recycle();
         tensor(output, map)
     }
 
+    fn convolve_twice(
+        input: FlexTensor,
+        depthwise: FlexTensor,
+        pointwise: FlexTensor,
+        layers: [Layer; 2],
+    ) -> FlexTensor {
+        let pointwise = packed(&pointwise, layers[1]);
+        convolve_chain(input, [None, Some(pointwise)], packed(&depthwise, layers[0]))
+    }
+
+    fn convolve_thrice(
+        input: FlexTensor,
+        expand: FlexTensor,
+        depthwise: FlexTensor,
+        pointwise: FlexTensor,
+        layers: [Layer; 3],
+    ) -> FlexTensor {
+        let around = [packed(&expand, layers[0]), packed(&pointwise, layers[2])];
+        convolve_chain(input, around.map(Some), packed(&depthwise, layers[1]))
+    }
+
     fn max_pool(input: FlexTensor, filter: Filter) -> FlexTensor {
-        let input = Contiguous::of(&input);
+        let input = Maps::whole(input);
         let map = filter.output(input.map, input.map.channels);
-        let mut output = vec![f32::NEG_INFINITY; map.len()];
+        let mut output = kernels::buffer(map.len());
         kernels::max_pool((input.values(), input.map), filter, (&mut output, map));
+        input.recycle();
         tensor(output, map)
     }
 
     fn interleave(first: FlexTensor, second: FlexTensor) -> FlexTensor {
-        let (first, second) = (Contiguous::of(&first), Contiguous::of(&second));
+        let (first, second) = (Maps::whole(first), Maps::whole(second));
         let map = Map { channels: 2 * second.map.channels, ..second.map };
-        let mut output = vec![0.0; map.len()];
-        let first = (first.values(), first.map.channels);
-        kernels::interleave(first, (second.values(), second.map.channels), &mut output);
+        let mut output = kernels::buffer(map.len());
+        let (one, other) = ((first.values(), first.map), (second.values(), second.map));
+        kernels::interleave((one.0, one.1.channels), (other.0, other.1.channels), &mut output);
+        first.recycle();
+        second.recycle();
         tensor(output, map)
     }
 
-    fn focus(input: FlexTensor) -> FlexTensor {
-        let input = Contiguous::of(&input);
-        let Map { batch, rows, columns, channels } = input.map;
-        let map = Map { batch, rows: rows / 2, columns: columns / 2, channels: 4 * channels };
-        tensor(kernels::focus(input.values(), input.map), map)
-    }
-
     fn join(first: FlexTensor, second: FlexTensor) -> FlexTensor {
-        let (first, second) = (Contiguous::of(&first), Contiguous::of(&second));
+        let (first, second) = (Maps::whole(first), Maps::whole(second));
         let map = Map { channels: first.map.channels + second.map.channels, ..second.map };
-        let mut output = vec![0.0; map.len()];
+        let mut output = kernels::buffer(map.len());
         let (one, other) = ((first.values(), first.map), (second.values(), second.map));
         kernels::join(one, other, &mut output);
+        first.recycle();
+        second.recycle();
         tensor(output, map)
     }
 
     fn add_enlarged(large: FlexTensor, small: FlexTensor) -> FlexTensor {
         let mut large = if large.is_contiguous() { large } else { large.to_contiguous() };
-        let (map, small) = (map_of(&large), Contiguous::of(&small));
+        let (map, small) = (map_of(&large), Maps::whole(small));
         kernels::add_enlarged((small.values(), small.map), (large.storage_mut(), map));
+        small.recycle();
         large
     }
 
     fn resize(input: FlexTensor, [rows, columns]: [usize; 2], corners: Corners) -> FlexTensor {
-        let input = Contiguous::of(&input);
+        let input = Maps::whole(input);
         let map = Map { rows, columns, ..input.map };
-        let mut output = vec![0.0; map.len()];
+        let mut output = kernels::buffer(map.len());
         kernels::resize((input.values(), input.map), corners, (&mut output, map));
+        input.recycle();
         tensor(output, map)
     }
 }
 
-/// A tensor whose values are one slice.
-struct Contiguous {
+/// A tensor of feature maps, or of some of their channels.
+struct Maps {
     tensor: FlexTensor,
     map: Map,
+    /// Number of values from one pixel to the next.
+    step: usize,
 }
 
-impl Contiguous {
-    fn of(tensor: &FlexTensor) -> Self {
-        let tensor = if tensor.is_contiguous() { tensor.clone() } else { tensor.to_contiguous() };
+impl Maps {
+    /// Returns the tensor with its values as one slice.
+    fn whole(tensor: FlexTensor) -> Self {
+        let tensor = if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() };
         let map = map_of(&tensor);
-        Self { tensor, map }
+        Self { tensor, map, step: map.channels }
+    }
+
+    /// Returns the tensor as it is, if its pixels are equally far apart.
+    fn part(tensor: FlexTensor) -> Self {
+        let map = map_of(&tensor);
+        let layout = tensor.layout();
+        let step = layout.strides()[2].unsigned_abs();
+        let lengths = [map.rows * map.columns * step, map.columns * step, step, 1];
+        let is_even = lengths.into_iter().zip(layout.strides()).zip(layout.shape().iter());
+        let is_even = is_even.into_iter().all(|((length, stride), side)| {
+            *side == 1 || usize::try_from(*stride).is_ok_and(|stride| stride == length)
+        });
+        if is_even && step >= map.channels {
+            Self { tensor, map, step }
+        } else {
+            Self::whole(tensor)
+        }
     }
 
     fn values(&self) -> &[f32] {
-        self.tensor.as_slice().unwrap_or_default()
+        &self.tensor.storage()[self.tensor.layout().start_offset()..]
     }
+
+    fn view(&self) -> View<'_> {
+        View { values: self.values(), map: self.map, step: self.step }
+    }
+
+    /// Keeps the memory for other maps, if nothing else needs it.
+    fn recycle(self) {
+        let is_all = self.tensor.bytes().len() == size_of::<f32>() * self.map.len();
+        if is_all
+            && self.tensor.is_unique()
+            && let Ok(values) = self.tensor.into_data().try_into_vec()
+        {
+            kernels::recycle(values);
+        }
+    }
+}
+
+fn convolve_chain(
+    input: FlexTensor,
+    around: [Option<PackedLayer<'_>>; 2],
+    depthwise: PackedLayer<'_>,
+) -> FlexTensor {
+    let input = Maps::part(input);
+    let channels = around[1].unwrap_or(depthwise).outputs();
+    let map = Map { channels, ..depthwise.output(input.map) };
+    let mut output = kernels::buffer(map.len());
+    kernels::convolve_chain(input.view(), around, depthwise, &mut output);
+    input.recycle();
+    tensor(output, map)
+}
+
+/// Returns a layer as the kernels read it.
+fn packed(weights: &FlexTensor, layer: Layer) -> PackedLayer<'_> {
+    let values = weights.as_slice().unwrap_or_default();
+    PackedLayer::new(values, layer.outputs, layer.filter, layer.activation)
 }
 
 fn map_of(tensor: &FlexTensor) -> Map {

@@ -29,13 +29,6 @@ pub(super) fn interleave(first: Tensor<4>, second: Tensor<4>) -> Tensor<4> {
     Tensor::stack::<5>(pairs, 4).reshape([batch, rows, columns, 2 * channels])
 }
 
-pub(super) fn focus(map: Tensor<4>) -> Tensor<4> {
-    let [batch, rows, columns, channels] = map.dims();
-    map.reshape([batch, rows / 2, 2, columns / 2, 2, channels])
-        .permute([0, 1, 3, 4, 2, 5])
-        .reshape([batch, rows / 2, columns / 2, 4 * channels])
-}
-
 pub(super) fn add_enlarged(large: Tensor<4>, small: Tensor<4>) -> Tensor<4> {
     let factor = large.dims()[1] / small.dims()[1];
     large + enlarge(small, factor)

@@ -1,6 +1,6 @@
 //! A convolution with its bias and activation, the layer that all networks here are made of.
 
-use burn::backend::Dispatch;
+use burn::backend::{Dispatch, DispatchTensor};
 use burn::module::{Module, Param};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
@@ -10,7 +10,7 @@ use crate::kernels::{self, Activation, Filter};
 use crate::layers::backend::FeatureMaps;
 use crate::layers::composed::{channels_first, channels_last};
 use crate::layers::runs_our_kernels;
-use crate::weights::{Weights, WeightsError};
+use crate::weights::{LayerWeights, Weights, WeightsError};
 
 /// The description of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,9 +39,9 @@ impl Layer {
         Self::dense(inputs, outputs, 1, 1)
     }
 
-    /// Returns a layer with a filter per channel.
-    pub fn depthwise(channels: usize, size: usize, stride: usize) -> Self {
-        Self { depthwise: true, ..Self::dense(channels, channels, size, stride) }
+    /// Returns a layer with a filter of 3x3 per channel.
+    pub fn depthwise(channels: usize, stride: usize) -> Self {
+        Self { depthwise: true, ..Self::dense(channels, channels, 3, stride) }
     }
 
     /// Returns the layer with an activation function.
@@ -71,44 +71,68 @@ impl Layer {
         weights: &mut dyn Weights,
         device: &Device,
     ) -> Result<Convolution, WeightsError> {
-        let size = self.filter.size;
-        let inputs = if self.depthwise { 1 } else { self.inputs };
-        let shape = [self.outputs, inputs, size, size];
-        let values = weights.layer(name, shape)?;
-        Ok(if runs_our_kernels(device) {
-            let bias = kernels::pad_to_lanes(&values.bias);
-            let (weight, shape) = self.pack(&values.weight);
-            self.with(weight, shape, bias, device)
-        } else {
-            self.with(values.weight, shape, values.bias, device)
-        })
+        Ok(self.with(weights.layer(name, self.shape())?, device))
     }
 
-    fn pack(self, weight: &[f32]) -> (Vec<f32>, [usize; 4]) {
-        let (size, lanes) = (self.filter.size, kernels::lanes());
-        if self.depthwise {
-            let packed = kernels::pack_depthwise(weight, self.outputs, size);
-            (packed, [1, size, size, self.outputs.next_multiple_of(lanes)])
-        } else {
-            let packed = kernels::pack_dense(weight, self.outputs, self.inputs, size);
-            (packed, [self.outputs.div_ceil(lanes), size * size, self.inputs, lanes])
+    /// Reads the weights of `n` such layers, which are one after the other.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`].
+    pub fn load_some(
+        self,
+        name: &str,
+        n: usize,
+        weights: &mut dyn Weights,
+        device: &Device,
+    ) -> Result<Vec<Convolution>, WeightsError> {
+        let [outputs, inputs, rows, columns] = self.shape();
+        let LayerWeights { weight, bias } =
+            weights.layer(name, [n * outputs, inputs, rows, columns])?;
+        let parts = weight.chunks(outputs * inputs * rows * columns).zip(bias.chunks(outputs));
+        let part = |(weight, bias): (&[f32], &[f32])| {
+            self.with(LayerWeights { weight: weight.to_vec(), bias: bias.to_vec() }, device)
+        };
+        Ok(parts.map(part).collect())
+    }
+
+    /// Returns the shape of the weights.
+    fn shape(self) -> [usize; 4] {
+        let inputs = if self.depthwise { 1 } else { self.inputs };
+        [self.outputs, inputs, self.filter.size, self.filter.size]
+    }
+
+    /// Returns the layer with weights.
+    pub(crate) fn with(self, values: LayerWeights, device: &Device) -> Convolution {
+        if !runs_our_kernels(device) {
+            return self.unpacked(values, device);
+        }
+        let packed = self.pack(&values.weight, &values.bias);
+        let shape = [1, 1, 1, packed.len()];
+        self.with_tensors(TensorData::new(packed, shape), Vec::new(), device)
+    }
+
+    /// Returns the layer with weights for burn's own operations.
+    pub(super) fn unpacked(self, values: LayerWeights, device: &Device) -> Convolution {
+        let weight = TensorData::new(values.weight, self.shape());
+        self.with_tensors(weight, values.bias, device)
+    }
+
+    fn with_tensors(self, weight: TensorData, bias: Vec<f32>, device: &Device) -> Convolution {
+        let n_biases = bias.len();
+        let bias = TensorData::new(bias, [n_biases]);
+        Convolution {
+            weight: Param::from_tensor(Tensor::from_data(weight, device)),
+            bias: Param::from_tensor(Tensor::from_data(bias, device)),
+            layer: self,
         }
     }
 
-    fn with(
-        self,
-        weight: Vec<f32>,
-        shape: [usize; 4],
-        bias: Vec<f32>,
-        device: &Device,
-    ) -> Convolution {
-        let n_biases = bias.len();
-        let weight = Tensor::from_data(TensorData::new(weight, shape), device);
-        let bias = Tensor::from_data(TensorData::new(bias, [n_biases]), device);
-        Convolution {
-            weight: Param::from_tensor(weight),
-            bias: Param::from_tensor(bias),
-            layer: self,
+    fn pack(self, weight: &[f32], bias: &[f32]) -> Vec<f32> {
+        if self.depthwise {
+            kernels::pack_depthwise(weight, bias, self.filter.size)
+        } else {
+            kernels::pack_dense(weight, bias, self.inputs, self.filter.size)
         }
     }
 }
@@ -116,8 +140,9 @@ impl Layer {
 /// A convolution with weights.
 #[derive(Module, Debug)]
 pub struct Convolution {
-    /// `[outputs, inputs, size, size]`, or packed for our kernels.
+    /// `[outputs, inputs, size, size]`, or weights and biases packed for our kernels.
     weight: Param<Tensor<4>>,
+    /// `[outputs]`, or empty.
     bias: Param<Tensor<1>>,
     #[module(skip)]
     layer: Layer,
@@ -126,19 +151,7 @@ pub struct Convolution {
 impl Convolution {
     /// Returns the device of the weights.
     pub fn device(&self) -> Device {
-        self.bias.val().device()
-    }
-
-    /// Returns `n` convolutions with a part of the output's channels each, which is a multiple of 16.
-    pub fn split(self, n: usize) -> Vec<Self> {
-        let (weights, biases) = (self.weight.val().chunk(n, 0), self.bias.val().chunk(n, 0));
-        let layer = Layer { outputs: self.layer.outputs / n, ..self.layer };
-        let parts = weights.into_iter().zip(biases).map(|(weight, bias)| Self {
-            weight: Param::from_tensor(weight),
-            bias: Param::from_tensor(bias),
-            layer,
-        });
-        parts.collect()
+        self.weight.val().device()
     }
 
     /// # Shapes
@@ -146,23 +159,26 @@ impl Convolution {
     /// - input: `[batch, rows, columns, inputs]`
     /// - output: `[batch, rows / stride, columns / stride, outputs]`
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let (weight, bias) = (self.weight.val(), self.bias.val());
-        if runs_our_kernels(&input.device()) {
-            let (weight, bias) = (weight.into_dispatch(), bias.into_dispatch());
-            let input = input.into_dispatch();
-            let output = <Dispatch as FeatureMaps>::convolve(input, weight, bias, self.layer);
-            return Tensor::from_dispatch(output);
+        if !runs_our_kernels(&input.device()) {
+            return self.composed(input);
         }
-        self.composed(input, weight, bias)
+        let (input, weights) = (input.into_dispatch(), self.packed());
+        Tensor::from_dispatch(<Dispatch as FeatureMaps>::convolve(input, weights, self.layer))
     }
 
-    /// The same by burn's own operations.
-    pub(super) fn composed(
-        &self,
-        input: Tensor<4>,
-        weight: Tensor<4>,
-        bias: Tensor<1>,
-    ) -> Tensor<4> {
+    /// Returns the packed weights.
+    pub(super) fn packed(&self) -> DispatchTensor {
+        self.weight.val().into_dispatch()
+    }
+
+    /// Returns the description.
+    pub(super) fn layer(&self) -> Layer {
+        self.layer
+    }
+
+    /// The same by burn's own operations, with weights that are not packed.
+    pub(super) fn composed(&self, input: Tensor<4>) -> Tensor<4> {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
         let Layer { filter, depthwise, inputs, .. } = self.layer;
         let padding = (filter.padding, filter.padding_after);
         let input = channels_first(input).pad((padding.0, padding.1, padding.0, padding.1), 0.0);
@@ -180,21 +196,5 @@ impl Convolution {
             Activation::Silu => activation::silu(output),
             Activation::Sigmoid => activation::sigmoid(output),
         }
-    }
-}
-
-#[cfg(test)]
-impl Convolution {
-    /// Returns weight and bias as they were before they were packed.
-    pub(super) fn unpacked(&self) -> (Tensor<4>, Tensor<1>) {
-        let Layer { outputs, inputs, filter, depthwise, .. } = self.layer;
-        let (weight, bias) = (self.weight.val(), self.bias.val().narrow(0, 0, outputs));
-        let size = filter.size;
-        if depthwise {
-            return (weight.narrow(3, 0, outputs).permute([3, 0, 1, 2]), bias);
-        }
-        let [panels, _, _, lanes] = weight.dims();
-        let weight = weight.permute([0, 3, 2, 1]).reshape([panels * lanes, inputs, size, size]);
-        (weight.narrow(0, 0, outputs), bias)
     }
 }

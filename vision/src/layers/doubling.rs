@@ -17,7 +17,7 @@ pub struct Doubling {
 }
 
 impl Doubling {
-    /// Reads the layer: its weights are `[4 * outputs, inputs, 2, 2]`, see [`phases`]; `outputs` is a multiple of 16.
+    /// Reads the layer: its weights are `[4 * outputs, inputs, 2, 2]`, see [`phases`].
     ///
     /// # Errors
     ///
@@ -29,8 +29,8 @@ impl Doubling {
         activation: Activation,
     ) -> Result<Self, WeightsError> {
         let filter = Filter { size: 2, stride: 1, padding: 0, padding_after: 0 };
-        let layer = Layer { filter, ..Layer::pointwise(inputs, 4 * outputs) };
-        Ok(Self { phases: from.layer(name, layer.then(activation))?.split(4) })
+        let layer = Layer { filter, ..Layer::pointwise(inputs, outputs) }.then(activation);
+        Ok(Self { phases: from.layers(name, layer, 4)? })
     }
 
     /// # Shapes

@@ -60,20 +60,6 @@ pub fn interleave(first: Tensor<4>, second: Tensor<4>) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as FeatureMaps>::interleave(first, second))
 }
 
-/// Returns the map with each square of four pixels in the channels of one: top left, bottom left, top right, bottom
-/// right.
-///
-/// # Shapes
-///
-/// - map: `[batch, 2 * rows, 2 * columns, channels]`
-/// - output: `[batch, rows, columns, 4 * channels]`
-pub fn focus(map: Tensor<4>) -> Tensor<4> {
-    if !runs_our_kernels(&map.device()) {
-        return composed::focus(map);
-    }
-    Tensor::from_dispatch(<Dispatch as FeatureMaps>::focus(map.into_dispatch()))
-}
-
 /// Returns the channels of both maps; those of a smaller first map for each pixel of a square.
 ///
 /// # Shapes

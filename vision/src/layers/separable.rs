@@ -1,9 +1,12 @@
-//! A depthwise filter and a pointwise layer: a convolution in two cheap steps.
+//! Chains of a pointwise layer and a depthwise filter: convolutions in cheap steps.
 
+use burn::backend::{Dispatch, DispatchTensor};
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use super::backend::FeatureMaps;
 use super::convolution::Convolution;
+use super::runs_our_kernels;
 
 /// A depthwise filter of 3x3, and a pointwise layer over its output.
 #[derive(Module, Debug)]
@@ -20,6 +23,39 @@ impl Separable {
     /// - map: `[batch, rows, columns, inputs]`
     /// - output: `[batch, rows / stride, columns / stride, outputs]`
     pub fn forward(&self, map: Tensor<4>) -> Tensor<4> {
-        self.pointwise.forward(self.depthwise.forward(map))
+        if !runs_our_kernels(&map.device()) {
+            return self.pointwise.forward(self.depthwise.forward(map));
+        }
+        let (map, [depthwise, pointwise]) = (map.into_dispatch(), self.packed());
+        Tensor::from_dispatch(<Dispatch as FeatureMaps>::convolve_twice(
+            map,
+            depthwise,
+            pointwise,
+            [self.depthwise.layer(), self.pointwise.layer()],
+        ))
+    }
+
+    /// The same after a pointwise layer.
+    ///
+    /// # Shapes
+    ///
+    /// - map: `[batch, rows, columns, inputs of the first layer]`
+    /// - output: `[batch, rows / stride, columns / stride, outputs]`
+    pub fn forward_after(&self, first: &Convolution, map: Tensor<4>) -> Tensor<4> {
+        if !runs_our_kernels(&map.device()) {
+            return self.forward(first.forward(map));
+        }
+        let (map, [depthwise, pointwise]) = (map.into_dispatch(), self.packed());
+        Tensor::from_dispatch(<Dispatch as FeatureMaps>::convolve_thrice(
+            map,
+            first.packed(),
+            depthwise,
+            pointwise,
+            [first.layer(), self.depthwise.layer(), self.pointwise.layer()],
+        ))
+    }
+
+    fn packed(&self) -> [DispatchTensor; 2] {
+        [self.depthwise.packed(), self.pointwise.packed()]
     }
 }

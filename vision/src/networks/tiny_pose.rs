@@ -133,7 +133,7 @@ impl Stem {
     fn forward(&self, pictures: Tensor<4>) -> Tensor<4> {
         let map = self.first.forward(pictures);
         let near = self.near.forward(map.clone().narrow(3, 0, 16));
-        let far = self.far.forward(self.widen.forward(map.narrow(3, 16, 16)));
+        let far = self.far.forward_after(&self.widen, map.narrow(3, 16, 16));
         interleave(near, far)
     }
 }
@@ -236,7 +236,7 @@ impl Unit {
 
     fn forward(&self, map: Tensor<4>) -> Tensor<4> {
         let half = map.dims()[3] / 2;
-        let passed = self.second.forward(self.first.forward(map.clone().narrow(3, half, half)));
+        let passed = self.second.forward_after(&self.first, map.clone().narrow(3, half, half));
         interleave(map, passed)
     }
 }
@@ -283,11 +283,7 @@ impl Path {
     }
 
     fn add_to(&self, sum: Tensor<4>, map: Tensor<4>) -> Tensor<4> {
-        let passed = self.forward(map);
-        match self {
-            Self::Enlarge(_) => add_enlarged(sum, passed),
-            Self::Halve(_) => sum + passed,
-        }
+        add_enlarged(sum, self.forward(map))
     }
 }
 

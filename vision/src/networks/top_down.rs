@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::heat_map::{HeatMap, Spacing};
+use crate::kernels::buffer;
 use crate::pictures::{Axis, Border, Normalisation, sample};
 use crate::pose_estimator::{MIRRORED, Pose, PoseEstimator, Subject};
 
@@ -46,7 +47,7 @@ impl<N: HeatMapNetwork> TopDown<N> {
     /// Returns the heat maps, `[batch, rows / 4, columns / 4, 17]`.
     fn heat_maps(&self, subjects: &[Subject<'_>], axes: &[[Axis; 2]]) -> Vec<HeatMap> {
         let Training { pixels: [rows, columns], normalisation, .. } = self.training;
-        let mut input = vec![0.0; subjects.len() * rows * columns * 3];
+        let mut input = buffer(subjects.len() * rows * columns * 3);
         let parts = input.chunks_exact_mut(rows * columns * 3);
         for ((part, subject), [down, across]) in parts.zip(subjects).zip(axes) {
             sample(subject.picture, *down, *across, Border::Constant(0.0), part);

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::detector::{Detection, Detector, GridDetector, Letterbox};
 use crate::kernels::{Activation, Filter};
-use crate::layers::{Convolution, Layer, Separable, focus, join, max_pool};
+use crate::layers::{Convolution, Layer, Separable, join, max_pool};
 use crate::networks::{DetectorNetwork, same_name};
 use crate::pictures::{Normalisation, Order, Picture, Rectangle};
 use crate::weights::{LayerReader, Weights, WeightsError};
@@ -63,8 +63,11 @@ impl YoloxNano {
     /// [`WeightsError`] if the weights are those of another network.
     fn load(weights: &mut dyn Weights, device: &Device) -> Result<Self, WeightsError> {
         let from = &mut LayerReader::new(weights, device);
+        // Its step keeps a quarter of the pixels, as a focus would.
+        let filter = Filter { size: 6, stride: 2, padding: 2, padding_after: 2 };
+        let stem = Layer { filter, ..Layer::pointwise(3, 16) }.then(Activation::Silu);
         Ok(Self {
-            stem: from.layer("stem", Layer::dense(12, 16, 3, 1).then(Activation::Silu))?,
+            stem: from.rearranged("stem", [16, 12, 3, 3], without_focus, stem)?,
             dark2: Stage::load(from, "dark2", 16, 32, 1)?,
             dark3: Stage::load(from, "dark3", 32, 64, 3)?,
             dark4: Stage::load(from, "dark4", 64, 128, 3)?,
@@ -91,7 +94,7 @@ impl YoloxNano {
     /// - output: the cells of 8, 16 and 32 pixels, each `[batch, rows, columns, 85]`: centre and size of the box
     ///   in units of the cell (the size as a logarithm), and probabilities
     fn forward(&self, pictures: Tensor<4>) -> [Tensor<4>; 3] {
-        let dark2 = self.dark2.forward(self.stem.forward(focus(pictures)));
+        let dark2 = self.dark2.forward(self.stem.forward(pictures));
         let dark3 = self.dark3.forward(dark2);
         let dark4 = self.dark4.forward(dark3.clone());
         let dark5 = self.dark5.forward(dark4.clone());
@@ -114,6 +117,25 @@ impl Detector for YoloxNano {
         let device = self.stem.device();
         DETECTOR.detect(pictures, confidence, &device, |input| self.forward(input))
     }
+}
+
+/// Returns the weights of the stem for the picture itself. The published stem looks at a picture of half the size with
+/// four times the channels (its focus): the pixels at the top left of each square of four, below, right, and both.
+///
+/// # Shapes
+///
+/// - weight: `[outputs, 4 * 3, 3, 3]`
+/// - result: `[outputs, 3, 6, 6]`
+fn without_focus(weight: &[f32]) -> Vec<f32> {
+    let mut result = Vec::with_capacity(weight.len());
+    for filters in weight.chunks_exact(12 * 9) {
+        for nth in 0..3 * 36 {
+            let (colour, row, column) = (nth / 36, nth / 6 % 6, nth % 6);
+            let channel = (column % 2 * 2 + row % 2) * 3 + colour;
+            result.push(filters[channel * 9 + row / 2 * 3 + column / 2]);
+        }
+    }
+    result
 }
 
 /// Returns the person in a cell, in pixels of the square.
@@ -249,7 +271,7 @@ impl Bottleneck {
     }
 
     fn forward(&self, map: Tensor<4>) -> Tensor<4> {
-        let output = self.second.forward(self.first.forward(map.clone()));
+        let output = self.second.forward_after(&self.first, map.clone());
         if self.residual { output + map } else { output }
     }
 }

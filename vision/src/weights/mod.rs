@@ -61,6 +61,37 @@ impl<'a> LayerReader<'a> {
         layer.load(name, self.weights, self.device)
     }
 
+    /// Reads a layer whose published weights have another shape, and an order that `rearrange` changes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::layer`].
+    pub fn rearranged(
+        &mut self,
+        name: &str,
+        shape: [usize; 4],
+        rearrange: fn(&[f32]) -> Vec<f32>,
+        layer: Layer,
+    ) -> Result<Convolution, WeightsError> {
+        let mut values = self.weights.layer(name, shape)?;
+        values.weight = rearrange(&values.weight);
+        Ok(layer.with(values, self.device))
+    }
+
+    /// Reads `n` layers of one shape whose weights are one after the other under a name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::layer`].
+    pub fn layers(
+        &mut self,
+        name: &str,
+        layer: Layer,
+        n: usize,
+    ) -> Result<Vec<Convolution>, WeightsError> {
+        layer.load_some(name, n, self.weights, self.device)
+    }
+
     /// Reads a layer of single pixels that ends with SiLU.
     ///
     /// # Errors
@@ -87,7 +118,7 @@ impl<'a> LayerReader<'a> {
         stride: usize,
         activations: [Activation; 2],
     ) -> Result<Separable, WeightsError> {
-        let depthwise = Layer::depthwise(inputs, 3, stride).then(activations[0]);
+        let depthwise = Layer::depthwise(inputs, stride).then(activations[0]);
         let pointwise = Layer::pointwise(inputs, outputs).then(activations[1]);
         Ok(Separable {
             depthwise: self.layer(&format!("{name}.depthwise"), depthwise)?,

@@ -132,8 +132,7 @@ impl MoveNet {
 #[derive(Module, Debug)]
 struct Block {
     expand: Option<Convolution>,
-    depthwise: Convolution,
-    project: Convolution,
+    project: Separable,
     residual: bool,
 }
 
@@ -148,22 +147,23 @@ impl Block {
         let inner = inputs * expansion;
         let expand = Layer::pointwise(inputs, inner).then(Activation::Relu6);
         let expand = (expansion > 1).then(|| from.layer(&format!("{name}.expand"), expand));
-        let depthwise = Layer::depthwise(inner, 3, stride).padded_after();
+        let depthwise = Layer::depthwise(inner, stride).padded_after().then(Activation::Relu6);
+        let project = Separable {
+            depthwise: from.layer(&format!("{name}.depthwise"), depthwise)?,
+            pointwise: from.layer(&format!("{name}.project"), Layer::pointwise(inner, outputs))?,
+        };
         Ok(Self {
             expand: expand.transpose()?,
-            depthwise: from
-                .layer(&format!("{name}.depthwise"), depthwise.then(Activation::Relu6))?,
-            project: from.layer(&format!("{name}.project"), Layer::pointwise(inner, outputs))?,
+            project,
             residual: stride == 1 && inputs == outputs,
         })
     }
 
     fn forward(&self, map: Tensor<4>) -> Tensor<4> {
-        let expanded = match &self.expand {
-            Some(expand) => expand.forward(map.clone()),
-            None => map.clone(),
+        let output = match &self.expand {
+            Some(expand) => self.project.forward_after(expand, map.clone()),
+            None => self.project.forward(map.clone()),
         };
-        let output = self.project.forward(self.depthwise.forward(expanded));
         if self.residual { output + map } else { output }
     }
 }
@@ -234,8 +234,7 @@ impl Heads {
 /// A head: a separable layer and a pointwise one.
 #[derive(Module, Debug)]
 struct Head {
-    depthwise: Convolution,
-    widen: Convolution,
+    widen: Separable,
     output: Convolution,
 }
 
@@ -248,14 +247,14 @@ impl Head {
     ) -> Result<Self, WeightsError> {
         let widen = Layer::pointwise(inputs, 96).then(Activation::Relu);
         let output = Layer::pointwise(96, outputs).then(activation);
-        Ok(Self {
-            depthwise: from.layer(&format!("{name}.depthwise"), Layer::depthwise(inputs, 3, 1))?,
-            widen: from.layer(&format!("{name}.widen"), widen)?,
-            output: from.layer(&format!("{name}.output"), output)?,
-        })
+        let widen = Separable {
+            depthwise: from.layer(&format!("{name}.depthwise"), Layer::depthwise(inputs, 1))?,
+            pointwise: from.layer(&format!("{name}.widen"), widen)?,
+        };
+        Ok(Self { widen, output: from.layer(&format!("{name}.output"), output)? })
     }
 
     fn forward(&self, map: Tensor<4>) -> Tensor<4> {
-        self.output.forward(self.widen.forward(self.depthwise.forward(map)))
+        self.output.forward(self.widen.forward(map))
     }
 }
