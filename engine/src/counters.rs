@@ -19,8 +19,10 @@ pub struct Counts {
     pub late: u64,
     /// Records that were dropped, by reason.
     pub dropped: BTreeMap<&'static str, u64>,
-    /// Time that the component's operators worked, on all workers together.
+    /// Time that the component's operators and threads worked, all together.
     pub busy: Duration,
+    /// The part of it that threads of an operator worked, by stage.
+    pub stages: BTreeMap<&'static str, Duration>,
     /// Records that the component sent to other components; frames for CSI.
     pub sent: u64,
     /// Approximate bytes of the records that the component sent.
@@ -80,9 +82,17 @@ impl Counters {
         self.update(component, |counts| *counts.dropped.entry(reason).or_default() += n_records);
     }
 
-    /// Counts the time that a component's operators worked.
+    /// Counts the time that a component's operators, or the thread of a source or sink, worked.
     pub(crate) fn busy(&self, component: &str, busy: Duration) {
         self.update(component, |counts| counts.busy += busy);
+    }
+
+    /// Counts the time that a thread of an operator worked at one of its stages.
+    pub(crate) fn worked(&self, component: &str, stage: &'static str, time: Duration) {
+        self.update(component, |counts| {
+            counts.busy += time;
+            *counts.stages.entry(stage).or_default() += time;
+        });
     }
 
     /// Counts records that a sink accepted at this age.
@@ -117,6 +127,7 @@ impl Counters {
         let components = self.snapshot();
         write_totals(&components, metrics);
         write_dropped(&components, metrics);
+        write_stages(&components, metrics);
         write_gauges(&components, metrics);
         let timed = components.iter().filter(|(_, counts)| !counts.latencies.is_empty());
         let latencies = timed.map(|(component, Counts { latencies, .. })| {
@@ -153,9 +164,11 @@ const TOTALS: [Totals; 5] = [
         "Approximate bytes of the records that a component sent.",
         |counts| counts.sent_bytes as f64,
     ),
-    ("fresnel_busy_seconds_total", "Time that the operators of a component worked.", |counts| {
-        counts.busy.as_secs_f64()
-    }),
+    (
+        "fresnel_busy_seconds_total",
+        "Time that the operators and threads of a component worked.",
+        |counts| counts.busy.as_secs_f64(),
+    ),
 ];
 const LATENCY: &str = "fresnel_latency_seconds";
 
@@ -173,6 +186,15 @@ fn write_dropped(components: &BTreeMap<String, Counts>, metrics: &mut Metrics) {
     });
     metrics
         .add(("fresnel_dropped_total", Counter, "Records that were dropped, by reason."), samples);
+}
+
+fn write_stages(components: &BTreeMap<String, Counts>, metrics: &mut Metrics) {
+    let samples = components.iter().flat_map(|(name, counts)| {
+        let stages = counts.stages.iter();
+        stages.map(|(stage, time)| (format!("{},stage=\"{stage}\"", of(name)), time.as_secs_f64()))
+    });
+    let help = "Time that threads of an operator worked, by stage.";
+    metrics.add(("fresnel_stage_seconds_total", Counter, help), samples);
 }
 
 fn write_gauges(components: &BTreeMap<String, Counts>, metrics: &mut Metrics) {
@@ -204,6 +226,7 @@ mod tests {
         counters.records("living", 2);
         counters.dropped("living", "odd number of values", 1);
         counters.busy("living", Duration::from_millis(250));
+        counters.worked("poses", "detect", Duration::from_millis(750));
         counters.sent("living", 7, 900);
         counters.latency("bath", Duration::from_millis(12), 3);
         counters.latency("bath", Duration::from_secs(100), 1);
@@ -220,6 +243,8 @@ mod tests {
             "fresnel_lag_seconds{component=\"bath\"} 1.5",
             "fresnel_queue_depth{component=\"bath\"} 3",
             "fresnel_busy_seconds_total{component=\"living\"} 0.25",
+            "fresnel_busy_seconds_total{component=\"poses\"} 0.75",
+            "fresnel_stage_seconds_total{component=\"poses\",stage=\"detect\"} 0.75",
             "fresnel_latency_seconds_bucket{component=\"bath\",le=\"0.01\"} 0",
             "fresnel_latency_seconds_bucket{component=\"bath\",le=\"0.015\"} 3",
             "fresnel_latency_seconds_bucket{component=\"bath\",le=\"+Inf\"} 4",

@@ -2,11 +2,15 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::StateContext;
 
 /// Counts records that were dropped, by a short, fixed reason.
 pub type CountDropped = Arc<dyn Fn(&'static str, u64) + Send + Sync>;
+
+/// Counts the time that a thread beside the workers worked at a stage of an operator.
+pub type CountWorked = Arc<dyn Fn(&'static str, Duration) + Send + Sync>;
 
 /// The context of an operator.
 #[derive(Clone, Debug)]
@@ -39,11 +43,18 @@ pub struct Component {
     pub name: Arc<str>,
     /// Counts dropped records.
     pub dropped: CountDropped,
+    /// Counts the time that threads of the operator worked.
+    pub worked: CountWorked,
 }
 
 impl Component {
     fn detached(name: &str) -> Self {
-        Self { pipeline: "detached".into(), name: name.into(), dropped: Arc::new(|_, _| ()) }
+        Self {
+            pipeline: "detached".into(),
+            name: name.into(),
+            dropped: Arc::new(|_, _| ()),
+            worked: Arc::new(|_, _| ()),
+        }
     }
 }
 

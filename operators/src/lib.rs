@@ -24,6 +24,7 @@ mod stateful;
 mod streams;
 #[cfg(test)]
 mod testing;
+mod timed;
 mod track;
 mod windows;
 mod zones;
@@ -38,7 +39,7 @@ pub use crate::activity::{Activities, ActivityConfig};
 pub use crate::amplitudes::{relative_amplitudes, scaled_amplitudes};
 pub use crate::assignment::assign;
 pub use crate::closed_ticks::ClosedTicks;
-pub use crate::context::{Component, Context, CountDropped};
+pub use crate::context::{Component, Context, CountDropped, CountWorked};
 pub use crate::error::OperatorError;
 pub use crate::estimate_pose::{EstimatePose, EstimatePoseConfig, PoseNetworks};
 pub use crate::fuse_people::{FusePeople, FusePeopleConfig};
@@ -62,6 +63,7 @@ pub use crate::sanitize_phase::{
 pub use crate::select_subcarriers::{ColumnStatistics, SelectSubcarriers, SelectSubcarriersConfig};
 pub use crate::state::{Change, Changes, StateContext, StopPoint};
 pub use crate::streams::into_records;
+pub use crate::timed::timed;
 pub use crate::track::{
     BoxDetection, ImageTrackOptions, ImageTracker, Plane, Track, TrackConfig, TrackedBox,
     intersection_over_union,

@@ -1,13 +1,15 @@
-//! Work that takes long, in a thread beside the worker.
+//! Work that takes long, in threads beside the worker.
 //!
-//! A worker that computes for tens of milliseconds would hold up all other operators. The thread takes records in
-//! their order through a queue with a bound; the operator keeps the capability of each record until its result
-//! arrives, so the frontier does not pass a record whose result is missing.
+//! A worker that computes for tens of milliseconds would hold up all other operators. Threads take records through a
+//! queue with a bound; the operator keeps the capability of each record until its result arrives, so the frontier does
+//! not pass a record whose result is missing. Results leave in the order of their records, whatever thread is faster.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use schemas::Tick;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -16,17 +18,25 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-/// Records in the thread and in its queues.
-const MAX_IN_THREAD: usize = 8;
+/// Records of each thread in the threads and in their queue.
+const MAX_PER_THREAD: usize = 4;
 
-/// Computes a result for each record, in a thread.
+/// How the work is shared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Threads {
+    pub(crate) n_threads: usize,
+    /// Records that a thread takes at once, if so many wait.
+    pub(crate) max_batch: usize,
+}
+
+/// Computes a result for each record, in threads.
 ///
-/// `work` receives the records that wait, at least one and at most `max_batch`, and returns as many results.
+/// `work` receives the records that wait, at least one, and returns as many results.
 pub(crate) fn offload<'scope, I, O>(
     input: StreamVec<'scope, Tick, I>,
     name: &str,
-    max_batch: usize,
-    work: impl FnMut(Vec<I>) -> Vec<O> + Send + 'static,
+    threads: Threads,
+    work: impl Fn(Vec<I>) -> Vec<O> + Send + Sync + 'static,
 ) -> StreamVec<'scope, Tick, O>
 where
     I: Clone + Send + 'static,
@@ -35,7 +45,7 @@ where
     let scope = input.scope();
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
     let address = builder.operator_info().address;
-    let waker = scope.worker().sync_activator_for(address.to_vec());
+    let waker = Arc::new(scope.worker().sync_activator_for(address.to_vec()));
     // A wake-up fails when the dataflow has ended; then nobody waits for it.
     let wake = move || {
         let _ = waker.activate();
@@ -43,7 +53,7 @@ where
     let mut input = builder.new_input(input, Pipeline);
     let (output, results) = builder.new_output::<Vec<O>>();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(output);
-    let mut offloaded = Offloaded::start(max_batch, work, wake);
+    let mut offloaded = Offloaded::start(threads, work, wake);
     builder.build(move |_capabilities| {
         move |_frontiers| {
             input.for_each(|time, records| {
@@ -59,68 +69,90 @@ where
     results
 }
 
-/// The thread, and the records and results between it and the operator.
+/// A record, or its result, with its number.
+type Numbered<T> = (u64, T);
+
+/// The threads, and the records and results between them and the operator.
 struct Offloaded<I, O> {
     /// Records that the queue has no room for.
     waiting: VecDeque<(Capability<Tick>, I)>,
-    /// The capabilities of the records in the thread, in order.
-    in_thread: VecDeque<Capability<Tick>>,
-    to: Option<Sender<I>>,
-    from: Receiver<O>,
-    thread: Option<JoinHandle<()>>,
+    /// The capabilities of the records in the threads, and the results that wait for earlier ones.
+    in_threads: VecDeque<(Capability<Tick>, Option<O>)>,
+    max_in_threads: usize,
+    /// The number of the first record in the threads.
+    first: u64,
+    to: Option<Sender<Numbered<I>>>,
+    from: Receiver<Numbered<O>>,
+    has_failed: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl<I: Send + 'static, O: Send + 'static> Offloaded<I, O> {
     fn start(
-        max_batch: usize,
-        mut work: impl FnMut(Vec<I>) -> Vec<O> + Send + 'static,
-        wake: impl Fn() + Send + 'static,
+        Threads { n_threads, max_batch }: Threads,
+        work: impl Fn(Vec<I>) -> Vec<O> + Send + Sync + 'static,
+        wake: impl Fn() + Clone + Send + 'static,
     ) -> Self {
-        let (to, inbox) = bounded::<I>(MAX_IN_THREAD);
+        let max_in_threads = n_threads * MAX_PER_THREAD.max(max_batch);
+        let (to, inbox) = bounded::<Numbered<I>>(max_in_threads);
         // With as much room as there are records, a result never waits.
-        let (outbox, from) = bounded(MAX_IN_THREAD);
-        let thread = thread::spawn(move || {
-            while let Ok(first) = inbox.recv() {
-                let batch = std::iter::once(first).chain(inbox.try_iter().take(max_batch - 1));
-                let batch: Vec<_> = batch.collect();
-                let n_records = batch.len();
-                let results = work(batch);
-                assert_eq!(results.len(), n_records, "a result for each record");
-                for result in results {
-                    if outbox.send(result).is_err() {
-                        return;
+        let (outbox, from) = bounded(max_in_threads);
+        let (work, has_failed) = (Arc::new(work), Arc::new(AtomicBool::new(false)));
+        let threads = (0..n_threads).map(|_| {
+            let (inbox, outbox, work) = (inbox.clone(), outbox.clone(), Arc::clone(&work));
+            let watch = Watch { has_failed: Arc::clone(&has_failed), wake: wake.clone() };
+            thread::spawn(move || {
+                while let Ok(first) = inbox.recv() {
+                    let more = inbox.try_iter().take(max_batch - 1);
+                    let batch = std::iter::once(first).chain(more);
+                    let (numbers, records): (Vec<_>, Vec<_>) = batch.unzip();
+                    let results = work(records);
+                    assert_eq!(results.len(), numbers.len(), "a result for each record");
+                    for result in numbers.into_iter().zip(results) {
+                        if outbox.send(result).is_err() {
+                            return;
+                        }
                     }
+                    (watch.wake)();
                 }
-                wake();
-            }
+            })
         });
-        let (waiting, in_thread) = (VecDeque::new(), VecDeque::new());
-        Self { waiting, in_thread, to: Some(to), from, thread: Some(thread) }
+        let threads = threads.collect();
+        let (waiting, in_threads) = (VecDeque::new(), VecDeque::new());
+        let to = Some(to);
+        Self { waiting, in_threads, max_in_threads, first: 0, to, from, has_failed, threads }
     }
 
     /// Gives results that are there, and sends records as far as there is room.
     ///
     /// # Panics
     ///
-    /// If the thread has panicked: its records would never come back.
+    /// If a thread has panicked: its records would never come back.
     fn advance(&mut self, mut give: impl FnMut(&Capability<Tick>, O)) {
-        loop {
-            match self.from.try_recv() {
-                Ok(result) => {
-                    if let Some(capability) = self.in_thread.pop_front() {
-                        give(&capability, result);
-                    }
-                }
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => panic!("the thread of an operator has ended"),
+        assert!(!self.has_failed.load(Ordering::Acquire), "a thread of an operator has ended");
+        for (number, result) in self.from.try_iter() {
+            let place = usize::try_from(number - self.first).unwrap_or(usize::MAX);
+            if let Some((_, waits)) = self.in_threads.get_mut(place) {
+                *waits = Some(result);
             }
         }
+        while let Some((capability, result)) =
+            self.in_threads.pop_front_if(|(_, result)| result.is_some())
+        {
+            self.first += 1;
+            result.into_iter().for_each(|result| give(&capability, result));
+        }
+        self.send();
+    }
+
+    fn send(&mut self) {
         let Some(to) = &self.to else { return };
-        while self.in_thread.len() < MAX_IN_THREAD {
+        while self.in_threads.len() < self.max_in_threads {
             let Some((capability, record)) = self.waiting.pop_front() else { return };
-            match to.try_send(record) {
-                Ok(()) => self.in_thread.push_back(capability),
-                Err(TrySendError::Full(record) | TrySendError::Disconnected(record)) => {
+            let number = self.first + self.in_threads.len() as u64;
+            match to.try_send((number, record)) {
+                Ok(()) => self.in_threads.push_back((capability, None)),
+                Err(TrySendError::Full((_, record)) | TrySendError::Disconnected((_, record))) => {
                     self.waiting.push_front((capability, record));
                     return;
                 }
@@ -131,13 +163,28 @@ impl<I: Send + 'static, O: Send + 'static> Offloaded<I, O> {
 
 impl<I, O> Drop for Offloaded<I, O> {
     fn drop(&mut self) {
-        // The thread ends when there is nobody to take records from, or to give results to.
+        // The threads end when there is nobody to take records from, or to give results to.
         self.to = None;
         let (_, none) = bounded(0);
         self.from = none;
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             // A panic of the thread has been reported where it happened.
             let _ = thread.join();
+        }
+    }
+}
+
+/// Reports that its thread panics.
+struct Watch<F: Fn()> {
+    has_failed: Arc<AtomicBool>,
+    wake: F,
+}
+
+impl<F: Fn()> Drop for Watch<F> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.has_failed.store(true, Ordering::Release);
+            (self.wake)();
         }
     }
 }
@@ -145,23 +192,45 @@ impl<I, O> Drop for Offloaded<I, O> {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
+    use std::time::Duration;
 
     use timely::dataflow::operators::{Inspect, ToStream};
 
     use super::*;
 
-    #[test]
-    fn results_are_those_of_the_records_in_their_order() {
+    fn doubled(threads: Threads, work: impl Fn(u64) + Send + Sync + 'static) -> Vec<u64> {
         let (to, found) = mpsc::sync_channel(1000);
         timely::example(move |scope| {
             let numbers = (0..1000_u64).to_stream(scope).container::<Vec<_>>();
-            let work = |batch: Vec<u64>| {
-                assert!((1..=3).contains(&batch.len()));
+            let double = move |batch: Vec<u64>| {
+                assert!((1..=threads.max_batch).contains(&batch.len()));
+                batch.iter().for_each(|number| work(*number));
                 batch.into_iter().map(|number| number * 2).collect()
             };
-            offload(numbers, "double", 3, work).inspect(move |number| to.send(*number).unwrap());
+            offload(numbers, "double", threads, double)
+                .inspect(move |number| to.send(*number).unwrap());
         });
-        let found: Vec<_> = found.iter().collect();
-        assert_eq!(found, (0..1000).map(|number| number * 2).collect::<Vec<_>>());
+        found.iter().collect()
+    }
+
+    #[test]
+    fn results_are_those_of_the_records_in_their_order() {
+        let expected: Vec<_> = (0..1000).map(|number| number * 2).collect();
+        for (n_threads, max_batch) in [(1, 3), (4, 1), (3, 2)] {
+            // Some records take longer than those after them.
+            let work = |number| {
+                if number % 50 == 0 {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            };
+            assert_eq!(doubled(Threads { n_threads, max_batch }, work), expected);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a thread of an operator has ended")]
+    fn a_thread_that_panics_ends_the_run() {
+        let work = |number| assert!(number != 500, "as a test");
+        doubled(Threads { n_threads: 2, max_batch: 1 }, work);
     }
 }

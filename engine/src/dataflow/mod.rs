@@ -294,7 +294,7 @@ impl<'scope> Edges<'scope> {
             OperatorConfig::EstimatePose(_) => {
                 let networks = Arc::clone(&parts.models.pose[&operator.name]);
                 let frames = edge::video(scope, inputs);
-                into_records(frames.estimate_pose(networks))
+                into_records(frames.estimate_pose(networks, &context.component))
             }
             OperatorConfig::PlaceOnFloor(config) => {
                 let frames = edge::pose(scope, inputs);
@@ -328,10 +328,15 @@ impl<'scope> Edges<'scope> {
 }
 
 fn component(operator: &PlannedOperator, parts: &DataflowInputs) -> Component {
-    let (counters, name) = (Arc::clone(&parts.counters), operator.name.clone());
+    let name: Arc<str> = operator.name.as_str().into();
+    let counters = || (Arc::clone(&parts.counters), Arc::clone(&name));
+    let (of_drops, of_work) = (counters(), counters());
     Component {
         pipeline: parts.plan.name.as_str().into(),
-        name: operator.name.as_str().into(),
-        dropped: Arc::new(move |reason, n_records| counters.dropped(&name, reason, n_records)),
+        dropped: Arc::new(move |reason, n_records| {
+            of_drops.0.dropped(&of_drops.1, reason, n_records);
+        }),
+        worked: Arc::new(move |stage, time| of_work.0.worked(&of_work.1, stage, time)),
+        name,
     }
 }

@@ -5,6 +5,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::RecvTimeoutError;
+use operators::timed;
 use schemas::{Progress, Record, Tick};
 use sinks::{Sink, SinkError};
 
@@ -96,9 +97,9 @@ impl Writer {
         reason = "commits are paced by the clock, not their content"
     )]
     fn write(&mut self, tick: Tick, records: &[Record]) -> Result<(), SinkError> {
-        let sink = &mut self.sink;
-        let write = || sink.write(tick, records);
-        let n_accepted = retry(&self.name, &self.control, write)?;
+        let (sink, name, counters) = (&mut self.sink, &self.name, &self.counters);
+        let write = || timed(|| sink.write(tick, records), |time| counters.busy(name, time));
+        let n_accepted = retry(name, &self.control, write)?;
         self.counters.records(&self.name, n_accepted as u64);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let age = now.saturating_sub(Duration::from_millis(tick));
@@ -111,9 +112,11 @@ impl Writer {
 
     fn commit(&mut self) -> Result<(), SinkError> {
         let (sink, upper) = (&mut self.sink, self.upper);
-        let _span = tracing::info_span!("commit", sink = self.name, upper).entered();
-        fail_point::pass("before commit", &self.name);
-        retry(&self.name, &self.control, || sink.commit(upper))?;
+        let (name, counters) = (&self.name, &self.counters);
+        let _span = tracing::info_span!("commit", sink = name, upper).entered();
+        fail_point::pass("before commit", name);
+        let commit = || timed(|| sink.commit(upper), |time| counters.busy(name, time));
+        retry(name, &self.control, commit)?;
         fail_point::pass("after commit", &self.name);
         self.count_rejected();
         self.waiting_since = None;

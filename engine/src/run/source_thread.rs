@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{SendTimeoutError, Sender};
+use rustix::time::{ClockId, clock_gettime};
 use schemas::error_chain;
 use sources::{Partition, Poll, PollState, Receiver, Source, SourceError};
 
@@ -116,6 +117,12 @@ fn wait_out<T>(
     }
 }
 
+/// Returns the processor time of this thread: waits for a peer or a file are not work.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
 /// The reason of drops of frames.
 const DISABLED: &str = "router is disabled";
 
@@ -137,9 +144,11 @@ impl Reader {
     }
 
     fn poll_all(&mut self) -> Result<(), SourceError> {
-        let mut checkpointed_through = 0;
+        let (mut checkpointed_through, mut worked) = (0, cpu_time());
         while !self.context.control.stopping() {
             let Some(mut poll) = self.poll()? else { break };
+            let worked_before = std::mem::replace(&mut worked, cpu_time());
+            self.context.counters.busy(&self.name, worked.saturating_sub(worked_before));
             fail_point::pass("panic after poll", &self.name);
             fail_point::pass("after poll", &self.name);
             let ended = poll.state == PollState::End;

@@ -5,21 +5,24 @@
 
 mod people;
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use schemars::JsonSchema;
 use schemas::{PoseFrame, RecordKind, Tick, VideoFrame};
 use serde::Deserialize;
 use timely::dataflow::StreamVec;
 
-use crate::offload::offload;
+use crate::offload::{Threads, offload};
 use crate::settings::{Outputs, Settings, outside};
+use crate::{Component, CountWorked};
 
 pub use crate::estimate_pose::people::PoseNetworks;
 
-/// Pictures that are computed at once. More would not be faster on a CPU, and a record would wait longer.
-const MAX_BATCH: usize = 4;
+/// Pictures that a graphics processor computes at once.
+const MAX_BATCH: usize = 8;
 
 /// Settings of the `estimate_pose` operator.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -76,18 +79,39 @@ fn default_min_confidence() -> f32 {
     0.3
 }
 
+/// Returns how pictures are shared: on the CPU, each core computes one at a time, because a batch would only make it
+/// wait longer.
+fn threads() -> Threads {
+    if vision::device() == vision::cpu() {
+        let n_threads = thread::available_parallelism().map_or(1, NonZero::get);
+        Threads { n_threads, max_batch: 1 }
+    } else {
+        Threads { n_threads: 1, max_batch: MAX_BATCH }
+    }
+}
+
 /// Pose estimation on streams of pictures.
 pub trait EstimatePose<'scope> {
     /// Returns the people in each picture, with their keypoints. They have no identity yet, and the source of their
     /// frame is the camera.
     ///
-    /// Threads of its own compute them, so that the worker goes on. Pictures of all inputs are computed
-    /// together; the result for a picture does not depend on the others.
-    fn estimate_pose(self, networks: Arc<PoseNetworks>) -> StreamVec<'scope, Tick, PoseFrame>;
+    /// Threads of its own compute them, so that the worker goes on: a graphics processor has pictures of all inputs at
+    /// once. The result for a picture does not depend on the others.
+    fn estimate_pose(
+        self,
+        networks: Arc<PoseNetworks>,
+        component: &Component,
+    ) -> StreamVec<'scope, Tick, PoseFrame>;
 }
 
 impl<'scope> EstimatePose<'scope> for StreamVec<'scope, Tick, VideoFrame> {
-    fn estimate_pose(self, networks: Arc<PoseNetworks>) -> StreamVec<'scope, Tick, PoseFrame> {
-        offload(self, "EstimatePose", MAX_BATCH, move |frames| networks.estimate(&frames))
+    fn estimate_pose(
+        self,
+        networks: Arc<PoseNetworks>,
+        component: &Component,
+    ) -> StreamVec<'scope, Tick, PoseFrame> {
+        let worked = CountWorked::clone(&component.worked);
+        let estimate = move |frames: Vec<VideoFrame>| networks.estimate(&frames, &*worked);
+        offload(self, "EstimatePose", threads(), estimate)
     }
 }

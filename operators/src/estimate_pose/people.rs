@@ -1,10 +1,8 @@
 //! People in pictures, by two networks.
 
 use std::path::Path;
+use std::time::Duration;
 
-use burn::tensor::Device;
-use rayon::iter::ParallelIterator as _;
-use rayon::slice::ParallelSlice as _;
 use schemas::{
     BoundingBox, Estimator, EstimatorKind, KEYPOINT_NAMES, Keypoint, Person, PoseFrame, VideoFrame,
 };
@@ -12,11 +10,15 @@ use vision::pictures::{Picture, Rectangle};
 use vision::{Detector, Loaded, ModelError, Pose, PoseEstimator, Subject};
 
 use crate::estimate_pose::EstimatePoseConfig;
+use crate::timed::timed;
 
 /// The most people of a picture; the most certain ones count.
 const MAX_PERSONS: usize = 64;
 /// Shares of the picture are rounded, so that they do not depend on how a processor sums.
 const ROUNDING: f32 = 1e4;
+
+/// Counts the time of a stage.
+type Worked<'a> = &'a (dyn Fn(&'static str, Duration) + Send + Sync);
 
 /// The networks of an operator.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ impl PoseNetworks {
             Some(folder) => directory.join(folder),
             None => vision::models_folder(),
         };
-        let device = Device::flex();
+        let device = vision::device();
         let detector = vision::load_detector(&folder, &config.detector, &device)?;
         let pose_estimator = vision::load_pose_estimator(&folder, &config.model, &device)?;
         let estimator = Estimator {
@@ -50,16 +52,12 @@ impl PoseNetworks {
         Ok(Self { detector, pose_estimator, min_confidence, estimator })
     }
 
-    /// Returns the people in each picture. The processors share the pictures.
-    pub(super) fn estimate(&self, frames: &[VideoFrame]) -> Vec<PoseFrame> {
-        // The threads of a pool keep their memory; new ones would fault it in for each picture.
-        frames.par_chunks(1).flat_map_iter(|frame| self.estimate_some(frame)).collect()
-    }
-
-    fn estimate_some(&self, frames: &[VideoFrame]) -> Vec<PoseFrame> {
+    /// Returns the people in each picture.
+    pub(super) fn estimate(&self, frames: &[VideoFrame], worked: Worked<'_>) -> Vec<PoseFrame> {
         let pictures: Vec<_> = frames.iter().map(picture).collect();
         let whole: Vec<_> = pictures.iter().flatten().copied().collect();
-        let mut found = self.detector.network.detect(&whole, self.min_confidence).into_iter();
+        let detect = || self.detector.network.detect(&whole, self.min_confidence);
+        let mut found = timed(detect, |time| worked("detect", time)).into_iter();
         let found: Vec<_> = pictures
             .iter()
             .map(|picture| picture.and_then(|_| found.next()).unwrap_or_default())
@@ -70,7 +68,7 @@ impl PoseNetworks {
             let found = found.iter().take(MAX_PERSONS);
             subjects.extend(found.map(|found| Subject { picture, rectangle: found.rectangle }));
         }
-        let mut poses = self.poses(&subjects).into_iter();
+        let mut poses = timed(|| self.poses(&subjects), |time| worked("pose", time)).into_iter();
         let frames = frames.iter().zip(found);
         let persons_of = |(frame, found): (&VideoFrame, Vec<vision::Detection>)| {
             let found = found.into_iter().take(MAX_PERSONS).zip(poses.by_ref());
