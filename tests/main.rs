@@ -153,6 +153,7 @@ fn main() {
         trial!(sources::videos_that_are_cut_off_give_what_is_there, needs ffmpeg::there()),
         trial!(sources::videos_that_end_anywhere_are_survived, needs ffmpeg::there()),
         trial!(sources::hostile_videos_are_survived, needs ffmpeg::there()),
+        trial!(sources::live_streams_are_opened_again, needs ffmpeg::there()),
         trial!(sources::journals_keep_the_contract),
         trial!(sources::datagrams_keep_the_contract),
         trial!(sources::interfaces_keep_the_contract, needs streams::may_listen()),

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ::sources::{Partition, PartitionPosition, PollState, SourceConfig, SourceContext};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -330,6 +330,55 @@ pub(crate) fn videos_that_end_anywhere_are_survived() {
         let times: BTreeSet<_> = expected.iter().map(|(tick, _)| tick).collect();
         assert!(pictures.iter().all(|(tick, _)| times.contains(tick)), "{length} bytes");
     }
+}
+
+/// A live stream that is lost is opened again. It says when, and pictures have the times of their arrival; so pictures
+/// of two cameras that were taken at the same time have about the same time.
+pub(crate) fn live_streams_are_opened_again() {
+    let urls = port::distinct::<2>().map(|port| format!("rtmp://127.0.0.1:{port}/live/hall"));
+    let origins = urls.each_ref().map(|url| {
+        Origin::new(
+            &json!({ "video": { "url": url, "idle_timeout": "2s", "max_width": 80 } }),
+            None,
+        )
+    });
+    let started_ns = now_ns();
+    let mut sources =
+        origins.each_ref().map(|origin| (origin.open(&Checkpoint::default()), Given::default()));
+    let counts = |given: &Given, kind: &str| {
+        given.records.iter().filter(|(_, line)| line.contains(kind)).count()
+    };
+    for connection in 1..=2 {
+        let cameras = urls.each_ref().map(|url| ffmpeg::Camera::start(url));
+        let mut wait_for = |what: &str, kind: &str, n_wanted: usize| {
+            wait::until(what, || {
+                sources.iter_mut().all(|(partitions, given)| {
+                    for partition in partitions {
+                        assert_eq!(poll(partition, given), PollState::Ready);
+                    }
+                    counts(given, kind) >= n_wanted
+                })
+            });
+        };
+        wait_for("pictures arrive", "\"video\"", 20 * connection);
+        drop(cameras);
+        wait_for("the loss is reported", "router.disconnected", connection);
+    }
+    for (_, given) in &sources {
+        assert_eq!(counts(given, "router.connected"), 2, "{:?}", given.records);
+        for (tick, line) in given.records.iter().filter(|(_, line)| line.contains("captured_at_ns"))
+        {
+            let record: Value = serde_json::from_str(line).expect("JSON");
+            let at_ns = record["captured_at_ns"].as_i64().expect("a time");
+            assert!((started_ns..=now_ns()).contains(&at_ns), "{tick}: {line}");
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "live pictures have the time of their arrival")]
+fn now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    i64::try_from(since.as_nanos()).expect("before 2262")
 }
 
 pub(crate) fn journals_keep_the_contract() {

@@ -1,7 +1,7 @@
 //! Clips of known content, made by Debian's ffmpeg.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 
 /// Returns true if ffmpeg is installed.
 pub(crate) fn there() -> bool {
@@ -14,4 +14,26 @@ pub(crate) fn make_clip(folder: &Path, name: &str, source: &str, arguments: &[&s
     command.args(["-v", "error", "-y", "-f", "lavfi", "-i", source]).args(arguments).arg(name);
     let output = command.current_dir(folder).output().expect("ffmpeg is installed");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A camera that serves one client; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Camera(Child);
+
+impl Camera {
+    /// Serves a test picture at an RTMP address.
+    pub(crate) fn start(url: &str) -> Self {
+        let picture = ["-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25"];
+        let stream = ["-c:v", "flv1", "-g", "5", "-f", "flv", "-listen", "1", url];
+        let child = Command::new("ffmpeg").args(picture).args(stream).spawn();
+        Self(child.expect("ffmpeg is installed"))
+    }
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

@@ -14,8 +14,11 @@ use crate::video::address::Address;
 pub(super) const FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mjpeg,\
                        h264,hevc,m4v,gif,rawvideo,nut,yuv4mpegpipe,ivf,av1,obu,mxf,dv,image2,png_pipe,jpeg_pipe,\
                        webp_pipe,bmp_pipe";
-const MAX_PIXELS: &str = "67108864";
+/// The limit of a decoder.
+pub(super) const MAX_PIXELS: (&str, &str) = ("max_pixels", "67108864");
 const MAX_STREAMS: &str = "64";
+/// The format of a camera at this host.
+pub(super) const DEVICE_FORMAT: &str = "v4l2";
 
 /// Returns the arguments that decode the video at an address from a time on.
 ///
@@ -56,24 +59,39 @@ pub(super) fn arguments(
 
 /// Returns the arguments up to the input.
 fn input(address: &Address, directory: &Path) -> Vec<OsString> {
-    let limits = ["-max_pixels", MAX_PIXELS, "-max_streams", MAX_STREAMS, "-threads", "1"];
-    let (protocols, formats, more): (_, _, &[&str]) = match address {
-        Address::File(_) => ("file", Some(FORMATS), &[]),
-        Address::Device(_) => ("file", None, &["-f", "v4l2"]),
-        Address::Rtsp(_) => ("rtsp,rtsps,tcp,tls", None, &["-rtsp_transport", "tcp"]),
-        Address::Rtmp(_) => ("rtmp,rtmps,tcp,tls", None, &[]),
-        Address::Hls(_) => ("https,http,tls,tcp", Some("hls,mpegts,mov"), &[]),
-        Address::Http(_) => ("https,http,tls,tcp", Some(FORMATS), &[]),
-        Address::Unknown(_) => ("", None, &[]),
-    };
-    let mut arguments: Vec<OsString> = vec!["-protocol_whitelist".into(), protocols.into()];
-    if let Some(formats) = formats {
-        arguments.extend(["-format_whitelist".into(), formats.into()]);
+    let options = input_options(address).into_iter();
+    let mut arguments: Vec<OsString> =
+        options.flat_map(|(name, value)| [format!("-{name}").into(), value.into()]).collect();
+    if matches!(address, Address::Device(_)) {
+        arguments.extend(["-f", DEVICE_FORMAT].map(OsString::from));
     }
-    arguments.extend(limits.iter().chain(more).map(OsString::from));
-    arguments.push("-i".into());
-    arguments.push(match address {
-        // With its protocol, a path cannot be an option or another protocol.
+    arguments.extend(["-i".into(), input_name(address, directory)]);
+    arguments
+}
+
+/// Returns the options of the container and its decoder.
+pub(super) fn input_options(address: &Address) -> Vec<(&'static str, &'static str)> {
+    let (protocols, formats) = match address {
+        Address::File(_) => ("file", Some(FORMATS)),
+        Address::Device(_) => ("file", None),
+        Address::Rtsp(_) => ("rtsp,rtsps,tcp,tls", None),
+        Address::Rtmp(_) => ("rtmp,rtmps,tcp,tls", None),
+        Address::Hls(_) => ("https,http,tls,tcp", Some("hls,mpegts,mov")),
+        Address::Http(_) => ("https,http,tls,tcp", Some(FORMATS)),
+        Address::Unknown(_) => ("", None),
+    };
+    let mut options = vec![("protocol_whitelist", protocols)];
+    options.extend(formats.map(|formats| ("format_whitelist", formats)));
+    if matches!(address, Address::Rtsp(_)) {
+        options.push(("rtsp_transport", "tcp"));
+    }
+    options.extend([("max_streams", MAX_STREAMS), MAX_PIXELS, ("threads", "1")]);
+    options
+}
+
+/// Returns the name of the input; with its protocol, a path cannot be an option or another protocol.
+pub(super) fn input_name(address: &Address, directory: &Path) -> OsString {
+    match address {
         Address::File(path) | Address::Device(path) => {
             let mut file = OsString::from("file:");
             file.push(directory.join(path));
@@ -83,12 +101,11 @@ fn input(address: &Address, directory: &Path) -> Vec<OsString> {
             url.as_str().into()
         }
         Address::Unknown(_) => OsString::new(),
-    });
-    arguments
+    }
 }
 
 /// Returns the filters: the pictures from a time on, with square pixels, and never larger than they are.
-fn filters(config: &VideoConfig, after_ns: Option<i64>) -> String {
+pub(super) fn filters(config: &VideoConfig, after_ns: Option<i64>) -> String {
     let VideoConfig { max_width, max_height, .. } = config;
     let scale = format!("min(1/max(sar\\,1)\\,min({max_width}/(iw*sar)\\,{max_height}/ih))");
     let from =

@@ -13,10 +13,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::video::confinement;
-use crate::video::nut::{Event, Frame, Header, NutDecoder};
+use crate::video::decoder::{Decoded, End, MAX_WAITING, Next};
+use crate::video::nut::{Event, NutDecoder};
 
-/// Pictures that wait for the source.
-const MAX_WAITING: usize = 2;
 /// Bytes of one read: part of a picture.
 const READ_BYTES: usize = 256 * 1024;
 /// The largest picture: 8192 by 8192 pixels.
@@ -24,34 +23,6 @@ const MAX_PICTURE_BYTES: usize = 8192 * 8192 * 3;
 /// Lines of errors that are kept.
 const MAX_ERROR_LINES: usize = 8;
 const MAX_ERROR_LINE_BYTES: u64 = 512;
-
-/// A picture with the description of its stream.
-#[derive(Debug)]
-pub(super) struct Decoded {
-    pub(super) header: Header,
-    pub(super) frame: Frame,
-}
-
-/// What the process did next.
-#[derive(Debug)]
-pub(super) enum Next {
-    Picture(Decoded),
-    /// Nothing within the time.
-    Nothing,
-    /// It ended.
-    End(End),
-}
-
-/// How a decoder ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// All of the video was read.
-    Complete,
-    /// Not all of it could be read: the reason.
-    Damaged(String),
-    /// Something else ended the process.
-    Killed,
-}
 
 /// A running `ffmpeg`; it ends when this is dropped.
 #[derive(Debug)]
@@ -64,12 +35,16 @@ pub(super) struct DecoderProcess {
 }
 
 impl DecoderProcess {
-    /// Starts `ffmpeg`.
+    /// Starts `ffmpeg`. `may_be_empty` says that there may be no picture: after the last one of a video.
     ///
     /// # Errors
     ///
     /// [`io::Error`] if it cannot be started.
-    pub(super) fn start(arguments: Vec<OsString>, needs_network: bool) -> io::Result<Self> {
+    pub(super) fn start(
+        arguments: Vec<OsString>,
+        needs_network: bool,
+        may_be_empty: bool,
+    ) -> io::Result<Self> {
         let mut child = confinement::spawn("ffmpeg", needs_network, |command| {
             command.args(arguments);
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -78,7 +53,8 @@ impl DecoderProcess {
         })?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (to, pictures) = bounded(MAX_WAITING);
-        let reader = stdout.map(|stdout| thread::spawn(move || read_pictures(stdout, &to)));
+        let reader =
+            stdout.map(|stdout| thread::spawn(move || read_pictures(stdout, may_be_empty, &to)));
         let errors = stderr.map(|stderr| thread::spawn(move || read_errors(stderr)));
         Ok(Self { child, pictures, reader, errors })
     }
@@ -124,9 +100,13 @@ impl Drop for DecoderProcess {
 }
 
 /// Decodes the output, and returns whether it was complete.
-fn read_pictures(mut stdout: ChildStdout, to: &Sender<Result<Decoded, String>>) -> bool {
+fn read_pictures(
+    mut stdout: ChildStdout,
+    may_be_empty: bool,
+    to: &Sender<Result<Decoded, String>>,
+) -> bool {
     let mut decoder = NutDecoder::new(MAX_PICTURE_BYTES);
-    let (mut bytes, mut header) = (vec![0; READ_BYTES], None);
+    let (mut bytes, mut header, mut has_pictures) = (vec![0; READ_BYTES], None, false);
     loop {
         let n = match stdout.read(&mut bytes) {
             Ok(0) => break,
@@ -148,6 +128,7 @@ fn read_pictures(mut stdout: ChildStdout, to: &Sender<Result<Decoded, String>>) 
             match (progress.event, header) {
                 (Some(Event::Header(of_stream)), _) => header = Some(of_stream),
                 (Some(Event::Frame(frame)), Some(header)) => {
+                    has_pictures = true;
                     let sent = to.send(Ok(Decoded { header, frame }));
                     if sent.is_err() {
                         return false;
@@ -157,7 +138,8 @@ fn read_pictures(mut stdout: ChildStdout, to: &Sender<Result<Decoded, String>>) 
             }
         }
     }
-    decoder.finish().is_ok() && decoder.has_index()
+    let is_whole = decoder.finish().is_ok() && decoder.has_index();
+    is_whole || (may_be_empty && !has_pictures)
 }
 
 /// Returns the last lines of errors.

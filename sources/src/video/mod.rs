@@ -1,12 +1,16 @@
 //! The `video` source: pictures of a file, a folder, a camera or a stream.
 //!
 //! A spawned `ffmpeg` decodes video straight to the size that the pipeline needs, so a fault in a decoder cannot
-//! harm this process, and any version of ffmpeg will do. Pictures in a folder are decoded here.
+//! harm this process, and any version of ffmpeg will do. With the feature `ffmpeg-next`, its libraries can do the
+//! same in this process. Pictures in a folder are decoded here.
 
 mod address;
 mod arguments;
 mod confinement;
+mod decoder;
 mod decoder_process;
+#[cfg(feature = "ffmpeg-next")]
+mod library_decoder;
 mod nut;
 mod pictures;
 mod probe;
@@ -22,6 +26,7 @@ use crate::config::checks::problem_of_speed;
 use crate::config::settings::{Outputs, SourceSettings};
 use crate::partitions::pace::Paced;
 use crate::video::address::Address;
+use crate::video::decoder::VideoDecoder;
 pub use crate::video::probe::{VideoDescription, describe_video};
 use crate::video::video_source::VideoSource;
 use crate::{Decoder, Partition, SourceContext, SourceError, Speed, Transport};
@@ -48,6 +53,11 @@ pub struct VideoConfig {
     /// with `rtsp://`, `rtmp://`, `http://` or `https://`. Pictures of a folder are in the natural order of their
     /// names.
     pub url: String,
+    /// What decodes a video: "process" (default) for `ffmpeg` as a process of its own, or "library" for ffmpeg's
+    /// libraries in this process, which is for trusted videos only and needs a program that was built with
+    /// `--features ffmpeg-next`.
+    #[serde(default)]
+    pub decoder: VideoDecoder,
     /// Largest width of a picture in pixels, from 16 to 8192; 1280 by default. Larger pictures are made smaller.
     #[serde(default = "default_max_width")]
     pub max_width: u32,
@@ -103,7 +113,13 @@ impl SourceSettings for VideoConfig {
         let idle = (self.idle_timeout < TimeSpan::from_ms(100))
             .then(|| "idle_timeout must be at least 100ms".to_owned());
         let sides = [side("max_width", self.max_width), side("max_height", self.max_height)];
-        let problems = sides.into_iter().chain([start, interval, idle, self.address().problem()]);
+        let problems = sides.into_iter().chain([
+            start,
+            interval,
+            idle,
+            self.decoder.problem(&self.address()),
+            self.address().problem(),
+        ]);
         problems.flatten().chain(problem_of_speed(self.speed)).collect()
     }
 

@@ -13,8 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::arrival_clock::unix_ns;
 use crate::video::VideoConfig;
 use crate::video::address::Address;
-use crate::video::arguments::arguments;
-use crate::video::decoder_process::{Decoded, DecoderProcess, End, Next};
+use crate::video::decoder::{Decoded, End, Next, RunningDecoder};
 use crate::video::pictures;
 use crate::video::probe::describe_video;
 use crate::{Collector, LinkNames, Poll, Source, SourceContext, SourceError};
@@ -39,6 +38,7 @@ const MAX_CLOCK_ERROR: i64 = 5000;
 const DAMAGED: &str = "damaged video";
 const UNREADABLE: &str = "unreadable picture";
 const LOST: &str = "stream lost";
+const BACK: &str = "time went back";
 const TOO_SLOW: &str = "the pipeline is too slow";
 
 /// A source of pictures.
@@ -81,7 +81,7 @@ enum Input {
 
 /// A running decoder, or the wait for the next one.
 struct Video {
-    process: Option<DecoderProcess>,
+    decoder: Option<RunningDecoder>,
     /// True from its first picture on.
     is_connected: bool,
     /// The least difference of arrival and presentation time, for live streams.
@@ -93,9 +93,9 @@ struct Video {
 }
 
 impl Video {
-    fn new(process: DecoderProcess, wait: Duration, n_attempts: u32) -> Self {
-        let (process, is_connected) = (Some(process), false);
-        Self { process, is_connected, offset_ns: None, arrived: now(), wait, n_attempts }
+    fn new(decoder: RunningDecoder, wait: Duration, n_attempts: u32) -> Self {
+        let (decoder, is_connected) = (Some(decoder), false);
+        Self { decoder, is_connected, offset_ns: None, arrived: now(), wait, n_attempts }
     }
 }
 
@@ -155,10 +155,8 @@ impl VideoSource {
     }
 
     /// Starts the decoder at the place of the next picture.
-    fn start(&self) -> Result<DecoderProcess, SourceError> {
-        let after_ns = self.place.last_ns;
-        let arguments = arguments(&self.address, &self.directory, &self.config, after_ns);
-        DecoderProcess::start(arguments, self.address.needs_network())
+    fn start(&self) -> Result<RunningDecoder, SourceError> {
+        RunningDecoder::start(&self.address, &self.directory, &self.config, self.place.last_ns)
             .map_err(|source| SourceError::Ffmpeg { name: self.name.clone(), source })
     }
 
@@ -230,8 +228,8 @@ impl VideoSource {
     /// Takes the next picture of the decoder.
     fn next_picture(&mut self) -> Result<(), SourceError> {
         let Input::Video(video) = &mut self.input else { return Ok(()) };
-        let Some(process) = &mut video.process else { return self.reconnect() };
-        match process.next(POLL) {
+        let Some(decoder) = &mut video.decoder else { return self.reconnect() };
+        match decoder.next(POLL) {
             Next::Picture(decoded) => {
                 (video.arrived, video.wait, video.n_attempts) = (now(), FIRST_WAIT, 0);
                 let is_new = !std::mem::replace(&mut video.is_connected, true);
@@ -255,12 +253,20 @@ impl VideoSource {
 
     fn take(&mut self, Decoded { header, frame }: Decoded) {
         let Some(presented_ns) = header.time_base.nanoseconds(frame.pts) else { return };
+        let is_back = self.place.last_ns.is_some_and(|last_ns| presented_ns <= last_ns);
+        if is_back && !self.begin_anew() {
+            self.collector.drop_record(BACK, self.place.n_frames);
+            return;
+        }
         if self.place.last_ns.is_some_and(|last_ns| !self.is_due(presented_ns, last_ns)) {
             return;
         }
         let captured_at_ns = self.captured_at_ns(presented_ns);
         if self.is_live() && self.is_full() {
             self.n_left_out += 1;
+            // The tick that holds the pictures in use would stay open, and they would stay in use.
+            self.collector.advance_to(captured_at_ns);
+            self.collector.record_position(&self.place);
             return;
         }
         let n_left_out = std::mem::take(&mut self.n_left_out);
@@ -282,8 +288,18 @@ impl VideoSource {
     }
 
     fn is_due(&self, presented_ns: i64, last_ns: i64) -> bool {
-        let since_ns = presented_ns.saturating_sub(last_ns);
-        since_ns > 0 && since_ns >= self.config.every.as_ns()
+        presented_ns.saturating_sub(last_ns) >= self.config.every.as_ns()
+    }
+
+    /// Forgets the times of a live stream, whose camera has begun to count anew. Returns false for other videos.
+    fn begin_anew(&mut self) -> bool {
+        let is_live = self.is_live();
+        if let Input::Video(video) = &mut self.input
+            && is_live
+        {
+            (video.offset_ns, self.place.last_ns) = (None, None);
+        }
+        is_live
     }
 
     /// Returns the capture time: that of a live stream by its fastest picture so far.
@@ -341,7 +357,7 @@ impl VideoSource {
         self.collector.drop_record(LOST, self.place.n_frames);
         let Input::Video(video) = &mut self.input else { return };
         let was_connected = std::mem::take(&mut video.is_connected);
-        (video.process, video.offset_ns, video.arrived) = (None, None, now());
+        (video.decoder, video.offset_ns, video.arrived) = (None, None, now());
         if self.is_live() {
             // The times of the next connection begin anew.
             self.place.last_ns = None;
@@ -387,9 +403,9 @@ impl VideoSource {
             thread::sleep(POLL.min(left));
             return Ok(());
         }
-        let process = self.start()?;
+        let decoder = self.start()?;
         let wait = (wait * 2).min(LONGEST_WAIT);
-        self.input = Input::Video(Video::new(process, wait, n_attempts + 1));
+        self.input = Input::Video(Video::new(decoder, wait, n_attempts + 1));
         Ok(())
     }
 }

@@ -1,0 +1,114 @@
+//! What decodes a video, and what it gives.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::video::VideoConfig;
+use crate::video::address::Address;
+use crate::video::arguments::arguments;
+use crate::video::decoder_process::DecoderProcess;
+#[cfg(feature = "ffmpeg-next")]
+use crate::video::library_decoder::LibraryDecoder;
+use crate::video::nut::{Frame, Header};
+
+/// Pictures that wait for the source.
+pub(super) const MAX_WAITING: usize = 2;
+
+/// What decodes a video.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VideoDecoder {
+    /// `ffmpeg` as a process, whose faults cannot harm the pipeline.
+    #[default]
+    Process,
+    /// The libraries of ffmpeg within the pipeline's process, for videos that are trusted. Needs a program with the
+    /// cargo feature `ffmpeg-next`.
+    Library,
+}
+
+impl VideoDecoder {
+    /// Returns the reason why this program cannot decode so, if there is one.
+    pub(super) fn problem(self, address: &Address) -> Option<String> {
+        let needs = match self {
+            Self::Process => return None,
+            Self::Library if !cfg!(feature = "ffmpeg-next") => {
+                "a program that was built with `--features ffmpeg-next`"
+            }
+            Self::Library if matches!(address, Address::Device(_)) => "a file or a URL",
+            Self::Library => return None,
+        };
+        Some(format!("decoder \"library\" needs {needs}"))
+    }
+}
+
+/// A picture with the description of its stream.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    pub(super) header: Header,
+    pub(super) frame: Frame,
+}
+
+/// What a decoder did next.
+#[derive(Debug)]
+pub(super) enum Next {
+    Picture(Decoded),
+    /// Nothing within the time.
+    Nothing,
+    /// It ended.
+    End(End),
+}
+
+/// How a decoder ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// All of the video was read.
+    Complete,
+    /// Not all of it could be read: the reason.
+    Damaged(String),
+    /// Something else ended the process.
+    Killed,
+}
+
+/// A running decoder; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) enum RunningDecoder {
+    Process(DecoderProcess),
+    #[cfg(feature = "ffmpeg-next")]
+    Library(LibraryDecoder),
+}
+
+impl RunningDecoder {
+    /// Starts to decode after a presentation time.
+    ///
+    /// # Errors
+    ///
+    /// [`io::Error`] if the decoder cannot be started.
+    pub(super) fn start(
+        address: &Address,
+        directory: &Path,
+        config: &VideoConfig,
+        after_ns: Option<i64>,
+    ) -> io::Result<Self> {
+        #[cfg(feature = "ffmpeg-next")]
+        if config.decoder == VideoDecoder::Library {
+            let library = LibraryDecoder::start(address, directory, config, after_ns);
+            return Ok(Self::Library(library));
+        }
+        let arguments = arguments(address, directory, config, after_ns);
+        DecoderProcess::start(arguments, address.needs_network(), after_ns.is_some())
+            .map(Self::Process)
+    }
+
+    /// Returns the next picture, if there is one within a time.
+    pub(super) fn next(&mut self, timeout: Duration) -> Next {
+        match self {
+            Self::Process(process) => process.next(timeout),
+            #[cfg(feature = "ffmpeg-next")]
+            Self::Library(library) => library.next(timeout),
+        }
+    }
+}
