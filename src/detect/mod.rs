@@ -2,25 +2,29 @@
 //!
 //! It is a run of an ordinary pipeline, so a run that was killed goes on where it was.
 
+mod cost;
 mod progress;
 
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
-use clap::{Args, ValueEnum};
+use anyhow::{Context as _, Error, Result, bail, ensure};
+use clap::{Args, ValueEnum, value_parser};
 use engine::{Cluster, Plan, RunOptions, WhenAlive};
 use offline::{DetectionFiles, DetectionSummary, write_detections};
 use serde_json::json;
+use sources::{count_pictures, describe_video};
 
+use crate::detect::cost::{Cost, Meter};
 use crate::detect::progress::{Progress, n_pictures};
+use crate::models::fetch_missing;
 use crate::print::print;
-use crate::run::{run_observed, stop_on_signal};
+use crate::run::{NoRecords, run_observed, stop_on_signal};
 
 /// The folder of the pipeline's records, below the output.
 const RECORDS: &str = "records";
@@ -52,6 +56,38 @@ impl Input {
         let url = || without_secrets(self.url.as_deref().unwrap_or_default());
         self.path().map_or_else(url, |path| path.display().to_string())
     }
+}
+
+impl Input {
+    /// Checks that the input is what its option says; `thoroughly` also that there are pictures, except behind a URL.
+    fn check(&self, thoroughly: bool) -> Result<()> {
+        let Some(path) = self.path() else { return Ok(()) };
+        let is_folder = path.is_dir();
+        let shown = path.display();
+        path.metadata().with_context(|| format!("could not read {shown}"))?;
+        match (self.video.is_some(), is_folder) {
+            (true, true) => bail!("{shown} is a folder: use --image-dir for a folder of pictures"),
+            (false, false) => bail!("{shown} is not a folder: use --video for a video"),
+            (true, false) => ensure!(
+                !thoroughly || describe_video(path).is_some(),
+                "{shown} is not a video that ffmpeg can read"
+            ),
+            (false, true) => ensure!(
+                !thoroughly || count_pictures(path)? > 0,
+                "{shown} has no pictures: no .jpg, .jpeg, .png or .webp file"
+            ),
+        }
+        Ok(())
+    }
+}
+
+/// Parses a share between 0 and 1.
+fn share(text: &str) -> Result<f32, String> {
+    let share: f32 = text.parse().map_err(|_| "it is not a number".to_owned())?;
+    (0.0..=1.0)
+        .contains(&share)
+        .then_some(share)
+        .ok_or_else(|| "it is not between 0 and 1".to_owned())
 }
 
 /// Returns a URL without its user and password.
@@ -87,17 +123,17 @@ pub(crate) struct DetectArguments {
     #[arg(long, default_value = "movenet-thunder")]
     pose_model: String,
     /// Least confidence of a person, from 0 to 1.
-    #[arg(long, default_value_t = 0.3)]
+    #[arg(long, default_value_t = 0.3, value_parser = share)]
     min_confidence: f32,
     /// Tracks people, so that a person has the same id in all pictures; by default in videos.
     #[arg(long, visible_alias = "pose_track", value_enum, default_value_t, num_args = 0..=1,
           default_missing_value = "on")]
     track: Tracking,
     /// Largest width of a picture in pixels; larger pictures are made smaller.
-    #[arg(long, default_value_t = 1280)]
+    #[arg(long, default_value_t = 1280, value_parser = value_parser!(u32).range(16..=8192))]
     max_width: u32,
     /// Largest height of a picture in pixels.
-    #[arg(long, default_value_t = 720)]
+    #[arg(long, default_value_t = 720, value_parser = value_parser!(u32).range(16..=8192))]
     max_height: u32,
     /// Worker threads.
     #[arg(short, long, default_value_t = 1)]
@@ -126,6 +162,7 @@ pub(crate) fn detect(arguments: &DetectArguments) -> Result<ExitCode> {
     let detected = arguments.detect();
     if let Err(error) = &detected {
         // The folder may be what is wrong.
+        let _ = fs::create_dir_all(&arguments.output);
         let _ = fs::write(error_file, format!("{error:#}\n"));
     }
     detected
@@ -133,15 +170,36 @@ pub(crate) fn detect(arguments: &DetectArguments) -> Result<ExitCode> {
 
 impl DetectArguments {
     fn detect(&self) -> Result<ExitCode> {
+        self.input.check(self.dry_run)?;
+        vision::detector(&self.detector)?;
+        vision::pose_estimator(&self.pose_model)?;
         let plan = Plan::parse(Path::new("detect.toml"), &self.pipeline()?)?;
-        self.check_models()?;
         if self.dry_run {
-            print("the input and the models can be used\n")?;
+            self.check_models()?;
+            let unread = if self.input.url.is_some() { "; the URL was not opened" } else { "" };
+            print(&format!("the input and the models can be used{unread}\n"))?;
             return Ok(ExitCode::SUCCESS);
         }
+        fetch_missing(&[&self.detector, &self.pose_model])?;
+        self.check_models()?;
         fs::create_dir_all(self.output.join(RECORDS))
             .with_context(|| format!("could not write to {}", self.output.display()))?;
-        let started = now();
+        let cost = self.run_unless_done(plan)?;
+        let summary = write_detections(&DetectionFiles {
+            frames: &self.output.join(RECORDS).join("frames.jsonl"),
+            people: &self.people_file(),
+            output: &self.output,
+            input: &self.input.text(),
+        })?;
+        if self.vis && self.input.image_dir.is_none() {
+            self.write_overlay_video(&summary)?;
+        }
+        self.report(&summary, cost.as_ref())?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Runs the pipeline, unless the same run has ended before. Returns what it took.
+    fn run_unless_done(&self, plan: Plan) -> Result<Option<Cost>> {
         let fingerprint = self.fingerprint()?;
         let before = fs::read_to_string(self.fingerprint_file()).ok();
         let is_same = before.is_none_or(|before| before == fingerprint);
@@ -149,24 +207,18 @@ impl DetectArguments {
             eprintln!("the input or the arguments have changed: starting anew");
             self.remove_pictures();
         }
-        if !is_same || !self.output.join(SUMMARY).exists() {
-            // A summary says that a run has ended.
-            let _ = fs::remove_file(self.output.join(SUMMARY));
-            fs::write(self.fingerprint_file(), fingerprint)
-                .with_context(|| format!("could not write to {}", self.output.display()))?;
-            self.run(plan, !is_same)?;
+        if is_same && self.output.join(SUMMARY).exists() {
+            return Ok(None);
         }
-        let summary = write_detections(&DetectionFiles {
-            frames: &self.output.join(RECORDS).join("frames.jsonl"),
-            people: &self.output.join(RECORDS).join("people.jsonl"),
-            output: &self.output,
-            input: &self.input.text(),
-        })?;
-        if self.vis && self.input.image_dir.is_none() {
-            self.write_overlay_video(&summary)?;
-        }
-        self.report(&summary, started)?;
-        Ok(ExitCode::SUCCESS)
+        // A summary says that a run has ended.
+        let _ = fs::remove_file(self.output.join(SUMMARY));
+        fs::write(self.fingerprint_file(), fingerprint)
+            .with_context(|| format!("could not write to {}", self.output.display()))?;
+        self.run(plan, !is_same).map(Some)
+    }
+
+    fn people_file(&self) -> PathBuf {
+        self.output.join(RECORDS).join("people.jsonl")
     }
 
     fn fingerprint_file(&self) -> PathBuf {
@@ -250,7 +302,7 @@ impl DetectArguments {
     }
 
     /// Runs the pipeline to its end; `anew` without the output of earlier runs.
-    fn run(&self, plan: Plan, anew: bool) -> Result<()> {
+    fn run(&self, plan: Plan, anew: bool) -> Result<Cost> {
         let stop = stop_on_signal()?;
         let options = RunOptions {
             directory: self.output.clone(),
@@ -263,30 +315,51 @@ impl DetectArguments {
             stop: Arc::clone(&stop),
         };
         let total = self.input.path().and_then(|path| n_pictures(path));
-        run_observed(plan, options, (None, anew), |counters| {
-            Progress::start(counters, "people", total)
-        })?;
+        let n_before = if anew { 0 } else { n_lines(&self.people_file()) };
+        let mut meter = None;
+        let ran = run_observed(plan, options, (None, anew), |counters| {
+            meter = Some(Meter::start(Arc::clone(&counters)));
+            Progress::start(counters, n_before, total)
+        });
+        ran.map_err(|error| self.without_pictures(error))?;
         let was_stopped = stop.load(Ordering::Relaxed);
         ensure!(!was_stopped, "stopped before the end; the same command continues");
-        Ok(())
+        Ok(meter.map(Meter::read).unwrap_or_default())
     }
 
-    /// Writes `summary.json`, and prints it in a line.
-    fn report(&self, summary: &DetectionSummary, started: Instant) -> Result<()> {
-        ensure!(summary.n_frames > 0, "the input has no pictures");
-        let elapsed_s = started.elapsed().as_secs_f64();
-        let frames_per_s = summary.n_frames as f64 / elapsed_s;
-        let text = json!({
-            "input": self.input.text(),
-            "detections": summary,
-            "elapsed_s": elapsed_s,
-            "frames_per_s": frames_per_s,
-        });
-        let path = self.output.join(SUMMARY);
-        fs::write(&path, format!("{text:#}\n"))
-            .with_context(|| format!("could not write {}", path.display()))?;
+    /// Returns an error in the words of this command.
+    fn without_pictures(&self, error: Error) -> Error {
+        match error.downcast::<NoRecords>() {
+            Ok(nothing) => nothing.context(format!("{} has no pictures", self.input.text())),
+            Err(error) => error,
+        }
+    }
+
+    /// Writes `summary.json` of a run, and prints it in a line.
+    fn report(&self, summary: &DetectionSummary, cost: Option<&Cost>) -> Result<()> {
+        let errors = self.output.join(RECORDS).join("errors.jsonl");
+        ensure!(
+            summary.n_frames > 0,
+            "{} has no pictures; see {}",
+            self.input.text(),
+            errors.display()
+        );
+        if let Some(cost) = cost {
+            let text = json!({
+                "input": self.input.text(),
+                "detections": summary,
+                "run": cost,
+            });
+            let path = self.output.join(SUMMARY);
+            fs::write(&path, format!("{text:#}\n"))
+                .with_context(|| format!("could not write {}", path.display()))?;
+        }
+        let speed = cost.map_or_else(
+            || "from an earlier run".to_owned(),
+            |cost| format!("{:.1} pictures per second", cost.frames_per_s()),
+        );
         print(&format!(
-            "{} pictures, people in {} of them, {frames_per_s:.1} pictures per second: {}\n",
+            "{} pictures, people in {} of them, {speed}: {}\n",
             summary.n_frames,
             summary.n_frames_with_persons,
             self.output.join("pose.json").display(),
@@ -340,7 +413,8 @@ impl DetectArguments {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the speed is a result")]
-fn now() -> Instant {
-    Instant::now()
+/// Returns the number of lines of a file; 0 if it cannot be read.
+fn n_lines(file: &Path) -> u64 {
+    let Ok(file) = File::open(file) else { return 0 };
+    BufReader::new(file).split(b'\n').map_while(Result::ok).count() as u64
 }

@@ -11,6 +11,8 @@ use engine::Counters;
 use serde_json::{Value, json};
 use sources::{count_pictures, describe_video};
 
+use crate::detect::cost::now;
+
 /// Intervals of a line on a terminal, and of lines of JSON.
 const ON_A_TERMINAL: Duration = Duration::from_millis(200);
 const ELSEWHERE: Duration = Duration::from_secs(2);
@@ -23,20 +25,17 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Reports how many records a component has had, of `total` if that is known.
-    pub(super) fn start(
-        counters: Arc<Counters>,
-        component: &'static str,
-        total: Option<u64>,
-    ) -> Self {
+    /// Reports how many pictures have their people, of `total` if that is known; an earlier run had `n_before`.
+    pub(super) fn start(counters: Arc<Counters>, n_before: u64, total: Option<u64>) -> Self {
         let (stop, stopped) = sync_channel(1);
         let is_terminal = stderr().is_terminal();
         let interval = if is_terminal { ON_A_TERMINAL } else { ELSEWHERE };
-        let started = super::now();
+        let started = now();
         let reporter = thread::spawn(move || {
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                let n_done = counters.snapshot().get(component).map_or(0, |counts| counts.records);
-                let report = Report { n_done, total, elapsed_s: started.elapsed().as_secs_f64() };
+                let n_done = counters.snapshot().get("people").map_or(0, |counts| counts.records);
+                let elapsed_s = started.elapsed().as_secs_f64();
+                let report = Report { n_before, n_done, total, elapsed_s };
                 // Nobody is harmed if standard error is closed.
                 let _ = if is_terminal {
                     write!(stderr(), "\r{}\x1b[K", report.text())
@@ -62,35 +61,43 @@ impl Drop for Progress {
 
 /// The progress at one moment.
 struct Report {
+    /// Pictures of an earlier run.
+    n_before: u64,
+    /// Pictures of this run.
     n_done: u64,
     total: Option<u64>,
     elapsed_s: f64,
 }
 
 impl Report {
+    fn n_frames(&self) -> u64 {
+        self.n_before + self.n_done
+    }
+
     fn rate(&self) -> f64 {
         self.n_done as f64 / self.elapsed_s.max(0.001)
     }
 
     fn left_s(&self) -> Option<f64> {
-        let n_left = self.total?.saturating_sub(self.n_done);
+        let n_left = self.total?.saturating_sub(self.n_frames());
         (self.n_done > 0).then(|| n_left as f64 / self.rate())
     }
 
     fn text(&self) -> String {
         const WIDTH: u64 = 30;
         let Some(total) = self.total.filter(|total| *total > 0) else {
-            return format!("{} pictures, {:.1} per second", self.n_done, self.rate());
+            return format!("{} pictures, {:.1} per second", self.n_frames(), self.rate());
         };
-        let n_full = (self.n_done.min(total) * WIDTH / total) as usize;
+        let n_frames = self.n_frames();
+        let n_full = (n_frames.min(total) * WIDTH / total) as usize;
         let bar = "#".repeat(n_full) + &"-".repeat(WIDTH as usize - n_full);
         let left = self.left_s().map_or(String::new(), |left_s| format!(", {left_s:.0} s left"));
-        format!("[{bar}] {} of {total} pictures, {:.1} per second{left}", self.n_done, self.rate())
+        format!("[{bar}] {n_frames} of {total} pictures, {:.1} per second{left}", self.rate())
     }
 
     fn json(&self) -> Value {
         json!({
-            "n_frames": self.n_done,
+            "n_frames": self.n_frames(),
             "n_total": self.total,
             "frames_per_s": self.rate(),
             "left_s": self.left_s(),
@@ -109,13 +116,15 @@ mod tests {
 
     #[test]
     fn the_rest_is_estimated_by_the_rate_so_far() {
-        let report = Report { n_done: 30, total: Some(120), elapsed_s: 10.0 };
+        let report = Report { n_before: 0, n_done: 30, total: Some(120), elapsed_s: 10.0 };
         let bar = "[#######-----------------------]";
         assert_eq!(report.text(), format!("{bar} 30 of 120 pictures, 3.0 per second, 30 s left"));
         assert_eq!(report.json()["left_s"], 30.0);
         let unknown = Report { total: None, ..report };
         assert_eq!(unknown.text(), "30 pictures, 3.0 per second");
-        let more = Report { n_done: 200, total: Some(120), elapsed_s: 10.0 };
+        let resumed = Report { n_before: 60, total: Some(120), ..report };
+        assert!(resumed.text().ends_with("90 of 120 pictures, 3.0 per second, 10 s left"));
+        let more = Report { n_before: 0, n_done: 200, total: Some(120), elapsed_s: 10.0 };
         assert!(more.text().contains("200 of 120"), "a wrong estimate does no harm");
     }
 }

@@ -8,15 +8,21 @@ use std::path::Path;
 
 use crate::evaluate::EvaluateError;
 pub use crate::evaluate::pose::keypoint_precision::KeypointPrecision;
+use crate::evaluate::pose::keypoint_precision::PoseResult;
 
 /// Compares results with annotations, as COCO's evaluation of keypoints does.
 ///
 /// # Errors
 ///
-/// [`EvaluateError`] if a file cannot be read, or is not one of COCO.
+/// [`EvaluateError`] if a file cannot be read, or is not one of COCO, or if no picture of the results is annotated.
 pub fn evaluate_pose(results: &Path, truth: &Path) -> Result<KeypointPrecision, EvaluateError> {
     let truth = coco_files::read_truth(truth)?;
-    let results = coco_files::read_results(results)?;
+    let (path, results) = (results, coco_files::read_results(results)?);
+    let is_known = |result: &PoseResult| truth.images.contains(&result.image);
+    if !results.is_empty() && !results.iter().any(is_known) {
+        let problem = "none of its image ids is in the annotations".to_owned();
+        return Err(EvaluateError::Problem { path: path.to_owned(), problem });
+    }
     Ok(keypoint_precision::evaluate(&truth.persons, &results, &truth.images))
 }
 
