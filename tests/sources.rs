@@ -336,12 +336,9 @@ pub(crate) fn videos_that_end_anywhere_are_survived() {
 /// of two cameras that were taken at the same time have about the same time.
 pub(crate) fn live_streams_are_opened_again() {
     let urls = port::distinct::<2>().map(|port| format!("rtmp://127.0.0.1:{port}/live/hall"));
-    let origins = urls.each_ref().map(|url| {
-        Origin::new(
-            &json!({ "video": { "url": url, "idle_timeout": "2s", "max_width": 80 } }),
-            None,
-        )
-    });
+    let origins = urls
+        .each_ref()
+        .map(|url| Origin::new(&json!({ "video": { "url": url, "max_width": 80 } }), None));
     let started_ns = now_ns();
     let mut sources =
         origins.each_ref().map(|origin| (origin.open(&Checkpoint::default()), Given::default()));

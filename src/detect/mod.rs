@@ -321,7 +321,11 @@ impl DetectArguments {
             meter = Some(Meter::start(Arc::clone(&counters)));
             Progress::start(counters, n_before, total)
         });
-        ran.map_err(|error| self.without_pictures(error))?;
+        match ran {
+            // An earlier run has read everything, and failed to write the results.
+            Err(error) if n_before > 0 && error.is::<NoRecords>() => {}
+            ran => drop(ran.map_err(|error| self.without_pictures(error))?),
+        }
         let was_stopped = stop.load(Ordering::Relaxed);
         ensure!(!was_stopped, "stopped before the end; the same command continues");
         Ok(meter.map(Meter::read).unwrap_or_default())

@@ -3,6 +3,7 @@
 //! A thread decodes, and waits while the source does not take pictures. A fault of a decoder is a fault of this
 //! process, and there is no limit on its memory: it is for videos that are trusted.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +28,9 @@ use crate::video::arguments::{MAX_PIXELS, filters, input_name, input_options};
 use crate::video::decoder::{Decoded, End, MAX_WAITING, Next};
 use crate::video::nut::{Frame, Header, TimeBase};
 
+/// The pause before the next attempt to read from a stream that has nothing yet.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// A running decoder; it ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct LibraryDecoder {
@@ -46,7 +50,7 @@ impl LibraryDecoder {
         let (to, pictures) = bounded(MAX_WAITING);
         let is_stopped = Arc::new(AtomicBool::new(false));
         let job = Job {
-            name: input_name(address, directory).to_string_lossy().into_owned(),
+            name: input_name(address, directory),
             options: input_options(address),
             filters: filters(config, after_ns),
             is_stopped: Arc::clone(&is_stopped),
@@ -83,7 +87,7 @@ impl Drop for LibraryDecoder {
 
 /// What the thread decodes.
 struct Job {
-    name: String,
+    name: OsString,
     options: Vec<(&'static str, &'static str)>,
     filters: String,
     is_stopped: Arc<AtomicBool>,
@@ -91,20 +95,25 @@ struct Job {
 
 impl Job {
     fn run(&self, to: &Sender<Decoded>) -> End {
-        match self.decode(to) {
+        let Some(name) = self.name.to_str() else {
+            return End::Damaged("its path is not UTF-8".to_owned());
+        };
+        match self.decode(name, to) {
             Ok(None) => End::Complete,
             Ok(Some(fault)) | Err(fault) => End::Damaged(fault.to_string()),
         }
     }
 
     /// Decodes all of the video. Returns the last fault of a packet.
-    fn decode(&self, to: &Sender<Decoded>) -> Result<Option<Error>, Error> {
+    fn decode(&self, name: &str, to: &Sender<Decoded>) -> Result<Option<Error>, Error> {
         ffmpeg_next::init()?;
         // Faults are returned; the log is for the terminal.
         log::set_level(log::Level::Quiet);
-        let mut input = self.open()?;
+        let mut input = self.open(name)?;
         let start_us = start_us(&input);
-        let stream = input.streams().best(Media::Video).ok_or(Error::StreamNotFound)?;
+        let mut streams = input.streams();
+        let is_video = |stream: &Stream<'_>| stream.parameters().medium() == Media::Video;
+        let stream = streams.find(is_video).ok_or(Error::StreamNotFound)?;
         let mut pictures = Pictures::new(&stream, start_us, &self.filters, to)?;
         let (nth, mut fault) = (stream.index(), None);
         while !self.is_stopped.load(Ordering::Relaxed) && !pictures.is_closed {
@@ -113,21 +122,26 @@ impl Job {
                 Ok(()) if packet.stream() != nth => {}
                 Ok(()) => fault = pictures.decode(&packet).err().or(fault),
                 Err(Error::Eof) => break,
-                Err(error) => return Err(error),
+                // Nothing is there yet.
+                Err(Error::Other { errno: EAGAIN }) => thread::sleep(PAUSE),
+                Err(error) => {
+                    fault = Some(error);
+                    break;
+                }
             }
         }
-        pictures.finish()?;
-        Ok(fault)
+        let finished = pictures.finish();
+        Ok(fault.or(finished.err()))
     }
 
-    fn open(&self) -> Result<Input, Error> {
+    fn open(&self, name: &str) -> Result<Input, Error> {
         let mut options = Dictionary::new();
         for (name, value) in &self.options {
             options.set(name, value);
         }
         let is_stopped = Arc::clone(&self.is_stopped);
         let interrupt = move || is_stopped.load(Ordering::Relaxed);
-        format::input_with_interrupt_and_dictionary(&self.name, interrupt, options)
+        format::input_with_interrupt_and_dictionary(name, interrupt, options)
     }
 }
 
@@ -186,7 +200,8 @@ impl<'a> Pictures<'a> {
             time_base,
             start: start_us.rescale(rescale::TIME_BASE, time_base),
             pixel_aspect: pixel_aspect(stream),
-            filters: format!("{}{filters},format=pix_fmts=rgb24", upright(stream)),
+            // The copy makes rows of pictures that were turned follow each other downwards.
+            filters: format!("{}{filters},format=pix_fmts=rgb24,copy", upright(stream)),
             graph: None,
             to,
             is_closed: false,
@@ -207,10 +222,11 @@ impl<'a> Pictures<'a> {
 
     fn receive(&mut self) -> Result<(), Error> {
         let mut picture = frame::Video::empty();
+        let mut filtered = Ok(());
         while has_more(self.decoder.receive_frame(&mut picture))? {
-            self.filter(&mut picture)?;
+            filtered = filtered.and(self.filter(&mut picture));
         }
-        Ok(())
+        filtered
     }
 
     fn filter(&mut self, picture: &mut frame::Video) -> Result<(), Error> {
@@ -293,7 +309,9 @@ fn decoded(picture: &frame::Video, time_base: Rational) -> Option<Decoded> {
     let pts = picture.pts().filter(|pts| *pts >= 0)?;
     let row_len = usize::try_from(picture.width()).ok()? * 3;
     let n_rows = usize::try_from(picture.height()).ok()?;
-    let rows = picture.data(0).chunks(picture.stride(0)).take(n_rows);
+    // A negative distance of rows would be a huge number here.
+    let step = Some(picture.stride(0)).filter(|step| i32::try_from(*step).is_ok())?;
+    let rows = picture.data(0).chunks(step.max(1)).take(n_rows);
     let mut pixels = Vec::with_capacity(row_len * n_rows);
     for row in rows {
         pixels.extend_from_slice(row.get(..row_len)?);

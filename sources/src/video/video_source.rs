@@ -33,6 +33,8 @@ const MAX_LIVE_IN_USE: usize = 8;
 const MAX_ATTEMPTS: u32 = 8;
 /// The share of time by which a camera's clock may be wrong: 1 / 5000.
 const MAX_CLOCK_ERROR: i64 = 5000;
+/// The longest step back of a live stream's time that is jitter. After a longer one, the time counts anew.
+const MAX_STEP_BACK_NS: i64 = 1_000_000_000;
 
 /// The drop reasons.
 const DAMAGED: &str = "damaged video";
@@ -55,6 +57,8 @@ pub(super) struct VideoSource {
     in_use: VecDeque<Weak<Vec<u8>>>,
     /// Pictures of a live stream that were left out since the last one.
     n_left_out: u64,
+    /// Pictures that were not later than the last one.
+    n_back: u64,
     /// The longer side of the original pictures, if it is known.
     longer_side: Option<u32>,
 }
@@ -86,6 +90,8 @@ struct Video {
     is_connected: bool,
     /// The least difference of arrival and presentation time, for live streams.
     offset_ns: Option<i64>,
+    /// The presentation time that it was last compared with.
+    last_seen_ns: Option<i64>,
     arrived: Instant,
     wait: Duration,
     /// Attempts since the last picture.
@@ -95,7 +101,15 @@ struct Video {
 impl Video {
     fn new(decoder: RunningDecoder, wait: Duration, n_attempts: u32) -> Self {
         let (decoder, is_connected) = (Some(decoder), false);
-        Self { decoder, is_connected, offset_ns: None, arrived: now(), wait, n_attempts }
+        Self {
+            decoder,
+            is_connected,
+            offset_ns: None,
+            last_seen_ns: None,
+            arrived: now(),
+            wait,
+            n_attempts,
+        }
     }
 }
 
@@ -127,6 +141,7 @@ impl VideoSource {
             input: Input::Ended,
             in_use: VecDeque::new(),
             n_left_out: 0,
+            n_back: 0,
             longer_side: longer_side.map(|described| described.longer_side),
         };
         source.input = source.first_input()?;
@@ -253,11 +268,7 @@ impl VideoSource {
 
     fn take(&mut self, Decoded { header, frame }: Decoded) {
         let Some(presented_ns) = header.time_base.nanoseconds(frame.pts) else { return };
-        let is_back = self.place.last_ns.is_some_and(|last_ns| presented_ns <= last_ns);
-        if is_back && !self.begin_anew() {
-            self.collector.drop_record(BACK, self.place.n_frames);
-            return;
-        }
+        self.begin_anew_if_back(presented_ns);
         if self.place.last_ns.is_some_and(|last_ns| !self.is_due(presented_ns, last_ns)) {
             return;
         }
@@ -269,10 +280,7 @@ impl VideoSource {
             self.collector.record_position(&self.place);
             return;
         }
-        let n_left_out = std::mem::take(&mut self.n_left_out);
-        if n_left_out > 0 {
-            self.collector.drop_records(TOO_SLOW, n_left_out, self.place.n_frames);
-        }
+        self.report_left_out();
         let picture = VideoFrame {
             captured_at_ns,
             width: header.width,
@@ -287,19 +295,36 @@ impl VideoSource {
         (self.place.n_frames, self.place.last_ns) = (self.place.n_frames + 1, Some(presented_ns));
     }
 
-    fn is_due(&self, presented_ns: i64, last_ns: i64) -> bool {
-        presented_ns.saturating_sub(last_ns) >= self.config.every.as_ns()
+    /// Reports the pictures that were left out since the last one.
+    fn report_left_out(&mut self) {
+        let counts = [(TOO_SLOW, &mut self.n_left_out), (BACK, &mut self.n_back)];
+        for (reason, count) in counts {
+            let n_pictures = std::mem::take(count);
+            if n_pictures > 0 {
+                self.collector.drop_records(reason, n_pictures, self.place.n_frames);
+            }
+        }
     }
 
-    /// Forgets the times of a live stream, whose camera has begun to count anew. Returns false for other videos.
-    fn begin_anew(&mut self) -> bool {
-        let is_live = self.is_live();
-        if let Input::Video(video) = &mut self.input
-            && is_live
-        {
-            (video.offset_ns, self.place.last_ns) = (None, None);
+    /// Returns false for a picture that is too close to the last one, or not later.
+    fn is_due(&mut self, presented_ns: i64, last_ns: i64) -> bool {
+        let since_ns = presented_ns.saturating_sub(last_ns);
+        if since_ns <= 0 {
+            self.n_back += 1;
+            return false;
         }
-        is_live
+        since_ns >= self.config.every.as_ns()
+    }
+
+    /// Forgets the times of a live stream whose camera has begun to count anew.
+    fn begin_anew_if_back(&mut self, presented_ns: i64) {
+        let is_back = |last_ns: i64| presented_ns < last_ns.saturating_sub(MAX_STEP_BACK_NS);
+        let is_back = self.is_live() && self.place.last_ns.is_some_and(is_back);
+        if let Input::Video(video) = &mut self.input
+            && is_back
+        {
+            (video.offset_ns, video.last_seen_ns, self.place.last_ns) = (None, None, None);
+        }
     }
 
     /// Returns the capture time: that of a live stream by its fastest picture so far.
@@ -309,8 +334,8 @@ impl VideoSource {
         match &mut self.input {
             Input::Video(video) if is_live => {
                 let offset_ns = wall_clock_ns().saturating_sub(presented_ns);
-                let since_ns =
-                    presented_ns.saturating_sub(self.place.last_ns.unwrap_or(presented_ns));
+                let last_seen_ns = video.last_seen_ns.replace(presented_ns);
+                let since_ns = presented_ns.saturating_sub(last_seen_ns.unwrap_or(presented_ns));
                 // It may rise slowly, or a camera whose clock is slow would fall behind.
                 let risen = |least: i64| least.saturating_add(since_ns.max(0) / MAX_CLOCK_ERROR);
                 let least = video.offset_ns.map_or(offset_ns, |least| risen(least).min(offset_ns));
@@ -421,6 +446,7 @@ impl Source for VideoSource {
             Input::Video(_) => self.next_picture()?,
         }
         if matches!(self.input, Input::Ended) {
+            self.report_left_out();
             return Ok(self.collector.finish(&self.place));
         }
         if self.is_live() {
