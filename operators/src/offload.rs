@@ -140,7 +140,9 @@ impl<I: Send + 'static, O: Send + 'static> Offloaded<I, O> {
             self.in_threads.pop_front_if(|(_, result)| result.is_some())
         {
             self.first += 1;
-            result.into_iter().for_each(|result| give(&capability, result));
+            if let Some(result) = result {
+                give(&capability, result);
+            }
         }
         self.send();
     }
@@ -204,7 +206,9 @@ mod tests {
             let numbers = (0..1000_u64).to_stream(scope).container::<Vec<_>>();
             let double = move |batch: Vec<u64>| {
                 assert!((1..=threads.max_batch).contains(&batch.len()));
-                batch.iter().for_each(|number| work(*number));
+                for number in &batch {
+                    work(*number);
+                }
                 batch.into_iter().map(|number| number * 2).collect()
             };
             offload(numbers, "double", threads, double)

@@ -33,13 +33,12 @@ pub enum VideoDecoder {
 impl VideoDecoder {
     /// Returns the reason why this program cannot decode so, if there is one.
     pub(super) fn problem(self, address: &Address) -> Option<String> {
-        let needs = match self {
-            Self::Process => return None,
-            Self::Library if !cfg!(feature = "ffmpeg-next") => {
+        let needs = match (self, address) {
+            (Self::Library, _) if !cfg!(feature = "ffmpeg-next") => {
                 "a program that was built with `--features ffmpeg-next`"
             }
-            Self::Library if matches!(address, Address::Device(_)) => "a file or a URL",
-            Self::Library => return None,
+            (Self::Library, Address::Device(_)) => "a file or a URL",
+            _ => return None,
         };
         Some(format!("decoder \"library\" needs {needs}"))
     }
