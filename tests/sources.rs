@@ -345,30 +345,27 @@ pub(crate) fn live_streams_are_opened_again() {
     let counts = |given: &Given, kind: &str| {
         given.records.iter().filter(|(_, line)| line.contains(kind)).count()
     };
-    let mut wait_for = |what: &str, kind: &str, n_more: usize| {
-        let n_before = sources.each_ref().map(|(_, given)| counts(given, kind));
+    let mut wait_for = |what: &str, kind: &str, n_wanted: usize| {
         wait::until(what, || {
             for (partitions, given) in &mut sources {
                 for partition in partitions {
                     assert_eq!(poll(partition, given), PollState::Ready);
                 }
             }
-            let enough = |((_, given), n_before): (&(_, Given), usize)| {
-                counts(given, kind) >= n_before + n_more
-            };
-            sources.iter().zip(n_before).all(enough)
+            sources.iter().all(|(_, given)| counts(given, kind) >= n_wanted)
         });
     };
-    for _ in 0..2 {
+    for connection in 1..=2 {
         let cameras = urls.each_ref().map(|url| ffmpeg::Camera::start(url));
+        wait_for("the camera is found", "router.connected", connection);
         wait_for("pictures arrive", "\"video\"", 20);
         drop(cameras);
     }
     // Without pictures, the clock follows at a distance.
-    wait_for("the second loss is reported", "router.disconnected", 1);
+    wait_for("the second loss is reported", "router.disconnected", 2);
     for (_, given) in &sources {
         for kind in ["router.connected", "router.disconnected"] {
-            assert_eq!(counts(given, kind), 2, "{kind}: {:?}", given.records);
+            assert!(counts(given, kind) >= 2, "{kind}: {:?}", given.records);
         }
         for (tick, line) in given.records.iter().filter(|(_, line)| line.contains("captured_at_ns"))
         {
