@@ -365,7 +365,7 @@ pub(crate) fn live_streams_are_opened_again() {
     wait_for("the second loss is reported", "router.disconnected", 2);
     for (_, given) in &sources {
         for kind in ["router.connected", "router.disconnected"] {
-            assert!(counts(given, kind) >= 2, "{kind}: {:?}", given.records);
+            assert_eq!(counts(given, kind), 2, "{kind}: {:?}", given.records);
         }
         for (tick, line) in given.records.iter().filter(|(_, line)| line.contains("captured_at_ns"))
         {
