@@ -8,9 +8,6 @@ mod address;
 mod arguments;
 mod confinement;
 mod decoder;
-mod decoder_process;
-#[cfg(feature = "ffmpeg-next")]
-mod library_decoder;
 mod nut;
 mod pictures;
 mod probe;
@@ -53,8 +50,8 @@ pub struct VideoConfig {
     /// with `rtsp://`, `rtmp://`, `http://` or `https://`. Pictures of a folder are in the natural order of their
     /// names.
     pub url: String,
-    /// What decodes a video: "process" (default) for `ffmpeg` as a process of its own, or "library" for ffmpeg's
-    /// libraries in this process, which is for trusted videos only and needs a program that was built with
+    /// The decoder of a video: "process" (default) starts `ffmpeg`, and "library" uses ffmpeg's libraries in this
+    /// process. Use "library" for trusted videos only; it needs a program that was built with
     /// `--features ffmpeg-next`.
     #[serde(default)]
     pub decoder: VideoDecoder,

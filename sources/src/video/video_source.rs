@@ -33,7 +33,7 @@ const MAX_LIVE_IN_USE: usize = 8;
 const MAX_ATTEMPTS: u32 = 8;
 /// The share of time by which a camera's clock may be wrong: 1 / 5000.
 const MAX_CLOCK_ERROR: i64 = 5000;
-/// The longest step back of a live stream's time that is jitter. After a longer one, the time counts anew.
+/// The longest backward step of a live stream's time that counts as jitter. A longer one starts a new time line.
 const MAX_STEP_BACK_NS: i64 = 1_000_000_000;
 
 /// The drop reasons.
@@ -57,7 +57,7 @@ pub(super) struct VideoSource {
     in_use: VecDeque<Weak<Vec<u8>>>,
     /// Pictures of a live stream that were left out since the last one.
     n_left_out: u64,
-    /// Pictures that were not later than the last one.
+    /// Pictures that were dropped since the last one, because their time is not later.
     n_back: u64,
     /// The longer side of the original pictures, if it is known.
     longer_side: Option<u32>,
@@ -268,19 +268,19 @@ impl VideoSource {
 
     fn take(&mut self, Decoded { header, frame }: Decoded) {
         let Some(presented_ns) = header.time_base.nanoseconds(frame.pts) else { return };
-        self.begin_anew_if_back(presented_ns);
+        self.reset_after_step_back(presented_ns);
         if self.place.last_ns.is_some_and(|last_ns| !self.is_due(presented_ns, last_ns)) {
             return;
         }
         let captured_at_ns = self.captured_at_ns(presented_ns);
         if self.is_live() && self.is_full() {
             self.n_left_out += 1;
-            // The tick that holds the pictures in use would stay open, and they would stay in use.
+            // Otherwise the current tick stays open, and the sinks keep its pictures.
             self.collector.advance_to(captured_at_ns);
             self.collector.record_position(&self.place);
             return;
         }
-        self.report_left_out();
+        self.report_dropped();
         let picture = VideoFrame {
             captured_at_ns,
             width: header.width,
@@ -295,8 +295,8 @@ impl VideoSource {
         (self.place.n_frames, self.place.last_ns) = (self.place.n_frames + 1, Some(presented_ns));
     }
 
-    /// Reports the pictures that were left out since the last one.
-    fn report_left_out(&mut self) {
+    /// Reports the pictures that were dropped since the last one.
+    fn report_dropped(&mut self) {
         let counts = [(TOO_SLOW, &mut self.n_left_out), (BACK, &mut self.n_back)];
         for (reason, count) in counts {
             let n_pictures = std::mem::take(count);
@@ -306,7 +306,7 @@ impl VideoSource {
         }
     }
 
-    /// Returns false for a picture that is too close to the last one, or not later.
+    /// Returns false for a picture that is closer to the last one than `every`, or not later.
     fn is_due(&mut self, presented_ns: i64, last_ns: i64) -> bool {
         let since_ns = presented_ns.saturating_sub(last_ns);
         if since_ns <= 0 {
@@ -316,8 +316,8 @@ impl VideoSource {
         since_ns >= self.config.every.as_ns()
     }
 
-    /// Forgets the times of a live stream whose camera has begun to count anew.
-    fn begin_anew_if_back(&mut self, presented_ns: i64) {
+    /// Resets the time line of a live stream after a backward step.
+    fn reset_after_step_back(&mut self, presented_ns: i64) {
         let is_back = |last_ns: i64| presented_ns < last_ns.saturating_sub(MAX_STEP_BACK_NS);
         let is_back = self.is_live() && self.place.last_ns.is_some_and(is_back);
         if let Input::Video(video) = &mut self.input
@@ -446,7 +446,7 @@ impl Source for VideoSource {
             Input::Video(_) => self.next_picture()?,
         }
         if matches!(self.input, Input::Ended) {
-            self.report_left_out();
+            self.report_dropped();
             return Ok(self.collector.finish(&self.place));
         }
         if self.is_live() {

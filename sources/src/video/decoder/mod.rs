@@ -1,4 +1,8 @@
-//! What decodes a video, and what it gives.
+//! The decoders of a video: `ffmpeg` as a process, or its libraries. Both return the same pictures.
+
+#[cfg(feature = "ffmpeg-next")]
+mod library;
+mod process;
 
 use std::io;
 use std::path::Path;
@@ -10,28 +14,28 @@ use serde::Deserialize;
 use crate::video::VideoConfig;
 use crate::video::address::Address;
 use crate::video::arguments::arguments;
-use crate::video::decoder_process::DecoderProcess;
 #[cfg(feature = "ffmpeg-next")]
-use crate::video::library_decoder::LibraryDecoder;
+use crate::video::decoder::library::LibraryDecoder;
+use crate::video::decoder::process::DecoderProcess;
 use crate::video::nut::{Frame, Header};
 
-/// Pictures that wait for the source.
-pub(super) const MAX_WAITING: usize = 2;
+/// The capacity of the queue between a decoder and the source, in pictures.
+const MAX_WAITING: usize = 2;
 
-/// What decodes a video.
+/// The decoder of a video.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum VideoDecoder {
     /// `ffmpeg` as a process, whose faults cannot harm the pipeline.
     #[default]
     Process,
-    /// The libraries of ffmpeg within the pipeline's process, for videos that are trusted. Needs a program with the
-    /// cargo feature `ffmpeg-next`.
+    /// The libraries of ffmpeg within the pipeline's process, for trusted videos. Needs the cargo feature
+    /// `ffmpeg-next`.
     Library,
 }
 
 impl VideoDecoder {
-    /// Returns the reason why this program cannot decode so, if there is one.
+    /// Returns the reason why this program cannot use the decoder, if there is one.
     pub(super) fn problem(self, address: &Address) -> Option<String> {
         let needs = match (self, address) {
             (Self::Library, _) if !cfg!(feature = "ffmpeg-next") => {
@@ -51,13 +55,13 @@ pub(super) struct Decoded {
     pub(super) frame: Frame,
 }
 
-/// What a decoder did next.
+/// The next event of a decoder.
 #[derive(Debug)]
 pub(super) enum Next {
     Picture(Decoded),
-    /// Nothing within the time.
+    /// No picture within the time.
     Nothing,
-    /// It ended.
+    /// The decoder has ended.
     End(End),
 }
 
@@ -66,13 +70,13 @@ pub(super) enum Next {
 pub(super) enum End {
     /// All of the video was read.
     Complete,
-    /// Not all of it could be read: the reason.
+    /// Part of it could not be read, for this reason.
     Damaged(String),
-    /// Something else ended the process.
+    /// A signal ended the process.
     Killed,
 }
 
-/// A running decoder; it ends when this is dropped.
+/// A running decoder. Dropping it ends the decoder.
 #[derive(Debug)]
 pub(super) enum RunningDecoder {
     Process(DecoderProcess),
@@ -81,7 +85,7 @@ pub(super) enum RunningDecoder {
 }
 
 impl RunningDecoder {
-    /// Starts to decode after a presentation time.
+    /// Starts a decoder, for all pictures or for those after a presentation time.
     ///
     /// # Errors
     ///

@@ -26,7 +26,7 @@ const MAX_ERROR_LINE_BYTES: u64 = 512;
 
 /// A running `ffmpeg`; it ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct DecoderProcess {
+pub(in crate::video) struct DecoderProcess {
     child: Child,
     pictures: Receiver<Result<Decoded, String>>,
     /// Returns whether the output was complete.
@@ -35,7 +35,8 @@ pub(super) struct DecoderProcess {
 }
 
 impl DecoderProcess {
-    /// Starts `ffmpeg`. `may_be_empty` says that there may be no picture: after the last one of a video.
+    /// Starts `ffmpeg`. With `may_be_empty`, an output without pictures is complete, because the video may have been
+    /// read to its end before.
     ///
     /// # Errors
     ///
