@@ -15,6 +15,7 @@ mod memory;
 mod models;
 mod print;
 mod run;
+mod secrets;
 mod sql;
 mod supervisor;
 mod tap;

@@ -1,4 +1,4 @@
-//! What a run took, and where the time went.
+//! The cost of a run, by stage of its pipeline.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use nix::sys::time::TimeValLike as _;
 use serde::Serialize;
 
 /// The time that a run took.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Cost {
-    /// Pictures of this run; an earlier one that was stopped may have had others.
+    /// Pictures that this run processed. If it resumed an earlier run, there are more in the output.
     n_frames: u64,
     elapsed_s: f64,
     frames_per_s: f64,
-    /// The stages of the pipeline.
+    /// The cost of each stage of the pipeline.
     stages: BTreeMap<&'static str, StageCost>,
 }
 
@@ -29,9 +29,9 @@ impl Cost {
 /// The time that the threads and processes of a stage worked.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 struct StageCost {
-    /// All together; stages work at the same time.
+    /// Sum over the threads and processes. Stages overlap in time.
     busy_s: f64,
-    /// Pictures for each of these seconds.
+    /// Pictures per busy second.
     frames_per_s: f64,
 }
 
@@ -48,8 +48,8 @@ impl Meter {
         Self { counters, started: now(), processes_before: processes() }
     }
 
-    /// Returns the cost until now.
-    pub(super) fn read(self) -> Cost {
+    /// Returns the cost until now; none if the run has processed no picture.
+    pub(super) fn read(self) -> Option<Cost> {
         let elapsed_s = self.started.elapsed().as_secs_f64();
         let counts = self.counters.snapshot();
         let busy = |name: &str| counts.get(name).map_or(Duration::ZERO, |counts| counts.busy);
@@ -58,7 +58,10 @@ impl Meter {
             poses.and_then(|counts| counts.stages.get(name)).copied().unwrap_or_default()
         };
         let decoders = processes().saturating_sub(self.processes_before);
-        let n_frames = counts.get("people").map_or(0, |counts| counts.records);
+        let n_frames = counts.get("people")?.records;
+        if n_frames == 0 {
+            return None;
+        }
         let stages = [
             ("decode", busy("pictures") + decoders),
             ("detect", stage("detect")),
@@ -71,8 +74,8 @@ impl Meter {
             let busy_s = busy.as_secs_f64();
             (name, StageCost { busy_s, frames_per_s: n_frames as f64 / busy_s })
         });
-        let frames_per_s = n_frames as f64 / elapsed_s.max(0.001);
-        Cost { n_frames, elapsed_s, frames_per_s, stages: stages.collect() }
+        let frames_per_s = n_frames as f64 / elapsed_s;
+        Some(Cost { n_frames, elapsed_s, frames_per_s, stages: stages.collect() })
     }
 }
 

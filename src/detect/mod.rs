@@ -3,6 +3,7 @@
 //! It is a run of an ordinary pipeline, so a run that was killed goes on where it was.
 
 mod cost;
+mod input;
 mod progress;
 
 use std::fmt::Write as _;
@@ -13,14 +14,14 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use anyhow::{Context as _, Error, Result, bail, ensure};
+use anyhow::{Context as _, Error, Result, ensure};
 use clap::{Args, ValueEnum, value_parser};
 use engine::{Cluster, Plan, RunOptions, WhenAlive};
 use offline::{DetectionFiles, DetectionSummary, write_detections};
 use serde_json::json;
-use sources::{count_pictures, describe_video};
 
 use crate::detect::cost::{Cost, Meter};
+use crate::detect::input::Input;
 use crate::detect::progress::{Progress, n_pictures};
 use crate::models::fetch_missing;
 use crate::print::print;
@@ -31,56 +32,6 @@ const RECORDS: &str = "records";
 const ERROR_FILE: &str = ".error";
 const SUMMARY: &str = "summary.json";
 
-/// One of these.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct Input {
-    /// A video file.
-    #[arg(long)]
-    video: Option<PathBuf>,
-    /// A folder of pictures.
-    #[arg(long, visible_alias = "indir")]
-    image_dir: Option<PathBuf>,
-    /// The URL of a video.
-    #[arg(long)]
-    url: Option<String>,
-}
-
-impl Input {
-    fn path(&self) -> Option<&PathBuf> {
-        self.video.as_ref().or(self.image_dir.as_ref())
-    }
-
-    /// The input as the user named it.
-    fn text(&self) -> String {
-        let url = || without_secrets(self.url.as_deref().unwrap_or_default());
-        self.path().map_or_else(url, |path| path.display().to_string())
-    }
-}
-
-impl Input {
-    /// Checks that the input is what its option says; `thoroughly` also that there are pictures, except behind a URL.
-    fn check(&self, thoroughly: bool) -> Result<()> {
-        let Some(path) = self.path() else { return Ok(()) };
-        let is_folder = path.is_dir();
-        let shown = path.display();
-        path.metadata().with_context(|| format!("could not read {shown}"))?;
-        match (self.video.is_some(), is_folder) {
-            (true, true) => bail!("{shown} is a folder: use --image-dir for a folder of pictures"),
-            (false, false) => bail!("{shown} is not a folder: use --video for a video"),
-            (true, false) => ensure!(
-                !thoroughly || describe_video(path).is_some(),
-                "{shown} is not a video that ffmpeg can read"
-            ),
-            (false, true) => ensure!(
-                !thoroughly || count_pictures(path)? > 0,
-                "{shown} has no pictures: no .jpg, .jpeg, .png or .webp file"
-            ),
-        }
-        Ok(())
-    }
-}
-
 /// Parses a share between 0 and 1.
 fn share(text: &str) -> Result<f32, String> {
     let share: f32 = text.parse().map_err(|_| "it is not a number".to_owned())?;
@@ -88,14 +39,6 @@ fn share(text: &str) -> Result<f32, String> {
         .contains(&share)
         .then_some(share)
         .ok_or_else(|| "it is not between 0 and 1".to_owned())
-}
-
-/// Returns a URL without its user and password.
-fn without_secrets(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let host = rest.find('/').unwrap_or(rest.len());
-    let start = rest[..host].rfind('@').map_or(0, |at| at + 1);
-    format!("{scheme}://{}", &rest[start..])
 }
 
 /// Whether people are tracked.
@@ -198,7 +141,7 @@ impl DetectArguments {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Runs the pipeline, unless the same run has ended before. Returns what it took.
+    /// Runs the pipeline. Returns the cost of the run; none if all pictures were processed by an earlier run.
     fn run_unless_done(&self, plan: Plan) -> Result<Option<Cost>> {
         let fingerprint = self.fingerprint()?;
         let before = fs::read_to_string(self.fingerprint_file()).ok();
@@ -207,14 +150,18 @@ impl DetectArguments {
             eprintln!("the input or the arguments have changed: starting anew");
             self.remove_pictures();
         }
-        if is_same && self.output.join(SUMMARY).exists() {
-            return Ok(None);
+        // Only a run that ended has a summary.
+        let summary = self.output.join(SUMMARY);
+        if summary.exists() {
+            if is_same {
+                return Ok(None);
+            }
+            fs::remove_file(&summary)
+                .with_context(|| format!("could not remove {}", summary.display()))?;
         }
-        // A summary says that a run has ended.
-        let _ = fs::remove_file(self.output.join(SUMMARY));
         fs::write(self.fingerprint_file(), fingerprint)
             .with_context(|| format!("could not write to {}", self.output.display()))?;
-        self.run(plan, !is_same).map(Some)
+        self.run(plan, !is_same)
     }
 
     fn people_file(&self) -> PathBuf {
@@ -302,7 +249,7 @@ impl DetectArguments {
     }
 
     /// Runs the pipeline to its end; `anew` without the output of earlier runs.
-    fn run(&self, plan: Plan, anew: bool) -> Result<Cost> {
+    fn run(&self, plan: Plan, anew: bool) -> Result<Option<Cost>> {
         let stop = stop_on_signal()?;
         let options = RunOptions {
             directory: self.output.clone(),
@@ -321,17 +268,13 @@ impl DetectArguments {
             meter = Some(Meter::start(Arc::clone(&counters)));
             Progress::start(counters, n_before, total)
         });
-        match ran {
-            // An earlier run has read everything, and failed to write the results.
-            Err(error) if n_before > 0 && error.is::<NoRecords>() => {}
-            ran => drop(ran.map_err(|error| self.without_pictures(error))?),
-        }
+        ran.map_err(|error| self.without_pictures(error))?;
         let was_stopped = stop.load(Ordering::Relaxed);
         ensure!(!was_stopped, "stopped before the end; the same command continues");
-        Ok(meter.map(Meter::read).unwrap_or_default())
+        Ok(meter.and_then(Meter::read))
     }
 
-    /// Returns an error in the words of this command.
+    /// Replaces the error of a pipeline without records, whose advice is for `fresnel run`.
     fn without_pictures(&self, error: Error) -> Error {
         match error.downcast::<NoRecords>() {
             Ok(nothing) => nothing.context(format!("{} has no pictures", self.input.text())),
@@ -339,7 +282,7 @@ impl DetectArguments {
         }
     }
 
-    /// Writes `summary.json` of a run, and prints it in a line.
+    /// Writes `summary.json` unless there is one, and prints a line of it.
     fn report(&self, summary: &DetectionSummary, cost: Option<&Cost>) -> Result<()> {
         let errors = self.output.join(RECORDS).join("errors.jsonl");
         ensure!(
@@ -348,13 +291,9 @@ impl DetectArguments {
             self.input.text(),
             errors.display()
         );
-        if let Some(cost) = cost {
-            let text = json!({
-                "input": self.input.text(),
-                "detections": summary,
-                "run": cost,
-            });
-            let path = self.output.join(SUMMARY);
+        let path = self.output.join(SUMMARY);
+        if !path.exists() {
+            let text = json!({ "input": self.input.text(), "detections": summary, "run": cost });
             fs::write(&path, format!("{text:#}\n"))
                 .with_context(|| format!("could not write {}", path.display()))?;
         }
