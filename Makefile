@@ -84,13 +84,15 @@ bench: test-packages $(PYTHON)/ready $(PEERS)/ready
 	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_DATA=$${FRESNEL_DATA:-$(abspath ../shared/data)} \
 		cargo bench --package sources --bench decode
 	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_DATA=$${FRESNEL_DATA:-$(abspath ../shared/data)} \
+		cargo test --package vision --release --lib -- --ignored onnx_runtime
+	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_DATA=$${FRESNEL_DATA:-$(abspath ../shared/data)} \
 		cargo bench --package vision --bench networks
 
 # The features that are off by default: both decoders of video give the same pictures, and networks compile for
 # graphics processors.
 features: test-packages
 	$(call install_packages,$(FEATURE_PACKAGES))
-	cargo test $(CARGO_FLAGS) --features ffmpeg-next --lib -- library_decoder
+	cargo test $(CARGO_FLAGS) --features ffmpeg-next --lib -- video::decoder
 	cargo check $(CARGO_FLAGS) --features cuda,wgpu
 
 # The weights in models/: about 40 minutes on one core.

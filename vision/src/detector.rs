@@ -2,10 +2,10 @@
 
 use std::fmt::Debug;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use crate::kernels::{buffer, recycle};
-use crate::layers::values;
+use crate::layers::tensor;
 use crate::pictures::{Axis, Border, Normalisation, Picture, Rectangle, sample};
 
 /// A person that a detector found.
@@ -105,7 +105,10 @@ impl GridDetector {
         let mut found = vec![Vec::new(); pictures.len()];
         for (grid, cell_px) in network(input).into_iter().zip(CELLS) {
             let [_, rows, columns, len] = grid.dims();
-            let values = values(grid);
+            let data = grid.into_data();
+            let values: &[f32] = data
+                .as_slice()
+                .unwrap_or_else(|error| unreachable!("values of another type: {error}"));
             for (found, cells) in found.iter_mut().zip(values.chunks_exact(rows * columns * len)) {
                 for (nth, cell) in cells.chunks_exact(len).enumerate() {
                     let place = [nth % columns, nth / columns].map(|place| place as f32);
@@ -128,8 +131,7 @@ impl GridDetector {
             ratio
         };
         let ratios = pictures.iter().zip(squares).map(write).collect();
-        let data = TensorData::new(values, [pictures.len(), side, side, 3]);
-        (Tensor::from_data(data, device), ratios)
+        (tensor(values, [pictures.len(), side, side, 3], device), ratios)
     }
 
     fn in_picture(self, found: Vec<Detection>, ratio: f32) -> Vec<Detection> {

@@ -29,7 +29,7 @@ pub struct ModelCard {
     pub source: String,
     /// The licence of the weights.
     pub licence: String,
-    /// What was measured with the weights, if anything was.
+    /// The measured accuracy; empty if none was measured.
     #[serde(default)]
     pub accuracy: String,
     /// SHA-256 of the file that the weights were read from, in hexadecimal digits.
@@ -134,7 +134,8 @@ pub fn cpu() -> Device {
     Device::flex()
 }
 
-/// Returns the device of a pipeline's networks: a graphics processor if the program was built for one.
+/// Returns the device of a pipeline's networks: a graphics processor with the features `cuda` or `wgpu`, otherwise the
+/// CPU.
 pub fn device() -> Device {
     #[cfg(feature = "cuda")]
     return Device::cuda(0);

@@ -79,8 +79,8 @@ fn default_min_confidence() -> f32 {
     0.3
 }
 
-/// Returns how pictures are shared: on the CPU, each core computes one at a time, because a batch would only make it
-/// wait longer.
+/// Returns a thread for each core, which computes one picture at a time: on the CPU, a batch is not faster, and its
+/// pictures wait longer. A graphics processor has one thread and batches.
 fn threads() -> Threads {
     if vision::device() == vision::cpu() {
         let n_threads = thread::available_parallelism().map_or(1, NonZero::get);
@@ -95,8 +95,8 @@ pub trait EstimatePose<'scope> {
     /// Returns the people in each picture, with their keypoints. They have no identity yet, and the source of their
     /// frame is the camera.
     ///
-    /// Threads of its own compute them, so that the worker goes on: a graphics processor has pictures of all inputs at
-    /// once. The result for a picture does not depend on the others.
+    /// Threads of the operator compute them, so they do not block the worker. A batch may have pictures of several
+    /// inputs; the result for a picture does not depend on the others.
     fn estimate_pose(
         self,
         networks: Arc<PoseNetworks>,

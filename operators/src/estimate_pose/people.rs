@@ -14,10 +14,12 @@ use crate::timed::timed;
 
 /// The most people of a picture; the most certain ones count.
 const MAX_PERSONS: usize = 64;
+/// People whose poses are estimated at once, which bounds the memory.
+const MAX_AT_ONCE: usize = 8;
 /// Shares of the picture are rounded, so that they do not depend on how a processor sums.
 const ROUNDING: f32 = 1e4;
 
-/// Counts the time of a stage.
+/// Adds busy time of a stage.
 type Worked<'a> = &'a (dyn Fn(&'static str, Duration) + Send + Sync);
 
 /// The networks of an operator.
@@ -84,7 +86,8 @@ impl PoseNetworks {
         if subjects.is_empty() {
             Vec::new()
         } else {
-            self.pose_estimator.network.estimate(subjects)
+            let network = &self.pose_estimator.network;
+            subjects.chunks(MAX_AT_ONCE).flat_map(|subjects| network.estimate(subjects)).collect()
         }
     }
 

@@ -43,8 +43,7 @@ fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     reciprocal(simd, one_more)
 }
 
-/// Returns `-x`. Some functions of the library, and closures, are not inlined; a call here would save and restore all
-/// registers.
+/// Returns `-x`. pulp's default methods are not inlined, and neither are closures; a call would spill all registers.
 #[inline(always)]
 fn minus<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.sub_f32s(simd.splat_f32s(0.0), x)
@@ -66,8 +65,8 @@ fn reciprocal<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.mul_add_e_f32s(guess, error, guess)
 }
 
-/// Returns `exp(x)` with a relative error below 2e-7, saturating beyond ±64: no function here depends on more,
-/// and numbers that are nearly zero would take long.
+/// Returns `exp(x)` with a relative error below 2e-7. It saturates at ±64: the activation functions need no more, and
+/// subnormal numbers would be slow.
 ///
 /// Cody and Waite's reduction to `2^n exp(r)` with `|r| <= ln(2) / 2`, and the polynomial of Cephes'
 /// `expf`. Adding 1.5 * 2^23 rounds to an integer, which then is in the lowest bits of the sum.

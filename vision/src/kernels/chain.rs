@@ -1,8 +1,9 @@
-//! Layers one after the other, whose maps between them are never in memory as a whole: a pointwise layer, a depthwise
-//! filter, and a second pointwise layer. Either of the pointwise layers may be missing.
+//! Fused layers: a pointwise layer, a depthwise filter, and a second pointwise layer. Either pointwise layer may be
+//! missing.
 //!
-//! The filter needs a few rows of the first layer, and the last layer a few rows of the filter; they are computed when
-//! they are needed, and read while they are in the cache.
+//! The filter needs a few rows of the first layer, and the last layer a few rows of the filter. The kernel computes
+//! these rows just before they are read, so they are in the cache, and the maps between the layers are never stored
+//! whole.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -12,17 +13,17 @@ use super::rows::Rows;
 use super::shape::{Map, View};
 use super::{dense, depthwise};
 
-/// Values of the rows before the last layer: most of the first cache.
+/// The number of values between filter and last layer that fit into the first-level cache.
 const MAX_VALUES: usize = 8192;
 
-/// The layers.
+/// The fused layers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chain<'a> {
     /// The pointwise layer whose output the filter reads.
     pub(super) expand: Option<Convolution<'a>>,
-    /// Its input is the chain's, unless another layer writes it.
+    /// The filter; it reads the output of `expand`, or else the input of the chain.
     pub(super) depthwise: Convolution<'a>,
-    /// The layer that reads what the filter writes.
+    /// The pointwise layer that reads the output of the filter.
     pub(super) pointwise: Option<Convolution<'a>>,
 }
 
@@ -73,7 +74,7 @@ impl WithSimd for Dispatch<'_> {
     }
 }
 
-/// Computes rows of the filter's output from a first one on: as many as there is room for.
+/// Computes rows of the filter's output from `first` on, as many as fit into `output`.
 #[inline(always)]
 fn filter<S: Simd>(
     simd: S,

@@ -1,4 +1,4 @@
-//! A convolution as the kernels see it.
+//! The arguments that all convolution kernels share.
 
 use super::activation::Activation;
 use super::shape::{Filter, Map, View};

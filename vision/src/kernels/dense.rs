@@ -112,7 +112,7 @@ impl Block<'_> {
                 _ => self.tiles::<S, 2, 6>(simd, panel, output),
             };
         }
-        // More pixels would need more pointers than there are registers.
+        // Wider tiles would need more pointers than there are registers.
         match left {
             1 => self.tiles::<S, 1, 10>(simd, panel, output),
             2 => self.tiles::<S, 2, 10>(simd, panel, output),
@@ -205,7 +205,7 @@ impl Block<'_> {
     }
 }
 
-/// Returns the number of pixels at once that computes the fewest of a row twice; if in doubt, the most.
+/// Returns the tile width that computes the fewest pixels of a row twice; the widest of several.
 fn best_fit(pixels: usize) -> usize {
     [8, 7, 6].into_iter().min_by_key(|at_once| pixels.next_multiple_of(*at_once)).unwrap_or(8)
 }

@@ -9,14 +9,14 @@ use pulp::Simd;
 use super::convolution::Convolution;
 use super::rows::Rows;
 
-/// Returns the number of pixels that are computed at once on a row of the output.
+/// Returns the tile width for rows of the output, in pixels.
 pub(super) fn pixels_at_once<S: Simd>(columns: usize) -> usize {
     let rest = columns % 8;
-    // More than four pixels need more registers than some processors have.
+    // Processors with 16 vector registers have room for tiles of four pixels only.
     if S::REGISTER_COUNT >= 32 && (rest == 0 || rest > 4) { 8 } else { 4 }
 }
 
-/// Computes a row of the output, whose number counts the rows of all pictures. Weights: see [`super::pack_depthwise`].
+/// Computes a row of the output; rows are counted over all pictures. Weights: see [`super::pack_depthwise`].
 #[inline(always)]
 pub(super) fn row<S: Simd>(
     simd: S,

@@ -75,14 +75,20 @@ pub fn join((first, from): (&[f32], Map), (second, to): (&[f32], Map), output: &
     }
 }
 
-/// Adds each pixel of `small` to a square of pixels of `large`.
+/// Adds each pixel of `small` to a square of pixels of `large`, or to one pixel if they are of the same size.
 ///
 /// # Shapes
 ///
 /// - small: `[batch, rows, columns, channels]`
 /// - large: `[batch, factor * rows, factor * columns, channels]`
-pub fn add_enlarged((small, from): (&[f32], Map), (large, to): (&mut [f32], Map)) {
-    let (factor, row_len) = (to.rows / from.rows, from.columns * from.channels);
+///
+/// # Panics
+///
+/// If the maps have other shapes.
+pub fn add((small, from): (&[f32], Map), (large, to): (&mut [f32], Map)) {
+    let (factor, row_len) = (to.rows / from.rows.max(1), from.columns * from.channels);
+    let enlarged = Map { rows: factor * from.rows, columns: factor * from.columns, ..from };
+    assert_eq!(enlarged, to, "maps of {from:?} and {to:?} have no sum");
     if factor == 1 {
         return large.iter_mut().zip(small).for_each(|(value, small)| *value += small);
     }

@@ -27,10 +27,10 @@ pub use activation::Activation;
 pub use buffers::{buffer, recycle};
 use chain::Chain;
 use convolution::Convolution;
-pub use maps::{Corners, add_enlarged, interleave, join, max_pool, resize};
+pub use maps::{Corners, add, interleave, join, max_pool, resize};
 pub use shape::{Filter, Map, View};
 
-/// A layer with its weights in the order in which the kernels read them.
+/// A layer with packed weights.
 #[derive(Clone, Copy, Debug)]
 pub struct PackedLayer<'a> {
     weight: &'a [f32],
@@ -42,7 +42,7 @@ pub struct PackedLayer<'a> {
 }
 
 impl<'a> PackedLayer<'a> {
-    /// Returns a layer with what [`pack_dense`] or [`pack_depthwise`] returned, and so many channels of the output.
+    /// Returns a layer with weights from [`pack_dense`] or [`pack_depthwise`]; `outputs` is the number of its channels.
     pub fn new(packed: &'a [f32], outputs: usize, filter: Filter, activation: Activation) -> Self {
         let n_biases = outputs.next_multiple_of(lanes());
         let (weight, bias) = packed.split_at(packed.len().saturating_sub(n_biases));
@@ -138,7 +138,7 @@ pub fn convolve_dense(input: View<'_>, layer: PackedLayer<'_>, output: &mut [f32
     recycle(bordered);
 }
 
-/// Convolves with a depthwise filter, after a pointwise layer and before another one if there are any.
+/// Convolves with `expand` if there is one, then with `depthwise`, then with `pointwise` if there is one.
 ///
 /// # Shapes
 ///
@@ -150,7 +150,7 @@ pub fn convolve_chain(
     output: &mut [f32],
 ) {
     let expand = expand.map(|layer| layer.convolution(input));
-    // What is between the layers has a size, and no values yet.
+    // The maps between the layers have a size, but are never stored.
     let between = |layer: &Convolution<'_>| View::whole(&[], layer.output_map);
     let depthwise = depthwise.convolution(expand.as_ref().map_or(input, between));
     let pointwise = pointwise.map(|layer| layer.convolution(between(&depthwise)));

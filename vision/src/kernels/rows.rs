@@ -1,4 +1,4 @@
-//! The rows of a map that a depthwise filter reads: those that it needs next, with zeros on both sides.
+//! A ring of the input rows that a depthwise filter needs next, with zeros on both sides.
 
 use std::ops::Range;
 
@@ -10,21 +10,21 @@ use super::dense;
 use super::depthwise::pixels_at_once;
 use super::shape::{Map, View};
 
-/// Some rows in memory.
+/// The ring of rows.
 pub(super) struct Rows {
-    /// Rows that there is room for: the nth is at place `nth % ring`.
+    /// The capacity in rows; row `n` is at place `n % ring`.
     ring: usize,
-    /// Values of a row, with its borders.
+    /// Number of values of a row with its borders.
     row_len: usize,
-    /// Values before the first pixel.
+    /// Number of zeros before the first pixel.
     border: usize,
     values: Vec<f32>,
-    /// The rows of all pictures before this one have been read.
+    /// The number of rows that were read, counted over all pictures.
     n_done: usize,
 }
 
 impl Rows {
-    /// Returns room for what a filter needs for `at_once` rows of its output.
+    /// Returns a ring for the input of `at_once` rows of a filter's output.
     pub(super) fn new<S: Simd>(filter: &Convolution<'_>, at_once: usize) -> Self {
         let (size, stride) = (filter.filter.size, filter.filter.stride);
         let (ring, channels) = (size + (at_once - 1) * stride, filter.input.map.channels);
@@ -40,13 +40,14 @@ impl Rows {
         Self { ring, row_len, border, values, n_done: 0 }
     }
 
-    /// Returns a row, from its left border on.
+    /// Returns a row with its borders.
     #[inline(always)]
     pub(super) fn row(&self, row: usize) -> &[f32] {
         &self.values[row % self.ring * self.row_len..][..self.row_len]
     }
 
-    /// Reads what a filter needs for some rows of a picture's output: from its input, or from a pointwise layer.
+    /// Reads the input of some rows of a picture's output: computes them with `layer`, or copies them from the filter's
+    /// input.
     #[inline(always)]
     pub(super) fn read<S: Simd>(
         &mut self,
@@ -77,13 +78,13 @@ impl Rows {
         }
     }
 
-    /// Keeps the memory for others.
+    /// Returns the memory to the pool.
     pub(super) fn recycle(self) {
         recycle(self.values);
     }
 }
 
-/// Returns a row of all pictures.
+/// Returns a row; rows are counted over all pictures.
 fn row_of(maps: View<'_>, row: usize) -> View<'_> {
     let values = &maps.values[row * maps.map.columns * maps.step..];
     View { values, map: Map { batch: 1, rows: 1, ..maps.map }, step: maps.step }

@@ -30,14 +30,14 @@ impl Map {
     }
 }
 
-/// Feature maps in memory, or some of their channels.
+/// A view of all or some channels of feature maps.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    /// From the first channel of the first pixel on.
+    /// Values, from the first channel of the first pixel on.
     pub values: &'a [f32],
-    /// The size of what is seen.
+    /// Batch, rows and columns of the maps, and the number of channels in the view.
     pub map: Map,
-    /// Number of values from one pixel to the next: at least the channels.
+    /// Number of values from one pixel to the next, at least the number of channels.
     pub step: usize,
 }
 

@@ -5,10 +5,11 @@
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, DType, Flex, backend_extension};
-use burn::tensor::{Bytes, Shape};
+use burn::tensor::Shape;
 
 use crate::kernels::{self, Corners, Filter, Map, PackedLayer, View};
 use crate::layers::convolution::Layer;
+use crate::layers::pooled::pooled;
 
 /// Operations on feature maps, `[batch, rows, columns, channels]`.
 #[backend_extension(Flex)]
@@ -46,8 +47,8 @@ pub(super) trait FeatureMaps: Backend {
     /// Joins the channels of both; those of a smaller first map are repeated.
     fn join(first: FloatTensor<Self>, second: FloatTensor<Self>) -> FloatTensor<Self>;
 
-    /// Adds each pixel of `small` to a square of pixels of `large`.
-    fn add_enlarged(large: FloatTensor<Self>, small: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// Adds each pixel of `small` to a square of pixels of `large`, or to one pixel if they are of the same size.
+    fn add(large: FloatTensor<Self>, small: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// Interpolates between pixels.
     fn resize(input: FloatTensor<Self>, size: [usize; 2], corners: Corners) -> FloatTensor<Self>;
@@ -63,7 +64,6 @@ impl FeatureMaps for Flex {
         let map = packed.output(input.map);
         let mut output = kernels::buffer(map.len());
         kernels::convolve_dense(input.view(), packed, &mut output);
-        input.recycle();
         tensor(output, map)
     }
 
@@ -93,7 +93,6 @@ impl FeatureMaps for Flex {
         let map = filter.output(input.map, input.map.channels);
         let mut output = kernels::buffer(map.len());
         kernels::max_pool((input.values(), input.map), filter, (&mut output, map));
-        input.recycle();
         tensor(output, map)
     }
 
@@ -103,8 +102,6 @@ impl FeatureMaps for Flex {
         let mut output = kernels::buffer(map.len());
         let (one, other) = ((first.values(), first.map), (second.values(), second.map));
         kernels::interleave((one.0, one.1.channels), (other.0, other.1.channels), &mut output);
-        first.recycle();
-        second.recycle();
         tensor(output, map)
     }
 
@@ -114,16 +111,14 @@ impl FeatureMaps for Flex {
         let mut output = kernels::buffer(map.len());
         let (one, other) = ((first.values(), first.map), (second.values(), second.map));
         kernels::join(one, other, &mut output);
-        first.recycle();
-        second.recycle();
         tensor(output, map)
     }
 
-    fn add_enlarged(large: FlexTensor, small: FlexTensor) -> FlexTensor {
-        let mut large = if large.is_contiguous() { large } else { large.to_contiguous() };
+    fn add(large: FlexTensor, small: FlexTensor) -> FlexTensor {
         let (map, small) = (map_of(&large), Maps::whole(small));
-        kernels::add_enlarged((small.values(), small.map), (large.storage_mut(), map));
-        small.recycle();
+        let is_all = large.is_contiguous() && large.storage::<f32>().len() == map.len();
+        let mut large = if is_all { large } else { large.to_contiguous() };
+        kernels::add((small.values(), small.map), (large.storage_mut(), map));
         large
     }
 
@@ -132,7 +127,6 @@ impl FeatureMaps for Flex {
         let map = Map { rows, columns, ..input.map };
         let mut output = kernels::buffer(map.len());
         kernels::resize((input.values(), input.map), corners, (&mut output, map));
-        input.recycle();
         tensor(output, map)
     }
 }
@@ -146,21 +140,21 @@ struct Maps {
 }
 
 impl Maps {
-    /// Returns the tensor with its values as one slice.
+    /// Returns the tensor with contiguous values.
     fn whole(tensor: FlexTensor) -> Self {
         let tensor = if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() };
         let map = map_of(&tensor);
         Self { tensor, map, step: map.channels }
     }
 
-    /// Returns the tensor as it is, if its pixels are equally far apart.
+    /// Returns the tensor without a copy, if its pixels are equally far apart.
     fn part(tensor: FlexTensor) -> Self {
         let map = map_of(&tensor);
         let layout = tensor.layout();
         let step = layout.strides()[2].unsigned_abs();
         let lengths = [map.rows * map.columns * step, map.columns * step, step, 1];
-        let is_even = lengths.into_iter().zip(layout.strides()).zip(layout.shape().iter());
-        let is_even = is_even.into_iter().all(|((length, stride), side)| {
+        let mut dimensions = lengths.into_iter().zip(layout.strides()).zip(layout.shape().iter());
+        let is_even = dimensions.all(|((length, stride), side)| {
             *side == 1 || usize::try_from(*stride).is_ok_and(|stride| stride == length)
         });
         if is_even && step >= map.channels {
@@ -177,17 +171,6 @@ impl Maps {
     fn view(&self) -> View<'_> {
         View { values: self.values(), map: self.map, step: self.step }
     }
-
-    /// Keeps the memory for other maps, if nothing else needs it.
-    fn recycle(self) {
-        let is_all = self.tensor.bytes().len() == size_of::<f32>() * self.map.len();
-        if is_all
-            && self.tensor.is_unique()
-            && let Ok(values) = self.tensor.into_data().try_into_vec()
-        {
-            kernels::recycle(values);
-        }
-    }
 }
 
 fn convolve_chain(
@@ -200,11 +183,10 @@ fn convolve_chain(
     let map = Map { channels, ..depthwise.output(input.map) };
     let mut output = kernels::buffer(map.len());
     kernels::convolve_chain(input.view(), around, depthwise, &mut output);
-    input.recycle();
     tensor(output, map)
 }
 
-/// Returns a layer as the kernels read it.
+/// Returns a layer for the kernels.
 fn packed(weights: &FlexTensor, layer: Layer) -> PackedLayer<'_> {
     let values = weights.as_slice().unwrap_or_default();
     PackedLayer::new(values, layer.outputs, layer.filter, layer.activation)
@@ -217,5 +199,5 @@ fn map_of(tensor: &FlexTensor) -> Map {
 
 fn tensor(values: Vec<f32>, map: Map) -> FlexTensor {
     let shape = Shape::new([map.batch, map.rows, map.columns, map.channels]);
-    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape), DType::F32)
+    FlexTensor::new(pooled(values), Layout::contiguous(shape), DType::F32)
 }

@@ -29,9 +29,9 @@ pub(super) fn interleave(first: Tensor<4>, second: Tensor<4>) -> Tensor<4> {
     Tensor::stack::<5>(pairs, 4).reshape([batch, rows, columns, 2 * channels])
 }
 
-pub(super) fn add_enlarged(large: Tensor<4>, small: Tensor<4>) -> Tensor<4> {
+pub(super) fn add(large: Tensor<4>, small: Tensor<4>) -> Tensor<4> {
     let factor = large.dims()[1] / small.dims()[1];
-    large + enlarge(small, factor)
+    large + if factor == 1 { small } else { enlarge(small, factor) }
 }
 
 pub(super) fn join(first: Tensor<4>, second: Tensor<4>) -> Tensor<4> {

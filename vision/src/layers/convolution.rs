@@ -74,7 +74,7 @@ impl Layer {
         Ok(self.with(weights.layer(name, self.shape())?, device))
     }
 
-    /// Reads the weights of `n` such layers, which are one after the other.
+    /// Reads the weights of `n` layers of this description, stored one after the other.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl Layer {
         self.with_tensors(TensorData::new(packed, shape), Vec::new(), device)
     }
 
-    /// Returns the layer with weights for burn's own operations.
+    /// Returns the layer with unpacked weights, for burn's own operations.
     pub(super) fn unpacked(self, values: LayerWeights, device: &Device) -> Convolution {
         let weight = TensorData::new(values.weight, self.shape());
         self.with_tensors(weight, values.bias, device)
@@ -176,7 +176,7 @@ impl Convolution {
         self.layer
     }
 
-    /// The same by burn's own operations, with weights that are not packed.
+    /// Computes [`Self::forward`] by burn's own operations, from unpacked weights.
     pub(super) fn composed(&self, input: Tensor<4>) -> Tensor<4> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         let Layer { filter, depthwise, inputs, .. } = self.layer;

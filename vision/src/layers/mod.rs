@@ -7,16 +7,18 @@ mod backend;
 mod composed;
 mod convolution;
 mod doubling;
+mod pooled;
 mod separable;
 #[cfg(test)]
 mod tests;
 
 use burn::backend::Dispatch;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use backend::FeatureMaps;
 pub use convolution::{Convolution, Layer};
 pub use doubling::{Doubling, phases, shuffle_pixels};
+use pooled::pooled;
 pub use separable::Separable;
 
 use crate::kernels::{Corners, Filter};
@@ -26,9 +28,24 @@ fn runs_our_kernels(device: &Device) -> bool {
     *device == Device::flex()
 }
 
+/// Returns a tensor with values from [`crate::kernels::buffer`], whose memory returns to the pool on the CPU.
+///
+/// # Shapes
+///
+/// - values: as many as `shape` has
+pub fn tensor(values: Vec<f32>, shape: [usize; 4], device: &Device) -> Tensor<4> {
+    let data = if runs_our_kernels(device) {
+        TensorData::from_bytes(pooled(values), shape, DType::F32)
+    } else {
+        TensorData::new(values, shape)
+    };
+    Tensor::from_data(data, device)
+}
+
 /// Returns the values of a tensor.
 pub fn values(map: Tensor<4>) -> Vec<f32> {
-    map.into_data().try_into_vec::<f32>().unwrap_or_default()
+    let values = map.into_data().try_into_vec();
+    values.unwrap_or_else(|error| unreachable!("values of another type: {error}"))
 }
 
 /// Returns the highest value under the filter; borders do not count.
@@ -75,18 +92,18 @@ pub fn join(first: Tensor<4>, second: Tensor<4>) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as FeatureMaps>::join(first, second))
 }
 
-/// Returns `large` plus `small` enlarged to the same size by repeating its pixels.
+/// Returns the sum of maps; the pixels of a smaller second map are repeated.
 ///
 /// # Shapes
 ///
 /// - large, output: `[batch, factor * rows, factor * columns, channels]`
 /// - small: `[batch, rows, columns, channels]`
-pub fn add_enlarged(large: Tensor<4>, small: Tensor<4>) -> Tensor<4> {
+pub fn add(large: Tensor<4>, small: Tensor<4>) -> Tensor<4> {
     if !runs_our_kernels(&large.device()) {
-        return composed::add_enlarged(large, small);
+        return composed::add(large, small);
     }
     let (large, small) = (large.into_dispatch(), small.into_dispatch());
-    Tensor::from_dispatch(<Dispatch as FeatureMaps>::add_enlarged(large, small))
+    Tensor::from_dispatch(<Dispatch as FeatureMaps>::add(large, small))
 }
 
 /// Returns the map in another size, interpolated between pixels.

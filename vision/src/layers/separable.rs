@@ -1,4 +1,4 @@
-//! Chains of a pointwise layer and a depthwise filter: convolutions in cheap steps.
+//! Separable convolutions: a depthwise filter and a pointwise layer, which are cheaper than a dense filter.
 
 use burn::backend::{Dispatch, DispatchTensor};
 use burn::module::Module;
@@ -35,7 +35,7 @@ impl Separable {
         ))
     }
 
-    /// The same after a pointwise layer.
+    /// Applies a pointwise layer first.
     ///
     /// # Shapes
     ///

@@ -3,6 +3,8 @@
 mod fast_pose;
 mod move_net;
 mod nano_det;
+#[cfg(test)]
+mod peer;
 mod resnet;
 mod simple_baselines;
 mod tiny_pose;

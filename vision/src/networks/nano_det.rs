@@ -281,3 +281,23 @@ impl Head {
         join(sigmoid(kinds), distances)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::values;
+    use crate::networks::peer::assert_equal_outputs;
+
+    #[test]
+    #[ignore = "`make bench` runs it: it needs weights and ONNX Runtime"]
+    fn outputs_equal_those_of_onnx_runtime() {
+        let file = "nanodet-g_416.from-tfjs.onnx";
+        assert_equal_outputs(file, [416; 2], 2.0, |weights, device, input| {
+            let network = NanoDet::load(weights, device).expect("weights of the network");
+            let levels = network.forward(input);
+            // The file has the probabilities of all levels first.
+            let part = |first, n| levels.clone().map(|level| values(level.narrow(3, first, n)));
+            [part(0, KINDS), part(KINDS, 4 * STEPS)].as_flattened().concat()
+        });
+    }
+}

@@ -10,7 +10,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::heat_map::Spacing;
 use crate::kernels::{Activation, Corners};
-use crate::layers::{Convolution, Layer, Separable, add_enlarged, interleave, resize};
+use crate::layers::{Convolution, Layer, Separable, add, interleave, resize};
 use crate::networks::top_down::{HeatMapNetwork, TopDown, Training};
 use crate::networks::{PoseNetwork, same_name};
 use crate::pictures::Normalisation;
@@ -187,35 +187,33 @@ impl Exchange {
 
     fn forward(&self, branches: Vec<Tensor<4>>) -> Vec<Tensor<4>> {
         let passed = branches.into_iter().zip(&self.units);
-        let mut branches: Vec<_> =
-            passed.map(|(map, [first, second])| second.forward(first.forward(map))).collect();
+        let mut passed = passed.map(|(map, [first, second])| second.forward(first.forward(map)));
+        let first = passed.next().unwrap_or_else(|| unreachable!("at least two branches"));
+        let others: Vec<_> = passed.collect();
+        // The published weights were trained with sums in place: the first branch counts twice, and the other sums
+        // read the first sum.
+        let first = add_all(first * 2.0, &others, self.paths[0].iter().map(Some));
         let mut sums = Vec::new();
-        for to in 0..branches.len() {
-            let sum = self.sum(&branches, to);
-            // The published weights were trained with sums in place: later branches see the first one's sum.
-            if to == 0 {
-                branches[0] = sum.clone();
-            }
-            sums.push(relu(sum));
+        for (nth, paths) in self.paths[1..].iter().enumerate() {
+            let sum = paths[0].forward(first.clone()) * 2.0;
+            let (before, after) = paths[1..].split_at(nth);
+            let paths = before.iter().map(Some).chain([None]).chain(after.iter().map(Some));
+            sums.push(relu(add_all(sum, &others, paths)));
         }
+        sums.insert(0, relu(first));
         sums
     }
+}
 
-    /// Returns what all branches give to one of them. The first one counts twice, as in the published weights.
-    fn sum(&self, branches: &[Tensor<4>], to: usize) -> Tensor<4> {
-        let mut paths = self.paths[to].iter();
-        let mut sum = None;
-        for (from, map) in branches.iter().enumerate() {
-            let path = if from == to { None } else { paths.next() };
-            sum = Some(match (sum, path) {
-                (None, None) => map.clone() * 2.0,
-                (None, Some(path)) => path.forward(map.clone()) * 2.0,
-                (Some(sum), None) => sum + map.clone(),
-                (Some(sum), Some(path)) => path.add_to(sum, map.clone()),
-            });
-        }
-        sum.unwrap_or_else(|| branches[to].clone())
-    }
+/// Adds maps to a sum, each over its path if it has one.
+fn add_all<'a>(
+    sum: Tensor<4>,
+    maps: &[Tensor<4>],
+    paths: impl Iterator<Item = Option<&'a Path>>,
+) -> Tensor<4> {
+    maps.iter().cloned().zip(paths).fold(sum, |sum, (map, path)| {
+        add(sum, if let Some(path) = path { path.forward(map) } else { map })
+    })
 }
 
 /// Half of the channels pass three layers, and are interleaved with the other half.
@@ -281,10 +279,6 @@ impl Path {
             Self::Halve(layers) => layers.iter().fold(map, |map, layer| layer.forward(map)),
         }
     }
-
-    fn add_to(&self, sum: Tensor<4>, map: Tensor<4>) -> Tensor<4> {
-        add_enlarged(sum, self.forward(map))
-    }
 }
 
 /// Joins the branches, from the smallest map to the largest, into heat maps.
@@ -310,11 +304,32 @@ impl Head {
         for (map, layer) in branches.into_iter().rev().zip(&self.layers) {
             let [_, rows, columns, _] = map.dims();
             let sum = match joined {
-                Some(smaller) => map + resize(smaller, [rows, columns], Corners::Aligned),
+                Some(smaller) => add(map, resize(smaller, [rows, columns], Corners::Aligned)),
                 None => map,
             };
             joined = Some(layer.forward(sum));
         }
         joined.map_or_else(|| unreachable!("four branches"), |map| self.heat_maps.forward(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::values;
+    use crate::networks::peer::assert_equal_outputs;
+
+    #[test]
+    #[ignore = "`make bench` runs it: it needs weights and ONNX Runtime"]
+    fn outputs_equal_those_of_onnx_runtime() {
+        for (file, pixels) in [
+            ("tinypose_128x96.from-ncnn.onnx", [128, 96]),
+            ("tinypose_256x192.from-ncnn.onnx", [256, 192]),
+        ] {
+            assert_equal_outputs(file, pixels, 2.0, |weights, device, input| {
+                let network = TinyPose::load(weights, device).expect("weights of the network");
+                values(network.forward(input))
+            });
+        }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::fmt::Debug;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use crate::heat_map::{HeatMap, Spacing};
 use crate::kernels::buffer;
+use crate::layers::tensor;
 use crate::pictures::{Axis, Border, Normalisation, sample};
 use crate::pose_estimator::{MIRRORED, Pose, PoseEstimator, Subject};
 
@@ -53,8 +54,8 @@ impl<N: HeatMapNetwork> TopDown<N> {
             sample(subject.picture, *down, *across, Border::Constant(0.0), part);
             normalisation.apply(part);
         }
-        let data = TensorData::new(input, [subjects.len(), rows, columns, 3]);
-        HeatMap::split(self.network.forward(Tensor::from_data(data, &self.network.device())))
+        let shape = [subjects.len(), rows, columns, 3];
+        HeatMap::split(self.network.forward(tensor(input, shape, &self.network.device())))
     }
 
     /// Returns the rows and columns of the part that the network sees of a person.

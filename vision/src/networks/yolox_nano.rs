@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::detector::{Detection, Detector, GridDetector, Letterbox};
 use crate::kernels::{Activation, Filter};
-use crate::layers::{Convolution, Layer, Separable, join, max_pool};
+use crate::layers::{Convolution, Layer, Separable, add, join, max_pool};
 use crate::networks::{DetectorNetwork, same_name};
 use crate::pictures::{Normalisation, Order, Picture, Rectangle};
 use crate::weights::{LayerReader, Weights, WeightsError};
@@ -52,7 +52,7 @@ struct YoloxNano {
     up4: CrossStage,
     up4_to_5: Separable,
     up5: CrossStage,
-    heads: Vec<Head>,
+    heads: [Head; 3],
 }
 
 impl YoloxNano {
@@ -63,7 +63,7 @@ impl YoloxNano {
     /// [`WeightsError`] if the weights are those of another network.
     fn load(weights: &mut dyn Weights, device: &Device) -> Result<Self, WeightsError> {
         let from = &mut LayerReader::new(weights, device);
-        // Its step keeps a quarter of the pixels, as a focus would.
+        // A filter of 6x6 with stride 2 equals the published focus with a filter of 3x3.
         let filter = Filter { size: 6, stride: 2, padding: 2, padding_after: 2 };
         let stem = Layer { filter, ..Layer::pointwise(3, 16) }.then(Activation::Silu);
         Ok(Self {
@@ -80,11 +80,11 @@ impl YoloxNano {
             up4: CrossStage::load(from, "up4", 128, 128, 1, false)?,
             up4_to_5: from.separable("up4_to_5", [128, 128], 2, SILU)?,
             up5: CrossStage::load(from, "up5", 256, 256, 1, false)?,
-            heads: [64, 128, 256]
-                .into_iter()
-                .enumerate()
-                .map(|(nth, inputs)| Head::load(from, &format!("heads.{nth}"), inputs))
-                .collect::<Result<_, _>>()?,
+            heads: [
+                Head::load(from, "heads.0", 64)?,
+                Head::load(from, "heads.1", 128)?,
+                Head::load(from, "heads.2", 256)?,
+            ],
         })
     }
 
@@ -104,11 +104,8 @@ impl YoloxNano {
         let down3 = self.down3.forward(join(reduced.clone(), dark3));
         let up4 = self.up4.forward(join(self.up3.forward(down3.clone()), reduced));
         let up5 = self.up5.forward(join(self.up4_to_5.forward(up4.clone()), lateral));
-        let mut levels = [down3, up4, up5];
-        for (level, head) in levels.iter_mut().zip(&self.heads) {
-            *level = head.forward(level.clone());
-        }
-        levels
+        let [fine, middle, coarse] = &self.heads;
+        [fine.forward(down3), middle.forward(up4), coarse.forward(up5)]
     }
 }
 
@@ -119,8 +116,8 @@ impl Detector for YoloxNano {
     }
 }
 
-/// Returns the weights of the stem for the picture itself. The published stem looks at a picture of half the size with
-/// four times the channels (its focus): the pixels at the top left of each square of four, below, right, and both.
+/// Returns the weights of the stem for a whole picture. The published stem reads a picture of half the size with four
+/// times the channels (the focus), in the order top left, bottom left, top right, bottom right of each square.
 ///
 /// # Shapes
 ///
@@ -272,7 +269,7 @@ impl Bottleneck {
 
     fn forward(&self, map: Tensor<4>) -> Tensor<4> {
         let output = self.second.forward_after(&self.first, map.clone());
-        if self.residual { output + map } else { output }
+        if self.residual { add(output, map) } else { output }
     }
 }
 
@@ -309,9 +306,25 @@ impl Head {
 
     fn forward(&self, map: Tensor<4>) -> Tensor<4> {
         let map = self.stem.forward(map);
-        let branch = |[first, second]: &[Separable; 2]| second.forward(first.forward(map.clone()));
-        let (kinds, boxes) = (branch(&self.kinds), branch(&self.boxes));
+        let branch = |[first, second]: &[Separable; 2], map| second.forward(first.forward(map));
+        let (kinds, boxes) = (branch(&self.kinds, map.clone()), branch(&self.boxes, map));
         let (bounds, object) = (self.bounds.forward(boxes.clone()), self.object.forward(boxes));
         join(join(bounds, object), self.kind.forward(kinds))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::values;
+    use crate::networks::peer::assert_equal_outputs;
+
+    #[test]
+    #[ignore = "`make bench` runs it: it needs weights and ONNX Runtime"]
+    fn outputs_equal_those_of_onnx_runtime() {
+        assert_equal_outputs("yolox_nano.onnx", [416; 2], 255.0, |weights, device, input| {
+            let network = YoloxNano::load(weights, device).expect("weights of the network");
+            network.forward(input).map(values).concat()
+        });
     }
 }

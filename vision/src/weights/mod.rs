@@ -61,7 +61,7 @@ impl<'a> LayerReader<'a> {
         layer.load(name, self.weights, self.device)
     }
 
-    /// Reads a layer whose published weights have another shape, and an order that `rearrange` changes.
+    /// Reads a layer whose published weights have the shape `shape`; `rearrange` returns them in the order of `layer`.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl<'a> LayerReader<'a> {
         Ok(layer.with(values, self.device))
     }
 
-    /// Reads `n` layers of one shape whose weights are one after the other under a name.
+    /// Reads `n` layers of one shape whose weights are stored one after the other.
     ///
     /// # Errors
     ///

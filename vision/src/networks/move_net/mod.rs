@@ -9,13 +9,14 @@ mod network;
 mod node_name;
 mod part;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 
 use self::cells::Cells;
 use self::network::MoveNet;
 use self::node_name::node_name;
 use self::part::Part;
-use crate::layers::values;
+use crate::kernels::buffer;
+use crate::layers::{tensor, values};
 use crate::networks::PoseNetwork;
 use crate::pose_estimator::{Pose, PoseEstimator, Subject};
 use crate::weights::{Weights, WeightsError};
@@ -83,12 +84,12 @@ impl Estimator {
 impl PoseEstimator for Estimator {
     fn estimate(&self, subjects: &[Subject<'_>]) -> Vec<Pose> {
         let side = self.variant.side();
-        let mut input = vec![0.0; subjects.len() * side * side * 3];
+        let mut input = buffer(subjects.len() * side * side * 3);
         let parts = input.chunks_exact_mut(side * side * 3);
         let parts: Vec<_> =
             parts.zip(subjects).map(|(part, subject)| Part::write(subject, side, part)).collect();
-        let data = TensorData::new(input, [subjects.len(), side, side, 3]);
-        let output = self.network.forward(Tensor::from_data(data, &self.network.device()));
+        let input = tensor(input, [subjects.len(), side, side, 3], &self.network.device());
+        let output = self.network.forward(input);
         let cells = side / 4;
         let maps = [output.centre, output.heat_map, output.regression, output.offset].map(values);
         let pose = |(nth, part): (usize, &Part)| {
@@ -106,5 +107,28 @@ impl PoseEstimator for Estimator {
             maps.pose(part)
         };
         parts.iter().enumerate().map(pose).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::networks::peer::assert_equal_outputs;
+
+    #[test]
+    #[ignore = "`make bench` runs it: it needs weights and ONNX Runtime"]
+    fn outputs_equal_those_of_onnx_runtime() {
+        for (file, variant) in [
+            ("movenet-lightning.heads.onnx", Variant::Lightning),
+            ("movenet-thunder.heads.onnx", Variant::Thunder),
+        ] {
+            assert_equal_outputs(file, [variant.side(); 2], 1.0, |weights, device, input| {
+                let network =
+                    MoveNet::load(variant, weights, device).expect("weights of the network");
+                let output = network.forward(input);
+                let maps = [output.centre, output.heat_map, output.regression, output.offset];
+                maps.map(values).concat()
+            });
+        }
     }
 }
