@@ -19,9 +19,9 @@ pub struct Counts {
     pub late: u64,
     /// Records that were dropped, by reason.
     pub dropped: BTreeMap<&'static str, u64>,
-    /// Time that the component's operators and threads worked, all together.
+    /// Busy time: the sum over the component's operators and threads.
     pub busy: Duration,
-    /// The part of it that threads of an operator worked, by stage.
+    /// Busy time of an operator's threads, by stage; part of `busy`.
     pub stages: BTreeMap<&'static str, Duration>,
     /// Records that the component sent to other components; frames for CSI.
     pub sent: u64,
@@ -82,12 +82,12 @@ impl Counters {
         self.update(component, |counts| *counts.dropped.entry(reason).or_default() += n_records);
     }
 
-    /// Counts the time that a component's operators, or the thread of a source or sink, worked.
+    /// Adds busy time of a component's operators, or of the thread of a source or sink.
     pub(crate) fn busy(&self, component: &str, busy: Duration) {
         self.update(component, |counts| counts.busy += busy);
     }
 
-    /// Counts the time that a thread of an operator worked at one of its stages.
+    /// Adds busy time of an operator's thread at one of its stages.
     pub(crate) fn worked(&self, component: &str, stage: &'static str, time: Duration) {
         self.update(component, |counts| {
             counts.busy += time;
@@ -166,7 +166,7 @@ const TOTALS: [Totals; 5] = [
     ),
     (
         "fresnel_busy_seconds_total",
-        "Time that the operators and threads of a component worked.",
+        "Busy time of a component, the sum over its operators and threads.",
         |counts| counts.busy.as_secs_f64(),
     ),
 ];
@@ -193,7 +193,7 @@ fn write_stages(components: &BTreeMap<String, Counts>, metrics: &mut Metrics) {
         let stages = counts.stages.iter();
         stages.map(|(stage, time)| (format!("{},stage=\"{stage}\"", of(name)), time.as_secs_f64()))
     });
-    let help = "Time that threads of an operator worked, by stage.";
+    let help = "Busy time of an operator's threads, by stage.";
     metrics.add(("fresnel_stage_seconds_total", Counter, help), samples);
 }
 

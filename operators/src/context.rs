@@ -9,7 +9,7 @@ use crate::StateContext;
 /// Counts records that were dropped, by a short, fixed reason.
 pub type CountDropped = Arc<dyn Fn(&'static str, u64) + Send + Sync>;
 
-/// Counts the time that a thread beside the workers worked at a stage of an operator.
+/// Adds busy time of an operator's thread at a stage, such as "detect".
 pub type CountWorked = Arc<dyn Fn(&'static str, Duration) + Send + Sync>;
 
 /// The context of an operator.
@@ -43,7 +43,7 @@ pub struct Component {
     pub name: Arc<str>,
     /// Counts dropped records.
     pub dropped: CountDropped,
-    /// Counts the time that threads of the operator worked.
+    /// Adds busy time of the operator's threads.
     pub worked: CountWorked,
 }
 

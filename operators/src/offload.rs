@@ -1,8 +1,8 @@
-//! Work that takes long, in threads beside the worker.
+//! An operator whose work runs in threads beside the worker.
 //!
 //! A worker that computes for tens of milliseconds would hold up all other operators. Threads take records through a
-//! queue with a bound; the operator keeps the capability of each record until its result arrives, so the frontier does
-//! not pass a record whose result is missing. Results leave in the order of their records, whatever thread is faster.
+//! bounded queue; the operator keeps the capability of each record until its result arrives, so the frontier does not
+//! pass a record whose result is missing. The operator sends results in the order of their records.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-/// Records of each thread in the threads and in their queue.
+/// Records per thread, in the threads and in their queue together.
 const MAX_PER_THREAD: usize = 4;
 
-/// How the work is shared.
+/// The number of threads, and their batches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Threads {
     pub(crate) n_threads: usize,
-    /// Records that a thread takes at once, if so many wait.
+    /// The largest number of records that a thread takes from the queue at once.
     pub(crate) max_batch: usize,
 }
 
@@ -176,7 +176,7 @@ impl<I, O> Drop for Offloaded<I, O> {
     }
 }
 
-/// Reports that its thread panics.
+/// Wakes the operator if the thread panics.
 struct Watch<F: Fn()> {
     has_failed: Arc<AtomicBool>,
     wake: F,
@@ -194,11 +194,14 @@ impl<F: Fn()> Drop for Watch<F> {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::time::Duration;
 
     use timely::dataflow::operators::{Inspect, ToStream};
 
     use super::*;
+
+    fn expected() -> Vec<u64> {
+        (0..1000).map(|number| number * 2).collect()
+    }
 
     fn doubled(threads: Threads, work: impl Fn(u64) + Send + Sync + 'static) -> Vec<u64> {
         let (to, found) = mpsc::sync_channel(1000);
@@ -219,16 +222,21 @@ mod tests {
 
     #[test]
     fn results_are_those_of_the_records_in_their_order() {
-        let expected: Vec<_> = (0..1000).map(|number| number * 2).collect();
         for (n_threads, max_batch) in [(1, 3), (4, 1), (3, 2)] {
-            // Some records take longer than those after them.
-            let work = |number| {
-                if number % 50 == 0 {
-                    thread::sleep(Duration::from_millis(1));
-                }
-            };
-            assert_eq!(doubled(Threads { n_threads, max_batch }, work), expected);
+            assert_eq!(doubled(Threads { n_threads, max_batch }, |_| ()), expected());
         }
+    }
+
+    #[test]
+    fn an_early_result_waits_for_those_of_earlier_records() {
+        let (third_is_taken, taken) = bounded(1);
+        // The thread that takes record 3 has sent the results of 1 and 2 before.
+        let work = move |number| match number {
+            0 => taken.recv().unwrap(),
+            3 => third_is_taken.send(()).unwrap(),
+            _ => (),
+        };
+        assert_eq!(doubled(Threads { n_threads: 2, max_batch: 1 }, work), expected());
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! How long something takes, for metrics.
+//! Wall-clock time of a call, for metrics.
 
 use std::time::{Duration, Instant};
 
-/// Runs something, and reports how long it took.
+/// Calls `run`, and passes its wall-clock time to `report`.
 #[expect(clippy::disallowed_methods, reason = "the time is a metric, never a result")]
 pub fn timed<T>(run: impl FnOnce() -> T, report: impl FnOnce(Duration)) -> T {
     let started = Instant::now();

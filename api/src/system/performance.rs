@@ -36,7 +36,7 @@ struct Load {
     sent: u64,
     /// Approximate bytes of the records that the component sent.
     sent_bytes: u64,
-    /// Seconds that the component's operators and threads worked, all together.
+    /// Busy time in seconds: the sum over the component's operators and threads.
     busy_seconds: f64,
     /// The tick that a source or an operator has reached, or the first tick that is not durable in a sink,
     /// in milliseconds since the Unix epoch.

@@ -117,7 +117,7 @@ fn wait_out<T>(
     }
 }
 
-/// Returns the processor time of this thread: waits for a peer or a file are not work.
+/// Returns the processor time of this thread, without waits for a peer or a file.
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
