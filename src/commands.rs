@@ -208,7 +208,7 @@ enum Command {
         #[arg(default_value = DEFAULT_ADDRESS)]
         address: String,
     },
-    /// Measures how well motion is detected on labelled recordings.
+    /// Measures detected motion, tracks or poses on labelled data.
     #[command(subcommand)]
     Evaluate(EvaluateCommand),
     /// Simulates a scene of ESP32 boards, and writes a capture for each board and the labels of motion, for

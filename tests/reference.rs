@@ -182,6 +182,7 @@ fn ports(plan: &Plan, component: &str) -> String {
 fn kind_link(kind: RecordKind) -> String {
     match kind {
         RecordKind::Rows => "those of the pipeline".to_owned(),
+        RecordKind::Video => "pictures, for operators and `video_overlay`".to_owned(),
         kind => format!("[`{}`](tables.md#{})", kind.table(), kind.table()),
     }
 }

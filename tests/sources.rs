@@ -335,10 +335,15 @@ pub(crate) fn videos_that_end_anywhere_are_survived() {
 /// A live stream that is lost is opened again. It says when, and pictures have the times of their arrival; so pictures
 /// of two cameras that were taken at the same time have about the same time.
 pub(crate) fn live_streams_are_opened_again() {
-    let urls = port::distinct::<2>().map(|port| format!("rtmp://127.0.0.1:{port}/live/hall"));
-    let origins = urls
-        .each_ref()
-        .map(|url| Origin::new(&json!({ "video": { "url": url, "max_width": 80 } }), None));
+    let [first, second] = port::distinct::<2>();
+    let urls = [
+        format!("rtmp://127.0.0.1:{first}/live/hall"),
+        format!("http://127.0.0.1:{second}/hall.mjpg"),
+    ];
+    let origins = urls.each_ref().map(|url| {
+        let live = url.starts_with("http");
+        Origin::new(&json!({ "video": { "url": url, "max_width": 80, "live": live } }), None)
+    });
     let started_ns = now_ns();
     let mut sources =
         origins.each_ref().map(|origin| (origin.open(&Checkpoint::default()), Given::default()));

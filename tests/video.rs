@@ -1,5 +1,6 @@
 //! Pictures of clips and folders, and the people in them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -202,6 +203,8 @@ pub(crate) fn people_in_pictures_are_found() {
     let scores: Value =
         serde_json::from_str(&process::succeed(folder.path(), &arguments)).expect("JSON");
     assert!(scores["ap"].as_f64() > Some(0.445), "{scores}");
+    let found: BTreeSet<_> = results.iter().map(|result| result["image_id"].as_u64()).collect();
+    assert_eq!(scores["n_images_with_results"], found.len());
 }
 
 /// Models come from files and URLs; a file that is not the expected one is refused, and a damaged one does not hide
@@ -260,11 +263,14 @@ pub(crate) fn detections_are_files() {
     let folder = tempfile::tempdir().expect("room");
     let clip = "testsrc2=size=320x240:rate=10:duration=1";
     ffmpeg::make_clip(folder.path(), "my clip.mp4", clip, &["-pix_fmt", "yuv420p"]);
-    let detect = |output: &str, more: &[&str]| {
-        let arguments =
-            ["detect", "--video", "my clip.mp4", "--pose-model", "movenet-lightning", "--output"];
-        process::succeed(folder.path(), &[&arguments[..], &[output], more].concat())
+    let detect_in = |video: &str, output: &str, more: &[&str]| {
+        let arguments = ["detect", "--pose-model", "movenet-lightning", "--output"];
+        process::succeed(
+            folder.path(),
+            &[&arguments[..], &[output, "--video", video], more].concat(),
+        )
     };
+    let detect = |output: &str, more: &[&str]| detect_in("my clip.mp4", output, more);
     let said = detect("first", &["--vis"]);
     assert!(said.contains("10 pictures, people in 0 of them"), "{said}");
     detect("second", &["--vis", "--workers", "2"]);
@@ -301,9 +307,11 @@ pub(crate) fn detections_are_files() {
     assert!(again.contains("10 pictures, people in 0 of them, from an earlier run"), "{again}");
     assert_eq!(summary()["run"], run, "it is not repeated");
     let other = "testsrc2=size=320x240:rate=10:duration=2";
-    ffmpeg::make_clip(folder.path(), "my clip.mp4", other, &["-pix_fmt", "yuv420p"]);
-    let changed = detect("first", &[]);
+    ffmpeg::make_clip(folder.path(), "other.mp4", other, &["-pix_fmt", "yuv420p"]);
+    let changed = detect_in("other.mp4", "first", &[]);
     assert!(changed.contains("20 pictures"), "another input is read anew: {changed}");
+    let pictures = ["frames_my_clip", "overlay_my_clip", "overlay_my_clip.mp4"];
+    assert!(!pictures.iter().any(|name| folder.path().join("first").join(name).exists()));
 }
 
 pub(crate) fn detections_that_fail_say_why() {

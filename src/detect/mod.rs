@@ -145,10 +145,11 @@ impl DetectArguments {
     fn run_unless_done(&self, plan: Plan) -> Result<Option<Cost>> {
         let fingerprint = self.fingerprint()?;
         let before = fs::read_to_string(self.fingerprint_file()).ok();
-        let is_same = before.is_none_or(|before| before == fingerprint);
+        let is_same = before.as_ref().is_none_or(|before| *before == fingerprint);
         if !is_same {
             eprintln!("the input or the arguments have changed: starting anew");
-            self.remove_pictures();
+            let name = before.as_deref().and_then(|before| before.lines().nth(1));
+            self.remove_pictures(name.unwrap_or_default());
         }
         // Only a run that ended has a summary.
         let summary = self.output.join(SUMMARY);
@@ -172,7 +173,8 @@ impl DetectArguments {
         self.output.join(RECORDS).join("fingerprint")
     }
 
-    /// Returns what a result depends on: the pipeline, and the names, sizes and times of the input's files.
+    /// Returns a hash of what a result depends on: the pipeline, and the names, sizes and times of the input's files.
+    /// The second line is the name of its pictures.
     fn fingerprint(&self) -> Result<String> {
         let mut text = format!("{} {}", self.pipeline()?, self.vis);
         let mut files = match self.input.path() {
@@ -191,23 +193,29 @@ impl DetectArguments {
             // Writing to a string does not fail.
             let _ = write!(text, "\n{} {} {modified:?}", file.display(), metadata.len());
         }
-        Ok(vision::hex_sha256(text.as_bytes()))
+        Ok(format!("{}\n{}\n", vision::hex_sha256(text.as_bytes()), self.picture_name()))
     }
 
     /// Removes the pictures of an earlier run, which may have had more of them.
-    fn remove_pictures(&self) {
+    fn remove_pictures(&self, name: &str) {
         for kind in ["overlay", "frames"] {
             // There are none without `--vis`.
-            let _ = fs::remove_dir_all(self.output.join(self.folder(kind)));
+            let _ = fs::remove_dir_all(self.output.join(format!("{kind}_{name}")));
         }
+        let _ = fs::remove_file(self.output.join(format!("overlay_{name}.mp4")));
     }
 
     /// Returns the name of a folder for this input.
     fn folder(&self, kind: &str) -> String {
+        format!("{kind}_{}", self.picture_name())
+    }
+
+    /// Returns the name of the input in names of files.
+    fn picture_name(&self) -> String {
         let input = self.input.text();
         let stem = Path::new(&input).file_stem().unwrap_or_default().to_string_lossy();
         let plain = |letter: char| if letter.is_alphanumeric() { letter } else { '_' };
-        format!("{kind}_{}", stem.chars().map(plain).collect::<String>())
+        stem.chars().map(plain).collect()
     }
 
     /// Makes a video of the pictures with people, at the mean rate of the input.

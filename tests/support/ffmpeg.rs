@@ -21,10 +21,12 @@ pub(crate) fn make_clip(folder: &Path, name: &str, source: &str, arguments: &[&s
 pub(crate) struct Camera(Child);
 
 impl Camera {
-    /// Serves a test picture at an RTMP address.
+    /// Serves a test picture at an RTMP address, or as MJPEG at an HTTP address.
     pub(crate) fn start(url: &str) -> Self {
         let picture = ["-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25"];
-        let stream = ["-c:v", "flv1", "-g", "5", "-f", "flv", "-listen", "1", url];
+        let [codec, format] =
+            if url.starts_with("rtmp") { ["flv1", "flv"] } else { ["mjpeg", "mpjpeg"] };
+        let stream = ["-c:v", codec, "-g", "5", "-f", format, "-listen", "1", url];
         let child = Command::new("ffmpeg").args(picture).args(stream).spawn();
         Self(child.expect("ffmpeg is installed"))
     }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use crate::captures::CaptureError;
 pub use crate::evaluate::motion::{MotionScores, Scores, evaluate_motion};
-pub use crate::evaluate::pose::{KeypointPrecision, evaluate_pose};
+pub use crate::evaluate::pose::{KeypointPrecision, PoseScores, evaluate_pose};
 pub use crate::evaluate::track::{SequenceScores, TrackPlan, TrackScores, evaluate_track};
 
 /// A failure of an evaluation.

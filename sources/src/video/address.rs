@@ -18,7 +18,7 @@ pub(super) enum Address {
     Rtmp(Url),
     /// A playlist that grows.
     Hls(Url),
-    /// A file of a web server.
+    /// A file of a web server, or a live stream of one.
     Http(Url),
     /// A URL of another kind.
     Unknown(String),
@@ -44,7 +44,7 @@ impl Address {
         }
     }
 
-    /// True if pictures arrive as they are taken, and cannot be read again.
+    /// True for kinds of places that are always live.
     pub(super) fn is_live(&self) -> bool {
         matches!(self, Self::Device(_) | Self::Rtsp(_) | Self::Rtmp(_) | Self::Hls(_))
     }

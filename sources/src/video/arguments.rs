@@ -11,7 +11,7 @@ use crate::video::VideoConfig;
 use crate::video::address::Address;
 
 /// Containers that hold their data themselves.
-pub(super) const FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mjpeg,\
+pub(super) const FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mjpeg,mpjpeg,\
                        h264,hevc,m4v,gif,rawvideo,nut,yuv4mpegpipe,ivf,av1,obu,mxf,dv,image2,png_pipe,jpeg_pipe,\
                        webp_pipe,bmp_pipe";
 /// The limit of a decoder.
@@ -31,7 +31,7 @@ pub(super) fn arguments(
 ) -> Vec<OsString> {
     let mut arguments: Vec<OsString> =
         ["-hide_banner", "-nostats", "-nostdin", "-v", "level+error"].map(OsString::from).into();
-    arguments.extend(input(address, directory));
+    arguments.extend(input(address, directory, config));
     let before_output = [
         "-map",
         "0:v:0",
@@ -58,8 +58,8 @@ pub(super) fn arguments(
 }
 
 /// Returns the arguments up to the input.
-fn input(address: &Address, directory: &Path) -> Vec<OsString> {
-    let options = input_options(address).into_iter();
+fn input(address: &Address, directory: &Path, config: &VideoConfig) -> Vec<OsString> {
+    let options = input_options(address, config).into_iter();
     let mut arguments: Vec<OsString> =
         options.flat_map(|(name, value)| [format!("-{name}").into(), value.into()]).collect();
     if matches!(address, Address::Device(_)) {
@@ -70,7 +70,10 @@ fn input(address: &Address, directory: &Path) -> Vec<OsString> {
 }
 
 /// Returns the options of the container and its decoder.
-pub(super) fn input_options(address: &Address) -> Vec<(&'static str, &'static str)> {
+pub(super) fn input_options(
+    address: &Address,
+    config: &VideoConfig,
+) -> Vec<(&'static str, &'static str)> {
     let (protocols, formats) = match address {
         Address::File(_) => ("file", Some(FORMATS)),
         Address::Device(_) => ("file", None),
@@ -82,8 +85,11 @@ pub(super) fn input_options(address: &Address) -> Vec<(&'static str, &'static st
     };
     let mut options = vec![("protocol_whitelist", protocols)];
     options.extend(formats.map(|formats| ("format_whitelist", formats)));
-    if matches!(address, Address::Rtsp(_)) {
-        options.push(("rtsp_transport", "tcp"));
+    match address {
+        Address::Rtsp(_) => options.push(("rtsp_transport", "tcp")),
+        // MJPEG has no times.
+        Address::Http(_) if config.live => options.push(("use_wallclock_as_timestamps", "1")),
+        _ => {}
     }
     options.extend([("max_streams", MAX_STREAMS), MAX_PIXELS, ("threads", "1")]);
     options

@@ -71,7 +71,12 @@ pub struct VideoConfig {
     /// Event time between two pictures of a folder; "1s" by default.
     #[serde(default = "default_picture_interval")]
     pub picture_interval: TimeSpan,
-    /// Time without a picture after which a live stream is opened again; "10s" by default.
+    /// True for a live stream at an `http://` or `https://` URL, such as a camera's MJPEG; by default, such a URL is
+    /// that of a file. Cameras, RTSP, RTMP and HLS are always live.
+    #[serde(default)]
+    pub live: bool,
+    /// Time without a picture after which a live stream is opened again; "10s" by default. It includes the opening,
+    /// which takes seconds for some streams.
     #[serde(default = "default_idle_timeout")]
     pub idle_timeout: TimeSpan,
     /// Speed of reading a file or folder: "full" (default), "recorded", or a factor.
@@ -88,6 +93,11 @@ impl VideoConfig {
 
     fn address(&self) -> Address {
         Address::parse(&self.url)
+    }
+
+    /// True if pictures arrive as they are taken, and cannot be read again.
+    fn is_live(&self) -> bool {
+        self.live || self.address().is_live()
     }
 }
 
@@ -109,11 +119,14 @@ impl SourceSettings for VideoConfig {
             .then(|| "picture_interval must be longer than 0s".to_owned());
         let idle = (self.idle_timeout < TimeSpan::from_ms(100))
             .then(|| "idle_timeout must be at least 100ms".to_owned());
+        let is_file = matches!(self.address(), Address::File(_));
+        let live = (self.live && is_file).then(|| "live is for URLs, not for files".to_owned());
         let sides = [side("max_width", self.max_width), side("max_height", self.max_height)];
         let problems = sides.into_iter().chain([
             start,
             interval,
             idle,
+            live,
             self.decoder.problem(&self.address()),
             self.address().problem(),
         ]);

@@ -31,6 +31,8 @@ const MAX_BYTES_IN_USE: usize = 64 << 20;
 const MAX_LIVE_IN_USE: usize = 8;
 /// Attempts to read from a web server without a picture.
 const MAX_ATTEMPTS: u32 = 8;
+/// In ffmpeg's message about a response with a status from 400 to 499.
+const REFUSED: &str = "Server returned 4";
 /// The share of time by which a camera's clock may be wrong: 1 / 5000.
 const MAX_CLOCK_ERROR: i64 = 5000;
 /// The longest backward step of a live stream's time that counts as jitter. A longer one starts a new time line.
@@ -120,10 +122,10 @@ impl VideoSource {
     ) -> Result<Self, SourceError> {
         let address = config.address();
         let names = LinkNames { site: config.site_or(context.site), ..LinkNames::default() };
-        let kind = if address.is_live() { SourceKind::Live } else { SourceKind::Replay };
+        let kind = if config.is_live() { SourceKind::Live } else { SourceKind::Replay };
         let mut collector = Collector::new(names, kind, context);
         let mut place: Place = collector.restore(context, "")?.unwrap_or_default();
-        if address.is_live() {
+        if config.is_live() {
             place.last_ns = None;
         }
         let longer_side = match &address {
@@ -149,7 +151,7 @@ impl VideoSource {
     }
 
     pub(super) fn is_live(&self) -> bool {
-        self.address.is_live()
+        self.config.is_live()
     }
 
     fn first_input(&self) -> Result<Input, SourceError> {
@@ -354,7 +356,7 @@ impl VideoSource {
             End::Complete if !self.is_live() || is_playlist => self.input = Input::Ended,
             End::Complete => self.lose("the stream has ended"),
             End::Killed => self.lose("ffmpeg was killed"),
-            End::Damaged(fault) if self.may_be_an_outage() => {
+            End::Damaged(fault) if self.may_be_an_outage(&fault) => {
                 self.lose(&self.without_secrets(&fault));
             }
             End::Damaged(fault) => {
@@ -366,10 +368,12 @@ impl VideoSource {
         }
     }
 
-    /// True for a live stream, and for a web server that did not fail too often.
-    fn may_be_an_outage(&self) -> bool {
+    /// True for a live stream, and for a web server that did not fail too often, or that refuses the request.
+    fn may_be_an_outage(&self, fault: &str) -> bool {
         let Input::Video(Video { n_attempts, .. }) = self.input else { return false };
-        self.is_live() || (matches!(self.address, Address::Http(_)) && n_attempts < MAX_ATTEMPTS)
+        let is_refused = fault.contains(REFUSED);
+        let is_file = matches!(self.address, Address::Http(_));
+        self.is_live() || (is_file && !is_refused && n_attempts < MAX_ATTEMPTS)
     }
 
     /// Returns a message of ffmpeg without the user and password of the URL.

@@ -51,7 +51,7 @@ impl LibraryDecoder {
         let is_stopped = Arc::new(AtomicBool::new(false));
         let job = Job {
             name: input_name(address, directory),
-            options: input_options(address),
+            options: input_options(address, config),
             filters: filters(config, after_ns),
             is_stopped: Arc::clone(&is_stopped),
         };
