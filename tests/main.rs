@@ -325,6 +325,7 @@ fn main() {
         trial!(video::a_killed_run_goes_on_at_its_picture, needs video),
         trial!(video::damage_is_reported, needs video),
         trial!(video::what_is_no_video_is_an_error, needs video),
+        trial!(video::a_file_that_a_server_does_not_have_is_an_error, needs video),
         trial!(video::videos_that_cannot_be_are_reported_by_validate),
         trial!(video::people_in_pictures_are_found, needs data && models::there()),
         trial!(video::models_are_listed_added_and_removed, needs models::there()),

@@ -128,6 +128,23 @@ pub(crate) fn what_is_no_video_is_an_error() {
         assert_eq!(errors[0]["reason"], "damaged video", "{name}");
         assert_eq!(records(folder.path()).len(), 0, "{name}");
     }
+    ffmpeg::make_clip(folder.path(), "sound.mp4", "sine=duration=1", &[]);
+    pipeline(folder.path(), "sound.mp4", "", "movenet-lightning");
+    remove_output(folder.path());
+    let output = process::fresnel(folder.path(), &["run", "camera.toml"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("it has no pictures"), "{said}");
+}
+
+/// A file that the server does not have is not requested again.
+pub(crate) fn a_file_that_a_server_does_not_have_is_an_error() {
+    let folder = tempfile::tempdir().expect("room");
+    let url = serve_once("404 Not Found", Vec::new());
+    pipeline(folder.path(), &url, "", "movenet-lightning");
+    process::fresnel(folder.path(), &["run", "camera.toml"]);
+    let errors = lines::records(&folder.path().join("errors.jsonl"));
+    let reasons: Vec<_> = errors.iter().map(|error| error["reason"].as_str()).collect();
+    assert_eq!(reasons, [Some("damaged video")]);
 }
 
 pub(crate) fn videos_that_cannot_be_are_reported_by_validate() {
@@ -136,6 +153,7 @@ pub(crate) fn videos_that_cannot_be_are_reported_by_validate() {
         ("gone.mp4", "", "gone.mp4 not found"),
         ("concat://a", "", "url must be a path, or begin with rtsp://"),
         ("rtsp://camera/1", "max_width = 1", "max_width must be from 16 to 8192"),
+        ("gone.mp4", "live = true", "live is for URLs, not for files"),
     ] {
         pipeline(folder.path(), url, settings, "movenet-lightning");
         let errors = process::fail(folder.path(), &["validate", "camera.toml"], 78);
@@ -223,7 +241,7 @@ pub(crate) fn models_are_listed_added_and_removed() {
     };
     let weights = models::folder().join("movenet-lightning.safetensors");
     let hash = vision::hex_sha256(&fs::read(&weights).expect("a file"));
-    let url = serve_once(fs::read(&weights).expect("a file"));
+    let url = serve_once("200 OK", fs::read(&weights).expect("a file"));
     let (added, said) = models(&["add", "movenet-lightning", &url, "--sha256", &hash]);
     assert!(added, "{said}");
     let (refused, said) = models(&["add", "movenet-thunder", "http://127.0.0.1:9/a.onnx"]);
@@ -243,8 +261,8 @@ pub(crate) fn models_are_listed_added_and_removed() {
     assert!(listed && said.contains("no models in"), "{said}");
 }
 
-/// Answers one request with a file. Returns its URL.
-fn serve_once(content: Vec<u8>) -> String {
+/// Answers one request with a status and a file. Returns its URL.
+fn serve_once(status: &'static str, content: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
     thread::spawn(move || {
@@ -252,7 +270,7 @@ fn serve_once(content: Vec<u8>) -> String {
         let mut request = BufReader::new(stream.try_clone().expect("a stream")).lines();
         // The head of the request ends with an empty line.
         while request.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", content.len());
+        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", content.len());
         stream.write_all(&[head.as_bytes(), &content].concat()).expect("a client");
     });
     format!("http://{address}/weights.safetensors")
@@ -324,6 +342,7 @@ pub(crate) fn detections_that_fail_say_why() {
     for (arguments, expected) in [
         (["--video", "out"], "out is a folder: use --image-dir"),
         (["--image-dir", "text.mp4"], "text.mp4 is not a folder: use --video"),
+        (["--url", "text.mp4"], "text.mp4 is not a URL: use --video"),
     ] {
         let errors = detect(&arguments);
         assert!(errors.contains(expected), "{errors}");

@@ -37,7 +37,11 @@ impl Input {
     /// Checks that the option fits the path: a file or a folder. With `thoroughly`, also checks that the path has
     /// pictures. A URL is not opened.
     pub(super) fn check(&self, thoroughly: bool) -> Result<()> {
-        let Some(path) = self.path() else { return Ok(()) };
+        let Some(path) = self.path() else {
+            let url = self.text();
+            ensure!(url.contains("://"), "{url} is not a URL: use --video for a file");
+            return Ok(());
+        };
         let is_folder = path.is_dir();
         let shown = path.display();
         path.metadata().with_context(|| format!("could not read {shown}"))?;

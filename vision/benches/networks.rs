@@ -1,7 +1,7 @@
 //! Speed of each network on one core, compared with ONNX Runtime on the same weights in one run.
 //!
 //! Ours includes the preparation of the picture and the reading of the output; ONNX Runtime's is the network alone.
-//! Expected: between 0.7 and 1.1 times as fast.
+//! Expected: between 0.7 and 1.2 times as fast.
 //!
 //! Needs `FRESNEL_PYTHON` with `onnxruntime` (`make bench` provides it), and `FRESNEL_DATA` with the weights as ONNX
 //! files.

@@ -23,6 +23,8 @@ const MAX_PICTURE_BYTES: usize = 8192 * 8192 * 3;
 /// Lines of errors that are kept.
 const MAX_ERROR_LINES: usize = 8;
 const MAX_ERROR_LINE_BYTES: u64 = 512;
+/// In ffmpeg's message about a file without pictures; the lines after it are advice about ffmpeg's arguments.
+const NO_VIDEO: &str = "matches no streams";
 
 /// A running `ffmpeg`; it ends when this is dropped.
 #[derive(Debug)]
@@ -80,6 +82,9 @@ impl DecoderProcess {
         }
         if status.is_ok_and(|status| status.success()) && complete && errors.is_empty() {
             return End::Complete;
+        }
+        if errors.iter().any(|line| line.contains(NO_VIDEO)) {
+            return End::Damaged("it has no pictures".to_owned());
         }
         let last = errors.into_iter().next_back();
         End::Damaged(last.unwrap_or_else(|| "the video ends early".to_owned()))
