@@ -9,6 +9,8 @@ REGISTRY := $(TARGET)/registry
 PEERS := $(TARGET)/peers
 TOOLS := $(TARGET)/tools
 MODELS := $(TARGET)/models
+# Real captures, weights and reference results, which are not part of the project.
+DATA := $(or $(FRESNEL_DATA),$(abspath ../shared/data))
 BUILD_PACKAGES := build-essential cmake zlib1g-dev
 TEST_PACKAGES := $(BUILD_PACKAGES) curl ffmpeg jq maven mosquitto openjdk-17-jre-headless openssl postgresql prometheus python3-venv
 FEATURE_PACKAGES := libavcodec-dev libavfilter-dev libavformat-dev libclang-dev pkg-config
@@ -31,6 +33,10 @@ test: test-packages $(PYTHON)/ready $(KAFKA)/ready $(REGISTRY)/ready $(S3PROXY)/
 		FRESNEL_REGISTRY=$(abspath $(REGISTRY)) FRESNEL_S3PROXY=$(abspath $(S3PROXY)) \
 		FRESNEL_MODELS=$(abspath $(MODELS)) \
 		cargo test $(CARGO_FLAGS)
+	if [ -d $(DATA)/pose/weights ]; then \
+		FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_DATA=$(DATA) \
+			cargo test $(CARGO_FLAGS) --lib -- --ignored onnx_runtime; \
+	fi
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps
 
 build: build-packages
@@ -81,11 +87,9 @@ bench: test-packages $(PYTHON)/ready $(PEERS)/ready
 	$(PYTHON)/bin/pip install --quiet --disable-pip-version-check -r benches/requirements.txt
 	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_PEERS=$(abspath $(PEERS)) \
 		cargo bench $(CARGO_FLAGS) --profile dev --bench engine --bench windows --bench motion --bench queries
-	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_DATA=$${FRESNEL_DATA:-$(abspath ../shared/data)} \
+	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_DATA=$(DATA) \
 		cargo bench --package sources --bench decode
-	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_DATA=$${FRESNEL_DATA:-$(abspath ../shared/data)} \
-		cargo test --package vision --release --lib -- --ignored onnx_runtime
-	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_DATA=$${FRESNEL_DATA:-$(abspath ../shared/data)} \
+	FRESNEL_PYTHON=$(abspath $(PYTHON)/bin/python) FRESNEL_DATA=$(DATA) \
 		cargo bench --package vision --bench networks
 
 # The features that are off by default: both decoders of video give the same pictures, and networks compile for

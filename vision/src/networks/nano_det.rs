@@ -289,7 +289,7 @@ mod tests {
     use crate::networks::peer::assert_equal_outputs;
 
     #[test]
-    #[ignore = "`make bench` runs it: it needs weights and ONNX Runtime"]
+    #[ignore = "needs weights and ONNX Runtime: `make test` runs it where they are"]
     fn outputs_equal_those_of_onnx_runtime() {
         let file = "nanodet-g_416.from-tfjs.onnx";
         assert_equal_outputs(file, [416; 2], 2.0, |weights, device, input| {

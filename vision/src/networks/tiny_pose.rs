@@ -320,7 +320,7 @@ mod tests {
     use crate::networks::peer::assert_equal_outputs;
 
     #[test]
-    #[ignore = "`make bench` runs it: it needs weights and ONNX Runtime"]
+    #[ignore = "needs weights and ONNX Runtime: `make test` runs it where they are"]
     fn outputs_equal_those_of_onnx_runtime() {
         for (file, pixels) in [
             ("tinypose_128x96.from-ncnn.onnx", [128, 96]),

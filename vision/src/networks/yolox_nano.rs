@@ -320,7 +320,7 @@ mod tests {
     use crate::networks::peer::assert_equal_outputs;
 
     #[test]
-    #[ignore = "`make bench` runs it: it needs weights and ONNX Runtime"]
+    #[ignore = "needs weights and ONNX Runtime: `make test` runs it where they are"]
     fn outputs_equal_those_of_onnx_runtime() {
         assert_equal_outputs("yolox_nano.onnx", [416; 2], 255.0, |weights, device, input| {
             let network = YoloxNano::load(weights, device).expect("weights of the network");
