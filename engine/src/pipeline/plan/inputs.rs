@@ -1,4 +1,4 @@
-//! Checks of inputs: files that do not exist, and streams that a live view cannot show.
+//! Checks of inputs: files that do not exist, streams that a live view cannot show, and overlays without pictures.
 
 use std::path::Path;
 
@@ -46,6 +46,21 @@ pub(super) fn without_view(pipeline: &Pipeline, streams: &Streams) -> Vec<Diagno
         let message = format!("\"{sink}\" cannot show \"{input}\": no live view shows csi");
         let help = "use the output of `motion` or `infer`, or see the frames with `fresnel tap`";
         Diagnostic::new(at.clone(), message).with_help(help)
+    });
+    diagnostics.collect()
+}
+
+/// Reports `video_overlay` sinks without pictures among their inputs: they would write nothing.
+pub(super) fn without_pictures(pipeline: &Pipeline, streams: &Streams) -> Vec<Diagnostic> {
+    let is_video = |input: &str| streams.get(&StreamName::parse(input)) == Some(&RecordKind::Video);
+    let overlays = pipeline.sinks.iter().filter(|sink| {
+        matches!(sink.config, SinkConfig::VideoOverlay(_))
+            && !sink.inputs.iter().any(|(input, _)| is_video(input))
+    });
+    let diagnostics = overlays.map(|sink| {
+        let message = format!("sink \"{}\" has no pictures among its inputs", sink.name);
+        let help = "add the `video` source whose people it draws";
+        Diagnostic::new(sink.name_at.clone(), message).with_help(help)
     });
     diagnostics.collect()
 }

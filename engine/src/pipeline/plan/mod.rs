@@ -141,6 +141,7 @@ impl Plan {
         }
         diagnostics.extend(tables::diagnostics(&pipeline, &streams));
         diagnostics.extend(inputs::without_view(&pipeline, &streams));
+        diagnostics.extend(inputs::without_pictures(&pipeline, &streams));
         diagnostics.extend(clashes::clashes(&pipeline, directory));
         if !diagnostics.is_empty() {
             return Err(diagnostics);

@@ -375,3 +375,12 @@ fn missing_files_and_streams_without_a_view_are_reported() {
         assert!(error.contains(words), "{words}\n{error}");
     }
 }
+
+#[test]
+fn an_overlay_needs_pictures() {
+    let text = "name = \"hall\"\n[sources.hall]\ntype = \"video\"\nurl = \"rtsp://camera/1\"\n\
+                [operators.people]\ntype = \"estimate_pose\"\ninputs = [\"hall\"]\n\
+                [sinks.overlay]\ntype = \"video_overlay\"\npath = \"out\"\ninputs = [\"people\"]\n";
+    assert_refused(text, "8", "sink \"overlay\" has no pictures among its inputs");
+    assert_eq!(diagnostics(&text.replace("[\"people\"]", "[\"hall\", \"people\"]")), "none");
+}
