@@ -11,8 +11,8 @@ use crate::video::VideoConfig;
 use crate::video::address::Address;
 
 /// Containers that hold their data themselves.
-pub(super) const FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mjpeg,mpjpeg,\
-                       h264,hevc,m4v,gif,rawvideo,nut,yuv4mpegpipe,ivf,av1,obu,mxf,dv,image2,png_pipe,jpeg_pipe,\
+pub(super) const FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mjpeg,\
+                       mpjpeg,h264,hevc,m4v,gif,rawvideo,nut,yuv4mpegpipe,ivf,av1,obu,mxf,dv,image2,png_pipe,jpeg_pipe,\
                        webp_pipe,bmp_pipe";
 /// The limit of a decoder.
 pub(super) const MAX_PIXELS: (&str, &str) = ("max_pixels", "67108864");

@@ -48,6 +48,7 @@ const TOO_SLOW: &str = "the pipeline is too slow";
 /// A source of pictures.
 pub(super) struct VideoSource {
     config: VideoConfig,
+    is_live: bool,
     address: Address,
     directory: PathBuf,
     site: String,
@@ -122,10 +123,11 @@ impl VideoSource {
     ) -> Result<Self, SourceError> {
         let address = config.address();
         let names = LinkNames { site: config.site_or(context.site), ..LinkNames::default() };
-        let kind = if config.is_live() { SourceKind::Live } else { SourceKind::Replay };
+        let is_live = config.is_live();
+        let kind = if is_live { SourceKind::Live } else { SourceKind::Replay };
         let mut collector = Collector::new(names, kind, context);
         let mut place: Place = collector.restore(context, "")?.unwrap_or_default();
-        if config.is_live() {
+        if is_live {
             place.last_ns = None;
         }
         let longer_side = match &address {
@@ -134,6 +136,7 @@ impl VideoSource {
         };
         let mut source = Self {
             config: config.clone(),
+            is_live,
             address,
             directory: context.directory.to_owned(),
             site: config.site_or(context.site),
@@ -151,7 +154,7 @@ impl VideoSource {
     }
 
     pub(super) fn is_live(&self) -> bool {
-        self.config.is_live()
+        self.is_live
     }
 
     fn first_input(&self) -> Result<Input, SourceError> {
@@ -218,7 +221,7 @@ impl VideoSource {
             site: self.site.clone(),
             source: self.name.clone(),
             frame_id: self.place.n_frames,
-            source_kind: if self.is_live() { SourceKind::Live } else { SourceKind::Replay },
+            source_kind: if self.is_live { SourceKind::Live } else { SourceKind::Replay },
             scale: 1.0,
             ..VideoFrame::default()
         }
@@ -239,7 +242,7 @@ impl VideoSource {
         let n_bytes: usize = pixels.map(|pixels| pixels.len()).sum();
         // The tick of the last picture is open until the next one.
         let waits = self.in_use.len() > 2 && n_bytes > MAX_BYTES_IN_USE;
-        waits || (self.is_live() && self.in_use.len() >= MAX_LIVE_IN_USE)
+        waits || (self.is_live && self.in_use.len() >= MAX_LIVE_IN_USE)
     }
 
     /// Takes the next picture of the decoder.
@@ -250,7 +253,7 @@ impl VideoSource {
             Next::Picture(decoded) => {
                 (video.arrived, video.wait, video.n_attempts) = (now(), FIRST_WAIT, 0);
                 let is_new = !std::mem::replace(&mut video.is_connected, true);
-                if is_new && self.is_live() {
+                if is_new && self.is_live {
                     self.tell(EventType::RouterConnected);
                 }
                 self.take(decoded);
@@ -265,7 +268,7 @@ impl VideoSource {
     fn is_silent(&self) -> bool {
         let Input::Video(video) = &self.input else { return false };
         let timeout = Duration::from_nanos(self.config.idle_timeout.as_ns().unsigned_abs());
-        self.is_live() && video.arrived.elapsed() > timeout
+        self.is_live && video.arrived.elapsed() > timeout
     }
 
     fn take(&mut self, Decoded { header, frame }: Decoded) {
@@ -275,7 +278,7 @@ impl VideoSource {
             return;
         }
         let captured_at_ns = self.captured_at_ns(presented_ns);
-        if self.is_live() && self.is_full() {
+        if self.is_live && self.is_full() {
             self.n_left_out += 1;
             // Otherwise the current tick stays open, and the sinks keep its pictures.
             self.collector.advance_to(captured_at_ns);
@@ -321,7 +324,7 @@ impl VideoSource {
     /// Resets the time line of a live stream after a backward step.
     fn reset_after_step_back(&mut self, presented_ns: i64) {
         let is_back = |last_ns: i64| presented_ns < last_ns.saturating_sub(MAX_STEP_BACK_NS);
-        let is_back = self.is_live() && self.place.last_ns.is_some_and(is_back);
+        let is_back = self.is_live && self.place.last_ns.is_some_and(is_back);
         if let Input::Video(video) = &mut self.input
             && is_back
         {
@@ -332,7 +335,7 @@ impl VideoSource {
     /// Returns the capture time: that of a live stream by its fastest picture so far.
     fn captured_at_ns(&mut self, presented_ns: i64) -> i64 {
         let start_ns = self.config.starts_at_s.saturating_mul(1_000_000_000);
-        let is_live = self.is_live();
+        let is_live = self.is_live;
         match &mut self.input {
             Input::Video(video) if is_live => {
                 let offset_ns = wall_clock_ns().saturating_sub(presented_ns);
@@ -353,7 +356,7 @@ impl VideoSource {
         let is_playlist = matches!(self.address, Address::Hls(_));
         match end {
             // A playlist of a whole video has an end; a live one has not.
-            End::Complete if !self.is_live() || is_playlist => self.input = Input::Ended,
+            End::Complete if !self.is_live || is_playlist => self.input = Input::Ended,
             End::Complete => self.lose("the stream has ended"),
             End::Killed => self.lose("ffmpeg was killed"),
             End::Damaged(fault) if self.may_be_an_outage(&fault) => {
@@ -373,7 +376,7 @@ impl VideoSource {
         let Input::Video(Video { n_attempts, .. }) = self.input else { return false };
         let is_refused = fault.contains(REFUSED);
         let is_file = matches!(self.address, Address::Http(_));
-        self.is_live() || (is_file && !is_refused && n_attempts < MAX_ATTEMPTS)
+        self.is_live || (is_file && !is_refused && n_attempts < MAX_ATTEMPTS)
     }
 
     /// Returns a message of ffmpeg without the user and password of the URL.
@@ -387,7 +390,7 @@ impl VideoSource {
         let Input::Video(video) = &mut self.input else { return };
         let was_connected = std::mem::take(&mut video.is_connected);
         (video.decoder, video.offset_ns, video.arrived) = (None, None, now());
-        if self.is_live() {
+        if self.is_live {
             // The times of the next connection begin anew.
             self.place.last_ns = None;
             if was_connected {
@@ -442,7 +445,7 @@ impl VideoSource {
 impl Source for VideoSource {
     fn poll(&mut self) -> Result<Poll, SourceError> {
         // The next picture waits until there is room; one of a live stream is left out then.
-        let waits = !self.is_live() && self.is_full();
+        let waits = !self.is_live && self.is_full();
         match self.input {
             Input::Ended => {}
             _ if waits => thread::sleep(POLL_WHILE_FULL),
@@ -453,7 +456,7 @@ impl Source for VideoSource {
             self.report_dropped();
             return Ok(self.collector.finish(&self.place));
         }
-        if self.is_live() {
+        if self.is_live {
             self.follow_the_wall_clock();
         }
         Ok(self.collector.take())
